@@ -1,0 +1,1 @@
+"""The TFX components, one folder each: component.py wires, executor.py works, the maths stands beside."""

@@ -1,0 +1,45 @@
+"""The journal: what each stage did, as structured records on one logger.
+
+Components write; the runner shows progress from it and keeps it in the run's `journal.jsonl`. Where nobody
+listens (a Kubeflow task) the records still reach the log as plain lines. Standard library only.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+logger = logging.getLogger("noria.journal")
+logger.setLevel(logging.INFO)
+
+
+class Stage:
+    """One stage of a turn, while it works."""
+
+    def __init__(self, name: str, **facts: Any):
+        self.name = name
+        self.facts = facts
+
+    def note(self, **facts: Any) -> None:
+        """Adds facts (rows, path, reason, ...; JSON values) to the stage's record and shows them at once."""
+        self.facts.update(facts)
+        _write({"stage": self.name, "event": "note", **facts})
+
+
+@contextlib.contextmanager
+def stage(name: str, **facts: Any) -> Iterator[Stage]:
+    """Journals the start and the end of a stage, with its seconds; an error is journalled and goes on up."""
+    current = Stage(name, **facts)
+    _write({"stage": name, "event": "start", **facts})
+    started = time.monotonic()
+    try:
+        yield current
+    except BaseException as error:
+        _write({"stage": name, "event": "failed", "seconds": time.monotonic() - started, "error": str(error)})
+        raise
+    _write({"stage": name, "event": "end", "seconds": time.monotonic() - started, **current.facts})
+
+
+def _write(record: dict[str, Any]) -> None:
+    logger.info("%s", " ".join(f"{key}={value}" for key, value in record.items()), extra={"journal": record})

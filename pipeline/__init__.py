@@ -1,0 +1,1 @@
+"""The wheel: config, the DAG, runners, the command line."""

@@ -1,0 +1,1 @@
+"""preprocessing_fn modules and the helpers they share."""

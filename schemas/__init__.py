@@ -1,0 +1,1 @@
+"""TFDV schemas (.pbtxt), their loader, their inference and their diff."""

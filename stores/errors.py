@@ -1,0 +1,70 @@
+"""What can go wrong, as people see it.
+
+    NoriaError
+    ├── ConfigError     a key or value in the project's YAML file
+    ├── DataError       a table, file, column or value that cannot be read or trained on
+    ├── SpanError       a span that exists already, is missing, or is damaged
+    ├── RegistryError   a version that is missing, in the wrong state, or damaged
+    ├── LockedError     another run holds the project
+    ├── GateError       a gate that cannot judge (a metric, slice or threshold that makes no sense)
+    ├── CarryError      a variable or vocabulary that cannot be carried from the champion
+    └── LaneError       no interpreter, or packages that do not fit this machine
+
+The command line prints the message and exits with 1; it never shows a traceback for one of these.
+"""
+
+
+class NoriaError(Exception):
+    """Says what was wrong, where, and what to do next.
+
+    Args:
+      what: one sentence: what was found and what was expected.
+      where: file, key, column or row it was found in.
+      next_step: the command or edit that gets the user on.
+    """
+
+    def __init__(self, what: str, where: object | None = None, next_step: str | None = None):
+        super().__init__(what, where, next_step)
+        self.what = what
+        self.where = None if where is None else str(where)
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.where is not None:
+            lines.append(f"  where: {self.where}")
+        if self.next_step is not None:
+            lines.append(f"  next:  {self.next_step}")
+        return "\n".join(lines)
+
+
+class ConfigError(NoriaError):
+    """A key or value in the project's YAML file."""
+
+
+class DataError(NoriaError):
+    """A table, file, column or value that cannot be read or trained on."""
+
+
+class SpanError(NoriaError):
+    """A span that exists already, is missing, or is damaged."""
+
+
+class RegistryError(NoriaError):
+    """A version that is missing, in the wrong state, or damaged."""
+
+
+class LockedError(NoriaError):
+    """Another run holds the project."""
+
+
+class GateError(NoriaError):
+    """A gate that cannot judge: a metric, slice or threshold that makes no sense."""
+
+
+class CarryError(NoriaError):
+    """A variable or vocabulary that cannot be carried over from the champion."""
+
+
+class LaneError(NoriaError):
+    """No interpreter, or packages that do not fit this machine."""

@@ -1,0 +1,1 @@
+"""Events to spans: reads tables, cuts them by time, commits them to the span store. Never imports TFX."""
