@@ -36,10 +36,13 @@ def stage(name: str, **facts: Any) -> Iterator[Stage]:
     try:
         yield current
     except BaseException as error:
-        _write({"stage": name, "event": "failed", "seconds": time.monotonic() - started, "error": str(error)})
+        record = {"stage": name, "event": "failed", "seconds": time.monotonic() - started, "error": str(error)}
+        _write(record, error)
         raise
     _write({"stage": name, "event": "end", "seconds": time.monotonic() - started, **current.facts})
 
 
-def _write(record: dict[str, Any]) -> None:
-    logger.info("%s", " ".join(f"{key}={value}" for key, value in record.items()), extra={"journal": record})
+def _write(record: dict[str, Any], error: BaseException | None = None) -> None:
+    text = " ".join(f"{key}={value}" for key, value in record.items())
+    # The error itself rides along: Beam hands on no more than its text.
+    logger.info("%s", text, extra={"journal": record, "error": error})

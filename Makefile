@@ -1,0 +1,52 @@
+# Noria. `make` lists the targets.
+
+# Any Python that runs: a shim on the PATH may refuse to.
+PYTHON ?= $(shell for p in python3 /usr/bin/python3 python3.12 python3.11 python3.10 python; do $$p -c '' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+MODERN_LANE ?= ../shared/tools/modern-lane
+TURNS ?= 4
+CONFIG ?= flights/noria.yaml
+PYTEST_ARGS ?=
+TYPED := pipeline/config.py pipeline/lane.py stores streaming
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-quick test-current lint format lock docs clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## .venv with this machine's lane; quick when nothing changed
+	@$(PYTHON) -m pipeline.lane install
+
+run: setup ## turn the wheel on the flights of 2013: one cold run and three warm ones, then go on
+	@$(BIN)/noria run --config $(CONFIG) --turns $(TURNS)
+
+test: setup ## all tests, on this machine's lane
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-quick: setup ## the tests that take seconds
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-current: ## all tests on the newest TFX, also where glibc is too old for it
+	@$(PYTHON) -m pipeline.lane current --venv .venv-current --modern-lane "$(MODERN_LANE)"
+	.venv-current/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: setup ## ruff, mypy and the layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(TYPED)
+	$(BIN)/lint-imports
+
+format: setup ## let ruff put the code in order
+	$(BIN)/ruff check --fix-only -q .
+	$(BIN)/ruff format .
+
+lock: ## resolve both lock files anew (UPGRADE=1: to the newest releases)
+	@$(PYTHON) -m pipeline.lane lock $(if $(UPGRADE),--upgrade)
+
+docs: setup ## write the pages that come from the code
+	$(BIN)/python -m noria.pipeline.config > docs/config.md
+
+clean: ## remove what was built; the environments and the project's home stay
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +

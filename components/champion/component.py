@@ -1,0 +1,32 @@
+"""ChampionResolver: brings the version that serves now out of the registry, as an ordinary Model artifact."""
+
+from noria.components.champion import executor
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import channel_utils, component_spec, standard_artifacts
+
+
+class ChampionResolverSpec(component_spec.ComponentSpec):
+    """No inputs: what crosses runs lives in the registry, not in ML Metadata."""
+
+    PARAMETERS = {
+        "home": component_spec.ExecutionParameter(type=str),
+        "model_root": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {}
+    OUTPUTS = {"champion": component_spec.ChannelParameter(type=standard_artifacts.Model)}
+
+
+class ChampionResolver(base_component.BaseComponent):
+    """Resolves the champion the same way under Beam and Kubeflow, where TFX's resolvers do not compile.
+
+    Args:
+      home: the project's home folder, which holds the registry.
+      model_root: the TF Serving model directory, in which a half-done publish is finished first.
+    """
+
+    SPEC_CLASS = ChampionResolverSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(self, home: str, model_root: str):
+        champion = channel_utils.as_channel([standard_artifacts.Model()])
+        super().__init__(ChampionResolverSpec(home=home, model_root=model_root, champion=champion))

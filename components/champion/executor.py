@@ -1,0 +1,66 @@
+"""Copies the champion's payload into the output artifact, or says `absent`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from noria.components import journal
+from noria.stores import files
+from noria.stores.registry import Registry
+from tfx import types
+from tfx.dsl.components.base import base_executor
+
+# Payload folder in the registry -> folder in the artifact, which follows TFX's layout of a Model.
+LAYOUT = {
+    "serving": "Format-Serving",
+    "checkpoint": "checkpoint",
+    "transform_graph": "transform_graph",
+    "statistics": "statistics",
+    "schema": "schema",
+}
+
+
+class Executor(base_executor.BaseExecutor):
+    """Works from the registry alone."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes the champion into `output_dict["champion"][0]`.
+
+        The artifact's custom properties say `state` (`present` or `absent`) and `version` (0 when absent). An
+        artifact is written in both cases, because Kubeflow passes exactly one artifact per channel. The files are
+        copied (hard-linked where the file system allows) because an artifact outside the pipeline root breaks
+        its consumers there.
+        """
+        artifact = output_dict["champion"][0]
+        with journal.stage("ChampionResolver") as stage:
+            registry = Registry(Path(exec_properties["home"]))
+            for line in registry.recover(Path(exec_properties["model_root"])):
+                stage.note(recovered=line)
+            champion = registry.champion()
+            folder = Path(artifact.uri)
+            folder.mkdir(parents=True, exist_ok=True)
+            if champion is None:
+                artifact.set_string_custom_property("state", "absent")
+                artifact.set_int_custom_property("version", 0)
+                stage.note(champion="absent")
+                return
+            for source, target in LAYOUT.items():
+                if (champion.payload_path / source).exists():
+                    files.copy_tree(champion.payload_path / source, folder / target)
+            facts = {"version": champion.version, "spans": champion.spans, "span": champion.span}
+            (folder / "version.json").write_text(json.dumps(facts), encoding="utf-8")
+            artifact.set_string_custom_property("state", "present")
+            artifact.set_int_custom_property("version", champion.version)
+            stage.note(champion=champion.version)
+
+
+def present(artifacts: list[types.Artifact] | None) -> types.Artifact | None:
+    """The champion among a component's inputs, or None on the first run (an artifact that says `absent`)."""
+    if not artifacts or artifacts[0].get_string_custom_property("state") != "present":
+        return None
+    return artifacts[0]

@@ -1,0 +1,117 @@
+"""A digest of the code behind an import path, so that a changed function is a changed input.
+
+TFX's cache key of a component given by 'module.function' sees the path, not the code behind it.
+Standard library only; nothing is executed but the parents of dotted modules.
+"""
+
+import ast
+import hashlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+from noria.components.user_code import add_project, split_path
+from noria.stores.errors import ConfigError
+
+
+def code_digest(
+    import_path: str, project: str | None = None, packages: Sequence[str] = ("tensorflow-transform",)
+) -> str:
+    """sha256 over the source of a function's module and of the project's own modules that it imports.
+
+    A module counts as the project's own if it lies in the same top folder, or is part of noria. The names of
+    the modules count too, the folder that they lie in does not: the same project has one digest everywhere.
+
+    Args:
+      import_path: 'module.function'.
+      project: folder to search as well; None or '' for what is importable already.
+      packages: installed packages whose versions change what the code means.
+
+    Returns:
+      64 hexadecimal digits.
+
+    Raises:
+      ConfigError: the module cannot be found, or has a syntax error.
+    """
+    module, function = split_path(import_path)
+    add_project(project)
+    digest = hashlib.sha256(function.encode())
+    for name, file in sorted(local_modules(module).items()):
+        digest.update(f"\0{name}\0".encode())
+        digest.update(file.read_bytes())
+    for package in packages:
+        digest.update(f"\0{package}={importlib.metadata.version(package)}".encode())
+    return digest.hexdigest()
+
+
+def local_modules(module: str) -> dict[str, Path]:
+    """The module and, through its imports, the project's own modules: name to source file.
+
+    Raises:
+      ConfigError: the module cannot be found, or one of them has a syntax error.
+    """
+    spec = _find(module)
+    if spec is None or not spec.origin:
+        raise ConfigError(
+            f"there is no module {module!r}",
+            where=f"import path {module}",
+            next_step="correct the import path in the config, or add the file to the project's folder",
+        )
+    top = module.partition(".")[0]
+    folder = (
+        Path(spec.origin).resolve().parents[module.count(".") + (Path(spec.origin).name == "__init__.py")]
+    )
+    found: dict[str, Path] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        spec = _find(name) if name not in found else None
+        if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+            continue
+        file = Path(spec.origin).resolve()
+        if not _is_local(name, file, top, folder):
+            continue
+        found[name] = file
+        waiting += _imports(name, file)
+    return found
+
+
+def _is_local(name: str, file: Path, top: str, folder: Path) -> bool:
+    first = name.partition(".")[0]
+    if first in (top, "noria"):
+        return True
+    installed = {"site-packages", "dist-packages"} & set(file.parts)
+    return top != "noria" and not installed and file.is_relative_to(folder)
+
+
+def _find(module: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(module)
+    except (ImportError, ValueError, AttributeError):
+        return None
+
+
+def _imports(module: str, file: Path) -> list[str]:
+    """Names that the source imports; of `from a import b` both a and a.b, as b may be a module."""
+    try:
+        tree = ast.parse(file.read_bytes(), filename=str(file))
+    except SyntaxError as error:
+        raise ConfigError(
+            f"{module} is not valid Python: {error.msg}",
+            where=f"{file}:{error.lineno}",
+            next_step="correct the line and run again",
+        ) from error
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parents, base] if base else parents)
+            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return [name for name in names if name]

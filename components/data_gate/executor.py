@@ -1,0 +1,178 @@
+"""Gathers the evidence, asks for the verdict, writes it down, and quarantines a broken span."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import tensorflow_data_validation as tfdv
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+
+from noria.components import journal
+from noria.components.champion.executor import present
+from noria.components.data_gate import finding, verdict
+from noria.components.data_gate.history import LOOK_BACK, Past
+from noria.components.data_gate.thresholds import CONTEXT, Thresholds
+from noria.components.statistics_gen.kept import FILE, KeptStatistics
+from noria.schemas import loader
+from noria.schemas.diff import diff, propose
+from noria.stores.errors import GateError
+from noria.stores.registry import Registry, Turn
+from noria.stores.spans import SpanStore
+from tfx import types
+from tfx.dsl.components.base import base_executor
+
+VERDICT = "data_verdict.json"
+SCHEMA_DIFF = "schema_diff.md"
+# Kept spans whose fingerprints are compared: two years of weeks.
+REMEMBERED = 104
+
+
+class Executor(base_executor.BaseExecutor):
+    """Reads and writes; the checks are plain functions in the modules beside."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes `data_verdict.json`, and `schema_diff.md` where the schema does not fit, under the output artifact.
+
+        Raises:
+          GateError: the label is not given, or the statistics hold no dataset.
+          ConfigError: a threshold that makes no sense.
+        """
+        with journal.stage("DataGate") as stage:
+            settings = json.loads(exec_properties["gate"] or "{}")
+            thresholds = Thresholds.from_json(exec_properties["gate"])
+            schema = loader.load(Path(input_dict["schema"][0].uri) / "schema.pbtxt")
+            evidence = gather(
+                input_dict["statistics"][0],
+                present(input_dict.get("champion")),
+                schema,
+                Path(exec_properties["home"]),
+                {name: settings.get(name) or "" for name in CONTEXT},
+            )
+            stage.note(span=evidence.span.span, references=", ".join(evidence.references) or "none")
+            result = verdict.judge(evidence, thresholds)
+
+            artifact = output_dict["verdict"][0]
+            folder = Path(artifact.uri)
+            folder.mkdir(parents=True, exist_ok=True)
+            if result.anomalies:
+                proposal = propose(schema, evidence.statistics)
+                text = diff(schema, proposal)
+                (folder / SCHEMA_DIFF).write_text(_page(evidence.span.span, result, text), encoding="utf-8")
+                loader.save(proposal, folder / "schema_proposal.pbtxt")
+            content = result.to_json()
+            (folder / VERDICT).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+            if result.verdict == finding.BROKEN:
+                kept = {"verdict": result.verdict, "reasons": result.reasons, "file": str(folder / VERDICT)}
+                SpanStore(exec_properties["home"]).quarantine(evidence.span.span, kept)
+                # What follows is skipped, so the turn ends here; a whole one ends in the Pusher.
+                Registry(exec_properties["home"]).record_turn(
+                    Turn(
+                        span=evidence.span.span,
+                        run_id=exec_properties["run_id"],
+                        data_verdict=result.verdict,
+                        model_verdict="skipped",
+                        reasons=tuple(result.reasons),
+                    )
+                )
+            artifact.set_string_custom_property("verdict", result.verdict)
+            stage.note(verdict=result.verdict, reasons=result.reasons[:3])
+
+
+def gather(
+    statistics: types.Artifact,
+    champion: types.Artifact | None,
+    schema: schema_pb2.Schema,
+    home: Path,
+    context: dict[str, str],
+) -> verdict.Evidence:
+    """Reads everything that the verdict rests on.
+
+    Raises:
+      GateError: the label is not given, or the span's statistics hold no dataset.
+    """
+    if not context["label"]:
+        raise GateError(
+            "DataGate must know the label, got none",
+            where="exec property gate",
+            next_step='add "label" to the JSON object',
+        )
+    span = int(statistics.span)
+    mine = _load(Path(statistics.uri) / "Split-span" / FILE)
+    if mine is None or not mine.datasets:
+        raise GateError(
+            f"there are no statistics of span {span}",
+            where=Path(statistics.uri) / "Split-span",
+            next_step="run StatisticsGen again",
+        )
+    references = {}
+    previous = _load(Path(statistics.uri) / "Split-previous" / FILE)
+    if previous is not None:
+        number = statistics.get_int_custom_property("previous_span")
+        references[f"previous span {number}"] = previous
+    if champion is not None:
+        trained = _load(Path(champion.uri) / "statistics" / FILE)
+        if trained is not None:
+            references[f"champion {champion.get_int_custom_property('version')}"] = trained
+
+    store = SpanStore(home)
+    quarantined = set(store.quarantined())
+    accepted = [other for other in store.ids() if other < span and other not in quarantined]
+    past = [_past(store, other) for other in accepted[-REMEMBERED:]]
+    digest = loader.digest(schema)
+    kept = {  # a later version of a span takes the place of the earlier one
+        found.span: found
+        for found in KeptStatistics(home).all()
+        if found.schema == digest and (found.span == span or found.span in accepted)
+    }
+    rows = json.loads(statistics.get_string_custom_property("rows") or "{}")
+    present_here = span in store.ids()
+    labelled = int(mine.datasets[0].num_examples)
+    unlabelled = rows.get("unlabelled", 0)
+    return verdict.Evidence(
+        span=_past(store, span) if present_here else Past(span, labelled + unlabelled, None),
+        statistics=mine,
+        schema=schema,
+        references=references,
+        past=past,
+        past_statistics=[
+            loaded
+            for other in sorted(kept)[-LOOK_BACK - 1 :]
+            if other != span and (loaded := _load(kept[other].path)) is not None
+        ],
+        fingerprints={
+            other: {name: mark for name, mark in kept[other].fingerprint.items() if name != context["time"]}
+            for other in sorted(kept)[-REMEMBERED:]
+        },
+        unlabelled=unlabelled / max(labelled + unlabelled, 1),
+        label=context["label"],
+        time=context["time"],
+        task=context["task"] or "binary",
+        every=context["every"],
+    )
+
+
+def _past(store: SpanStore, span: int) -> Past:
+    manifest = store.manifest(span)
+    return Past(span, manifest.rows, manifest.event_time)
+
+
+def _load(path: Path) -> statistics_pb2.DatasetFeatureStatisticsList | None:
+    return tfdv.load_stats_binary(str(path)) if path.is_file() else None
+
+
+def _page(span: int, result: verdict.Verdict, changes: str) -> str:
+    lines = [f"# Span {span} and the schema", "", f"Data verdict: **{result.verdict}**.", "", "## Anomalies", ""]
+    lines += [f"- {found.severity}: `{found.feature}`: {found.description}" for found in result.anomalies]
+    lines += ["", "## What the schema would have to say for this span to be no anomaly", ""]
+    lines += [changes or "Nothing: the anomalies are about the data, not about the schema.", ""]
+    lines += [
+        "This is a proposal; nothing was changed. If the span is right and the schema is not, take over from",
+        "`schema_proposal.pbtxt` what you agree with, and release the span from quarantine.",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,35 @@
+"""What a check says: one sentence for a person, and how grave it is."""
+
+import dataclasses
+from collections.abc import Iterable
+
+OK = "ok"
+DRIFTED = "drifted"
+BROKEN = "broken"
+_ORDER = (OK, DRIFTED, BROKEN)
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One result of one check.
+
+    Attributes:
+      severity: `ok` (worth telling, changes nothing), `drifted` or `broken`.
+      check: which check: schema, drift, volume, time, label, stuck, shuffled, replay.
+      feature: the feature it is about; empty for the span as a whole.
+      text: what was found, what was expected.
+    """
+
+    severity: str
+    check: str
+    feature: str
+    text: str
+
+
+def worst(findings: Iterable[Finding]) -> str:
+    """The gravest severity among the findings; `ok` if there is none.
+
+    >>> worst([Finding("ok", "schema", "a", ""), Finding("drifted", "drift", "b", "")])
+    'drifted'
+    """
+    return max((finding.severity for finding in findings), key=_ORDER.index, default=OK)

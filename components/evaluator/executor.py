@@ -1,0 +1,262 @@
+"""Evaluates both models in this process or through Beam, and writes metrics, verdict and blessing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from noria.components.keras_first import ensure_keras3
+
+ensure_keras3()
+
+import tensorflow_model_analysis as tfma  # noqa: E402
+from google.protobuf import text_format  # noqa: E402
+from noria.components import journal  # noqa: E402
+from noria.components.champion.executor import present  # noqa: E402
+from noria.components.evaluator import eval_config, gate, in_process, rows, verdict  # noqa: E402
+from noria.stores.errors import GateError  # noqa: E402
+from tensorflow_metadata.proto.v0 import schema_pb2  # noqa: E402
+from tensorflow_model_analysis.proto import config_pb2  # noqa: E402
+from tensorflow_model_analysis.utils import config_util  # noqa: E402
+from tfx import types  # noqa: E402
+from tfx.components.evaluator import constants  # noqa: E402
+from tfx.components.util import tfxio_utils  # noqa: E402
+from tfx.dsl.components.base import base_beam_executor  # noqa: E402
+from tfx.types import artifact_utils  # noqa: E402
+from tfx.utils import io_utils, path_utils  # noqa: E402
+from tfx_bsl.tfxio import tensor_adapter  # noqa: E402
+
+# In-process needs about 30 bytes a row (labels, scores, slice codes), so this is 1 GB.
+IN_PROCESS_ROWS = 30_000_000
+
+# Where the examples do not say how many rows they hold: gzip TFRecords of flights take 40 bytes a row.
+IN_PROCESS_BYTES = 1 << 30
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Reads the raw eval split; needs neither the transformed examples nor the Trainer's code."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes TFMA's files and `model_verdict.json` into `evaluation`, and the blessing into `blessing`.
+
+        Raises:
+          GateError: the gate's settings, a slice's column or a model cannot be used.
+          DataError: a row without a label.
+        """
+        with journal.stage("Evaluator") as stage:
+            examples = artifact_utils.get_single_instance(input_dict["examples"])
+            model = artifact_utils.get_single_instance(input_dict["model"])
+            champion = present(input_dict.get("champion"))
+            evaluation = Path(artifact_utils.get_single_uri(output_dict["evaluation"]))
+            evaluation.mkdir(parents=True, exist_ok=True)
+            schema = _schema(input_dict["schema"])
+            label, task = exec_properties["label"], exec_properties["task"]
+            models = {eval_config.CHALLENGER: _serving(model)}
+            if champion is not None:
+                models[eval_config.CHAMPION] = _serving(champion)
+            settings = gate.from_json(
+                exec_properties["gate"],
+                task,
+                classes=_classes(exec_properties, models[eval_config.CHALLENGER]),
+                first_run=champion is None,
+            )
+            gate.check_columns(settings, label, [feature.name for feature in schema.feature])
+            config = config_util.update_eval_config_with_defaults(
+                eval_config.build(settings, label, champion is not None),
+                has_baseline=champion is not None,
+                rubber_stamp=True,  # a first run has no baseline, and that is no error
+            )
+            path, reason = _path(exec_properties["execution"], examples, config)
+            stage.note(path=path, reason=reason, champion=_version(champion) or "absent")
+            problems: list[str] = []
+            if path == "in-process":
+                problems = self._in_process(models, examples, label, settings, schema, config, evaluation)
+            else:
+                self._beam(models, input_dict["examples"], schema, config, evaluation)
+
+            slices = [] if problems else load(evaluation)
+            judged = verdict.judge(
+                settings,
+                slices,
+                validation_ok=bool(slices) and tfma.load_validation_result(str(evaluation)).validation_ok,
+                champion=_version(champion),
+                problems=problems,
+            )
+            (evaluation / "model_verdict.json").write_text(
+                json.dumps(judged, indent=1, allow_nan=False) + "\n", encoding="utf-8"
+            )
+            _bless(artifact_utils.get_single_instance(output_dict["blessing"]), judged, model, champion)
+            overall = judged["metrics"]["challenger"]
+            stage.note(
+                rows=int(overall.get("example_count") or 0),
+                slices=len(judged["slices"]),
+                blessed=judged["blessed"],
+                reasons=judged["reasons"],
+                metrics=judged["metrics"],
+            )
+
+    def _in_process(
+        self,
+        models: dict[str, Path],
+        examples: types.Artifact,
+        label: str,
+        settings: gate.Gate,
+        schema: schema_pb2.Schema,
+        config: config_pb2.EvalConfig,
+        output: Path,
+    ) -> list[str]:
+        """Evaluates, or returns what keeps these rows or predictions from being judged."""
+        columns = sorted({column for slicing in settings.slices for column in slicing})
+        data = rows.read(_files(examples), models, label, columns, schema)
+        problems = rows.problems(data, settings.task, {"candidate": "challenger", "baseline": "champion"})
+        if not problems:
+            in_process.evaluate(data, config, output, {name: str(path) for name, path in models.items()})
+        return problems
+
+    def _beam(
+        self,
+        models: dict[str, Path],
+        examples: list[types.Artifact],
+        schema: schema_pb2.Schema,
+        config: config_pb2.EvalConfig,
+        output: Path,
+    ) -> None:
+        """TFMA's own pipeline, as TFX's Evaluator runs it."""
+        shared = [
+            tfma.default_eval_shared_model(
+                eval_saved_model_path=str(path),
+                model_name=name if len(models) > 1 else "",
+                eval_config=config,
+            )
+            for name, path in models.items()
+        ]
+        factory = tfxio_utils.get_tfxio_factory_from_artifact(
+            examples=examples,
+            telemetry_descriptors=["Evaluator"],
+            schema=schema,
+            raw_record_column_name=tfma.constants.ARROW_INPUT_COLUMN,
+        )
+        uri = artifact_utils.get_split_uri(examples, "eval")
+        tfxio = factory(io_utils.all_files_pattern(uri))
+        adapter = tensor_adapter.TensorAdapterConfig(
+            arrow_schema=tfxio.ArrowSchema(), tensor_representations=tfxio.TensorRepresentations()
+        )
+        with self._make_beam_pipeline() as pipeline:
+            _ = (
+                pipeline
+                | "Read" >> tfxio.BeamSource()
+                | "Evaluate"
+                >> tfma.ExtractEvaluateAndWriteResults(
+                    eval_shared_model=shared if len(shared) > 1 else shared[0],
+                    eval_config=config,
+                    output_path=str(output),
+                    tensor_adapter_config=adapter,
+                )
+            )
+
+
+def load(evaluation: Path) -> list[verdict.SliceMetrics]:
+    """Reads the metrics that either path wrote, all rows first."""
+    slices = []
+    for proto in tfma.load_metrics(str(evaluation)):
+        key = {part.column: _value(part) for part in proto.slice_key.single_slice_keys}
+        challenger: dict[str, float] = {}
+        champion: dict[str, float] = {}
+        differences: dict[str, float] = {}
+        for entry in proto.metric_keys_and_values:
+            if entry.value.WhichOneof("type") != "double_value":
+                continue
+            target = champion if entry.key.model_name == eval_config.CHAMPION else challenger
+            target = differences if entry.key.is_diff else target
+            target[entry.key.name] = entry.value.double_value.value
+        slices.append(
+            verdict.SliceMetrics(
+                slice=key,
+                challenger=challenger,
+                champion=champion or None,
+                loss_change=differences.get(eval_config.PAIRED),
+                loss_change_error=differences.get(f"{eval_config.PAIRED}_standard_error"),
+            )
+        )
+    return sorted(slices, key=lambda part: (len(part.slice), part.name))
+
+
+def _value(part: Any) -> Any:
+    kind = part.WhichOneof("kind")
+    value = getattr(part, kind)
+    return value.decode("utf-8") if kind == "bytes_value" else value
+
+
+def _path(execution: str, examples: types.Artifact, config: config_pb2.EvalConfig) -> tuple[str, str]:
+    """`in-process` or `beam`, and why."""
+    if execution not in ("auto", "in-process", "beam"):
+        raise GateError(f"execution must be auto, in-process or beam, got {execution!r}", where="execution")
+    if execution == "beam":
+        return "beam", "execution is `beam`"
+    try:
+        in_process.check(config)
+    except in_process.NotCovered as gap:
+        if execution == "in-process":
+            raise GateError(
+                f"the in-process path does not do {gap}", where="gates.model", next_step="set execution: beam"
+            ) from None
+        return "beam", f"the in-process path does not do {gap}"
+    if execution == "in-process":
+        return "in-process", "execution is `in-process`"
+    stated = examples.get_string_custom_property("rows")
+    count = json.loads(stated).get("eval") if stated else None
+    if count is not None:
+        if count > IN_PROCESS_ROWS:
+            return "beam", f"{count:,} rows, more than {IN_PROCESS_ROWS:,}"
+        return "in-process", f"{count:,} rows fit into one process"
+    size = sum(Path(file).stat().st_size for file in _files(examples))
+    if size > IN_PROCESS_BYTES:
+        return "beam", f"{size:,} bytes, more than {IN_PROCESS_BYTES:,}"
+    return "in-process", f"{size:,} bytes fit into one process"
+
+
+def _classes(exec_properties: dict[str, Any], challenger: Path) -> int | None:
+    listed = json.loads(exec_properties.get("classes") or "null")
+    return len(listed) if listed else rows.score_width(challenger)
+
+
+def _files(examples: types.Artifact) -> list[str]:
+    folder = Path(artifact_utils.get_split_uri([examples], "eval"))
+    return sorted(str(path) for path in folder.glob("*") if path.is_file())
+
+
+def _schema(artifacts: list[types.Artifact]) -> schema_pb2.Schema:
+    path = Path(artifact_utils.get_single_uri(artifacts)) / "schema.pbtxt"
+    return text_format.Parse(path.read_text(encoding="utf-8"), schema_pb2.Schema())
+
+
+def _serving(model: types.Artifact) -> Path:
+    return Path(path_utils.serving_model_path(model.uri))
+
+
+def _version(champion: types.Artifact | None) -> int | None:
+    return None if champion is None else champion.get_int_custom_property("version")
+
+
+def _bless(
+    blessing: types.Artifact, judged: dict[str, Any], model: types.Artifact, champion: types.Artifact | None
+) -> None:
+    """As TFX's Evaluator writes it, so that every Pusher understands it."""
+    blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri)
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
+    if champion is not None:
+        blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, champion.uri)
+        blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, champion.id)
+    good = judged["blessed"]
+    name = constants.BLESSED_FILE_NAME if good else constants.NOT_BLESSED_FILE_NAME
+    folder = Path(blessing.uri)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("", encoding="utf-8")
+    blessing.set_int_custom_property(
+        constants.ARTIFACT_PROPERTY_BLESSED_KEY,
+        constants.BLESSED_VALUE if good else constants.NOT_BLESSED_VALUE,
+    )

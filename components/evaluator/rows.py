@@ -1,0 +1,241 @@
+"""Eval rows as arrays: labels, predictions of each model, and the columns that slice. No TFMA here."""
+
+import collections
+import dataclasses
+import hashlib
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from noria.stores.errors import DataError, GateError
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+# Rows a model predicts at once: past 8,192 the time per row no longer falls, and the memory of a wide model
+# grows.
+BATCH = 8192
+
+# A resident process judges the same champion again in the next run, then as the challenger's successor.
+_KEPT_MODELS = 3
+
+_DTYPES = {
+    schema_pb2.FeatureType.BYTES: tf.string,
+    schema_pb2.FeatureType.INT: tf.int64,
+    schema_pb2.FeatureType.FLOAT: tf.float32,
+}
+
+
+@dataclasses.dataclass
+class Column:
+    """A column to slice by.
+
+    Attributes:
+      codes: `[n]` index into `values`; -1 where the row has no value.
+      values: the distinct values; int, float or str.
+    """
+
+    codes: np.ndarray
+    values: list[Any]
+
+
+@dataclasses.dataclass
+class EvalRows:
+    """What the metrics need of `n` rows; about 30 bytes a row.
+
+    Attributes:
+      labels: `[n]` int64 or float32.
+      predictions: `[n, k]` float32 by model name.
+      columns: by name.
+    """
+
+    labels: np.ndarray
+    predictions: dict[str, np.ndarray]
+    columns: dict[str, Column]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def read(
+    files: Sequence[str],
+    models: Mapping[str, Path],
+    label: str,
+    slice_columns: Sequence[str],
+    schema: schema_pb2.Schema,
+) -> EvalRows:
+    """Reads gzip TFRecords batch by batch and has each model predict each batch once.
+
+    Args:
+      files: TFRecord files of serialized tf.Examples.
+      models: SavedModel folders by name.
+      label: name of the label's feature.
+      slice_columns: names of the features to slice by.
+      schema: of the raw examples; gives the types.
+
+    Raises:
+      DataError: a row without a label, or a column with more than one value in a row.
+      GateError: a model that does not answer with a `score` for each row.
+    """
+    types = {feature.name: _DTYPES[feature.type] for feature in schema.feature if feature.type in _DTYPES}
+    spec = {name: tf.io.VarLenFeature(types[name]) for name in dict.fromkeys([label, *slice_columns])}
+    signatures = {name: signature(folder) for name, folder in models.items()}
+    labels: list[np.ndarray] = []
+    scores: dict[str, list[np.ndarray]] = {name: [] for name in models}
+    coders = {name: _Coder(name) for name in slice_columns}
+    dataset = tf.data.TFRecordDataset(list(files), compression_type="GZIP").batch(BATCH).prefetch(1)
+    seen = 0
+    for serialized in dataset:
+        count = int(serialized.shape[0])
+        parsed = tf.io.parse_example(serialized, spec)
+        labels.append(_labels(parsed[label], count, label, seen))
+        for name, coder in coders.items():
+            coder.add(parsed[name], count)
+        for name, ask in signatures.items():
+            scores[name].append(_score(ask, serialized, models[name], count))
+        seen += count
+    empty = np.zeros(0, types[label].as_numpy_dtype)
+    return EvalRows(
+        labels=np.concatenate(labels) if labels else empty,
+        predictions={
+            name: np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
+            for name, parts in scores.items()
+        },
+        columns={name: coder.column() for name, coder in coders.items()},
+    )
+
+
+def _labels(sparse: tf.SparseTensor, count: int, label: str, seen: int) -> np.ndarray:
+    rows = sparse.indices.numpy()[:, 0]
+    if len(rows) != count or (np.diff(rows) != 1).any():
+        counts = np.bincount(rows, minlength=count)
+        at = int(np.flatnonzero(counts != 1)[0])
+        raise DataError(
+            f"each row to judge by needs one label, got {counts[at]}",
+            where=f"column {label}, row {seen + at} of the eval split",
+            next_step="rows without a label belong into neither split; look at how the examples were made",
+        )
+    return sparse.values.numpy()
+
+
+def _score(ask: Any, serialized: tf.Tensor, folder: Path, count: int) -> np.ndarray:
+    try:
+        outputs = ask(examples=serialized)
+    except tf.errors.OpError as error:
+        raise GateError(
+            f"the model does not predict: {error.message.splitlines()[0]}", where=folder
+        ) from None
+    if "score" not in outputs:
+        raise GateError(f"serving_default must give `score`, it gives {sorted(outputs)}", where=folder)
+    score = outputs["score"].numpy()
+    if score.ndim == 1:
+        score = score[:, np.newaxis]
+    if score.ndim != 2 or len(score) != count:
+        raise GateError(f"score must have the shape [{count}, k], got {list(score.shape)}", where=folder)
+    return score
+
+
+class _Coder:
+    """Turns a column's values into codes, batch by batch, so that rows of text are not kept."""
+
+    def __init__(self, name: str):
+        self._name = name
+        self._index: dict[Any, int] = {}
+        self._parts: list[np.ndarray] = []
+
+    def add(self, sparse: tf.SparseTensor, count: int) -> None:
+        rows = sparse.indices.numpy()[:, 0]
+        if len(rows) > 1 and (np.diff(rows) == 0).any():
+            raise DataError("a column to slice by needs at most one value in a row", where=self._name)
+        values, inverse = np.unique(sparse.values.numpy(), return_inverse=True)
+        known = [self._index.setdefault(value, len(self._index)) for value in values.tolist()]
+        codes = np.full(count, -1, np.int64)
+        codes[rows] = np.asarray(known, np.int64)[inverse] if known else -1
+        self._parts.append(codes)
+
+    def column(self) -> Column:
+        values = [self._text(value) if isinstance(value, bytes) else value for value in self._index]
+        return Column(np.concatenate(self._parts) if self._parts else np.zeros(0, np.int64), values)
+
+    def _text(self, value: bytes) -> str:
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            raise DataError(f"{value!r} is not UTF-8, so it cannot name a slice", where=self._name) from None
+
+
+def problems(rows: EvalRows, task: str, names: Mapping[str, str]) -> list[str]:
+    """Says what keeps rows or predictions from being judged, in words; empty if nothing does.
+
+    Args:
+      rows: what was read.
+      task: `binary`, `multiclass` or `regression`.
+      names: what to call each model.
+    """
+    if not len(rows):
+        return ["the eval split has no rows to judge by"]
+    found = []
+    if task == "binary" and not np.isin(rows.labels, (0, 1)).all():
+        odd = rows.labels[~np.isin(rows.labels, (0, 1))][0]
+        found.append(f"a binary label must be 0 or 1, got {odd}")
+    for name, scores in rows.predictions.items():
+        broken = int((~np.isfinite(scores)).any(axis=1).sum())
+        if broken:
+            found.append(
+                f"the {names[name]}'s predictions are not finite on {broken:,} of {len(rows):,} rows"
+            )
+        elif task == "multiclass" and not 0 <= rows.labels.min() <= rows.labels.max() < scores.shape[1]:
+            span = f"{rows.labels.min()} to {rows.labels.max()}"
+            found.append(f"the labels go from {span}, but the {names[name]} knows {scores.shape[1]} classes")
+        elif task != "multiclass" and scores.shape[1] != 1:
+            found.append(f"the {names[name]} gives {scores.shape[1]} scores a row, the task {task} needs one")
+    return found
+
+
+def score_width(folder: Path) -> int | None:
+    """Scores a row that a SavedModel says it gives: 1, or the number of classes; None if it is open."""
+    shape = signature(folder).structured_outputs.get("score", tf.TensorSpec(None)).shape
+    return shape[-1] if shape.rank == 2 else None
+
+
+_models: collections.OrderedDict[str, Any] = collections.OrderedDict()
+_models_lock = threading.Lock()
+
+
+def signature(folder: Path) -> Any:
+    """`serving_default` of a SavedModel, loaded once per content and process.
+
+    The key is a digest of the files and not the path: each run finds the same champion in another folder.
+
+    Raises:
+      GateError: no SavedModel, one that does not load, or one without the signature.
+    """
+    if not (folder / "saved_model.pb").is_file():
+        raise GateError("there is no saved_model.pb", where=folder)
+    key = _digest(folder)
+    with _models_lock:
+        if key not in _models:
+            try:
+                _models[key] = tf.saved_model.load(str(folder))
+            except Exception as error:
+                raise GateError(f"the model does not load: {error}", where=folder) from None
+        _models.move_to_end(key)
+        while len(_models) > _KEPT_MODELS:
+            _models.popitem(last=False)
+        model = _models[key]
+    if "serving_default" not in model.signatures:
+        names = ", ".join(sorted(model.signatures)) or "none"
+        raise GateError(f"the model must have the signature serving_default; it has {names}", where=folder)
+    return model.signatures["serving_default"]
+
+
+def _digest(folder: Path) -> str:
+    digest = hashlib.blake2b()
+    paths = [folder / "saved_model.pb", *(folder / "variables").rglob("*"), *(folder / "assets").rglob("*")]
+    for path in sorted(path for path in paths if path.is_file()):
+        digest.update(str(path.relative_to(folder)).encode() + b"\0")
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

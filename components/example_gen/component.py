@@ -1,0 +1,60 @@
+"""SpanExampleGen: picks the spans itself, and writes their rows as tf.Examples."""
+
+from noria.components.example_gen import executor
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.types import channel, channel_utils, component_spec, standard_artifacts
+
+
+class SpanExampleGenSpec(component_spec.ComponentSpec):
+    """The champion decides between a warm and a cold run, hence between two windows."""
+
+    PARAMETERS = {
+        "home": component_spec.ExecutionParameter(type=str),
+        "span": component_spec.ExecutionParameter(type=str),
+        "mode": component_spec.ExecutionParameter(type=str),
+        "label": component_spec.ExecutionParameter(type=str),
+        "window": component_spec.ExecutionParameter(type=str),
+        "execution": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {"champion": component_spec.ChannelParameter(type=standard_artifacts.Model)}
+    OUTPUTS = {"examples": component_spec.ChannelParameter(type=standard_artifacts.Examples)}
+
+
+class SpanExampleGen(base_beam_component.BaseBeamComponent):
+    """Writes the window of one run as Examples with the splits `train` and `eval`.
+
+    Args:
+      champion: ChampionResolver's output; warm runs follow a champion, cold runs do without.
+      home: the project's home folder, which holds the span store.
+      span: id of the newest span of the window, or `newest`.
+      mode: `auto`, or `cold` to train from nothing although there is a champion.
+      label: name of the label column; rows without a label are counted and left out.
+      window: JSON object, see `noria.components.example_gen.window.Window`.
+      execution: `auto`, `in-process` or `beam`.
+    """
+
+    SPEC_CLASS = SpanExampleGenSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
+
+    def __init__(
+        self,
+        champion: channel.BaseChannel,
+        home: str,
+        span: str,
+        mode: str,
+        label: str,
+        window: str,
+        execution: str = "auto",
+    ):
+        super().__init__(
+            SpanExampleGenSpec(
+                champion=champion,
+                home=home,
+                span=span,
+                mode=mode,
+                label=label,
+                window=window,
+                execution=execution,
+                examples=channel_utils.as_channel([standard_artifacts.Examples()]),
+            )
+        )

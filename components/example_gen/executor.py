@@ -1,0 +1,156 @@
+"""Reads the window's spans and writes their rows, split and encoded."""
+
+import collections
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+
+from noria.components import journal
+from noria.components.champion.executor import present
+from noria.components.example_gen import encode
+from noria.components.example_gen.window import Pick, Window, pick, select
+from noria.stores.errors import DataError
+from noria.stores.spans import SpanStore
+from tfx import types
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base import base_beam_executor
+from tfx.proto import example_gen_pb2
+
+# Reading and encoding in one process is bounded in memory, so this is about time only: one core encodes about
+# 200,000 rows a second, and past this size a cluster pays for its start.
+IN_PROCESS_ROWS = 20_000_000
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Picks, splits, encodes, writes; span by span, batch by batch."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes `Split-train` and `Split-eval` under the output artifact, one file per span and split.
+
+        Raises:
+          SpanError: the span is missing, damaged or in quarantine.
+          DataError: no labelled row, or a column of the key is missing.
+        """
+        with journal.stage("SpanExampleGen") as stage:
+            window = Window.from_json(exec_properties["window"])
+            store = SpanStore(Path(exec_properties["home"]))
+            quarantined = set(store.quarantined())
+            spans = [span for span in store.ids() if span not in quarantined]
+            newest = spans[-1] if exec_properties["span"] == "newest" else int(exec_properties["span"])
+            manifests = {span: store.manifest(span) for span in spans}
+            champion = present(input_dict.get("champion"))
+            warm = champion is not None and exec_properties["mode"] != "cold"
+            rows = {span: manifest.rows for span, manifest in manifests.items()}
+            picks = pick(window, spans, rows, newest, warm)
+            reading = sum(rows[picked.span] for picked in picks)
+
+            artifact = output_dict["examples"][0]
+            beam_runs = exec_properties["execution"] == "beam" or (
+                exec_properties["execution"] == "auto" and reading > IN_PROCESS_ROWS
+            )
+            stage.note(
+                span=newest,
+                mode="warm" if warm else "cold",
+                path="beam" if beam_runs else "in-process",
+                reason=f"{reading:,} rows to read; in-process up to {IN_PROCESS_ROWS:,}",
+            )
+            out = Path(artifact.uri)
+            if beam_runs:
+                counts = self._in_beam(store.home, picks, window, exec_properties["label"], newest, out)
+            else:
+                counts = _in_process(store, picks, window, exec_properties["label"], newest, out)
+            if not counts["train"] or not counts["eval"]:
+                raise DataError(
+                    f"span {newest} gives {counts['train']} rows to train on and {counts['eval']} to judge on",
+                    where=f"label column {exec_properties['label']!r}: {counts['unlabelled']} rows have none",
+                    next_step="wait for the labels, make the spans longer, or change eval_share",
+                )
+            _describe(artifact, picks, counts, warm, {p.span: manifests[p.span].version for p in picks})
+            stage.note(rows=counts["train"] + counts["eval"], **counts)
+
+    def _in_beam(
+        self, home: Path, picks: list[Pick], window: Window, label: str, newest: int, out: Path
+    ) -> collections.Counter:
+        work = [(str(home), picked, window, label, newest, str(out)) for picked in picks]
+        counts_folder = out / ".counts"
+        with self._make_beam_pipeline() as pipeline:
+            (
+                pipeline
+                | "Spans" >> beam.Create(work, reshuffle=True)
+                | "Write" >> beam.Map(_write_span_job)
+                | "Counts" >> beam.Map(json.dumps)
+                | "Collect" >> beam.io.WriteToText(str(counts_folder / "counts"))
+            )
+        total: collections.Counter = collections.Counter()
+        for path in sorted(counts_folder.iterdir()):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                total.update(json.loads(line))
+            path.unlink()
+        counts_folder.rmdir()
+        return total
+
+
+def _in_process(
+    store: SpanStore, picks: list[Pick], window: Window, label: str, newest: int, out: Path
+) -> collections.Counter:
+    total: collections.Counter = collections.Counter()
+    for picked in picks:
+        total.update(_write_span(store, picked, window, label, newest, out))
+    return total
+
+
+def _write_span_job(job: tuple) -> dict[str, int]:
+    """Beam's unit of work: one span, written where the job says."""
+    home, picked, window, label, newest, out = job
+    return _write_span(SpanStore(Path(home)), picked, window, label, newest, Path(out))
+
+
+def _write_span(
+    store: SpanStore, picked: Pick, window: Window, label: str, newest: int, out: Path
+) -> dict[str, int]:
+    counts: collections.Counter = collections.Counter()
+    name = f"{picked.file_stem}-00000-of-00001.gz"
+    with contextlib.ExitStack() as stack:
+        writers = {"train": stack.enter_context(encode.writer(out / "Split-train" / name))}
+        if picked.evaluate:
+            writers["eval"] = stack.enter_context(encode.writer(out / "Split-eval" / name))
+        for batch in store.read(picked.span):
+            table = pa.Table.from_batches([batch])
+            if label not in table.column_names:
+                raise DataError(
+                    f"span {picked.span} has no column {label!r}, which the config names as the label",
+                    where=f"columns: {', '.join(table.column_names)}",
+                    next_step="correct `label.column` in the config, or ingest the span again",
+                )
+            parts = select(table, picked, window, label, newest)
+            counts["replay" if picked.train_rate < 1.0 else "new"] += len(parts["train"])
+            for part, rows in parts.items():
+                counts[part] += len(rows)
+                for record_batch in rows.to_batches() if part in writers else []:
+                    for example in encode.encode(record_batch):
+                        writers[part].write(example)
+    if not picked.evaluate:
+        del counts["unlabelled"]  # only the newest span's are this run's news
+    return dict(counts)
+
+
+def _describe(
+    artifact: types.Artifact, picks: list[Pick], counts: dict[str, int], warm: bool, versions: dict[int, int]
+) -> None:
+    artifact.split_names = json.dumps(["train", "eval"])
+    artifact.span = picks[-1].span
+    artifact.set_string_custom_property("mode", "warm" if warm else "cold")
+    artifact.set_string_custom_property("spans", json.dumps([picked.span for picked in picks]))
+    artifact.set_string_custom_property("span_versions", json.dumps(versions))
+    artifact.set_string_custom_property("rows", json.dumps(dict(counts)))
+    examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)
+    examples_utils.set_file_format(artifact, "tfrecords_gzip")

@@ -1,0 +1,114 @@
+"""The window: which spans a run trains on, and which of their rows."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from noria.components.example_gen import split
+from noria.stores.errors import SpanError
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """How a run picks its rows.
+
+    Attributes:
+      cold: spans a cold run trains on, the newest included.
+      replay: rows of older spans a warm run trains on, as a share of the newest span's rows.
+      replay_spans: how many spans back the replay sample reaches; it bounds the cost of a warm run as the
+        history grows.
+      eval_share: share of each span's rows that is held out from training for good (0 to 1).
+      key: columns whose hash decides about the split; none means every column but the label.
+    """
+
+    cold: int = 8
+    replay: float = 0.25
+    replay_spans: int = 8
+    eval_share: float = 0.2
+    key: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, text: str) -> "Window":
+        """Reads the exec property; unknown keys are an error."""
+        values = json.loads(text)
+        return cls(**{**values, "key": tuple(values.get("key", ()))})
+
+
+@dataclasses.dataclass(frozen=True)
+class Pick:
+    """One span's part in a run.
+
+    Attributes:
+      span: the span's id.
+      train_rate: share of its training rows that is taken: 1.0, or the replay sample's rate.
+      evaluate: whether its held-out rows are the run's eval split.
+    """
+
+    span: int
+    train_rate: float
+    evaluate: bool
+
+    @property
+    def file_stem(self) -> str:
+        """Replayed spans are told apart by name: statistics of the newest span leave them out."""
+        return f"{'replay' if self.train_rate < 1.0 else 'span'}-{self.span:08d}"
+
+
+def pick(window: Window, spans: Sequence[int], rows: dict[int, int], newest: int, warm: bool) -> list[Pick]:
+    """Chooses the spans of a run.
+
+    Args:
+      window: the project's settings.
+      spans: ids of the spans that may be trained on, ascending.
+      rows: rows of each span.
+      newest: id of the span the run is about.
+      warm: whether there is a champion to go on from.
+
+    Returns:
+      Picks in ascending order of span; the last one is the newest span.
+
+    Raises:
+      SpanError: `newest` is not among `spans`.
+    """
+    if newest not in spans:
+        raise SpanError(
+            f"span {newest} is not in the span store, or is in quarantine",
+            where=f"spans at hand: {', '.join(map(str, spans[-8:])) or 'none'}",
+            next_step="pick one of these, or ingest the span first",
+        )
+    older = [span for span in spans if span < newest]
+    last = Pick(newest, 1.0, True)
+    if not warm:
+        taken = older[-(window.cold - 1) :] if window.cold > 1 else []
+        return [Pick(span, 1.0, False) for span in taken] + [last]
+    taken = older[-window.replay_spans :] if window.replay > 0 else []
+    available = sum(rows[span] for span in taken)
+    if not available:
+        return [last]
+    # A rate of 1 would make the file look like a span that is trained on whole.
+    rate = min(window.replay * rows[newest] / available, 0.999)
+    return [Pick(span, rate, False) for span in taken] + [last]
+
+
+def select(table: pa.Table, picked: Pick, window: Window, label: str, newest: int) -> dict[str, pa.Table]:
+    """Splits one batch of a span's rows.
+
+    Returns:
+      `train`, `eval` (both labelled rows only) and `unlabelled`, each a table with the columns of `table`.
+    """
+    labelled = np.asarray(table.column(label).is_valid())
+    if pa.types.is_floating(table.column(label).type):
+        labelled &= ~np.isnan(table.column(label).to_numpy())
+    key = list(window.key) or [name for name in table.column_names if name != label]
+    hashes = split.key_hash(table, key)
+    held_out = split.is_eval(hashes, window.eval_share)
+    train = labelled & ~held_out
+    if picked.train_rate < 1.0:
+        # The salt is the run's newest span, so that each run replays other rows.
+        train &= split.in_sample(hashes, picked.train_rate, salt=newest)
+    parts = {"train": train, "unlabelled": ~labelled}
+    parts["eval"] = labelled & held_out if picked.evaluate else np.zeros(len(table), bool)
+    return {name: table.filter(pa.array(mask)) for name, mask in parts.items()}

@@ -1,0 +1,42 @@
+"""The one place that fixes the order of imports: TensorFlow, then tf.keras, then tensorflow_transform.
+
+tensorflow_transform sets TF_USE_LEGACY_KERAS while it is imported. tf.keras is resolved lazily, at its
+first use: if that comes later, the process silently gets tf_keras (Keras 2) in place of Keras 3, and models
+that one has saved do not load in the other. Touching tf.keras first settles it for the life of the process.
+Child processes inherit the variable, and would get tf_keras before they can do anything: it is taken out.
+"""
+
+import functools
+import os
+import types
+
+from noria.stores.errors import LaneError
+
+_LEGACY = "TF_USE_LEGACY_KERAS"
+
+
+@functools.cache
+def ensure_keras3() -> types.ModuleType:
+    """Imports TensorFlow, resolves tf.keras, then imports tensorflow_transform. Idempotent, per process.
+
+    Returns:
+      The `tensorflow` module, whose `keras` is Keras 3.
+
+    Raises:
+      LaneError: something has imported tensorflow_transform first, or the environment asks for tf_keras.
+    """
+    os.environ.pop(_LEGACY, None)  # a parent process that imported tensorflow_transform has left it here
+    import tensorflow as tf
+
+    version = str(tf.keras.__version__)  # the first use of tf.keras is what decides
+    if not version.startswith("3."):
+        raise LaneError(
+            f"Noria needs Keras 3, but tf.keras is Keras {version} in this process",
+            where="an import of tensorflow_transform before the first use of tf.keras",
+            next_step="call noria.components.keras_first.ensure_keras3() before anything imports "
+            f"tensorflow_transform or tensorflow_model_analysis, and start Python without {_LEGACY}",
+        )
+    import tensorflow_transform  # noqa: F401 - sets the variable while it is imported
+
+    os.environ.pop(_LEGACY, None)
+    return tf

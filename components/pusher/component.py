@@ -1,0 +1,72 @@
+"""Pusher: TFX's, with an atomic publish, a registry and a probe in a fresh process."""
+
+from noria.components.pusher import executor
+from noria.components.types import DataVerdict
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import channel, channel_utils, component_spec, standard_artifacts
+
+
+class PusherSpec(component_spec.ComponentSpec):
+    """Everything a version needs to be served, judged again and trained on from."""
+
+    PARAMETERS = {
+        "home": component_spec.ExecutionParameter(type=str),
+        "model_root": component_spec.ExecutionParameter(type=str),
+        "run_id": component_spec.ExecutionParameter(type=str),
+        "code_digest": component_spec.ExecutionParameter(type=str),
+        "task": component_spec.ExecutionParameter(type=str),
+        "keep": component_spec.ExecutionParameter(type=int),
+    }
+    INPUTS = {
+        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "model_blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        "transform_graph": component_spec.ChannelParameter(type=standard_artifacts.TransformGraph),
+        "statistics": component_spec.ChannelParameter(type=standard_artifacts.ExampleStatistics),
+        "schema": component_spec.ChannelParameter(type=standard_artifacts.Schema),
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "champion": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "verdict": component_spec.ChannelParameter(type=DataVerdict),
+    }
+    OUTPUTS = {"pushed_model": component_spec.ChannelParameter(type=standard_artifacts.PushedModel)}
+
+
+class Pusher(base_component.BaseComponent):
+    """Registers every challenger with its verdict; publishes the blessed ones.
+
+    Args:
+      home: the project's home folder, which holds the registry.
+      model_root: the TF Serving model directory.
+      run_id: names the run; the same run never makes two versions.
+      code_digest: digest of the code that made the model, for the lineage.
+      task: `binary`, `multiclass` or `regression`; what the probe expects of the predictions.
+      keep: how many versions retention leaves.
+      **inputs: the channels of `PusherSpec.INPUTS`, by name.
+    """
+
+    SPEC_CLASS = PusherSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(
+        self,
+        *,
+        home: str,
+        model_root: str,
+        run_id: str,
+        code_digest: str,
+        task: str,
+        keep: int,
+        **inputs: channel.BaseChannel,
+    ):
+        super().__init__(
+            PusherSpec(
+                home=home,
+                model_root=model_root,
+                run_id=run_id,
+                code_digest=code_digest,
+                task=task,
+                keep=keep,
+                pushed_model=channel_utils.as_channel([standard_artifacts.PushedModel()]),
+                **inputs,
+            )
+        )

@@ -1,0 +1,107 @@
+"""Probes, registers, publishes, records the turn; in this order, so that a kill leaves nothing half-served."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from noria.components import journal
+from noria.components.champion.executor import present
+from noria.components.pusher import probe, warmup
+from noria.stores import files
+from noria.stores.errors import GateError
+from noria.stores.registry import Registry, turn_of
+from tfx import types
+from tfx.components.pusher import executor as tfx_pusher
+from tfx.types import artifact_utils
+
+# TF Serving replays these when it loads the version; a few of its first batch sizes are enough.
+WARMUP_EXAMPLES = 32
+
+
+class Executor(tfx_pusher.Executor):
+    """TFX's Pusher, from whom the blessing check and the model's path come."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Makes the challenger a version of the registry, and serves it if it is blessed and answers.
+
+        A challenger that is not blessed is registered as rejected, with its verdict and its files, so that
+        `noria promote --force` has something to promote. One that is blessed but does not answer in a fresh
+        process is rejected too, with the reason.
+        """
+        with journal.stage("Pusher") as stage:
+            pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
+            serving = Path(pushed.uri)
+            files.copy_tree(Path(self.GetModelPath(input_dict)), serving)
+            data_verdict = _read_json(input_dict["verdict"], "data_verdict.json")
+            verdict = _read_json(input_dict["evaluation"], "model_verdict.json")
+            examples = _first_examples(input_dict["examples"][0], WARMUP_EXAMPLES)
+            warmup.write(serving, examples)
+
+            blessed = self.CheckBlessing(input_dict)
+            reasons = list(verdict["reasons"])
+            if blessed:
+                try:
+                    probe.probe(serving, examples, task=exec_properties["task"])
+                except GateError as error:
+                    blessed = False
+                    reasons.append(f"the model did not answer in a fresh process: {error.what}")
+
+            registry = Registry(Path(exec_properties["home"]))
+            champion = present(input_dict.get("champion"))
+            raw = input_dict["examples"][0]
+            transform = input_dict["transform_graph"][0]
+            version = registry.register(
+                {
+                    "serving": serving,
+                    "checkpoint": Path(input_dict["model"][0].uri) / "checkpoint",
+                    "carry.json": Path(input_dict["model"][0].uri) / "carry.json",
+                    "transform_graph": Path(transform.uri),
+                    "statistics": Path(input_dict["statistics"][0].uri) / "Split-train",
+                    "schema": Path(input_dict["schema"][0].uri),
+                    "evaluation": Path(input_dict["evaluation"][0].uri),
+                },
+                blessed=blessed,
+                run_id=exec_properties["run_id"],
+                mode=raw.get_string_custom_property("mode"),
+                parent=champion.get_int_custom_property("version") if champion else None,
+                span=raw.span,
+                spans=json.loads(raw.get_string_custom_property("spans")),
+                metrics=verdict["metrics"],
+                verdict={"model": verdict, "data": data_verdict},
+                reasons=reasons,
+                transform=transform.get_string_custom_property("transform"),
+                transform_digest=files.tree_digest(Path(transform.uri)),
+                code_digest=exec_properties["code_digest"],
+                rows=json.loads(raw.get_string_custom_property("rows")),
+            )
+            pushed.set_int_custom_property("version", version.version)
+            model_root = Path(exec_properties["model_root"])
+            if blessed:
+                version = registry.publish(version.version, model_root)
+                self._MarkPushed(
+                    pushed, pushed_destination=str(version.model_dir), pushed_version=str(version.version)
+                )
+            else:
+                self._MarkNotPushed(pushed)
+            registry.record_turn(turn_of(version))
+            registry.retain(exec_properties["keep"], model_root)
+            stage.note(version=version.version, state=version.state, reasons=reasons)
+
+
+def _read_json(artifacts: list[types.Artifact], name: str) -> dict[str, Any]:
+    path = Path(artifact_utils.get_single_instance(artifacts).uri) / name
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _first_examples(examples: types.Artifact, count: int) -> list[bytes]:
+    """The first serialized examples of the eval split: real requests, as a client would send them."""
+    paths = sorted(str(path) for path in Path(artifact_utils.get_split_uri([examples], "eval")).iterdir())
+    dataset = tf.data.TFRecordDataset(paths, compression_type="GZIP").take(count)
+    return list(dataset.as_numpy_iterator())

@@ -1,0 +1,55 @@
+"""TF Serving's warm-up file: real requests that it replays when it loads a version, before any user's."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+# Where TF Serving looks, and how many records it accepts (SavedModel Warmup, tensorflow.org/tfx/serving).
+PATH = Path("assets.extra") / "tf_serving_warmup_requests"
+MAX_RECORDS = 1000
+
+# One client's single row, then batches as TF Serving's batching makes them: each new shape allocates once.
+BATCH_SIZES = (1, 8, 32)
+
+
+def write(
+    model_dir: Path | str,
+    examples: Sequence[bytes],
+    *,
+    batch_sizes: Iterable[int] = BATCH_SIZES,
+    signature: str = "serving_default",
+    input_name: str = "examples",
+) -> Path:
+    """Writes one Predict request per batch size into a SavedModel's `assets.extra`.
+
+    Args:
+      model_dir: the SavedModel's folder, not yet where a server reads it.
+      examples: serialized tf.Examples of real rows; a batch larger than them repeats them.
+      batch_sizes: rows per request.
+      signature: name of the signature to ask.
+      input_name: name of that signature's input, a string tensor `[batch]` of serialized tf.Examples.
+
+    Returns:
+      The file.
+
+    Raises:
+      ValueError: no examples, or too many batch sizes.
+    """
+    sizes = list(batch_sizes)
+    if not examples:
+        raise ValueError("a warm-up file needs at least one example, got none")
+    if len(sizes) > MAX_RECORDS:
+        raise ValueError(f"TF Serving takes at most {MAX_RECORDS} warm-up records, got {len(sizes)}")
+    path = Path(model_dir) / PATH
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tf.io.TFRecordWriter(str(path)) as records:
+        for size in sizes:
+            rows = [examples[index % len(examples)] for index in range(size)]
+            log = prediction_log_pb2.PredictionLog()
+            request = log.predict_log.request
+            request.model_spec.signature_name = signature
+            request.inputs[input_name].CopyFrom(tf.make_tensor_proto(rows, dtype=tf.string, shape=[size]))
+            records.write(log.SerializeToString())
+    return path

@@ -1,0 +1,169 @@
+"""Finds the files of each split, computes or reuses their statistics, and keeps the newest span's."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import tensorflow_data_validation as tfdv
+
+from noria.components import journal
+from noria.components.statistics_gen import in_process, kept
+from noria.schemas import loader
+from noria.stores.errors import ConfigError, DataError
+from noria.stores.spans import SpanStore
+from tfx import types
+from tfx.dsl.components.base import base_beam_executor
+
+# In one process TFDV takes in 300,000 to 600,000 rows a second and keeps every distinct string of a column, about
+# 120 bytes each: 5 million rows with a unique string are 0.6 GB and 15 seconds. Beyond that Beam's workers share it.
+IN_PROCESS_ROWS = 5_000_000
+# The same limit for wide rows: gzip TFRecords of flights take 60 to 80 bytes a row and swell eightfold in memory.
+IN_PROCESS_BYTES = 2 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """The example files of each split: `span`, `train`, and `previous` where older spans are whole in the window."""
+
+    span: int
+    version: int
+    span_files: list[Path]
+    train_files: list[Path]
+    older: dict[int, list[Path]]
+
+    @property
+    def bytes(self) -> int:
+        """Compressed bytes to read, each split counted for itself."""
+        return sum(path.stat().st_size for path in [*self.span_files, *self.train_files])
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Statistics in process or in Beam, the same numbers either way."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes the splits' statistics under `output_dict["statistics"][0]`.
+
+        Raises:
+          ConfigError: `execution` is none of `auto`, `in-process`, `beam`.
+          DataError: the examples hold no file of the newest span.
+        """
+        with journal.stage("StatisticsGen") as stage:
+            examples, artifact = input_dict["examples"][0], output_dict["statistics"][0]
+            home = Path(exec_properties["home"])
+            schema = loader.load(Path(input_dict["schema"][0].uri) / "schema.pbtxt")
+            digest = loader.digest(schema)
+            work = find(examples)
+            rows = json.loads(examples.get_string_custom_property("rows") or "{}")
+            total = rows.get("train", 0) + rows.get("eval", 0)
+            path, reason = choose(exec_properties["execution"], total, work.bytes)
+            stage.note(span=work.span, path=path, reason=reason)
+
+            store = kept.KeptStatistics(home)
+            content = kept.content_digest(work.span_files)
+            splits = {"span": work.span_files, "train": work.train_files}
+            reused: dict[str, Path] = {}
+            found = store.find(work.span, work.version, digest, content)
+            if found is not None:
+                reused["span"] = found.path
+            previous = store.previous(work.span, digest, skip=set(SpanStore(home).quarantined()))
+            previous_span = None if previous is None else previous.span
+            newest_older = max(work.older, default=None)
+            if previous is not None and (newest_older is None or newest_older <= previous.span):
+                reused["previous"] = previous.path
+            elif newest_older is not None:
+                splits["previous"] = work.older[newest_older]
+                previous_span = newest_older
+
+            uri = Path(artifact.uri)
+            outputs = {name: uri / f"Split-{name}" / kept.FILE for name in [*splits, *reused]}
+            for out in outputs.values():
+                out.parent.mkdir(parents=True, exist_ok=True)
+            for name, source in reused.items():
+                outputs[name].write_bytes(source.read_bytes())
+            options = in_process.options(
+                schema, exec_properties["label"], exec_properties["task"], exec_properties["time"]
+            )
+            todo = {name: files for name, files in splits.items() if name not in reused}
+            if path == "beam":
+                with self._make_beam_pipeline() as pipeline:
+                    for name, files in todo.items():
+                        in_process.attach(pipeline, name, files, options, outputs[name])
+            else:
+                for name, files in todo.items():
+                    outputs[name].write_bytes(in_process.in_process(files, options).SerializeToString())
+            statistics = tfdv.load_stats_binary(str(outputs["span"]))
+            if found is None:
+                marks = kept.fingerprint(statistics.datasets[0])
+                store.save(statistics, work.span, work.version, digest, content, marks)
+
+            artifact.split_names = json.dumps(["span", "train", *(["previous"] if "previous" in outputs else [])])
+            artifact.span = work.span
+            for name in ("rows", "spans", "mode"):
+                if value := examples.get_string_custom_property(name):
+                    artifact.set_string_custom_property(name, value)
+            artifact.set_int_custom_property("previous_span", -1 if previous_span is None else previous_span)
+            stage.note(
+                rows=int(statistics.datasets[0].num_examples),
+                reused=",".join(sorted(reused)) or "nothing",
+                previous=previous_span,
+            )
+
+
+def find(examples: types.Artifact) -> Work:
+    """Lists the example files of each split.
+
+    Raises:
+      DataError: there is no file of the newest span.
+    """
+    root = Path(examples.uri)
+    span = int(examples.span)
+    train = sorted((root / "Split-train").glob("*.gz"))
+    newest = [path for path in train if path.name.startswith(f"span-{span:08d}-")]
+    span_files = newest + sorted((root / "Split-eval").glob("*.gz"))
+    if not span_files:
+        raise DataError(
+            f"the examples hold no row of span {span}",
+            where=root,
+            next_step="look at what SpanExampleGen wrote; its files are named span-<id>-...gz",
+        )
+    older: dict[int, list[Path]] = {}
+    for path in train:
+        kind, number = path.name.split("-")[:2]
+        if kind == "span" and int(number) < span:
+            older.setdefault(int(number), []).append(path)
+    versions = json.loads(examples.get_string_custom_property("span_versions") or "{}")
+    return Work(span, int(versions.get(str(span), 1)), span_files, train, older)
+
+
+def choose(execution: str, rows: int, size: int) -> tuple[str, str]:
+    """Chooses the path.
+
+    Returns:
+      `in-process` or `beam`, and the reason for the journal.
+
+    Raises:
+      ConfigError: an unknown value of `execution`.
+
+    >>> choose("auto", 26_398, 2_000_000)
+    ('in-process', '26,398 rows and 2 MB to read; in-process up to 5,000,000 rows and 2,147 MB')
+    >>> choose("beam", 26_398, 2_000_000)
+    ('beam', 'execution: beam')
+    """
+    if execution in ("in-process", "beam"):
+        return execution, f"execution: {execution}"
+    if execution != "auto":
+        raise ConfigError(
+            f"execution must be auto, in-process or beam, got {execution!r}",
+            next_step="correct `execution` in the config",
+        )
+    fits = rows <= IN_PROCESS_ROWS and size <= IN_PROCESS_BYTES
+    return "in-process" if fits else "beam", (
+        f"{rows:,} rows and {size / 1e6:,.0f} MB to read; "
+        f"in-process up to {IN_PROCESS_ROWS:,} rows and {IN_PROCESS_BYTES / 1e6:,.0f} MB"
+    )

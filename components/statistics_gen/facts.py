@@ -1,0 +1,312 @@
+"""What DataGate needs to know of the rows and TFDV does not compute, as one more TFDV generator.
+
+It runs inside TFDV's own pass over the data, in process as under Beam, and leaves its results in the same
+`FeatureStats.pb` as `custom_stats` whose names begin with `noria/`:
+
+| on feature | name | value |
+| --- | --- | --- |
+| numeric with a range in the schema | `noria/out_of_range` | values below the minimum or above the maximum |
+| the label | `noria/label` | JSON: rows, sum of the label, its correlation with each numeric feature |
+| categorical | `noria/label_by_value` | JSON: the same for each value |
+| categorical | `noria/association/<other>` | Cramér's V with another categorical feature, 0 to 1 |
+"""
+
+import collections
+import dataclasses
+import json
+from collections.abc import Collection
+
+import numpy as np
+import pyarrow as pa
+from tensorflow_data_validation.statistics.generators import stats_generator
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+
+PREFIX = "noria/"
+OUT_OF_RANGE = "noria/out_of_range"
+LABEL = "noria/label"
+LABEL_BY_VALUE = "noria/label_by_value"
+ASSOCIATION = "noria/association/"
+
+# Tables of pairs grow with the square: 6 features make 15 tables, 200 values each at most 40,000 cells a table.
+MAX_FEATURES = 6
+MAX_VALUES = 200
+MAX_NUMERIC = 16
+
+
+@dataclasses.dataclass
+class Counts:
+    """The accumulator: sums only, so that parts merge by addition.
+
+    Attributes:
+      outside: feature → values out of range.
+      labels: (feature, value) → labelled rows, sum of the label; ("", "") holds all rows.
+      moments: (feature, value) → `[numeric features, 5]`: rows, Σx, Σx², Σy, Σxy with y the label.
+      pairs: (feature, other) → (value, other's value) → rows.
+    """
+
+    outside: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    labels: dict = dataclasses.field(default_factory=lambda: collections.defaultdict(_zeros))
+    moments: dict = dataclasses.field(default_factory=lambda: collections.defaultdict(float))
+    pairs: dict = dataclasses.field(default_factory=lambda: collections.defaultdict(collections.Counter))
+
+
+def _zeros() -> np.ndarray:
+    return np.zeros(2)
+
+
+class FactsGenerator(stats_generator.CombinerStatsGenerator):
+    """Counts out-of-range values and pairs of categories, and sums up the label by category.
+
+    Args:
+      schema: says which features have a range, and which strings have a closed domain.
+      label: the label column; empty for none (a class index, say, has no sum worth keeping).
+      ignore: columns that are no features: the event time.
+    """
+
+    def __init__(self, schema: schema_pb2.Schema, label: str = "", ignore: Collection[str] = ()):
+        super().__init__("noria/facts", schema)
+        self._label = label
+        self._ranges = _ranges(schema)
+        self._categories = [name for name in _categories(schema) if name != label][:MAX_FEATURES]
+        numbers = [
+            feature.name
+            for feature in schema.feature
+            if feature.type in (schema_pb2.INT, schema_pb2.FLOAT) and feature.name not in {label, *ignore}
+        ]
+        self._numbers = numbers[:MAX_NUMERIC] if label else []
+
+    def create_accumulator(self) -> Counts:
+        """Returns empty counts."""
+        return Counts()
+
+    def add_input(self, accumulator: Counts, record_batch: pa.RecordBatch) -> Counts:
+        """Adds a batch of list columns, `[n]` rows with at most one value each."""
+        columns = dict(zip(record_batch.schema.names, record_batch.columns, strict=True))
+        rows = record_batch.num_rows
+        for name, (low, high) in self._ranges.items():
+            values = _values(columns.get(name))
+            if values is not None:
+                accumulator.outside[name] += int(np.count_nonzero((values < low) | (values > high)))
+        coded = {}
+        for name in self._categories:
+            column = _scalars(columns.get(name), rows)
+            if column is not None:
+                encoded = column.dictionary_encode()
+                codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+                coded[name] = (codes, [_text(value) for value in encoded.dictionary.to_pylist()])
+        if self._label:
+            self._add_label(accumulator, columns, coded, rows)
+        names = list(coded)
+        for index, name in enumerate(names):
+            for other in names[index + 1 :]:
+                _pair(accumulator.pairs[(name, other)], coded[name], coded[other])
+        return accumulator
+
+    def merge_accumulators(self, accumulators: list[Counts]) -> Counts:
+        """Adds the parts up."""
+        total = Counts()
+        for part in accumulators:
+            total.outside.update(part.outside)
+            for key, sums in part.labels.items():
+                total.labels[key] = total.labels[key] + sums
+            for key, sums in part.moments.items():
+                total.moments[key] = total.moments[key] + sums
+            for key, table in part.pairs.items():
+                total.pairs[key].update(table)
+        return total
+
+    def extract_output(self, accumulator: Counts) -> statistics_pb2.DatasetFeatureStatistics:
+        """Returns a dataset with one entry for each feature that has something to tell."""
+        result = statistics_pb2.DatasetFeatureStatistics()
+        for name in sorted(accumulator.outside):
+            _feature(result, name).custom_stats.add(name=OUT_OF_RANGE, num=accumulator.outside[name])
+        if ("", "") in accumulator.labels:
+            text = json.dumps(self._told(accumulator, ("", "")))
+            _feature(result, self._label).custom_stats.add(name=LABEL, str=text)
+        for name in self._categories:
+            keys = sorted(key for key in accumulator.labels if key[0] == name)
+            if 0 < len(keys) <= MAX_VALUES:
+                text = json.dumps({key[1]: self._told(accumulator, key) for key in keys})
+                _feature(result, name).custom_stats.add(name=LABEL_BY_VALUE, str=text)
+        for (name, other), table in sorted(accumulator.pairs.items()):
+            strength = cramers_v(table)
+            if strength is not None:
+                _feature(result, name).custom_stats.add(name=ASSOCIATION + other, num=strength)
+        return result
+
+    def _add_label(
+        self, accumulator: Counts, columns: dict[str, pa.Array], coded: dict[str, tuple], rows: int
+    ) -> None:
+        label = _dense(columns.get(self._label), rows)
+        if label is None:
+            return
+        known = ~np.isnan(label)
+        y = np.where(known, label, 0.0)
+        x = np.full((rows, len(self._numbers)), np.nan)
+        for index, name in enumerate(self._numbers):
+            values = _dense(columns.get(name), rows)
+            if values is not None:
+                x[:, index] = values
+        usable = known[:, None] & np.isfinite(x)
+        x = np.where(usable, x, 0.0)
+        sums = np.stack([usable, x, x * x, usable * y[:, None], x * y[:, None]], axis=2)
+        groups = {"": (np.zeros(rows, np.int64), [""]), **coded}
+        for name, (codes, values) in groups.items():
+            inside = codes >= 0
+            at = codes[inside]
+            counts = np.bincount(at, weights=known[inside], minlength=len(values))
+            totals = np.bincount(at, weights=y[inside], minlength=len(values))
+            order = np.argsort(at, kind="stable")
+            starts = np.searchsorted(at[order], np.arange(len(values)))
+            moments = np.add.reduceat(sums[inside][order], starts, axis=0) if len(at) else []
+            for index, value in enumerate(values):
+                if counts[index]:
+                    key = (name, value)
+                    accumulator.labels[key] = accumulator.labels[key] + (counts[index], totals[index])
+                    accumulator.moments[key] = accumulator.moments[key] + moments[index]
+
+    def _told(self, accumulator: Counts, key: tuple[str, str]) -> dict:
+        rows, total = accumulator.labels[key]
+        correlation = _correlation(accumulator.moments[key])
+        found = {
+            name: round(float(value), 6)
+            for name, value in zip(self._numbers, correlation, strict=True)
+            if np.isfinite(value)
+        }
+        return {"rows": int(rows), "label": round(float(total), 6), "correlation": found}
+
+
+def _correlation(moments: np.ndarray) -> np.ndarray:
+    """Pearson's correlation of x and y for a 0/1 label y (so that Σy² = Σy); NaN where one is constant.
+
+    Args:
+      moments: `[numeric features, 5]`: rows, Σx, Σx², Σy, Σxy.
+    """
+    n, x, xx, y, xy = np.moveaxis(moments, 1, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = (xx - x * x / n) * (y - y * y / n)
+        # Below this the difference of the sums is rounding, not spread.
+        return np.where(spread > 1e-9 * xx * n, (xy - x * y / n) / np.sqrt(spread), np.nan)
+
+
+def cramers_v(table: dict[tuple[str, str], int]) -> float | None:
+    """Association of two categorical features: sqrt(chi² / (n · (min(rows, columns) - 1))), 0 none to 1 full.
+
+    Source: H. Cramér, Mathematical Methods of Statistics, 1946, chapter 21.
+
+    Args:
+      table: (value, other's value) → count.
+
+    Returns:
+      The strength, or None where a feature has one value only, or more than 200.
+
+    >>> cramers_v({("EWR", "UA"): 50, ("JFK", "B6"): 50})
+    1.0
+    >>> cramers_v({("EWR", "UA"): 25, ("EWR", "B6"): 25, ("JFK", "UA"): 25, ("JFK", "B6"): 25})
+    0.0
+    """
+    left = sorted({pair[0] for pair in table})
+    right = sorted({pair[1] for pair in table})
+    if not 2 <= len(left) <= MAX_VALUES or not 2 <= len(right) <= MAX_VALUES:
+        return None
+    counts = np.zeros((len(left), len(right)))
+    rows, columns = {v: i for i, v in enumerate(left)}, {v: i for i, v in enumerate(right)}
+    for (value, other), count in table.items():
+        counts[rows[value], columns[other]] = count
+    total = counts.sum()
+    expected = counts.sum(1, keepdims=True) * counts.sum(0, keepdims=True) / total
+    chi2 = float(((counts - expected) ** 2 / expected).sum())
+    return float(np.sqrt(chi2 / (total * (min(counts.shape) - 1))))
+
+
+def value_of(feature: statistics_pb2.FeatureNameStatistics, name: str) -> float | None:
+    """The number of one custom statistic, or None."""
+    return next((stat.num for stat in feature.custom_stats if stat.name == name), None)
+
+
+def text_of(feature: statistics_pb2.FeatureNameStatistics, name: str) -> dict:
+    """The JSON object of one custom statistic; empty if there is none."""
+    return next((json.loads(stat.str) for stat in feature.custom_stats if stat.name == name), {})
+
+
+def _ranges(schema: schema_pb2.Schema) -> dict[str, tuple[float, float]]:
+    ranges = {}
+    for feature in schema.feature:
+        for field in ("int_domain", "float_domain"):
+            if feature.HasField(field):
+                domain = getattr(feature, field)
+                low = domain.min if domain.HasField("min") else -np.inf
+                high = domain.max if domain.HasField("max") else np.inf
+                if np.isfinite(low) or np.isfinite(high):
+                    ranges[feature.name] = (low, high)
+    return ranges
+
+
+def _categories(schema: schema_pb2.Schema) -> list[str]:
+    """String features with a domain of at most 200 values, smallest domain first: short tables first."""
+    domains = {domain.name: len(domain.value) for domain in schema.string_domain}
+    sizes = {}
+    for feature in schema.feature:
+        size = len(feature.string_domain.value) if feature.HasField("string_domain") else 0
+        size = size or domains.get(feature.domain, 0)
+        if 2 <= size <= MAX_VALUES:
+            sizes[feature.name] = size
+    return sorted(sizes, key=lambda name: (sizes[name], name))
+
+
+def _values(column: pa.Array | None) -> np.ndarray | None:
+    if column is None or not _is_list(column) or not _is_number(column.type.value_type):
+        return None
+    return column.flatten().to_numpy(zero_copy_only=False)
+
+
+def _scalars(column: pa.Array | None, rows: int) -> pa.Array | None:
+    """One value or null for each row; None where the column is missing, empty or has several values a row."""
+    if column is None or not _is_list(column) or len(column) != rows:
+        return None
+    lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    if lengths.max(initial=0) != 1:
+        return None
+    flat = column.flatten()
+    index = np.where(lengths == 1, np.cumsum(lengths) - 1, 0)
+    return flat.take(pa.array(index, mask=lengths == 0, type=pa.int64()))
+
+
+def _dense(column: pa.Array | None, rows: int) -> np.ndarray | None:
+    """`[rows]` float64 with NaN for missing; None where the column is not one number a row."""
+    scalars = _scalars(column, rows)
+    if scalars is None or not _is_number(scalars.type):
+        return None
+    return scalars.to_numpy(zero_copy_only=False).astype(np.float64)
+
+
+def _pair(table: collections.Counter, left: tuple, right: tuple) -> None:
+    (codes, values), (others, other_values) = left, right
+    known = (codes >= 0) & (others >= 0)
+    counts = np.bincount(codes[known] * len(other_values) + others[known])
+    for cell in np.flatnonzero(counts):
+        first, second = divmod(int(cell), len(other_values))
+        table[(values[first], other_values[second])] += int(counts[cell])
+
+
+def _feature(
+    dataset: statistics_pb2.DatasetFeatureStatistics, name: str
+) -> statistics_pb2.FeatureNameStatistics:
+    for feature in dataset.features:
+        if feature.path.step[0] == name:
+            return feature
+    feature = dataset.features.add()
+    feature.path.step.append(name)
+    return feature
+
+
+def _text(value: bytes | str | int) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _is_list(column: pa.Array) -> bool:
+    return pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)

@@ -1,0 +1,49 @@
+"""Which rows a step trains on: a pure function of seed, window and global step. Needs numpy only.
+
+The rows of a window are laid end to end, pass after pass, each pass in its own random order; step s of a
+window takes rows (s - origin) * batch_size and the following ones. `origin` is the global step at which
+training on this window began, so a run that continues on the same window takes up the stream where the
+champion left it, and one that starts on another window begins with a fresh pass.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+
+def rows_of(seed: int, origin: int, rows: int, first: int, count: int) -> np.ndarray:
+    """Row numbers at positions first .. first+count-1 of the stream: int32 `[count]`.
+
+    >>> rows_of(seed=1, origin=0, rows=4, first=0, count=8).tolist()
+    [3, 1, 0, 2, 2, 3, 1, 0]
+    >>> rows_of(seed=1, origin=0, rows=4, first=3, count=3).tolist()
+    [2, 2, 3]
+    """
+    parts, end = [], first + count
+    while first < end:
+        number, start = divmod(first, rows)
+        order = np.random.default_rng([seed, origin, number]).permutation(rows)
+        parts.append(order[start : start + end - first])
+        first += len(parts[-1])
+    return np.concatenate(parts).astype(np.int32)
+
+
+def calls(steps: int, per_call: int, check_every: int | None) -> Iterator[int]:
+    """Splits steps into calls of at most `per_call`, none of which runs past a check.
+
+    >>> list(calls(steps=25, per_call=8, check_every=10))
+    [8, 2, 8, 2, 5]
+    """
+    done = 0
+    while done < steps:
+        size = min(per_call, steps - done)
+        if check_every:
+            size = min(size, check_every - done % check_every)
+        yield size
+        done += size
+
+
+def steps_of(epochs: float, rows: int, batch_size: int) -> int:
+    """Steps that see every row `epochs` times."""
+    return max(1, math.ceil(epochs * rows / batch_size))

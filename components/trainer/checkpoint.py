@@ -1,0 +1,120 @@
+"""The champion's full state on disk: what a SavedModel leaves out. Needs numpy only.
+
+    checkpoint/
+      arrays.npz      variables/<name>, m/<name>, v/<name>: arrays by the variables' stable names
+      manifest.json   step, examples seen, features, model, digest of arrays.npz
+
+Plain arrays by name, because neither Keras's nor tf.train's formats promise to restore what another release
+wrote. The folder is written beside its place and renamed into it, so it is there whole or not at all.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from noria.stores.errors import CarryError
+
+FORMAT = 1
+
+
+@dataclasses.dataclass
+class Checkpoint:
+    """What training goes on from.
+
+    Attributes:
+      variables: arrays by name, trainable or not.
+      first: Adam's first moments by the name of the variable.
+      second: Adam's second moments.
+      step: global step: steps taken by this model and all its ancestors.
+      examples_seen: rows of all those steps.
+      origin: global step at which training on the window `window` began.
+      window: digest of that window.
+      features: Features.to_json().
+      model: family or build_model, task, outputs.
+      facts: versions of the libraries that wrote it; not looked at.
+    """
+
+    variables: dict[str, np.ndarray]
+    first: dict[str, np.ndarray]
+    second: dict[str, np.ndarray]
+    step: int
+    examples_seen: int
+    origin: int
+    window: str
+    features: dict[str, Any]
+    model: dict[str, Any]
+    facts: dict[str, Any]
+
+
+_ARRAYS = {"variables": "variables", "first": "m", "second": "v"}
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> None:
+    """Writes the checkpoint; what stood there before is replaced."""
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    arrays = {
+        f"{prefix}/{name}": array
+        for field, prefix in _ARRAYS.items()
+        for name, array in getattr(checkpoint, field).items()
+    }
+    with (beside / "arrays.npz").open("wb") as file:
+        np.savez(file, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
+    manifest = {
+        field.name: getattr(checkpoint, field.name)
+        for field in dataclasses.fields(checkpoint)
+        if field.name not in _ARRAYS
+    }
+    manifest |= {"format": FORMAT, "arrays_sha256": _digest(beside / "arrays.npz")}
+    with (beside / "manifest.json").open("w", encoding="utf-8") as file:
+        json.dump(manifest, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    shutil.rmtree(folder, ignore_errors=True)
+    beside.rename(folder)
+
+
+def load(folder: Path) -> Checkpoint:
+    """Reads a checkpoint.
+
+    Raises:
+      CarryError: it is missing, damaged, or of a newer format.
+    """
+    start_cold = "start from nothing with a cold run: noria run --cold"
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CarryError(
+            f"the champion's checkpoint cannot be read: {error}", where=folder, next_step=start_cold
+        ) from error
+    if manifest.pop("format", None) != FORMAT:
+        raise CarryError(
+            f"the champion's checkpoint has another format than {FORMAT}", where=folder, next_step=start_cold
+        )
+    expected = manifest.pop("arrays_sha256")
+    file = folder / "arrays.npz"
+    if not file.exists() or _digest(file) != expected:
+        raise CarryError(
+            f"the champion's arrays are damaged: sha256 must be {expected}", where=file, next_step=start_cold
+        )
+    fields: dict[str, dict[str, np.ndarray]] = {field: {} for field in _ARRAYS}
+    with np.load(file, allow_pickle=False) as arrays:
+        for field, prefix in _ARRAYS.items():
+            fields[field] = {
+                name[len(prefix) + 1 :]: arrays[name]
+                for name in arrays.files
+                if name.startswith(f"{prefix}/")
+            }
+    return Checkpoint(**fields, **manifest)
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,0 +1,105 @@
+"""Makes TFX's FnArgs from the artifacts, and calls the run_fn."""
+
+import json
+import os
+from typing import Any
+
+from noria.components import journal
+from noria.components.champion.executor import present
+from noria.components.trainer.batches import steps_of
+from noria.components.user_code import load_function
+from noria.stores.errors import ConfigError
+from tfx import types
+from tfx.dsl.components.base import base_executor
+
+
+class Executor(base_executor.BaseExecutor):
+    """Trains in this process."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Calls `run_fn(fn_args)`.
+
+        Raises:
+          ConfigError: run_fn cannot be imported, settings are no JSON object, or run_fn has left no model.
+        """
+        with journal.stage("Trainer") as stage:
+            settings = _settings(exec_properties.get("settings") or "{}")
+            run_fn = load_function(
+                exec_properties["run_fn"], exec_properties.get("project"), "trainer.run_fn"
+            )
+            fn_args = _fn_args(input_dict, output_dict, exec_properties, settings)
+            fn_args.custom_config["stage"] = stage
+            run_fn(fn_args)
+            if not os.path.exists(os.path.join(fn_args.serving_model_dir, "saved_model.pb")):
+                raise ConfigError(
+                    "run_fn has returned without a SavedModel",
+                    where=f"config key trainer.run_fn: {exec_properties['run_fn']}",
+                    next_step="let it save the model to fn_args.serving_model_dir",
+                )
+
+
+def _settings(text: str) -> dict[str, Any]:
+    try:
+        settings = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"the Trainer's settings are no JSON: {error}", where="exec property settings"
+        ) from error
+    if not isinstance(settings, dict):
+        raise ConfigError(
+            f"the Trainer's settings must be an object, got {text}", where="exec property settings"
+        )
+    return settings
+
+
+def _fn_args(
+    input_dict: dict[str, list[types.Artifact]],
+    output_dict: dict[str, list[types.Artifact]],
+    exec_properties: dict[str, Any],
+    settings: dict[str, Any],
+) -> Any:
+    """What TFX's own Trainer would pass, and in `custom_config` what it does not know of."""
+    from noria.components.keras_first import ensure_keras3
+
+    ensure_keras3()
+    from tfx.components.trainer import fn_args_utils
+    from tfx.utils import path_utils
+
+    raw = input_dict["raw_examples"][0]
+    champion = present(input_dict.get("champion"))
+    if raw.get_string_custom_property("mode") == "cold":
+        champion = None
+    config = {
+        "settings": settings,
+        "project": exec_properties.get("project") or None,
+        "home": exec_properties.get("home") or None,
+        "raw_examples": [os.path.join(raw.uri, "Split-train", "*")],
+    }
+    if champion is not None:
+        config |= {"champion": champion.uri, "version": champion.get_int_custom_property("version")}
+    common = {"train_args": "{}", "eval_args": "{}", "custom_config": "null"}
+    inputs = {name: artifacts for name, artifacts in input_dict.items() if name != "champion"}
+    fn_args = fn_args_utils.get_common_fn_args(inputs, common)
+    fn_args.custom_config = config
+    fn_args.transform_output = fn_args.transform_graph_path
+    fn_args.schema_file = fn_args.schema_path
+    fn_args.train_steps = _train_steps(raw, settings, champion is not None)
+    fn_args.base_model = path_utils.serving_model_path(champion.uri) if champion is not None else None
+    fn_args.serving_model_dir = path_utils.serving_model_dir(output_dict["model"][0].uri)
+    fn_args.eval_model_dir = path_utils.eval_model_dir(output_dict["model"][0].uri)
+    fn_args.model_run_dir = output_dict["model_run"][0].uri
+    return fn_args
+
+
+def _train_steps(raw: types.Artifact, settings: dict[str, Any], warm: bool) -> int | None:
+    """For a run_fn that asks TFX for its steps; Noria's own goes by its settings."""
+    if settings.get("steps"):
+        return int(settings["steps"])
+    rows = json.loads(raw.get_string_custom_property("rows") or "{}").get("train")
+    epochs = settings.get("warm_epochs", 2) if warm else settings.get("epochs", 5)
+    return steps_of(epochs, rows, settings.get("batch_size", 256)) if rows else None

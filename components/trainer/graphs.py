@@ -1,0 +1,143 @@
+"""Compares the champion's transform graph with the run's: what happened to each feature.
+
+Vocabularies are compared entry by entry; all else by applying both graphs to the same raw rows, so no meaning
+is guessed from the graphs' insides.
+"""
+
+import dataclasses
+import filecmp
+import os
+from pathlib import Path
+
+import numpy as np
+from noria.components.keras_first import ensure_keras3
+from noria.components.trainer import remap
+from noria.components.trainer.features import Features
+from noria.stores.errors import CarryError
+
+tf = ensure_keras3()
+
+import tensorflow_transform as tft  # noqa: E402  (after keras_first, which says why)
+
+SAMPLE = 4096  # raw rows that both graphs are applied to
+
+
+@dataclasses.dataclass
+class Change:
+    """What the refreshed graph changed.
+
+    Attributes:
+      transform: `reused` or `refreshed`.
+      rows: row map by categorical feature; those that kept their ids are left out.
+      lines: one line per column of a numeric feature; those that kept their values are left out.
+      features: entries for carry.json.
+    """
+
+    transform: str
+    rows: dict[str, remap.RowMap] = dataclasses.field(default_factory=dict)
+    lines: dict[str, list[remap.Line]] = dataclasses.field(default_factory=dict)
+    features: list[dict[str, str]] = dataclasses.field(default_factory=list)
+
+
+def same(old: Path, new: Path) -> bool:
+    """Whether two graphs are the same, file by file."""
+    names = [
+        sorted(
+            os.path.relpath(os.path.join(folder, file), root / "transform_fn")
+            for folder, _, files in os.walk(root / "transform_fn")
+            for file in files
+        )
+        for root in (old, new)
+    ]
+    if names[0] != names[1]:
+        return False
+    return all(
+        filecmp.cmp(old / "transform_fn" / name, new / "transform_fn" / name, shallow=False)
+        for name in names[0]
+    )
+
+
+def compare(
+    old: tft.TFTransformOutput,
+    new: tft.TFTransformOutput,
+    old_features: Features,
+    new_features: Features,
+    raw: tf.Tensor,
+) -> Change:
+    """Compares two graphs of the same features.
+
+    Args:
+      old: the champion's graph.
+      new: the run's graph.
+      old_features: what the champion reads.
+      new_features: what the new model reads; the same names.
+      raw: serialized raw tf.Examples `[n]` to apply both to.
+
+    Raises:
+      CarryError: there are no raw rows to compare with.
+    """
+    if int(tf.shape(raw)[0]) == 0:
+        raise CarryError("there are no raw rows to compare the transform graphs with", where="raw_examples")
+    before, after = _apply(old, raw, old_features), _apply(new, raw, new_features)
+    change = Change("refreshed")
+    pairs = zip(old_features.categorical, new_features.categorical, strict=True)
+    for column, (was, now) in enumerate(pairs):
+        words = _vocabulary(old, was.name), _vocabulary(new, now.name)
+        if words[0] is not None and words[1] is not None:
+            mapped = remap.map_vocabulary(*words, was.rows, now.rows, was.lowest, now.lowest)
+            how = "vocabulary"
+        else:
+            mapped = remap.map_ids(before[1][:, column], after[1][:, column], was.rows, now.rows)
+            how = "new"
+        if mapped.identical and was.rows == now.rows:
+            change.features.append({"name": now.name, "how": "identical", "detail": mapped.detail})
+            continue
+        change.rows[now.name] = mapped
+        change.features.append({"name": now.name, "how": how, "detail": mapped.detail})
+    missing = _missing(old, new, old_features, new_features)
+    for name, columns in new_features.numeric_columns().items():
+        lines = [
+            remap.fit_line(before[0][:, column], after[0][:, column], missing[column])
+            for column in range(columns.start, columns.stop)
+        ]
+        how = "identical" if all(line.identical for line in lines) else "affine"
+        worst = max(lines, key=lambda line: line.residual)
+        if how == "affine":
+            change.lines[name] = lines
+        detail = str(worst)
+        if not worst.exact:
+            how = "new"
+            detail = f"no line leads from the new values to the old ones: closest {detail}"
+        change.features.append({"name": name, "how": how, "detail": detail})
+    return change
+
+
+def _apply(graph: tft.TFTransformOutput, raw: tf.Tensor, features: Features) -> tuple[np.ndarray, np.ndarray]:
+    """Numeric `[n, F]` and ids `[n, C]` of raw rows by one graph."""
+    spec = {name: feature for name, feature in graph.raw_feature_spec().items() if name != features.label}
+    columns = graph.transform_features_layer()(tf.io.parse_example(raw, spec))
+    numeric, ids = features.pack(columns)
+    return numeric.numpy(), ids.numpy()
+
+
+def _missing(
+    old: tft.TFTransformOutput, new: tft.TFTransformOutput, old_features: Features, new_features: Features
+) -> list[tuple[float, float] | None]:
+    """What each numeric column is, by both graphs, in a row where everything is missing."""
+    empty = tf.constant([b""])
+    try:
+        pair = _apply(old, empty, old_features)[0][0], _apply(new, empty, new_features)[0][0]
+    except tf.errors.InvalidArgumentError:  # the schema has features that are never missing
+        return [None] * new_features.width
+    return [
+        (float(was), float(now)) if np.isfinite(was) and np.isfinite(now) else None
+        for was, now in zip(*pair, strict=True)
+    ]
+
+
+def _vocabulary(graph: tft.TFTransformOutput, name: str) -> list[bytes] | None:
+    """The entries of the vocabulary named as the feature, or None for a feature without one."""
+    file = graph.vocabulary_file_by_name(name)
+    if file is None or not tf.io.gfile.exists(file):
+        return None
+    return graph.vocabulary_by_name(name)

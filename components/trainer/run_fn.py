@@ -1,0 +1,251 @@
+"""The default run_fn: a cold run trains from nothing, a warm run goes on from the champion.
+
+reads     fn_args.train_files, eval_files, transform_graph_path, custom_config (see executor.py)
+writes    fn_args.serving_model_dir (SavedModel), and beside it checkpoint/ and carry.json;
+          fn_args.model_run_dir (TensorBoard logs)
+"""
+
+import contextlib
+import dataclasses
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from noria.components import journal
+from noria.components.keras_first import ensure_keras3
+from noria.components.trainer import (
+    batches,
+    checkpoint,
+    data,
+    graphs,
+    models,
+    serving,
+    strategy,
+    tensorboard,
+    warm_start,
+)
+from noria.components.trainer.adam import Adam
+from noria.components.trainer.features import Features, read_features
+from noria.components.trainer.loop import Loop, Outcome
+from noria.components.trainer.network import Network
+from noria.components.trainer.settings import Settings
+
+tf = ensure_keras3()
+
+import tensorflow_transform as tft  # noqa: E402  (after keras_first, which says why)
+
+
+@dataclasses.dataclass
+class Run:
+    """One run of the Trainer, while it works."""
+
+    settings: Settings
+    features: Features
+    network: Network
+    adam: Adam
+    strategy: Any
+    facts: dict[str, Any]  # what becomes carry.json
+    start: int = 0
+    examples_seen: int = 0
+    origin: int = 0
+    window: str = ""
+
+
+def run_fn(fn_args: Any) -> None:
+    """Trains and exports a model.
+
+    Args:
+      fn_args: TFX's FnArgs; `custom_config` holds `settings`, and optionally `champion` (folder),
+        `raw_examples` (patterns), `project` and `version`.
+
+    Raises:
+      NoriaError: settings, data or a champion that cannot be used; nothing has been published then.
+    """
+    config = fn_args.custom_config or {}
+    settings = Settings.from_dict(config.get("settings", {}))
+    with _stage(config) as stage:
+        clock = _Clock()
+        graph = tft.TFTransformOutput(fn_args.transform_graph_path or fn_args.transform_output)
+        distribution = strategy.create(settings)
+        saved = checkpoint.load(Path(config["champion"]) / "checkpoint") if config.get("champion") else None
+        run = _build(settings, graph, distribution, config.get("project"), saved)
+        clock.lap("build")
+        with tempfile.TemporaryDirectory(prefix="noria-") as scratch:
+            spec = graph.transformed_feature_spec()
+            train = data.open_window(
+                data.Reader(fn_args.train_files, spec, run.features, settings), Path(scratch) / "train"
+            )
+            evaluation = None
+            if settings.early_stop:
+                reader = data.Reader(fn_args.eval_files, spec, run.features, settings)
+                evaluation = data.open_window(reader, Path(scratch) / "eval")
+            clock.lap("read")
+            _start(run, train, graph, config, saved)
+            stage.note(mode=run.facts["mode"], rows=train.rows, path=train.path, start_step=run.start)
+            clock.lap("carry")
+            outcome = _train(run, train, evaluation, fn_args, stage)
+            clock.lap("train")
+        if strategy.is_chief(distribution):
+            _write(run, outcome, graph, Path(fn_args.serving_model_dir), config.get("project"))
+        clock.lap("export")
+        stage.note(step=outcome.step, examples_seen=run.facts["examples_seen"], **clock.laps)
+
+
+def _build(
+    settings: Settings,
+    graph: tft.TFTransformOutput,
+    distribution: Any,
+    project: str | None,
+    saved: checkpoint.Checkpoint | None,
+) -> Run:
+    features = read_features(graph, settings.label, settings.embedding_cap)
+    if saved is not None:
+        features = features.keep_widths(warm_start.check_same_model(saved, features, settings))
+    with distribution.scope():
+        network = Network(features, settings, models.build(features, settings, project))
+        adam = Adam(network.trainable(), settings)
+    return Run(settings, features, network, adam, distribution, {})
+
+
+def _start(
+    run: Run,
+    train: data.Table | data.Stream,
+    graph: tft.TFTransformOutput,
+    config: dict[str, Any],
+    saved: checkpoint.Checkpoint | None,
+) -> None:
+    """Sets the state that training starts from: the champion's on a warm run."""
+    run.window = train.digest
+    if saved is None:
+        run.network.start_from_labels(np.asarray(train.labels))
+        fresh = [
+            {"name": name, "shape": list(v.shape), "how": "new", "detail": "cold run"}
+            for name, v in run.network.state().items()
+        ]
+        slots = [
+            {"name": name, "shape": list(v.shape), "how": "new", "detail": "cold run"}
+            for name, v in run.adam.state().items()
+        ]
+        names = [{"name": name, "how": "new", "detail": "cold run"} for name in run.features.names]
+        run.facts = {"mode": "cold", "from_version": None, "transform": "refreshed"}
+        run.facts |= {"variables": fresh, "optimizer": slots, "features": names}
+        return
+    old_features = Features.from_json(saved.features)
+    change = _change(graph, Path(config["champion"]) / "transform_graph", old_features, run.features, config)
+    carried = warm_start.carry(saved, change, run.network, run.adam, old_features, run.settings)
+    run.start, run.examples_seen = saved.step, saved.examples_seen
+    run.origin = saved.origin if saved.window == run.window else saved.step
+    run.facts = {"mode": "warm", "from_version": config.get("version"), "transform": change.transform}
+    run.facts |= {"variables": carried.variables, "optimizer": carried.optimizer, "features": change.features}
+    for feature in change.features:
+        if feature["how"] == "new":
+            journal.logger.warning(
+                "Trainer: feature %s lost its meaning: %s", feature["name"], feature["detail"]
+            )
+
+
+def _change(
+    graph: tft.TFTransformOutput,
+    old: Path,
+    old_features: Features,
+    features: Features,
+    config: dict[str, Any],
+) -> graphs.Change:
+    new = Path(graph.transform_savedmodel_dir).parent
+    if graphs.same(old, new):
+        names = [{"name": name, "how": "identical", "detail": "graph reused"} for name in features.names]
+        return graphs.Change("reused", features=names)
+    files = sorted(str(f) for pattern in config.get("raw_examples", []) for f in tf.io.gfile.glob(pattern))
+    if not files:
+        return graphs.compare(
+            tft.TFTransformOutput(str(old)), graph, old_features, features, tf.zeros([0], tf.string)
+        )
+    records = tf.data.TFRecordDataset(files, "GZIP", num_parallel_reads=min(8, len(files)))
+    raw = next(iter(records.batch(graphs.SAMPLE)), tf.zeros([0], tf.string))
+    return graphs.compare(tft.TFTransformOutput(str(old)), graph, old_features, features, raw)
+
+
+def _train(run: Run, train: Any, evaluation: Any, fn_args: Any, stage: Any) -> Outcome:
+    settings = run.settings
+    warm = run.facts["mode"] == "warm"
+    epochs = settings.warm_epochs if warm else settings.epochs
+    steps = settings.steps
+    if steps is None:
+        steps = batches.steps_of(epochs, train.rows, settings.batch_size)
+    loop = Loop(run.network, run.adam, run.strategy, settings)
+    logs = fn_args.model_run_dir if settings.tensorboard and strategy.is_chief(run.strategy) else None
+    with tensorboard.writer(logs) as log:
+        outcome = loop.train(
+            train,
+            evaluation,
+            start=run.start,
+            origin=run.origin,
+            steps=min(steps, settings.max_steps),
+            warm=warm,
+            note=stage.note,
+            log=log,
+        )
+    # Rows of steps that early stop took back were seen, but the state that is kept never saw them.
+    run.examples_seen += (outcome.step - run.start) * settings.batch_size
+    run.facts |= {"step": outcome.step, "start_step": run.start, "examples_seen": run.examples_seen}
+    run.facts |= {"stopped_early": outcome.stopped_early, "last_step": outcome.last_step}
+    run.facts |= {"checks": outcome.checks, "rows": train.rows, "path": train.path}
+    return outcome
+
+
+def _write(
+    run: Run, outcome: Outcome, graph: tft.TFTransformOutput, folder: Path, project: str | None
+) -> None:
+    """Writes checkpoint, carry.json and, last, the SavedModel."""
+    variables = {name: v.numpy() for name, v in run.network.state().items()}
+    slots = {
+        kind: {name: slot.numpy() for name, slot in held.items()}
+        for kind, held in (("first", run.adam.first), ("second", run.adam.second))
+    }
+    saved = checkpoint.Checkpoint(
+        variables=variables,
+        **slots,
+        step=outcome.step,
+        examples_seen=run.examples_seen,
+        origin=run.origin,
+        window=run.window,
+        features=run.features.to_json(),
+        model=warm_start.model_facts(run.settings),
+        facts={"tensorflow": tf.__version__, "keras": tf.keras.__version__, "time": int(time.time())},
+    )
+    root = folder.parent
+    root.mkdir(parents=True, exist_ok=True)
+    checkpoint.save(root / "checkpoint", saved)
+    (root / "carry.json").write_text(json.dumps(run.facts, indent=1), encoding="utf-8")
+    network = run.network
+    if run.settings.strategy != "none":  # what is published bears no trace of replicas
+        network = Network(run.features, run.settings, models.build(run.features, run.settings, project))
+        for name, variable in network.state().items():
+            variable.assign(variables[name])
+    serving.export(network, graph, folder)
+
+
+@contextlib.contextmanager
+def _stage(config: dict[str, Any]) -> Any:
+    """The executor's stage if it opened one, else our own (run_fn called by TFX's stock Trainer)."""
+    if config.get("stage") is not None:
+        yield config["stage"]
+        return
+    with journal.stage("Trainer") as stage:
+        yield stage
+
+
+class _Clock:
+    """Seconds of each part, for the journal."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self.last = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self.laps[f"{name}_seconds"] = round(now - self.last, 3)
+        self.last = now

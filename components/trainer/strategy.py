@@ -1,0 +1,61 @@
+"""The config's `strategy` as a tf.distribute.Strategy."""
+
+import json
+import os
+from typing import Any
+
+from noria.components.keras_first import ensure_keras3
+from noria.components.trainer.settings import Settings
+from noria.stores.errors import ConfigError
+
+tf = ensure_keras3()
+
+
+def create(settings: Settings) -> Any:
+    """Creates the strategy.
+
+    `multi_worker` reads TF_CONFIG, as every TensorFlow cluster sets it, and must be created before TensorFlow
+    has done anything else in the process.
+
+    Raises:
+      ConfigError: multi_worker without TF_CONFIG, or devices that are not there.
+    """
+    if settings.strategy == "none":
+        return tf.distribute.get_strategy()
+    if settings.strategy == "mirrored":
+        try:
+            return tf.distribute.MirroredStrategy(list(settings.devices) if settings.devices else None)
+        except (RuntimeError, ValueError) as error:
+            devices = [device.name for device in tf.config.list_logical_devices()]
+            raise ConfigError(
+                f"the mirrored strategy cannot use {settings.devices}: {error}",
+                where="config key trainer.devices",
+                next_step=f"the devices here are {devices}",
+            ) from error
+    try:
+        config = json.loads(os.environ.get("TF_CONFIG", ""))
+        workers = config["cluster"]["worker"]
+        config["task"]["index"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            "strategy multi_worker needs TF_CONFIG with cluster.worker and task, "
+            f"got {os.environ.get('TF_CONFIG')!r}",
+            where="environment variable TF_CONFIG",
+            next_step="let the cluster's training operator set it, or use strategy: mirrored on one machine",
+        ) from error
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except RuntimeError as error:
+        raise ConfigError(
+            f"the multi_worker strategy over {workers} could not be created: {error}",
+            where="environment variable TF_CONFIG",
+            next_step="run the Trainer in its own process: the strategy must come before all TensorFlow work",
+        ) from error
+
+
+def is_chief(strategy: Any) -> bool:
+    """Whether this process writes what the run publishes."""
+    resolver = getattr(strategy, "cluster_resolver", None)
+    if resolver is None or not resolver.task_type:
+        return True
+    return resolver.task_type == "chief" or (resolver.task_type == "worker" and resolver.task_id == 0)

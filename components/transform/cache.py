@@ -1,0 +1,120 @@
+"""Analyzer accumulators kept per span, so that a refresh over the window analyses new spans only.
+
+The files are TFT's own (`tft_beam.analyzer_cache`), and so are the keys and the coders: what the in-process
+path writes, the Beam path reads, and the other way round. A dataset is known by the bytes of its files, not
+by its number: a span that was rewritten is another dataset.
+
+    <home>/analyzer_cache/<code and schema>/<dataset>/{MANIFEST, METADATA-…, <n>-00000-of-00001.gz}
+"""
+
+import hashlib
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from glob import glob
+from pathlib import Path
+
+from noria.components.transform import internals
+from noria.components.transform.internals import DatasetKey, tf
+
+logger = logging.getLogger(__name__)
+
+
+class AnalyzerCache:
+    """The accumulators of one version of the preprocessing code and the schema.
+
+    Args:
+      home: the project's home folder; '' keeps nothing.
+      code_digest, schema_digest: what the accumulators depend on, besides the rows.
+    """
+
+    def __init__(self, home: str, code_digest: str, schema_digest: str):
+        python = f"py{sys.version_info.major}{sys.version_info.minor}"  # TFT's keys depend on it
+        name = f"{hashlib.sha256((code_digest + schema_digest).encode()).hexdigest()[:16]}-{python}"
+        self.folder = os.path.join(home, "analyzer_cache", name) if home else ""
+
+    def read(self, keys: Iterable[DatasetKey]) -> dict[DatasetKey, dict[bytes, list[bytes]]]:
+        """Encoded accumulators of the datasets that have some; a damaged dataset counts as unknown."""
+        found = {}
+        for key in keys:
+            folder = os.path.join(self.folder, key.key)
+            if not self.folder or not key.is_cached or not os.path.isdir(folder):
+                continue
+            try:
+                found[key] = {
+                    entry: _read_records(glob(os.path.join(folder, f"{number}-*-of-*")))
+                    for entry, number in internals.read_manifest(folder).items()
+                }
+            except Exception as error:  # a damaged cache must cost time only
+                logger.warning("The analyzer cache in %s cannot be read and is left out: %s", folder, error)
+        return found
+
+    def write(self, entries: dict[DatasetKey, dict[bytes, list[bytes]]], rows_bytes: int = 0) -> None:
+        """Keeps new datasets; each appears whole, by one rename."""
+        if not self.folder or not entries:
+            return
+        os.makedirs(self.folder, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".new-") as staging:
+            for key, encoded in entries.items():
+                folder = os.path.join(staging, key.key)
+                os.makedirs(folder)
+                for number, values in enumerate(encoded.values()):
+                    _write_records(os.path.join(folder, f"{number}-00000-of-00001.gz"), values, "GZIP")
+                metadata = internals.DatasetCacheMetadata(rows_bytes).encode()
+                name = f"{internals.CACHE_METADATA}-00000-of-00001"
+                _write_records(os.path.join(folder, name), [metadata], "")
+                internals.write_manifest(folder, {entry: number for number, entry in enumerate(encoded)})
+            self.publish(staging)
+        self._forget_other_code()
+
+    def publish(self, staging: str) -> None:
+        """Moves the datasets below `staging` into the cache, unless they are there already."""
+        if not self.folder:
+            return
+        os.makedirs(self.folder, exist_ok=True)
+        for folder in sorted(Path(staging).iterdir()):
+            target = Path(self.folder) / folder.name
+            if folder.is_dir() and not target.exists():
+                try:
+                    shutil.move(str(folder), f"{target}.part")
+                    os.rename(f"{target}.part", target)
+                except OSError as error:  # another run was first, or the disk is full: the run goes on
+                    logger.warning("The analyzer cache %s was not kept: %s", target, error)
+
+    def _forget_other_code(self) -> None:
+        """Accumulators of other code are of no use again, and would pile up."""
+        for folder in Path(self.folder).parent.iterdir():
+            if folder.is_dir() and folder != Path(self.folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def dataset_key(files: Sequence[str], cached: bool = True) -> DatasetKey:
+    """A dataset's key: the digest of its files' bytes, behind the start of the first one's name."""
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        with open(file, "rb") as content:
+            for block in iter(lambda: content.read(1 << 20), b""):
+                digest.update(block)
+    prefix = group_name(files[0])
+    key = DatasetKey(f"{prefix}-{digest.hexdigest()[:16]}")
+    return key if cached else key.non_cacheable()
+
+
+def group_name(file: str) -> str:
+    """'span-00000005' of '…/span-00000005-00000-of-00004.gz'; the whole name if it is not a shard's."""
+    name = os.path.basename(file).removesuffix(".gz")
+    parts = name.rsplit("-", 3)
+    return parts[0] if len(parts) == 4 and parts[2] == "of" else name
+
+
+def _read_records(files: Sequence[str]) -> list[bytes]:
+    return list(tf.data.TFRecordDataset(sorted(files), compression_type="GZIP").as_numpy_iterator())
+
+
+def _write_records(path: str, values: Sequence[bytes], compression: str) -> None:
+    with tf.io.TFRecordWriter(path, compression or None) as records:
+        for value in values:
+            records.write(value)

@@ -1,0 +1,201 @@
+"""Transform's work: decide by the rule, then reuse or refresh, in process or through Beam."""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from glob import glob
+from typing import Any
+
+from noria.components import journal, user_code
+from noria.components.code_digest import code_digest, local_modules
+from noria.components.transform import reuse
+from noria.stores.errors import ConfigError, DataError, NoriaError
+from tfx import types
+from tfx.dsl.components.base import base_beam_executor
+from tfx.types import artifact_utils
+
+EXECUTIONS = ("auto", "in-process", "beam")
+
+
+@dataclasses.dataclass
+class Request:
+    """What one execution works on; plain paths and values, no TFX.
+
+    Attributes:
+      examples: folder of the raw examples, with `Split-<name>` inside.
+      splits: names of the splits; 'train' is analysed, all are transformed.
+      schema: of the raw examples (`schema_pb2.Schema`).
+      champion: folder of the champion, None if there is none.
+      verdict: the data verdict.
+      graph, transformed: output folders.
+    """
+
+    examples: str
+    splits: list[str]
+    schema: Any
+    champion: str | None
+    verdict: str
+    graph: str
+    transformed: str
+    preprocessing: str
+    label: str
+    home: str = ""
+    project: str = ""
+    execution: str = "auto"
+
+    def files(self, split: str) -> list[str]:
+        return sorted(glob(os.path.join(self.examples, f"Split-{split}", "*")))
+
+    def outputs(self, split: str) -> dict[str, str]:
+        folder = os.path.join(self.transformed, f"Split-{split}")
+        return {file: os.path.join(folder, os.path.basename(file)) for file in self.files(split)}
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Wires artifacts to `transform`."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        examples = artifact_utils.get_single_instance(input_dict["examples"])
+        graph = artifact_utils.get_single_instance(output_dict["transform_graph"])
+        transformed = artifact_utils.get_single_instance(output_dict["transformed_examples"])
+        request = Request(
+            examples=examples.uri,
+            splits=artifact_utils.decode_split_names(examples.split_names),
+            schema=_read_schema(artifact_utils.get_single_uri(input_dict["schema"])),
+            champion=_champion_folder(input_dict.get("champion")),
+            verdict=_verdict(input_dict.get("verdict")),
+            graph=graph.uri,
+            transformed=transformed.uri,
+            preprocessing=exec_properties["preprocessing"],
+            label=exec_properties.get("label") or "",
+            home=exec_properties.get("home") or "",
+            project=exec_properties.get("project") or "",
+            execution=exec_properties.get("execution") or "auto",
+        )
+        with journal.stage("Transform", span=examples.span) as stage:
+            decision = transform(request, stage, self._make_beam_pipeline, self._beam_pipeline_args or [])
+        graph.set_string_custom_property("transform", decision.transform)
+        graph.set_string_custom_property("reason", decision.reason)
+        graph.set_string_custom_property("inputs", json.dumps(decision.inputs, sort_keys=True))
+        transformed.split_names = examples.split_names
+        transformed.span = examples.span
+
+
+def transform(
+    request: Request,
+    stage: journal.Stage,
+    make_pipeline: Callable[[], Any] | None = None,
+    beam_args: list[str] | None = None,
+) -> reuse.Decision:
+    """Writes the transform graph and the transformed examples.
+
+    Args:
+      request: what to work on.
+      stage: gets the decision with its inputs, the path and its reason, and the rows.
+      make_pipeline: starts a Beam pipeline; None for a DirectRunner in this process.
+      beam_args: the component's Beam arguments, which tell whether the work may leave this machine.
+
+    Raises:
+      ConfigError: the preprocessing_fn cannot be imported, traced or used, or `execution` is unknown.
+      DataError: there are no train examples.
+    """
+    from noria.components.transform import paths  # imports TensorFlow, which takes seconds
+
+    if request.execution not in EXECUTIONS:
+        close = difflib.get_close_matches(request.execution, EXECUTIONS, n=1)
+        raise ConfigError(
+            f"execution must be one of {', '.join(EXECUTIONS)}, got {request.execution!r}",
+            where="config key execution",
+            next_step=f"did you mean {close[0]!r}?" if close else None,
+        )
+    if not request.files("train"):
+        raise DataError(
+            "there are no train examples to transform",
+            where=os.path.join(request.examples, "Split-train"),
+            next_step="check that the window holds labelled rows: `noria status` lists the spans",
+        )
+    now = reuse.Record(
+        request.preprocessing,
+        code_digest(request.preprocessing, request.project),
+        hashlib.sha256(request.schema.SerializeToString(deterministic=True)).hexdigest(),
+        request.label,
+    )
+    champion_graph = os.path.join(request.champion, "transform_graph") if request.champion else ""
+    champion = reuse.read_record(champion_graph) if champion_graph else None
+    function = user_code.UserFunction(request.preprocessing, request.project)
+    user_code.load_function(request.preprocessing, request.project)  # fails early, with the place
+
+    with tempfile.TemporaryDirectory(prefix="noria-transform-") as temp_dir:
+        work = paths.Work(request, function, now, temp_dir, make_pipeline, beam_args or [], stage)
+        decision = reuse.before_reading(champion, request.champion is not None, request.verdict, now)
+        try:
+            if decision is None and champion is not None:
+                counted = work.apply(champion_graph, "train", champion.outside)
+                decision = reuse.after_reading(champion, counted.shares())
+            assert decision is not None
+            stage.note(transform=decision.transform, reason=decision.reason, inputs=decision.inputs)
+            if decision.transform == "reused":
+                shutil.copytree(champion_graph, request.graph, dirs_exist_ok=True)
+                graph = champion_graph
+            else:
+                record = work.refresh()
+                graph = request.graph
+                reuse.write_record(graph, record)
+            for split in request.splits:
+                if split != "train":
+                    work.apply(graph, split, {})
+        except NoriaError:
+            raise
+        except Exception as error:
+            raise _user_error(error, request) from error
+        finally:
+            work.clean()
+    stage.note(rows=work.rows, path=work.path, path_reason=work.path_reason)
+    return decision
+
+
+def _user_error(error: Exception, request: Request) -> Exception:
+    """A ConfigError if the error comes out of the user's own code, otherwise the error as it is."""
+    module, _ = user_code.split_path(request.preprocessing)
+    files = {str(file) for file in local_modules(module).values()}
+    place = None
+    cause: BaseException | None = error
+    while cause is not None and place is None:
+        place = user_code.where_it_failed(cause, files)
+        cause = cause.__cause__ or cause.__context__
+    if place is None:
+        return error
+    return ConfigError(
+        f"{request.preprocessing} failed: {type(error).__name__}: {str(error).strip()[:500]}",
+        where=place,
+        next_step="correct the preprocessing function and run again",
+    )
+
+
+def _read_schema(folder: str) -> Any:
+    from google.protobuf import text_format
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+    with open(os.path.join(folder, "schema.pbtxt"), encoding="utf-8") as file:
+        return text_format.Parse(file.read(), schema_pb2.Schema())
+
+
+def _champion_folder(artifacts: list[types.Artifact] | None) -> str | None:
+    if not artifacts:
+        return None
+    present = artifacts[0].get_string_custom_property("state") == "present"
+    return artifacts[0].uri if present else None
+
+
+def _verdict(artifacts: list[types.Artifact] | None) -> str:
+    return artifacts[0].get_string_custom_property("verdict") if artifacts else "ok"

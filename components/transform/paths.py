@@ -1,0 +1,238 @@
+"""Two ways through the same work: in this process, or through Beam. One is chosen, and says why."""
+
+import dataclasses
+import difflib
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from noria.components import journal
+from noria.components.transform import analyze, apply, cache, coverage, internals, reuse
+from noria.components.transform.source import Source
+from noria.stores.errors import ConfigError
+
+if TYPE_CHECKING:
+    from noria.components.transform.executor import Request
+
+# Below this many compressed bytes one process is done before a cluster has started its workers: the full year
+# of flights (327,346 rows, 6 MB) takes 8 s here; a gigabyte takes about 20 minutes.
+LEAVE_MACHINE_BYTES = 1 << 30
+
+
+class Work:
+    """One execution's work.
+
+    Attributes:
+      path: 'in-process' or 'beam', once it is known.
+      path_reason: why.
+      rows: transformed so far.
+    """
+
+    def __init__(
+        self,
+        request: "Request",
+        function: Callable[..., Any],
+        now: reuse.Record,
+        temp_dir: str,
+        make_pipeline: Callable[[], Any] | None,
+        beam_args: list[str],
+        stage: journal.Stage,
+    ):
+        self.request = request
+        self.rows = 0
+        self._function = function
+        self._now = now
+        self._temp_dir = temp_dir
+        self._make_pipeline = make_pipeline or _direct_pipeline
+        self._stage = stage
+        self._source: Source | None = None
+        self._beam_scratch = f"{request.graph.rstrip('/')}.tmp"
+        self.path, self.path_reason = self._choose(beam_args)
+
+    def apply(self, graph: str, split: str, vocabularies: Iterable[str]) -> coverage.Coverage:
+        """Transforms a split; counts the rows outside the vocabularies named."""
+        sizes = _sizes(graph, vocabularies)
+        files = self.request.outputs(split)
+        if self.path == "beam":
+            from noria.components.transform import beam_path
+
+            counted = beam_path.apply(
+                self._make_pipeline, graph, self.request.schema, files, sizes, self._scratch(f"apply-{split}")
+            )
+        else:
+            counted = apply.apply(apply.load(graph), self._read(), files, sizes)
+        self.rows += counted.rows
+        return counted
+
+    def refresh(self) -> reuse.Record:
+        """Analyses the train split, writes the transform graph, transforms the train split.
+
+        Returns:
+          The record for the new transform graph.
+        """
+        self.rows = 0  # of a champion's graph that was applied and found wanting
+        traced = self._trace()
+        if self.path != "beam":
+            try:
+                self._analyze_in_process(traced)
+            except analyze.NotCovered as gap:
+                if self.request.execution == "in-process":
+                    raise ConfigError(
+                        f"execution is in-process, but only Beam carries out {gap}",
+                        where=self.request.preprocessing,
+                        next_step="set execution: auto, or use another analyzer",
+                    ) from gap
+                self.path, self.path_reason = "beam", f"only Beam carries out {gap}"
+        if self.path == "beam":
+            self._analyze_in_beam()
+        self._stage.note(path=self.path, path_reason=self.path_reason)
+        graph = self.request.graph
+        measured, unmeasured = _vocabularies(graph)
+        counted = self.apply(graph, "train", measured)
+        return dataclasses.replace(
+            self._now, rows=counted.rows, outside=counted.shares(), unmeasured=unmeasured
+        )
+
+    def _analyze_in_process(self, traced: internals.Traced) -> None:
+        request = self.request
+        datasets = self._datasets()
+        kept = self._cache()
+        known = kept.read(datasets)
+        done = analyze.analyze(traced, self._read(), analyze.Datasets(datasets, known))
+        internals.write_transform_output(done.saved_model, request.schema, traced.asset_map, request.graph)
+        kept.write(done.cache)
+        self._stage.note(
+            passes=done.passes,
+            rows_analysed=done.rows_read,
+            datasets=len(datasets),
+            datasets_known=len(known),
+        )
+
+    def _analyze_in_beam(self) -> None:
+        from noria.components.transform import beam_path
+
+        request = self.request
+        beam_path.analyze(
+            self._make_pipeline,
+            self._function,
+            request.schema,
+            self._datasets(),
+            self._cache(),
+            request.graph,
+            self._scratch("analyze"),
+        )
+
+    def _trace(self) -> internals.Traced:
+        """Traces the function, and checks what it returns.
+
+        Raises:
+          ConfigError: it does not return a dict of tensors, or leaves the label out.
+        """
+        request = self.request
+        specs = self._read().specs
+        try:
+            traced = internals.trace(self._function, specs, self._scratch("trace"))
+        except KeyError as error:
+            name = str(error.args[0]) if error.args else ""
+            close = difflib.get_close_matches(name, specs, n=1)
+            if name in specs or not name:
+                raise
+            raise ConfigError(
+                f"{request.preprocessing} asks for the column {name!r}, which the schema does not have",
+                where=_place(error, request),
+                next_step=f"did you mean {close[0]!r}?" if close else f"the schema has {', '.join(specs)}",
+            ) from error
+        outputs = traced.outputs
+        problem = None
+        if not isinstance(outputs, Mapping) or not outputs:
+            problem = f"returned {type(outputs).__name__}, expected a dict of tensors by feature name"
+        elif request.label and request.label not in outputs:
+            problem = f"does not pass the label {request.label!r} through; it returned {', '.join(outputs)}"
+        elif internals.trainable_variables(traced):
+            problem = "created trainable variables, which belong into the model"
+        if problem:
+            raise ConfigError(
+                f"{request.preprocessing} {problem}",
+                where=_definition(self._function, request),
+                next_step=f"return {{..., {request.label!r}: inputs[{request.label!r}]}}",
+            )
+        return traced
+
+    def _datasets(self) -> dict[internals.DatasetKey, list[str]]:
+        """The train files by span. A replay sample is drawn anew each time: it is not worth keeping."""
+        groups: dict[str, list[str]] = {}
+        for file in self.request.files("train"):
+            groups.setdefault(cache.group_name(file), []).append(file)
+        return {
+            cache.dataset_key(files, cached=bool(self.request.home) and not name.startswith("replay")): files
+            for name, files in groups.items()
+        }
+
+    def _cache(self) -> cache.AnalyzerCache:
+        return cache.AnalyzerCache(self.request.home, self._now.code_digest, self._now.schema_digest)
+
+    def _read(self) -> Source:
+        if self._source is None:
+            self._source = Source(self.request.schema)
+        return self._source
+
+    def clean(self) -> None:
+        """Removes what Beam left beside the output."""
+        shutil.rmtree(self._beam_scratch, ignore_errors=True)
+
+    def _scratch(self, name: str) -> str:
+        """A scratch folder; for Beam beside the output, which all workers can reach."""
+        base = self._beam_scratch if self.path == "beam" else self._temp_dir
+        folder = os.path.join(base, name)
+        os.makedirs(folder, exist_ok=True)
+        return folder
+
+    def _choose(self, beam_args: list[str]) -> tuple[str, str]:
+        execution = self.request.execution
+        if execution != "auto":
+            return execution, "the config says so"
+        runner = next(
+            (arg.split("=", 1)[1] for arg in beam_args if arg.startswith("--runner=")), "DirectRunner"
+        )
+        size = sum(
+            os.path.getsize(file) for split in self.request.splits for file in self.request.files(split)
+        )
+        if runner not in ("DirectRunner", "BundleBasedDirectRunner") and size > LEAVE_MACHINE_BYTES:
+            return "beam", f"{size >> 20} MiB, and {runner} has more machines"
+        return "in-process", f"{size / (1 << 20):.1f} MiB of examples, read in batches"
+
+
+def _vocabularies(graph: str) -> tuple[list[str], list[str]]:
+    """The graph's vocabularies that an integer output feature is named after, and the others."""
+    output = internals.tft.TFTransformOutput(graph)
+    spec = output.transformed_feature_spec()
+    integer = {name for name, feature in spec.items() if feature.dtype == internals.tf.int64}
+    names = internals.vocabulary_files(graph)
+    return [name for name in names if name in integer], [name for name in names if name not in integer]
+
+
+def _sizes(graph: str, names: Iterable[str]) -> dict[str, int]:
+    output = internals.tft.TFTransformOutput(graph)
+    return {name: output.vocabulary_size_by_name(name) for name in names}
+
+
+def _place(error: BaseException, request: "Request") -> str | None:
+    from noria.components import user_code
+    from noria.components.code_digest import local_modules
+
+    module, _ = user_code.split_path(request.preprocessing)
+    return user_code.where_it_failed(error, {str(file) for file in local_modules(module).values()})
+
+
+def _definition(function: Callable[..., Any], request: "Request") -> str:
+    from noria.components import user_code
+
+    code = user_code.load_function(request.preprocessing, request.project).__code__
+    return f"{code.co_filename}:{code.co_firstlineno}"
+
+
+def _direct_pipeline() -> Any:
+    import apache_beam as beam
+
+    return beam.Pipeline(argv=["--runner=DirectRunner", "--direct_running_mode=in_memory"])

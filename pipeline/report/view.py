@@ -1,0 +1,144 @@
+"""Turns the facts of a turn into what the template shows: sorted, scaled and put in words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from noria.pipeline.report import charts, data_view, distributions, model_view, outcome
+from noria.pipeline.report.facts import Artifacts, RunFacts
+from noria.pipeline.report.outcome import Outcome
+from noria.pipeline.report.words import is_number
+
+# The wheel's nodes in their order: what is missing in the journal did not run.
+NODES = (
+    "ChampionResolver",
+    "SpanExampleGen",
+    "SchemaGen",
+    "StatisticsGen",
+    "DataGate",
+    "Transform",
+    "Trainer",
+    "Evaluator",
+    "Pusher",
+)
+# TFX's own SchemaGen writes no journal: its absence says nothing.
+SILENT = ("SchemaGen",)
+AFTER_GATE = NODES[NODES.index("DataGate") + 1 :]
+
+
+def build(facts: RunFacts, artifacts: Artifacts, result: Outcome) -> dict[str, Any]:
+    """Everything that `report.html.j2` needs, by name."""
+    features, damaged = distributions.compare(
+        {
+            "span": artifacts.span_statistics,
+            "previous": artifacts.previous_statistics,
+            "champion": artifacts.champion_statistics,
+        }
+    )
+    drift = data_view.drift_rows((artifacts.data_verdict or {}).get("drift") or [])
+    slices = model_view.slice_rows(artifacts.model_verdict)
+    return {
+        "project": facts.project,
+        "turn": facts.turn,
+        "result": result,
+        "data_reasons": [str(r) for r in (artifacts.data_verdict or {}).get("reasons") or []],
+        "model_reasons": outcome.reasons(facts, artifacts),
+        "failure": outcome.failure(facts),
+        "tiles": tiles(facts, artifacts),
+        "stages": stages(facts, result),
+        "total": outcome.total_seconds(facts),
+        "features": data_view.cards(features, drift),
+        "series": [key for key in distributions.SERIES if any(key in f.shares for f in features)],
+        "names": charts.NAMES,
+        "drift": drift,
+        "anomalies": data_view.anomalies(artifacts.data_verdict),
+        "gate_ran": artifacts.data_verdict is not None,
+        "volume": data_view.numbers((artifacts.data_verdict or {}).get("volume")),
+        "label_rate": data_view.numbers((artifacts.data_verdict or {}).get("label_rate")),
+        "schema_diff": artifacts.schema_diff,
+        "slices": slices,
+        "checks": model_view.checks(artifacts.model_verdict),
+        "first_run": bool((artifacts.model_verdict or {}).get("first_run")),
+        "baseline": (artifacts.model_verdict or {}).get("baseline"),
+        "carry": model_view.carried(artifacts.carry),
+        "lineage": lineage(facts, artifacts, result),
+        "damaged": [*artifacts.damaged, *damaged],
+    }
+
+
+def tiles(facts: RunFacts, artifacts: Artifacts) -> list[dict[str, Any]]:
+    """The numbers that stand on top: the verdict's metrics, the rows, the seconds."""
+    found: list[dict[str, Any]] = []
+    metrics = (artifacts.model_verdict or {}).get("metrics") or {}
+    challenger, champion = metrics.get("challenger") or {}, metrics.get("champion") or {}
+    for key in model_view.judged(challenger):
+        change = model_view.difference(challenger.get(key), champion.get(key))
+        tile = {"metric": key, "value": challenger[key], "champion": champion.get(key)}
+        found.append({**tile, "difference": change, "better": model_view.better(key, change)})
+    rows = facts.turn.get("rows") or outcome.merged(facts).get("SpanExampleGen") or {}
+    if isinstance(rows, Mapping) and is_number(rows.get("train")):
+        known = [(k, rows[k]) for k in ("new", "replay", "eval", "unlabelled") if is_number(rows.get(k))]
+        found.append({"rows": rows["train"], "parts": known})
+    seconds = outcome.total_seconds(facts)
+    if seconds is not None:
+        found.append({"seconds": seconds})
+    return found
+
+
+def stages(facts: RunFacts, result: Outcome) -> list[dict[str, Any]]:
+    """One line per stage that ran, in order, and one per node of the wheel that did not."""
+    found = []
+    for record in facts.journal:
+        if record.get("event") not in ("end", "failed"):
+            continue
+        found.append(
+            {
+                "name": str(record.get("stage")),
+                "seconds": record.get("seconds") if is_number(record.get("seconds")) else None,
+                "path": record.get("path"),
+                "reason": record.get("error") or _why(record),
+                "rows": record.get("rows") if is_number(record.get("rows")) else None,
+                "state": "failed" if record["event"] == "failed" else "done",
+            }
+        )
+    longest = max((stage["seconds"] or 0.0 for stage in found), default=0.0)
+    for stage in found:
+        stage["share"] = (stage["seconds"] or 0.0) / longest if longest else 0.0
+    ran = {stage["name"] for stage in found}
+    for node in NODES if found else ():
+        if node in ran or node in SILENT:
+            continue
+        if result.kind == "quarantined" and node in AFTER_GATE:
+            reason = "the data gate said broken"
+        elif result.kind == "failed":
+            reason = "the turn stopped before it"
+        else:
+            reason = "no record in the journal"
+        skipped = {"seconds": None, "path": None, "rows": None, "state": "skipped", "share": 0.0}
+        found.append({"name": node, "reason": reason, **skipped})
+    return found
+
+
+def _why(record: Mapping[str, Any]) -> str:
+    # Transform gives two reasons: why it reused or refreshed, and why it took this path.
+    kind = record.get("transform")
+    parts = [f"{kind}: {record['reason']}" if kind and record.get("reason") else record.get("reason")]
+    return "; ".join(str(part) for part in (*parts, record.get("path_reason")) if part)
+
+
+def lineage(facts: RunFacts, artifacts: Artifacts, result: Outcome) -> list[tuple[str, str]]:
+    """Where this turn comes from, as pairs of a name and its value."""
+    turn, stages = facts.turn, outcome.merged(facts)
+    transform = stages.get("Transform", {})
+    spans = turn.get("spans") or stages.get("SpanExampleGen", {}).get("spans")
+    used = turn.get("transform") or (artifacts.carry or {}).get("transform") or transform.get("transform")
+    reason = turn.get("transform_reason") or transform.get("reason")
+    pairs = [
+        ("Run", turn.get("run_id")),
+        ("Started", turn.get("started")),
+        ("Trained on spans", data_view.ranges(spans) if isinstance(spans, list | tuple) else spans),
+        ("Parent", f"version {result.champion}" if result.champion else "none: trained from nothing"),
+        ("Transform graph", f"{used}: {reason}" if used and reason else used),
+        ("Code digest", turn.get("code_digest")),
+        ("Log", turn.get("log")),
+    ]
+    return [(name, str(value)) for name, value in pairs if value not in (None, "")]

@@ -1,0 +1,163 @@
+"""Numbers, times and verdicts in plain words."""
+
+import datetime
+import math
+from collections.abc import Iterable
+from typing import Any
+
+MISSING = "–"
+
+
+def number(value: Any, digits: int = 4) -> str:
+    """A number with at most `digits` significant digits; anything else as text.
+
+    >>> [number(x) for x in (0.123456, 26398, 1.0, 1234567.8, 0.0000123, None, "3.1")]
+    ['0.1235', '26,398', '1', '1,234,568', '1.23e-05', '–', '3.1']
+    """
+    if value is None:
+        return MISSING
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if not math.isfinite(value):
+        return "not a number" if math.isnan(value) else ("∞" if value > 0 else "−∞")
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}".replace("-", "−")
+    if abs(value) >= 10 ** (digits - 1):
+        return f"{value:,.0f}".replace("-", "−")
+    text = f"{value:.{digits}g}"
+    return ("−" + text[1:]) if text.startswith("-") else text
+
+
+def fixed(value: Any, digits: int = 4) -> str:
+    """A number with a fixed count of decimals, so that a column of a table lines up.
+
+    >>> fixed(0.7), fixed(-0.00123, 4), fixed(None)
+    ('0.7000', '−0.0012', '–')
+    """
+    if not is_number(value):
+        return number(value)
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def change(value: float | None, digits: int = 4) -> str:
+    """A signed difference.
+
+    >>> change(0.0123), change(-0.5), change(0.00001), change(None)
+    ('+0.0123', '−0.5000', '±0.0000', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return MISSING
+    text = f"{abs(value):.{digits}f}"
+    if float(text) == 0:
+        return "±" + text
+    return ("+" if value > 0 else "−") + text
+
+
+def percent(share: Any) -> str:
+    """A share in percent.
+
+    >>> percent(0.1234), percent(1.0), percent(0.0004), percent(0.0)
+    ('12.3 %', '100 %', '0.04 %', '0 %')
+    """
+    if not is_number(share):
+        return number(share)
+    value = 100 * share
+    if value == 0 or abs(value) >= 99.95:
+        text = f"{value:.0f} %"
+    elif abs(value) >= 0.1:
+        text = f"{value:.1f} %"
+    else:
+        text = f"{value:.2g} %" if abs(value) >= 0.001 else "< 0.001 %"
+    return text.replace("-", "−")
+
+
+def seconds(value: Any) -> str:
+    """A duration.
+
+    >>> seconds(0.0421), seconds(3.14159), seconds(125)
+    ('0.04 s', '3.1 s', '2 min 5 s')
+    """
+    if not is_number(value):
+        return number(value)
+    if value >= 100:
+        return f"{int(value // 60)} min {int(value % 60)} s"
+    return f"{value:.2f} s" if value < 1 else f"{value:.1f} s"
+
+
+def moment(value: Any) -> str:
+    """A point in time: epoch seconds become UTC text, text stays.
+
+    >>> moment(1357016400), moment("2013-01-07T10:00:00+02:00"), moment("week 2")
+    ('2013-01-01 05:00 UTC', '2013-01-07 08:00 UTC', 'week 2')
+    """
+    utc = datetime.timezone.utc
+    if is_number(value):
+        found = datetime.datetime.fromtimestamp(value, utc)
+    else:
+        try:
+            found = datetime.datetime.fromisoformat(str(value))
+        except ValueError:
+            return number(value)
+        # A time without a zone is shown as it stands: it may be anybody's.
+        if found.tzinfo is None:
+            return f"{found:%Y-%m-%d %H:%M}"
+    return f"{found.astimezone(utc):%Y-%m-%d %H:%M} UTC"
+
+
+def is_number(value: Any) -> bool:
+    """Whether a JSON value is a finite number (a bool is none)."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+# What the gates' metrics are called, and on which side they are better; None where neither side is.
+METRICS: dict[str, tuple[str, str | None]] = {
+    "auc": ("AUC", "higher"),
+    "accuracy": ("Accuracy", "higher"),
+    "log_loss": ("Log loss", "lower"),
+    "rmse": ("RMSE", "lower"),
+    "mae": ("MAE", "lower"),
+    "mse": ("MSE", "lower"),
+    "r2": ("R²", "higher"),
+    "auc_precision_recall": ("Area under precision and recall", "higher"),
+    "precision": ("Precision", "higher"),
+    "recall": ("Recall", "higher"),
+    "top_3_accuracy": ("Top 3 accuracy", "higher"),
+    "loss": ("Loss", "lower"),
+    "calibration": ("Calibration", None),
+    "label_mean": ("Label mean", None),
+    "example_count": ("Examples", None),
+}
+
+
+def metric_name(key: str) -> str:
+    """A metric's name in words.
+
+    >>> metric_name("auc"), metric_name("mean_wait")
+    ('AUC', 'Mean wait')
+    """
+    return METRICS.get(key, (key.replace("_", " ").capitalize(), None))[0]
+
+
+def lower_is_better(key: str) -> bool | None:
+    """True for losses and errors, False for scores, None where neither direction is better or it is unknown.
+
+    >>> lower_is_better("log_loss"), lower_is_better("auc"), lower_is_better("calibration")
+    (True, False, None)
+    """
+    side = METRICS.get(key, ("", None))[1]
+    return None if side is None else side == "lower"
+
+
+def judged_metrics(metrics: Iterable[str], count: int = 2) -> list[str]:
+    """The metrics that tell most: those with a better side, in the order of `METRICS`.
+
+    >>> judged_metrics(["example_count", "log_loss", "auc", "recall"])
+    ['auc', 'log_loss']
+    """
+    order = [key for key in METRICS if lower_is_better(key) is not None]
+    return sorted((key for key in set(metrics) if key in order), key=order.index)[:count]
+
+
+def or_zero(value: Any) -> float:
+    """A number as it is, anything else as 0, so that what has no value sorts last."""
+    return float(value) if is_number(value) else 0.0

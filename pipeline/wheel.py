@@ -1,0 +1,221 @@
+"""Turns the wheel: ingests what is new, finishes what a killed run left, and turns on each span in its order.
+
+Imports neither TFX nor TensorFlow before the first turn, so that refusals come at once.
+"""
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from noria.pipeline.config import Config
+from noria.stores import files
+from noria.stores.errors import DataError, SpanError
+from noria.stores.lock import hold
+from noria.stores.registry import Registry, Turn
+from noria.stores.spans import SpanStore
+from noria.streaming.events import EventSettings
+from noria.streaming.ingest import ingest
+
+# Called with each journal record: {"stage": ..., "event": "start" | "note" | "end" | "failed", ...}.
+Listener = Callable[[dict[str, Any]], None]
+
+
+def turn_all(
+    config: Config,
+    *,
+    limit: int | None = None,
+    wait: float = 0,
+    cold: bool = False,
+    on_event: Listener | None = None,
+) -> list[Turn]:
+    """Turns the wheel on every span that no turn was recorded for.
+
+    Args:
+      config: the project's settings.
+      limit: at most so many turns; None for all.
+      wait: seconds to wait for another run that holds the project; 0 refuses at once.
+      cold: train from nothing although there is a champion.
+      on_event: gets the journal of every stage, and of `Ingest` and `Turn` around them.
+
+    Returns:
+      The turns made, oldest first, with the seconds of each stage and the path of the report.
+
+    Raises:
+      LockedError: another run holds the project.
+      NoriaError: whatever was wrong with the data, the config or the code, by its own type.
+    """
+    tell = on_event or (lambda record: None)
+    with hold(config.home_path, wait=wait):
+        _ingest(config, tell)
+        registry = Registry(config.home_path)
+        for line in registry.recover(config.model_root):
+            tell({"stage": "Recover", "event": "note", "recovered": line})
+        turns = []
+        for span in list(pending(config))[:limit]:
+            turns.append(_turn(config, registry, span, cold, tell))
+        return turns
+
+
+def pending(config: Config) -> Iterator[int]:
+    """Spans that wait for a turn, oldest first.
+
+    The first turn is a cold run on the first `window.first` spans; until there are that many, nothing waits.
+    """
+    ids = SpanStore(config.home_path).ids()
+    turned = [turn.span for turn in Registry(config.home_path).turns()]
+    if turned:
+        yield from (span for span in ids if span > max(turned))
+    else:
+        yield from ids[config.window.first - 1 :]
+
+
+def replay(
+    config: Config, home: Path, *, last: int | None = None, on_event: Listener | None = None
+) -> list[Turn]:
+    """Turns the wheel on the history again, in a home of its own: what would these settings have done?
+
+    The spans are hard-linked from the project's store; its registry and its model directory stay as they are.
+
+    Args:
+      config: the project's settings, changed or not.
+      home: an empty or earlier replay's folder; an earlier one is gone on with.
+      last: id of the last span to turn on.
+      on_event: as in `turn_all`.
+    """
+    if home.resolve() == config.home_path.resolve():
+        raise SpanError(
+            "a replay needs a home of its own", where=home, next_step="name another folder with --home"
+        )
+    for span in SpanStore(config.home_path).ids():
+        target = home / "spans" / f"{span:08d}"
+        if (last is None or span <= last) and not target.exists():
+            files.copy_tree(config.home_path / "spans" / f"{span:08d}", target)
+            (target / "QUARANTINED.json").unlink(missing_ok=True)
+    return turn_all(config.moved_to(home), on_event=on_event)
+
+
+def _ingest(config: Config, tell: Listener) -> None:
+    store = SpanStore(config.home_path)
+    if config.data.source is None:
+        if not store.ids():
+            raise DataError(
+                "there is no data: the span store is empty and the config names no source",
+                where=config.path,
+                next_step="set `data.source` to a CSV or Parquet file, a folder or a glob of them",
+            )
+        return
+    tell({"stage": "Ingest", "event": "start", "source": str(config.data.source)})
+    started = time.monotonic()
+    report = ingest(
+        _source(config),
+        EventSettings(
+            label=config.label.column,
+            task=config.task,
+            classes=None if config.label.classes is None else tuple(config.label.classes),
+            time=config.time.column,
+            time_format=config.time.format,
+            every=config.span.every,
+            delimiter=config.data.delimiter,
+        ),
+        store,
+        tell=lambda record: tell({"stage": "Ingest", "event": "note", **record}),
+    )
+    seconds = time.monotonic() - started
+    tell({"stage": "Ingest", "event": "end", "seconds": seconds, **dataclasses.asdict(report)})
+
+
+def _source(config: Config) -> Any:
+    """A path, the name of the flights, or the user's function that returns a table."""
+    source = config.data.source
+    if source is not None and ":" in source and not Path(source).exists():
+        from noria.components.user_code import load_function
+
+        return load_function(source.replace(":", "."), str(config.folder), "data.source")
+    return source
+
+
+def _turn(config: Config, registry: Registry, span: int, cold: bool, tell: Listener) -> Turn:
+    started = datetime.datetime.now(datetime.timezone.utc)
+    run_id = f"{started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+    folder = config.home_path / "runs" / run_id
+    tell({"stage": "Turn", "event": "start", "span": span, "run_id": run_id, "log": str(folder / "tfx.log")})
+    records = _run(config, span, "cold" if cold else "auto", run_id, folder, tell)
+    turn = next(turn for turn in registry.turns() if turn.run_id == run_id)
+    turn = dataclasses.replace(
+        turn,
+        started=started.isoformat(timespec="seconds"),
+        finished=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        seconds={r["stage"]: r["seconds"] for r in records if r["event"] == "end"},
+    )
+    turn = dataclasses.replace(turn, report=str(_report(config, turn, records)))
+    files.write_text(folder / "turn.json", json.dumps(dataclasses.asdict(turn), default=str, indent=1))
+    tell({"stage": "Turn", "event": "end", "turn": turn})
+    return turn
+
+
+def _run(
+    config: Config, span: int, mode: str, run_id: str, folder: Path, tell: Listener
+) -> list[dict[str, Any]]:
+    from noria.components.user_code import add_project
+
+    add_project(str(config.folder))
+    # The fresh processes that a run starts (the probe, Beam's workers) find the project's code the same way.
+    paths = [str(config.folder), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(path for path in paths if path))
+
+    from noria.components.keras_first import ensure_keras3
+
+    ensure_keras3()
+    from noria.pipeline import beam
+
+    return beam.run(
+        config,
+        span=span,
+        mode=mode,
+        run_id=run_id,
+        code_digest=lineage_digest(config),
+        run_folder=folder,
+        listen=tell,
+    )
+
+
+def lineage_digest(config: Config) -> str:
+    """sha256 over everything that makes the model but the data: code, schema and settings."""
+    from noria.components.code_digest import code_digest
+
+    parts = [
+        code_digest(config.preprocessing),
+        code_digest(config.trainer.run_fn),
+        config.schema_path.read_text(encoding="utf-8"),
+        json.dumps(config.trainer_settings(), sort_keys=True),
+    ]
+    if config.trainer.build_model:
+        parts.append(code_digest(config.trainer.build_model))
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
+
+
+def _report(config: Config, turn: Turn, records: list[dict[str, Any]]) -> Path:
+    from noria.pipeline import report
+
+    facts = report.RunFacts(
+        project=config.name,
+        turn=dataclasses.asdict(turn),
+        journal=records,
+        paths=artifacts(config.home_path / "tfx" / turn.run_id),
+    )
+    return report.write(config.home_path / "reports" / f"{turn.span:08d}-{turn.run_id}.html", facts)
+
+
+def artifacts(pipeline_root: Path) -> dict[str, dict[str, str]]:
+    """What a run made: node id -> output name -> folder (TFX's layout: root/node/output/execution)."""
+    found: dict[str, dict[str, str]] = {}
+    for folder in sorted(pipeline_root.glob("*/*/[0-9]*")):
+        found.setdefault(folder.parent.parent.name, {})[folder.parent.name] = str(folder)
+    return found

@@ -1,0 +1,73 @@
+"""Reads and writes schemas as protobuf text (`.pbtxt`): the form that people review and TFX imports."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from noria.stores.errors import ConfigError, DataError
+
+
+def load(path: str | Path) -> schema_pb2.Schema:
+    """Loads a schema.
+
+    Raises:
+      ConfigError: there is no such file, or the schema describes no feature, or one feature twice.
+      DataError: the file is not a schema in protobuf text form; the error names line and column.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise ConfigError(
+            "the schema file does not exist",
+            where=path,
+            next_step="correct `schema` in the config, or infer a first draft with `noria init`",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"the schema is not UTF-8 text: {error.reason} at byte {error.start}",
+            where=path,
+            next_step="the schema must be protobuf text (.pbtxt), not the binary form",
+        ) from error
+    schema = schema_pb2.Schema()
+    try:
+        text_format.Parse(text, schema)
+    except text_format.ParseError as error:
+        raise DataError(
+            f"the schema cannot be read: {error}",
+            where=path,
+            next_step="compare the line with a neighbouring feature; unknown fields and missing quotes are"
+            " the usual reasons",
+        ) from error
+    names = [feature.name for feature in schema.feature]
+    if not names:
+        raise ConfigError(
+            "the schema describes no feature",
+            where=path,
+            next_step="infer a first draft with `noria init`, or restore the file",
+        )
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(
+            f"the schema describes these features twice: {', '.join(twice)}",
+            where=path,
+            next_step="keep one `feature { name: ... }` block for each",
+        )
+    return schema
+
+
+def save(schema: schema_pb2.Schema, path: str | Path) -> None:
+    """Writes a schema as text; readers see the old file or the new one, never half of it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(text_format.MessageToString(schema), encoding="utf-8")
+    os.replace(beside, path)
+
+
+def digest(schema: schema_pb2.Schema) -> str:
+    """12 hexadecimal digits that change whenever the schema does (and not with the file's layout)."""
+    return hashlib.sha256(text_format.MessageToString(schema).encode()).hexdigest()[:12]

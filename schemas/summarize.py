@@ -1,0 +1,52 @@
+"""TFDV's statistics of a stream of batches, in one process and without Beam.
+
+This is the one module that reaches into TFDV for it: `stats_impl.get_generators` gives the combiners that
+TFDV's own `generate_statistics_in_memory` uses for one batch; here they are fed batch by batch, so that memory
+is bounded by the batch and by what the combiners keep (sketches, and a counter of distinct strings).
+"""
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+from tensorflow_data_validation.statistics import stats_impl, stats_options
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+# TFDV keeps up to about this many rows before it runs the combiners in Beam, too
+# (`_CombinerStatsGeneratorsCombineFn`): larger batches cost memory, smaller ones the combiners' fixed cost.
+BATCH_ROWS = 10_000
+
+
+def summarize(
+    batches: Iterable[pa.RecordBatch], options: stats_options.StatsOptions
+) -> statistics_pb2.DatasetFeatureStatisticsList:
+    """Computes the statistics that TFDV's Beam pipeline computes for the same rows and options.
+
+    Args:
+      batches: record batches of list columns, as tfx_bsl decodes tf.Examples.
+      options: TFDV's options; slices, sampling and allow-lists are not covered here.
+
+    Returns:
+      A list with one dataset. Means and deviations may differ from Beam's in the last digits, because sums are
+      taken in another order.
+
+    Raises:
+      ValueError: `options` asks for what only the Beam path does.
+    """
+    asks = {
+        "sample_rate": options.sample_rate,
+        "feature_allowlist": options.feature_allowlist,
+        "experimental_slice_functions": options.experimental_slice_functions,
+        "experimental_slice_sqls": options.experimental_slice_sqls,
+        "slicing_config": options.slicing_config,
+    }
+    refused = sorted(name for name, value in asks.items() if value)
+    if refused:
+        raise ValueError(f"statistics in one process do not cover {', '.join(refused)}; use the Beam path")
+    generators = stats_impl.get_generators(options, in_memory=True)
+    partial = [generator.create_accumulator() for generator in generators]
+    for batch in batches:
+        partial = [
+            generator.add_input(accumulator, batch)
+            for generator, accumulator in zip(generators, partial, strict=True)
+        ]
+    return stats_impl.extract_statistics_output(partial, generators)

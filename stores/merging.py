@@ -1,0 +1,60 @@
+"""Merges two sorted streams of record batches in bounded memory."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+
+
+def merge_sorted(
+    first: Iterable[pa.RecordBatch], second: Iterable[pa.RecordBatch], by: str
+) -> Iterator[pa.Table]:
+    """Merges by an int64 column without nulls; among equal values the rows of `first` come first.
+
+    Args:
+      first: batches sorted by `by`.
+      second: the same, with the same schema.
+      by: the column.
+
+    Yields:
+      Tables in order. At most one batch of each stream is held at a time.
+    """
+    sides = [_Side(first, by), _Side(second, by)]
+    while True:
+        for side in sides:
+            side.fill()
+        if all(side.table is None for side in sides):
+            return
+        # Up to the smaller of the two last values nothing more can come in between.
+        cut = min(side.last for side in sides if side.table is not None)
+        parts = [side.take(cut) for side in sides if side.table is not None]
+        merged = pa.concat_tables(parts)
+        yield merged.take(pa.array(np.argsort(merged.column(by).to_numpy(), kind="stable")))
+
+
+class _Side:
+    def __init__(self, batches: Iterable[pa.RecordBatch], by: str):
+        self.batches = iter(batches)
+        self.by = by
+        self.table: pa.Table | None = None
+
+    def fill(self) -> None:
+        while self.table is None or not self.table.num_rows:
+            batch = next(self.batches, None)
+            if batch is None:
+                self.table = None
+                return
+            self.table = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
+
+    @property
+    def last(self) -> int:
+        return self.table.column(self.by)[-1].as_py()
+
+    def take(self, cut: int) -> pa.Table:
+        """Removes and returns the rows up to `cut`.
+
+        Where a run of equal values goes on in the next batch, those rows come out one round later.
+        """
+        count = int(np.searchsorted(self.table.column(self.by).to_numpy(), cut, side="right"))
+        taken, self.table = self.table.slice(0, count), self.table.slice(count)
+        return taken

@@ -1,0 +1,141 @@
+"""From rows as somebody wrote them to events: coded label, time in seconds, one schema."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+import pyarrow as pa
+from noria.stores.errors import DataError
+from noria.streaming import calendar, kinds, times
+from noria.streaming.dead_letters import DeadLetters
+from noria.streaming.labels import Labels
+from noria.streaming.tables import Rows
+
+
+@dataclasses.dataclass(frozen=True)
+class EventSettings:
+    """How rows become events.
+
+    Attributes:
+      label: the label column.
+      task: `binary`, `multiclass` or `regression`.
+      classes: the label's values by class index; found in the data if None.
+      time: the time column; None: rows count as they stand.
+      every: `hour`, `day`, `week` or `rows:N`.
+      columns: the columns to keep, besides label and time; None: all. All of them must be there.
+      types: kinds of columns (`int`, `float`, `string`, `bool`, `time`) that shall not be found in the data.
+      missing: further texts that mean "missing", such as `?`.
+      time_format: `strptime` format of the time column, where it is neither ISO 8601 nor a number.
+      delimiter: of CSV files; found in them if None.
+      max_bad_share: share of a file's rows that may be unreadable (0 to 1).
+    """
+
+    label: str
+    task: str = "binary"
+    classes: tuple[str | int | float | bool, ...] | None = None
+    time: str | None = None
+    every: str = "week"
+    columns: tuple[str, ...] | None = None
+    types: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    time_format: str | None = None
+    delimiter: str | None = None
+    max_bad_share: float = 0.01
+
+    def __post_init__(self) -> None:
+        rows = calendar.rows_per_span(self.every)
+        if self.time is None and rows is None:
+            raise DataError(
+                f"spans of one {self.every} each need a time column",
+                where="time.column in the config",
+                next_step="name the time column, or set `span.every` to rows:N (such as rows:5000)",
+            )
+        if self.time == self.label:
+            raise DataError(f"column {self.label!r} cannot be both the label and the time")
+
+    @property
+    def wanted(self) -> list[str] | None:
+        """The columns to read, label and time included; None: all."""
+        if self.columns is None:
+            return None
+        extra = [name for name in (self.time, self.label) if name is not None]
+        return list(dict.fromkeys([*self.columns, *extra]))
+
+    @property
+    def as_it_is(self) -> tuple[str, ...]:
+        """The columns that are interpreted here and not by their kind."""
+        return tuple(name for name in (self.time, self.label) if name is not None)
+
+
+def schema_of(columns: Mapping[str, pa.DataType], settings: EventSettings) -> pa.Schema:
+    """The event table's schema for columns of these kinds."""
+    fields = {name: kinds.stored(kind) for name, kind in columns.items()}
+    fields[settings.label] = pa.float64() if settings.task == "regression" else pa.int64()
+    if settings.time is not None:
+        fields[settings.time] = pa.int64()
+    return pa.schema(list(fields.items()))
+
+
+def events(
+    rows: Iterable[Rows], settings: EventSettings, labels: Labels, letters: DeadLetters
+) -> Iterator[Rows]:
+    """Reads time and label of each row; those without a readable time or with an unknown label are buried.
+
+    Args:
+      rows: from `tables.read`.
+      settings: the settings.
+      labels: observes the labels; they leave here as words, since the classes may not be settled yet.
+      letters: gets the bad rows.
+
+    Yields:
+      The rows that are left; the time column in int64 epoch seconds, without nulls.
+    """
+    for part in rows:
+        arrays = dict(zip(part.batch.schema.names, part.batch.columns, strict=True))
+        bad = np.zeros(part.batch.num_rows, bool)
+        if settings.time is not None:
+            raw = arrays[settings.time]
+            arrays[settings.time], wrong = times.parse(raw, settings.time_format)
+            missing = ~np.asarray(arrays[settings.time].is_valid()) & ~wrong
+            expected = (
+                f"a time (format {settings.time_format})"
+                if settings.time_format
+                else kinds.describe(kinds.TIME)
+            )
+            _bury(part, wrong, settings.time, raw, f"is not {expected}", letters)
+            _bury(part, missing, settings.time, raw, "the time is missing", letters)
+            bad |= wrong | missing
+        raw = arrays[settings.label]
+        arrays[settings.label], wrong = labels.normalise(raw)
+        _bury(part, wrong & ~bad, settings.label, raw, f"is not {labels.expected}", letters)
+        bad |= wrong
+        columns = list(arrays.values())
+        if bad.any():
+            keep = pa.array(~bad)
+            columns = [column.filter(keep) for column in columns]
+        yield Rows(pa.RecordBatch.from_arrays(columns, list(arrays)), part.numbers[~bad], part.table)
+
+
+def code_labels(
+    tables: Iterable[pa.Table], column: str, labels: Labels, counts: dict[str, int]
+) -> Iterator[pa.Table]:
+    """Turns the words of the label column into classes, and adds up `counts` by label while it goes."""
+    for table in tables:
+        place = table.column_names.index(column)
+        words = table.column(place).combine_chunks()
+        if isinstance(words, pa.ChunkedArray):
+            words = pa.concat_arrays(words.chunks)
+        coded = labels.code(words)
+        for label, count in labels.count(coded).items():
+            counts[label] = counts.get(label, 0) + count
+        yield table.set_column(place, column, coded)
+
+
+def _bury(part: Rows, bad: np.ndarray, column: str, raw: pa.Array, reason: str, letters: DeadLetters) -> None:
+    for i in map(int, np.flatnonzero(bad)):
+        value = raw[i].as_py()
+        said = reason if value is None else f"{str(value)!r} {reason}"
+        text = part.table.text(part.batch, i)
+        letters.add(
+            part.table.name, int(part.numbers[i]), text, said, column, None if value is None else str(value)
+        )

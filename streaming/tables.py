@@ -1,0 +1,451 @@
+"""Tables from outside: CSV and Parquet files, folders and globs of them, pandas and Arrow tables.
+
+They are read in bounded batches and come out as Arrow batches of one schema. What cannot be read goes to the
+dead letters, with its row and the reason.
+"""
+
+import csv
+import dataclasses
+import difflib
+import glob
+import hashlib
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from noria.stores import files
+from noria.stores.errors import DataError
+from noria.streaming import kinds
+from noria.streaming.csv_file import CsvFile, opened, refuse_duplicates
+from noria.streaming.dead_letters import DeadLetters
+
+BATCH_ROWS = 65_536
+_PARQUET = (".parquet", ".pq", ".parq")
+_CSV = (".csv", ".tsv", ".txt", ".tab", ".psv", ".data")
+_PACKED = (".gz", ".bz2", ".xz", ".zip")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Some rows of a table.
+
+    Attributes:
+      batch: the values.
+      numbers: each row's number in its file, from 1 after the header, `[rows]`.
+      table: where they are from.
+    """
+
+    batch: pa.RecordBatch
+    numbers: np.ndarray
+    table: "Table"
+
+
+class Table:
+    """One file, or one table in memory.
+
+    Attributes:
+      name: what people know it by: the path.
+      columns: its column names.
+      digest: sha256 of its bytes.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        raise NotImplementedError
+
+    def kinds(self) -> dict[str, pa.DataType]:
+        """The kind of each column; reads a CSV file to its end."""
+        raise NotImplementedError
+
+    def raw(self, letters: DeadLetters | None) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+        """The rows as they stand there, and their numbers."""
+        raise NotImplementedError
+
+    def text(self, batch: pa.RecordBatch, row: int) -> str:
+        """One row of a raw batch as text."""
+        out = io.StringIO()
+        csv.writer(out, lineterminator="").writerow(
+            "" if (value := column[row].as_py()) is None else value for column in batch.columns
+        )
+        return out.getvalue()
+
+    comma = False
+
+
+class CsvTable(Table):
+    """A CSV file."""
+
+    def __init__(self, path: Path, delimiter: str | None = None):
+        self._file = CsvFile(path, delimiter)
+        self._digest: str | None = None
+        self.name = str(path)
+        self.columns = self._file.columns
+        self.comma = self._file.comma
+
+    @property
+    def digest(self) -> str:
+        if self._digest is None:
+            self._digest = files.sha256(self._file.path)
+        return self._digest
+
+    def kinds(self) -> dict[str, pa.DataType]:
+        tallies = {name: kinds.Tally() for name in self.columns}
+        for batch, _ in self._file.batches():
+            for name, column in zip(self.columns, batch.columns, strict=True):
+                tallies[name].add(column, self.comma)
+        return {name: tally.kind for name, tally in tallies.items()}
+
+    def raw(self, letters: DeadLetters | None) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+        def add(row: int, text: str, reason: str) -> None:
+            if letters is not None:
+                letters.add(self.name, row, text, reason)
+
+        return self._file.batches(add)
+
+    def text(self, batch: pa.RecordBatch, row: int) -> str:
+        out = io.StringIO()
+        writer = csv.writer(
+            out, delimiter=self._file.delimiter, quotechar=self._file.quote, lineterminator=""
+        )
+        writer.writerow("" if (value := column[row].as_py()) is None else value for column in batch.columns)
+        return out.getvalue()
+
+
+class ParquetTable(Table):
+    """A Parquet file."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.name = str(path)
+        with self._reading(), pq.ParquetFile(path) as file:
+            self.schema = file.schema_arrow
+        self.columns = tuple(self.schema.names)
+        refuse_duplicates(self.columns, path)
+        self._digest: str | None = None
+
+    @property
+    def digest(self) -> str:
+        if self._digest is None:
+            self._digest = files.sha256(self.path)
+        return self._digest
+
+    def kinds(self) -> dict[str, pa.DataType]:
+        return _typed_kinds(self.schema, self.name)
+
+    def raw(self, letters: DeadLetters | None) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+        read = 0
+        with self._reading(), pq.ParquetFile(self.path) as file:
+            for batch in file.iter_batches(batch_size=BATCH_ROWS):
+                yield batch, np.arange(read + 1, read + batch.num_rows + 1)
+                read += batch.num_rows
+
+    def _reading(self) -> "_Reading":
+        return _Reading(self.path)
+
+
+class MemoryTable(Table):
+    """An Arrow table or a pandas data frame."""
+
+    def __init__(self, table: Any, name: str):
+        if not isinstance(table, pa.Table):
+            # Mixed columns (numbers and texts in one) are told apart as in a file.
+            table = _from_pandas(table)
+        self.table: pa.Table = table
+        self.name = name
+        self.columns = tuple(table.column_names)
+        refuse_duplicates(self.columns, name)
+        self._digest: str | None = None
+
+    @property
+    def digest(self) -> str:
+        if self._digest is None:
+            sink = _HashingSink()
+            with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), self.table.schema) as writer:
+                writer.write_table(self.table.combine_chunks(), max_chunksize=BATCH_ROWS)
+            self._digest = sink.digest.hexdigest()
+        return self._digest
+
+    def kinds(self) -> dict[str, pa.DataType]:
+        return _typed_kinds(self.table.schema, self.name)
+
+    def raw(self, letters: DeadLetters | None) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+        read = 0
+        for batch in self.table.to_batches(max_chunksize=BATCH_ROWS):
+            yield batch, np.arange(read + 1, read + batch.num_rows + 1)
+            read += batch.num_rows
+
+
+def open_tables(source: Any, *, delimiter: str | None = None, name: str = "table") -> list[Table]:
+    """Finds the tables that a source means.
+
+    Args:
+      source: a path, a folder, a glob, a list of these, a pandas data frame or an Arrow table.
+      delimiter: of CSV files; found in them if None.
+      name: of a table in memory.
+
+    Returns:
+      The tables, those of a folder or glob by name.
+
+    Raises:
+      DataError: nothing there, empty, damaged, or neither CSV nor Parquet.
+    """
+    if isinstance(source, pa.Table) or type(source).__module__.startswith("pandas"):
+        return [MemoryTable(source, name)]
+    if isinstance(source, list | tuple):
+        return [table for each in source for table in open_tables(each, delimiter=delimiter, name=name)]
+    return [_open(path, delimiter) for path in _paths(Path(source).expanduser())]
+
+
+def columns_of(
+    tables: Sequence[Table],
+    *,
+    wanted: Sequence[str] | None = None,
+    types: Mapping[str, str | pa.DataType] | None = None,
+    as_it_is: Sequence[str] = (),
+) -> dict[str, pa.DataType]:
+    """The columns that the tables have in common, and their kinds.
+
+    Args:
+      tables: the tables.
+      wanted: the columns to read; by default those of the first table. A table may have more.
+      types: kinds that are known already; what is not is found in the tables.
+      as_it_is: columns that somebody else interprets; they get the null kind.
+
+    Raises:
+      DataError: a column is missing (names the one it may have become), or has kinds that don't fit together.
+    """
+    names = list(wanted) if wanted is not None else list(tables[0].columns)
+    for table in tables:
+        for column in names:
+            if column not in table.columns:
+                raise missing_column(column, table, names)
+    known = {column: kinds.named(kind) for column, kind in (types or {}).items()}
+    found: dict[str, pa.DataType] = {column: pa.null() for column in names}
+    if any(column not in known and column not in as_it_is for column in names):
+        for table in tables:
+            for column, kind in table.kinds().items():
+                if column not in found or column in as_it_is:
+                    continue
+                unified = kinds.unify(found[column], kind)
+                if unified is None and isinstance(table, CsvTable) and not pa.types.is_timestamp(kind):
+                    unified = pa.string()  # text in one file, numbers in another: codes
+                if unified is None and column not in known:
+                    raise DataError(
+                        f"column {column!r} holds {kinds.describe(kind)} here, "
+                        f"{kinds.describe(found[column])} in the files before",
+                        where=table.name,
+                        next_step="give the column one type in all files",
+                    )
+                found[column] = unified or found[column]
+    return {column: known.get(column, found[column]) for column in names}
+
+
+def read(
+    tables: Sequence[Table],
+    columns: Mapping[str, pa.DataType],
+    letters: DeadLetters,
+    *,
+    as_it_is: Sequence[str] = (),
+    missing: Sequence[str] = (),
+) -> Iterator[Rows]:
+    """Reads tables in bounded batches of one schema.
+
+    Args:
+      tables: the tables, in this order.
+      columns: column -> kind, as from `columns_of`.
+      letters: gets the rows that cannot be read.
+      as_it_is: columns that are handed on unconverted; text that means "missing" becomes null.
+      missing: further texts that mean "missing".
+
+    Raises:
+      DataError: a file cannot be read.
+    """
+    for table in tables:
+        for raw, numbers in table.raw(letters):
+            arrays = []
+            bad = np.zeros(raw.num_rows, bool)
+            for name, kind in columns.items():
+                values = raw.column(raw.schema.get_field_index(name))
+                if missing:
+                    values = _blank(values, missing)
+                if name in as_it_is:
+                    arrays.append(_untouched(values))
+                    continue
+                converted, wrong = kinds.convert(values, kind, table.comma)
+                arrays.append(converted)
+                for i in np.flatnonzero(wrong & ~bad):
+                    value = str(values[int(i)].as_py())
+                    reason = f"{value!r} is not {kinds.describe(kind)}"
+                    letters.add(table.name, int(numbers[i]), table.text(raw, int(i)), reason, name, value)
+                bad |= wrong
+            batch = pa.RecordBatch.from_arrays(arrays, list(columns))
+            if bad.any():
+                batch = batch.filter(pa.array(~bad)) if hasattr(batch, "filter") else _filter(batch, ~bad)
+            yield Rows(batch, numbers[~bad], table)
+
+
+def read_table(source: Any, *, delimiter: str | None = None, limit: int | None = None) -> pa.Table:
+    """Reads a source into memory, its kinds found in it; for a first look.
+
+    Args:
+      source: as in `open_tables`.
+      delimiter: of CSV files.
+      limit: stop after about so many rows.
+
+    Raises:
+      DataError: it cannot be read, or more than 1% of the rows looked at are bad.
+    """
+    tables = open_tables(source, delimiter=delimiter)
+    columns = columns_of(tables)
+    schema = pa.schema([(name, kinds.stored(kind)) for name, kind in columns.items()])
+    batches, rows = [], 0
+    with DeadLetters(None, "table", "") as letters:
+        for part in read(tables, columns, letters):
+            batches.append(part.batch)
+            rows += part.batch.num_rows
+            if limit is not None and rows >= limit:
+                break
+    table = pa.Table.from_batches(batches, schema)
+    return table if limit is None else table.slice(0, limit)
+
+
+def missing_column(column: str, table: Table, wanted: Iterable[str]) -> DataError:
+    """The error for a column that is not there."""
+    spare = [name for name in table.columns if name not in set(wanted) or name.lower() == column.lower()]
+    folded = {name.casefold(): name for name in spare}
+    near = difflib.get_close_matches(column.casefold(), folded, n=1, cutoff=0.6)
+    hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
+    return DataError(
+        f"column {column!r} is missing{hint}",
+        where=f"{table.name}: columns {', '.join(table.columns)}",
+        next_step=f"rename it to {column!r} in the data, or change the name in the config and the schema",
+    )
+
+
+def _paths(path: Path) -> list[Path]:
+    if path.is_dir():
+        found = [each for each in sorted(path.rglob("*")) if each.is_file() and _is_table(each, path)]
+        if not found:
+            raise DataError(
+                "the folder holds no CSV or Parquet file", where=path, next_step="name another one"
+            )
+        return found
+    if path.exists():
+        return [path]
+    found = [Path(each) for each in sorted(glob.glob(str(path), recursive=True))]
+    if not found:
+        is_glob = any(c in str(path) for c in "*?[")
+        raise DataError(
+            "no file matches this pattern" if is_glob else "there is no such file",
+            where=path.absolute(),
+            next_step="correct the path of the data",
+        )
+    return [each for match in found for each in _paths(match)]
+
+
+def _is_table(path: Path, folder: Path) -> bool:
+    if any(part.startswith((".", "_")) for part in path.relative_to(folder).parts):
+        return False
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] in _PACKED:
+        suffixes.pop()
+    return bool(suffixes) and suffixes[-1] in _CSV + _PARQUET
+
+
+def _open(path: Path, delimiter: str | None) -> Table:
+    if path.suffix.lower() in (".xlsx", ".xls", ".json", ".jsonl", ".avro", ".feather", ".orc"):
+        raise DataError(
+            f"{path.suffix} files are not read", where=path, next_step="export it as CSV (UTF-8) or Parquet"
+        )
+    if path.suffix.lower() in _PARQUET:
+        return ParquetTable(path)
+    try:
+        with opened(path) as file:
+            head = file.read(4)
+    except OSError:
+        head = b""  # CsvTable says what is wrong
+    if head == b"PAR1" and path.suffix.lower() not in _PACKED:
+        return ParquetTable(path)
+    return CsvTable(path, delimiter)
+
+
+class _Reading:
+    """Turns what Arrow says about a damaged Parquet file into an error that helps."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __enter__(self) -> None:
+        if self.path.exists() and not self.path.stat().st_size:
+            raise DataError("the file is empty", where=self.path, next_step="write it again, with rows")
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if isinstance(error, OSError | pa.ArrowException):
+            raise DataError(
+                f"the file is no complete Parquet file: {str(error).splitlines()[0]}",
+                where=self.path,
+                next_step="copy or write it again; it looks truncated or damaged",
+            ) from error
+
+
+class _HashingSink(io.RawIOBase):
+    def __init__(self) -> None:
+        self.digest = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        return len(data)
+
+
+def _typed_kinds(schema: pa.Schema, name: str) -> dict[str, pa.DataType]:
+    found = {}
+    for field in schema:
+        kind = kinds.plain(field.type)
+        if kind is None:
+            raise DataError(
+                f"column {field.name!r} holds {field.type}, which has no place in a flat table",
+                where=name,
+                next_step="flatten it into columns of numbers or text, or leave it out (`data.columns`)",
+            )
+        found[field.name] = kind
+    return found
+
+
+def _from_pandas(frame: Any) -> pa.Table:
+    try:
+        return pa.Table.from_pandas(frame, preserve_index=False)
+    except (pa.ArrowException, TypeError, ValueError):
+        mixed = frame.copy()
+        for name in mixed.select_dtypes("object").columns:
+            mixed[name] = mixed[name].where(mixed[name].isna(), mixed[name].astype(str))
+        return pa.Table.from_pandas(mixed, preserve_index=False)
+
+
+def _blank(values: pa.Array, missing: Sequence[str]) -> pa.Array:
+    if not pa.types.is_string(values.type):
+        return values
+    return kinds.blank(values, pc.is_in(values, value_set=pa.array(missing)))
+
+
+def _untouched(values: pa.Array) -> pa.Array:
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if kinds.plain(values.type) == pa.string():
+        return kinds.convert(values, pa.string())[0]
+    return values
+
+
+def _filter(batch: pa.RecordBatch, keep: np.ndarray) -> pa.RecordBatch:
+    mask = pa.array(keep)
+    return pa.RecordBatch.from_arrays([column.filter(mask) for column in batch.columns], batch.schema.names)

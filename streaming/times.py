@@ -1,0 +1,178 @@
+"""Times as people write them -> int64 epoch seconds."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+# Absolute values up to here are seconds, milliseconds, microseconds; above, nanoseconds. 1e11 s is the year
+# 5138, and 1e11 ms is March 1973.
+_SCALES = ((1e11, 1), (1e14, 10**3), (1e17, 10**6), (np.inf, 10**9))
+_ISO = (
+    r"^\s*(?P<year>\d{4})[-/](?P<month>\d{1,2})[-/](?P<day>\d{1,2})"
+    r"(?:[T ]+(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,]\d+)?)?)?"
+    r"\s*(?P<zone>[Zz]|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?\s*$"
+)
+_NUMBER = r"^\s*[+-]?\d+(\.\d*)?([eE][+-]?\d+)?\s*$"
+
+
+def parse(values: pa.Array, form: str | None = None) -> tuple[pa.Array, np.ndarray]:
+    """Reads times.
+
+    Args:
+      values: timestamps, dates, numbers or text, `[rows]`. Numbers are seconds, milliseconds, microseconds or
+        nanoseconds since 1970 by their size, or days written YYYYMMDD. Text is ISO 8601 with or without a
+        zone, or such a number. Without a zone it is UTC.
+      form: `strptime` format of text that is none of these.
+
+    Returns:
+      int64 epoch seconds `[rows]`, null where missing, and a mask of the rows that cannot be read.
+    """
+    kind = values.type
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return _from_arrow(values), np.zeros(len(values), bool)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return _from_numbers(values)
+    if pa.types.is_null(kind):
+        return values.cast(pa.int64()), np.zeros(len(values), bool)
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        return pa.nulls(len(values), pa.int64()), np.asarray(values.is_valid())
+    # Times repeat within a batch (a bucket's hour): read each once.
+    coded = values.dictionary_encode()
+    times, bad = _from_text(coded.dictionary.cast(pa.string()), form)
+    indices = np.asarray(coded.indices.fill_null(0)) if len(coded.dictionary) else np.zeros(len(values), int)
+    valid = np.asarray(values.is_valid())
+    if not len(coded.dictionary):
+        return pa.nulls(len(values), pa.int64()), ~valid & False
+    bad_rows = bad[indices] & valid
+    return pa.array(times[indices], pa.int64(), mask=~valid | bad_rows), bad_rows
+
+
+def looks_like_time(values: pa.Array) -> np.ndarray:
+    """Which texts are ISO 8601 times; numbers are not."""
+    return np.asarray(pc.match_substring_regex(values, _ISO).fill_null(False))
+
+
+def _from_arrow(values: pa.Array) -> pa.Array:
+    if pa.types.is_date32(values.type):
+        values = values.cast(pa.timestamp("s"))
+    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+    unit = "ms" if pa.types.is_date64(values.type) else values.type.unit
+    ticks = values.cast(pa.int64())
+    valid = np.asarray(ticks.is_valid())
+    seconds = np.floor_divide(np.asarray(ticks.fill_null(0)), per_second[unit])
+    return pa.array(seconds, pa.int64(), mask=~valid)
+
+
+def _from_numbers(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    valid = np.asarray(values.is_valid())
+    filled = np.asarray(values.fill_null(0))
+    if filled.dtype.kind == "f":
+        valid &= ~np.isnan(filled)
+    # Beyond 2^63 nothing is a time.
+    bad = valid & ~(np.abs(filled.astype(float)) < 9.2e18)
+    times = _scale(np.where(valid & ~bad, filled, 0))
+    return pa.array(times, pa.int64(), mask=~valid | bad), bad
+
+
+def _scale(numbers: np.ndarray) -> np.ndarray:
+    exact = numbers.astype(np.int64) if numbers.dtype.kind == "f" else numbers.astype(np.int64, copy=False)
+    days = _written_days(exact)
+    if days is not None:
+        return days
+    size = np.abs(exact.astype(float))
+    times = exact.copy()
+    below = 0.0
+    for limit, per_second in _SCALES:
+        chosen = (size >= below) & (size < limit)
+        times[chosen] = np.floor_divide(exact[chosen], per_second)
+        below = limit
+    return times
+
+
+def _written_days(numbers: np.ndarray) -> np.ndarray | None:
+    """20130131 means a day, if every number does; as seconds they would all be in August 1970."""
+    present = numbers[numbers != 0]
+    if not len(present) or present.min() < 19000101 or present.max() > 21001231:
+        return None
+    month, day = numbers // 100 % 100, numbers % 100
+    times, bad = _seconds(numbers // 10_000, month, day)
+    return None if bad[numbers != 0].any() else times
+
+
+def _from_text(texts: pa.Array, form: str | None) -> tuple[np.ndarray, np.ndarray]:
+    if form is not None:
+        return _from_format(texts, form)
+    times = np.zeros(len(texts), np.int64)
+    number = np.asarray(pc.match_substring_regex(texts, _NUMBER).fill_null(False))
+    if number.any():
+        chosen = texts.filter(pa.array(number))
+        trimmed = pc.utf8_trim_whitespace(chosen)
+        try:
+            numeric: pa.Array = pc.cast(trimmed, pa.int64())
+        except pa.ArrowInvalid:
+            numeric = pc.cast(trimmed, pa.float64())
+        parsed, _ = _from_numbers(numeric)
+        times[number] = np.asarray(parsed.fill_null(0))
+    bad = ~number
+    if not bad.any():
+        return times, bad
+    found = pc.extract_regex(texts, _ISO)
+    matched = np.asarray(found.is_valid()) & ~number
+    parts = {name: found.field(i) for i, name in enumerate(_names(found.type))}
+    year, month, day, hour, minute, second = (
+        _integers(parts[name], matched) for name in ("year", "month", "day", "hour", "minute", "second")
+    )
+    seconds, impossible = _seconds(year, month, day)
+    impossible |= (hour > 23) | (minute > 59) | (second > 60)
+    seconds += hour * 3600 + minute * 60 + second - _offset(parts["zone"])
+    good = matched & ~impossible
+    times[good] = seconds[good]
+    return times, bad & ~good
+
+
+def _from_format(texts: pa.Array, form: str) -> tuple[np.ndarray, np.ndarray]:
+    import datetime
+
+    times = np.zeros(len(texts), np.int64)
+    bad = np.zeros(len(texts), bool)
+    for i, text in enumerate(texts.to_pylist()):
+        try:
+            moment = datetime.datetime.strptime(text.strip(), form)
+        except ValueError:
+            bad[i] = True
+            continue
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=datetime.timezone.utc)
+        times[i] = int(moment.timestamp() // 1)
+    return times, bad
+
+
+def _names(kind: pa.DataType) -> list[str]:
+    return [kind[i].name for i in range(kind.num_fields)]
+
+
+def _integers(texts: pa.Array, matched: np.ndarray) -> np.ndarray:
+    # A group that took no part is an empty text.
+    absent = ~matched | np.asarray(pc.equal(texts.fill_null(""), ""))
+    filled = pc.replace_with_mask(texts, pa.array(absent), "0")
+    return np.asarray(pc.cast(filled, pa.int64())).copy()
+
+
+def _offset(zones: pa.Array) -> np.ndarray:
+    coded = zones.fill_null("").dictionary_encode()
+    seconds = np.zeros(max(len(coded.dictionary), 1), np.int64)
+    for i, zone in enumerate(coded.dictionary.to_pylist()):
+        if zone and zone[0] in "+-":
+            digits = zone[1:].replace(":", "").ljust(4, "0")
+            seconds[i] = (int(digits[:2]) * 3600 + int(digits[2:]) * 60) * (-1 if zone[0] == "-" else 1)
+    return seconds[np.asarray(coded.indices)]
+
+
+def _seconds(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Midnight UTC of the days, and which days there are not."""
+    bad = (month < 1) | (month > 12) | (day < 1) | (day > 31)
+    months = (year - 1970) * 12 + np.where(bad, 0, month - 1)
+    first = months.astype("datetime64[M]")
+    days = first.astype("datetime64[D]") + np.where(bad, 0, day - 1).astype("timedelta64[D]")
+    bad |= days.astype("datetime64[M]") != first
+    return days.astype("datetime64[s]").astype(np.int64), bad

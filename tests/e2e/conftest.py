@@ -1,0 +1,61 @@
+"""A project with the real flights, and the command line as people run it: in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+class Project:
+    """A folder with a `noria.yaml`, and `noria` run in it."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.home = folder / "home"
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of `noria` with this project's config."""
+        return [sys.executable, "-m", "noria.pipeline.cli", *arguments]
+
+    def noria(self, *arguments: str, code: int = 0, timeout: float = 570) -> subprocess.CompletedProcess:
+        """Runs `noria` to its end and checks its exit code."""
+        done = subprocess.run(
+            self.command(*arguments), cwd=self.folder, capture_output=True, text=True, timeout=timeout, env=self.env()
+        )
+        assert code == done.returncode, f"{arguments}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+        return done
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        """Runs `noria ... --json`: one object on standard output."""
+        return json.loads(self.noria(*arguments, "--json", code=code).stdout)
+
+    def env(self) -> dict[str, str]:
+        """The environment: nothing of the caller's home."""
+        return {**os.environ, "HOME": str(self.folder), "NO_COLOR": "1", "COLUMNS": "200"}
+
+    def edit(self, **changes: Any) -> None:
+        """Changes top-level keys of the project's YAML file."""
+        path = self.folder / "noria.yaml"
+        path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changes}))
+
+
+def flights_project(folder: Path, **changes: Any) -> Project:
+    """The flights example with a home of its own."""
+    settings = yaml.safe_load((ROOT / "flights.yaml").read_text())
+    settings["home"] = "home"
+    settings["schema"] = str(ROOT / "schemas" / "flights.pbtxt")
+    (folder / "noria.yaml").write_text(yaml.safe_dump({**settings, **changes}))
+    return Project(folder)
+
+
+@pytest.fixture
+def flights(tmp_path: Path) -> Project:
+    """A fresh project with the flights of 2013."""
+    return flights_project(tmp_path)

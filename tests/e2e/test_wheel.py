@@ -1,0 +1,102 @@
+"""The whole wheel on the real flights, as a person turns it."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from .conftest import Project, flights_project
+
+
+@pytest.fixture(scope="module")
+def turned(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Three turns: a cold one and two warm ones."""
+    project = flights_project(tmp_path_factory.mktemp("flights"))
+    project.result = project.json("run", "--turns", "3")
+    return project
+
+
+def test_cold_then_warm(turned: Project):
+    """The first turn is cold and without a champion; the next ones go on from it."""
+    turns = turned.result["turns"]
+    assert ["cold", "warm", "warm"] == [turn["mode"] for turn in turns]
+    assert "blessed" == turns[0]["model_verdict"]
+    assert all(turn["data_verdict"] in ("ok", "drifted") for turn in turns)
+    assert turns[0]["metrics"]["champion"] is None
+    assert all(0.6 < turn["metrics"]["challenger"]["auc"] < 1 for turn in turns)
+    assert all(0.6 < turn["metrics"]["champion"]["auc"] < 1 for turn in turns[1:])
+
+
+def test_status_carries_the_lineage(turned: Project):
+    """`noria status --json`: the champion and every version with its parent, spans, metrics and folder."""
+    status = turned.json("status")
+    versions = {version["version"]: version for version in status["versions"]}
+    champion = versions[status["champion"]["version"]]
+    assert "published" == champion["state"]
+    assert Path(champion["model_dir"], "saved_model.pb").exists()
+    keys = {"version", "state", "mode", "parent", "spans", "metrics", "model_dir"}
+    assert all(keys <= set(version) for version in versions.values())
+    assert all(version["parent"] in versions for version in versions.values() if version["mode"] == "warm")
+
+
+def test_published_model_answers_without_noria(turned: Project):
+    """The SavedModel needs plain TensorFlow only, and carries TF Serving's warm-up requests."""
+    model = turned.json("status")["champion"]["model_dir"]
+    assert Path(model, "assets.extra", "tf_serving_warmup_requests").stat().st_size > 0
+    code = textwrap.dedent(
+        """
+        import sys, json
+        import tensorflow as tf
+        model = tf.saved_model.load(sys.argv[1])
+        example = tf.train.Example()
+        example.features.feature["carrier"].bytes_list.value.append(b"UA")
+        score = model.signatures["serving_default"](tf.constant([example.SerializeToString()]))["score"]
+        assert not [name for name in sys.modules if name.startswith(("noria", "tfx."))]
+        print(json.dumps(score.numpy().tolist()))
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", code, model], capture_output=True, text=True, check=True)
+    [[score]] = json.loads(done.stdout.splitlines()[-1])
+    assert 0 < score < 1
+
+
+def test_report_is_written(turned: Project):
+    """Each turn has a page that names its verdicts."""
+    for turn in turned.result["turns"]:
+        page = Path(turn["report"]).read_text()
+        assert "<html" in page and turn["data_verdict"] in page
+
+
+def test_a_warm_run_carries_everything(turned: Project):
+    """Every variable of a warm run is carried or remapped; the step goes on from the champion's."""
+    [first, second] = [v for v in turned.json("status")["versions"] if v["mode"] == "warm"][:2]
+    payload = turned.home / "registry" / "versions" / str(second["version"])
+    carry = json.loads((payload / "carry.json").read_text())
+    assert "warm" == carry["mode"]
+    assert carry["step"] >= carry["start_step"] > 0
+    assert {"carried", "remapped"} >= {variable["how"] for variable in carry["variables"]}
+    assert second["parent"] == carry["from_version"]
+
+
+def test_second_run_goes_on(turned: Project):
+    """The next run turns on the span after the last one; nothing is turned twice."""
+    last = turned.result["turns"][-1]["span"]
+    [turn] = turned.json("run", "--turns", "1")["turns"]
+    assert last + 1 == turn["span"]
+
+
+def test_rollback_and_promote_are_audited(turned: Project):
+    """A rollback brings the version before back; a forced promotion names its reason."""
+    before = turned.json("status")
+    champion = before["champion"]["version"]
+    turned.noria("rollback", "--reason", "test", "--yes")
+    after = turned.json("status")
+    assert champion != after["champion"]["version"]
+    assert not Path(before["champion"]["model_dir"]).exists()
+    turned.noria("promote", str(champion), code=2)
+    turned.noria("promote", str(champion), "--force", "--reason", "it was fine")
+    again = turned.json("status")["champion"]
+    assert Path(again["model_dir"], "saved_model.pb").exists()

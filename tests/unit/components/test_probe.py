@@ -1,0 +1,170 @@
+"""The probe and the warm-up file, on real SavedModels in real processes."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from noria.components.pusher import probe, warmup
+from noria.stores.errors import GateError
+
+
+def example(distance: float) -> bytes:
+    feature = tf.train.Feature(float_list=tf.train.FloatList(value=[distance]))
+    return tf.train.Example(features=tf.train.Features(feature={"distance": feature})).SerializeToString()
+
+
+EXAMPLES = [example(100.0 * row) for row in range(20)]
+
+
+def save(
+    folder: Path,
+    score: str = "tf.sigmoid(x / 1000 - 1)",
+    output: str = "score",
+    name: str = "serving_default",
+):
+    """Saves a model whose score is an expression over x, the distance `[batch, 1]`."""
+
+    class Model(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+        def serve(self, examples):
+            x = tf.io.parse_example(examples, {"distance": tf.io.FixedLenFeature([1], tf.float32)})[
+                "distance"
+            ]
+            return {output: eval(score, {"tf": tf, "x": x})}
+
+    model = Model()
+    tf.saved_model.save(model, str(folder), signatures={name: model.serve})
+    return folder
+
+
+def test_a_good_model_answers_with_one_probability_a_row(tmp_path):
+    """The fresh process loads the model and returns [rows, 1] probabilities, with its own seconds."""
+    result = probe.probe(save(tmp_path / "m"), EXAMPLES)
+    assert (20, 1) == result.shape
+    assert 20 == result.rows
+    assert tf.sigmoid(-1.0).numpy() == pytest.approx(result.lowest)
+    assert tf.sigmoid(0.9).numpy() == pytest.approx(result.highest)
+    assert {"import", "load", "predict", "wait"} == set(result.seconds)
+
+
+def test_a_process_started_ahead_is_used_once_and_ends(tmp_path):
+    """`start_ahead` saves the import; each process serves one model, and none is left behind."""
+    folder = save(tmp_path / "m")
+    probe.start_ahead()
+    waiting = probe._spare._process
+    deadline = time.monotonic() + 60
+    while not _imported(waiting.pid) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(1)
+    result = probe.probe(folder, EXAMPLES)
+    assert result.seconds["wait"] < result.seconds["import"]
+    assert waiting.poll() is not None
+    assert probe._spare is None
+
+
+def _imported(pid: int) -> bool:
+    """True once the child has TensorFlow's library mapped and sleeps in a read."""
+    return (
+        "libtensorflow" in Path(f"/proc/{pid}/maps").read_text()
+        and " S " in Path(f"/proc/{pid}/stat").read_text()
+    )
+
+
+@pytest.mark.parametrize(
+    ("faults", "said"),
+    [
+        ({"score": "x * float('nan')"}, "20 of 20 predictions are not finite"),
+        ({"output": "logits"}, r"must give `score`; it gives \['logits'\]"),
+        ({"name": "other"}, "must have the signature serving_default; its signatures: other"),
+        (
+            {"score": "tf.debugging.check_numerics(x / 0.0, 'broken')"},
+            "does not predict: InvalidArgumentError",
+        ),
+    ],
+)
+def test_a_model_that_answers_nonsense_is_refused(tmp_path, faults, said):
+    """Not finite, under another name, or an error while predicting: a GateError says which."""
+    with pytest.raises(GateError, match=said):
+        probe.probe(save(tmp_path / "m", **faults), EXAMPLES)
+
+
+@pytest.mark.parametrize(
+    ("values", "shape", "task", "said"),
+    [
+        ([0.1] * 19 + [1.2], [20, 1], "binary", "probabilities must be in [0, 1], got 0.1 to 1.2"),
+        ([0.5] * 20, [20, 1], "binary", "20 different rows all get the same prediction, 0.5"),
+        ([0.5] * 40, [20, 2], "binary", "predictions must have the shape [20, 1], got [20, 2]"),
+        ([0.1, 0.7] * 20, [20, 2], "multiclass", "each row's probabilities must add up to 1, got 0.8"),
+        ([0.1] * 20, [20, 1], "multiclass", "predictions must have the shape [20, classes], got [20, 1]"),
+        ([0.1] * 19 + [float("inf")], [20, 1], "regression", "1 of 20 predictions are not finite numbers"),
+        ([0.1] * 19 + [0.2], [20, 1], "binary", None),
+        ([-3.0] * 19 + [7.0], [20], "regression", None),
+        ([0.4, 0.6, 0.5, 0.5] * 10, [20, 2], "multiclass", None),
+    ],
+)
+def test_predictions_are_judged_by_task(values, shape, task, said):
+    """Shape, finiteness, range and variety: what is wrong, with the numbers, or None."""
+    assert said == probe.judge(values, shape, 20, 20, task)
+
+
+def test_few_or_equal_rows_may_share_a_prediction():
+    """A constant answer is only suspicious over enough different rows."""
+    assert probe.judge([0.5] * 20, [20, 1], 20, different=3, task="binary") is None
+
+
+def test_a_model_that_hangs_is_killed(tmp_path):
+    """After the timeout the process is gone and the error names the seconds."""
+    endless = "tf.while_loop(lambda i: tf.reduce_all(i > -1.0), lambda i: [i * 1.0], [x])[0]"
+    folder = save(tmp_path / "m", score=endless)
+    prober = probe.Prober().start()
+    process = prober._process
+    with pytest.raises(GateError, match="no predictions within 15 s"):
+        prober.probe(folder, EXAMPLES, timeout=15)
+    assert -signal.SIGKILL == process.returncode
+
+
+def test_a_process_that_is_killed_is_reported(tmp_path):
+    """A crash of the process (out of memory, a bad kernel) becomes a GateError, not a hang."""
+    folder = save(tmp_path / "m")
+    prober = probe.Prober().start()
+    threading.Timer(0.5, os.kill, [prober._process.pid, signal.SIGSEGV]).start()
+    with pytest.raises(GateError, match="was killed by SIGSEGV"):
+        prober.probe(folder, EXAMPLES)
+
+
+def test_what_is_not_a_model_is_refused_before_any_process_starts(tmp_path):
+    """An empty folder, no rows, an unknown task."""
+    with pytest.raises(GateError, match="no saved_model.pb"):
+        probe.probe(tmp_path, EXAMPLES)
+    with pytest.raises(GateError, match="at least one real row"):
+        probe.probe(tmp_path, [])
+    with pytest.raises(GateError, match="'binray'"):
+        probe.probe(tmp_path, EXAMPLES, task="binray")
+
+
+def test_a_damaged_model_is_refused(tmp_path):
+    """A saved_model.pb that is no proto gives the loader's reason."""
+    (tmp_path / "saved_model.pb").write_bytes(b"no proto")
+    with pytest.raises(GateError, match="the model does not load"):
+        probe.probe(tmp_path, EXAMPLES)
+
+
+def test_the_warm_up_file_holds_real_requests_that_the_signature_answers(tmp_path):
+    """Every record is a Predict request of TF Serving whose input the model accepts as it stands."""
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    folder = save(tmp_path / "m")
+    path = warmup.write(folder, EXAMPLES)
+    assert folder / "assets.extra" / "tf_serving_warmup_requests" == path
+    serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
+    sizes = []
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        assert "serving_default" == request.model_spec.signature_name
+        rows = tf.make_ndarray(request.inputs["examples"])
+        sizes.append(len(serve(examples=tf.constant(rows))["score"]))
+    assert [1, 8, 32] == sizes

@@ -1,0 +1,325 @@
+"""The Trainer on real flights with real transform graphs."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from noria.components.keras_first import ensure_keras3
+from noria.stores.errors import CarryError, ConfigError, DataError
+
+tf = ensure_keras3()
+
+BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "continuity.py"
+_spec = importlib.util.spec_from_file_location("continuity", BENCHMARK)
+continuity = importlib.util.module_from_spec(_spec)
+sys.modules["continuity"] = continuity  # Beam pickles its preprocessing_fn by this name
+_spec.loader.exec_module(continuity)
+
+SMALL = {"hidden_units": [16, 8], "batch_size": 64, "steps": 20, "early_stop": False, "tensorboard": False}
+
+
+@pytest.fixture(scope="module")
+def week1(tmp_path_factory) -> Path:
+    """1,500 flights of the first week, with their own graph."""
+    return continuity.lay_out(tmp_path_factory.mktemp("week1"), 1, 1, take=1500)
+
+
+@pytest.fixture(scope="module")
+def week30(tmp_path_factory) -> Path:
+    """3,000 flights of a summer week, with their own graph: other means, and a longer vocabulary."""
+    return continuity.lay_out(tmp_path_factory.mktemp("week30"), 30, 30, take=3000)
+
+
+@pytest.fixture(scope="module")
+def champion(week1, tmp_path_factory) -> Path:
+    """A wide & deep model of week 1."""
+    out = tmp_path_factory.mktemp("champion")
+    return continuity.publish(continuity.train(week1, out, SMALL), week1 / "graph")
+
+
+def records(data: Path, split: str = "eval") -> list[bytes]:
+    files = sorted(str(file) for file in (data / "raw" / f"Split-{split}").iterdir())
+    return list(tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator())
+
+
+def scores(model: Path, examples: list[bytes]) -> np.ndarray:
+    loaded = tf.saved_model.load(str(model / "Format-Serving"))
+    return loaded.signatures["serving_default"](examples=tf.constant(examples))["score"].numpy()
+
+
+def meaning_kept(one: Path, other: Path, rows: list[bytes]) -> np.ndarray:
+    """Which rows mean the same by both graphs: no entry that one of them lacks, and the same decile."""
+    spec = {name: kind for name, kind in continuity.raw_spec().items() if name != continuity.LABEL}
+    graphs = [continuity.tft.TFTransformOutput(str(data / "graph")) for data in (one, other)]
+    raw = tf.io.parse_example(tf.constant(rows), spec)
+    ids = [{k: v.numpy() for k, v in graph.transform_features_layer()(raw).items()} for graph in graphs]
+    keep = ids[0]["minute_of_day"] == ids[1]["minute_of_day"]
+    for name in continuity.CATEGORICAL:
+        known = [ids[i][name] < len(graphs[i].vocabulary_by_name(name)) for i in (0, 1)]
+        keep &= known[0] & known[1]
+    assert keep.mean() > 0.8
+    return keep
+
+
+def carry_of(model: Path) -> dict:
+    return json.loads((model / "carry.json").read_text())
+
+
+def how(entries: list[dict], name: str) -> str:
+    return next(entry["how"] for entry in entries if entry["name"] == name)
+
+
+@pytest.mark.parametrize("family", ["wide_deep", "dcn"])
+def test_two_halves_are_the_whole(family, week1, tmp_path):
+    """N steps in one go and N/2 + publish + warm start + N/2 give the same weights and slots, bit for bit."""
+    found = continuity.continuity(week1, tmp_path, {**SMALL, "family": family}, steps=30, fresh=False)
+    assert found == {"variables": 0.0, "first": 0.0, "second": 0.0}
+    facts = carry_of(tmp_path / "second")
+    assert (
+        facts["mode"],
+        facts["transform"],
+        facts["start_step"],
+        facts["step"],
+    ) == ("warm", "reused", 15, 30)
+    assert facts["examples_seen"] == 30 * 64
+    assert {"carried"} == {entry["how"] for entry in facts["variables"] + facts["optimizer"]}
+
+
+def test_two_halves_in_processes_of_their_own(week1, tmp_path):
+    """The same where the second half runs in a fresh process."""
+    found = continuity.continuity(week1, tmp_path, SMALL, steps=20)
+    assert found == {"variables": 0.0, "first": 0.0, "second": 0.0}
+
+
+@pytest.mark.parametrize("limits", [{"memory_mb": 1, "cache": True}, {"memory_mb": 1, "cache": False}])
+def test_windows_that_do_not_fit_in_memory(limits, week1, tmp_path, monkeypatch):
+    """Mapped files give the batches of memory; a stream is continued where it stopped."""
+    from noria.components.trainer import data
+
+    monkeypatch.setattr(data, "GROWTH", 1e6)
+    settings = {**SMALL, **limits, "shuffle_rows": 300}
+    found = continuity.continuity(week1, tmp_path / "a", settings, steps=60, fresh=False)
+    assert found == {"variables": 0.0, "first": 0.0, "second": 0.0}
+    facts = carry_of(tmp_path / "a" / "whole")
+    assert ("mapped" if limits["cache"] else "stream") == facts["path"]
+    if limits["cache"]:
+        monkeypatch.undo()
+        continuity.train(week1, tmp_path / "b", {**SMALL, "steps": 60})
+        assert continuity.differences(tmp_path / "a" / "whole", tmp_path / "b") == {
+            "variables": 0.0,
+            "first": 0.0,
+            "second": 0.0,
+        }
+
+
+def test_remap_keeps_predictions(week1, week30, champion, tmp_path):
+    """After a refresh that reorders and grows vocabularies and moves means, the scores stay (1e-6)."""
+    vocabularies = [continuity.tft.TFTransformOutput(str(data / "graph")) for data in (week1, week30)]
+    old, new = (graph.vocabulary_by_name("dest") for graph in vocabularies)
+    assert set(new) - set(old)  # it has grown
+    assert [w for w in old if w in new] != [w for w in new if w in old]  # and been reordered
+
+    model = continuity.train(week30, tmp_path, {**SMALL, "steps": 0}, champion=champion)
+    facts = carry_of(model)
+    assert facts["transform"] == "refreshed"
+    assert how(facts["features"], "dest") == "vocabulary"
+    assert how(facts["features"], "temp") == "affine"
+    assert how(facts["variables"], "embeddings/embedding_dest") == "remapped"
+    assert how(facts["optimizer"], "m/wide/wide_dest") == "remapped"
+    assert how(facts["variables"], "deep_0/kernel") == "carried"
+
+    rows = records(week1) + records(week30)
+    keep = meaning_kept(week1, week30, rows)
+    before, after = scores(champion, rows), scores(model, rows)
+    assert np.abs(before - after)[keep].max() <= 1e-6
+    assert before.std() > 0.01  # and the scores say something
+
+
+def test_remap_gives_new_entries_empty_slots(week1, week30, champion, tmp_path):
+    """Adam's moments move with their entries; a new entry has none."""
+    from noria.components.trainer import checkpoint
+
+    continuity.train(week30, tmp_path, {**SMALL, "steps": 0}, champion=champion)
+    saved = [checkpoint.load(folder / "checkpoint") for folder in (champion, tmp_path)]
+    words = [
+        continuity.tft.TFTransformOutput(str(data / "graph")).vocabulary_by_name("dest")
+        for data in (week1, week30)
+    ]
+    name = "wide/wide_dest"
+    for kind in ("variables", "first", "second"):
+        before, after = (getattr(one, kind)[name] for one in saved)
+        for row, word in enumerate(words[1]):
+            if word in words[0]:
+                assert before[words[0].index(word)].tolist() == after[row].tolist()
+            else:
+                expected = before[len(words[0])] if kind == "variables" else np.zeros(1)
+                assert expected.tolist() == after[row].tolist()
+
+
+def test_second_refresh_composes(week1, week30, champion, tmp_path):
+    """Over to the summer's graph and back again: the scores are still the first ones."""
+    there = continuity.train(week30, tmp_path / "there", {**SMALL, "steps": 0}, champion=champion)
+    continuity.publish(there, week30 / "graph")
+    back = continuity.train(week1, tmp_path / "back", {**SMALL, "steps": 0}, champion=there)
+    rows = records(week1)
+    difference = np.abs(scores(champion, rows) - scores(back, rows))
+    assert difference[meaning_kept(week1, week30, rows)].max() <= 1e-6
+
+
+def test_warm_run_learns_on(week30, champion, tmp_path):
+    """A warm run on another window takes the step on, keeps the best state and logs what it saw."""
+    settings = {**SMALL, "steps": None, "early_stop": {"every": 10}, "tensorboard": True}
+    model = continuity.train(week30, tmp_path, settings, champion=champion)
+    facts = carry_of(model)
+    assert facts["start_step"] == 20
+    best = min(facts["checks"], key=lambda check: check["loss"])
+    assert best["step"] == facts["step"] > 20
+    assert best["loss"] < facts["checks"][0]["loss"]
+    assert list((tmp_path / "run" / "eval").glob("events*"))
+
+
+def test_saved_model_loads_without_noria(week1, champion):
+    """A process that imports TensorFlow only, isolated from the source, gets the same scores."""
+    program = (
+        "import sys, tensorflow as tf, json\n"
+        "loaded = tf.saved_model.load(sys.argv[1])\n"
+        "rows = list(tf.data.TFRecordDataset(sys.argv[2], 'GZIP').take(50).as_numpy_iterator())\n"
+        "out = loaded.signatures['serving_default'](examples=tf.constant(rows))\n"
+        "assert not [m for m in sys.modules if m.startswith(('noria', 'tensorflow_transform'))]\n"
+        "print(json.dumps(out['score'].numpy().tolist()))\n"
+    )
+    file = next((week1 / "raw" / "Split-eval").iterdir())
+    command = [sys.executable, "-c", program, str(champion / "Format-Serving"), str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    expected = scores(champion, records(week1)[:50])
+    assert expected.tolist() == json.loads(done.stdout.splitlines()[-1])
+
+
+def test_serving_copes_with_missing_and_unknown(champion):
+    """An empty example, and one with words nobody has seen, get a probability."""
+    features = {"dest": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"???"]))}
+    strange = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+    found = scores(champion, [b"", strange])
+    assert found.shape == (2, 1)
+    assert ((found > 0) & (found < 1)).all()
+
+
+def test_another_width_cannot_be_carried(week1, champion, tmp_path):
+    """A layer of another width is an error that shows both shapes; resetting it is the way on."""
+    with pytest.raises(CarryError, match=r"deep_0/kernel is \(\d+, 16\) .* and \(\d+, 12\)") as caught:
+        continuity.train(week1, tmp_path, {**SMALL, "hidden_units": [12, 8]}, champion=champion)
+    assert "cold" in caught.value.next_step
+    assert "reset" in caught.value.next_step
+    assert not (tmp_path / "checkpoint").exists()
+    settings = {**SMALL, "hidden_units": [12, 8], "reset": ["deep_*"]}
+    facts = carry_of(continuity.train(week1, tmp_path, settings, champion=champion))
+    assert how(facts["variables"], "deep_0/kernel") == "new"
+    assert how(facts["variables"], "embeddings/embedding_dest") == "carried"
+
+
+def test_another_family_cannot_be_carried(week1, champion, tmp_path):
+    """Weights of a wide & deep model mean nothing to a dcn."""
+    with pytest.raises(CarryError, match="wide_deep.*dcn"):
+        continuity.train(week1, tmp_path, {**SMALL, "family": "dcn"}, champion=champion)
+
+
+def user_model(features, settings):
+    """A user's model: inputs by feature, batch normalisation, dropout, layers without a name."""
+    keras = tf.keras
+    inputs = {name: keras.Input((1,), name=name) for name, _ in features.numeric}
+    dest = next(feature for feature in features.categorical if feature.name == "dest")
+    inputs["dest"] = keras.Input((1,), dtype="int32", name="dest")
+    table = keras.layers.Flatten()(
+        keras.layers.Embedding(dest.rows, dest.width, name="embedding_dest")(inputs["dest"])
+    )
+    x = keras.layers.Concatenate()([table, *(inputs[name] for name, _ in features.numeric)])
+    x = keras.layers.BatchNormalization()(keras.layers.Dense(8, activation="relu")(x))
+    x = keras.layers.Dropout(0.3)(x)
+    return keras.Model(inputs, keras.layers.Dense(1)(x))
+
+
+@pytest.fixture
+def user_settings(monkeypatch) -> dict:
+    monkeypatch.setitem(sys.modules, "my_models", sys.modules[__name__])
+    return {**SMALL, "build_model": "my_models.user_model"}
+
+
+def test_users_model_is_carried_whole(week1, week30, user_settings, tmp_path):
+    """Moving averages and the state of dropout are carried too, and vocabularies move."""
+    found = continuity.continuity(week1, tmp_path, user_settings, steps=20, fresh=False)
+    assert found == {"variables": 0.0, "first": 0.0, "second": 0.0}
+    first = tmp_path / "first"
+    names = [entry["name"] for entry in carry_of(first)["variables"]]
+    assert any("moving_mean" in name for name in names)
+    assert any("seed_generator" in name for name in names)
+    moved = continuity.train(week30, tmp_path / "moved", {**user_settings, "steps": 0}, champion=first)
+    rows = records(week1)
+    difference = np.abs(scores(first, rows) - scores(moved, rows))
+    assert difference[meaning_kept(week1, week30, rows)].max() <= 1e-6
+
+
+def nameless_model(features, settings):
+    """A user's model whose embedding does not say which feature it belongs to."""
+    keras = tf.keras
+    dest = next(feature for feature in features.categorical if feature.name == "dest")
+    given = keras.Input((1,), dtype="int32", name="dest")
+    table = keras.layers.Flatten()(keras.layers.Embedding(dest.rows, 4)(given))
+    return keras.Model({"dest": given}, keras.layers.Dense(1)(table))
+
+
+def test_vocabulary_nobody_follows_is_an_error(week1, week30, user_settings, tmp_path):
+    """An embedding that is not known by its name cannot follow a refresh: that is said, not guessed."""
+    settings = {**user_settings, "build_model": "my_models.nameless_model"}
+    first = continuity.train(week1, tmp_path / "first", settings)
+    continuity.publish(first, week1 / "graph")
+    with pytest.raises(CarryError, match="the vocabulary of 'dest' has gone from (.|\\n)* embedding_dest"):
+        continuity.train(week30, tmp_path / "second", settings, champion=first)
+
+
+def wrong_model(features, settings):
+    given = tf.keras.Input((1,), name="tailnum")
+    return tf.keras.Model(given, tf.keras.layers.Dense(1)(given))
+
+
+def test_users_model_with_unknown_input(week1, user_settings, tmp_path):
+    """An input that is no feature is refused with the features there are."""
+    with pytest.raises(ConfigError, match=r"\['tailnum'\]; there are .*'dest'"):
+        continuity.train(week1, tmp_path, {**user_settings, "build_model": "my_models.wrong_model"})
+
+
+def test_label_that_is_not_there(week1, tmp_path):
+    """A label the transform graph does not give is refused with the names it gives."""
+    with pytest.raises(ConfigError, match="'tardy'.*'late'"):
+        continuity.train(week1, tmp_path, {**SMALL, "label": "tardy"})
+
+
+def test_labels_out_of_range(week1, tmp_path):
+    """Miles are no classes."""
+    with pytest.raises(DataError, match="expected 0 or 1"):
+        continuity.train(week1, tmp_path, {**SMALL, "label": "distance"})
+
+
+@pytest.mark.parametrize(("task", "label", "classes"), [("regression", "temp", 2), ("multiclass", "late", 3)])
+def test_other_tasks(task, label, classes, week1, tmp_path):
+    """Regression and multiclass train, and serve scores of their shape."""
+    settings = {
+        **SMALL,
+        "task": task,
+        "label": label,
+        "classes": classes,
+        "steps": 80,
+        "early_stop": {"every": 10},
+    }
+    model = continuity.train(week1, tmp_path, settings)
+    found = scores(model, records(week1))
+    losses = [check["loss"] for check in carry_of(model)["checks"]]
+    assert min(losses) < losses[0]
+    if task == "multiclass":
+        assert (len(found), 3) == found.shape
+        assert np.allclose(1, found.sum(1), atol=1e-6)
+    else:
+        assert (len(found), 1) == found.shape

@@ -1,0 +1,97 @@
+"""Files: whole or not at all."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from noria.stores import files
+from noria.stores.errors import SpanError
+from noria.stores.spans import SpanStore
+
+
+def test_write_replaces_whole_and_leaves_nothing_beside(tmp_path: Path) -> None:
+    """A file is replaced in one step, and no staging file stays."""
+    files.write_text(tmp_path / "a" / "x.txt", "old")
+    files.write_text(tmp_path / "a" / "x.txt", "neu: ä")
+    assert (tmp_path / "a" / "x.txt").read_text(encoding="utf-8") == "neu: ä"
+    assert os.listdir(tmp_path / "a") == ["x.txt"]
+
+
+def test_write_new_never_overwrites(tmp_path: Path) -> None:
+    """Of two writers of a new file the second is told, and the first one's bytes stay."""
+    files.write_new(tmp_path / "1.json", b"first")
+    with pytest.raises(FileExistsError):
+        files.write_new(tmp_path / "1.json", b"second")
+    assert (tmp_path / "1.json").read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["1.json"]
+
+
+def test_copy_tree_links_or_copies_into_existing_folders(tmp_path: Path) -> None:
+    """Linked files are the same file, copied ones are not; existing folders are filled."""
+    source = tmp_path / "source"
+    files.write_text(source / "deep" / "a.txt", "a")
+    (tmp_path / "linked" / "deep").mkdir(parents=True)
+    files.copy_tree(source, tmp_path / "linked")
+    files.copy_tree(source, tmp_path / "copied", link=False)
+    inode = (source / "deep" / "a.txt").stat().st_ino
+    assert inode == (tmp_path / "linked" / "deep" / "a.txt").stat().st_ino
+    assert inode != (tmp_path / "copied" / "deep" / "a.txt").stat().st_ino
+    assert files.tree_digest(source) == files.tree_digest(tmp_path / "copied")
+
+
+def test_sweep_deletes_only_unfinished_work(tmp_path: Path) -> None:
+    """What a killed writer left goes; everything else stays."""
+    files.write_text(files.staging(tmp_path) / "half", "half")
+    files.write_text(tmp_path / "whole", "whole")
+    assert len(files.sweep(tmp_path)) == 1
+    assert os.listdir(tmp_path) == ["whole"]
+
+
+def test_commit_folder_refuses_an_existing_target(tmp_path: Path) -> None:
+    """A folder is never merged into another one."""
+    files.write_text(tmp_path / "beside" / "x", "new")
+    files.write_text(tmp_path / "target" / "x", "old")
+    with pytest.raises(FileExistsError):
+        files.commit_folder(tmp_path / "beside", tmp_path / "target")
+    assert (tmp_path / "target" / "x").read_text() == "old"
+
+
+_FILLS_UP = """
+import resource, sys
+import pyarrow as pa
+from noria.stores.errors import NoriaError
+from noria.stores.spans import SpanStore
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+import numpy
+table = pa.table({"x": numpy.random.default_rng(0).normal(size=200_000)})
+try:
+    SpanStore(sys.argv[1]).commit(2, [table], source="big")
+except NoriaError as error:
+    print(error)
+    sys.exit(7)
+"""
+
+
+def test_a_disk_that_refuses_more_bytes_leaves_the_store_as_it_was(tmp_path: Path) -> None:
+    """A write that the operating system refuses halfway says what to do, and leaves no half span."""
+    import pyarrow as pa
+
+    SpanStore(tmp_path).commit(1, [pa.table({"x": [1]})], source="small")
+    done = subprocess.run([sys.executable, "-c", _FILLS_UP, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 7, done.stderr
+    assert "cannot be written" in done.stdout and "next:" in done.stdout
+    store = SpanStore(tmp_path)
+    assert store.ids() == [1]
+    assert [path for path in store.folder.iterdir() if path.name.startswith(files.STAGING)] == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_no_permission_is_explained(tmp_path: Path) -> None:
+    """A folder that may not be written to is named, with the next step."""
+    (tmp_path / "spans").mkdir(mode=0o500)
+    import pyarrow as pa
+
+    with pytest.raises(SpanError, match="right to read and write"):
+        SpanStore(tmp_path).commit(1, [pa.table({"x": [1]})], source="s")

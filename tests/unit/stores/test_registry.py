@@ -1,0 +1,440 @@
+"""The registry: numbers only grow, one champion serves, nothing is forgotten."""
+
+import json
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+from noria.stores.errors import RegistryError
+from noria.stores.registry import Registry, Turn, Version, turn_of
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "models" / "m"
+
+
+def payload(tmp_path: Path, text: str) -> dict[str, Path]:
+    """A model as a run leaves it: a SavedModel of several files, and a checkpoint."""
+    run = tmp_path / "run" / text
+    for name in ("saved_model.pb", "variables/variables.index", "assets/vocabulary"):
+        path = run / "serving" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{name} of {text}\n" * 100)
+    (run / "checkpoint").mkdir(exist_ok=True)
+    (run / "checkpoint" / "weights").write_text(text)
+    return {"serving": run / "serving", "checkpoint": run / "checkpoint"}
+
+
+def register(registry: Registry, run_id: str, tmp_path: Path, **facts: object) -> Version:
+    return registry.register(payload(tmp_path, run_id), run_id=run_id, **facts)
+
+
+def publish(registry: Registry, run_id: str, tmp_path: Path, root: Path) -> Version:
+    champion = registry.champion()
+    version = register(registry, run_id, tmp_path, parent=champion.version if champion else None, mode="warm")
+    return registry.publish(version.version, root)
+
+
+def states(registry: Registry) -> dict[int, str]:
+    return {version.version: version.state for version in registry.versions()}
+
+
+def served_text(root: Path) -> str:
+    newest = max(int(path.name) for path in root.iterdir() if path.name.isdigit())
+    return (root / str(newest) / "saved_model.pb").read_text().split("\n")[0]
+
+
+def test_register_then_publish_then_the_next(tmp_path: Path, root: Path) -> None:
+    """A blessed version serves; when the next one does, it is retired."""
+    registry = Registry(tmp_path)
+    assert registry.champion() is None
+    facts = {
+        "mode": "cold",
+        "span": 4,
+        "spans": [1, 2, 3, 4],
+        "metrics": {"challenger": {"auc": 0.7}, "champion": None},
+        "verdict": {"model": {"blessed": True}, "data": {"verdict": "ok"}},
+        "reasons": ["first run"],
+        "rows": {"train": 10},
+    }
+    first = register(registry, "a", tmp_path, **facts)
+    assert (first.version, first.state, first.spans) == (1, "registered", (1, 2, 3, 4))
+    assert (first.payload_path / "checkpoint" / "weights").read_text() == "a"
+    published = registry.publish(1, root)
+    assert ("published", str(root / "1")) == (published.state, published.model_dir)
+    assert served_text(root) == "saved_model.pb of a"
+    publish(registry, "b", tmp_path, root)
+    assert states(registry) == {1: "retired", 2: "published"}
+    assert registry.champion().version == 2
+    assert sorted(path.name for path in root.iterdir()) == ["1", "2"]
+    # Another process sees the same.
+    assert Registry(tmp_path).versions() == registry.versions()
+
+
+def test_a_run_registers_once(tmp_path: Path) -> None:
+    """A run that is repeated gets the version it made."""
+    registry = Registry(tmp_path)
+    assert register(registry, "a", tmp_path) == register(Registry(tmp_path), "a", tmp_path)
+    assert list(states(registry)) == [1]
+
+
+def test_a_moved_home_still_finds_its_payloads(tmp_path: Path) -> None:
+    """The log holds no absolute places."""
+    register(Registry(tmp_path / "here"), "a", tmp_path)
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    version = Registry(tmp_path / "there").version(1)
+    assert (version.payload_path / "checkpoint" / "weights").read_text() == "a"
+
+
+def test_rejected_is_kept_and_not_published(tmp_path: Path, root: Path) -> None:
+    """A rejected version has its files and its verdict, and does not serve."""
+    registry = Registry(tmp_path)
+    version = register(registry, "a", tmp_path, blessed=False, reasons=["auc fell"])
+    assert (version.state, version.reasons) == ("rejected", ("auc fell",))
+    with pytest.raises(RegistryError, match="version 1 is rejected"):
+        registry.publish(1, root)
+    assert not root.exists() or list(root.iterdir()) == []
+
+
+def test_promote_publishes_a_rejected_version_and_says_who_and_why(tmp_path: Path, root: Path) -> None:
+    """An override is written down; one that is older than the champion gets a new number."""
+    registry = Registry(tmp_path)
+    publish(registry, "a", tmp_path, root)
+    register(registry, "b", tmp_path, blessed=False, parent=1)
+    with pytest.raises(RegistryError, match="needs a reason"):
+        registry.promote(2, " ", "me", root)
+    promoted = registry.promote(2, "the gate is wrong", "me", root)
+    assert (promoted.version, promoted.state) == (2, "published")
+    assert (promoted.promoted["reason"], promoted.promoted["actor"]) == ("the gate is wrong", "me")
+    publish(registry, "c", tmp_path, root)
+    again = registry.promote(2, "b was better", "you", root)
+    assert (again.version, again.parent, again.state) == (4, 2, "published")
+    assert served_text(root) == "saved_model.pb of b"
+    assert states(registry) == {1: "retired", 2: "retired", 3: "retired", 4: "published"}
+    with pytest.raises(RegistryError, match="serves already"):
+        registry.promote(4, "again", "me", root)
+    with pytest.raises(RegistryError, match="there is no version 9; known: 1, 2, 3, 4"):
+        registry.promote(9, "why", "me", root)
+
+
+def test_rollback_goes_back_step_by_step(tmp_path: Path, root: Path) -> None:
+    """The bad version's folder goes, so the largest number left is the good one."""
+    registry = Registry(tmp_path)
+    with pytest.raises(RegistryError, match="none ever served"):
+        registry.rollback(root, "bad", "me")
+    for run in "abc":
+        publish(registry, run, tmp_path, root)
+    assert registry.rollback(root, "bad", "me").version == 2
+    assert served_text(root) == "saved_model.pb of b"
+    assert states(registry) == {1: "retired", 2: "published", 3: "rolled_back"}
+    publish(registry, "d", tmp_path, root)
+    assert [version.version for version in registry.versions() if version.state == "published"] == [4]
+    assert registry.rollback(root, "all bad", "me", to=1).version == 1
+    assert served_text(root) == "saved_model.pb of a"
+    with pytest.raises(RegistryError, match="only version 1 ever served"):
+        registry.rollback(root, "bad", "me")
+
+
+def test_rollback_restores_what_retention_took_from_the_model_directory(tmp_path: Path, root: Path) -> None:
+    """A good version that is gone from the model directory is copied back from the registry first."""
+    registry = Registry(tmp_path)
+    for run in "ab":
+        publish(registry, run, tmp_path, root)
+    shutil.rmtree(root / "1")
+    registry.rollback(root, "bad", "me")
+    assert [path.name for path in root.iterdir() if path.name.isdigit()] == ["1"]
+    assert served_text(root) == "saved_model.pb of a"
+
+
+def test_a_promoted_rolled_back_version_gets_a_new_number(tmp_path: Path, root: Path) -> None:
+    """A number that was withdrawn is never served again, since a server may still know it."""
+    registry = Registry(tmp_path)
+    for run in "ab":
+        publish(registry, run, tmp_path, root)
+    registry.rollback(root, "seemed bad", "me")
+    assert registry.promote(2, "was fine", "me", root).version == 3
+    assert states(registry) == {1: "retired", 2: "rolled_back", 3: "published"}
+
+
+def test_a_foreign_newer_version_in_the_model_directory_is_refused(tmp_path: Path, root: Path) -> None:
+    """TF Serving would pass over a smaller number without a word, so publishing refuses."""
+    (root / "1700000000").mkdir(parents=True)
+    registry = Registry(tmp_path)
+    register(registry, "a", tmp_path)
+    with pytest.raises(RegistryError, match="1700000000"):
+        registry.publish(1, root)
+
+
+def test_damage_of_a_stored_model_is_found_before_it_serves(tmp_path: Path, root: Path) -> None:
+    """A payload that changed since it was registered is not published."""
+    registry = Registry(tmp_path)
+    version = register(registry, "a", tmp_path)
+    (version.payload_path / "serving" / "saved_model.pb").write_text("bit rot")
+    with pytest.raises(RegistryError, match="damaged"):
+        registry.publish(1, root)
+    assert [path for path in root.iterdir() if path.name.isdigit()] == []
+
+
+def test_retention_keeps_what_is_needed(tmp_path: Path, root: Path) -> None:
+    """The newest n, the champion, the version to go back to and the champion's last good parent stay."""
+    registry = Registry(tmp_path)
+    for run in "abc":
+        publish(registry, run, tmp_path, root)
+    for run in "defg":
+        register(registry, run, tmp_path, blessed=False, parent=3)
+    assert registry.retain(2, root) == [1, 4, 5]
+    assert {1, 4, 5} == {number for number, state in states(registry).items() if state == "expired"}
+    assert sorted(path.name for path in root.iterdir()) == ["2", "3"]
+    assert sorted(
+        path.name for path in (tmp_path / "registry" / "versions").iterdir() if path.name.isdigit()
+    ) == ["2", "3", "6", "7"]
+    assert registry.retain(2, root) == []
+    assert registry.rollback(root, "bad", "me").version == 2
+    with pytest.raises(RegistryError, match="retention deleted its files"):
+        registry.promote(1, "why not", "me", root)
+
+
+def test_retention_keeps_the_last_good_parent(tmp_path: Path, root: Path) -> None:
+    """Where the parent was rolled back, its parent is the one to keep."""
+    registry = Registry(tmp_path)
+    publish(registry, "a", tmp_path, root)
+    publish(registry, "b", tmp_path, root)
+    child = register(registry, "c", tmp_path, parent=2)
+    registry.rollback(root, "bad", "me")
+    registry.publish(child.version, root)
+    for run in "defg":
+        publish(registry, run, tmp_path, root)
+    registry.rollback(root, "bad", "me", to=3)
+    registry.retain(1, root)
+    assert states(registry)[1] == "retired"
+    assert states(registry)[3] == "published"
+
+
+def test_turns_are_kept_in_order_and_replaced_by_run(tmp_path: Path) -> None:
+    """A turn that is recorded again (its report is known now) replaces the first record."""
+    registry = Registry(tmp_path)
+    version = register(
+        registry,
+        "a",
+        tmp_path,
+        span=4,
+        blessed=False,
+        verdict={"data": {"verdict": "ok"}, "model": {}},
+        metrics={"challenger": {"auc": 0.6}, "champion": None},
+    )
+    registry.record_turn(turn_of(version))
+    registry.record_turn(Turn(span=5, run_id="b", data_verdict="broken", model_verdict="skipped"))
+    registry.record_turn(turn_of(version, report="r.html", seconds={"Trainer": 1.5}))
+    turns = Registry(tmp_path).turns()
+    assert [(turn.span, turn.data_verdict, turn.model_verdict, turn.version) for turn in turns] == [
+        (4, "ok", "rejected", 1),
+        (5, "broken", "skipped", None),
+    ]
+    assert (turns[0].report, turns[0].seconds) == ("r.html", {"Trainer": 1.5})
+
+
+def test_bad_facts_are_refused(tmp_path: Path) -> None:
+    """A misspelt fact, a missing run_id or a missing file stores nothing."""
+    registry = Registry(tmp_path)
+    with pytest.raises(RegistryError, match="metricks"):
+        register(registry, "a", tmp_path, metricks={})
+    with pytest.raises(RegistryError, match="run_id"):
+        registry.register(payload(tmp_path, "a"))
+    with pytest.raises(RegistryError, match="missing"):
+        registry.register({"serving": tmp_path / "nowhere"}, run_id="a")
+    assert registry.versions() == []
+
+
+def test_a_damaged_event_is_named(tmp_path: Path) -> None:
+    """A state that cannot be known is not guessed."""
+    register(Registry(tmp_path), "a", tmp_path)
+    event = tmp_path / "registry" / "events" / "00000001.json"
+    event.write_text("{")
+    with pytest.raises(RegistryError) as error:
+        Registry(tmp_path).versions()
+    assert str(event) in str(error.value)
+
+
+def test_two_writers_never_clash(tmp_path: Path) -> None:
+    """Turns from several processes at once all arrive, each once."""
+    children = []
+    for i in range(4):
+        child = os.fork()
+        if child == 0:
+            registry = Registry(tmp_path)
+            for j in range(10):
+                registry.record_turn(Turn(span=j, run_id=f"{i}-{j}"))
+            os._exit(0)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+    assert len(Registry(tmp_path).turns()) == 40
+    names = sorted(path.name for path in (tmp_path / "registry" / "events").iterdir())
+    assert [f"{n:08d}.json" for n in range(1, 41)] == names
+
+
+class Reader(threading.Thread):
+    """Reads the model directory as a server does: the largest number, all its files, again and again."""
+
+    def __init__(self, root: Path):
+        super().__init__(daemon=True)
+        self.root = root
+        self.stop = False
+        self.seen: list[int] = []
+        self.torn: list[str] = []
+
+    def run(self) -> None:
+        while not self.stop:
+            numbers = [int(path.name) for path in self.root.iterdir() if path.name.isdigit()]
+            if not numbers:
+                continue
+            folder = self.root / str(max(numbers))
+            try:
+                texts = {
+                    (folder / name).read_text().split(" of ", 1)[1].count("\n")
+                    for name in ("saved_model.pb", "variables/variables.index", "assets/vocabulary")
+                }
+            except FileNotFoundError:
+                # A version that was rolled back while we read it; a half one would still be there.
+                if folder.exists():
+                    self.torn.append(f"{folder} lacks a file")
+                continue
+            if texts != {100}:
+                self.torn.append(f"{folder} is cut short")
+            self.seen.append(max(numbers))
+
+
+def test_a_reader_never_sees_half_a_version(tmp_path: Path, root: Path) -> None:
+    """While versions come and go, a reader finds each of them whole."""
+    registry = Registry(tmp_path)
+    publish(registry, "first", tmp_path, root)
+    reader = Reader(root)
+    reader.start()
+    for i in range(15):
+        publish(registry, f"run-{i}", tmp_path, root)
+        if i % 5 == 4:
+            registry.rollback(root, "bad", "me")
+    reader.stop = True
+    reader.join()
+    assert reader.torn == []
+    assert len(set(reader.seen)) > 3
+
+
+def check_whole(tmp_path: Path, root: Path) -> None:
+    """Whatever is in the model directory under a number is a whole version."""
+    for folder in root.iterdir() if root.exists() else []:
+        if folder.name.isdigit():
+            text = Registry(tmp_path).version(int(folder.name))
+            assert sum(path.is_file() for path in folder.rglob("*")) == 3
+            name = text.run_id.split(".")[0]
+            assert (folder / "assets/vocabulary").read_text() == f"assets/vocabulary of {name}\n" * 100
+
+
+def copy_of(tmp_path: Path, n: int) -> tuple[Path, Path]:
+    """A fresh copy of the prepared project, for the n-th kill."""
+    home = tmp_path / f"kill-{n}"
+    shutil.copytree(tmp_path / "prepared", home)
+    return home, home / "models" / "m"
+
+
+def test_sigkill_at_every_step_of_a_push(tmp_path: Path, killed_at) -> None:
+    """Register and publish, killed before each step in the file system: recovering and repeating the run
+    publishes it once, and at no time is half a version in the model directory.
+    """
+    prepared = tmp_path / "prepared"
+    publish(Registry(prepared), "a", tmp_path, prepared / "models" / "m")
+    new = payload(tmp_path, "b")
+    kills = 0
+    for n in range(1, 200):
+        home, root = copy_of(tmp_path, n)
+
+        def push(home: Path = home, root: Path = root) -> None:
+            registry = Registry(home)
+            version = registry.register(new, run_id="b", parent=1)
+            registry.publish(version.version, root)
+
+        killed = killed_at(n, home, push)
+        kills += killed
+        check_whole(home, root)
+        assert served_text(root) in ("saved_model.pb of a", "saved_model.pb of b")
+        # The next run: recover first, then its own push of the same run's work.
+        Registry(home).recover(root)
+        check_whole(home, root)
+        served = served_text(root).split(" of ")[1]
+        assert {"a": 1, "b": 2}[served] == Registry(home).champion().version
+        push()
+        assert states(Registry(home)) == {1: "retired", 2: "published"}
+        assert served_text(root) == "saved_model.pb of b"
+        assert Registry(home).recover(root) == []
+        assert sorted(path.name for path in root.iterdir()) == ["1", "2"]
+        shutil.rmtree(home)
+        if not killed:
+            break
+    assert kills > 30
+
+
+@pytest.mark.parametrize("what", ["rollback", "promote", "retain"])
+def test_sigkill_at_every_step_of_a_correction(tmp_path: Path, killed_at, what: str) -> None:
+    """Rollback, promote and retention, killed before each step and done again: they are done once."""
+    prepared = tmp_path / "prepared"
+    for run in "abc":
+        publish(Registry(prepared), run, tmp_path, prepared / "models" / "m")
+
+    def rollback(home: Path, root: Path) -> None:
+        if Registry(home).champion().version == 3:
+            Registry(home).rollback(root, "bad", "me")
+
+    def promote(home: Path, root: Path) -> None:
+        if Registry(home).champion().version == 3:
+            Registry(home).promote(1, "better", "me", root)
+
+    def retain(home: Path, root: Path) -> None:
+        Registry(home).retain(1, root)
+
+    work, expected, text = {
+        "rollback": (rollback, {1: "retired", 2: "published", 3: "rolled_back"}, "b"),
+        "promote": (promote, {1: "retired", 2: "retired", 3: "retired", 4: "published"}, "a"),
+        "retain": (retain, {1: "expired", 2: "retired", 3: "published"}, "c"),
+    }[what]
+    kills = 0
+    for n in range(1, 200):
+        home, root = copy_of(tmp_path, n)
+        killed = killed_at(n, home, lambda home=home, root=root: work(home, root))
+        kills += killed
+        check_whole(home, root)
+        served_text(root)
+        if n % 2:
+            Registry(home).recover(root)
+        work(home, root)
+        assert expected == states(Registry(home)), n
+        assert f"saved_model.pb of {text}" == served_text(root)
+        Registry(home).recover(root)
+        assert Registry(home).recover(root) == []
+        check_whole(home, root)
+        shutil.rmtree(home)
+        if not killed:
+            break
+    assert kills > 5
+
+
+def test_recover_puts_a_lost_champion_back(tmp_path: Path, root: Path) -> None:
+    """A model directory that was emptied is filled again from the registry."""
+    registry = Registry(tmp_path)
+    publish(registry, "a", tmp_path, root)
+    shutil.rmtree(root)
+    assert ["put version 1 back into " + str(root)] == registry.recover(root)
+    assert served_text(root) == "saved_model.pb of a"
+
+
+def test_versions_are_json(tmp_path: Path) -> None:
+    """`noria status --json` can show a version as it is."""
+    version = register(Registry(tmp_path), "a", tmp_path, spans=[1])
+    values = json.loads(json.dumps(version.to_json()))
+    assert (
+        values["version"],
+        values["state"],
+        values["spans"],
+        values["model_dir"],
+    ) == (1, "registered", [1], None)
