@@ -156,8 +156,10 @@ def lay_out(
 ) -> Path:
     """Raw and transformed examples of some weeks, a fifth of the last week held out as eval.
 
-    Writes raw/Split-*/, transformed/Split-*/ and, unless one is given to apply, graph/.
+    Writes raw/Split-*/, transformed/Split-*/ and, unless one is given, graph/; nothing if it is done.
     """
+    if (folder / "done").exists():
+        return folder
     newest = flights(last_week, last_week)
     held_out = np.random.default_rng(1).random(len(newest)) < 0.2
     train = (
@@ -174,6 +176,7 @@ def lay_out(
         analyze([folder / "raw" / names["train"]], graph)
     for split in splits:
         transform(folder / "raw" / names[split], graph, folder / "transformed" / names[split])
+    (folder / "done").touch()
     return folder
 
 

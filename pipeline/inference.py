@@ -172,7 +172,7 @@ def encoded(values: pa.ChunkedArray, facts: LabelFacts) -> pa.Array:
         return values.cast(pa.int64())
     if pa.types.is_string(values.type):
         values = pc.utf8_lower(values)
-        return pc.index_in(values, value_set=pa.array([value.lower() for value in facts.classes])).cast(
+        return pc.index_in(values, value_set=pa.array([str(value).lower() for value in facts.classes])).cast(
             pa.int64()
         )
     return pc.index_in(values, value_set=pa.array(facts.classes, values.type)).cast(pa.int64())
@@ -245,6 +245,7 @@ class Columns:
       slices: categorical ones with few values, to judge by.
       key: columns that name an event.
       left_out: name -> why it is no feature.
+      constant: those left out because they hold one value, or none.
       distinct: name -> number of distinct values of the categorical ones.
     """
 
@@ -253,6 +254,7 @@ class Columns:
     slices: list[str]
     key: list[str]
     left_out: dict[str, str]
+    constant: list[str]
     distinct: dict[str, int]
 
 
@@ -262,6 +264,7 @@ def columns(table: pa.Table, label_name: str, time: str | None, key: Sequence[st
     categorical: list[str] = []
     left_out: dict[str, str] = {}
     distinct: dict[str, int] = {}
+    constant: list[str] = []
     names_of_rows: list[str] = []
     rows = len(table)
     for name in table.column_names:
@@ -275,6 +278,7 @@ def columns(table: pa.Table, label_name: str, time: str | None, key: Sequence[st
         present = rows - values.null_count
         if different <= 1:
             left_out[name] = "no value" if not present else "the same value in every row"
+            constant.append(name)
         elif not pa.types.is_floating(values.type) and present == rows and different == rows and rows > 20:
             # Each row has its own: a serial number or an id.
             left_out[name] = "names the row"
@@ -289,7 +293,7 @@ def columns(table: pa.Table, label_name: str, time: str | None, key: Sequence[st
             numeric.append(name)
     few = sorted((name for name in categorical if 2 <= distinct[name] <= 20), key=lambda name: distinct[name])
     inferred = list(key) or [name for name in names_of_rows if _is_id(name)][:1] or names_of_rows[:1]
-    return Columns(numeric, categorical, few[:3], inferred, left_out, distinct)
+    return Columns(numeric, categorical, few[:3], inferred, left_out, constant, distinct)
 
 
 def _is_id(name: str) -> bool:

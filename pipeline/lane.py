@@ -408,9 +408,9 @@ def install(venv: Path, wanted: str | None = None) -> None:
                 f"{venv} cannot be made",
             )
         python = str(venv / "bin" / "python")
-        _say(f"installing {choice.lane.lock.relative_to(ROOT)} into {_short(venv)}")
+        _say(f"installing {choice.lane.lock.relative_to(ROOT)} into {_short(venv)}; minutes, the first time")
         _run(
-            [program, "pip", "sync", "--python", python, str(choice.lane.lock)],
+            [program, "pip", "sync", "-q", "--python", python, str(choice.lane.lock)],
             "the packages cannot be installed",
         )
         _editable(program, venv)

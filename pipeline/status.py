@@ -61,5 +61,6 @@ def measured(home: Path, turn: Turn) -> Turn:
         told = json.loads((home / "runs" / turn.run_id / "turn.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return turn
-    known = {"seconds": told.get("seconds") or turn.seconds, "report": told.get("report") or turn.report}
-    return dataclasses.replace(turn, **known)
+    return dataclasses.replace(
+        turn, seconds=told.get("seconds") or turn.seconds, report=told.get("report") or turn.report
+    )

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from noria.pipeline.config import Config
+from noria.pipeline.sections import is_function
 from noria.stores import files
 from noria.stores.errors import DataError, SpanError
 from noria.stores.lock import hold
 from noria.stores.registry import Registry, Turn
 from noria.stores.spans import SpanStore
-from noria.streaming.events import EventSettings
 from noria.streaming.ingest import ingest
 
 # Called with each journal record: {"stage": ..., "event": "start" | "note" | "end" | "failed", ...}.
@@ -115,15 +115,7 @@ def _ingest(config: Config, tell: Listener) -> None:
     started = time.monotonic()
     report = ingest(
         _source(config),
-        EventSettings(
-            label=config.label.column,
-            task=config.task,
-            classes=None if config.label.classes is None else tuple(config.label.classes),
-            time=config.time.column,
-            time_format=config.time.format,
-            every=config.span.every,
-            delimiter=config.data.delimiter,
-        ),
+        config.event_settings(),
         store,
         tell=lambda record: tell({"stage": "Ingest", "event": "note", **record}),
     )
@@ -132,13 +124,13 @@ def _ingest(config: Config, tell: Listener) -> None:
 
 
 def _source(config: Config) -> Any:
-    """A path, the name of the flights, or the user's function that returns a table."""
+    """What ingestion takes: a path, the name of the flights, or the function that `module:function` names."""
     source = config.data.source
-    if source is not None and ":" in source and not Path(source).exists():
-        from noria.components.user_code import load_function
+    if source is None or not is_function(source):
+        return source
+    from noria.components.user_code import load_function
 
-        return load_function(source.replace(":", "."), str(config.folder), "data.source")
-    return source
+    return load_function(source.replace(":", "."), str(config.folder), "data.source")
 
 
 def _turn(config: Config, registry: Registry, span: int, cold: bool, tell: Listener) -> Turn:
@@ -154,7 +146,7 @@ def _turn(config: Config, registry: Registry, span: int, cold: bool, tell: Liste
         finished=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         seconds={r["stage"]: r["seconds"] for r in records if r["event"] == "end"},
     )
-    turn = dataclasses.replace(turn, report=str(_report(config, turn, records)))
+    turn = dataclasses.replace(turn, report=str(_report(config, turn, records, folder / "tfx.log")))
     files.write_text(folder / "turn.json", json.dumps(dataclasses.asdict(turn), default=str, indent=1))
     tell({"stage": "Turn", "event": "end", "turn": turn})
     return turn
@@ -201,12 +193,19 @@ def lineage_digest(config: Config) -> str:
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
 
 
-def _report(config: Config, turn: Turn, records: list[dict[str, Any]]) -> Path:
+def _report(config: Config, turn: Turn, records: list[dict[str, Any]], log: Path) -> Path:
     from noria.pipeline import report
 
+    lineage: dict[str, Any] = {"log": str(log)}
+    if turn.version is not None:
+        version = Registry(config.home_path).version(turn.version)
+        lineage |= {"spans": version.spans, "parent": version.parent, "code_digest": version.code_digest}
+    event_time = SpanStore(config.home_path).manifest(turn.span).event_time
+    if event_time is not None:
+        lineage |= {"span_start": event_time[0], "span_end": event_time[1]}
     facts = report.RunFacts(
         project=config.name,
-        turn=dataclasses.asdict(turn),
+        turn=dataclasses.asdict(turn) | lineage,
         journal=records,
         paths=artifacts(config.home_path / "tfx" / turn.run_id),
     )

@@ -120,7 +120,8 @@ def _text(feature: schema_pb2.Feature, name: str) -> str:
     else:
         setattr(copy, name, value)
     line = text_format.MessageToString(copy, as_one_line=True)
-    return re.sub(rf"\b{name}\b:? ?", "", line).strip()
+    # "presence { min_fraction: 0.4 }" and "in_environment: 'A'" without the name, and without its braces.
+    return re.sub(rf"^{name}:? *", "", line.strip()).removeprefix("{").removesuffix("}").strip()
 
 
 def _kind(feature: schema_pb2.Feature) -> str:

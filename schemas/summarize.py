@@ -11,6 +11,8 @@ import pyarrow as pa
 from tensorflow_data_validation.statistics import stats_impl, stats_options
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
+from noria.schemas import equi_width
+
 # TFDV keeps up to about this many rows before it runs the combiners in Beam, too
 # (`_CombinerStatsGeneratorsCombineFn`): larger batches cost memory, smaller ones the combiners' fixed cost.
 BATCH_ROWS = 10_000
@@ -49,4 +51,5 @@ def summarize(
             generator.add_input(accumulator, batch)
             for generator, accumulator in zip(generators, partial, strict=True)
         ]
-    return stats_impl.extract_statistics_output(partial, generators)
+    with equi_width.fast():
+        return stats_impl.extract_statistics_output(partial, generators)

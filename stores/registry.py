@@ -197,6 +197,7 @@ class Registry:
                     continue
                 self.publish(number, root)
                 done.append(f"finished publishing version {number}")
+            done += self._close_turns(root)
             champion = self._fold().champion
             if champion is not None and champion.version not in model_root.served(root):
                 self._serve(champion, root)
@@ -376,6 +377,25 @@ class Registry:
             self._log.append("registered", version=json.loads(path.read_text(encoding="utf-8")))
             adopted.append(number)
         return adopted
+
+    def _close_turns(self, root: Path) -> list[str]:
+        """Ends the turns of runs that were killed after their version was stored: the work is not done twice."""
+        done = []
+        for version in self.versions():
+            state = self._fold()
+            if version.span is None or version.run_id in state.turns or ".promoted-" in version.run_id:
+                continue
+            if (
+                version.state == REGISTERED
+                and version.promoted is None
+                and version.version > state.ever_served
+            ):
+                version = self.publish(version.version, root)
+            self._log.append("turn", turn=dataclasses.asdict(turn_of(version)))
+            done.append(
+                f"ended the turn of span {version.span}: version {version.version} is {version.state}"
+            )
+        return done
 
     def _delete_expired(self, root: Path) -> list[str]:
         done = []

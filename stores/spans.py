@@ -9,7 +9,7 @@ that began on an older one finishes on it, since versions are never changed and 
 
 import datetime
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ FILE_ROWS = 16 * GROUP_ROWS
 LOCK = ".lock"
 QUARANTINED = "QUARANTINED.json"
 
+EventTime = tuple[int, int] | None
 Source = str | Path | dict[str, Any] | Sequence[dict[str, Any]]
 
 
@@ -54,7 +55,7 @@ class SpanStore:
         batches: Iterable[pa.RecordBatch | pa.Table],
         *,
         source: Source,
-        event_time: tuple[int, int] | None = None,
+        event_time: EventTime | Callable[[], EventTime] = None,
         late: bool = False,
         labels: dict[str, int] | None = None,
         order: str | None = None,
@@ -66,9 +67,10 @@ class SpanStore:
           span: id, from 1.
           batches: the rows; all batches have the first one's schema.
           source: a name, or dicts with `name`, `sha256`, `rows`.
-          event_time: first and last event, epoch seconds.
+          event_time: first and last event, epoch seconds; or a function that tells them when all rows are
+            written.
           late: the span exists and these rows came after it; makes its next version, of old and new rows.
-          labels: rows by label; a late version adds them to the old counts.
+          labels: rows by label, read when all rows are written; a late version adds them to the old counts.
           order: int64 column that the rows are sorted by; a late version then stays sorted by it.
           **facts: anything else worth keeping; JSON values.
 
@@ -97,6 +99,8 @@ class SpanStore:
             try:
                 beside.mkdir(parents=True)
                 schema, written = _write(beside, batches)
+                if callable(event_time):
+                    event_time = event_time()
                 manifest = _manifest(span, old, schema, written, source, event_time, labels, facts)
                 (beside / "manifest.json").write_text(
                     json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8"
@@ -318,7 +322,7 @@ def _manifest(
     schema: pa.Schema,
     written: list[dict[str, Any]],
     source: Source,
-    event_time: tuple[int, int] | None,
+    event_time: EventTime,
     labels: dict[str, int] | None,
     facts: dict[str, Any],
 ) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import bisect
 import bz2
 import codecs
 import collections
+import contextlib
 import csv
 import gzip
 import io
@@ -42,6 +43,7 @@ class CsvFile:
 
     def __init__(self, path: Path, delimiter: str | None = None):
         self.path = path
+        self._tail = b""
         head = self._head()
         self.encoding = self._encoding(head)
         text = head.decode(self.encoding, errors="ignore").lstrip("\ufeff")
@@ -74,6 +76,7 @@ class CsvFile:
             return "skip"
 
         read = 0
+        last: pa.RecordBatch | None = None
         try:
             with self._open() as file:
                 reader = pa_csv.open_csv(
@@ -100,7 +103,9 @@ class CsvFile:
                 for batch in reader:
                     numbers = _numbers(read, batch.num_rows, bad_numbers)
                     read += batch.num_rows
+                    last = batch
                     yield pa.RecordBatch.from_arrays(batch.columns, list(self.columns)), numbers
+            self._refuse_open_quote(last, read + len(bad_numbers))
         except (pa.ArrowException, UnicodeError, OSError, EOFError, zipfile.BadZipFile) as error:
             if isinstance(error, pa.ArrowInvalid) and "Empty CSV" in str(error):
                 return
@@ -109,6 +114,17 @@ class CsvFile:
                 where=self.path,
                 next_step="look there for a quote that never ends, or for bytes that are no text",
             ) from error
+
+    def _refuse_open_quote(self, last: pa.RecordBatch | None, row: int) -> None:
+        """Arrow takes all that follows a quote that never ends for one value, without a word."""
+        if last is None or not last.num_rows or self._tail.rstrip().endswith(self.quote.encode()):
+            return
+        if "\n" in last.column(last.num_columns - 1)[last.num_rows - 1].as_py():
+            raise DataError(
+                f"the file cannot be read as CSV: a quote opens in row {row} and never ends",
+                where=self.path,
+                next_step="close the quote, or write quotes inside of values twice",
+            )
 
     def _open(self) -> IO[bytes]:
         return opened(self.path)
@@ -140,10 +156,17 @@ class CsvFile:
         decoder = codecs.getincrementaldecoder("utf-8")()
         with self._open() as file:
             try:
+                encoding = "utf-8"
                 while chunk := file.read(BLOCK_BYTES):
-                    decoder.decode(chunk)
-                decoder.decode(b"", final=True)
-            except UnicodeDecodeError:
+                    self._tail = (self._tail + chunk)[-8:]
+                    try:
+                        if encoding == "utf-8":
+                            decoder.decode(chunk)
+                    except UnicodeDecodeError:
+                        encoding = "latin-1"
+                with contextlib.suppress(UnicodeDecodeError):
+                    decoder.decode(b"", final=True)
+                    return encoding
                 return "latin-1"
             except (OSError, EOFError, lzma.LZMAError) as error:
                 raise DataError(
@@ -151,7 +174,6 @@ class CsvFile:
                     where=self.path,
                     next_step="check that it was copied whole",
                 ) from error
-        return "utf-8"
 
     def _header(self, text: str) -> tuple[tuple[str, ...], int]:
         rows = csv.reader(io.StringIO(text), delimiter=self.delimiter, quotechar=self.quote)

@@ -70,7 +70,9 @@ def ingest(
       tell: gets a record for each committed span: `span`, `rows`, `late`.
 
     Returns:
-      What was done. A source that is in the store already is skipped.
+      What was done. A source that is in the store already is skipped. Of a new source, rows that an earlier one
+      brought are left out too, value by value (a file that grew holds its old rows); sources that come together
+      are all taken as they are.
 
     Raises:
       DataError: something cannot be read, or is not what the earlier spans were; nothing was committed then.
@@ -150,7 +152,7 @@ class _Ingestion:
                 letters.check(table.name, self.seen.get(table.name, 0) + letters.count_of(table.name))
             if not any(self.seen.values()):
                 raise DataError(
-                    "there is no row in it",
+                    "the file has no rows",
                     where=self.fresh[0].name,
                     next_step="give a file with a header and rows",
                 )
@@ -184,7 +186,7 @@ class _Ingestion:
         columns = tables.columns_of(self.fresh, wanted=wanted, types=types, as_it_is=settings.as_it_is)
         for name in settings.as_it_is:
             if name not in columns:
-                raise tables.missing_column(name, self.fresh[0], columns)
+                raise tables.missing_column(name, self.fresh[0], settings.columns or ())
         for table in self.fresh:
             extra = [name for name in table.columns if name not in columns]
             if extra and (settings.columns is None or self.calendar is not None):
@@ -305,15 +307,18 @@ class _Ingestion:
     def _commit_span(
         self, span: int, rows: Iterator[pa.Table], late: bool, counts: dict[str, int]
     ) -> tuple[Manifest, int]:
-        bounds: list[int] = []
-        tally: dict[str, int] = {}
+        added = 0
+        times: set[int] = set()  # at most first and last
 
         def watched() -> Iterator[pa.Table]:
+            nonlocal added
             for table in rows:
+                added += table.num_rows
                 if self.settings.time is not None:
-                    times = np.asarray(table.column(self.settings.time))
-                    bounds[:] = [min([*bounds, int(times.min())]), max([*bounds, int(times.max())])]
-                tally["rows"] = tally.get("rows", 0) + table.num_rows
+                    column = np.asarray(table.column(self.settings.time))
+                    bounds = {*times, int(column.min()), int(column.max())}
+                    times.clear()
+                    times.update((min(bounds), max(bounds)))
                 yield table
 
         sources = [
@@ -325,14 +330,14 @@ class _Ingestion:
             span,
             watched(),
             source=sources,
-            event_time=bounds,
+            event_time=lambda: (min(times), max(times)) if times else None,
             late=late,
             labels=counts,
             order=self.settings.time,
             calendar=self.calendar.to_json(),
             **self._period(span),
         )
-        return manifest, tally["rows"]
+        return manifest, added
 
     def _period(self, span: int) -> dict[str, str]:
         if self.calendar.first is None:

@@ -20,12 +20,14 @@ def check_stuck(
 ) -> list[Finding]:
     """Looks for a numeric feature one of whose values has taken over, against every reference.
 
-    The shares come from the quantile histogram: buckets whose two ends are equal hold one value (steps of 2 %).
+    Shares are of all rows, those without a value included: a gauge that speaks in a tenth of the rows cannot be stuck
+    in a third of them. They come from the quantile histogram: buckets whose two ends are equal hold one value (steps
+    of 2 %).
 
     Args:
       current: features of the span.
       references: title → features.
-      limit: rise of the share that is `broken`; half of it is `drifted`.
+      limit: rise of the share that is `broken`; two thirds of it are `drifted`.
     """
     if limit is None:
         return []
@@ -33,24 +35,17 @@ def check_stuck(
     for name, feature in current.items():
         if not _numeric(feature):
             continue
-        value, share = drift.buckets(feature).point_share()
-        before = {
-            title: _share_of_any(features[name])
-            for title, features in references.items()
-            if name in features and _numeric(features[name])
-        }
-        if not before:
+        value, _ = drift.buckets(feature).point_share()
+        share = _share(feature) * _presence(feature)
+        others = [features[name] for features in references.values() if _numeric(features.get(name))]
+        if not others or max(_share(other) for other in others) >= COMMON:
             continue
-        most = max(before.values())
+        most = max(_share(other) * _presence(other) for other in others)
         rise = share - most
-        if most >= COMMON or rise <= limit / 2:
-            continue
-        text = f"{name} has the value {value:.6g} in {share:.0%} of its rows; no value had more than {most:.0%} in " + (
-            " and ".join(before)
-        )
+        text = f"{name} has the value {value:.6g} in {share:.0%} of the rows; no value had more than {most:.0%} before"
         if rise > limit:
             findings.append(Finding(BROKEN, "stuck", name, f"{text}: it is stuck"))
-        else:
+        elif rise > limit * 2 / 3:
             findings.append(Finding(DRIFTED, "stuck", name, f"{text}: part of it may be stuck"))
     return findings
 
@@ -89,9 +84,16 @@ def check_shuffled(
     return findings
 
 
-def _numeric(feature: FeatureStatistics) -> bool:
-    return feature.WhichOneof("stats") == "num_stats" and feature.num_stats.common_stats.num_non_missing > 0
+def _numeric(feature: FeatureStatistics | None) -> bool:
+    if feature is None or feature.WhichOneof("stats") != "num_stats":
+        return False
+    return feature.num_stats.common_stats.num_non_missing > 0
 
 
-def _share_of_any(feature: FeatureStatistics) -> float:
+def _share(feature: FeatureStatistics) -> float:
     return drift.buckets(feature).point_share()[1]
+
+
+def _presence(feature: FeatureStatistics) -> float:
+    common = feature.num_stats.common_stats
+    return common.num_non_missing / (common.num_non_missing + common.num_missing)

@@ -98,7 +98,7 @@ def check_slices(
     - or its label correlates with the features the other way round (agreement below -0.5, and 6 standard errors
       below 0). This also shows where the rate is near one half, and a flip leaves it there.
 
-    Either is `broken`. Six tenths of the limit, and 6 standard errors, are `drifted`.
+    Either is `broken`. Three quarters of the limit, and 6 standard errors, are `drifted`.
     """
     if limit is None:
         return []
@@ -121,7 +121,7 @@ def check_slices(
             flipped = move.agreement < -0.5 and move.agreement_errors < -6
             if flipped or (far and abs(move.shift) > limit and move.agreement < 0.4):
                 findings.append(Finding(BROKEN, "label", name, f"the label looks flipped for {text}"))
-            elif far and abs(move.shift) > 0.6 * limit:
+            elif far and abs(move.shift) > 0.75 * limit:
                 findings.append(Finding(DRIFTED, "label", name, f"the label moved for {text}"))
     return findings
 

@@ -25,7 +25,7 @@ class Volume:
       high: above this multiple it is `drifted`: a stream may grow.
     """
 
-    low: float = 0.6
+    low: float = 0.65
     drifted: float = 0.8
     high: float = 2.0
 
@@ -62,12 +62,13 @@ class Thresholds:
       volume: None for no check.
       label_rate: None for no check.
       out_of_range: share of values outside the schema's range that is tolerated as outliers.
-      stuck: rise of one value's share, from below a quarter, that makes a numeric feature `broken` as stuck; half
-        of it makes it `drifted`. Ordinary maximum: 0.29 (wind gusts, present in a tenth of the rows).
+      stuck: rise of one value's share of the rows, from below a quarter, that makes a numeric feature `broken` as
+        stuck; two thirds of it make it `drifted`. Ordinary maximum: 0.16 (wind direction); one airport of three: 0.35.
       association: share of its former Cramér's V below which a pair of categories is `broken` as shuffled; ordinary
         minimum: 0.86.
       slices: change of one value's log odds against all others that makes the span `broken` as mislabelled, if it
-        is 6 standard errors as well; six tenths of it, and 4, make it `drifted`. Ordinary maximum: 1.0.
+        is 6 standard errors as well and its correlations with the features changed; three quarters of it make it
+        `drifted`. Ordinary maximum, with correlations as before: 1.4. A flipped airline: 1.0 to 5.
       overlap: share of the span's time range that an older accepted span may cover.
     """
 
@@ -81,7 +82,7 @@ class Thresholds:
     volume: Volume | None = Volume()
     label_rate: LabelRate | None = LabelRate()
     out_of_range: float = 0.001
-    stuck: float | None = 0.5
+    stuck: float | None = 0.3
     association: float | None = 0.5
     slices: float | None = 1.4
     overlap: float | None = 0.1

@@ -129,15 +129,22 @@ def dcn(features: Features, settings: Settings) -> Any:
 FAMILIES = {"wide_deep": wide_deep, "dcn": dcn}
 
 
-def build(features: Features, settings: Settings, project: str | None = None) -> Any:
-    """Builds the family or the user's model, with the same variable names every time.
+def start_afresh(settings: Settings) -> None:
+    """Makes the next `build` give the same names and initial weights as the first one in a fresh process.
 
-    Raises:
-      ConfigError: `build_model` cannot be imported, or its inputs or output are not as described above.
+    Call it outside any strategy's scope: it replaces the default graph, which knows the scope.
     """
     # Keras numbers layers without a name over the whole process: the second run would get other names.
     keras.backend.clear_session(free_memory=False)  # collecting garbage takes 0.2 s
     keras.utils.set_random_seed(settings.seed)
+
+
+def build(features: Features, settings: Settings, project: str | None = None) -> Any:
+    """Builds the family or the user's model; after `start_afresh` with the same variable names every time.
+
+    Raises:
+      ConfigError: `build_model` cannot be imported, or its inputs or output are not as described above.
+    """
     if not settings.build_model:
         return FAMILIES[settings.family](features, settings)
     function = load_function(settings.build_model, project, key="trainer.build_model")

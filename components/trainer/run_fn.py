@@ -104,6 +104,7 @@ def _build(
     features = read_features(graph, settings.label, settings.embedding_cap)
     if saved is not None:
         features = features.keep_widths(warm_start.check_same_model(saved, features, settings))
+    models.start_afresh(settings)
     with distribution.scope():
         network = Network(features, settings, models.build(features, settings, project))
         adam = Adam(network.trainable(), settings)
@@ -222,6 +223,7 @@ def _write(
     (root / "carry.json").write_text(json.dumps(run.facts, indent=1), encoding="utf-8")
     network = run.network
     if run.settings.strategy != "none":  # what is published bears no trace of replicas
+        models.start_afresh(run.settings)
         network = Network(run.features, run.settings, models.build(run.features, run.settings, project))
         for name, variable in network.state().items():
             variable.assign(variables[name])

@@ -23,15 +23,15 @@ def create(settings: Settings) -> Any:
     if settings.strategy == "none":
         return tf.distribute.get_strategy()
     if settings.strategy == "mirrored":
-        try:
-            return tf.distribute.MirroredStrategy(list(settings.devices) if settings.devices else None)
-        except (RuntimeError, ValueError) as error:
-            devices = [device.name for device in tf.config.list_logical_devices()]
+        there = [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices()]
+        wrong = [name for name in settings.devices or () if name not in there]
+        if wrong:
             raise ConfigError(
-                f"the mirrored strategy cannot use {settings.devices}: {error}",
+                f"the mirrored strategy cannot use {wrong}: there are no such devices",
                 where="config key trainer.devices",
-                next_step=f"the devices here are {devices}",
-            ) from error
+                next_step=f"the devices here are {there}",
+            )
+        return tf.distribute.MirroredStrategy(list(settings.devices) if settings.devices else None)
     try:
         config = json.loads(os.environ.get("TF_CONFIG", ""))
         workers = config["cluster"]["worker"]

@@ -306,7 +306,7 @@ class _Run(internals.Visitor):
         feeds = self._passes[operation.label]
         reducers = {feed.operation.label: _REDUCES[type(feed.operation)](feed) for feed in feeds}
         (function,) = model
-        for batch in self._source.batches(files):
+        for batch in self._source.small(files):
             tensors = {
                 key: value.numpy() if isinstance(value, tf.Tensor) else value
                 for key, value in function(self._source.tensors(batch)).items()

@@ -15,6 +15,7 @@ import pyarrow as pa
 from noria.components.transform import coverage, internals
 from noria.components.transform.cache import AnalyzerCache, group_name
 from noria.components.transform.internals import DatasetKey, tf, tft
+from noria.components.transform.source import ANALYZE_ROWS, APPLY_ROWS
 
 import tensorflow_transform.beam as tft_beam  # noqa: E402 isort: skip - only after internals
 
@@ -48,14 +49,13 @@ def analyze(
     staging = os.path.join(temp_dir, "analyzer_cache")
     with make_pipeline() as pipeline, tft_beam.Context(temp_dir=temp_dir, use_deep_copy_optimization=True):
         known: Mapping[DatasetKey, Any] = {}
-        if cache.folder and os.path.isdir(cache.folder):
-            cached = [key for key in keys if key.is_cached]
+        if cached := cache.sound(keys):
             known = pipeline | "ReadCache" >> tft_beam.analyzer_cache.ReadAnalysisCacheFromFS(
                 cache.folder, cached
             )
         needed = internals.datasets_to_read(preprocessing_fn, specs, keys, known)
         rows = {
-            key: pipeline | f"Read[{i}]" >> internals.tfxio(datasets[key], schema).BeamSource()
+            key: pipeline | f"Read[{i}]" >> internals.tfxio(datasets[key], schema).BeamSource(ANALYZE_ROWS)
             if key in needed
             else None
             for i, key in enumerate(keys)
@@ -100,7 +100,7 @@ def apply(
         counts = []
         for i, (prefix, inputs) in enumerate(_groups(files).items()):
             io = internals.tfxio(inputs, schema)
-            rows = pipeline | f"Read[{i}]" >> io.BeamSource()
+            rows = pipeline | f"Read[{i}]" >> io.BeamSource(APPLY_ROWS)
             transformed, metadata = (
                 (rows, io.TensorAdapterConfig()),
                 transform_fn,

@@ -8,6 +8,7 @@ by its number: a span that was rewritten is another dataset.
 """
 
 import hashlib
+import json
 import logging
 import os
 import shutil
@@ -21,6 +22,8 @@ from noria.components.transform import internals
 from noria.components.transform.internals import DatasetKey, tf
 
 logger = logging.getLogger(__name__)
+
+_DIGESTS = "DIGESTS.json"
 
 
 class AnalyzerCache:
@@ -36,20 +39,36 @@ class AnalyzerCache:
         name = f"{hashlib.sha256((code_digest + schema_digest).encode()).hexdigest()[:16]}-{python}"
         self.folder = os.path.join(home, "analyzer_cache", name) if home else ""
 
-    def read(self, keys: Iterable[DatasetKey]) -> dict[DatasetKey, dict[bytes, list[bytes]]]:
-        """Encoded accumulators of the datasets that have some; a damaged dataset counts as unknown."""
-        found = {}
+    def sound(self, keys: Iterable[DatasetKey]) -> list[DatasetKey]:
+        """The datasets whose accumulators are there and undamaged; damaged ones are removed.
+
+        TensorFlow and Beam read a truncated gzip file as an empty one, so the files are checked by digest.
+        """
+        found = []
         for key in keys:
-            folder = os.path.join(self.folder, key.key)
-            if not self.folder or not key.is_cached or not os.path.isdir(folder):
+            folder = Path(self.folder, key.key)
+            if not self.folder or not key.is_cached or not folder.is_dir():
                 continue
             try:
-                found[key] = {
-                    entry: _read_records(glob(os.path.join(folder, f"{number}-*-of-*")))
-                    for entry, number in internals.read_manifest(folder).items()
-                }
-            except Exception as error:  # a damaged cache must cost time only
-                logger.warning("The analyzer cache in %s cannot be read and is left out: %s", folder, error)
+                kept = json.loads((folder / _DIGESTS).read_text())
+            except (OSError, ValueError):
+                kept = None
+            if kept == _digests(folder):
+                found.append(key)
+            else:
+                logger.warning("The analyzer cache in %s is damaged and is left out", folder)
+                shutil.rmtree(folder, ignore_errors=True)
+        return found
+
+    def read(self, keys: Iterable[DatasetKey]) -> dict[DatasetKey, dict[bytes, list[bytes]]]:
+        """Encoded accumulators of the datasets that have some."""
+        found = {}
+        for key in self.sound(keys):
+            folder = os.path.join(self.folder, key.key)
+            found[key] = {
+                entry: _read_records(glob(os.path.join(folder, f"{number}-*-of-*")))
+                for entry, number in internals.read_manifest(folder).items()
+            }
         return found
 
     def write(self, entries: dict[DatasetKey, dict[bytes, list[bytes]]], rows_bytes: int = 0) -> None:
@@ -79,6 +98,7 @@ class AnalyzerCache:
             target = Path(self.folder) / folder.name
             if folder.is_dir() and not target.exists():
                 try:
+                    (folder / _DIGESTS).write_text(json.dumps(_digests(folder)))
                     shutil.move(str(folder), f"{target}.part")
                     os.rename(f"{target}.part", target)
                 except OSError as error:  # another run was first, or the disk is full: the run goes on
@@ -108,6 +128,15 @@ def group_name(file: str) -> str:
     name = os.path.basename(file).removesuffix(".gz")
     parts = name.rsplit("-", 3)
     return parts[0] if len(parts) == 4 and parts[2] == "of" else name
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """sha256 of each file in a dataset's folder, by name."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.iterdir())
+        if path.name != _DIGESTS
+    }
 
 
 def _read_records(files: Sequence[str]) -> list[bytes]:

@@ -124,6 +124,7 @@ def transform(
             where=os.path.join(request.examples, "Split-train"),
             next_step="check that the window holds labelled rows: `noria status` lists the spans",
         )
+    user_code.load_function(request.preprocessing, request.project)  # fails early, and shows the place
     now = reuse.Record(
         request.preprocessing,
         code_digest(request.preprocessing, request.project),
@@ -133,8 +134,6 @@ def transform(
     champion_graph = os.path.join(request.champion, "transform_graph") if request.champion else ""
     champion = reuse.read_record(champion_graph) if champion_graph else None
     function = user_code.UserFunction(request.preprocessing, request.project)
-    user_code.load_function(request.preprocessing, request.project)  # fails early, with the place
-
     with tempfile.TemporaryDirectory(prefix="noria-transform-") as temp_dir:
         work = paths.Work(request, function, now, temp_dir, make_pipeline, beam_args or [], stage)
         decision = reuse.before_reading(champion, request.champion is not None, request.verdict, now)
@@ -165,19 +164,22 @@ def transform(
 
 
 def _user_error(error: Exception, request: Request) -> Exception:
-    """A ConfigError if the error comes out of the user's own code, otherwise the error as it is."""
+    """A ConfigError if the error comes out of the user's own code or graph, otherwise the error as it is."""
+    from noria.components.keras_first import ensure_keras3
+
     module, _ = user_code.split_path(request.preprocessing)
     files = {str(file) for file in local_modules(module).values()}
-    place = None
-    cause: BaseException | None = error
-    while cause is not None and place is None:
-        place = user_code.where_it_failed(cause, files)
-        cause = cause.__cause__ or cause.__context__
-    if place is None:
+    chain: list[BaseException] = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
+        chain.append(cause)
+    place = next(filter(None, (user_code.where_it_failed(cause, files) for cause in chain)), None)
+    # An operation inside the graph fails long after the function has returned: no frame leads back to it.
+    in_graph = isinstance(chain[-1], ensure_keras3().errors.InvalidArgumentError)
+    if place is None and not in_graph:
         return error
     return ConfigError(
-        f"{request.preprocessing} failed: {type(error).__name__}: {str(error).strip()[:500]}",
-        where=place,
+        f"{request.preprocessing} failed: {type(error).__name__}: {str(chain[-1]).strip()[:500]}",
+        where=place or user_code.where_defined(request.preprocessing, request.project),
         next_step="correct the preprocessing function and run again",
     )
 

@@ -221,13 +221,11 @@ class TransformGraph:
         self.schema = output.transformed_metadata.schema
         self._loader = saved_transform_io_v2.SavedModelLoader(output.transform_savedmodel_dir)
         wanted = set(self._loader.structured_outputs)
-        inputs = self._loader._structured_inputs
-        sources = self._loader._output_to_inputs_map
-        read = set().union(*(set(id(t) for t in sources[name]) for name in wanted))
+        # With control dependencies: a check inside the graph must see its column, or it checks made-up zeros.
         self.columns = sorted(
-            name
-            for name, tensor in inputs.items()
-            if any(id(part) in read for part in tf.nest.flatten(tensor, expand_composites=True))
+            graph_tools.get_dependent_inputs(
+                self._loader._func_graph, self._loader._structured_inputs, self._loader.structured_outputs
+            )
         )
         self._loader.finalize(self.columns, wanted)
         self._converter = impl_helper.make_tensor_to_arrow_converter(self.schema)

@@ -7,7 +7,8 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from noria.components import journal
+from noria.components import journal, user_code
+from noria.components.code_digest import local_modules
 from noria.components.transform import analyze, apply, cache, coverage, internals, reuse
 from noria.components.transform.source import Source
 from noria.stores.errors import ConfigError
@@ -154,7 +155,7 @@ class Work:
         if problem:
             raise ConfigError(
                 f"{request.preprocessing} {problem}",
-                where=_definition(self._function, request),
+                where=user_code.where_defined(request.preprocessing, request.project),
                 next_step=f"return {{..., {request.label!r}: inputs[{request.label!r}]}}",
             )
         return traced
@@ -218,18 +219,8 @@ def _sizes(graph: str, names: Iterable[str]) -> dict[str, int]:
 
 
 def _place(error: BaseException, request: "Request") -> str | None:
-    from noria.components import user_code
-    from noria.components.code_digest import local_modules
-
     module, _ = user_code.split_path(request.preprocessing)
     return user_code.where_it_failed(error, {str(file) for file in local_modules(module).values()})
-
-
-def _definition(function: Callable[..., Any], request: "Request") -> str:
-    from noria.components import user_code
-
-    code = user_code.load_function(request.preprocessing, request.project).__code__
-    return f"{code.co_filename}:{code.co_firstlineno}"
 
 
 def _direct_pipeline() -> Any:

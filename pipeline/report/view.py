@@ -6,7 +6,7 @@ from typing import Any
 from noria.pipeline.report import charts, data_view, distributions, model_view, outcome
 from noria.pipeline.report.facts import Artifacts, RunFacts
 from noria.pipeline.report.outcome import Outcome
-from noria.pipeline.report.words import is_number
+from noria.pipeline.report.words import is_number, moment
 
 # The wheel's nodes in their order: what is missing in the journal did not run.
 NODES = (
@@ -134,7 +134,7 @@ def lineage(facts: RunFacts, artifacts: Artifacts, result: Outcome) -> list[tupl
     reason = turn.get("transform_reason") or transform.get("reason")
     pairs = [
         ("Run", turn.get("run_id")),
-        ("Started", turn.get("started")),
+        ("Started", moment(turn["started"]) if turn.get("started") else None),
         ("Trained on spans", data_view.ranges(spans) if isinstance(spans, list | tuple) else spans),
         ("Parent", f"version {result.champion}" if result.champion else "none: trained from nothing"),
         ("Transform graph", f"{used}: {reason}" if used and reason else used),

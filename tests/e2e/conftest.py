@@ -48,7 +48,7 @@ class Project:
 
 def flights_project(folder: Path, **changes: Any) -> Project:
     """The flights example with a home of its own."""
-    settings = yaml.safe_load((ROOT / "flights.yaml").read_text())
+    settings = yaml.safe_load((ROOT / "flights" / "noria.yaml").read_text())
     settings["home"] = "home"
     settings["schema"] = str(ROOT / "schemas" / "flights.pbtxt")
     (folder / "noria.yaml").write_text(yaml.safe_dump({**settings, **changes}))

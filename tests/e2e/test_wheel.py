@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,12 @@ def turned(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = flights_project(tmp_path_factory.mktemp("flights"))
     project.result = project.json("run", "--turns", "3")
     return project
+
+
+def champion_of(project: Project) -> dict[str, Any]:
+    """The champion's entry in `noria status --json`."""
+    status = project.json("status")
+    return next(version for version in status["versions"] if version["version"] == status["champion"])
 
 
 def test_cold_then_warm(turned: Project):
@@ -34,7 +41,7 @@ def test_status_carries_the_lineage(turned: Project):
     """`noria status --json`: the champion and every version with its parent, spans, metrics and folder."""
     status = turned.json("status")
     versions = {version["version"]: version for version in status["versions"]}
-    champion = versions[status["champion"]["version"]]
+    champion = versions[status["champion"]]
     assert "published" == champion["state"]
     assert Path(champion["model_dir"], "saved_model.pb").exists()
     keys = {"version", "state", "mode", "parent", "spans", "metrics", "model_dir"}
@@ -44,7 +51,7 @@ def test_status_carries_the_lineage(turned: Project):
 
 def test_published_model_answers_without_noria(turned: Project):
     """The SavedModel needs plain TensorFlow only, and carries TF Serving's warm-up requests."""
-    model = turned.json("status")["champion"]["model_dir"]
+    model = champion_of(turned)["model_dir"]
     assert Path(model, "assets.extra", "tf_serving_warmup_requests").stat().st_size > 0
     code = textwrap.dedent(
         """
@@ -90,13 +97,11 @@ def test_second_run_goes_on(turned: Project):
 
 def test_rollback_and_promote_are_audited(turned: Project):
     """A rollback brings the version before back; a forced promotion names its reason."""
-    before = turned.json("status")
-    champion = before["champion"]["version"]
-    turned.noria("rollback", "--reason", "test", "--yes")
-    after = turned.json("status")
-    assert champion != after["champion"]["version"]
-    assert not Path(before["champion"]["model_dir"]).exists()
-    turned.noria("promote", str(champion), code=2)
-    turned.noria("promote", str(champion), "--force", "--reason", "it was fine")
-    again = turned.json("status")["champion"]
-    assert Path(again["model_dir"], "saved_model.pb").exists()
+    before = champion_of(turned)
+    turned.noria("rollback", "--reason", "test")
+    assert before["version"] != champion_of(turned)["version"]
+    assert not Path(before["model_dir"]).exists()
+    refused = turned.noria("promote", str(before["version"]), code=1)
+    assert "--force" in refused.stderr
+    turned.noria("promote", str(before["version"]), "--force", "--reason", "it was fine")
+    assert Path(champion_of(turned)["model_dir"], "saved_model.pb").exists()

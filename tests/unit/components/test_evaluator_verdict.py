@@ -32,7 +32,7 @@ def judge(*slices: verdict.SliceMetrics, ok: bool = True, champion: int | None =
         (5000, 0.06, 0.002, "regressed", False),  # above 5 per cent of 0.5, and above 3 errors
         (5000, 0.02, 0.002, "ok", True),  # sure, but small
         (300, 0.06, 0.03, "ok", True),  # large, but two errors are bad luck
-        (199, 0.60, 0.01, "too few", True),  # too few rows to judge by
+        (99, 0.60, 0.01, "too few", True),  # too few rows to judge by
         (300, 0.06, math.nan, "regressed", False),  # no error known: the size alone counts
         (300, math.nan, math.nan, "regressed", False),  # not a number never passes
     ],

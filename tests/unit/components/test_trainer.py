@@ -1,6 +1,5 @@
 """The Trainer on real flights with real transform graphs."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -13,11 +12,9 @@ from noria.stores.errors import CarryError, ConfigError, DataError
 
 tf = ensure_keras3()
 
-BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "continuity.py"
-_spec = importlib.util.spec_from_file_location("continuity", BENCHMARK)
-continuity = importlib.util.module_from_spec(_spec)
-sys.modules["continuity"] = continuity  # Beam pickles its preprocessing_fn by this name
-_spec.loader.exec_module(continuity)
+BENCHMARKS = str(Path(__file__).parents[3] / "benchmarks")
+sys.path.append(BENCHMARKS)
+import continuity  # noqa: E402  (not a package: found by the path)
 
 SMALL = {"hidden_units": [16, 8], "batch_size": 64, "steps": 20, "early_stop": False, "tensorboard": False}
 
@@ -25,13 +22,13 @@ SMALL = {"hidden_units": [16, 8], "batch_size": 64, "steps": 20, "early_stop": F
 @pytest.fixture(scope="module")
 def week1(tmp_path_factory) -> Path:
     """1,500 flights of the first week, with their own graph."""
-    return continuity.lay_out(tmp_path_factory.mktemp("week1"), 1, 1, take=1500)
+    return continuity.lay_out(tmp_path_factory.getbasetemp() / "trainer-week1", 1, 1, take=1500)
 
 
 @pytest.fixture(scope="module")
 def week30(tmp_path_factory) -> Path:
     """3,000 flights of a summer week, with their own graph: other means, and a longer vocabulary."""
-    return continuity.lay_out(tmp_path_factory.mktemp("week30"), 30, 30, take=3000)
+    return continuity.lay_out(tmp_path_factory.getbasetemp() / "trainer-week30", 30, 30, take=3000)
 
 
 @pytest.fixture(scope="module")

@@ -183,8 +183,8 @@ def test_sigkill_while_committing_leaves_whole_versions_only(tmp_path: Path, lat
         assert rows in (before, after)
         whole.append(rows == after)
         store.commit(3, [_table([1])], source="after")
-        assert [] == [path.name for path in store.folder.iterdir() if path.name.startswith(files.STAGING)]
-    assert (False, True) == (whole[0], whole[-1])
+        assert [path.name for path in store.folder.iterdir() if path.name.startswith(files.STAGING)] == []
+    assert (whole[0], whole[-1]) == (False, True)
 
 
 def test_the_manifest_is_plain_json(tmp_path: Path) -> None:

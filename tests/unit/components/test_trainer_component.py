@@ -1,0 +1,139 @@
+"""The Trainer as a TFX component: artifacts in, FnArgs, artifacts out."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from noria.components.keras_first import ensure_keras3
+from noria.stores.errors import ConfigError
+
+tf = ensure_keras3()
+
+from noria.components.trainer.component import Trainer  # noqa: E402
+from noria.components.trainer.executor import Executor  # noqa: E402
+from tfx.types import channel_utils, standard_artifacts  # noqa: E402
+
+BENCHMARKS = str(Path(__file__).parents[3] / "benchmarks")
+sys.path.append(BENCHMARKS)
+import continuity  # noqa: E402  (not a package: found by the path)
+
+SETTINGS = {"label": "late", "hidden_units": [8], "steps": 5, "early_stop": False, "tensorboard": False}
+
+
+@pytest.fixture(scope="module")
+def week1(tmp_path_factory) -> Path:
+    """1,500 flights of the first week, with their own graph."""
+    return continuity.lay_out(tmp_path_factory.getbasetemp() / "trainer-week1", 1, 1, take=1500)
+
+
+@pytest.fixture
+def inputs(week1, tmp_path) -> dict:
+    """The component's input artifacts; the champion is absent."""
+    found = {}
+    for name, folder in (("examples", "transformed"), ("raw_examples", "raw")):
+        artifact = standard_artifacts.Examples()
+        artifact.uri, artifact.split_names = str(week1 / folder), '["train","eval"]'
+        found[name] = [artifact]
+    found["raw_examples"][0].set_string_custom_property("mode", "cold")
+    found["raw_examples"][0].set_string_custom_property("rows", '{"train": 1500, "eval": 300}')
+    graph, schema, champion = (
+        standard_artifacts.TransformGraph(),
+        standard_artifacts.Schema(),
+        standard_artifacts.Model(),
+    )
+    graph.uri = str(week1 / "graph")
+    schema.uri = str(tmp_path / "schema")
+    (tmp_path / "schema").mkdir()
+    shutil.copy(week1 / "graph" / "metadata" / "schema.pbtxt", tmp_path / "schema")
+    champion.uri = str(tmp_path / "champion")
+    champion.set_string_custom_property("state", "absent")
+    return found | {"transform_graph": [graph], "schema": [schema], "champion": [champion]}
+
+
+def run(inputs: dict, folder: Path, **properties: str) -> Path:
+    """Runs the executor; gives the model's folder."""
+    model, model_run = standard_artifacts.Model(), standard_artifacts.ModelRun()
+    model.uri, model_run.uri = str(folder / "model"), str(folder / "model_run")
+    defaults = {"run_fn": "noria.components.trainer.run_fn.run_fn", "settings": json.dumps(SETTINGS)}
+    properties = {**defaults, "project": "", "home": "", **properties}
+    Executor().Do(inputs, {"model": [model], "model_run": [model_run]}, properties)
+    return folder / "model"
+
+
+def test_cold_then_warm(inputs, week1, tmp_path):
+    """An absent champion is dropped; a present one is gone on from, unless the run is cold."""
+    first = run(inputs, tmp_path / "first")
+    assert json.loads((first / "carry.json").read_text())["mode"] == "cold"
+    continuity.publish(first, week1 / "graph")
+    champion = inputs["champion"][0]
+    champion.uri = str(first)
+    champion.set_string_custom_property("state", "present")
+    champion.set_int_custom_property("version", 7)
+    again = run(inputs, tmp_path / "again")
+    assert json.loads((again / "carry.json").read_text())["mode"] == "cold"
+    inputs["raw_examples"][0].set_string_custom_property("mode", "warm")
+    second = json.loads((run(inputs, tmp_path / "second") / "carry.json").read_text())
+    assert (
+        second["mode"],
+        second["from_version"],
+        second["start_step"],
+        second["step"],
+    ) == ("warm", 7, 5, 10)
+
+
+STOCK = """
+import json
+import tensorflow as tf
+
+def run_fn(fn_args):
+    graph = __import__("tensorflow_transform").TFTransformOutput(fn_args.transform_output)
+    names = sorted(graph.transformed_feature_spec())
+    rows = sum(1 for f in tf.io.gfile.glob(fn_args.train_files) for _ in tf.data.TFRecordDataset(f, "GZIP"))
+    facts = {"names": names, "rows": rows, "steps": fn_args.train_steps, "base": fn_args.base_model}
+    module = tf.Module()
+    module.one = tf.function(lambda x: x, input_signature=[tf.TensorSpec([], tf.float32)])
+    tf.saved_model.save(module, fn_args.serving_model_dir)
+    with open(fn_args.serving_model_dir + "/facts.json", "w") as file:
+        json.dump(facts, file)
+
+def idle(fn_args):
+    pass
+"""
+
+
+def test_users_stock_run_fn(inputs, tmp_path):
+    """A run_fn written for TFX's Trainer finds what it looks for."""
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "stock_trainer.py").write_text(STOCK)
+    settings = json.dumps({"epochs": 2, "batch_size": 100})
+    model = run(inputs, tmp_path, run_fn="stock_trainer.run_fn", project=str(project), settings=settings)
+    facts = json.loads((model / "Format-Serving" / "facts.json").read_text())
+    assert (facts["rows"], facts["steps"], facts["base"]) == (1500, 30, None)
+    assert {"late", "dest"} <= set(facts["names"])
+
+
+def test_run_fn_that_leaves_no_model(inputs, tmp_path):
+    """A run_fn that returns without a model is an error, not an empty artifact."""
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "idle_trainer.py").write_text(STOCK)
+    with pytest.raises(ConfigError, match="without a SavedModel"):
+        run(inputs, tmp_path, run_fn="idle_trainer.idle", project=str(project))
+
+
+def test_component_takes_a_dict_of_settings():
+    """Settings become one JSON string, the same for the same settings."""
+    channels = {
+        "examples": standard_artifacts.Examples,
+        "raw_examples": standard_artifacts.Examples,
+        "transform_graph": standard_artifacts.TransformGraph,
+        "schema": standard_artifacts.Schema,
+        "champion": standard_artifacts.Model,
+    }
+    given = {name: channel_utils.as_channel([kind()]) for name, kind in channels.items()}
+    trainer = Trainer(**given, settings={"b": 1, "a": [2]})
+    assert trainer.exec_properties["settings"] == '{"a": [2], "b": 1}'
+    assert sorted(trainer.outputs) == ["model", "model_run"]

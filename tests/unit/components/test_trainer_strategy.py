@@ -1,0 +1,109 @@
+"""The same training under tf.distribute: real replicas, real worker processes."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from noria.components.trainer.settings import Settings
+from noria.stores.errors import ConfigError
+
+BENCHMARKS = str(Path(__file__).parents[3] / "benchmarks")
+sys.path.append(BENCHMARKS)
+import continuity  # noqa: E402  (not a package: found by the path)
+
+SETTINGS = {"hidden_units": [16, 8], "batch_size": 64, "steps": 20, "early_stop": {"every": 10}}
+PROGRAM = f"""
+import json, sys
+from pathlib import Path
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+logical = [tf.config.LogicalDeviceConfiguration()] * int(sys.argv[4])
+tf.config.set_logical_device_configuration(cpu, logical)
+settings = json.loads(sys.argv[3])
+if settings["strategy"] == "multi_worker":
+    from noria.components.trainer import strategy
+    from noria.components.trainer.settings import Settings
+    held = strategy.create(Settings.from_dict(settings))
+    strategy.create = lambda _: held  # the import of TFT below would come before it
+sys.path.append({BENCHMARKS!r})
+import continuity
+champion = Path(sys.argv[5]) if sys.argv[5] else None
+continuity.train(Path(sys.argv[1]), Path(sys.argv[2]), settings, champion)
+"""
+
+
+@pytest.fixture(scope="module")
+def week1(tmp_path_factory) -> Path:
+    """1,500 flights of the first week, with their own graph."""
+    return continuity.lay_out(tmp_path_factory.getbasetemp() / "trainer-week1", 1, 1, take=1500)
+
+
+@pytest.fixture(scope="module")
+def alone(week1, tmp_path_factory) -> Path:
+    """The same training without a strategy."""
+    return continuity.train(week1, tmp_path_factory.mktemp("alone"), SETTINGS)
+
+
+def start(data: Path, out: Path, settings: dict, devices: int = 1, **environment: str) -> subprocess.Popen:
+    command = [sys.executable, "-c", PROGRAM, str(data), str(out), json.dumps(settings), str(devices), ""]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, env={**os.environ, **environment}, **pipes)
+
+
+def finish(process: subprocess.Popen) -> None:
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output[-3000:]
+
+
+def test_two_replicas_are_one(week1, alone, tmp_path):
+    """Mirrored on two CPU devices: the weights of one replica, but for rounding; the model serves alike."""
+    finish(start(week1, tmp_path, {**SETTINGS, "strategy": "mirrored"}, devices=2))
+    found = continuity.differences(alone, tmp_path)
+    assert max(found.values()) < 1e-5
+
+
+def test_two_workers_are_one(week1, alone, tmp_path):
+    """Multi-worker in two processes: the weights of one, but for rounding; only the chief writes."""
+    ports = []
+    for _ in range(2):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            ports.append(probe.getsockname()[1])
+    workers = [f"127.0.0.1:{port}" for port in ports]
+    processes = []
+    try:
+        for index in range(2):
+            cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+            settings = {**SETTINGS, "strategy": "multi_worker"}
+            folder = tmp_path / f"worker{index}"
+            processes.append(start(week1, folder, settings, TF_CONFIG=json.dumps(cluster)))
+        for process in processes:
+            finish(process)
+    finally:
+        for process in processes:
+            process.kill()
+    found = continuity.differences(alone, tmp_path / "worker0")
+    assert max(found.values()) < 1e-5
+    assert not (tmp_path / "worker1").exists()
+
+
+def test_multi_worker_needs_a_cluster(week1, tmp_path, monkeypatch):
+    """Without TF_CONFIG the error says what is missing."""
+    from noria.components.trainer import strategy
+
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(ConfigError, match="TF_CONFIG"):
+        strategy.create(Settings(strategy="multi_worker"))
+
+
+def test_devices_that_are_not_there():
+    """A device that does not exist is refused with those that do."""
+    from noria.components.trainer import strategy
+
+    with pytest.raises(ConfigError, match="GPU:7") as caught:
+        strategy.create(Settings(strategy="mirrored", devices=("GPU:7",)))
+    assert "CPU:0" in caught.value.next_step

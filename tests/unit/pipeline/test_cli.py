@@ -1,0 +1,146 @@
+"""The command line as people and machines use it: a process, its streams, its exit code."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from noria.pipeline import cli, console
+from noria.pipeline.commands import start
+from noria.stores.errors import DataError
+from typer.testing import CliRunner
+
+COMMANDS = ("init", "run", "replay", "status", "report", "promote", "rollback", "doctor")
+PROJECT = "name: rides\nlabel: big_tip\nspan: rows:100\n"
+
+
+def noria(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "noria.pipeline.cli", *arguments], cwd=cwd, capture_output=True, text=True
+    )
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "noria.yaml").write_text(PROJECT, encoding="utf-8")
+    return tmp_path
+
+
+def test_help_lists_the_commands(tmp_path: Path) -> None:
+    """`noria --help` names every command and the exit codes."""
+    done = noria("--help", cwd=tmp_path)
+    assert 0 == done.returncode
+    assert [] == [name for name in COMMANDS if name not in done.stdout]
+    assert "Exit codes" in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_table_has_json(command: str) -> None:
+    """Each command takes --json."""
+    done = CliRunner().invoke(cli.app, [command, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
+    assert 0 == done.exit_code
+    assert "--json" in done.output
+
+
+def test_starts_light() -> None:
+    """The command line and its help import neither TFX, TensorFlow, Beam, pandas nor pyarrow."""
+    code = (
+        "import sys\nfrom noria.pipeline import cli\nsys.argv = ['noria', '--help']\n"
+        "try:\n    cli.main()\nexcept SystemExit:\n    pass\n"
+        "print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"tfx", "tensorflow", "apache_beam", "pandas", "pyarrow", "matplotlib", "jinja2"}
+    assert set() == heavy & set(done.stderr.split())
+
+
+def test_refusal_is_one(tmp_path: Path) -> None:
+    """No project: exit code 1, words on standard error, nothing on standard output, no traceback."""
+    done = noria("status", "--json", cwd=tmp_path)
+    assert (1, "") == (done.returncode, done.stdout)
+    assert "there is no project here" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_usage_is_two(tmp_path: Path) -> None:
+    """A command that is not there: exit code 2, and the near one is named."""
+    done = noria("statsu", cwd=tmp_path)
+    assert 2 == done.returncode
+    assert "status" in done.stderr
+
+
+def test_bug_is_seventy(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody foresaw: exit code 70, one line, and the traceback in a file that it names."""
+
+    def breaks(*_: object) -> int:
+        raise ZeroDivisionError("nobody saw this coming")
+
+    monkeypatch.setattr(start, "init", breaks)
+    done = CliRunner().invoke(cli.app, ["init", str(project), "--data", "x", "--label", "y"])
+    assert console.UNEXPECTED == done.exit_code
+    assert "nobody saw this coming" in done.output
+    log = Path("".join(done.output.split("traceback is in ")[1].split()))
+    assert "ZeroDivisionError" in log.read_text(encoding="utf-8")
+    log.unlink()
+
+
+def test_interruption_is_130(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C: exit code 130 and a sentence, no traceback."""
+
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(start, "init", interrupted)
+    done = CliRunner().invoke(cli.app, ["init", str(project), "--data", "x", "--label", "y"])
+    assert console.INTERRUPTED == done.exit_code
+    assert "interrupted" in done.output
+
+
+def test_brackets_in_messages(capsys: pytest.CaptureFixture) -> None:
+    """What looks like markup in a message is shown as it is."""
+    console.show_error(DataError("a [bold]list[/] of [1, 2]", where="[x]", next_step="try [y]"))
+    said = capsys.readouterr().err
+    assert "a [bold]list[/] of [1, 2]" in said
+    assert "[x]" in said and "[y]" in said
+
+
+def test_json_has_no_nan(capsys: pytest.CaptureFixture) -> None:
+    """NaN and infinity are no JSON: they come out as null."""
+    console.emit({"auc": float("nan"), "list": [float("inf"), 1.5]})
+    assert {"auc": None, "list": [None, 1.5]} == json.loads(capsys.readouterr().out)
+
+
+def test_empty_project(project: Path) -> None:
+    """A project that was never run has a status: no champion, no versions, and nothing is made by looking."""
+    done = noria("status", "--json", cwd=project)
+    found = json.loads(done.stdout)
+    assert 0 == done.returncode
+    assert (None, [], []) == (found["champion"], found["versions"], found["turns"])
+    assert not (project / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["report"], "there is no report yet"),
+        (["promote", "3", "--force", "--reason", "x"], "there is no version 3"),
+        (["rollback"], "there is no version to go back to"),
+    ],
+)
+def test_nothing_to_act_on(project: Path, arguments: list[str], what: str) -> None:
+    """Commands that need a version say that there is none."""
+    done = noria(*arguments, cwd=project)
+    assert 1 == done.returncode
+    assert what in done.stderr
+
+
+def test_doctor_finds_what_is_missing(project: Path) -> None:
+    """A project without a schema and a preprocessing_fn: exit code 3, and each check says what to do."""
+    done = noria("doctor", "--json", cwd=project)
+    found = json.loads(done.stdout)
+    problems = {check["name"]: check["next_step"] for check in found["checks"] if check["state"] == "problem"}
+    assert console.ATTENTION == done.returncode
+    assert not found["healthy"]
+    assert {"schema", "preprocessing"} <= set(problems)
+    assert all(problems.values())

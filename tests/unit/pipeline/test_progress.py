@@ -1,0 +1,98 @@
+"""What is shown while the wheel turns, from recorded journal records."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from noria.pipeline.progress import Progress
+from noria.stores.registry import Turn
+from rich.console import Console
+
+RECORDS = [
+    {"stage": "Ingest", "event": "start"},
+    {"stage": "Ingest", "event": "note", "span": 1, "rows": 900},
+    {
+        "stage": "Ingest",
+        "event": "end",
+        "seconds": 1.25,
+        "spans": (1, 2, 3, 4),
+        "late": (),
+        "rows": 3600,
+        "unlabelled": 12,
+        "duplicates": 0,
+        "dead_letters": 2,
+        "dead_letter_file": "home/dead-letters/rides.csv",
+        "skipped": (),
+        "notes": ("left out columns that the first spans don't have: [x]",),
+    },
+    {"stage": "Turn", "event": "start", "span": 4, "run_id": "r", "log": "home/runs/r/tfx.log"},
+    {"stage": "SpanExampleGen", "event": "start"},
+    {"stage": "SpanExampleGen", "event": "note", "mode": "warm", "rows": 26398, "path": "beam"},
+    {
+        "stage": "SpanExampleGen",
+        "event": "end",
+        "seconds": 0.4,
+        "mode": "warm",
+        "rows": 26398,
+        "path": "beam",
+    },
+    {"stage": "DataGate", "event": "start"},
+    {"stage": "DataGate", "event": "end", "seconds": 0.1, "verdict": "drifted", "reasons": ["hour: psi 0.4"]},
+    {"stage": "Trainer", "event": "start"},
+    {"stage": "Trainer", "event": "failed", "seconds": 3.0, "error": "no"},
+    {
+        "stage": "Turn",
+        "event": "end",
+        "turn": Turn(4, "r", data_verdict="drifted", model_verdict="blessed", mode="warm", version=2),
+    },
+]
+
+
+def shown(terminal: bool) -> str:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, width=120, color_system=None, highlight=False)
+    with Progress(console) as progress:
+        for record in RECORDS:
+            progress.listen(record)
+    return out.getvalue()
+
+
+def test_plain_lines_without_a_terminal() -> None:
+    """In a log each stage is one line: span, stage, seconds, rows; no control characters."""
+    said = shown(terminal=False)
+    assert "\x1b" not in said and "\r" not in said
+    assert "ingested: 4 new spans, 3,600 rows, 12 without a label" in said
+    assert "2 rows could not be read: home/dead-letters/rides.csv" in said
+    assert "don't have: [x]" in said
+    assert "span 4  SpanExampleGen       0.4 s  warm, 26,398 rows, on Beam" in said
+    assert "DataGate             0.1 s  drifted, hour: psi 0.4" in said
+    assert "Trainer              3.0 s  failed" in said
+    assert "✓ span 4  warm  data drifted  blessed  version 2" in said
+
+
+def test_live_view_on_a_terminal() -> None:
+    """On a terminal the stages are drawn in place; what remains is a line for each turn."""
+    said = shown(terminal=True)
+    assert "\x1b[" in said
+    assert "✓ span 4  warm  data drifted  blessed  version 2" in said
+
+
+def test_noise_goes_to_the_file(tmp_path: Path) -> None:
+    """What C code and child processes write to descriptors 1 and 2 lands in the log; the terminal stays ours."""
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom noria.pipeline.progress import noise_to\n"
+        f"with noise_to(Path({str(tmp_path / 'a.log')!r})) as output:\n"
+        "    os.write(1, b'noise one\\n'); os.write(2, b'noise two\\n')\n"
+        f"    output.to(Path({str(tmp_path / 'runs' / 'b.log')!r}))\n"
+        "    os.system('echo noise three'); print('noise four')\n"
+        "    print('progress', file=output.terminal)\n"
+        "print('result')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert ("result\n", "progress\n") == (done.stdout, done.stderr)
+    assert "noise one\nnoise two\n" == (tmp_path / "a.log").read_text(encoding="utf-8")
+    assert {"noise three", "noise four"} == set((tmp_path / "runs" / "b.log").read_text().splitlines())

