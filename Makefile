@@ -9,7 +9,7 @@ CONFIG ?= flights/noria.yaml
 PYTEST_ARGS ?=
 # What mypy reads: all that is free of TFX.
 TYPED := $(addprefix -p noria.,stores streaming pipeline.commands) \
-	$(addprefix -m noria.pipeline.,cli config config_errors console doctor inference lane progress project \
+	$(addprefix -m noria.pipeline.,cli cli_docs config config_errors console doctor inference lane progress project \
 	sections status tables)
 
 .DEFAULT_GOAL := help
@@ -38,7 +38,7 @@ lint: setup ## ruff, mypy and the layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@mkdir -p .setup/typing && ln -sfn "$(CURDIR)" .setup/typing/noria  # mypy does not see an editable install
-	MYPYPATH=.setup/typing $(BIN)/mypy --namespace-packages --ignore-missing-imports --follow-imports=silent $(TYPED)
+	MYPYPATH=.setup/typing $(BIN)/mypy $(TYPED)
 	$(BIN)/lint-imports
 
 format: setup ## let ruff put the code in order
@@ -50,6 +50,7 @@ lock: ## resolve both lock files anew (UPGRADE=1: to the newest releases)
 
 docs: setup ## write the pages that come from the code
 	$(BIN)/python -m noria.pipeline.config > docs/config.md
+	$(BIN)/python -m noria.pipeline.cli_docs > docs/commands.md
 
 clean: ## remove what was built; the environments and the project's home stay
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

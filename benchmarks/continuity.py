@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from noria.components.keras_first import ensure_keras3
 
 tf = ensure_keras3()
@@ -184,8 +185,9 @@ def train(
     data: Path, out: Path, settings: dict[str, Any], champion: Path | None = None, graph: Path | None = None
 ) -> Path:
     """Runs the Trainer's run_fn in this process; gives the model's folder."""
-    from noria.components.trainer.run_fn import run_fn
     from tfx.components.trainer.fn_args_utils import FnArgs
+
+    from noria.components.trainer.run_fn import run_fn
 
     config = {
         "settings": {"label": LABEL, **settings},

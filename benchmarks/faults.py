@@ -107,14 +107,18 @@ def clock_shifted(week: pa.Table, before: pa.Table) -> pa.Table:
 def clock_shifted_in_ingestion(week: pa.Table, before: pa.Table) -> pa.Table:
     """The same, cut into weeks after the shift: this week gets its own days but for Sunday, a day late."""
     shifted = clock_shifted(week, before)
-    end = pc.min(week["time_hour"]).as_py() // WEEK * WEEK + 4 * DAY  # weeks begin on Monday, 1970 on a Thursday
+    end = (
+        pc.min(week["time_hour"]).as_py() // WEEK * WEEK + 4 * DAY
+    )  # weeks begin on Monday, 1970 on a Thursday
     end = end + WEEK if end <= pc.min(week["time_hour"]).as_py() else end
     return shifted.filter(pc.less(shifted["time_hour"], end))
 
 
 FAULTS = (
     Fault("sensor stuck", "temp is 55.4 in every row", stuck_sensor),
-    Fault("sensor stuck at one airport", "pressure is 1013.2 in EWR's rows", stuck_at_one_airport, asked=False),
+    Fault(
+        "sensor stuck at one airport", "pressure is 1013.2 in EWR's rows", stuck_at_one_airport, asked=False
+    ),
     Fault("miles as kilometres", "distance times 1.609", miles_as_kilometres),
     Fault("column emptied", "dest is missing in every row", column_emptied),
     Fault("weather column emptied", "humid is missing in every row", weather_emptied, asked=False),
@@ -125,9 +129,19 @@ FAULTS = (
     Fault("label flipped for B6", "late of B6 is 1 - late", label_flipped("B6"), asked=False),
     Fault("label flipped for DL", "late of DL is 1 - late", label_flipped("DL"), asked=False),
     Fault("week replayed", "the rows of the week before, as they were", week_replayed),
-    Fault("week replayed, redated", "the rows of the week before, a week later", week_replayed_redated, asked=False),
+    Fault(
+        "week replayed, redated",
+        "the rows of the week before, a week later",
+        week_replayed_redated,
+        asked=False,
+    ),
     Fault("clock shifted by a day", "time_hour and weekday a day later", clock_shifted),
-    Fault("clock shifted, then cut", "the same before the weeks are cut", clock_shifted_in_ingestion, asked=False),
+    Fault(
+        "clock shifted, then cut",
+        "the same before the weeks are cut",
+        clock_shifted_in_ingestion,
+        asked=False,
+    ),
 )
 
 

@@ -27,6 +27,10 @@ from noria.components.keras_first import ensure_keras3
 
 ensure_keras3()
 
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor  # noqa: E402
+from tfx.dsl.components.base.base_executor import BaseExecutor  # noqa: E402
+from tfx.types import standard_artifacts  # noqa: E402
+
 from benchmarks.faults import FAULTS  # noqa: E402
 from noria.components.data_gate.executor import VERDICT  # noqa: E402
 from noria.components.data_gate.executor import Executor as GateExecutor  # noqa: E402
@@ -35,9 +39,6 @@ from noria.components.statistics_gen.executor import Executor as StatisticsExecu
 from noria.components.types import DataVerdict  # noqa: E402
 from noria.stores.spans import SpanStore  # noqa: E402
 from noria.streaming import flights  # noqa: E402
-from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor  # noqa: E402
-from tfx.dsl.components.base.base_executor import BaseExecutor  # noqa: E402
-from tfx.types import standard_artifacts  # noqa: E402
 
 SCHEMA = Path(__file__).parents[1] / "schemas" / "flights.pbtxt"
 GATE = {"label": "late", "task": "binary", "time": "time_hour", "every": "week"}
@@ -156,7 +157,9 @@ def run(folder: Path, count: int, fault_weeks: list[int], tell=print) -> dict[st
                     link_tree(home / part, spoilt_home / part)
                 commit(SpanStore(spoilt_home), span, fault.inject(table, tables[span - 2]))
                 result, _ = Turn(spoilt_home, folder / "spoilt-turns").run(span, champion)
-                faults.append(_row(span, result) | {"fault": fault.name, "asked": fault.asked, "text": fault.text})
+                faults.append(
+                    _row(span, result) | {"fault": fault.name, "asked": fault.asked, "text": fault.text}
+                )
                 tell(f"week {span:2d}  {fault.name:32s} {result['verdict']:8s} {_first(result)}")
         commit(store, span, table)
         result, trained = turn.run(span, champion)
@@ -169,7 +172,9 @@ def run(folder: Path, count: int, fault_weeks: list[int], tell=print) -> dict[st
         "verdicts": dict(collections.Counter(row["verdict"] for row in year)),
         "faults": faults,
         "fault_verdicts": {
-            fault.name: dict(collections.Counter(row["verdict"] for row in faults if row["fault"] == fault.name))
+            fault.name: dict(
+                collections.Counter(row["verdict"] for row in faults if row["fault"] == fault.name)
+            )
             for fault in FAULTS
         },
         "seconds": round(time.monotonic() - started, 1),
@@ -185,7 +190,11 @@ def _row(span: int, result: dict[str, Any]) -> dict[str, Any]:
         "label_rate": result["label_rate"]["rate"],
         "largest": {
             measure: max(
-                ((row["value"], row["feature"]) for row in result["drift"] if row["measure"] == measure and row["threshold"]),
+                (
+                    (row["value"], row["feature"])
+                    for row in result["drift"]
+                    if row["measure"] == measure and row["threshold"]
+                ),
                 default=None,
             )
             for measure in ("linf", "js", "psi")

@@ -9,10 +9,9 @@ import hashlib
 import importlib.metadata
 import importlib.util
 from collections.abc import Sequence
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-from noria.components.user_code import add_project, split_path
+from noria.components.user_code import split_path
 from noria.stores.errors import ConfigError
 
 
@@ -36,9 +35,8 @@ def code_digest(
       ConfigError: the module cannot be found, or has a syntax error.
     """
     module, function = split_path(import_path)
-    add_project(project)
     digest = hashlib.sha256(function.encode())
-    for name, file in sorted(local_modules(module).items()):
+    for name, file in sorted(local_modules(module, project).items()):
         digest.update(f"\0{name}\0".encode())
         digest.update(file.read_bytes())
     for package in packages:
@@ -46,51 +44,59 @@ def code_digest(
     return digest.hexdigest()
 
 
-def local_modules(module: str) -> dict[str, Path]:
+def local_modules(module: str, project: str | None = None) -> dict[str, Path]:
     """The module and, through its imports, the project's own modules: name to source file.
 
     Raises:
       ConfigError: the module cannot be found, or one of them has a syntax error.
     """
-    spec = _find(module)
-    if spec is None or not spec.origin:
+    first = _find(module, project)
+    if first is None:
         raise ConfigError(
             f"there is no module {module!r}",
             where=f"import path {module}",
             next_step="correct the import path in the config, or add the file to the project's folder",
         )
     top = module.partition(".")[0]
-    folder = (
-        Path(spec.origin).resolve().parents[module.count(".") + (Path(spec.origin).name == "__init__.py")]
-    )
+    folder = first.parents[module.count(".") + (first.name == "__init__.py")]
     found: dict[str, Path] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        spec = _find(name) if name not in found else None
-        if spec is None or not spec.origin or not spec.origin.endswith(".py"):
-            continue
-        file = Path(spec.origin).resolve()
-        if not _is_local(name, file, top, folder):
+        file = _find(name, project) if name not in found else None
+        if file is None or not _is_local(name, file, top, folder):
             continue
         found[name] = file
-        waiting += _imports(name, file)
+        waiting += [name.rpartition(".")[0], *_imports(name, file)]  # a package runs before its modules
     return found
 
 
 def _is_local(name: str, file: Path, top: str, folder: Path) -> bool:
-    first = name.partition(".")[0]
-    if first in (top, "noria"):
+    if name.partition(".")[0] in (top, "noria"):
         return True
     installed = {"site-packages", "dist-packages"} & set(file.parts)
     return top != "noria" and not installed and file.is_relative_to(folder)
 
 
-def _find(module: str) -> ModuleSpec | None:
+def _find(module: str, project: str | None) -> Path | None:
+    """The module's source file: in the project's folder, or where Python would import it from.
+
+    The project is searched by hand: what another project has left in `sys.modules` must not count.
+    """
+    if not module:
+        return None
+    if project:
+        base = Path(project).resolve().joinpath(*module.split("."))
+        for file in (base.with_suffix(".py"), base / "__init__.py"):
+            if file.is_file():
+                return file
     try:
-        return importlib.util.find_spec(module)
+        spec = importlib.util.find_spec(module)
     except (ImportError, ValueError, AttributeError):
         return None
+    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+        return None
+    return Path(spec.origin).resolve()
 
 
 def _imports(module: str, file: Path) -> list[str]:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from noria.pipeline import console
-from noria.stores.errors import NoriaError
 from rich.markup import escape
 from typer.core import TyperGroup
+
+from noria.pipeline import console
+from noria.stores.errors import NoriaError
 
 EPILOG = (
     "Exit codes: 0 done, 1 refused, 2 usage, 3 look at it (broken span, failed check), 70 bug, 130 stopped."

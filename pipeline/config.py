@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 import yaml
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
+
 from noria.pipeline import config_errors
 from noria.pipeline.sections import (
     Beam,
@@ -30,7 +32,6 @@ from noria.pipeline.sections import (
     Window,
 )
 from noria.stores.errors import ConfigError
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
 if TYPE_CHECKING:
     from noria.streaming.events import EventSettings

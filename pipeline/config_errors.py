@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import yaml
-from noria.stores.errors import ConfigError
 from pydantic import BaseModel, ValidationError
+
+from noria.stores.errors import ConfigError
 
 HELP = "docs/config.md explains every key"
 

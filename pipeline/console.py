@@ -5,9 +5,10 @@ import math
 import sys
 from typing import Any
 
-from noria.stores.errors import NoriaError
 from rich.console import Console
 from rich.markup import escape
+
+from noria.stores.errors import NoriaError
 
 OK = 0
 REFUSED = 1  # a NoriaError: said what, where and what next

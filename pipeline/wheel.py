@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from noria.components.pusher import probe
 from noria.pipeline.config import Config
 from noria.pipeline.sections import is_function
 from noria.stores import files
@@ -59,6 +60,8 @@ def turn_all(
             tell({"stage": "Recover", "event": "note", "recovered": line})
         turns = []
         for span in list(pending(config))[:limit]:
+            # The Pusher asks each model in a fresh process; one that has imported TensorFlow waits for it.
+            probe.start_ahead()
             turns.append(_turn(config, registry, span, cold, tell))
         return turns
 
@@ -149,6 +152,7 @@ def _turn(config: Config, registry: Registry, span: int, cold: bool, tell: Liste
     turn = dataclasses.replace(turn, report=str(_report(config, turn, records, folder / "tfx.log")))
     files.write_text(folder / "turn.json", json.dumps(dataclasses.asdict(turn), default=str, indent=1))
     tell({"stage": "Turn", "event": "end", "turn": turn})
+    _prune(config)
     return turn
 
 
@@ -210,6 +214,13 @@ def _report(config: Config, turn: Turn, records: list[dict[str, Any]], log: Path
         paths=artifacts(config.home_path / "tfx" / turn.run_id),
     )
     return report.write(config.home_path / "reports" / f"{turn.span:08d}-{turn.run_id}.html", facts)
+
+
+def _prune(config: Config) -> None:
+    """Deletes the artifacts of all but the newest runs; what a version needs is in the registry."""
+    runs = sorted(path for path in (config.home_path / "tfx").glob("*") if path.is_dir())
+    for folder in runs[: -config.retention]:
+        files.remove_tree(folder)
 
 
 def artifacts(pipeline_root: Path) -> dict[str, dict[str, str]]:

@@ -50,7 +50,7 @@ def missing(column: Column) -> tf.Tensor:
 
 
 def number(column: Column) -> tf.Tensor:
-    """Z-score, `[batch]` float32: mean and deviation of the values that are there; a missing one becomes 0, the mean."""
+    """Z-score, `[batch]` float32, by mean and deviation of the values that are there; a missing one becomes 0."""
     if isinstance(column, tf.SparseTensor):
         column = tf.SparseTensor(column.indices, tf.cast(column.values, tf.float32), column.dense_shape)
     else:

@@ -47,7 +47,9 @@ def plan(schema: schema_pb2.Schema, label: str, time: str = "", key: Sequence[st
     """
     names = {feature.name for feature in schema.feature}
     if label not in names:
-        raise ConfigError(f"the schema has no feature {label!r}", next_step="correct label.column in the config")
+        raise ConfigError(
+            f"the schema has no feature {label!r}", next_step="correct label.column in the config"
+        )
     numbers, gaps, categories = [], [], []
     for feature in schema.feature:
         if feature.name in {label, time, *key}:

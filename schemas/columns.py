@@ -48,4 +48,6 @@ def _as_list(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     else:
         present = column.drop_null()
     offsets = np.concatenate([[0], np.cumsum(~missing)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets, mask=np.append(missing, False), type=pa.int32()), present)
+    return pa.ListArray.from_arrays(
+        pa.array(offsets, mask=np.append(missing, False), type=pa.int32()), present
+    )

@@ -48,7 +48,10 @@ def diff(old: schema_pb2.Schema, new: schema_pb2.Schema) -> str:
         else:
             changes = _fields(before[name], after[name])
             changes += _domain(
-                _values(before[name], old_domains), _values(after[name], new_domains), before[name], after[name]
+                _values(before[name], old_domains),
+                _values(after[name], new_domains),
+                before[name],
+                after[name],
             )
         if changes:
             lines.append(f"### `{name}`")

@@ -82,9 +82,7 @@ def infer(
     return schema
 
 
-def _presence(
-    feature: schema_pb2.Feature, found: statistics_pb2.FeatureNameStatistics, rows: int
-) -> None:
+def _presence(feature: schema_pb2.Feature, found: statistics_pb2.FeatureNameStatistics, rows: int) -> None:
     """Asks for nine tenths of the presence seen, or half of it where values are rare anyway.
 
     A schema is for what is broken for certain; the drift measures count a missing value as a bin of its own

@@ -1,21 +1,36 @@
 """TFDV's statistics of a stream of batches, in one process and without Beam.
 
-This is the one module that reaches into TFDV for it: `stats_impl.get_generators` gives the combiners that
-TFDV's own `generate_statistics_in_memory` uses for one batch; here they are fed batch by batch, so that memory
-is bounded by the batch and by what the combiners keep (sketches, and a counter of distinct strings).
+This module reaches into TFDV for it: `stats_impl.get_generators` gives the combiners that TFDV's own
+`generate_statistics_in_memory` uses for one batch; here they are fed batch by batch. Memory is bounded by the batch and
+by what the combiners keep: sketches, and a counter of distinct strings (`exact_counts`, about 120 bytes each).
 """
 
 from collections.abc import Iterable
 
 import pyarrow as pa
 from tensorflow_data_validation.statistics import stats_impl, stats_options
+from tensorflow_data_validation.statistics.generators.top_k_uniques_sketch_stats_generator import (
+    TopKUniquesSketchStatsGenerator,
+)
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from noria.schemas import equi_width
+from noria.schemas.exact_counts import ExactTopKUniques
 
 # TFDV keeps up to about this many rows before it runs the combiners in Beam, too
 # (`_CombinerStatsGeneratorsCombineFn`): larger batches cost memory, smaller ones the combiners' fixed cost.
 BATCH_ROWS = 10_000
+
+# Options that the loop below would pass over in silence; the lanes do not have all of them.
+_BEAM_ONLY = (
+    "sample_rate",
+    "feature_allowlist",
+    "experimental_slice_functions",
+    "experimental_slice_sqls",
+    "slicing_config",
+    "weight_feature",
+    "use_sketch_based_topk_uniques",
+)
 
 
 def summarize(
@@ -34,17 +49,13 @@ def summarize(
     Raises:
       ValueError: `options` asks for what only the Beam path does.
     """
-    asks = {
-        "sample_rate": options.sample_rate,
-        "feature_allowlist": options.feature_allowlist,
-        "experimental_slice_functions": options.experimental_slice_functions,
-        "experimental_slice_sqls": options.experimental_slice_sqls,
-        "slicing_config": options.slicing_config,
-    }
-    refused = sorted(name for name, value in asks.items() if value)
+    refused = [name for name in _BEAM_ONLY if getattr(options, name, None)]
     if refused:
         raise ValueError(f"statistics in one process do not cover {', '.join(refused)}; use the Beam path")
-    generators = stats_impl.get_generators(options, in_memory=True)
+    generators = [
+        ExactTopKUniques(options) if isinstance(generator, TopKUniquesSketchStatsGenerator) else generator
+        for generator in stats_impl.get_generators(options, in_memory=True)
+    ]
     partial = [generator.create_accumulator() for generator in generators]
     for batch in batches:
         partial = [

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import filelock
+
 from noria.stores import files
 from noria.stores.errors import LockedError
 

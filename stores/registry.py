@@ -379,17 +379,14 @@ class Registry:
         return adopted
 
     def _close_turns(self, root: Path) -> list[str]:
-        """Ends the turns of runs that were killed after their version was stored: the work is not done twice."""
+        """Ends the turns of runs that were killed after their version was stored: no work is done twice."""
         done = []
         for version in self.versions():
             state = self._fold()
             if version.span is None or version.run_id in state.turns or ".promoted-" in version.run_id:
                 continue
-            if (
-                version.state == REGISTERED
-                and version.promoted is None
-                and version.version > state.ever_served
-            ):
+            waits = version.state == REGISTERED and version.promoted is None
+            if waits and version.version > state.ever_served:
                 version = self.publish(version.version, root)
             self._log.append("turn", turn=dataclasses.asdict(turn_of(version)))
             done.append(

@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from noria.stores import files
 from noria.stores.errors import SpanError
 from noria.stores.lock import hold

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from noria.stores import files
 from noria.stores.errors import DataError, SpanError
 from noria.stores.spans import SpanStore

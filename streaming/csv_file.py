@@ -17,6 +17,7 @@ from typing import IO
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
+
 from noria.stores.errors import DataError
 
 BLOCK_BYTES = 8 << 20

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
+
 from noria.stores.errors import DataError
 from noria.streaming import calendar, kinds, times
 from noria.streaming.dead_letters import DeadLetters

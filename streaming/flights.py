@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
+
 from noria.stores import files
 from noria.stores.errors import DataError
 from noria.streaming.csv_file import opened

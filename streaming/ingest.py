@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+
 from noria.stores import files
 from noria.stores.errors import DataError, SpanError
 from noria.stores.manifest import Manifest
@@ -70,9 +71,9 @@ def ingest(
       tell: gets a record for each committed span: `span`, `rows`, `late`.
 
     Returns:
-      What was done. A source that is in the store already is skipped. Of a new source, rows that an earlier one
-      brought are left out too, value by value (a file that grew holds its old rows); sources that come together
-      are all taken as they are.
+      What was done. A source that is in the store already is skipped. Of a new source, rows that an earlier
+      one brought are left out too, value by value (a file that grew holds its old rows); sources that come
+      together are all taken as they are.
 
     Raises:
       DataError: something cannot be read, or is not what the earlier spans were; nothing was committed then.

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from noria.stores.errors import DataError
 from noria.streaming import times
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+
 from noria.stores import files
 
 # Rows held back before the fullest spans are written out.

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
 from noria.stores import files
 from noria.stores.errors import DataError
 from noria.streaming import kinds

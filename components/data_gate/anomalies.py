@@ -127,9 +127,7 @@ def compare(
         for measurement in info.drift_measurements:
             measure = names.get(measurement.type)
             if measure:
-                found.append(
-                    Comparator(feature, measure, measurement.value, own.get((feature, measure)))
-                )
+                found.append(Comparator(feature, measure, measurement.value, own.get((feature, measure))))
     return found
 
 

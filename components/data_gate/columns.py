@@ -72,7 +72,11 @@ def check_shuffled(
         for stat in feature.custom_stats:
             if not stat.name.startswith(facts.ASSOCIATION):
                 continue
-            before = [facts.value_of(features[name], stat.name) for features in references.values() if name in features]
+            before = [
+                facts.value_of(features[name], stat.name)
+                for features in references.values()
+                if name in features
+            ]
             known = [value for value in before if value is not None]
             if known and min(known) > WEAK and stat.num < limit * min(known):
                 other = stat.name.removeprefix(facts.ASSOCIATION)

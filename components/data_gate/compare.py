@@ -85,11 +85,14 @@ def compare(
             drifts.append(_drift(name, measure, title, value, threshold, text))
         value = drifts[-1].value
         if name in stable and thresholds.stable_psi is not None and value > thresholds.stable_psi + chance:
-            told = f"{name} is declared stable, but its PSI against {title} is {value:.2f} (broken above {thresholds.stable_psi})"
+            limit = f"(broken above {thresholds.stable_psi})"
+            told = f"{name} is declared stable, but its PSI against {title} is {value:.2f} {limit}"
             findings.append(Finding(BROKEN, "drift", name, f"{told}; {bins.largest()}"))
     for found in drifts:
         if found.drifted:
-            told = f"{found.feature}: {found.measure} {found.value:.3f} > {found.threshold:.3f} against {title}"
+            told = (
+                f"{found.feature}: {found.measure} {found.value:.3f} > {found.threshold:.3f} against {title}"
+            )
             findings.append(Finding(DRIFTED, "drift", found.feature, told))
     return sorted(drifts, key=lambda found: (found.feature, found.measure)), findings
 

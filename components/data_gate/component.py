@@ -1,9 +1,10 @@
 """DataGate: may this span be trained on?"""
 
-from noria.components.data_gate import executor
-from noria.components.types import DataVerdict
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, channel_utils, component_spec, standard_artifacts
+
+from noria.components.data_gate import executor
+from noria.components.types import DataVerdict
 
 
 class DataGateSpec(component_spec.ComponentSpec):

@@ -6,6 +6,8 @@ from typing import Any
 
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+from tfx import types
+from tfx.dsl.components.base import base_executor
 
 from noria.components import journal
 from noria.components.champion.executor import present
@@ -18,8 +20,6 @@ from noria.schemas.diff import diff, propose
 from noria.stores.errors import GateError
 from noria.stores.registry import Registry, Turn
 from noria.stores.spans import SpanStore
-from tfx import types
-from tfx.dsl.components.base import base_executor
 
 VERDICT = "data_verdict.json"
 SCHEMA_DIFF = "schema_diff.md"
@@ -166,7 +166,14 @@ def _load(path: Path) -> statistics_pb2.DatasetFeatureStatisticsList | None:
 
 
 def _page(span: int, result: verdict.Verdict, changes: str) -> str:
-    lines = [f"# Span {span} and the schema", "", f"Data verdict: **{result.verdict}**.", "", "## Anomalies", ""]
+    lines = [
+        f"# Span {span} and the schema",
+        "",
+        f"Data verdict: **{result.verdict}**.",
+        "",
+        "## Anomalies",
+        "",
+    ]
     lines += [f"- {found.severity}: `{found.feature}`: {found.description}" for found in result.anomalies]
     lines += ["", "## What the schema would have to say for this span to be no anomaly", ""]
     lines += [changes or "Nothing: the anomalies are about the data, not about the schema.", ""]

@@ -34,7 +34,9 @@ class Past:
         return self.rows / ((self.event_time[1] - self.event_time[0]) / 3600 + 1)
 
 
-def check_volume(span: Past, past: list[Past], every: str, thresholds: Volume | None) -> tuple[list[Finding], dict]:
+def check_volume(
+    span: Past, past: list[Past], every: str, thresholds: Volume | None
+) -> tuple[list[Finding], dict]:
     """Compares rows per hour of event time with the median of the last 8 accepted spans.
 
     Per hour, because the first and the last span of a stream are partial: the last days of 2013 are two days with
@@ -67,14 +69,21 @@ def check_volume(span: Past, past: list[Past], every: str, thresholds: Volume | 
     spread = 1.4826 * float(np.median(np.abs(logs - np.median(logs)))) if len(values) >= ENOUGH else 0.0
     far = np.log(max(ratio, 1e-9)) < -4 * max(spread, 0.05)
     text = (
-        f"{mine:,.1f} {numbers['measure']}, {ratio:.2f} of the median {middle:,.1f} of the last {len(values)} accepted spans"
+        f"{mine:,.1f} {numbers['measure']}, {ratio:.2f} of the median {middle:,.1f} "
+        f"of the last {len(values)} accepted spans"
     )
     if ratio < thresholds.low and far:
-        return [Finding(BROKEN, "volume", "", f"rows are missing: {text} (broken below {thresholds.low})")], numbers
+        return [
+            Finding(BROKEN, "volume", "", f"rows are missing: {text} (broken below {thresholds.low})")
+        ], numbers
     if ratio < thresholds.drifted:
-        return [Finding(DRIFTED, "volume", "", f"few rows: {text} (drifted below {thresholds.drifted})")], numbers
+        return [
+            Finding(DRIFTED, "volume", "", f"few rows: {text} (drifted below {thresholds.drifted})")
+        ], numbers
     if ratio > thresholds.high:
-        return [Finding(DRIFTED, "volume", "", f"many rows: {text} (drifted above {thresholds.high})")], numbers
+        return [
+            Finding(DRIFTED, "volume", "", f"many rows: {text} (drifted above {thresholds.high})")
+        ], numbers
     return [], numbers
 
 
@@ -94,7 +103,9 @@ def check_time(span: Past, past: list[Past], every: str, thresholds: Thresholds)
     # 1970-01-01 was a Thursday: weeks from Monday begin four days later.
     origin = 4 * 86_400 if every == "week" else 0
     if period and (first - origin) // period != (last - origin) // period:
-        text = f"events from {_when(first)} to {_when(last)} do not lie within one {every}: the clock is shifted"
+        text = (
+            f"events from {_when(first)} to {_when(last)} do not lie within one {every}: the clock is shifted"
+        )
         findings.append(Finding(BROKEN, "time", "", text))
     length = last - first
     for other in past:
@@ -131,7 +142,7 @@ def _cadence(span: Past, past: list[Past]) -> list[Finding]:
         text = f"first and last event both lie {late_start / 3600:+.0f} h off {cadence}: the clock is shifted"
         return [Finding(BROKEN, "time", "", text)]
     if late_start > limit:
-        text = f"the span begins {late_start / 3600:.0f} h late, by {cadence}: rows are missing, or the clock is shifted"
+        text = f"the span begins {late_start / 3600:.0f} h late, by {cadence}: rows are missing, or the clock is off"
         return [Finding(DRIFTED, "time", "", text)]
     if late_end < -limit:
         text = f"the span ends {-late_end / 3600:.0f} h early, by {cadence}: it is partial"
@@ -159,5 +170,3 @@ def check_replay(mine: dict[str, str], others: dict[int, dict[str, str]]) -> lis
 
 def _when(seconds: int) -> str:
     return str(np.datetime64(int(seconds), "s")).replace("T", " ")
-
-

@@ -74,9 +74,7 @@ def pool(tables: Iterable[dict]) -> dict:
             sums["label"] += told["label"]
             for name, correlation in told["correlation"].items():
                 weights[value, name] = weights.get((value, name), 0) + told["rows"]
-                sums["correlation"][name] = (
-                    sums["correlation"].get(name, 0.0) + correlation * told["rows"]
-                )
+                sums["correlation"][name] = sums["correlation"].get(name, 0.0) + correlation * told["rows"]
     for value, sums in total.items():
         sums["correlation"] = {
             name: product / weights[value, name] for name, product in sums["correlation"].items()

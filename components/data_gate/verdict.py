@@ -112,9 +112,7 @@ def judge(evidence: Evidence, thresholds: Thresholds) -> Verdict:
     measured_only = {name: feature for name, feature in current.items() if name not in ignore}
     findings += columns.check_stuck(measured_only, references, thresholds.stuck)
     findings += columns.check_shuffled(measured_only, references, thresholds.association)
-    return Verdict(
-        worst(findings), evidence.span.span, findings, found_anomalies, drifts, volume, rate
-    )
+    return Verdict(worst(findings), evidence.span.span, findings, found_anomalies, drifts, volume, rate)
 
 
 def features(statistics: Statistics) -> Features:

@@ -70,6 +70,8 @@ class Prober:
         if self._process is None:
             self._log = tempfile.TemporaryFile()  # noqa: SIM115 - close() closes it
             environment = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"} | dict(os.environ)
+            # TensorFlow's own front door sets it, which the child goes around (`_load_function`).
+            environment["TF2_BEHAVIOR"] = "1"
             self._process = subprocess.Popen(
                 [sys.executable, "-m", __spec__.name],
                 stdin=subprocess.PIPE,

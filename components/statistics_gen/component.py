@@ -1,8 +1,9 @@
 """StatisticsGen: TFDV's statistics of the newest span, of the training window, and of the span before."""
 
-from noria.components.statistics_gen import executor
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import channel, channel_utils, component_spec, standard_artifacts
+
+from noria.components.statistics_gen import executor
 
 
 class StatisticsGenSpec(component_spec.ComponentSpec):

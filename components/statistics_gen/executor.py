@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow_data_validation as tfdv
+from tfx import types
+from tfx.dsl.components.base import base_beam_executor
 
 from noria.components import journal
 from noria.components.statistics_gen import in_process, kept
 from noria.schemas import loader
 from noria.stores.errors import ConfigError, DataError
 from noria.stores.spans import SpanStore
-from tfx import types
-from tfx.dsl.components.base import base_beam_executor
 
 # In one process TFDV takes in 300,000 to 600,000 rows a second and keeps every distinct string of a column, about
 # 120 bytes each: 5 million rows with a unique string are 0.6 GB and 15 seconds. Beyond that Beam's workers share it.
@@ -102,7 +102,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 marks = kept.fingerprint(statistics.datasets[0])
                 store.save(statistics, work.span, work.version, digest, content, marks)
 
-            artifact.split_names = json.dumps(["span", "train", *(["previous"] if "previous" in outputs else [])])
+            artifact.split_names = json.dumps(
+                ["span", "train", *(["previous"] if "previous" in outputs else [])]
+            )
             artifact.span = work.span
             for name in ("rows", "spans", "mode"):
                 if value := examples.get_string_custom_property(name):

@@ -34,7 +34,10 @@ def options(schema: schema_pb2.Schema, label: str, task: str, time: str = "") ->
     """
     facts = FactsGenerator(schema, label if task == "binary" else "", {time})
     return tfdv.StatsOptions(
-        schema=schema, generators=[facts], num_quantiles_histogram_buckets=QUANTILES, desired_batch_size=BATCH_ROWS
+        schema=schema,
+        generators=[facts],
+        num_quantiles_histogram_buckets=QUANTILES,
+        desired_batch_size=BATCH_ROWS,
     )
 
 
@@ -44,7 +47,9 @@ def read(files: Sequence[Path]) -> Iterator[pa.RecordBatch]:
     names = [str(path) for path in files]
     if not names:
         return
-    for batch in tf.data.TFRecordDataset(names, compression_type="GZIP").batch(BATCH_ROWS).as_numpy_iterator():
+    for batch in (
+        tf.data.TFRecordDataset(names, compression_type="GZIP").batch(BATCH_ROWS).as_numpy_iterator()
+    ):
         yield decoder.DecodeBatch(batch.tolist())
 
 

@@ -139,7 +139,9 @@ def fingerprint(dataset: statistics_pb2.DatasetFeatureStatistics) -> dict[str, s
         if kind is None:
             continue
         stats = getattr(feature, kind)
-        constant = stats.min == stats.max if kind == "num_stats" else kind == "string_stats" and stats.unique < 2
+        constant = (
+            stats.min == stats.max if kind == "num_stats" else kind == "string_stats" and stats.unique < 2
+        )
         if constant:
             continue  # equal from span to span without being the same rows
         fact: list = [stats.common_stats.num_non_missing]

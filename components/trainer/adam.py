@@ -8,6 +8,7 @@ optimizer state differ from release to release, and because TensorFlow's fused o
 from typing import Any
 
 import numpy as np
+
 from noria.components.keras_first import ensure_keras3
 from noria.components.trainer.settings import Settings
 

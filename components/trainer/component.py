@@ -3,9 +3,10 @@
 import json
 from typing import Any
 
-from noria.components.trainer import executor
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, channel_utils, component_spec, standard_artifacts
+
+from noria.components.trainer import executor
 
 DEFAULT_RUN_FN = "noria.components.trainer.run_fn.run_fn"
 

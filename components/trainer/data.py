@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from noria.components.keras_first import ensure_keras3
 from noria.components.trainer import batches
 from noria.components.trainer.features import Features

@@ -4,13 +4,14 @@ import json
 import os
 from typing import Any
 
+from tfx import types
+from tfx.dsl.components.base import base_executor
+
 from noria.components import journal
 from noria.components.champion.executor import present
 from noria.components.trainer.batches import steps_of
 from noria.components.user_code import load_function
 from noria.stores.errors import ConfigError
-from tfx import types
-from tfx.dsl.components.base import base_executor
 
 
 class Executor(base_executor.BaseExecutor):

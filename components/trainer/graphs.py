@@ -10,9 +10,11 @@ import os
 from pathlib import Path
 
 import numpy as np
+
 from noria.components.keras_first import ensure_keras3
 from noria.components.trainer import remap
 from noria.components.trainer.features import Features
+from noria.components.trainer.transform_layer import TransformLayer
 from noria.stores.errors import CarryError
 
 tf = ensure_keras3()
@@ -63,6 +65,7 @@ def compare(
     old_features: Features,
     new_features: Features,
     raw: tf.Tensor,
+    layer: TransformLayer | None = None,
 ) -> Change:
     """Compares two graphs of the same features.
 
@@ -72,13 +75,15 @@ def compare(
       old_features: what the champion reads.
       new_features: what the new model reads; the same names.
       raw: serialized raw tf.Examples `[n]` to apply both to.
+      layer: the run's graph, where it is loaded already.
 
     Raises:
       CarryError: there are no raw rows to compare with.
     """
     if int(tf.shape(raw)[0]) == 0:
         raise CarryError("there are no raw rows to compare the transform graphs with", where="raw_examples")
-    before, after = _apply(old, raw, old_features), _apply(new, raw, new_features)
+    layers = TransformLayer(old, old_features.label), layer or TransformLayer(new, new_features.label)
+    before, after = _apply(layers[0], raw, old_features), _apply(layers[1], raw, new_features)
     change = Change("refreshed")
     pairs = zip(old_features.categorical, new_features.categorical, strict=True)
     for column, (was, now) in enumerate(pairs):
@@ -94,7 +99,7 @@ def compare(
             continue
         change.rows[now.name] = mapped
         change.features.append({"name": now.name, "how": how, "detail": mapped.detail})
-    missing = _missing(old, new, old_features, new_features)
+    missing = _missing(*layers, old_features, new_features)
     for name, columns in new_features.numeric_columns().items():
         lines = [
             remap.fit_line(before[0][:, column], after[0][:, column], missing[column])
@@ -112,16 +117,14 @@ def compare(
     return change
 
 
-def _apply(graph: tft.TFTransformOutput, raw: tf.Tensor, features: Features) -> tuple[np.ndarray, np.ndarray]:
+def _apply(layer: TransformLayer, raw: tf.Tensor, features: Features) -> tuple[np.ndarray, np.ndarray]:
     """Numeric `[n, F]` and ids `[n, C]` of raw rows by one graph."""
-    spec = {name: feature for name, feature in graph.raw_feature_spec().items() if name != features.label}
-    columns = graph.transform_features_layer()(tf.io.parse_example(raw, spec))
-    numeric, ids = features.pack(columns)
+    numeric, ids = features.pack(layer(raw))
     return numeric.numpy(), ids.numpy()
 
 
 def _missing(
-    old: tft.TFTransformOutput, new: tft.TFTransformOutput, old_features: Features, new_features: Features
+    old: TransformLayer, new: TransformLayer, old_features: Features, new_features: Features
 ) -> list[tuple[float, float] | None]:
     """What each numeric column is, by both graphs, in a row where everything is missing."""
     empty = tf.constant([b""])

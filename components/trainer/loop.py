@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from noria.components.keras_first import ensure_keras3
 from noria.components.trainer import batches
 from noria.components.trainer.adam import Adam

@@ -11,6 +11,7 @@ classes, or mean and deviation of a regression's label; the model learns the dif
 from typing import Any
 
 import numpy as np
+
 from noria.components.keras_first import ensure_keras3
 from noria.components.trainer.features import Features
 from noria.components.trainer.models import input_names

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from noria.components import journal
 from noria.components.keras_first import ensure_keras3
 from noria.components.trainer import (
@@ -32,6 +33,7 @@ from noria.components.trainer.features import Features, read_features
 from noria.components.trainer.loop import Loop, Outcome
 from noria.components.trainer.network import Network
 from noria.components.trainer.settings import Settings
+from noria.components.trainer.transform_layer import TransformLayer
 
 tf = ensure_keras3()
 
@@ -69,6 +71,7 @@ def run_fn(fn_args: Any) -> None:
     with _stage(config) as stage:
         clock = _Clock()
         graph = tft.TFTransformOutput(fn_args.transform_graph_path or fn_args.transform_output)
+        layer = TransformLayer(graph, settings.label)
         distribution = strategy.create(settings)
         saved = checkpoint.load(Path(config["champion"]) / "checkpoint") if config.get("champion") else None
         run = _build(settings, graph, distribution, config.get("project"), saved)
@@ -83,13 +86,13 @@ def run_fn(fn_args: Any) -> None:
                 reader = data.Reader(fn_args.eval_files, spec, run.features, settings)
                 evaluation = data.open_window(reader, Path(scratch) / "eval")
             clock.lap("read")
-            _start(run, train, graph, config, saved)
+            _start(run, train, graph, layer, config, saved)
             stage.note(mode=run.facts["mode"], rows=train.rows, path=train.path, start_step=run.start)
             clock.lap("carry")
             outcome = _train(run, train, evaluation, fn_args, stage)
             clock.lap("train")
         if strategy.is_chief(distribution):
-            _write(run, outcome, graph, Path(fn_args.serving_model_dir), config.get("project"))
+            _write(run, outcome, layer, Path(fn_args.serving_model_dir), config.get("project"))
         clock.lap("export")
         stage.note(step=outcome.step, examples_seen=run.facts["examples_seen"], **clock.laps)
 
@@ -115,6 +118,7 @@ def _start(
     run: Run,
     train: data.Table | data.Stream,
     graph: tft.TFTransformOutput,
+    layer: TransformLayer,
     config: dict[str, Any],
     saved: checkpoint.Checkpoint | None,
 ) -> None:
@@ -135,7 +139,7 @@ def _start(
         run.facts |= {"variables": fresh, "optimizer": slots, "features": names}
         return
     old_features = Features.from_json(saved.features)
-    change = _change(graph, Path(config["champion"]) / "transform_graph", old_features, run.features, config)
+    change = _change(graph, layer, old_features, run.features, config)
     carried = warm_start.carry(saved, change, run.network, run.adam, old_features, run.settings)
     run.start, run.examples_seen = saved.step, saved.examples_seen
     run.origin = saved.origin if saved.window == run.window else saved.step
@@ -150,23 +154,24 @@ def _start(
 
 def _change(
     graph: tft.TFTransformOutput,
-    old: Path,
+    layer: TransformLayer,
     old_features: Features,
     features: Features,
     config: dict[str, Any],
 ) -> graphs.Change:
+    """What the run's graph changed since the champion's."""
+    old = Path(config["champion"]) / "transform_graph"
     new = Path(graph.transform_savedmodel_dir).parent
     if graphs.same(old, new):
         names = [{"name": name, "how": "identical", "detail": "graph reused"} for name in features.names]
         return graphs.Change("reused", features=names)
     files = sorted(str(f) for pattern in config.get("raw_examples", []) for f in tf.io.gfile.glob(pattern))
-    if not files:
-        return graphs.compare(
-            tft.TFTransformOutput(str(old)), graph, old_features, features, tf.zeros([0], tf.string)
-        )
-    records = tf.data.TFRecordDataset(files, "GZIP", num_parallel_reads=min(8, len(files)))
-    raw = next(iter(records.batch(graphs.SAMPLE)), tf.zeros([0], tf.string))
-    return graphs.compare(tft.TFTransformOutput(str(old)), graph, old_features, features, raw)
+    raw = tf.zeros([0], tf.string)
+    if files:
+        records = tf.data.TFRecordDataset(files, "GZIP", num_parallel_reads=min(8, len(files)))
+        raw = next(iter(records.batch(graphs.SAMPLE)), raw)
+    champion = tft.TFTransformOutput(str(old))
+    return graphs.compare(champion, graph, old_features, features, raw, layer)
 
 
 def _train(run: Run, train: Any, evaluation: Any, fn_args: Any, stage: Any) -> Outcome:
@@ -197,9 +202,7 @@ def _train(run: Run, train: Any, evaluation: Any, fn_args: Any, stage: Any) -> O
     return outcome
 
 
-def _write(
-    run: Run, outcome: Outcome, graph: tft.TFTransformOutput, folder: Path, project: str | None
-) -> None:
+def _write(run: Run, outcome: Outcome, layer: TransformLayer, folder: Path, project: str | None) -> None:
     """Writes checkpoint, carry.json and, last, the SavedModel."""
     variables = {name: v.numpy() for name, v in run.network.state().items()}
     slots = {
@@ -227,7 +230,7 @@ def _write(
         network = Network(run.features, run.settings, models.build(run.features, run.settings, project))
         for name, variable in network.state().items():
             variable.assign(variables[name])
-    serving.export(network, graph, folder)
+    serving.export(network, layer, folder)
 
 
 @contextlib.contextmanager

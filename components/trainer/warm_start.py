@@ -5,6 +5,7 @@ import fnmatch
 from typing import Any
 
 import numpy as np
+
 from noria.components.trainer import graphs
 from noria.components.trainer.adam import Adam
 from noria.components.trainer.checkpoint import Checkpoint

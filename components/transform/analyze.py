@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from noria.components.transform import internals
 from noria.components.transform.internals import DatasetKey, analyzer_nodes, beam_nodes, tf
 from noria.components.transform.source import Source

@@ -12,6 +12,7 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+
 from noria.components.transform import coverage, internals
 from noria.components.transform.cache import AnalyzerCache, group_name
 from noria.components.transform.internals import DatasetKey, tf, tft

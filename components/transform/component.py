@@ -1,10 +1,11 @@
 """The Transform component: raw examples in, transformed examples and the transform graph out."""
 
-from noria.components.transform import executor
-from noria.components.types import DataVerdict
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
+
+from noria.components.transform import executor
+from noria.components.types import DataVerdict
 
 
 class TransformSpec(component_spec.ComponentSpec):

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from glob import glob
 from typing import Any
 
+from tfx import types
+from tfx.dsl.components.base import base_beam_executor
+from tfx.types import artifact_utils
+
 from noria.components import journal, user_code
 from noria.components.code_digest import code_digest, local_modules
 from noria.components.transform import reuse
 from noria.stores.errors import ConfigError, DataError, NoriaError
-from tfx import types
-from tfx.dsl.components.base import base_beam_executor
-from tfx.types import artifact_utils
 
 EXECUTIONS = ("auto", "in-process", "beam")
 
@@ -168,7 +169,7 @@ def _user_error(error: Exception, request: Request) -> Exception:
     from noria.components.keras_first import ensure_keras3
 
     module, _ = user_code.split_path(request.preprocessing)
-    files = {str(file) for file in local_modules(module).values()}
+    files = {str(file) for file in local_modules(module, request.project).values()}
     chain: list[BaseException] = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
         chain.append(cause)

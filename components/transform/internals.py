@@ -17,6 +17,7 @@ from noria.components.keras_first import ensure_keras3
 tf = ensure_keras3()
 
 import tensorflow_transform as tft  # noqa: E402 - only after Keras is settled
+from tensorflow.python.eager import wrap_function  # noqa: E402
 from tensorflow_transform import (  # noqa: E402  # noqa: E402
     analyzer_nodes,
     annotators,
@@ -137,8 +138,18 @@ def intermediate_function(
     """A function from raw tensors to the tensors that the next analyzers read.
 
     TFT writes it as a SavedModel and loads it again, since Beam's workers are other processes. Here it
-    stays what it is: a traced function. The tables it looks up live as long as the function does.
+    stays what it is: a traced function. In the first phase it is a part of the graph traced already, as
+    nothing is analysed yet that could be put into it.
     """
+    fetches = dict(signature)
+    if not bound:
+        whole = wrap_function.WrappedFunction(
+            traced.graph, variable_holder=wrap_function.VariableHolder(share_variables=True)
+        )
+        part = whole.prune(traced.graph.inputs, fetches, input_signature=((traced.specs,), {}))
+        # Tables were made for the tracing only, and are gone.
+        if not any(tensor.dtype == tf.resource for tensor in part.captured_inputs):
+            return _Bound(None, part)
     module = tf.Module()
     context = graph_context.TFGraphContext(
         module_to_export=module, temp_dir=traced.temp_dir, evaluated_replacements=bound
@@ -147,26 +158,23 @@ def intermediate_function(
         traced.preprocessing_fn,
         traced.specs,
         context,
-        output_keys_to_name_map={key: tensor.name for key, tensor in signature.items()},
+        output_keys_to_name_map={key: tensor.name for key, tensor in fetches.items()},
     )
-    concrete = saved_transform_io_v2.trace_and_update_module(
+    saved_transform_io_v2.trace_and_update_module(
         module, function, "transform_fn", strip_control_dependencies=False
     )
-    # The pruned function skips what these outputs do not need, above all the other analyzers' placeholders.
-    return _Bound(module, concrete)
+    return _Bound(module, module.transform_fn)
 
 
 class _Bound:
-    """Keeps the module (and so its tables) alive beside the function."""
+    """A function of a dict of raw tensors. Keeps the module, and so its tables, alive beside it."""
 
-    def __init__(self, module: Any, concrete: Any):
+    def __init__(self, module: Any, function: Any):
         self._module = module
-        self._concrete = concrete
-        self._function = module.transform_fn
+        self._function = function
 
     def __call__(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        flat = tf.nest.flatten(inputs, expand_composites=True)
-        return self._function(*flat)
+        return self._function(inputs)
 
 
 def write_saved_model(traced: Traced, bound: dict[str, Any], folder: str) -> None:

@@ -220,7 +220,9 @@ def _sizes(graph: str, names: Iterable[str]) -> dict[str, int]:
 
 def _place(error: BaseException, request: "Request") -> str | None:
     module, _ = user_code.split_path(request.preprocessing)
-    return user_code.where_it_failed(error, {str(file) for file in local_modules(module).values()})
+    return user_code.where_it_failed(
+        error, {str(file) for file in local_modules(module, request.project).values()}
+    )
 
 
 def _direct_pipeline() -> Any:

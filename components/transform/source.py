@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
+
 from noria.components.transform import internals
 from noria.stores.errors import DataError
 

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from noria.pipeline import console
-from noria.pipeline import doctor as checks
 from rich.table import Table
 from rich.text import Text
+
+from noria.pipeline import console
+from noria.pipeline import doctor as checks
 
 _MARKS = {checks.OK: ("✓", "green"), checks.WARNING: ("!", "yellow"), checks.PROBLEM: ("✗", "red")}
 

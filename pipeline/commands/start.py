@@ -6,12 +6,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from noria.pipeline import console
-from noria.pipeline.commands.turn import QUIET
-from noria.pipeline.progress import noise_to
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
+
+from noria.pipeline import console
+from noria.pipeline.commands.turn import QUIET
+from noria.pipeline.progress import noise_to
 
 
 def init(

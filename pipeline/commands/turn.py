@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.markup import escape
+
 from noria.pipeline import console, tables
 from noria.pipeline.config import Config, load
 from noria.pipeline.progress import Progress, noise_to
 from noria.stores.errors import NoriaError
 from noria.stores.registry import Registry, Turn
-from rich.console import Console
-from rich.markup import escape
 
 # What the libraries would say before Python's logging has a word in it.
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "GRPC_VERBOSITY": "ERROR"}

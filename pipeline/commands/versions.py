@@ -5,11 +5,12 @@ import webbrowser
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 from noria.pipeline import console, tables
 from noria.pipeline.config import load
 from noria.stores.errors import GateError, RegistryError
 from noria.stores.registry import Registry, Version
-from rich.markup import escape
 
 
 def status(config_path: Path, as_json: bool, all_turns: bool) -> int:

@@ -13,6 +13,9 @@ ensure_keras3()
 
 import tensorflow_data_validation as tfdv  # noqa: E402
 from tensorflow_metadata.proto.v0 import anomalies_pb2  # noqa: E402
+from tfx.components.example_validator import executor as stock  # noqa: E402
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor  # noqa: E402
+from tfx.types import artifact_utils, standard_artifacts  # noqa: E402
 
 from noria.components.example_gen.executor import Executor as ExamplesExecutor  # noqa: E402
 from noria.components.statistics_gen import facts, kept  # noqa: E402
@@ -21,9 +24,6 @@ from noria.schemas import loader  # noqa: E402
 from noria.stores.errors import ConfigError, DataError  # noqa: E402
 from noria.stores.spans import SpanStore  # noqa: E402
 from noria.streaming import flights  # noqa: E402
-from tfx.components.example_validator import executor as stock  # noqa: E402
-from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor  # noqa: E402
-from tfx.types import artifact_utils, standard_artifacts  # noqa: E402
 
 SCHEMA = Path(__file__).parents[3] / "schemas" / "flights.pbtxt"
 ROWS = 4_000
@@ -129,7 +129,9 @@ def test_splits(examples, fresh, tmp_path: Path):
     assert rows["train"] == train.datasets[0].num_examples
     # No statistics of span 2 are kept: they come from its rows in the window.
     assert 2 == statistics.get_int_custom_property("previous_span")
-    older = sum(path.name.startswith("span-00000002") for path in (Path(examples[3].uri) / "Split-train").iterdir())
+    older = sum(
+        path.name.startswith("span-00000002") for path in (Path(examples[3].uri) / "Split-train").iterdir()
+    )
     assert 1 == older
     assert train.datasets[0].num_examples > _load(statistics, "previous").datasets[0].num_examples
 
@@ -220,7 +222,9 @@ def test_a_column_without_any_value(home, tmp_path: Path):
     """A column that is empty, and one that is new, are seen as such on both paths."""
     table = flights.table().slice(0, 500)
     index = table.schema.get_field_index("temp")
-    table = table.set_column(index, "temp", pa.nulls(500, pa.float64())).append_column("gate", pa.array(["A"] * 500))
+    table = table.set_column(index, "temp", pa.nulls(500, pa.float64())).append_column(
+        "gate", pa.array(["A"] * 500)
+    )
     SpanStore(tmp_path / "home").commit(1, [table], source="test")
     examples = _examples(tmp_path / "home", 1, tmp_path / "examples")
     for execution in ("in-process", "beam"):

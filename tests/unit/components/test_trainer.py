@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from noria.components.keras_first import ensure_keras3
 from noria.stores.errors import CarryError, ConfigError, DataError
 
@@ -194,6 +195,21 @@ def test_saved_model_loads_without_noria(week1, champion):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     expected = scores(champion, records(week1)[:50])
     assert expected.tolist() == json.loads(done.stdout.splitlines()[-1])
+
+
+def test_transform_layer_is_tfts(week1, week30):
+    """The graph applied without TFT's Keras layer gives, column by column, what the layer gives."""
+    from noria.components.trainer.transform_layer import TransformLayer
+
+    for data in (week1, week30):
+        graph = continuity.tft.TFTransformOutput(str(data / "graph"))
+        layer = TransformLayer(graph, continuity.LABEL)
+        rows = tf.constant(records(data))
+        expected = graph.transform_features_layer()(tf.io.parse_example(rows, layer.raw_spec))
+        found = layer(rows)
+        assert sorted(expected) == sorted(found)
+        for name, column in expected.items():
+            assert column.numpy().tolist() == found[name].numpy().tolist()
 
 
 def test_serving_copes_with_missing_and_unknown(champion):

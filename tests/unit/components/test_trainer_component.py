@@ -6,14 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from noria.components.keras_first import ensure_keras3
 from noria.stores.errors import ConfigError
 
 tf = ensure_keras3()
 
+from tfx.types import channel_utils, standard_artifacts  # noqa: E402
+
 from noria.components.trainer.component import Trainer  # noqa: E402
 from noria.components.trainer.executor import Executor  # noqa: E402
-from tfx.types import channel_utils, standard_artifacts  # noqa: E402
 
 BENCHMARKS = str(Path(__file__).parents[3] / "benchmarks")
 sys.path.append(BENCHMARKS)

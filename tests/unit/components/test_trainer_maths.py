@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+
 from noria.components.trainer import batches, checkpoint, remap
 from noria.components.trainer.settings import EarlyStop, Settings
 from noria.stores.errors import CarryError, ConfigError

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from noria.components.trainer.settings import Settings
 from noria.stores.errors import ConfigError
 

@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from noria.pipeline import cli, console
+from typer.testing import CliRunner
+
+from noria.pipeline import cli, cli_docs, console
 from noria.pipeline.commands import start
 from noria.stores.errors import DataError
-from typer.testing import CliRunner
 
 COMMANDS = ("init", "run", "replay", "status", "report", "promote", "rollback", "doctor")
 PROJECT = "name: rides\nlabel: big_tip\nspan: rows:100\n"
@@ -41,6 +42,12 @@ def test_every_table_has_json(command: str) -> None:
     done = CliRunner().invoke(cli.app, [command, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
     assert 0 == done.exit_code
     assert "--json" in done.output
+
+
+def test_documentation_is_current() -> None:
+    """docs/commands.md is what the code says: `make docs` writes it."""
+    page = Path(__file__).parents[3] / "docs" / "commands.md"
+    assert cli_docs.documentation() == page.read_text(encoding="utf-8")
 
 
 def test_starts_light() -> None:

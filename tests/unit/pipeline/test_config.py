@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from noria.pipeline import config_errors
 from noria.pipeline.config import Config, documentation, load, parse_metadata
 from noria.pipeline.sections import Bound

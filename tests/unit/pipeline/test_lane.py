@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from noria.pipeline import lane as lanes
 from noria.pipeline.lane import Interpreter, NoLane, choose
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from noria.stores import files
 from noria.stores.errors import SpanError
 from noria.stores.spans import SpanStore
@@ -15,8 +16,8 @@ def test_write_replaces_whole_and_leaves_nothing_beside(tmp_path: Path) -> None:
     """A file is replaced in one step, and no staging file stays."""
     files.write_text(tmp_path / "a" / "x.txt", "old")
     files.write_text(tmp_path / "a" / "x.txt", "neu: ä")
-    assert (tmp_path / "a" / "x.txt").read_text(encoding="utf-8") == "neu: ä"
-    assert os.listdir(tmp_path / "a") == ["x.txt"]
+    assert "neu: ä" == (tmp_path / "a" / "x.txt").read_text(encoding="utf-8")
+    assert ["x.txt"] == os.listdir(tmp_path / "a")
 
 
 def test_write_new_never_overwrites(tmp_path: Path) -> None:
@@ -24,8 +25,8 @@ def test_write_new_never_overwrites(tmp_path: Path) -> None:
     files.write_new(tmp_path / "1.json", b"first")
     with pytest.raises(FileExistsError):
         files.write_new(tmp_path / "1.json", b"second")
-    assert (tmp_path / "1.json").read_bytes() == b"first"
-    assert os.listdir(tmp_path) == ["1.json"]
+    assert b"first" == (tmp_path / "1.json").read_bytes()
+    assert ["1.json"] == os.listdir(tmp_path)
 
 
 def test_copy_tree_links_or_copies_into_existing_folders(tmp_path: Path) -> None:
@@ -45,8 +46,8 @@ def test_sweep_deletes_only_unfinished_work(tmp_path: Path) -> None:
     """What a killed writer left goes; everything else stays."""
     files.write_text(files.staging(tmp_path) / "half", "half")
     files.write_text(tmp_path / "whole", "whole")
-    assert len(files.sweep(tmp_path)) == 1
-    assert os.listdir(tmp_path) == ["whole"]
+    assert 1 == len(files.sweep(tmp_path))
+    assert ["whole"] == os.listdir(tmp_path)
 
 
 def test_commit_folder_refuses_an_existing_target(tmp_path: Path) -> None:
@@ -55,7 +56,7 @@ def test_commit_folder_refuses_an_existing_target(tmp_path: Path) -> None:
     files.write_text(tmp_path / "target" / "x", "old")
     with pytest.raises(FileExistsError):
         files.commit_folder(tmp_path / "beside", tmp_path / "target")
-    assert (tmp_path / "target" / "x").read_text() == "old"
+    assert "old" == (tmp_path / "target" / "x").read_text()
 
 
 _FILLS_UP = """
@@ -80,11 +81,11 @@ def test_a_disk_that_refuses_more_bytes_leaves_the_store_as_it_was(tmp_path: Pat
 
     SpanStore(tmp_path).commit(1, [pa.table({"x": [1]})], source="small")
     done = subprocess.run([sys.executable, "-c", _FILLS_UP, str(tmp_path)], capture_output=True, text=True)
-    assert done.returncode == 7, done.stderr
+    assert 7 == done.returncode, done.stderr
     assert "cannot be written" in done.stdout and "next:" in done.stdout
     store = SpanStore(tmp_path)
-    assert store.ids() == [1]
-    assert [path for path in store.folder.iterdir() if path.name.startswith(files.STAGING)] == []
+    assert [1] == store.ids()
+    assert [] == [path for path in store.folder.iterdir() if path.name.startswith(files.STAGING)]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from noria.stores.errors import LockedError
 from noria.stores.lock import hold, holder
 
@@ -25,7 +26,7 @@ def _holding(folder: Path, seconds: float) -> subprocess.Popen:
     process = subprocess.Popen(
         [sys.executable, "-c", _HOLDS, str(folder), str(seconds)], stdout=subprocess.PIPE, text=True
     )
-    assert process.stdout.readline() == "held\n"
+    assert "held\n" == process.stdout.readline()
     return process
 
 
@@ -48,7 +49,7 @@ def test_waits_until_the_other_one_ends(tmp_path: Path) -> None:
     process = _holding(tmp_path, 0.5)
     with hold(tmp_path, wait=30):
         assert str(process.pid) != holder(tmp_path)["pid"]
-    assert process.wait() == 0
+    assert 0 == process.wait()
     assert holder(tmp_path) is None
 
 
@@ -76,7 +77,7 @@ def test_the_same_thread_may_enter_again_and_others_may_not(tmp_path: Path) -> N
         thread = threading.Thread(target=other)
         thread.start()
         thread.join()
-    assert len(refused) == 1
+    assert 1 == len(refused)
     started = time.monotonic()
     with hold(tmp_path):
         assert time.monotonic() - started < 1

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from noria.stores.errors import RegistryError
 from noria.stores.registry import Registry, Turn, Version, turn_of
 
@@ -61,15 +62,15 @@ def test_register_then_publish_then_the_next(tmp_path: Path, root: Path) -> None
         "rows": {"train": 10},
     }
     first = register(registry, "a", tmp_path, **facts)
-    assert (first.version, first.state, first.spans) == (1, "registered", (1, 2, 3, 4))
-    assert (first.payload_path / "checkpoint" / "weights").read_text() == "a"
+    assert (1, "registered", (1, 2, 3, 4)) == (first.version, first.state, first.spans)
+    assert "a" == (first.payload_path / "checkpoint" / "weights").read_text()
     published = registry.publish(1, root)
     assert ("published", str(root / "1")) == (published.state, published.model_dir)
-    assert served_text(root) == "saved_model.pb of a"
+    assert "saved_model.pb of a" == served_text(root)
     publish(registry, "b", tmp_path, root)
-    assert states(registry) == {1: "retired", 2: "published"}
-    assert registry.champion().version == 2
-    assert sorted(path.name for path in root.iterdir()) == ["1", "2"]
+    assert {1: "retired", 2: "published"} == states(registry)
+    assert 2 == registry.champion().version
+    assert ["1", "2"] == sorted(path.name for path in root.iterdir())
     # Another process sees the same.
     assert Registry(tmp_path).versions() == registry.versions()
 
@@ -78,7 +79,7 @@ def test_a_run_registers_once(tmp_path: Path) -> None:
     """A run that is repeated gets the version it made."""
     registry = Registry(tmp_path)
     assert register(registry, "a", tmp_path) == register(Registry(tmp_path), "a", tmp_path)
-    assert list(states(registry)) == [1]
+    assert [1] == list(states(registry))
 
 
 def test_a_moved_home_still_finds_its_payloads(tmp_path: Path) -> None:
@@ -86,14 +87,14 @@ def test_a_moved_home_still_finds_its_payloads(tmp_path: Path) -> None:
     register(Registry(tmp_path / "here"), "a", tmp_path)
     shutil.move(tmp_path / "here", tmp_path / "there")
     version = Registry(tmp_path / "there").version(1)
-    assert (version.payload_path / "checkpoint" / "weights").read_text() == "a"
+    assert "a" == (version.payload_path / "checkpoint" / "weights").read_text()
 
 
 def test_rejected_is_kept_and_not_published(tmp_path: Path, root: Path) -> None:
     """A rejected version has its files and its verdict, and does not serve."""
     registry = Registry(tmp_path)
     version = register(registry, "a", tmp_path, blessed=False, reasons=["auc fell"])
-    assert (version.state, version.reasons) == ("rejected", ("auc fell",))
+    assert ("rejected", ("auc fell",)) == (version.state, version.reasons)
     with pytest.raises(RegistryError, match="version 1 is rejected"):
         registry.publish(1, root)
     assert not root.exists() or list(root.iterdir()) == []
@@ -107,13 +108,13 @@ def test_promote_publishes_a_rejected_version_and_says_who_and_why(tmp_path: Pat
     with pytest.raises(RegistryError, match="needs a reason"):
         registry.promote(2, " ", "me", root)
     promoted = registry.promote(2, "the gate is wrong", "me", root)
-    assert (promoted.version, promoted.state) == (2, "published")
-    assert (promoted.promoted["reason"], promoted.promoted["actor"]) == ("the gate is wrong", "me")
+    assert (2, "published") == (promoted.version, promoted.state)
+    assert ("the gate is wrong", "me") == (promoted.promoted["reason"], promoted.promoted["actor"])
     publish(registry, "c", tmp_path, root)
     again = registry.promote(2, "b was better", "you", root)
-    assert (again.version, again.parent, again.state) == (4, 2, "published")
-    assert served_text(root) == "saved_model.pb of b"
-    assert states(registry) == {1: "retired", 2: "retired", 3: "retired", 4: "published"}
+    assert (4, 2, "published") == (again.version, again.parent, again.state)
+    assert "saved_model.pb of b" == served_text(root)
+    assert {1: "retired", 2: "retired", 3: "retired", 4: "published"} == states(registry)
     with pytest.raises(RegistryError, match="serves already"):
         registry.promote(4, "again", "me", root)
     with pytest.raises(RegistryError, match="there is no version 9; known: 1, 2, 3, 4"):
@@ -127,13 +128,13 @@ def test_rollback_goes_back_step_by_step(tmp_path: Path, root: Path) -> None:
         registry.rollback(root, "bad", "me")
     for run in "abc":
         publish(registry, run, tmp_path, root)
-    assert registry.rollback(root, "bad", "me").version == 2
-    assert served_text(root) == "saved_model.pb of b"
-    assert states(registry) == {1: "retired", 2: "published", 3: "rolled_back"}
+    assert 2 == registry.rollback(root, "bad", "me").version
+    assert "saved_model.pb of b" == served_text(root)
+    assert {1: "retired", 2: "published", 3: "rolled_back"} == states(registry)
     publish(registry, "d", tmp_path, root)
-    assert [version.version for version in registry.versions() if version.state == "published"] == [4]
-    assert registry.rollback(root, "all bad", "me", to=1).version == 1
-    assert served_text(root) == "saved_model.pb of a"
+    assert [4] == [version.version for version in registry.versions() if version.state == "published"]
+    assert 1 == registry.rollback(root, "all bad", "me", to=1).version
+    assert "saved_model.pb of a" == served_text(root)
     with pytest.raises(RegistryError, match="only version 1 ever served"):
         registry.rollback(root, "bad", "me")
 
@@ -145,8 +146,8 @@ def test_rollback_restores_what_retention_took_from_the_model_directory(tmp_path
         publish(registry, run, tmp_path, root)
     shutil.rmtree(root / "1")
     registry.rollback(root, "bad", "me")
-    assert [path.name for path in root.iterdir() if path.name.isdigit()] == ["1"]
-    assert served_text(root) == "saved_model.pb of a"
+    assert ["1"] == [path.name for path in root.iterdir() if path.name.isdigit()]
+    assert "saved_model.pb of a" == served_text(root)
 
 
 def test_a_promoted_rolled_back_version_gets_a_new_number(tmp_path: Path, root: Path) -> None:
@@ -155,8 +156,8 @@ def test_a_promoted_rolled_back_version_gets_a_new_number(tmp_path: Path, root: 
     for run in "ab":
         publish(registry, run, tmp_path, root)
     registry.rollback(root, "seemed bad", "me")
-    assert registry.promote(2, "was fine", "me", root).version == 3
-    assert states(registry) == {1: "retired", 2: "rolled_back", 3: "published"}
+    assert 3 == registry.promote(2, "was fine", "me", root).version
+    assert {1: "retired", 2: "rolled_back", 3: "published"} == states(registry)
 
 
 def test_a_foreign_newer_version_in_the_model_directory_is_refused(tmp_path: Path, root: Path) -> None:
@@ -175,7 +176,7 @@ def test_damage_of_a_stored_model_is_found_before_it_serves(tmp_path: Path, root
     (version.payload_path / "serving" / "saved_model.pb").write_text("bit rot")
     with pytest.raises(RegistryError, match="damaged"):
         registry.publish(1, root)
-    assert [path for path in root.iterdir() if path.name.isdigit()] == []
+    assert [] == [path for path in root.iterdir() if path.name.isdigit()]
 
 
 def test_retention_keeps_what_is_needed(tmp_path: Path, root: Path) -> None:
@@ -185,14 +186,14 @@ def test_retention_keeps_what_is_needed(tmp_path: Path, root: Path) -> None:
         publish(registry, run, tmp_path, root)
     for run in "defg":
         register(registry, run, tmp_path, blessed=False, parent=3)
-    assert registry.retain(2, root) == [1, 4, 5]
+    assert [1, 4, 5] == registry.retain(2, root)
     assert {1, 4, 5} == {number for number, state in states(registry).items() if state == "expired"}
-    assert sorted(path.name for path in root.iterdir()) == ["2", "3"]
-    assert sorted(
+    assert ["2", "3"] == sorted(path.name for path in root.iterdir())
+    assert ["2", "3", "6", "7"] == sorted(
         path.name for path in (tmp_path / "registry" / "versions").iterdir() if path.name.isdigit()
-    ) == ["2", "3", "6", "7"]
-    assert registry.retain(2, root) == []
-    assert registry.rollback(root, "bad", "me").version == 2
+    )
+    assert [] == registry.retain(2, root)
+    assert 2 == registry.rollback(root, "bad", "me").version
     with pytest.raises(RegistryError, match="retention deleted its files"):
         registry.promote(1, "why not", "me", root)
 
@@ -209,8 +210,8 @@ def test_retention_keeps_the_last_good_parent(tmp_path: Path, root: Path) -> Non
         publish(registry, run, tmp_path, root)
     registry.rollback(root, "bad", "me", to=3)
     registry.retain(1, root)
-    assert states(registry)[1] == "retired"
-    assert states(registry)[3] == "published"
+    assert "retired" == states(registry)[1]
+    assert "published" == states(registry)[3]
 
 
 def test_turns_are_kept_in_order_and_replaced_by_run(tmp_path: Path) -> None:
@@ -229,11 +230,11 @@ def test_turns_are_kept_in_order_and_replaced_by_run(tmp_path: Path) -> None:
     registry.record_turn(Turn(span=5, run_id="b", data_verdict="broken", model_verdict="skipped"))
     registry.record_turn(turn_of(version, report="r.html", seconds={"Trainer": 1.5}))
     turns = Registry(tmp_path).turns()
-    assert [(turn.span, turn.data_verdict, turn.model_verdict, turn.version) for turn in turns] == [
+    assert [
         (4, "ok", "rejected", 1),
         (5, "broken", "skipped", None),
-    ]
-    assert (turns[0].report, turns[0].seconds) == ("r.html", {"Trainer": 1.5})
+    ] == [(turn.span, turn.data_verdict, turn.model_verdict, turn.version) for turn in turns]
+    assert ("r.html", {"Trainer": 1.5}) == (turns[0].report, turns[0].seconds)
 
 
 def test_bad_facts_are_refused(tmp_path: Path) -> None:
@@ -245,7 +246,7 @@ def test_bad_facts_are_refused(tmp_path: Path) -> None:
         registry.register(payload(tmp_path, "a"))
     with pytest.raises(RegistryError, match="missing"):
         registry.register({"serving": tmp_path / "nowhere"}, run_id="a")
-    assert registry.versions() == []
+    assert [] == registry.versions()
 
 
 def test_a_damaged_event_is_named(tmp_path: Path) -> None:
@@ -269,8 +270,8 @@ def test_two_writers_never_clash(tmp_path: Path) -> None:
                 registry.record_turn(Turn(span=j, run_id=f"{i}-{j}"))
             os._exit(0)
         children.append(child)
-    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
-    assert len(Registry(tmp_path).turns()) == 40
+    assert [0] * 4 == [os.waitpid(child, 0)[1] for child in children]
+    assert 40 == len(Registry(tmp_path).turns())
     names = sorted(path.name for path in (tmp_path / "registry" / "events").iterdir())
     assert [f"{n:08d}.json" for n in range(1, 41)] == names
 
@@ -318,7 +319,7 @@ def test_a_reader_never_sees_half_a_version(tmp_path: Path, root: Path) -> None:
             registry.rollback(root, "bad", "me")
     reader.stop = True
     reader.join()
-    assert reader.torn == []
+    assert [] == reader.torn
     assert len(set(reader.seen)) > 3
 
 
@@ -327,9 +328,9 @@ def check_whole(tmp_path: Path, root: Path) -> None:
     for folder in root.iterdir() if root.exists() else []:
         if folder.name.isdigit():
             text = Registry(tmp_path).version(int(folder.name))
-            assert sum(path.is_file() for path in folder.rglob("*")) == 3
+            assert 3 == sum(path.is_file() for path in folder.rglob("*"))
             name = text.run_id.split(".")[0]
-            assert (folder / "assets/vocabulary").read_text() == f"assets/vocabulary of {name}\n" * 100
+            assert f"assets/vocabulary of {name}\n" * 100 == (folder / "assets/vocabulary").read_text()
 
 
 def copy_of(tmp_path: Path, n: int) -> tuple[Path, Path]:
@@ -365,10 +366,10 @@ def test_sigkill_at_every_step_of_a_push(tmp_path: Path, killed_at) -> None:
         served = served_text(root).split(" of ")[1]
         assert {"a": 1, "b": 2}[served] == Registry(home).champion().version
         push()
-        assert states(Registry(home)) == {1: "retired", 2: "published"}
-        assert served_text(root) == "saved_model.pb of b"
-        assert Registry(home).recover(root) == []
-        assert sorted(path.name for path in root.iterdir()) == ["1", "2"]
+        assert {1: "retired", 2: "published"} == states(Registry(home))
+        assert "saved_model.pb of b" == served_text(root)
+        assert [] == Registry(home).recover(root)
+        assert ["1", "2"] == sorted(path.name for path in root.iterdir())
         shutil.rmtree(home)
         if not killed:
             break
@@ -411,7 +412,7 @@ def test_sigkill_at_every_step_of_a_correction(tmp_path: Path, killed_at, what: 
         assert expected == states(Registry(home)), n
         assert f"saved_model.pb of {text}" == served_text(root)
         Registry(home).recover(root)
-        assert Registry(home).recover(root) == []
+        assert [] == Registry(home).recover(root)
         check_whole(home, root)
         shutil.rmtree(home)
         if not killed:
@@ -425,16 +426,16 @@ def test_recover_puts_a_lost_champion_back(tmp_path: Path, root: Path) -> None:
     publish(registry, "a", tmp_path, root)
     shutil.rmtree(root)
     assert ["put version 1 back into " + str(root)] == registry.recover(root)
-    assert served_text(root) == "saved_model.pb of a"
+    assert "saved_model.pb of a" == served_text(root)
 
 
 def test_versions_are_json(tmp_path: Path) -> None:
     """`noria status --json` can show a version as it is."""
     version = register(Registry(tmp_path), "a", tmp_path, spans=[1])
     values = json.loads(json.dumps(version.to_json()))
-    assert (
+    assert (1, "registered", [1], None) == (
         values["version"],
         values["state"],
         values["spans"],
         values["model_dir"],
-    ) == (1, "registered", [1], None)
+    )

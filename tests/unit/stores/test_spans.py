@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+
 from noria.stores import files
 from noria.stores.errors import SpanError
 from noria.stores.spans import SpanStore
@@ -30,14 +31,14 @@ def test_what_is_committed_is_what_is_read(tmp_path: Path) -> None:
         4, batches, source="a.csv", event_time=(1, 3), labels={"1": 3, "unlabelled": 0}, period="x"
     )
     assert _table([1, 2, 3]) == store.table(4, verify=True)
-    assert (manifest.span, manifest.version, manifest.rows, manifest.event_time) == (4, 1, 3, (1, 3))
-    assert manifest.columns == {"time": "int64", "name": "string", "late": "int64"}
-    assert manifest.labels == {"1": 3, "unlabelled": 0}
-    assert manifest.facts == {"period": "x"}
-    assert manifest.source == "a.csv"
+    assert (4, 1, 3, (1, 3)) == (manifest.span, manifest.version, manifest.rows, manifest.event_time)
+    assert {"time": "int64", "name": "string", "late": "int64"} == manifest.columns
+    assert {"1": 3, "unlabelled": 0} == manifest.labels
+    assert {"period": "x"} == manifest.facts
+    assert "a.csv" == manifest.source
     assert manifest == store.manifest(4)
     assert files.sha256(manifest.folder / "data-00000.parquet") == manifest.files[0]["sha256"]
-    assert store.table(4, ["name"]).column_names == ["name"]
+    assert ["name"] == store.table(4, ["name"]).column_names
 
 
 def test_an_id_is_committed_once(tmp_path: Path) -> None:
@@ -62,11 +63,11 @@ def test_late_rows_make_the_next_version_in_order(tmp_path: Path) -> None:
         event_time=(0, 10),
         labels={"1": 3},
     )
-    assert store.table(1)["time"].to_pylist() == [0, 1, 4, 4, 4, 9, 10]
-    assert (manifest.version, manifest.rows, manifest.late_rows, manifest.event_time) == (2, 7, 3, (0, 10))
-    assert manifest.labels == {"1": 7}
-    assert [source["name"] for source in manifest.sources] == ["a", "b"]
-    assert sum(batch.num_rows for batch in store.read(1, version=1)) == 4
+    assert [0, 1, 4, 4, 4, 9, 10] == store.table(1)["time"].to_pylist()
+    assert (2, 7, 3, (0, 10)) == (manifest.version, manifest.rows, manifest.late_rows, manifest.event_time)
+    assert {"1": 7} == manifest.labels
+    assert ["a", "b"] == [source["name"] for source in manifest.sources]
+    assert 4 == sum(batch.num_rows for batch in store.read(1, version=1))
 
 
 def test_late_rows_must_fit(tmp_path: Path) -> None:
@@ -78,7 +79,7 @@ def test_late_rows_must_fit(tmp_path: Path) -> None:
     with pytest.raises(SpanError, match="'time' is double, int64 expected"):
         other = _table([2]).set_column(0, "time", pa.array([2.0]))
         store.commit(3, [other], source="b", late=True)
-    assert store.manifest(3).version == 1
+    assert 1 == store.manifest(3).version
 
 
 def test_many_rows_become_several_files_of_bounded_groups(tmp_path: Path) -> None:
@@ -86,9 +87,9 @@ def test_many_rows_become_several_files_of_bounded_groups(tmp_path: Path) -> Non
     store = SpanStore(tmp_path)
     part = pa.table({"x": pa.array(range(100_000), pa.int64())})
     manifest = store.commit(1, (part for _ in range(12)), source="big")
-    assert [file["rows"] for file in manifest.files] == [1_048_576, 151_424]
+    assert [1_048_576, 151_424] == [file["rows"] for file in manifest.files]
     sizes = [batch.num_rows for batch in store.read(1)]
-    assert (sum(sizes), max(sizes)) == (1_200_000, 65_536)
+    assert (1_200_000, 65_536) == (sum(sizes), max(sizes))
 
 
 def test_an_empty_span_is_refused(tmp_path: Path) -> None:
@@ -98,7 +99,7 @@ def test_an_empty_span_is_refused(tmp_path: Path) -> None:
         store.commit(1, [], source="nothing")
     with pytest.raises(SpanError, match="at least 1"):
         store.commit(0, [_table([1])], source="zero")
-    assert store.ids() == []
+    assert [] == store.ids()
 
 
 @pytest.mark.parametrize("harm", ["truncate", "flip", "delete", "manifest"])
@@ -128,12 +129,12 @@ def test_quarantine_hides_from_newest_and_release_takes_back(tmp_path: Path) -> 
     for span in (1, 2, 5):
         store.commit(span, [_table([span])], source="a")
     store.quarantine(5, {"verdict": "broken"})
-    assert store.ids() == [1, 2, 5]
-    assert store.newest(2) == [1, 2]
-    assert store.newest(0) == []
-    assert store.quarantined()[5]["verdict"] == {"verdict": "broken"}
+    assert [1, 2, 5] == store.ids()
+    assert [1, 2] == store.newest(2)
+    assert [] == store.newest(0)
+    assert {"verdict": "broken"} == store.quarantined()[5]["verdict"]
     store.release(5)
-    assert store.newest(2) == [2, 5]
+    assert [2, 5] == store.newest(2)
     with pytest.raises(SpanError, match="not in quarantine"):
         store.release(5)
     with pytest.raises(SpanError, match="there is no span 9; known: 1 to 5"):
@@ -142,6 +143,7 @@ def test_quarantine_hides_from_newest_and_release_takes_back(tmp_path: Path) -> 
 
 _DIE = """
 import os, signal, sys
+import pandas  # which Arrow imports when it is first used
 import pyarrow as pa
 from noria.stores.spans import SpanStore
 late, steps, count = sys.argv[1] == "late", 0, 0
@@ -183,17 +185,17 @@ def test_sigkill_while_committing_leaves_whole_versions_only(tmp_path: Path, lat
         assert rows in (before, after)
         whole.append(rows == after)
         store.commit(3, [_table([1])], source="after")
-        assert [path.name for path in store.folder.iterdir() if path.name.startswith(files.STAGING)] == []
-    assert (whole[0], whole[-1]) == (False, True)
+        assert [] == [path.name for path in store.folder.iterdir() if path.name.startswith(files.STAGING)]
+    assert (False, True) == (whole[0], whole[-1])
 
 
 def test_the_manifest_is_plain_json(tmp_path: Path) -> None:
     """Other programs can read it."""
     manifest = SpanStore(tmp_path).commit(1, [_table([1])], source={"name": "a", "sha256": "ff", "rows": 1})
     values = json.loads((manifest.folder / "manifest.json").read_text())
-    assert (
+    assert (1, 1, [{"name": "a", "sha256": "ff", "rows": 1}]) == (
         values["span"],
         values["rows"],
         values["sources"],
-    ) == (1, 1, [{"name": "a", "sha256": "ff", "rows": 1}])
+    )
     assert frozenset(["ff"]) == manifest.source_digests

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from noria.stores.errors import DataError
 from noria.streaming import tables
 from noria.streaming.dead_letters import DeadLetters
@@ -38,14 +39,14 @@ def csv_text(delimiter: str, quoted: str = "", missing: str = "") -> str:
 def test_every_dialect_gives_the_same_table(tmp_path: Path, delimiter: str, encoding: str) -> None:
     """Delimiter, quotes, encoding and byte-order mark are found in the file."""
     path = write(tmp_path / "a.csv", csv_text(delimiter, quoted='"'), encoding)
-    assert tables.read_table(path).to_pydict() == ROWS
+    assert ROWS == tables.read_table(path).to_pydict()
 
 
 @pytest.mark.parametrize("missing", ["", "NA", "null", "NaN", "nan", "N/A", "NULL"])
 def test_missing_values_are_null_in_every_kind_of_column(tmp_path: Path, missing: str) -> None:
     """Numbers stay numbers although some are missing."""
     table = tables.read_table(write(tmp_path / "a.csv", csv_text(",", missing=missing)))
-    assert table.to_pydict() == ROWS
+    assert ROWS == table.to_pydict()
     assert [pa.string(), pa.float64(), pa.int64()] == table.schema.types
 
 
@@ -55,14 +56,14 @@ def test_packed_files_are_unpacked(tmp_path: Path) -> None:
         file.write(csv_text(","))
     with zipfile.ZipFile(tmp_path / "b.csv.zip", "w") as archive:
         archive.writestr("b.csv", csv_text(","))
-    assert tables.read_table(tmp_path / "a.csv.gz").to_pydict() == ROWS
-    assert tables.read_table(tmp_path / "b.csv.zip").to_pydict() == ROWS
+    assert ROWS == tables.read_table(tmp_path / "a.csv.gz").to_pydict()
+    assert ROWS == tables.read_table(tmp_path / "b.csv.zip").to_pydict()
 
 
 def test_single_quotes_newlines_in_values_and_crlf(tmp_path: Path) -> None:
     """Quoted values may hold line ends; headers quoted with ' are read without the quotes."""
     path = write(tmp_path / "a.csv", "'id','text'\r\n1,'two\nlines'\r\n2,'it''s'\r\n")
-    assert tables.read_table(path).to_pydict() == {"id": [1, 2], "text": ["two\nlines", "it's"]}
+    assert {"id": [1, 2], "text": ["two\nlines", "it's"]} == tables.read_table(path).to_pydict()
 
 
 def test_kinds_are_found(tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_kinds_are_found(tmp_path: Path) -> None:
         "1,1,true,2013-01-01T00:00:00Z,007,a,,+1\n"
         "2,2.5e3,False,2013-01-02,012,b,NA,+2\n",
     )
-    assert tables.read_table(path).to_pydict() == {
+    assert {
         "int": [1, 2],
         "float": [1.0, 2500.0],
         "bool": [1, 0],
@@ -82,13 +83,13 @@ def test_kinds_are_found(tmp_path: Path) -> None:
         "text": ["a", "b"],
         "none": [None, None],
         "plus": [1, 2],
-    }
+    } == tables.read_table(path).to_pydict()
 
 
 def test_decimal_commas_beside_semicolons(tmp_path: Path) -> None:
     """3,14 is a number where columns are cut by semicolons."""
     path = write(tmp_path / "a.csv", "x;y\n3,14;1\n-2,5;2\n")
-    assert tables.read_table(path).to_pydict() == {"x": [3.14, -2.5], "y": [1, 2]}
+    assert {"x": [3.14, -2.5], "y": [1, 2]} == tables.read_table(path).to_pydict()
 
 
 def test_globs_and_folders_unify_kinds(tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_large_files_come_in_bounded_batches(tmp_path: Path) -> None:
     numbers = np.concatenate([part.numbers for part in parts])
     values = np.concatenate([part.batch.column(0).to_numpy() for part in parts])
     assert np.array_equal(numbers, values)
-    assert letters.count == 3
+    assert 3 == letters.count
 
 
 def rows_of(path: Path, count: int, harm: dict[int, str]) -> Path:
@@ -178,22 +179,20 @@ def test_a_few_bad_rows_become_dead_letters(tmp_path: Path) -> None:
     harm = {17: "17,abc,k1", 500: "500,1.5", 501: "501,1,2,3", 999: "x,1.0,k0"}
     numbers, letters = _read(rows_of(tmp_path / "rides.csv", 1000, harm), tmp_path)
     assert [n for n in range(1, 1001) if n not in harm] == numbers
-    assert sorted(
-        (each["row"], each["column"], each["value"], each["reason"], each["raw"]) for each in letters
-    ) == [
+    assert [
         (17, "fare", "abc", "'abc' is not a number", "17,abc,k1"),
         (500, None, None, "too few fields: 2, 3 expected", "500,1.5"),
         (501, None, None, "too many fields: 4, 3 expected", "501,1,2,3"),
         (999, "id", "x", "'x' is not a whole number", "x,1.0,k0"),
-    ]
-    assert len(list((tmp_path / "dead-letters").iterdir())) == 1
+    ] == sorted((each["row"], each["column"], each["value"], each["reason"], each["raw"]) for each in letters)
+    assert 1 == len(list((tmp_path / "dead-letters").iterdir()))
 
 
 def test_declared_types_decide(tmp_path: Path) -> None:
     """A column that is declared text is text, although most of it looks like numbers."""
     path = rows_of(tmp_path / "rides.csv", 40, {17: "17,abc,k1"})
     numbers, letters = _read(path, tmp_path, types={"fare": "string"})
-    assert (len(numbers), letters) == (40, [])
+    assert (40, []) == (len(numbers), letters)
 
 
 @pytest.mark.parametrize(
@@ -249,4 +248,4 @@ def test_infinite_numbers_are_bad(tmp_path: Path) -> None:
     with DeadLetters(None, "t", "") as letters:
         found = tables.open_tables(pa.table({"x": [1.0, float("inf")]}))
         parts = list(tables.read(found, tables.columns_of(found), letters))
-    assert (parts[0].numbers.tolist(), letters.count) == ([1], 1)
+    assert ([1], 1) == (parts[0].numbers.tolist(), letters.count)

@@ -18,10 +18,10 @@ def test_neither_tensorflow_nor_tfx_nor_beam(modules: str) -> None:
         " if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    assert "[]\n" == done.stdout
 
 
 def test_the_registry_alone_needs_no_arrow() -> None:
     """`noria status` answers at once."""
     code = "import sys, noria.stores.registry; sys.exit('pyarrow' in sys.modules or 'pandas' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert 0 == subprocess.run([sys.executable, "-c", code]).returncode

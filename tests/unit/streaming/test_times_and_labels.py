@@ -6,6 +6,7 @@ from decimal import Decimal
 import numpy as np
 import pyarrow as pa
 import pytest
+
 from noria.stores.errors import DataError
 from noria.streaming import calendar, times
 from noria.streaming.labels import Labels
@@ -36,7 +37,7 @@ NOON = 1357041600  # 2013-01-01T12:00:00Z
 def test_texts_that_mean_noon(text: str) -> None:
     """ISO 8601 with and without zone, and epochs in all four units."""
     parsed, bad = times.parse(pa.array([text, None]))
-    assert (parsed.to_pylist(), bad.tolist()) == ([NOON, None], [False, False])
+    assert ([NOON, None], [False, False]) == (parsed.to_pylist(), bad.tolist())
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_texts_that_mean_noon(text: str) -> None:
 )
 def test_typed_values_that_mean_noon(values: pa.Array) -> None:
     """Numbers and Arrow's timestamps."""
-    assert times.parse(values)[0].to_pylist() == [NOON, None]
+    assert [NOON, None] == times.parse(values)[0].to_pylist()
 
 
 def test_days() -> None:
@@ -60,38 +61,38 @@ def test_days() -> None:
     for values in (["2013-01-01"], [20130101], ["20130101"], [datetime.date(2013, 1, 1)]):
         assert [midnight] == times.parse(pa.array(values))[0].to_pylist()
     assert [midnight] == times.parse(pa.array([datetime.date(2013, 1, 1)], pa.date64()))[0].to_pylist()
-    assert times.parse(pa.array([5]))[0].to_pylist() == [5]
-    assert times.parse(pa.array(["1969-12-31 23:59:59.5"]))[0].to_pylist() == [-1]
+    assert [5] == times.parse(pa.array([5]))[0].to_pylist()
+    assert [-1] == times.parse(pa.array(["1969-12-31 23:59:59.5"]))[0].to_pylist()
 
 
 def test_what_is_no_time() -> None:
     """Impossible dates and other texts are marked, and the good ones beside them read."""
     texts = ["2013-02-29", "2012-02-29", "2013-13-01", "31.01.2013", "soon", "2013-01-01 25:00", None]
     parsed, bad = times.parse(pa.array(texts))
-    assert bad.tolist() == [True, False, True, True, True, True, False]
-    assert parsed[1].as_py() == 1330473600
-    assert parsed.null_count == 6
+    assert [True, False, True, True, True, True, False] == bad.tolist()
+    assert 1330473600 == parsed[1].as_py()
+    assert 6 == parsed.null_count
 
 
 def test_a_format_of_ones_own() -> None:
     """`strptime` where nothing else fits."""
     parsed, bad = times.parse(pa.array(["01.02.2013 12h", "x"]), "%d.%m.%Y %Hh")
-    assert (parsed.to_pylist(), bad.tolist()) == ([1359720000, None], [False, True])
+    assert ([1359720000, None], [False, True]) == (parsed.to_pylist(), bad.tolist())
 
 
 def test_periods() -> None:
     """Weeks begin on Monday, UTC, also before 1970."""
     monday = 1357516800  # 2013-01-07
-    assert (
+    assert [0, 1, 1, 2] == (
         calendar.period_of("week", np.array([monday - 1, monday, monday + 604_799, monday + 604_800]))
         - calendar.period_of("week", np.array([monday - 1]))
-    ).tolist() == [0, 1, 1, 2]
-    assert (
-        calendar.period_start("week", int(calendar.period_of("week", np.array([monday]))[0])) == "2013-01-07"
+    ).tolist()
+    assert "2013-01-07" == calendar.period_start(
+        "week", int(calendar.period_of("week", np.array([monday]))[0])
     )
-    assert calendar.period_start("day", monday // 86_400) == "2013-01-07"
-    assert calendar.period_start("hour", monday // 3_600) == "2013-01-07T00"
-    assert calendar.period_start("week", 0) == "1969-12-29"
+    assert "2013-01-07" == calendar.period_start("day", monday // 86_400)
+    assert "2013-01-07T00" == calendar.period_start("hour", monday // 3_600)
+    assert "1969-12-29" == calendar.period_start("week", 0)
     with pytest.raises(DataError, match="rows:N, got 'rows:0'"):
         calendar.rows_per_span("rows:0")
 
@@ -128,23 +129,23 @@ def test_binary_labels(values: list, classes: tuple, codes: list) -> None:
 
 def test_explicit_classes_win() -> None:
     """The second class is the positive one, whatever it is called."""
-    assert coded(["no", "yes"], classes=["yes", "no"]) == ([1, 0], ("yes", "no"))
-    assert coded(["true", "FALSE"], classes=[0, 1]) == ([1, 0], ("0", "1"))
+    assert ([1, 0], ("yes", "no")) == coded(["no", "yes"], classes=["yes", "no"])
+    assert ([1, 0], ("0", "1")) == coded(["true", "FALSE"], classes=[0, 1])
     labels = Labels("y", "binary", ["good", "bad"])
     _, bad = labels.normalise(pa.array(["good", "ugly", None, "BAD"]))
-    assert bad.tolist() == [False, True, False, False]
-    assert labels.expected == "one of 'good', 'bad'"
+    assert [False, True, False, False] == bad.tolist()
+    assert "one of 'good', 'bad'" == labels.expected
 
 
 def test_multiclass_and_regression() -> None:
     """Classes are numbered in the order of their values; numbers stay numbers."""
-    assert coded([10, 2, 9, None], "multiclass") == ([2, 0, 1, None], ("2", "9", "10"))
-    assert coded(["b", "a"], "multiclass") == ([1, 0], ("a", "b"))
+    assert ([2, 0, 1, None], ("2", "9", "10")) == coded([10, 2, 9, None], "multiclass")
+    assert ([1, 0], ("a", "b")) == coded(["b", "a"], "multiclass")
     labels = Labels("y", "regression")
     values, bad = labels.normalise(pa.array(["1.5", "x", "NA", "-2"]))
-    assert (values.to_pylist(), bad.tolist()) == ([1.5, None, None, -2.0], [False, True, False, False])
-    assert labels.count(labels.code(values)) == {"labelled": 2, "unlabelled": 2}
-    assert labels.normalise(pa.array([Decimal("2.5")]))[0].to_pylist() == [2.5]
+    assert ([1.5, None, None, -2.0], [False, True, False, False]) == (values.to_pylist(), bad.tolist())
+    assert {"labelled": 2, "unlabelled": 2} == labels.count(labels.code(values))
+    assert [2.5] == labels.normalise(pa.array([Decimal("2.5")]))[0].to_pylist()
 
 
 def test_labels_that_make_no_sense() -> None:

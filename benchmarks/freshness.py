@@ -1,0 +1,144 @@
+"""Warm against cold, week after week: what a warm run costs, and whether it is as good as retraining.
+
+    python -m benchmarks.freshness [--weeks 13] [--first 8]
+
+Two wheels turn on the same spans, gates off so that every model is taken: one warm (each week goes on from the week
+before, with replay), one cold (each week trains from nothing on the whole history). After each week both models
+predict the next week, which neither has seen: test, then train. Writes benchmarks/results/freshness.json and .png.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parents[1]
+
+
+def project(folder: Path, first: int, cold_spans: int) -> Path:
+    """The flights example with a gate that takes every model and every week."""
+    settings = yaml.safe_load((ROOT / "flights" / "noria.yaml").read_text())
+    settings |= {"home": "home", "schema": str(ROOT / "schemas" / "flights.pbtxt")}
+    settings["window"] |= {"first": first, "cold": cold_spans}
+    settings["gates"] = {
+        "model": {"metrics": {"auc": {"min": 0.0}}, "slices": [], "slice_change": None, "first_run": "bless"}
+    }
+    folder.mkdir(parents=True)
+    (folder / "noria.yaml").write_text(yaml.safe_dump(settings))
+    return folder / "noria.yaml"
+
+
+def score(model_dir: str, table: Any) -> dict[str, float]:
+    """AUC and log loss of a published model on all labelled rows of a span."""
+    import tensorflow as tf
+    from sklearn.metrics import log_loss, roc_auc_score
+
+    from noria.components.example_gen import encode
+
+    rows = table.filter(table.column("late").is_valid())
+    serve = tf.saved_model.load(model_dir).signatures["serving_default"]
+    scores = [
+        serve(tf.constant(encode.encode(batch)))["score"].numpy()[:, 0]
+        for batch in rows.to_batches(max_chunksize=8192)
+    ]
+    labels, predictions = rows.column("late").to_numpy(), np.concatenate(scores)
+    return {"auc": roc_auc_score(labels, predictions), "log_loss": log_loss(labels, predictions)}
+
+
+def main() -> None:
+    """Turns both wheels and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weeks", type=int, default=13)
+    parser.add_argument("--first", type=int, default=8, help="weeks of the first cold run")
+    arguments = parser.parse_args()
+
+    from noria.pipeline.config import load
+    from noria.pipeline.wheel import turn_all
+    from noria.stores.registry import Registry
+    from noria.stores.spans import SpanStore
+
+    with tempfile.TemporaryDirectory() as scratch:
+        wheels = {
+            mode: load(project(Path(scratch, mode), arguments.first, 60)) for mode in ("warm", "cold")
+        }
+        store = None
+        weeks: list[dict[str, Any]] = []
+        for _ in range(arguments.weeks):
+            week: dict[str, Any] = {}
+            for mode, config in wheels.items():
+                started = time.perf_counter()
+                [turn] = turn_all(config, limit=1, cold=mode == "cold")
+                registry = Registry(config.home_path)
+                version = registry.version(turn.version)
+                carry = json.loads((version.payload_path / "carry.json").read_text())
+                store = SpanStore(config.home_path)
+                upcoming = next(span for span in store.ids() if span > turn.span)
+                parent = registry.version(version.parent) if version.parent and turn.mode == "warm" else None
+                seen_before = (
+                    json.loads((parent.payload_path / "carry.json").read_text())["examples_seen"] if parent else 0
+                )
+                week |= {"span": turn.span, "next": upcoming}
+                week[mode] = {
+                    **score(version.model_dir, store.table(upcoming)),
+                    "mode": turn.mode,
+                    "examples": carry["examples_seen"] - seen_before,
+                    "seconds": sum(turn.seconds.values()),
+                    "wall_seconds": time.perf_counter() - started,
+                }
+            weeks.append(week)
+            print(
+                f"week {week['span']:>2}  warm AUC {week['warm']['auc']:.4f}  cold {week['cold']['auc']:.4f}  "
+                f"examples {week['warm']['examples']:>7,} / {week['cold']['examples']:>7,}",
+                flush=True,
+            )
+
+    followed = [week for week in weeks if week["warm"]["mode"] == "warm"]
+    summary = {
+        f"{mode}_{name}": float(np.mean([week[mode][name] for week in followed]))
+        for mode in ("warm", "cold")
+        for name in ("auc", "log_loss", "examples", "seconds")
+    }
+    summary["auc_difference"] = summary["warm_auc"] - summary["cold_auc"]
+    summary["examples_ratio"] = summary["warm_examples"] / summary["cold_examples"]
+    summary["weeks"] = len(followed)
+    RESULTS.mkdir(exist_ok=True)
+    result = {"summary": summary, "weeks": weeks}
+    (RESULTS / "freshness.json").write_text(json.dumps(result, indent=1) + "\n")
+    plot(followed, RESULTS / "freshness.png")
+    print(json.dumps(summary, indent=1))
+
+
+def plot(weeks: list[dict[str, Any]], path: Path) -> None:
+    """AUC and log loss on the next week, and what each run cost, week by week."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(3, 1, figsize=(9, 9), sharex=True, layout="constrained")
+    spans = [week["next"] for week in weeks]
+    for axis, name, title in zip(
+        axes,
+        ("auc", "log_loss", "examples"),
+        ("AUC on the next week", "log loss on the next week", "examples trained on"),
+        strict=True,
+    ):
+        for mode, color in (("cold", "#8a8f98"), ("warm", "#1f6feb")):
+            label = f"{mode}: mean {np.mean([week[mode][name] for week in weeks]):,.4g}"
+            axis.plot(spans, [week[mode][name] for week in weeks], marker="o", color=color, label=label)
+        axis.set_title(title, loc="left")
+        axis.grid(alpha=0.3)
+        axis.legend(frameon=False)
+    axes[-1].set_xlabel("week of 2013 that was predicted")
+    axes[-1].set_yscale("log")
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()

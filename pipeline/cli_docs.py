@@ -1,0 +1,71 @@
+"""docs/commands.md: every command, argument and option, from the command line's own definition.
+
+`python -m noria.pipeline.cli_docs > docs/commands.md` writes it; a test holds it to the code.
+"""
+
+import sys
+from typing import Any
+
+import typer
+
+from noria.pipeline import cli
+
+EXIT_CODES = """\
+| exit code | meaning |
+| --- | --- |
+| 0 | done |
+| 1 | refused: what was wrong, where and what to do next stand on standard error; nothing is half-written |
+| 2 | wrong usage: an unknown command or option |
+| 3 | it ran, and found something a person must look at: a broken span (`run`, `replay`), a failed check (`doctor`) |
+| 70 | a bug; the traceback is in the file that is named |
+| 130 | interrupted; the last good state stays, and the next `noria run` goes on from it |
+"""
+
+
+def documentation() -> str:
+    """The page."""
+    root: Any = typer.main.get_command(cli.app)
+    lines = [
+        "# The command line",
+        "",
+        "Results go to standard output; progress, notes and errors to standard error. With `--json`, standard output",
+        "is one JSON object. `noria COMMAND --help` says the same as this page, which is written by",
+        "`python -m noria.pipeline.cli_docs > docs/commands.md`; a test holds it to the code.",
+        "",
+        EXIT_CODES,
+    ]
+    for name, command in root.commands.items():
+        lines += [
+            f"## noria {name}",
+            "",
+            command.help,
+            "",
+            "| argument or option | default | meaning |",
+            "| --- | --- | --- |",
+        ]
+        for parameter in command.params:
+            if parameter.name == "help":
+                continue
+            lines.append(
+                f"| `{_name(parameter)}` | {_default(parameter)} | {getattr(parameter, 'help', '')} |"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _name(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return str(parameter.name).upper()
+    names = ", ".join(parameter.opts)
+    return names if getattr(parameter, "is_flag", False) else f"{names} {str(parameter.name).upper()}"
+
+
+def _default(parameter: Any) -> str:
+    if parameter.required:
+        return "**must be given**"
+    value = parameter.default
+    return "" if value in (None, False, "", [], ()) or callable(value) else f"`{value}`"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(documentation())

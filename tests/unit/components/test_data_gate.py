@@ -1,0 +1,118 @@
+"""DataGate's executor on the flights: ordinary weeks pass, each fault is held, broken spans are quarantined."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tfx.types import channel_utils, standard_artifacts
+
+from benchmarks import gates
+from benchmarks.faults import FAULTS
+from noria.components.data_gate.component import DataGate
+from noria.components.statistics_gen.component import StatisticsGen
+from noria.components.types import DataVerdict
+from noria.stores.errors import ConfigError, GateError
+from noria.stores.spans import SpanStore
+
+WEEKS, SPOILT = 6, 6
+
+
+@pytest.fixture(scope="module")
+def year(tmp_path_factory):
+    """Six weeks turned, and every fault in the sixth; what the benchmark does for the whole year."""
+    folder = tmp_path_factory.mktemp("gates")
+    return gates.run(folder, WEEKS, [SPOILT], tell=lambda line: None), folder
+
+
+def test_ordinary_weeks_are_not_broken(year):
+    """None of the first weeks of 2013, the partial first one among them, is broken, and most are ok."""
+    result, _ = year
+    verdicts = [row["verdict"] for row in result["weeks"]]
+    assert WEEKS == len(verdicts)
+    assert "broken" not in verdicts
+    assert verdicts.count("ok") >= 4
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_faults_are_held(year, fault):
+    """The eight promised faults are broken; their variants at least drifted."""
+    result, _ = year
+    (row,) = [row for row in result["faults"] if row["fault"] == fault.name]
+    assert row["verdict"] in (("broken",) if fault.asked else ("broken", "drifted")), row["reasons"]
+
+
+def test_the_verdict_says_why(year):
+    """Drift has reference, bins and threshold; volume and label rate their numbers."""
+    _, folder = year
+    path = folder / "turns" / f"{WEEKS:08d}" / "verdict" / "data_verdict.json"
+    verdict = json.loads(path.read_text(encoding="utf-8"))
+    assert {"verdict", "reasons", "span", "anomalies", "drift", "volume", "label_rate"} <= verdict.keys()
+    assert {"previous span 5", "champion 5"} == {row["reference"] for row in verdict["drift"]}
+    assert {"linf", "js", "kl", "psi"} == {row["measure"] for row in verdict["drift"]}
+    temperatures = [row for row in verdict["drift"] if row["feature"] == "temp" and row["measure"] == "psi"]
+    assert [None, None] == [row["threshold"] for row in temperatures]
+    assert all("deciles" in row["bins"] for row in temperatures)
+    assert not {"late", "time_hour"} & {row["feature"] for row in verdict["drift"]}
+    assert 1.0 == pytest.approx(verdict["volume"]["ratio"], abs=0.1)
+    assert 0.1 < verdict["label_rate"]["rate"] < 0.5
+
+
+def test_broken_spans_are_quarantined_with_a_proposal(year):
+    """The last fault left its span in quarantine with the reasons; the schema diff names what changed."""
+    result, folder = year
+    home = folder / "emptied"
+    gates.link_tree(folder / "home" / "spans", home / "spans")
+    gates.link_tree(folder / "home" / "statistics", home / "statistics")
+    tables = gates.weeks()[: WEEKS + 1]
+    fault = next(fault for fault in FAULTS if fault.name == "column emptied")
+    gates.commit(SpanStore(home), WEEKS + 1, fault.inject(tables[WEEKS], tables[WEEKS - 1]))
+    verdict, _ = gates.Turn(home, folder / "emptied-turns").run(WEEKS + 1, None)
+    assert "broken" == verdict["verdict"]
+    assert {WEEKS + 1} == set(SpanStore(home).quarantined())
+    kept = SpanStore(home).quarantined()[WEEKS + 1]["verdict"]
+    assert "dest" in kept["reasons"][0]
+    page = (folder / "emptied-turns" / f"{WEEKS + 1:08d}" / "verdict" / "schema_diff.md").read_text(
+        encoding="utf-8"
+    )
+    assert "error: `dest`" in page
+    assert "nothing was changed" in page
+
+
+def test_the_first_span_has_no_reference(year):
+    """Without a span before and without a champion there is no drift, and a verdict all the same."""
+    _, folder = year
+    verdict = json.loads((folder / "turns" / "00000001" / "verdict" / "data_verdict.json").read_text())
+    assert ("ok", []) == (verdict["verdict"], verdict["drift"])
+
+
+def test_components_wire():
+    """The specs accept what the graph passes, and the verdict is a DataVerdict."""
+    examples, schema, model = (
+        channel_utils.as_channel([kind()])
+        for kind in (standard_artifacts.Examples, standard_artifacts.Schema, standard_artifacts.Model)
+    )
+    statistics = StatisticsGen(examples=examples, schema=schema, home="home", label="late")
+    gate = DataGate(
+        statistics=statistics.outputs["statistics"], schema=schema, champion=model, home="home", gate="{}"
+    )
+    assert DataVerdict is gate.outputs["verdict"].type
+    assert "StatisticsGen" == statistics.id
+
+
+def test_a_gate_without_a_label_refuses(year, monkeypatch):
+    """A gate that does not know the label, or has an unknown threshold, is an error and no verdict."""
+    _, folder = year
+    home = folder / "home"
+    monkeypatch.setattr(gates, "GATE", {"task": "binary"})
+    with pytest.raises(GateError, match="must know the label"):
+        gates.Turn(home, folder / "refused").run(WEEKS, None)
+    monkeypatch.setattr(gates, "GATE", {"label": "late", "psy": 1})
+    with pytest.raises(ConfigError, match="did you mean psi"):
+        gates.Turn(home, folder / "refused").run(WEEKS, None)
+
+
+def test_faults_say_what_they_do():
+    """Each fault is documented, and the eight promised ones are there."""
+    assert 8 == sum(fault.asked for fault in FAULTS)
+    assert all(fault.text for fault in FAULTS)
+    assert Path(gates.SCHEMA).is_file()

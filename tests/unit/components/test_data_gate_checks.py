@@ -1,0 +1,383 @@
+"""DataGate's checks one by one, on statistics that TFDV made and on plain numbers."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import tensorflow_data_validation as tfdv
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from noria.components.data_gate import anomalies, columns, drift, history, labels
+from noria.components.data_gate.compare import compare
+from noria.components.data_gate.history import Past
+from noria.components.data_gate.thresholds import LabelRate, Thresholds, Volume
+from noria.components.statistics_gen.facts import cramers_v
+from noria.components.statistics_gen.in_process import options
+from noria.components.statistics_gen.kept import fingerprint
+from noria.schemas.columns import list_batches
+from noria.schemas.infer import infer
+from noria.schemas.summarize import summarize
+from noria.stores.errors import ConfigError
+
+HOUR, WEEK = 3600, 604_800
+MONDAY = 4 * 86_400  # 1970-01-05
+
+
+def _table(rows: int = 4000, seed: int = 0, **columns) -> pa.Table:
+    random = np.random.default_rng(seed)
+    group = random.choice(["a", "b", "c"], rows, p=[0.5, 0.3, 0.2])
+    x = random.normal(size=rows)
+    columns = {
+        "y": (random.random(rows) < 1 / (1 + np.exp(1 - x))).astype(int),
+        "x": x,
+        "rain": np.where(random.random(rows) < 0.9, 0.0, random.exponential(size=rows)),
+        "group": group,
+        "twin": np.where(random.random(rows) < 0.9, group, "a"),
+    } | columns
+    return pa.table(columns)
+
+
+def _schema(**tags) -> schema_pb2.Schema:
+    schema = infer(_table(), "y")
+    for feature in schema.feature:
+        if feature.name in tags:
+            feature.annotation.tag.append(tags[feature.name])
+    return schema
+
+
+SCHEMA = _schema()
+
+
+def _statistics(table: pa.Table, schema: schema_pb2.Schema = SCHEMA):
+    return summarize(list_batches(table), options(schema, "y", "binary"))
+
+
+def _features(table: pa.Table) -> dict:
+    return {feature.path.step[0]: feature for feature in _statistics(table).datasets[0].features}
+
+
+REFERENCE = _table(seed=1)
+WAS = _features(REFERENCE)
+
+
+def test_psi_of_the_rows_themselves():
+    """PSI from TFDV's histograms is within a hundredth of PSI computed from the rows at the same deciles."""
+    table = _table(seed=2, x=np.random.default_rng(3).normal(0.5, 1.3, 4000))
+    bins = drift.binned(_features(table)["x"], WAS["x"])
+    edges = np.quantile(REFERENCE["x"].to_numpy(), np.linspace(0, 1, 11))[1:-1]
+    exact = [
+        np.bincount(np.digitize(rows["x"].to_numpy(), edges), minlength=10) for rows in (table, REFERENCE)
+    ]
+    assert drift.psi(*exact) == pytest.approx(drift.psi(bins.current, bins.reference), abs=0.01)
+    assert 11 == len(bins.names)
+    assert "missing" == bins.names[-1]
+
+
+def test_a_point_is_a_bin_of_its_own():
+    """Nine rows of ten without rain are one bin, and the rest of the deciles share the others."""
+    bins = drift.binned(WAS["rain"], WAS["rain"])
+    zero = bins.names.index("0")
+    assert 0.9 == pytest.approx(bins.reference[zero] / bins.reference.sum(), abs=0.03)
+    assert 0.0 == drift.psi(bins.current, bins.reference)
+    assert len(REFERENCE) == pytest.approx(bins.reference.sum())
+
+
+def test_missing_values_are_a_bin():
+    """A column that loses half of its values drifts, although the values that are left do not."""
+    x = np.where(np.arange(4000) % 2 == 0, REFERENCE["x"].to_numpy(), np.nan)
+    bins = drift.binned(_features(_table(x=x))["x"], WAS["x"])
+    assert [0.0, 2000.0] == [bins.reference[-1], bins.current[-1]]
+    assert drift.psi(bins.current, bins.reference) > 1
+    assert "missing 0.0% → 50.0%" in bins.largest()
+
+
+def test_new_categories_are_other():
+    """What the reference has not seen falls into `other`."""
+    group = np.where(np.arange(4000) < 400, "new", REFERENCE["group"].to_pandas())
+    bins = drift.binned(_features(_table(group=group))["group"], WAS["group"])
+    assert ("a", "b", "c", "other", "missing") == bins.names
+    assert [0.0, 400.0] == [bins.reference[3], bins.current[3]]
+
+
+def test_chance_alone_stays_below_the_noise():
+    """Of 300 pairs of samples of one distribution, at most two have a PSI above the bound for one in a thousand."""
+    random = np.random.default_rng(5)
+    above = 0
+    for _ in range(300):
+        left, right = (random.multinomial(200, [0.1] * 10) for _ in range(2))
+        above += drift.psi(left, right) > drift.noise(200, 200, 10)
+    assert above <= 2
+
+
+def _compare(table, schema=SCHEMA, **thresholds):
+    before = _statistics(REFERENCE, schema)
+    return compare(_statistics(table, schema), before, "span 1", schema, Thresholds(**thresholds), {"y"})
+
+
+def test_the_same_distribution_does_not_drift():
+    """Another sample of the same rows gives measurements and no finding."""
+    drifts, findings = _compare(_table(seed=9))
+    assert [] == findings
+    assert {("group", "linf"), ("x", "js"), ("x", "psi"), ("group", "kl")} <= {
+        (found.feature, found.measure) for found in drifts
+    }
+
+
+def test_l_infinity_is_never_asked_of_a_number():
+    """TFDV answers 0 there; a number that doubled is seen by Jensen-Shannon and PSI instead."""
+    drifts, findings = _compare(_table(x=np.random.default_rng(0).normal(3, 1, 4000)))
+    of_x = {found.measure: found for found in drifts if found.feature == "x"}
+    assert {"js", "kl", "psi"} == set(of_x)
+    assert of_x["js"].drifted and of_x["psi"].drifted
+    assert not of_x["kl"].drifted and of_x["kl"].threshold is None
+    assert "drifted" == findings[0].severity
+
+
+def test_tags_decide_what_a_shift_means():
+    """The same shift is broken for a stable feature, drifted for a plain one, and only reported for a volatile one."""
+    table = _table(rain=np.random.default_rng(0).normal(50, 1, 4000))
+    severities = {}
+    for tag in ("stable", "plain", "volatile"):
+        schema = _schema(rain=tag)
+        for feature in schema.feature:
+            feature.ClearField("drift_comparator")
+        drifts, findings = _compare(table, schema)
+        severities[tag] = {found.severity for found in findings}
+        assert any(found.feature == "rain" and found.value > 1 for found in drifts)
+    assert {"stable": {"broken", "drifted"}, "plain": {"drifted"}, "volatile": set()} == severities
+
+
+def test_a_threshold_of_ones_own():
+    """The config's threshold for one feature goes before all others."""
+    table = _table(x=np.random.default_rng(0).normal(3, 1, 4000))
+    _, findings = _compare(table, features={"x": {"js": 1.0, "psi": 99.0}})
+    assert [] == findings
+
+
+@pytest.mark.parametrize(
+    ("change", "severity", "word"),
+    [
+        ({"x": ["text"] * 4000}, "broken", "x: Expected data of type: FLOAT"),
+        ({"group": ["z"] * 4000}, "broken", "missing from the schema"),
+        ({"x": np.where(np.arange(4000) < 40, 1e6, 0.5)}, "broken", "1.00% of the values"),
+        ({"x": np.where(np.arange(4000) < 2, 1e6, 0.5)}, "ok", "0.05% of the values"),
+        ({"new": np.ones(4000)}, "ok", "New column"),
+    ],
+)
+def test_anomalies(change, severity: str, word: str):
+    """Types, unknown categories and values far out are broken; two outliers and a new column are told and pass."""
+    found, findings = anomalies.validate(_statistics(_table(**change)), SCHEMA, Thresholds())
+    assert {severity} == {finding.severity for finding in findings}
+    assert word in findings[0].text
+    assert {"error" if severity == "broken" else "warning"} == {anomaly.severity for anomaly in found}
+
+
+def _weeks(count: int, rows: int = 6000) -> list[Past]:
+    return [
+        Past(n, rows + n, (MONDAY + n * WEEK, MONDAY + n * WEEK + WEEK - HOUR)) for n in range(1, count + 1)
+    ]
+
+
+def test_volume_is_rows_per_hour():
+    """Half the rows are broken, two days' rows in two days are not, a doubled stream has only drifted."""
+    start = MONDAY + 9 * WEEK
+    week, two_days = (start, start + WEEK - HOUR), (start, start + 48 * HOUR - HOUR)
+    results = {}
+    for name, span in {
+        "half": Past(9, 3000, week),
+        "partial": Past(9, 1714, two_days),
+        "some": Past(9, 4500, week),
+        "ordinary": Past(9, 5600, week),
+        "double": Past(9, 13_000, week),
+    }.items():
+        findings, numbers = history.check_volume(span, _weeks(8), "week", Volume())
+        results[name] = [finding.severity for finding in findings]
+    assert {
+        "half": ["broken"],
+        "partial": [],
+        "some": ["drifted"],
+        "ordinary": [],
+        "double": ["drifted"],
+    } == results
+
+
+def test_volume_knows_a_streams_own_spread():
+    """Where spans differ threefold anyway, half of the median has only drifted."""
+    past = [
+        Past(n, rows, (MONDAY + n * WEEK, MONDAY + n * WEEK + WEEK - HOUR))
+        for n, rows in enumerate([3000, 9000, 5000, 8000, 2900, 6000], 1)
+    ]
+    span = Past(9, 2700, (MONDAY + 9 * WEEK, MONDAY + 10 * WEEK - HOUR))
+    assert ["drifted"] == [found.severity for found in history.check_volume(span, past, "week", Volume())[0]]
+
+
+def test_volume_without_anything_to_compare():
+    """The first span, spans of N rows, and a check that is switched off find nothing."""
+    assert [] == history.check_volume(Past(1, 10, None), [], "week", Volume())[0]
+    assert [] == history.check_volume(Past(2, 10, None), [Past(1, 100, None)], "rows:100", Volume())[0]
+    assert [] == history.check_volume(Past(2, 10, None), [Past(1, 100, None)], "week", None)[0]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "every", "expected"),
+    [
+        (0, WEEK - HOUR, "week", []),
+        (86_400, WEEK - HOUR + 86_400, "week", ["broken", "broken"]),  # the calendar, and the cadence
+        (86_400, WEEK - HOUR + 86_400, "", ["broken"]),  # the cadence alone
+        (-WEEK, -HOUR, "week", ["broken", "broken"]),  # a replay, which is off the cadence, too
+        (86_400, WEEK - HOUR, "week", ["drifted"]),  # a late start
+        (0, 2 * 86_400, "week", ["drifted"]),  # an early end
+    ],
+)
+def test_time(start: int, end: int, every: str, expected: list[str]):
+    """Shifted and replayed weeks are broken; partial ones have drifted; an ordinary one passes."""
+    base = MONDAY + 9 * WEEK
+    findings = history.check_time(Past(9, 6000, (base + start, base + end)), _weeks(8), every, Thresholds())
+    assert expected == [found.severity for found in findings]
+
+
+def test_a_first_partial_week_does_not_spoil_the_cadence():
+    """A stream that began on a Thursday, and has a hole where a span is in quarantine, accepts its next weeks."""
+    past = _weeks(9)
+    past[0] = Past(1, 3000, (past[0].event_time[0] + 3 * 86_400, past[0].event_time[1]))
+    for n in range(1, 9):
+        seen = [span for span in past[:n] if span.span != 4]
+        assert [] == history.check_time(past[n], seen, "week", Thresholds())
+
+
+def test_replay():
+    """The same rows in another order are a replay; another sample of the same source is none."""
+    order = np.random.default_rng(0).permutation(4000)
+    marks = {
+        1: fingerprint(_statistics(REFERENCE).datasets[0]),
+        2: fingerprint(_statistics(_table(seed=8)).datasets[0]),
+    }
+    again = fingerprint(_statistics(REFERENCE.take(pa.array(order))).datasets[0])
+    assert ["broken"] == [found.severity for found in history.check_replay(again, {1: marks[1]})]
+    assert [] == history.check_replay(again, {2: marks[2]})
+
+
+def test_stuck():
+    """One value in every row, or in a third of them, is stuck; a dry week is not."""
+    x = REFERENCE["x"].to_numpy()
+    for share, expected in ((1.0, ["broken"]), (0.36, ["broken"]), (0.25, ["drifted"]), (0.1, [])):
+        stuck = np.where(np.random.default_rng(0).random(4000) < share, 0.123, x)
+        findings = columns.check_stuck(_features(_table(x=stuck)), {"span 1": WAS}, 0.3)
+        assert expected == [found.severity for found in findings]
+    assert [] == columns.check_stuck(_features(_table(rain=np.zeros(4000))), {"span 1": WAS}, 0.3)
+
+
+def test_shuffled():
+    """A column dealt out to other rows loses its association, and only that."""
+    twin = REFERENCE["twin"].to_pandas().sample(frac=1, random_state=0).to_numpy()
+    shuffled = _features(REFERENCE.set_column(4, "twin", pa.array(twin)))
+    assert ["broken"] == [found.severity for found in columns.check_shuffled(shuffled, {"span 1": WAS}, 0.5)]
+    assert [] == columns.check_shuffled(_features(_table(seed=7)), {"span 1": WAS}, 0.5)
+
+
+def test_cramers_v_needs_two_values():
+    """A constant feature is associated with nothing."""
+    assert None is cramers_v({("a", "x"): 5, ("a", "y"): 5})
+
+
+def test_label_flipped_for_one_group():
+    """A flipped label of one group is found by its rate or by its correlations, and no other group is blamed."""
+    for base in (0.0, 1.0):  # a rate of one half, where a flip leaves the rate as it is; and of a quarter
+        tables = []
+        for seed in (1, 2):
+            random = np.random.default_rng(seed)
+            x = random.normal(size=4000)
+            tables.append(
+                _table(seed=seed, x=x, y=(random.random(4000) < 1 / (1 + np.exp(base - x))).astype(int))
+            )
+        before, table = tables
+        here = table["group"].to_numpy() == "b"
+        y = table["y"].to_numpy()
+        flipped = table.set_column(0, "y", pa.array(np.where(here, 1 - y, y)))
+        assert [] == labels.check_slices(_features(table), [_features(before)], 1.4)
+        found = labels.check_slices(_features(flipped), [_features(before)], 1.4)
+        assert [("broken", "group")] == [(one.severity, one.feature) for one in found if "group=" in one.text]
+        assert "group=b" in found[0].text
+
+
+def test_label_rate():
+    """A small change passes, a large one has drifted, an upturned one is broken; so are labels that fail to come."""
+    results = []
+    for share in (0.30, 0.55, 0.80):
+        y = (np.random.default_rng(0).random(4000) < share).astype(int)
+        now, before = (
+            _features(_table(y=y))["y"],
+            _features(_table(y=(np.arange(4000) % 10 < 3).astype(int)))["y"],
+        )
+        results.append(labels.check_rate(now, {"span 1": before}, "binary", 0.0, LabelRate())[0])
+    assert [[], ["drifted"], ["broken"]] == [[found.severity for found in findings] for findings in results]
+    for unlabelled, expected in ((0.1, []), (0.4, ["drifted"]), (0.7, ["broken"])):
+        findings, _ = labels.check_rate(WAS["y"], {}, "binary", unlabelled, LabelRate())
+        assert expected == [found.severity for found in findings]
+
+
+def test_label_of_many_classes_and_of_a_quantity():
+    """Classes are compared by their shares, quantities by their mean in standard deviations."""
+    random = np.random.default_rng(0)
+    before = _features(_table(y=random.integers(0, 3, 4000)))["y"]
+    now = _features(_table(y=np.where(random.random(4000) < 0.5, 2, random.integers(0, 3, 4000))))["y"]
+    (finding,), _ = labels.check_rate(now, {"span 1": before}, "multiclass", 0.0, LabelRate())
+    assert "drifted" == finding.severity
+    (finding,), numbers = labels.check_rate(
+        _features(_table(x=random.normal(1, 1, 4000)))["x"],
+        {"span 1": WAS["x"]},
+        "regression",
+        0.0,
+        LabelRate(),
+    )
+    assert "broken" == finding.severity
+    assert 1.0 == pytest.approx(numbers["references"]["span 1"]["change"], abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("gate", "message"),
+    [
+        ({"psy": 1}, "did you mean psi"),
+        ({"volume": {"lo": 1}}, "did you mean low"),
+        ({"features": {"x": {"jsd": 1}}}, "did you mean js"),
+        ({"psi": -1}, "at least 0, got -1"),
+        ({"psi": "high"}, "got 'high'"),
+    ],
+)
+def test_bad_thresholds(gate, message: str):
+    """An unknown key or a value that is no threshold is refused, with what was meant."""
+    with pytest.raises(ConfigError, match=message):
+        Thresholds.from_json(json.dumps(gate))
+
+
+def test_thresholds_take_the_configs_json():
+    """The config's object, with its nulls and what it says of the project, is read; nothing means the defaults."""
+    assert Thresholds() == Thresholds.from_json("")
+    read = Thresholds.from_json(
+        json.dumps(
+            {
+                "label": "y",
+                "task": "binary",
+                "linf": 0.3,
+                "kl": None,
+                "features": {"x": {"js": 0.4, "psi": None}},
+                "ignore": ["id"],
+                "volume": {"low": 0.2, "high": 5.0},
+                "label_rate": None,
+            }
+        )
+    )
+    assert (0.3, None, ("id",), None) == (read.linf, read.kl, read.ignore, read.label_rate)
+    assert Volume(low=0.2, high=5.0) == read.volume
+
+
+def test_tfdv_comparators_see_what_the_docstring_says():
+    """TFDV gives 0 for L-infinity on numbers that have nothing in common: the trap that `compare` avoids."""
+    schema = schema_pb2.Schema()
+    schema.CopyFrom(SCHEMA)
+    tfdv.get_feature(schema, "x").drift_comparator.infinity_norm.threshold = 0.1
+    far = _statistics(_table(x=np.random.default_rng(0).normal(100, 1, 4000)))
+    result = tfdv.validate_statistics(far, schema, previous_statistics=_statistics(REFERENCE))
+    found = {info.path.step[0]: info.drift_measurements for info in result.drift_skew_info}
+    assert [0.0] == [one.value for one in found["x"] if one.type == 1]

@@ -1,0 +1,56 @@
+"""Sorting into spans on disk, and telling rows that were delivered before."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from noria.streaming import duplicates, partition
+from noria.streaming.partition import Partition
+
+
+@pytest.mark.parametrize(("held", "sort"), [(10**9, 10**9), (500, 300), (1, 50)])
+def test_rows_come_out_sorted_whatever_fits_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int, sort: int
+) -> None:
+    """With little memory the rows go through files and are sorted in ranges; the result is the same."""
+    monkeypatch.setattr(partition, "HELD_ROWS", held)
+    monkeypatch.setattr(partition, "SORT_ROWS", sort)
+    rng = np.random.default_rng(7)
+    times = rng.integers(0, 300, 2_000)
+    spans = times // 100 + 5
+    table = pa.table({"t": times, "place": np.arange(2_000), "word": [f"w{t}" for t in times]})
+    with Partition(tmp_path / "parts") as parts:
+        for start in range(0, 2_000, 100):
+            [batch] = table.slice(start, 100).combine_chunks().to_batches()
+            parts.add(batch, spans[start : start + 100])
+        assert [5, 6, 7] == parts.spans
+        for span in parts.spans:
+            read = pa.concat_tables(parts.read(span, "t"))
+            mine = np.flatnonzero(spans == span)
+            order = mine[np.argsort(times[mine], kind="stable")]
+            assert read["place"].to_pylist() == order.tolist()
+            assert read["word"].to_pylist() == [f"w{t}" for t in times[order]]
+            unsorted = pa.concat_tables(parts.read(span, None))
+            assert unsorted["place"].to_pylist() == mine.tolist()
+    assert not (tmp_path / "parts").exists()
+
+
+def test_rows_delivered_before_are_taken_off_as_often_as_they_were_there() -> None:
+    """Equal rows count: two old ones take off two of three new ones. Missing values equal missing values."""
+    old = pa.table({"a": [1, 1, None, 2], "w": ["x", "x", None, "y"], "f": [0.5, 0.5, None, -0.0]})
+    new = pa.table(
+        {"a": [1, 1, 1, None, 2, 2], "w": ["x"] * 3 + [None, "y", "z"], "f": [0.5] * 3 + [None, 0.0, 0.0]}
+    )
+    left = pa.concat_tables(duplicates.new_rows(old.to_batches(), [new.slice(0, 2), new.slice(2)]))
+    assert [{"a": 1, "w": "x", "f": 0.5}, {"a": 2, "w": "z", "f": 0.0}] == left.to_pylist()
+    assert [] == list(duplicates.new_rows(new.to_batches(), [old]))
+
+
+def test_hashes_tell_columns_apart() -> None:
+    """(1, 2) is another row than (2, 1), and text another value than nothing."""
+    hashes = duplicates.row_hashes(pa.table({"a": [1, 2, None, 0], "b": [2, 1, 0, None]}))
+    assert 4 == len(set(hashes.tolist()))
+    words = duplicates.row_hashes(pa.table({"w": ["", None, "a"]}))
+    assert 3 == len(set(words.tolist()))
