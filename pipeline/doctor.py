@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from packaging.markers import Marker
+
 from noria.pipeline import lane as lanes
 from noria.pipeline.config import Config, load
 from noria.stores import lock
@@ -117,8 +119,8 @@ def differences(lock_text: str) -> list[str]:
     installed = {_normal(dist.name): dist.version for dist in importlib.metadata.distributions()}
     wrong = []
     for line in lock_text.splitlines():
-        found = re.match(r"([A-Za-z0-9._-]+)==([^ ;\\]+)", line)
-        if not found or ";" in line:  # a marker: not for every machine
+        found = re.match(r"([A-Za-z0-9._-]+)==([^ ;\\]+)(?:\s*;([^\\]+))?", line)
+        if not found or (found[3] and not Marker(found[3].strip()).evaluate()):  # for another machine
             continue
         have = installed.get(_normal(found[1]))
         if have is None:

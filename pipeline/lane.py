@@ -41,8 +41,8 @@ class Lane:
     pythons: tuple[str, ...]  # the best first
     glibc: tuple[int, int]  # the oldest that every wheel runs on
     macos_arm64: bool
-    lock_python: str
-    lock_platform: str
+    lock_python: str  # the lock is resolved for this Python, or for all from this one on
+    lock_platform: str | None  # and for this platform, or, with markers, for all
 
     @property
     def lock(self) -> Path:
@@ -51,7 +51,7 @@ class Lane:
 
 LANES = (
     # ml-metadata's and tensorflow-data-validation's wheels for TFX 1.21 are tagged manylinux_2_39.
-    Lane("current", "1.21", ("3.11", "3.10", "3.12", "3.13"), (2, 39), True, "3.11", "x86_64-manylinux_2_39"),
+    Lane("current", "1.21", ("3.11", "3.10", "3.12", "3.13"), (2, 39), True, "3.10", None),
     Lane("long-term", "1.16", ("3.10",), (2, 17), False, "3.10", "x86_64-manylinux_2_17"),
 )
 
@@ -458,7 +458,7 @@ def install_current(venv: Path, modern_lane: Path) -> None:
         stamp = installed(venv) or {}
         if all(stamp.get(key) == value for key, value in wanted.items()) and _runs(venv):
             return
-        _run([str(modern_lane), str(venv), str(lane.lock), _find(lane.lock_python)], "modern-lane failed")
+        _run([str(modern_lane), str(venv), str(lane.lock), _find(lane.pythons[0])], "modern-lane failed")
         _editable(str(uv(found)), venv)
         _stamp(venv, wanted)
 
@@ -532,9 +532,10 @@ def lock(lanes: Sequence[Lane] = LANES, upgrade: bool = False) -> None:
     """Resolves the lanes' requirements anew; pins that still fit stay as they are, but for `upgrade`."""
     program = str(uv())
     for lane in lanes:
-        _say(f"resolving {lane.name} for Python {lane.lock_python} on {lane.lock_platform}")
+        _say(f"resolving {lane.name} for Python {lane.lock_python} on {lane.lock_platform or 'any platform'}")
         command = [program, "pip", "compile", "-q", "setup.py", f"locks/{lane.name}.in", "--all-extras"]
-        command += ["--python-version", lane.lock_python, "--python-platform", lane.lock_platform]
+        command += ["--python-version", lane.lock_python]
+        command += ["--python-platform", lane.lock_platform] if lane.lock_platform else ["--universal"]
         command += ["--generate-hashes", "--no-emit-index-url", "--custom-compile-command", "make lock"]
         command += ["-o", f"locks/{lane.name}.txt"]
         _run(command + (["--upgrade"] if upgrade else []), f"the {lane.name} lane does not resolve")

@@ -1,18 +1,22 @@
-"""TFDV's equal-width histogram in numpy: the same numbers, 30 times as fast.
+"""TFDV's equal-width histogram without its detours: the same numbers, ten times as fast.
 
-TFDV makes the histogram of a numeric feature from 1,000 quantiles, with a Python loop over protos that takes about
-20 ms a feature, whatever the number of rows: on a span of 6,000 rows that loop was four fifths of all statistics.
-`fast` puts an array version in its place while statistics of one process are extracted. The equality test is in
-`tests/unit/schemas/test_summarize.py`; Beam workers never see it.
+TFDV makes the histogram of a numeric feature from 1,000 quantiles, and looks at each of them for each of the 10
+buckets, as a proto: about 20 ms a feature, whatever the number of rows. On a span of 6,000 rows that was four fifths
+of all statistics. `fast` puts `histogram` in its place while statistics of one process are extracted; it looks at each
+quantile once. The sums are taken by TFDV's own `_overlap`, number by number: with numpy 2 they are float32 sums, and
+any other order would show. The equality test is in `tests/unit/schemas/test_summarize.py`; Beam workers never see it.
 """
 
+import bisect
 import contextlib
+from collections import namedtuple
 from collections.abc import Iterator
 
 import numpy as np
 from tensorflow_data_validation.utils import quantiles_util
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
+_Bucket = namedtuple("_Bucket", ("low_value", "high_value"))
 _original = quantiles_util.generate_equi_width_histogram
 
 
@@ -53,29 +57,20 @@ def histogram(
     )
     if not plain:  # infinities and constants are rare, and TFDV knows how to treat them
         return _original(quantiles, cumulative_counts, finite_min, finite_max, num_buckets, num_pos_inf)
-    low, high, weight = quantiles_util._get_bin_weights(quantiles, cumulative_counts)
-    low, high = low.astype(np.float64), high.astype(np.float64)
+    bounds = quantiles_util._get_bin_weights(quantiles, cumulative_counts)
+    low, high, weight = (array.astype(np.float64).tolist() for array in bounds)
     edges = np.linspace(finite_min, finite_max, num_buckets + 1)
-    left, right = edges[:-1, None], edges[1:, None]
-    width = np.where(high > low, high - low, 1.0)
-    # The cases of TFDV's `_overlap`, the first that holds.
-    first = np.arange(num_buckets)[:, None] == 0
-    cases = [
-        ((low == high) & (low == left), np.where(first, 1.0, 0.0)),
-        ((high < left) | (low > right), 0.0),
-        ((left <= low) & (right >= high), 1.0),
-        (left <= low, (right - low) / width),
-        (right >= high, (high - left) / width),
-    ]
-    shape = (num_buckets, len(low))
-    overlap = np.select(
-        [np.broadcast_to(condition, shape) for condition, _ in cases],
-        [np.broadcast_to(share, shape) for _, share in cases],
-        default=np.broadcast_to((right - left) / width, shape),
-    )
-    # A running sum adds in TFDV's order; numpy's sum would differ in the last digit.
-    counts = np.cumsum(overlap * weight, axis=1)[:, -1]
     result = statistics_pb2.Histogram(type=statistics_pb2.Histogram.STANDARD)
-    for start, end, count in zip(edges[:-1], edges[1:], counts, strict=True):
-        result.buckets.add(low_value=start, high_value=end, sample_count=count)
+    for number, (left, right) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        # One more on each side: _overlap may compare in another precision than bisect.
+        start = max(bisect.bisect_left(high, left) - 1, 0)
+        end = bisect.bisect_right(low, right) + 1
+        count = 0
+        for at in range(start, min(end, len(low))):
+            bucket = _Bucket(low[at], high[at])
+            share, _, follows = quantiles_util._overlap(bucket, left, right, number == 0)
+            if follows:
+                break
+            count += share * weight[at]
+        result.buckets.add(low_value=left, high_value=right, sample_count=count)
     return result

@@ -1,8 +1,9 @@
 """Evaluator: judges the challenger against the champion on the newest span's held-out rows."""
 
-from noria.components.evaluator import executor
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import channel, channel_utils, component_spec, standard_artifacts
+
+from noria.components.evaluator import executor
 
 
 class EvaluatorSpec(component_spec.ComponentSpec):

@@ -3,8 +3,9 @@
 import json
 
 from google.protobuf import wrappers_pb2
-from noria.components.evaluator import gate as gates
 from tensorflow_model_analysis.proto import config_pb2
+
+from noria.components.evaluator import gate as gates
 
 CHALLENGER = "candidate"  # TFMA's names for the two models
 CHAMPION = "baseline"

@@ -8,22 +8,23 @@ from noria.components.keras_first import ensure_keras3
 
 ensure_keras3()
 
-import tensorflow_model_analysis as tfma  # noqa: E402
-from google.protobuf import text_format  # noqa: E402
-from noria.components import journal  # noqa: E402
-from noria.components.champion.executor import present  # noqa: E402
-from noria.components.evaluator import eval_config, gate, in_process, rows, verdict  # noqa: E402
-from noria.stores.errors import GateError  # noqa: E402
-from tensorflow_metadata.proto.v0 import schema_pb2  # noqa: E402
-from tensorflow_model_analysis.proto import config_pb2  # noqa: E402
-from tensorflow_model_analysis.utils import config_util  # noqa: E402
-from tfx import types  # noqa: E402
-from tfx.components.evaluator import constants  # noqa: E402
-from tfx.components.util import tfxio_utils  # noqa: E402
-from tfx.dsl.components.base import base_beam_executor  # noqa: E402
-from tfx.types import artifact_utils  # noqa: E402
-from tfx.utils import io_utils, path_utils  # noqa: E402
-from tfx_bsl.tfxio import tensor_adapter  # noqa: E402
+import tensorflow_model_analysis as tfma
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tensorflow_model_analysis.proto import config_pb2
+from tensorflow_model_analysis.utils import config_util
+from tfx import types
+from tfx.components.evaluator import constants
+from tfx.components.util import tfxio_utils
+from tfx.dsl.components.base import base_beam_executor
+from tfx.types import artifact_utils
+from tfx.utils import io_utils, path_utils
+from tfx_bsl.tfxio import tensor_adapter
+
+from noria.components import journal
+from noria.components.champion.executor import present
+from noria.components.evaluator import eval_config, gate, in_process, rows, verdict
+from noria.stores.errors import GateError
 
 # In-process needs about 30 bytes a row (labels, scores, slice codes), so this is 1 GB.
 IN_PROCESS_ROWS = 30_000_000

@@ -19,9 +19,9 @@ FIRST_RUN = ("thresholds", "bless", "refuse")
 # chance, 0.01 refuses 4 and 3.
 CHANGE = 0.01
 
-# In the same weeks a slice rule of 5 per cent and 3 standard errors refuses 3 of 48 by chance, with 100 examples
-# as with 200, and finds 98.8 per cent of the carriers and origins whose predictions are turned upside down. A
-# minimum of 500 would judge 3 of 545 slices, 200 judges 260, 100 judges 400.
+# In the same weeks a slice rule of 5 per cent and 3 standard errors refuses 3 of 48 by chance, with 100
+# examples as with 200, and finds 98.8 per cent of the carriers and origins whose predictions are turned upside
+# down. A minimum of 500 would judge 3 of 545 slices, 200 judges 260, 100 judges 400.
 MIN_EXAMPLES = 100
 SLICE_CHANGE = 0.05
 

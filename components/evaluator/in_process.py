@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from noria.components.evaluator import fills
-from noria.components.evaluator.rows import EvalRows
 from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator as evaluator
 from tensorflow_model_analysis.evaluators import metrics_validator
@@ -23,6 +21,9 @@ from tensorflow_model_analysis.slicer import slicer_lib
 from tensorflow_model_analysis.utils import model_util
 from tensorflow_model_analysis.writers import eval_config_writer
 from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as writer
+
+from noria.components.evaluator import fills
+from noria.components.evaluator.rows import EvalRows
 
 
 class NotCovered(Exception):

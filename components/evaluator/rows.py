@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from noria.stores.errors import DataError, GateError
 from tensorflow_metadata.proto.v0 import schema_pb2
+
+from noria.stores.errors import DataError, GateError
 
 # Rows a model predicts at once: past 8,192 the time per row no longer falls, and the memory of a wide model
 # grows.

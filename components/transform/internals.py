@@ -142,14 +142,12 @@ def intermediate_function(
     nothing is analysed yet that could be put into it.
     """
     fetches = dict(signature)
-    if not bound:
+    if not bound and not _reads_tables(traced.graph, fetches):
         whole = wrap_function.WrappedFunction(
             traced.graph, variable_holder=wrap_function.VariableHolder(share_variables=True)
         )
         part = whole.prune(traced.graph.inputs, fetches, input_signature=((traced.specs,), {}))
-        # Tables were made for the tracing only, and are gone.
-        if not any(tensor.dtype == tf.resource for tensor in part.captured_inputs):
-            return _Bound(None, part)
+        return _Bound(None, part)
     module = tf.Module()
     context = graph_context.TFGraphContext(
         module_to_export=module, temp_dir=traced.temp_dir, evaluated_replacements=bound
@@ -164,6 +162,13 @@ def intermediate_function(
         module, function, "transform_fn", strip_control_dependencies=False
     )
     return _Bound(module, module.transform_fn)
+
+
+def _reads_tables(graph: Any, fetches: Mapping[str, Any]) -> bool:
+    """Whether tensors depend on a lookup table; those that tracing made are gone when it is over."""
+    tables = {tensor.name for tensor in graph.internal_captures if tensor.dtype == tf.resource}
+    sources = graph_tools.retrieve_sources([tensor.op for tensor in fetches.values()])
+    return any(source.name in tables for source in sources)
 
 
 class _Bound:

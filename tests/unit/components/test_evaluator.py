@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+
 from noria.components.evaluator import (
     executor,  # first: it settles which Keras the process has
     fills,

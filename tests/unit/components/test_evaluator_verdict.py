@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+
 from noria.components.evaluator import gate as gates
 from noria.components.evaluator import verdict
 from noria.stores.errors import GateError

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
+
 from noria.components.pusher import probe, warmup
 from noria.stores.errors import GateError
 
@@ -168,3 +169,9 @@ def test_the_warm_up_file_holds_real_requests_that_the_signature_answers(tmp_pat
         rows = tf.make_ndarray(request.inputs["examples"])
         sizes.append(len(serve(examples=tf.constant(rows))["score"]))
     assert [1, 8, 32] == sizes
+
+
+def test_a_parent_without_tensorflow_gets_an_eager_child(tmp_path, monkeypatch):
+    """TensorFlow sets TF2_BEHAVIOR when it is imported; the child must not rely on its parent having done so."""
+    monkeypatch.delenv("TF2_BEHAVIOR", raising=False)
+    assert (20, 1) == probe.Prober().start().probe(save(tmp_path / "m"), EXAMPLES).shape

@@ -27,7 +27,7 @@ SETTINGS = {"label": "late", "hidden_units": [8], "steps": 5, "early_stop": Fals
 @pytest.fixture(scope="module")
 def week1(tmp_path_factory) -> Path:
     """1,500 flights of the first week, with their own graph."""
-    return continuity.lay_out(tmp_path_factory.getbasetemp() / "trainer-week1", 1, 1, take=1500)
+    return continuity.lay_out(tmp_path_factory.getbasetemp() / "flights-week1", 1, 1, 1500)
 
 
 @pytest.fixture

@@ -178,7 +178,7 @@ def test_flights(january, tmp_path: Path):
     assert all(np.isfinite(value).all() for value in columns.values())
     np.testing.assert_array_equal(january["late"].fill_null(0).to_numpy(), columns["late"])
     assert abs(columns["distance"].mean()) < 1e-4
-    raw = {name: feature for name, feature in graph.raw_feature_spec().items() if name != "late"}
+    raw = {name: feature for name, feature in spec.items() if name != "late"}
     served = graph.transform_features_layer()(tf.io.parse_example(tf.constant([b""]), raw))
     assert "late" not in served
     assert 0.0 == float(served["temp"][0])

@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from noria.stores import files
-from noria.stores.errors import SpanError
+from noria.stores.errors import NoriaError, SpanError
 from noria.stores.spans import SpanStore
 
 
@@ -88,11 +91,21 @@ def test_a_disk_that_refuses_more_bytes_leaves_the_store_as_it_was(tmp_path: Pat
     assert [] == [path for path in store.folder.iterdir() if path.name.startswith(files.STAGING)]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_no_permission_is_explained(tmp_path: Path) -> None:
-    """A folder that may not be written to is named, with the next step."""
-    (tmp_path / "spans").mkdir(mode=0o500)
-    import pyarrow as pa
+@pytest.fixture
+def nobody() -> Iterator[None]:
+    """Root may write everywhere, so a test that runs as root takes off its rights."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    yield
+    os.seteuid(before)
 
-    with pytest.raises(SpanError, match="right to read and write"):
-        SpanStore(tmp_path).commit(1, [pa.table({"x": [1]})], source="s")
+
+def test_no_permission_is_explained(nobody: None) -> None:
+    """A folder that may not be written to is named, with the next step."""
+    with tempfile.TemporaryDirectory() as home:
+        Path(home, "spans").mkdir()
+        Path(home, "spans").chmod(0o500)
+        with pytest.raises(NoriaError, match="right to read and write"):
+            SpanStore(home).commit(1, [pa.table({"x": [1]})], source="s")
+        Path(home, "spans").chmod(0o700)
