@@ -21,6 +21,7 @@ from noria.pipeline import lane as lanes
 from noria.pipeline.config import Config, load
 from noria.stores import lock
 from noria.stores.errors import NoriaError
+from noria.stores.files import STAGING
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 # A cold and a warm run on the flights keep about 0.5 GiB; below twice that, a run may fill the disk.
@@ -291,7 +292,7 @@ def half_done(config: Config) -> list[str]:
     ]
     for folder in (config.model_root, config.home_path / "registry" / "versions", config.home_path / "spans"):
         if folder.is_dir():
-            left = [path.name for path in folder.iterdir() if path.name.startswith(".tmp")]
+            left = [path.name for path in folder.iterdir() if path.name.startswith(STAGING)]
             found += [f"{folder / name} is unfinished" for name in left]
     return found
 

@@ -132,13 +132,16 @@ class Work:
         """
         request = self.request
         specs = self._read().specs
+        missing: list[str] = []
         try:
-            traced = internals.trace(self._function, specs, self._scratch("trace"))
-        except KeyError as error:
-            name = str(error.args[0]) if error.args else ""
-            close = difflib.get_close_matches(name, specs, n=1)
-            if name in specs or not name:
+            traced = internals.trace(
+                lambda inputs: self._function(_Columns(inputs, missing)), specs, self._scratch("trace")
+            )
+        except Exception as error:
+            if not missing:
                 raise
+            name = missing[-1]
+            close = difflib.get_close_matches(name, specs, n=1)
             raise ConfigError(
                 f"{request.preprocessing} asks for the column {name!r}, which the schema does not have",
                 where=_place(error, request),
@@ -202,6 +205,18 @@ class Work:
         if runner not in ("DirectRunner", "BundleBasedDirectRunner") and size > LEAVE_MACHINE_BYTES:
             return "beam", f"{size >> 20} MiB, and {runner} has more machines"
         return "in-process", f"{size / (1 << 20):.1f} MiB of examples, read in batches"
+
+
+class _Columns(dict[str, Any]):
+    """The raw columns; notes the names asked for in vain, which TensorFlow garbles while it traces."""
+
+    def __init__(self, columns: Mapping[str, Any], missing: list[str]):
+        super().__init__(columns)
+        self._missing = missing
+
+    def __missing__(self, name: str) -> Any:
+        self._missing.append(str(name))
+        raise KeyError(name)
 
 
 def _vocabularies(graph: str) -> tuple[list[str], list[str]]:

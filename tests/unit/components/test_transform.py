@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from google.protobuf import text_format
+
 from noria.components import journal
 from noria.components.keras_first import ensure_keras3
 from noria.components.types import DataVerdict
@@ -23,10 +24,11 @@ tf = ensure_keras3()
 import apache_beam as beam  # noqa: E402
 import tensorflow_transform as tft  # noqa: E402
 import tensorflow_transform.beam as tft_beam  # noqa: E402
-from noria.components.transform import apply, executor, internals, reuse  # noqa: E402
 from tensorflow_metadata.proto.v0 import schema_pb2  # noqa: E402
 from tfx.types import standard_artifacts  # noqa: E402
 from tfx_bsl.coders import example_coder  # noqa: E402
+
+from noria.components.transform import apply, executor, internals, reuse  # noqa: E402
 
 ROWS = 3600
 
@@ -180,6 +182,14 @@ def project(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def simple(examples, project, tmp_path_factory) -> Path:
+    """The output of a refresh with the simple function."""
+    out = tmp_path_factory.mktemp("simple")
+    run(request(examples, project, out, "simple_features"))
+    return out
+
+
 def request(examples: Path, project: Path, out: Path, function: str, **changes) -> executor.Request:
     values = {
         "examples": str(examples),
@@ -276,7 +286,9 @@ def assert_same_graph(expected: Path, actual: Path) -> None:
 # --------------------------------------------------------------------------------------------- equality
 
 
-@pytest.mark.parametrize("function", ["simple_features", "rich_features"])
+@pytest.mark.parametrize(
+    "function", ["simple_features", pytest.param("rich_features", marks=pytest.mark.slow)]
+)
 def test_both_paths_give_what_tft_gives(examples, project, tmp_path, function):
     """Vocabularies, schema and every transformed value equal TFT's own, in process and through Beam.
 
@@ -314,19 +326,18 @@ def champion_of(out: Path, folder: Path) -> str:
     return str(folder)
 
 
-def test_a_champion_that_covers_the_data_is_reused_byte_for_byte(examples, project, tmp_path):
+def test_a_champion_that_covers_the_data_is_reused_byte_for_byte(examples, project, simple, tmp_path):
     """Nothing is analysed: the graph is copied, and the rows are what the champion's graph gives."""
-    run(request(examples, project, tmp_path / "one", "simple_features"))
-    champion = champion_of(tmp_path / "one", tmp_path / "champion")
+    champion = champion_of(simple, tmp_path / "champion")
     decision, facts = run(request(examples, project, tmp_path / "two", "simple_features", champion=champion))
     assert decision.transform == "reused"
     assert "rows_analysed" not in facts
-    one, two = tmp_path / "one" / "graph", tmp_path / "two" / "graph"
+    one, two = simple / "graph", tmp_path / "two" / "graph"
     files = sorted(str(path.relative_to(one)) for path in one.rglob("*") if path.is_file())
     assert files == sorted(str(path.relative_to(two)) for path in two.rglob("*") if path.is_file())
     assert all((one / name).read_bytes() == (two / name).read_bytes() for name in files)
     for split in ("train", "eval"):
-        assert_same_rows(read(tmp_path / "one", split), read(tmp_path / "two", split))
+        assert_same_rows(read(simple, split), read(tmp_path / "two", split))
 
 
 def test_new_values_beyond_one_row_in_a_hundred_refresh(examples, project, tmp_path):
@@ -380,9 +391,8 @@ def test_changed_code_in_a_helper_refreshes(examples, project, tmp_path):
         ({"label": "hour"}, "the label was late and is hour"),
     ],
 )
-def test_a_champion_that_no_longer_fits_is_not_reused(examples, project, tmp_path, changes, reason):
-    run(request(examples, project, tmp_path / "one", "simple_features"))
-    champion = champion_of(tmp_path / "one", tmp_path / "champion")
+def test_a_champion_that_no_longer_fits_is_not_reused(examples, project, simple, tmp_path, changes, reason):
+    champion = champion_of(simple, tmp_path / "champion")
     changed = request(examples, project, tmp_path / "two", "simple_features", champion=champion, **changes)
     decision, facts = run(changed)
     assert ("refreshed", reason) == (decision.transform, decision.reason)
@@ -392,7 +402,7 @@ def test_a_champion_that_no_longer_fits_is_not_reused(examples, project, tmp_pat
 # -------------------------------------------------------------------------------------- the analyzer cache
 
 
-def test_a_refresh_over_a_window_analyses_new_spans_only(examples, project, tmp_path):
+def test_a_refresh_over_a_window_analyses_new_spans_only(examples, project, simple, tmp_path):
     """Accumulators of known spans come from the cache, and give what analysing all rows gives."""
     home = str(tmp_path / "home")
     first = tmp_path / "first"
@@ -405,15 +415,14 @@ def test_a_refresh_over_a_window_analyses_new_spans_only(examples, project, tmp_
     assert (facts["rows_analysed"], facts["datasets_known"]) == (2000, 1)
     _, facts = run(request(examples, project, tmp_path / "three", "simple_features", home=home))
     assert (facts["rows_analysed"], facts["datasets_known"]) == (0, 2)
-    run(request(examples, project, tmp_path / "all", "simple_features"))
     for out in ("two", "three"):
-        assert_same_graph(tmp_path / "all", tmp_path / out)
-        assert_same_rows(read(tmp_path / "all", "eval"), read(tmp_path / out, "eval"))
+        assert_same_graph(simple, tmp_path / out)
+        assert_same_rows(read(simple, "eval"), read(tmp_path / out, "eval"))
 
 
-def test_both_paths_share_one_cache(examples, project, tmp_path):
+@pytest.mark.slow
+def test_both_paths_share_one_cache(examples, project, simple, tmp_path):
     """What the one path has accumulated the other reads, as the files, keys and coders are TFT's own."""
-    run(request(examples, project, tmp_path / "all", "simple_features"))
     for one, two in (("in-process", "beam"), ("beam", "in-process")):
         home = str(tmp_path / f"home-{one}")
         run(request(examples, project, tmp_path / f"{one}-1", "simple_features", home=home, execution=one))
@@ -421,8 +430,8 @@ def test_both_paths_share_one_cache(examples, project, tmp_path):
         out = tmp_path / f"{one}-2"
         _, facts = run(request(examples, project, out, "simple_features", home=home, execution=two))
         assert before == {path: path.stat().st_mtime_ns for path in Path(home).rglob("*") if path.is_file()}
-        assert_same_graph(tmp_path / "all", out)
-        assert_same_rows(read(tmp_path / "all", "eval"), read(out, "eval"))
+        assert_same_graph(simple, out)
+        assert_same_rows(read(simple, "eval"), read(out, "eval"))
         if two == "in-process":
             assert (facts["rows_analysed"], facts["datasets_known"]) == (0, 2)
 
@@ -463,6 +472,7 @@ def preprocessing_fn(inputs):
 """
 
 
+@pytest.mark.slow
 def test_an_analyzer_that_is_not_covered_goes_to_beam_and_says_why(examples, project, tmp_path):
     (project / "weighted_features.py").write_text(WEIGHTED)
     _, facts = run(request(examples, project, tmp_path / "one", "weighted_features"))
@@ -601,8 +611,9 @@ def test_executor_reads_and_writes_artifacts(examples, project, tmp_path, caplog
 
 
 def test_component_wires_the_executor(project):
-    from noria.components.transform.component import Transform
     from tfx import types
+
+    from noria.components.transform.component import Transform
 
     component = Transform(
         examples=types.Channel(type=standard_artifacts.Examples),
@@ -614,9 +625,9 @@ def test_component_wires_the_executor(project):
     assert executor.Executor is component.executor_spec.executor_class
 
 
-def test_a_loaded_graph_is_known_by_its_content(examples, project, tmp_path):
+def test_a_loaded_graph_is_known_by_its_content(simple, tmp_path):
     """A copy of a graph is not loaded again, and goes on working when its files are gone."""
-    run(request(examples, project, tmp_path / "one", "simple_features"))
-    graph = apply.load(str(tmp_path / "one" / "graph"))
-    shutil.move(tmp_path / "one" / "graph", tmp_path / "moved")
+    shutil.copytree(simple / "graph", tmp_path / "graph")
+    graph = apply.load(str(tmp_path / "graph"))
+    shutil.move(tmp_path / "graph", tmp_path / "moved")
     assert graph is apply.load(str(tmp_path / "moved"))

@@ -1,0 +1,72 @@
+"""The checks of `noria doctor` against real folders, locks and sockets."""
+
+import importlib.metadata
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from noria.pipeline import doctor
+from noria.pipeline.config import Config, load
+from noria.stores.events import EventLog
+
+PROJECT = "name: rides\nlabel: big_tip\nspan: rows:100\n"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    (tmp_path / "noria.yaml").write_text(PROJECT, encoding="utf-8")
+    return load(tmp_path)
+
+
+def test_packages_against_a_lock() -> None:
+    """A missing package and another version are named; one whose marker is for another machine is passed over."""
+    version = importlib.metadata.version("rich")
+    text = (
+        f"rich=={version} \\\n    --hash=sha256:00\n"
+        "typer==0.0.1\nno-such-package==1.0 \\\n"
+        "only-there==2.0 ; sys_platform == 'win32' \\\n"
+    )
+    found = doctor.differences(text)
+    assert 2 == len(found)
+    assert found[0].startswith("typer is ") and found[0].endswith(", not 0.0.1")
+    assert "no-such-package is missing" == found[1]
+
+
+def test_lock_of_a_killed_run(config: Config) -> None:
+    """A run that was killed is told apart from one at work."""
+    note = {"host": socket.gethostname(), "since": "2024-01-01", "command": "noria run"}
+    config.home_path.mkdir()
+    for pid, what in ((os.getpid(), "held by"), (2**22 + 1, "was killed")):
+        (config.home_path / "lock.holder").write_text(json.dumps({**note, "pid": str(pid)}), encoding="utf-8")
+        assert what in doctor.running(config.home_path).found
+
+
+def test_half_done_publish(config: Config) -> None:
+    """A version whose publishing began and did not end, and folders that were being written, are found."""
+    log = EventLog(config.home_path / "registry" / "events")
+    log.append("publishing", version=1, model_root="m")
+    log.append("published", version=1, model_dir="m/1")
+    log.append("publishing", version=2, model_root="m")
+    unfinished = config.model_root / f"{doctor.STAGING}99-aa"
+    unfinished.mkdir(parents=True)
+    assert ["version 2 was being published", f"{unfinished} is unfinished"] == doctor.half_done(config)
+
+
+def test_metadata_server_that_is_away(tmp_path: Path) -> None:
+    """A server that does not answer is a problem with a way out, and its password is not shown."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, but not listening: connections are refused
+        port = taken.getsockname()[1]
+        (tmp_path / "noria.yaml").write_text(PROJECT + f"metadata: mysql://u:secret@127.0.0.1:{port}/d\n")
+        check = doctor.metadata(load(tmp_path))
+    assert doctor.PROBLEM == check.state
+    assert check.next_step and "secret" not in check.found
+
+
+def test_home_that_is_a_file(config: Config) -> None:
+    """A file where the home should be is a problem."""
+    config.home_path.write_text("", encoding="utf-8")
+    assert doctor.PROBLEM == doctor.home(config.home_path).state
