@@ -62,7 +62,7 @@ def lay_out(
       folder: where to.
       first: first week.
       last: last week.
-      take: rows of each split at most.
+      take: rows of each split at most, evenly from all of it.
       preprocessing: import path of the preprocessing_fn.
       project: folder in which it is looked for first.
     """
@@ -76,7 +76,9 @@ def lay_out(
         file = folder / "raw" / f"Split-{split}" / f"span-{last:08d}-00000-of-00001.gz"
         file.parent.mkdir(parents=True, exist_ok=True)
         with encode.writer(file) as writer:
-            for batch in rows.slice(0, take).combine_chunks().to_batches():
+            if take:
+                rows = rows.take(np.linspace(0, len(rows) - 1, min(take, len(rows))).astype(np.int64))
+            for batch in rows.combine_chunks().to_batches():
                 for record in encode.encode(batch):
                     writer.write(record)
     request = executor.Request(

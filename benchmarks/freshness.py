@@ -53,7 +53,9 @@ def score(model_dir: str, table: Any) -> dict[str, float]:
 
 def main() -> None:
     """Turns both wheels and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--weeks", type=int, default=13)
     parser.add_argument("--first", type=int, default=8, help="weeks of the first cold run")
     arguments = parser.parse_args()
@@ -64,9 +66,7 @@ def main() -> None:
     from noria.stores.spans import SpanStore
 
     with tempfile.TemporaryDirectory() as scratch:
-        wheels = {
-            mode: load(project(Path(scratch, mode), arguments.first, 60)) for mode in ("warm", "cold")
-        }
+        wheels = {mode: load(project(Path(scratch, mode), arguments.first, 60)) for mode in ("warm", "cold")}
         store = None
         weeks: list[dict[str, Any]] = []
         for _ in range(arguments.weeks):
@@ -81,7 +81,9 @@ def main() -> None:
                 upcoming = next(span for span in store.ids() if span > turn.span)
                 parent = registry.version(version.parent) if version.parent and turn.mode == "warm" else None
                 seen_before = (
-                    json.loads((parent.payload_path / "carry.json").read_text())["examples_seen"] if parent else 0
+                    json.loads((parent.payload_path / "carry.json").read_text())["examples_seen"]
+                    if parent
+                    else 0
                 )
                 week |= {"span": turn.span, "next": upcoming}
                 week[mode] = {

@@ -19,7 +19,6 @@ tf = ensure_keras3()
 
 import tensorflow_model_analysis as tfma  # noqa: E402
 import tensorflow_transform as tft  # noqa: E402
-from tensorflow_transform.tf_metadata import schema_utils  # noqa: E402
 from tfx.components import (  # noqa: E402
     CsvExampleGen,
     Evaluator,

@@ -36,7 +36,12 @@ def stage(name: str, **facts: Any) -> Iterator[Stage]:
     try:
         yield current
     except BaseException as error:
-        record = {"stage": name, "event": "failed", "seconds": time.monotonic() - started, "error": str(error)}
+        record = {
+            "stage": name,
+            "event": "failed",
+            "seconds": time.monotonic() - started,
+            "error": str(error),
+        }
         _write(record, error)
         raise
     _write({"stage": name, "event": "end", "seconds": time.monotonic() - started, **current.facts})

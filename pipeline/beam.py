@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tfx.orchestration import metadata, pipeline
+from tfx.orchestration.beam import beam_dag_runner
+
 from noria.components import journal
 from noria.pipeline import dag
 from noria.pipeline.config import Config
 from noria.stores.errors import NoriaError
-from tfx.orchestration import metadata, pipeline
-from tfx.orchestration.beam import beam_dag_runner
 
 Listener = Callable[[dict[str, Any]], None]
 

@@ -2,6 +2,10 @@
 
 import json
 
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.dsl.experimental.conditionals import conditional
+
 from noria.components.champion.component import ChampionResolver
 from noria.components.data_gate.component import DataGate
 from noria.components.evaluator.component import Evaluator
@@ -11,9 +15,6 @@ from noria.components.statistics_gen.component import StatisticsGen
 from noria.components.trainer.component import Trainer
 from noria.components.transform.component import Transform
 from noria.pipeline.config import Config
-from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
-from tfx.dsl.components.base.base_node import BaseNode
-from tfx.dsl.experimental.conditionals import conditional
 
 
 def components(config: Config, *, span: str, mode: str, run_id: str, code_digest: str) -> list[BaseNode]:

@@ -1,8 +1,9 @@
 """ChampionResolver: brings the version that serves now out of the registry, as an ordinary Model artifact."""
 
-from noria.components.champion import executor
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel_utils, component_spec, standard_artifacts
+
+from noria.components.champion import executor
 
 
 class ChampionResolverSpec(component_spec.ComponentSpec):

@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tfx import types
+from tfx.dsl.components.base import base_executor
+
 from noria.components import journal
 from noria.stores import files
 from noria.stores.registry import Registry
-from tfx import types
-from tfx.dsl.components.base import base_executor
 
 # Payload folder in the registry -> folder in the artifact, which follows TFX's layout of a Model.
 LAYOUT = {

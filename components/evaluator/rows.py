@@ -43,7 +43,7 @@ class Column:
 
 @dataclasses.dataclass
 class EvalRows:
-    """What the metrics need of `n` rows; about 30 bytes a row.
+    """What the metrics need of `n` rows; 32 bytes a row for two models and two columns.
 
     Attributes:
       labels: `[n]` int64 or float32.

@@ -1,8 +1,9 @@
 """SpanExampleGen: picks the spans itself, and writes their rows as tf.Examples."""
 
-from noria.components.example_gen import executor
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import channel, channel_utils, component_spec, standard_artifacts
+
+from noria.components.example_gen import executor
 
 
 class SpanExampleGenSpec(component_spec.ComponentSpec):

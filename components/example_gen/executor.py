@@ -8,6 +8,10 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+from tfx import types
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base import base_beam_executor
+from tfx.proto import example_gen_pb2
 
 from noria.components import journal
 from noria.components.champion.executor import present
@@ -15,10 +19,6 @@ from noria.components.example_gen import encode
 from noria.components.example_gen.window import Pick, Window, pick, select
 from noria.stores.errors import DataError
 from noria.stores.spans import SpanStore
-from tfx import types
-from tfx.components.util import examples_utils
-from tfx.dsl.components.base import base_beam_executor
-from tfx.proto import example_gen_pb2
 
 # Reading and encoding in one process is bounded in memory, so this is about time only: one core encodes about
 # 200,000 rows a second, and past this size a cluster pays for its start.

@@ -1,9 +1,10 @@
 """Pusher: TFX's, with an atomic publish, a registry and a probe in a fresh process."""
 
-from noria.components.pusher import executor
-from noria.components.types import DataVerdict
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, channel_utils, component_spec, standard_artifacts
+
+from noria.components.pusher import executor
+from noria.components.types import DataVerdict
 
 
 class PusherSpec(component_spec.ComponentSpec):

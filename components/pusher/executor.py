@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from tfx import types
+from tfx.components.pusher import executor as tfx_pusher
+from tfx.types import artifact_utils
 
 from noria.components import journal
 from noria.components.champion.executor import present
@@ -12,9 +15,6 @@ from noria.components.pusher import probe, warmup
 from noria.stores import files
 from noria.stores.errors import GateError
 from noria.stores.registry import Registry, turn_of
-from tfx import types
-from tfx.components.pusher import executor as tfx_pusher
-from tfx.types import artifact_utils
 
 # TF Serving replays these when it loads the version; a few of its first batch sizes are enough.
 WARMUP_EXAMPLES = 32

@@ -150,20 +150,17 @@ class FactsGenerator(stats_generator.CombinerStatsGenerator):
         usable = known[:, None] & np.isfinite(x)
         x = np.where(usable, x, 0.0)
         sums = np.stack([usable, x, x * x, usable * y[:, None], x * y[:, None]], axis=2)
-        groups = {"": (np.zeros(rows, np.int64), [""]), **coded}
-        for name, (codes, values) in groups.items():
-            inside = codes >= 0
-            at = codes[inside]
-            counts = np.bincount(at, weights=known[inside], minlength=len(values))
-            totals = np.bincount(at, weights=y[inside], minlength=len(values))
-            order = np.argsort(at, kind="stable")
-            starts = np.searchsorted(at[order], np.arange(len(values)))
-            moments = np.add.reduceat(sums[inside][order], starts, axis=0) if len(at) else []
-            for index, value in enumerate(values):
-                if counts[index]:
+        sums = np.concatenate([known[:, None], y[:, None], sums.reshape(rows, -1)], axis=1)
+        for name, (codes, values) in {"": (np.zeros(rows, np.int64), [""]), **coded}.items():
+            if len(values) > MAX_VALUES:
+                continue
+            members = (codes == np.arange(len(values))[:, None]).astype(np.float64)
+            totals = members @ sums
+            for value, total in zip(values, totals, strict=True):
+                if total[0]:
                     key = (name, value)
-                    accumulator.labels[key] = accumulator.labels[key] + (counts[index], totals[index])
-                    accumulator.moments[key] = accumulator.moments[key] + moments[index]
+                    accumulator.labels[key] = accumulator.labels[key] + total[:2]
+                    accumulator.moments[key] = accumulator.moments[key] + total[2:].reshape(-1, 5)
 
     def _told(self, accumulator: Counts, key: tuple[str, str]) -> dict:
         rows, total = accumulator.labels[key]

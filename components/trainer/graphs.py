@@ -93,7 +93,7 @@ def compare(
             how = "vocabulary"
         else:
             mapped = remap.map_ids(before[1][:, column], after[1][:, column], was.rows, now.rows)
-            how = "new"
+            how = "new" if mapped.agree < 1 else "vocabulary"
         if mapped.identical and was.rows == now.rows:
             change.features.append({"name": now.name, "how": "identical", "detail": mapped.detail})
             continue

@@ -19,15 +19,17 @@ class RowMap:
       source: int64 `[new rows]`.
       unknown: old rows that stood for unknown values: what a new entry went by until now.
       detail: what happened, for people.
+      agree: share of sampled rows that mean what they meant, 1 where entries say so.
     """
 
     source: np.ndarray
     unknown: np.ndarray
     detail: str
+    agree: float = 1.0
 
     @property
     def identical(self) -> bool:
-        return bool(np.array_equal(self.source, np.arange(len(self.source))))
+        return self.agree == 1.0 and bool(np.array_equal(self.source, np.arange(len(self.source))))
 
     def apply(self, table: np.ndarray, new_entries: str = "oov") -> np.ndarray:
         """Moves the rows of a table `[old rows, ...]`.
@@ -96,7 +98,8 @@ def map_ids(old: np.ndarray, new: np.ndarray, old_rows: int, new_rows: int) -> R
     met = seen.sum(1) > 0
     source[met] = seen[met].argmax(1)
     agree = float((source[new] == old).mean()) if len(new) else 1.0
-    return RowMap(source, np.zeros(0, np.int64), f"{agree:.2%} of {len(new)} sampled rows keep their old id")
+    detail = f"{agree:.2%} of {len(new)} sampled rows keep the weights of their old id"
+    return RowMap(source, np.zeros(0, np.int64), detail, agree)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -70,6 +70,7 @@ def render(template: str, **values: Any) -> str:
 def _environment() -> Any:
     import jinja2
     from markupsafe import Markup
+
     from noria.pipeline.report import words
 
     environment = jinja2.Environment(

@@ -16,11 +16,14 @@ from noria.stores.spans import SpanStore
 
 from .conftest import Project
 
-ROWS = [f"2013-01-{day:02d}T{hour:02d}:00:00,{hour},{'AB'[hour % 2]},{hour % 2}" for day in range(1, 29) for hour in range(24)]
+HOURS = [(day, hour) for day in range(1, 29) for hour in range(24)]
+ROWS = [f"2013-01-{day:02d}T{hour:02d}:00:00,{hour},{'AB'[hour % 2]},{hour % 2}" for day, hour in HOURS]
 
 
 def _project(folder: Path, text: str | None = None, **changes) -> Project:
-    (folder / "events.csv").write_text(text if text is not None else "\n".join(["when,n,kind,late", *ROWS]) + "\n")
+    (folder / "events.csv").write_text(
+        text if text is not None else "\n".join(["when,n,kind,late", *ROWS]) + "\n"
+    )
     settings = {
         "name": "events",
         "home": "home",

@@ -1,5 +1,6 @@
 """SIGKILL in every stage: the next run finishes the job, publishes once, and no reader ever met half a version."""
 
+import contextlib
 import json
 import os
 import signal
@@ -66,10 +67,8 @@ def _kill_in(project: Project, stage: str) -> bool:
             time.sleep(0.002)
         running = process.poll() is None
     finally:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.wait()
     return running
 
@@ -91,7 +90,9 @@ def test_killed_in_every_stage(flights: Project):
     assert 1 == len(turns)
 
     # The year's rows are all there, once.
-    rows = [json.loads(path.read_text())["rows"] for path in (flights.home / "spans").glob("*/v*/manifest.json")]
+    rows = [
+        json.loads(path.read_text())["rows"] for path in (flights.home / "spans").glob("*/v*/manifest.json")
+    ]
     assert 336_776 == sum(rows)
     reader.stopped = True
     reader.join()

@@ -11,12 +11,13 @@ from noria.components.keras_first import ensure_keras3
 
 tf = ensure_keras3()
 
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor  # noqa: E402
+from tfx.types import standard_artifacts  # noqa: E402
+
 from noria.components.champion.executor import Executor as ChampionExecutor  # noqa: E402
 from noria.components.example_gen.executor import Executor  # noqa: E402
 from noria.stores.errors import DataError  # noqa: E402
 from noria.stores.spans import SpanStore  # noqa: E402
-from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor  # noqa: E402
-from tfx.types import standard_artifacts  # noqa: E402
 
 
 def _events(span: int, rows: int = 2000) -> pa.Table:
@@ -72,7 +73,8 @@ def test_beam_writes_the_same_rows(home: Path, tmp_path: Path):
     for split in ("train", "eval"):
         # The encoder may order a message's fields either way; the messages are compared.
         first, second = (
-            {name: sorted(map(_text, rows)) for name, rows in _rows(each, split).items()} for each in (here, beam)
+            {name: sorted(map(_text, rows)) for name, rows in _rows(each, split).items()}
+            for each in (here, beam)
         )
         assert first == second
     rows = [each.get_string_custom_property("rows") for each in (here, beam)]
@@ -92,7 +94,9 @@ def test_cold_window_holds_whole_spans(home: Path, tmp_path: Path):
     assert ["span-00000003-00000-of-00001.gz"] == list(evaluated)
     newest = SpanStore(home).table(3)
     counted = json.loads(examples.get_string_custom_property("rows"))
-    assert len(train["span-00000003-00000-of-00001.gz"]) + counted["eval"] + counted["unlabelled"] == len(newest)
+    assert len(train["span-00000003-00000-of-00001.gz"]) + counted["eval"] + counted["unlabelled"] == len(
+        newest
+    )
     assert ("cold", 3, "[2, 3]") == (
         examples.get_string_custom_property("mode"),
         examples.span,

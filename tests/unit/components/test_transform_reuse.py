@@ -6,6 +6,7 @@ import sys
 
 import pyarrow as pa
 import pytest
+
 from noria.components import code_digest, user_code
 from noria.components.transform import coverage, reuse
 from noria.stores.errors import ConfigError

@@ -14,9 +14,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import tensorflow_data_validation as tfdv
+from tensorflow_data_validation.statistics import stats_impl
+
 from noria.pipeline import report
 from noria.pipeline.report import charts, data_view, distributions, words
-from tensorflow_data_validation.statistics import stats_impl
 
 COLUMNS = {
     "origin": "string",

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from noria.stores import files
-from noria.stores.errors import NoriaError, SpanError
+from noria.stores.errors import NoriaError
 from noria.stores.spans import SpanStore
 
 
