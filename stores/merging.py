@@ -21,13 +21,12 @@ def merge_sorted(
     """
     sides = [_Side(first, by), _Side(second, by)]
     while True:
-        for side in sides:
-            side.fill()
-        if all(side.table is None for side in sides):
+        going = [side for side in sides if side.fill()]
+        if not going:
             return
         # Up to the smaller of the two last values nothing more can come in between.
-        cut = min(side.last for side in sides if side.table is not None)
-        parts = [side.take(cut) for side in sides if side.table is not None]
+        cut = min(side.last for side in going)
+        parts = [side.take(cut) for side in going]
         merged = pa.concat_tables(parts)
         yield merged.take(pa.array(np.argsort(merged.column(by).to_numpy(), kind="stable")))
 
@@ -36,15 +35,17 @@ class _Side:
     def __init__(self, batches: Iterable[pa.RecordBatch], by: str):
         self.batches = iter(batches)
         self.by = by
-        self.table: pa.Table | None = None
+        self.table: pa.Table = pa.table({})
 
-    def fill(self) -> None:
-        while self.table is None or not self.table.num_rows:
+    def fill(self) -> bool:
+        """Makes sure that there are rows; False at the end of the stream."""
+        while not self.table.num_rows:
             batch = next(self.batches, None)
             if batch is None:
-                self.table = None
-                return
+                self.table = pa.table({})  # an empty slice would hold on to its batch
+                return False
             self.table = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
+        return True
 
     @property
     def last(self) -> int:

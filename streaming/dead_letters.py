@@ -40,6 +40,7 @@ class DeadLetters:
     ) -> None:
         if self._out is None:
             return
+        assert self.path is not None and self._beside is not None, "`add` opens no file without them"
         self._out.close()
         self._out = None
         # Also after an error: the letters are what a person needs then.

@@ -5,6 +5,7 @@ names the sources of its rows, so that an ingestion that starts again commits on
 """
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator
@@ -107,15 +108,12 @@ class _Flights(tables.MemoryTable):
     def __init__(self) -> None:
         self.name = flights.NAME
         self._digest = flights.digest()
-        self._table: pa.Table | None = None
 
-    @property
+    @functools.cached_property
     def table(self) -> pa.Table:
-        if self._table is None:
-            self._table = flights.table()
-        return self._table
+        return flights.table()
 
-    @property
+    @functools.cached_property
     def columns(self) -> tuple[str, ...]:
         return tuple(self.table.column_names)
 
@@ -141,7 +139,7 @@ class _Ingestion:
         classes = self.calendar.classes if self.calendar else settings.classes
         labels = Labels(settings.label, settings.task, classes)
         if self.calendar is not None:
-            self._check_calendar()
+            self._check_calendar(self.calendar)
         digest = hashlib.sha256("".join(table.digest for table in self.fresh).encode()).hexdigest()
         letters = DeadLetters(self.store.home, Path(self.fresh[0].name).stem, digest, settings.max_bad_share)
         folder = self.store.folder / f"{files.STAGING.replace('staging', 'partition')}{digest[:8]}"
@@ -195,14 +193,12 @@ class _Ingestion:
         self.notes = list(dict.fromkeys(self.notes))
         return columns
 
-    def _check_calendar(self) -> None:
+    def _check_calendar(self, known: Calendar) -> None:
         settings = self.settings
-        self.calendar.check(
-            every=settings.every, time=settings.time, label=settings.label, task=settings.task
-        )
+        known.check(every=settings.every, time=settings.time, label=settings.label, task=settings.task)
         if settings.classes is not None and settings.task != "regression":
             asked = Labels(settings.label, settings.task, settings.classes)
-            self.calendar.check(classes=asked.classes)
+            known.check(classes=asked.classes)
 
     def _read(
         self, columns: dict[str, pa.DataType], labels: Labels, letters: DeadLetters, partition: Partition
@@ -236,10 +232,12 @@ class _Ingestion:
         periods = calendar.period_of(every, times)
         if self.calendar is None:
             return part.batch, periods
+        first = self.calendar.first
+        assert first is not None, "spans of periods are counted from a first one; only rows:N has none"
         spans = self.calendar.span_of(periods)
         early = spans < 1
         for i in map(int, np.flatnonzero(early)):
-            begin = calendar.period_start(every, self.calendar.first)
+            begin = calendar.period_start(every, first)
             letters.add(
                 part.table.name,
                 int(part.numbers[i]),
@@ -308,6 +306,7 @@ class _Ingestion:
     def _commit_span(
         self, span: int, rows: Iterator[pa.Table], late: bool, counts: dict[str, int]
     ) -> tuple[Manifest, int]:
+        assert self.calendar is not None, "the spans are laid out before the first one is committed"
         added = 0
         times: set[int] = set()  # at most first and last
 
@@ -336,14 +335,14 @@ class _Ingestion:
             labels=counts,
             order=self.settings.time,
             calendar=self.calendar.to_json(),
-            **self._period(span),
+            **self._period(self.calendar, span),
         )
         return manifest, added
 
-    def _period(self, span: int) -> dict[str, str]:
-        if self.calendar.first is None:
+    def _period(self, known: Calendar, span: int) -> dict[str, str]:
+        if known.first is None:
             return {}
-        period = self.calendar.first + span - 1
+        period = known.first + span - 1
         return {"period": calendar.period_start(self.settings.every, period)}
 
 

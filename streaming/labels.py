@@ -94,8 +94,8 @@ class Labels:
         unlabelled = coded.null_count
         if self.task == "regression":
             return {"labelled": len(coded) - unlabelled, "unlabelled": unlabelled}
-        found = np.bincount(np.asarray(coded.drop_null()), minlength=len(self.classes))
-        counts = {word: int(found[i]) for i, word in enumerate(self.classes)}
+        found = np.bincount(np.asarray(coded.drop_null()), minlength=len(self._settled))
+        counts = {word: int(found[i]) for i, word in enumerate(self._settled)}
         return {**counts, "unlabelled": unlabelled}
 
     @property
@@ -105,12 +105,18 @@ class Labels:
             "a number" if self.task == "regression" else f"one of {', '.join(map(repr, self.classes or ()))}"
         )
 
+    @property
+    def _settled(self) -> tuple[str, ...]:
+        assert self.classes is not None, "the classes are given, or `settle` has found them"
+        return self.classes
+
     def _codes(self, words: pa.Array) -> pa.Array:
-        known = {word: i for i, word in enumerate(self.classes)}
-        for i, word in enumerate(self.classes):
+        classes = self._settled
+        known = {word: i for i, word in enumerate(classes)}
+        for i, word in enumerate(classes):
             known.setdefault(word.casefold(), i)
         if self.task == "binary":
-            first, second = (word.casefold() for word in self.classes)
+            first, second = (word.casefold() for word in classes)
             if first in NEGATIVE and second in POSITIVE:
                 known.update(dict.fromkeys(NEGATIVE, 0) | dict.fromkeys(POSITIVE, 1))
         coded = words.dictionary_encode()
@@ -135,18 +141,19 @@ class Labels:
         return (second, first) if first.casefold() in YES_LIKE else (first, second)
 
     def _check_classes(self) -> None:
+        classes = self._settled
         where = f"label column {self.column!r}"
-        if len(set(self.classes)) != len(self.classes):
-            raise DataError(f"a class is named twice: {', '.join(self.classes)}", where=where)
-        if self.task == "binary" and len(self.classes) != 2:
+        if len(set(classes)) != len(classes):
+            raise DataError(f"a class is named twice: {', '.join(classes)}", where=where)
+        if self.task == "binary" and len(classes) != 2:
             raise DataError(
-                f"a binary label has two classes, got {len(self.classes)}: {', '.join(self.classes[:6])}",
+                f"a binary label has two classes, got {len(classes)}: {', '.join(classes[:6])}",
                 where=where,
                 next_step="name two classes, or set `task: multiclass`",
             )
-        if not 2 <= len(self.classes) <= MAX_CLASSES:
+        if not 2 <= len(classes) <= MAX_CLASSES:
             raise DataError(
-                f"a multiclass label must have 2 to {MAX_CLASSES:,} classes, got {len(self.classes):,}",
+                f"a multiclass label must have 2 to {MAX_CLASSES:,} classes, got {len(classes):,}",
                 where=where,
                 next_step="name the right column as the label, or set `task: regression`",
             )

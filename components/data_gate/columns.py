@@ -22,7 +22,7 @@ def check_stuck(
 
     Shares are of all rows, those without a value included: a gauge that speaks in a tenth of the rows cannot be stuck
     in a third of them. They come from the quantile histogram: buckets whose two ends are equal hold one value (steps
-    of 2 %).
+    of 5 %).
 
     Args:
       current: features of the span.

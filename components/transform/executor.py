@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import hashlib
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ from tfx.types import artifact_utils
 from noria.components import journal, user_code
 from noria.components.code_digest import code_digest, local_modules
 from noria.components.transform import reuse
+from noria.schemas import loader
 from noria.stores.errors import ConfigError, DataError, NoriaError
 
 EXECUTIONS = ("auto", "in-process", "beam")
@@ -72,7 +72,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         request = Request(
             examples=examples.uri,
             splits=artifact_utils.decode_split_names(examples.split_names),
-            schema=_read_schema(artifact_utils.get_single_uri(input_dict["schema"])),
+            schema=loader.load(
+                os.path.join(artifact_utils.get_single_uri(input_dict["schema"]), "schema.pbtxt")
+            ),
             champion=_champion_folder(input_dict.get("champion")),
             verdict=_verdict(input_dict.get("verdict")),
             graph=graph.uri,
@@ -129,7 +131,7 @@ def transform(
     now = reuse.Record(
         request.preprocessing,
         code_digest(request.preprocessing, request.project),
-        hashlib.sha256(request.schema.SerializeToString(deterministic=True)).hexdigest(),
+        loader.digest(request.schema),
         request.label,
     )
     champion_graph = os.path.join(request.champion, "transform_graph") if request.champion else ""
@@ -183,14 +185,6 @@ def _user_error(error: Exception, request: Request) -> Exception:
         where=place or user_code.where_defined(request.preprocessing, request.project),
         next_step="correct the preprocessing function and run again",
     )
-
-
-def _read_schema(folder: str) -> Any:
-    from google.protobuf import text_format
-    from tensorflow_metadata.proto.v0 import schema_pb2
-
-    with open(os.path.join(folder, "schema.pbtxt"), encoding="utf-8") as file:
-        return text_format.Parse(file.read(), schema_pb2.Schema())
 
 
 def _champion_folder(artifacts: list[types.Artifact] | None) -> str | None:

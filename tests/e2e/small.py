@@ -1,0 +1,64 @@
+"""A small project: a few hundred real flights a week, and features of its own that no installed package has."""
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from noria.streaming import flights
+
+from .conftest import Project, flights_project
+
+WEEKS = 3
+EVERY = 8  # one flight of eight: 750 a week
+
+FEATURES = textwrap.dedent(
+    """
+    import tensorflow as tf
+
+    from noria.preprocessing import flights
+
+
+    def _night(departure):
+        return tf.cast((departure < 6 * 60) | (departure > 21 * 60), tf.float32)
+
+
+    def preprocessing_fn(inputs):
+        outputs = flights.preprocessing_fn(inputs)
+        departure = inputs["sched_dep_minutes"]
+        if isinstance(departure, tf.sparse.SparseTensor):
+            departure = tf.squeeze(tf.sparse.to_dense(departure, default_value=-1), axis=1)
+        outputs["night"] = _night(departure)
+        return outputs
+    """
+)
+
+
+def small_project(folder: Path, **changes: Any) -> Project:
+    """The first weeks' flights, one of eight; five steps a turn; every version is blessed, however bad it is."""
+    (folder / "my_features.py").write_text(FEATURES)
+    pq.write_table(_flights(), folder / "flights.parquet")
+    settings: dict[str, Any] = {
+        "data": {"source": "flights.parquet"},
+        "preprocessing": "my_features.preprocessing_fn",
+        "window": {"first": 2},
+        "trainer": {"steps": 5},
+        "gates": {
+            "model": {
+                "metrics": {"auc": {"min": 0.0}, "log_loss": {"max": 10.0}},
+                "slices": ["origin"],
+                "slice_change": None,
+            }
+        },
+    }
+    return flights_project(folder, **{**settings, **changes})
+
+
+def _flights() -> pa.Table:
+    table = flights.table()
+    start = pc.min(table["time_hour"]).as_py()
+    table = table.filter(pc.less(table["time_hour"], start + WEEKS * 7 * 86400))
+    return table.take(pa.array(range(0, len(table), EVERY)))
