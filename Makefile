@@ -13,7 +13,7 @@ TYPED := $(addprefix -p noria.,stores streaming pipeline.commands) \
 	sections status tables)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-quick test-current lint format lock docs clean
+.PHONY: help setup run test test-quick test-current lint format bench lock docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ lint: setup ## ruff, mypy and the layers
 format: setup ## let ruff put the code in order
 	$(BIN)/ruff check --fix-only -q .
 	$(BIN)/ruff format .
+
+bench: setup ## a warm run against the stock TFX components, side by side
+	$(BIN)/python -m benchmarks.warm_run
 
 lock: ## resolve both lock files anew (UPGRADE=1: to the newest releases)
 	@$(PYTHON) -m pipeline.lane lock $(if $(UPGRADE),--upgrade)

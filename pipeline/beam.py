@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tfx.orchestration import metadata, pipeline
+from tfx.dsl.components.base import base_beam_component
+from tfx.orchestration import pipeline
 from tfx.orchestration.beam import beam_dag_runner
 
 from noria.components import journal
-from noria.pipeline import dag
+from noria.pipeline import dag, metadata
 from noria.pipeline.config import Config
 from noria.stores.errors import NoriaError
 
@@ -45,11 +46,12 @@ def run(
     Raises:
       NoriaError: a component refused; the component's own error, not Beam's wrapping of it.
     """
+    connection = metadata.connection(config)
     nodes = dag.components(config, span=str(span), mode=mode, run_id=run_id, code_digest=code_digest)
     for node in nodes:
-        arguments = config.beam.per_component.get(node.id)
-        if arguments is not None and hasattr(node, "with_beam_pipeline_args"):
-            node.with_beam_pipeline_args(arguments)
+        # Not through Pipeline, which would put its arguments before the component's own instead of leaving them out.
+        if isinstance(node, base_beam_component.BaseBeamComponent):
+            node.with_beam_pipeline_args(config.beam.per_component.get(node.id, config.beam.args))
     wheel = pipeline.Pipeline(
         pipeline_name=config.name,
         # A root of its own per run: what a run made is found, and later deleted, as one folder.
@@ -57,8 +59,7 @@ def run(
         components=nodes,
         # A cache hit would be a lie: the span store and the registry change under the same inputs.
         enable_cache=False,
-        metadata_connection_config=connection(config),
-        beam_pipeline_args=config.beam.args,
+        metadata_connection_config=connection,
     )
     run_folder.mkdir(parents=True, exist_ok=True)
     with _logging_to(run_folder / "tfx.log"), _journal(run_folder / "journal.jsonl", listen) as book:
@@ -72,26 +73,6 @@ def run(
     return book.records
 
 
-def connection(config: Config) -> Any:
-    """ML Metadata's connection: SQLite in the home folder, or the server that the config's URL names."""
-    server = config.metadata_server()
-    if server is None:
-        return metadata.sqlite_metadata_connection_config(str(config.home_path / "metadata.sqlite"))
-    from ml_metadata.proto import metadata_store_pb2
-
-    result = metadata_store_pb2.ConnectionConfig()
-    if server["kind"] == "mysql":
-        mysql = result.mysql
-        mysql.host, mysql.port, mysql.database = server["host"], int(server["port"]), server["database"]
-        mysql.user, mysql.password = server["user"], server["password"]
-    else:
-        postgres = result.postgresql
-        postgres.host, postgres.port = server["host"], str(server["port"])
-        postgres.dbname, postgres.user = server["database"], server["user"]
-        postgres.password = server["password"]
-    return result
-
-
 class _Book(logging.Handler):
     """Keeps the journal in memory and on disk, and hands it on."""
 
@@ -103,7 +84,9 @@ class _Book(logging.Handler):
         self._listen = listen
 
     def emit(self, record: logging.LogRecord) -> None:
-        entry = {"time": record.created, **record.journal}  # type: ignore[attr-defined]
+        if not hasattr(record, "journal"):
+            return  # a plain line, which is in tfx.log
+        entry = {"time": record.created, **record.journal}
         self.records.append(entry)
         if record.error is not None:  # type: ignore[attr-defined]
             self.errors.append(record.error)  # type: ignore[attr-defined]

@@ -53,6 +53,10 @@ def turn_all(
       NoriaError: whatever was wrong with the data, the config or the code, by its own type.
     """
     tell = on_event or (lambda record: None)
+    if config.metadata_server() is not None:
+        from noria.pipeline import metadata
+
+        metadata.connection(config)  # refuses now, not after the imports and the ingestion
     with hold(config.home_path, wait=wait):
         _ingest(config, tell)
         registry = Registry(config.home_path)

@@ -12,6 +12,7 @@ import lzma
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -126,7 +127,7 @@ class CsvFile:
                 next_step="close the quote, or write quotes inside of values twice",
             )
 
-    def _open(self) -> io.BufferedIOBase:
+    def _open(self) -> IO[bytes] | io.BufferedIOBase:
         return opened(self.path)
 
     def _head(self) -> bytes:
@@ -189,7 +190,7 @@ class CsvFile:
         return names, rows.line_num
 
 
-def opened(path: Path) -> io.BufferedIOBase:
+def opened(path: Path) -> IO[bytes] | io.BufferedIOBase:
     """The file's bytes, unpacked by its suffix."""
     suffix = path.suffix.lower()
     if suffix == ".gz":

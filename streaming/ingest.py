@@ -5,7 +5,6 @@ names the sources of its rows, so that an ingestion that starts again commits on
 """
 
 import dataclasses
-import functools
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator
@@ -108,12 +107,15 @@ class _Flights(tables.MemoryTable):
     def __init__(self) -> None:
         self.name = flights.NAME
         self._digest = flights.digest()
+        self._table: pa.Table | None = None
 
-    @functools.cached_property
+    @property
     def table(self) -> pa.Table:
-        return flights.table()
+        if self._table is None:
+            self._table = flights.table()
+        return self._table
 
-    @functools.cached_property
+    @property
     def columns(self) -> tuple[str, ...]:
         return tuple(self.table.column_names)
 

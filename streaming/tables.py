@@ -56,7 +56,11 @@ class Table:
     """
 
     name: str
-    columns: tuple[str, ...]
+    _columns: tuple[str, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self._columns
 
     @property
     def digest(self) -> str:
@@ -88,7 +92,7 @@ class CsvTable(Table):
         self._file = CsvFile(path, delimiter)
         self._digest: str | None = None
         self.name = str(path)
-        self.columns = self._file.columns
+        self._columns = self._file.columns
         self.comma = self._file.comma
 
     @property
@@ -128,7 +132,7 @@ class ParquetTable(Table):
         self.name = str(path)
         with self._reading(), pq.ParquetFile(path) as file:
             self.schema = file.schema_arrow
-        self.columns = tuple(self.schema.names)
+        self._columns = tuple(self.schema.names)
         refuse_duplicates(self.columns, path)
         self._digest: str | None = None
 
@@ -161,7 +165,7 @@ class MemoryTable(Table):
             table = _from_pandas(table)
         self.table: pa.Table = table
         self.name = name
-        self.columns = tuple(table.column_names)
+        self._columns = tuple(table.column_names)
         refuse_duplicates(self.columns, name)
         self._digest: str | None = None
 

@@ -131,6 +131,9 @@ def gather(
     }
     rows = json.loads(statistics.get_string_custom_property("rows") or "{}")
     present_here = span in store.ids()
+    # What the spans were laid out by; the config need not repeat it.
+    calendar = (store.manifest(span).facts.get("calendar") or {}) if present_here else {}
+    time = context["time"] or calendar.get("time") or ""
     labelled = int(mine.datasets[0].num_examples)
     unlabelled = rows.get("unlabelled", 0)
     return verdict.Evidence(
@@ -145,14 +148,14 @@ def gather(
             if other != span and (loaded := _load(kept[other].path)) is not None
         ],
         fingerprints={
-            other: {name: mark for name, mark in kept[other].fingerprint.items() if name != context["time"]}
+            other: {name: mark for name, mark in kept[other].fingerprint.items() if name != time}
             for other in sorted(kept)[-REMEMBERED:]
         },
         unlabelled=unlabelled / max(labelled + unlabelled, 1),
         label=context["label"],
-        time=context["time"],
+        time=time,
         task=context["task"] or "binary",
-        every=context["every"],
+        every=context["every"] or calendar.get("every") or "",
     )
 
 

@@ -52,7 +52,7 @@ class Thresholds:
     """All of the gate's thresholds. A measure with None is reported and does not judge.
 
     Attributes:
-      linf: L-infinity of categorical features. Ordinary maximum of the untagged and stable ones: 0.024.
+      linf: L-infinity of categorical features. Ordinary maximum of stable ones: 0.024.
       js: Jensen-Shannon divergence of numeric features, base 2. Ordinary maximum: 0.12 (seats).
       kl: Kullback-Leibler divergence, nats. None: PSI holds it already, in both directions.
       psi: population stability index; 0.25 is Siddiqi's "major shift". Ordinary maximum of stable features: 0.05.
@@ -63,7 +63,7 @@ class Thresholds:
       label_rate: None for no check.
       out_of_range: share of values outside the schema's range that is tolerated as outliers.
       stuck: rise of one value's share of the rows, from below a quarter, that makes a numeric feature `broken` as
-        stuck; two thirds of it make it `drifted`. Ordinary maximum: 0.16 (wind direction); one airport of three: 0.35.
+        stuck; two thirds of it make it `drifted`. Ordinary weeks stay below 0.2; one airport of three: 0.35.
       association: share of its former Cramér's V below which a pair of categories is `broken` as shuffled; ordinary
         minimum: 0.86.
       slices: change of one value's log odds against all others that makes the span `broken` as mislabelled, if it

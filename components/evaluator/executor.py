@@ -16,12 +16,11 @@ from tensorflow_model_analysis.utils import config_util
 from tfx import types
 from tfx.components.evaluator import constants
 from tfx.components.util import tfxio_utils
-from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 from tfx_bsl.tfxio import tensor_adapter
 
-from noria.components import journal
+from noria.components import beam_executor, journal
 from noria.components.champion.executor import present
 from noria.components.evaluator import eval_config, gate, in_process, rows, verdict
 from noria.stores.errors import GateError
@@ -33,7 +32,7 @@ IN_PROCESS_ROWS = 10_000_000
 IN_PROCESS_BYTES = 40 * IN_PROCESS_ROWS
 
 
-class Executor(base_beam_executor.BaseBeamExecutor):
+class Executor(beam_executor.BeamExecutor):
     """Reads the raw eval split; needs neither the transformed examples nor the Trainer's code."""
 
     def Do(

@@ -10,10 +10,9 @@ import apache_beam as beam
 import pyarrow as pa
 from tfx import types
 from tfx.components.util import examples_utils
-from tfx.dsl.components.base import base_beam_executor
 from tfx.proto import example_gen_pb2
 
-from noria.components import journal
+from noria.components import beam_executor, journal
 from noria.components.champion.executor import present
 from noria.components.example_gen import encode
 from noria.components.example_gen.window import Pick, Window, pick, select
@@ -25,7 +24,7 @@ from noria.stores.spans import SpanStore
 IN_PROCESS_ROWS = 20_000_000
 
 
-class Executor(base_beam_executor.BaseBeamExecutor):
+class Executor(beam_executor.BeamExecutor):
     """Picks, splits, encodes, writes; span by span, batch by batch."""
 
     def Do(

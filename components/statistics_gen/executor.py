@@ -7,9 +7,8 @@ from typing import Any
 
 import tensorflow_data_validation as tfdv
 from tfx import types
-from tfx.dsl.components.base import base_beam_executor
 
-from noria.components import journal
+from noria.components import beam_executor, journal
 from noria.components.statistics_gen import in_process, kept
 from noria.schemas import loader
 from noria.stores.errors import ConfigError, DataError
@@ -38,7 +37,7 @@ class Work:
         return sum(path.stat().st_size for path in [*self.span_files, *self.train_files])
 
 
-class Executor(base_beam_executor.BaseBeamExecutor):
+class Executor(beam_executor.BeamExecutor):
     """Statistics in process or in Beam, the same numbers either way."""
 
     def Do(

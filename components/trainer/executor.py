@@ -10,6 +10,7 @@ from tfx.dsl.components.base import base_executor
 from noria.components import journal
 from noria.components.champion.executor import present
 from noria.components.trainer.batches import steps_of
+from noria.components.trainer.settings import Settings
 from noria.components.user_code import load_function
 from noria.stores.errors import ConfigError
 
@@ -102,5 +103,7 @@ def _train_steps(raw: types.Artifact, settings: dict[str, Any], warm: bool) -> i
     if settings.get("steps"):
         return int(settings["steps"])
     rows = json.loads(raw.get_string_custom_property("rows") or "{}").get("train")
-    epochs = settings.get("warm_epochs", 2) if warm else settings.get("epochs", 5)
-    return steps_of(epochs, rows, settings.get("batch_size", 256)) if rows else None
+    epochs = (
+        settings.get("warm_epochs", Settings.warm_epochs) if warm else settings.get("epochs", Settings.epochs)
+    )
+    return steps_of(epochs, rows, settings.get("batch_size", Settings.batch_size)) if rows else None

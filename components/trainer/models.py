@@ -122,6 +122,10 @@ def dcn(features: Features, settings: Settings) -> Any:
     crossed = first
     for i in range(settings.cross_layers):
         crossed = Cross(name=f"cross_{i}")([first, crossed])
+    if settings.dropout:
+        crossed = keras.layers.Dropout(settings.dropout, seed=settings.seed - 1, name="dropout_cross")(
+            crossed
+        )
     joined = keras.layers.Concatenate(name="joined")([crossed, _deep(first, settings)])
     return keras.Model(inputs, keras.layers.Dense(settings.outputs, name="logits")(joined), name="dcn")
 

@@ -39,6 +39,9 @@ class EarlyStop:
 class Settings:
     """The Trainer's settings.
 
+    The defaults of width, dropout, rate and epochs are those that judged the week after the window best, over four
+    windows of four weeks of flights: AUC 0.716, against 0.691 with (128, 64) units, no dropout and 5 epochs.
+
     Attributes:
       label: name of the label among the transformed features.
       task: binary, multiclass or regression.
@@ -77,11 +80,11 @@ class Settings:
     classes: int = 2
     family: str = "wide_deep"
     build_model: str | None = None
-    hidden_units: tuple[int, ...] = (128, 64)
+    hidden_units: tuple[int, ...] = (256, 64)
     cross_layers: int = 2
     embedding_cap: int = 50
-    dropout: float = 0.0
-    epochs: float = 5
+    dropout: float = 0.5
+    epochs: float = 3
     warm_epochs: float = 2
     steps: int | None = None
     max_steps: int = 1_000_000

@@ -54,7 +54,7 @@ def apply(
         os.makedirs(os.path.dirname(output), exist_ok=True)
         options = tf.io.TFRecordOptions("GZIP", compression_level=GZIP_LEVEL)
         with tf.io.TFRecordWriter(output, options) as records:
-            for batch in source.large([path]):
+            for batch in source.large([path], projection):
                 transformed = graph.to_record_batch(graph(projection.tensors(batch)))
                 parts.append(coverage.count(transformed, sizes))
                 for example in encoder.encode(transformed):

@@ -11,10 +11,9 @@ from glob import glob
 from typing import Any
 
 from tfx import types
-from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 
-from noria.components import journal, user_code
+from noria.components import beam_executor, journal, user_code
 from noria.components.code_digest import code_digest, local_modules
 from noria.components.transform import reuse
 from noria.schemas import loader
@@ -57,7 +56,7 @@ class Request:
         return {file: os.path.join(folder, os.path.basename(file)) for file in self.files(split)}
 
 
-class Executor(base_beam_executor.BaseBeamExecutor):
+class Executor(beam_executor.BeamExecutor):
     """Wires artifacts to `transform`."""
 
     def Do(

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
+from tensorflow_metadata.proto.v0 import schema_pb2
 
 from noria.components.transform import internals
 from noria.stores.errors import DataError
@@ -55,8 +56,8 @@ class Source:
             else:
                 yield from self._keep(file)
 
-    def large(self, files: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Batches of about APPLY_ROWS rows; none spans two files.
+    def large(self, files: Sequence[str], projection: "Projection") -> Iterator[pa.RecordBatch]:
+        """Batches of about APPLY_ROWS rows; none spans two files. They have the projection's columns at least.
 
         Raises:
           DataError: a file cannot be read to its end.
@@ -65,7 +66,7 @@ class Source:
         for file in files:
             kept = self._kept.get(file)
             if kept is None:
-                yield from self._read(file, APPLY_ROWS)
+                yield from self._read(file, APPLY_ROWS, projection.decoder)
                 continue
             for start in range(0, len(kept), step):
                 table = pa.Table.from_batches(kept[start : start + step])
@@ -81,7 +82,7 @@ class Source:
 
     def _keep(self, file: str) -> Iterator[pa.RecordBatch]:
         kept: list[pa.RecordBatch] | None = []
-        for batch in self._read(file, ANALYZE_ROWS):
+        for batch in self._read(file, ANALYZE_ROWS, self._decoder):
             if kept is not None and batch.nbytes <= self._free:
                 kept.append(batch)
                 self._free -= batch.nbytes
@@ -92,13 +93,13 @@ class Source:
         if kept is not None:
             self._kept[file] = kept
 
-    def _read(self, file: str, batch_rows: int) -> Iterator[pa.RecordBatch]:
+    def _read(self, file: str, batch_rows: int, decoder: Any) -> Iterator[pa.RecordBatch]:
         tf = internals.tf
         records = tf.data.TFRecordDataset(file, compression_type="GZIP", buffer_size=8 << 20)
         rows = size = 0
         try:
             for examples in records.batch(batch_rows).as_numpy_iterator():
-                batch = self._decoder.DecodeBatch(examples)
+                batch = decoder.DecodeBatch(examples)
                 rows += batch.num_rows
                 size += sum(map(len, examples)) + _FRAME * batch.num_rows
                 yield batch
@@ -140,11 +141,21 @@ def _check_size(file: str, size: int) -> None:
 
 
 class Projection:
-    """Turns full record batches into tensors of some of their columns."""
+    """Turns record batches into tensors of some of their columns.
+
+    Attributes:
+      decoder: of examples, to these columns only.
+    """
 
     def __init__(self, schema: Any, columns: Sequence[str]):
         io = internals.tfxio(["unused"], schema).Project(list(columns))
         config = io.TensorAdapterConfig()
+        names = set(config.arrow_schema.names)
+        part = schema_pb2.Schema()
+        part.CopyFrom(schema)
+        del part.feature[:]
+        part.feature.extend(feature for feature in schema.feature if feature.name in names)
+        self.decoder = internals.ExamplesToRecordBatchDecoder(part.SerializeToString())
         self._schema = config.arrow_schema
         self._adapter = internals.TensorAdapter(config)
 

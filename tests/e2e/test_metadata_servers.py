@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -110,13 +109,28 @@ PASSWORD_QUOTED = quote(PASSWORD, safe="")
 @contextlib.contextmanager
 def postgresql(folder: Path, port: int) -> Iterator[None]:
     """PostgreSQL with password authentication only."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3].split(".")[0]))
+    found = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3].split(".")[0])
+    )
     initdb = str(found[-1]) if found else binary("initdb", "postgresql")
     postgres = str(Path(initdb).with_name("postgres"))
     drop = as_user("postgres", folder)
     data, secret = folder / "data", folder / "secret"
     secret.write_text("admin")
-    run([*drop, initdb, "-D", str(data), "-U", "admin", f"--pwfile={secret}", "-A", "scram-sha-256", "--no-sync"])
+    run(
+        [
+            *drop,
+            initdb,
+            "-D",
+            str(data),
+            "-U",
+            "admin",
+            f"--pwfile={secret}",
+            "-A",
+            "scram-sha-256",
+            "--no-sync",
+        ]
+    )
     command = [*drop, postgres, "-D", str(data), "-p", str(port), "-k", str(folder), "-F"]
     with running([*command, "-c", "listen_addresses=127.0.0.1"], folder / "log", signal.SIGINT):
         psql = [str(Path(initdb).with_name("psql")), "-h", "127.0.0.1", "-p", str(port), "-U", "admin"]

@@ -1,5 +1,6 @@
 """DataGate's checks one by one, on statistics that TFDV made and on plain numbers."""
 
+import doctest
 import json
 
 import numpy as np
@@ -8,10 +9,11 @@ import pytest
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from noria.components.data_gate import anomalies, columns, drift, history, labels
+from noria.components.data_gate import anomalies, columns, drift, finding, history, labels
 from noria.components.data_gate.compare import compare
 from noria.components.data_gate.history import Past
 from noria.components.data_gate.thresholds import LabelRate, Thresholds, Volume
+from noria.components.statistics_gen import executor, facts
 from noria.components.statistics_gen.facts import cramers_v
 from noria.components.statistics_gen.in_process import options
 from noria.components.statistics_gen.kept import fingerprint
@@ -381,3 +383,9 @@ def test_tfdv_comparators_see_what_the_docstring_says():
     result = tfdv.validate_statistics(far, schema, previous_statistics=_statistics(REFERENCE))
     found = {info.path.step[0]: info.drift_measurements for info in result.drift_skew_info}
     assert [0.0] == [one.value for one in found["x"] if one.type == 1]
+
+
+@pytest.mark.parametrize("module", [drift, finding, facts, executor], ids=lambda module: module.__name__)
+def test_examples_in_docstrings(module):
+    """The examples say what the functions return."""
+    assert 0 == doctest.testmod(module).failed

@@ -1,0 +1,136 @@
+"""The Beam path on a portable runner, as on Flink or Spark: job service and workers are processes of their own.
+
+What leaves the process must pickle, and find its code where it arrives: the workers are started by the worker
+pool, know nothing of the project's folder, and get what they need over gRPC and through files alone.
+"""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
+
+from .conftest import Project
+from .small import small_project
+
+BEAM_NODES = ("SpanExampleGen", "StatisticsGen", "Transform", "Evaluator")
+
+
+class Runner:
+    """A job service and a pool that starts a worker process for each job."""
+
+    def __init__(self, service: int, pool: int):
+        self.service = service
+        self.args = [
+            "--runner=PortableRunner",
+            f"--job_endpoint=localhost:{service}",
+            "--environment_type=EXTERNAL",
+            f"--environment_config=localhost:{pool}",
+        ]
+
+    def jobs(self) -> list[str]:
+        """The end state of every job that the service was given."""
+        with grpc.insecure_channel(f"localhost:{self.service}") as channel:
+            stub = beam_job_api_pb2_grpc.JobServiceStub(channel)
+            jobs = stub.GetJobs(beam_job_api_pb2.GetJobsRequest(), timeout=10).job_info
+        return [beam_job_api_pb2.JobState.Enum.Name(job.state) for job in jobs]
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
+    """Job service and worker pool, both as processes."""
+    folder = tmp_path_factory.mktemp("runner")
+    service, pool = free_port(), free_port()
+    commands = {
+        "service": ["apache_beam.runners.portability.local_job_service_main", "-p", str(service)],
+        "pool": ["apache_beam.runners.worker.worker_pool_main", f"--service_port={pool}"],
+    }
+    processes = []
+    try:
+        for name, command in commands.items():
+            with (folder / f"{name}.log").open("wb") as log:
+                processes.append(
+                    subprocess.Popen([sys.executable, "-m", *command], cwd=folder, stdout=log, stderr=log)
+                )
+        for name, port in (("service", service), ("pool", pool)):
+            wait_for(port, folder / f"{name}.log")
+        yield Runner(service, pool)
+    finally:
+        for process in reversed(processes):  # the pool ends its workers with it
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@pytest.mark.slow
+def test_same_verdicts_as_in_process(runner: Runner, tmp_path: Path):
+    """A cold and a warm turn through the job service give the rows, statistics, verdicts and metrics of in-process."""
+    beam = small_project(folder(tmp_path, "beam"), execution="beam", beam={"args": runner.args})
+    here = small_project(folder(tmp_path, "here"), execution="in-process")
+    there = beam.json("run", "--turns", "2")["turns"]
+    jobs = runner.jobs()
+    expected = here.json("run", "--turns", "2")["turns"]
+
+    for run, turn in enumerate(expected):
+        left, right = stages(here, turn), stages(beam, there[run])
+        assert {node: "beam" for node in BEAM_NODES} == {node: right[node]["path"] for node in BEAM_NODES}
+        assert {node: "in-process" for node in BEAM_NODES} == {n: left[n]["path"] for n in BEAM_NODES}
+        assert {node: left[node]["rows"] for node in BEAM_NODES} == {n: right[n]["rows"] for n in BEAM_NODES}
+        assert left["Transform"]["transform"] == right["Transform"]["transform"]
+        for key in ("span", "mode", "data_verdict", "model_verdict", "outcome"):
+            assert turn[key] == there[run][key], key
+        assert drift(here, turn) == pytest.approx(drift(beam, there[run]), abs=1e-6)
+        for model in ("challenger", "champion"):
+            assert turn["metrics"][model] == pytest.approx(there[run]["metrics"][model], abs=1e-6), model
+    # Examples, statistics and evaluation are a job each a turn; Transform is at least one for each split.
+    assert {"DONE"} == set(jobs)
+    assert 2 * (3 + 2) <= len(jobs)
+
+
+def folder(parent: Path, name: str) -> Path:
+    """A new folder."""
+    path = parent / name
+    path.mkdir()
+    return path
+
+
+def stages(project: Project, turn: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What each stage of a turn noted at its end."""
+    lines = (project.home / "runs" / turn["run_id"] / "journal.jsonl").read_text().splitlines()
+    return {r["stage"]: r for r in map(json.loads, lines) if r["event"] == "end"}
+
+
+def drift(project: Project, turn: dict[str, Any]) -> dict[str, float]:
+    """The data verdict's distances, by feature, measure and reference."""
+    [path] = (project.home / "tfx" / turn["run_id"]).glob("DataGate/verdict/*/data_verdict.json")
+    found = json.loads(path.read_text())["drift"]
+    return {f"{d['feature']} {d['measure']} {d['reference']}": d["value"] for d in found}
+
+
+def wait_for(port: int, log: Path, seconds: float = 120) -> None:
+    """Waits until somebody listens."""
+    until = time.monotonic() + seconds
+    while True:
+        with socket.socket() as plug:
+            if plug.connect_ex(("localhost", port)) == 0:
+                return
+        assert time.monotonic() < until, log.read_text()[-2000:]
+        time.sleep(0.2)
+
+
+def free_port() -> int:
+    """A port that nobody uses at the moment."""
+    with socket.socket() as plug:
+        plug.bind(("127.0.0.1", 0))
+        return plug.getsockname()[1]
