@@ -22,7 +22,8 @@ MIN_DOMAIN_MASS = 0.95
 # Over the 53 weeks of the flights of 2013, week on week, airlines, airports and hours stay below 0.03: three times that
 # is news.
 LINF = 0.1
-# The same weeks: distance stays below 0.01, plane age below 0.06, seats below 0.13; weather has medians of 0.08 to 0.38.
+# The same weeks: distance stays below 0.01, plane age below 0.06, seats below 0.13; the medians of weather are 0.08
+# to 0.38.
 JENSEN_SHANNON = 0.2
 
 

@@ -16,7 +16,14 @@ BENCHMARKS = str(Path(__file__).parents[3] / "benchmarks")
 sys.path.append(BENCHMARKS)
 import continuity  # noqa: E402  (not a package: found by the path)
 
-SETTINGS = {"hidden_units": [16, 8], "batch_size": 64, "steps": 20, "early_stop": {"every": 10}}
+# No dropout: every replica drops others.
+SETTINGS = {
+    "hidden_units": [16, 8],
+    "dropout": 0,
+    "batch_size": 64,
+    "steps": 20,
+    "early_stop": {"every": 10},
+}
 PROGRAM = f"""
 import json, sys
 from pathlib import Path
@@ -65,6 +72,14 @@ def test_two_replicas_are_one(week1, alone, tmp_path):
     finish(start(week1, tmp_path, {**SETTINGS, "strategy": "mirrored"}, devices=2))
     found = continuity.differences(alone, tmp_path)
     assert max(found.values()) < 1e-5
+
+
+def test_replicas_with_dropout(week1, tmp_path):
+    """The default dropout trains under a strategy too, and leaves a checkpoint with the names of one replica."""
+    settings = {**SETTINGS, "dropout": 0.5}
+    finish(start(week1, tmp_path / "two", {**settings, "strategy": "mirrored"}, devices=2))
+    continuity.train(week1, tmp_path / "one", settings)
+    continuity.differences(tmp_path / "one", tmp_path / "two")
 
 
 def test_two_workers_are_one(week1, alone, tmp_path):
