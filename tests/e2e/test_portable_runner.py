@@ -5,6 +5,7 @@ pool, know nothing of the project's folder, and get what they need over gRPC and
 """
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -53,12 +54,16 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
         "service": ["apache_beam.runners.portability.local_job_service_main", "-p", str(service)],
         "pool": ["apache_beam.runners.worker.worker_pool_main", f"--service_port={pool}"],
     }
+    # The pool starts its workers as `python`: the environment's, as if it were activated.
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     processes = []
     try:
         for name, command in commands.items():
             with (folder / f"{name}.log").open("wb") as log:
                 processes.append(
-                    subprocess.Popen([sys.executable, "-m", *command], cwd=folder, stdout=log, stderr=log)
+                    subprocess.Popen(
+                        [sys.executable, "-m", *command], cwd=folder, stdout=log, stderr=log, env=environment
+                    )
                 )
         for name, port in (("service", service), ("pool", pool)):
             wait_for(port, folder / f"{name}.log")
