@@ -23,7 +23,16 @@ def main() -> None:
         config = load(ROOT / "flights").moved_to(Path(home))
         while made := turn_all(config, limit=1):
             turn = made[0]
-            kept = ("span", "data_verdict", "model_verdict", "mode", "version", "metrics", "reasons", "seconds")
+            kept = (
+                "span",
+                "data_verdict",
+                "model_verdict",
+                "mode",
+                "version",
+                "metrics",
+                "reasons",
+                "seconds",
+            )
             record = dataclasses.asdict(turn)
             turns.append({name: record[name] for name in kept})
             print(turn.span, turn.mode, turn.data_verdict, turn.model_verdict, *turn.reasons[:1], flush=True)

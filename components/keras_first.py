@@ -28,7 +28,8 @@ def ensure_keras3() -> types.ModuleType:
     os.environ.pop(_LEGACY, None)  # a parent process that imported tensorflow_transform has left it here
     import tensorflow as tf
 
-    version = str(tf.keras.__version__)  # the first use of tf.keras is what decides
+    # The first use of tf.keras is what decides. As tensorflow_transform leaves it, tf_keras has no version.
+    version = str(getattr(tf.keras, "__version__", "2"))
     if not version.startswith("3."):
         raise LaneError(
             f"Noria needs Keras 3, but tf.keras is Keras {version} in this process",
@@ -40,3 +41,16 @@ def ensure_keras3() -> types.ModuleType:
 
     os.environ.pop(_LEGACY, None)
     return tf
+
+
+def prefer_keras3() -> types.ModuleType:
+    """As `ensure_keras3`, for code that runs in Beam's workers too and touches no Keras model.
+
+    A worker unpickles tensorflow_transform's functions before ours, so that tf.keras is tf_keras there for good.
+    """
+    try:
+        return ensure_keras3()
+    except LaneError:
+        import tensorflow as tf
+
+        return tf

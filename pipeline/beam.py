@@ -62,7 +62,10 @@ def run(
         metadata_connection_config=connection,
     )
     run_folder.mkdir(parents=True, exist_ok=True)
-    with _logging_to(run_folder / "tfx.log"), _journal(run_folder / "journal.jsonl", listen) as book:
+    with (
+        _logging_to(run_folder / "tfx.log", metadata.secrets(config)),
+        _journal(run_folder / "journal.jsonl", listen) as book,
+    ):
         try:
             beam_dag_runner.BeamDagRunner().run(wheel)
         except Exception as error:
@@ -111,11 +114,11 @@ def _journal(path: Path, listen: Listener | None) -> Iterator[_Book]:
 
 
 @contextlib.contextmanager
-def _logging_to(path: Path) -> Iterator[None]:
-    """Sends Python's log, TFX's screenfuls among it, to a file for the time of a run."""
+def _logging_to(path: Path, secrets: list[str]) -> Iterator[None]:
+    """Sends Python's log, TFX's screenfuls among it, to a file for the time of a run; secrets become `***`."""
     root = logging.getLogger()
     handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.setFormatter(_Formatter(secrets))
     before, level = root.handlers[:], root.level
     root.handlers = [handler]
     root.setLevel(logging.INFO)
@@ -125,3 +128,17 @@ def _logging_to(path: Path) -> Iterator[None]:
         root.handlers = before
         root.setLevel(level)
         handler.close()
+
+
+class _Formatter(logging.Formatter):
+    """TFX logs the whole pipeline, the metadata server's password with it."""
+
+    def __init__(self, secrets: list[str]):
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+        self._secrets = secrets
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text

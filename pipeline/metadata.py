@@ -3,6 +3,7 @@
 import socket
 from typing import Any
 
+from google.protobuf import text_encoding
 from ml_metadata import errors, metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
@@ -37,6 +38,14 @@ def connection(config: Config) -> metadata_store_pb2.ConnectionConfig:
         postgres.password = server["password"]
     _try(result, server)
     return result
+
+
+def secrets(config: Config) -> list[str]:
+    """What no log may show: the server's password, as it is and as a text proto writes it."""
+    password = (config.metadata_server() or {}).get("password")
+    if not password:
+        return []
+    return list(dict.fromkeys([text_encoding.CEscape(password.encode(), as_utf8=False), password]))
 
 
 def _try(connect: metadata_store_pb2.ConnectionConfig, server: dict[str, Any]) -> None:

@@ -226,15 +226,13 @@ def _ingested(record: dict[str, Any]) -> str:
 
 
 def _turned(turn: Any, seconds: float) -> str:
-    from noria.pipeline.tables import (
-        turn_row,
-    )  # here, as tables knows of turns and this module only of records
-
-    row = turn_row(turn)
-    mark = {"broken": "[red]✗[/]", "drifted": "[yellow]✓[/]"}.get(str(row["data"]), "[green]✓[/]")
-    parts = [f"{mark} span {row['span']}", str(row["mode"] or ""), f"data {row['data']}"]
-    if row["verdict"]:
-        parts.append(str(row["verdict"]))
-    if row["version"] is not None:
-        parts.append(f"version {row['version']}")
+    mark = {"broken": "[red]✗[/]", "drifted": "[yellow]✓[/]"}.get(str(turn.data_verdict), "[green]✓[/]")
+    parts = [
+        f"{mark} span {turn.span}",
+        turn.mode or "",
+        f"data {turn.data_verdict}",
+        turn.model_verdict or "",
+    ]
+    if turn.version is not None:
+        parts.append(f"version {turn.version}")
     return "  ".join(part for part in parts if part) + f"  [dim]{seconds:.1f} s[/]"

@@ -1,5 +1,6 @@
 """Turns and versions as rows: the same values in the tables for people and the JSON for machines."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -27,22 +28,8 @@ _SILENT = ("Ingest", "Turn", "SchemaGen")
 
 
 def turn_row(turn: Turn) -> dict[str, Any]:
-    """A turn as one JSON object."""
-    metrics = turn.metrics or {}
-    return {
-        "span": turn.span,
-        "run_id": turn.run_id,
-        "data": turn.data_verdict,
-        "mode": turn.mode,
-        "champion": metrics.get("champion"),
-        "challenger": metrics.get("challenger"),
-        "verdict": turn.model_verdict,
-        "version": turn.version,
-        "reasons": list(turn.reasons),
-        "rows": turn.rows,
-        "seconds": turn.seconds,
-        "report": turn.report,
-    }
+    """A turn as one JSON object: the fields of `Turn`."""
+    return dataclasses.asdict(turn)
 
 
 def version_row(version: Version) -> dict[str, Any]:

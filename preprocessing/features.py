@@ -13,7 +13,8 @@ import tensorflow as tf
 
 # tensorflow_transform makes tf.keras mean tf_keras for whoever uses it first afterwards. This module may be the first
 # to import it, and may not import `noria.components.keras_first`, which stands above it.
-_KERAS = tf.keras.__version__
+# In a Beam worker it comes last, and tf.keras is tf_keras, which has no version: without a Keras model no matter.
+_KERAS = getattr(tf.keras, "__version__", None)
 
 import tensorflow_transform as tft  # noqa: E402
 

@@ -1,6 +1,6 @@
 """Every reach into tensorflow_transform's and tfx_bsl's internals, in one place.
 
-tests/unit/components/test_transform_internals.py holds the equality with stock TFT: a release that changes
+tests/unit/components/test_transform.py holds the equality with stock TFT: a release that changes
 one of these names or meanings breaks that test, not a user. Read in TFT 1.16.0 and 1.21.0, which differ in
 format only. Each name stands in TFT's own module under the name used here.
 """
@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from noria.components.keras_first import ensure_keras3
+from noria.components.keras_first import prefer_keras3
 
-tf = ensure_keras3()
+tf = prefer_keras3()
 
 import tensorflow_transform as tft  # noqa: E402 - only after Keras is settled
 from tensorflow.python.eager import wrap_function  # noqa: E402

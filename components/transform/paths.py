@@ -16,8 +16,8 @@ from noria.stores.errors import ConfigError
 if TYPE_CHECKING:
     from noria.components.transform.executor import Request
 
-# Below this many compressed bytes one process is done before a cluster has started its workers: the full year
-# of flights (327,346 rows, 6 MB) takes 8 s here; a gigabyte takes about 20 minutes.
+# Below this many compressed bytes one process is done in minutes, which a cluster takes to start its workers:
+# the full year of flights (327,346 rows, 32 MiB) takes 20 s of processor time here.
 LEAVE_MACHINE_BYTES = 1 << 30
 
 

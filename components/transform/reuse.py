@@ -23,8 +23,8 @@ from typing import Any
 
 RECORD = "noria.json"
 
-# One row in a hundred may carry a value that the champion has never seen; it goes to the out-of-vocabulary
-# bucket meanwhile. On the flights, week after week, new tail numbers alone stay below this for months.
+# One row in a hundred may carry a value that the champion has never seen: it goes to the out-of-vocabulary
+# bucket until a refresh. Refreshing for less would give up the champion's graph for a handful of rows.
 MAX_EXCESS = 0.01
 
 
@@ -91,7 +91,7 @@ def before_reading(champion: Record | None, present: bool, verdict: str, now: Re
     >>> before_reading(now, True, "ok", now) is None
     True
     """
-    inputs = {"champion": "present" if present else "absent", "verdict": verdict}
+    inputs: dict[str, Any] = {"champion": "present" if present else "absent", "verdict": verdict}
     if not present:
         return Decision("refreshed", "there is no champion", inputs)
     if champion is None:

@@ -1,7 +1,8 @@
 """ML Metadata on real database servers, which the tests start in a folder of their own on a free port.
 
 Needs the Debian packages `postgresql` and `mariadb-server`. MariaDB stands for MySQL: ML Metadata speaks to both
-with the same client.
+with the same client, which knows `mysql_native_password` and no other way to log in. MariaDB's default is that;
+MySQL 8 needs users made so, and MySQL 9, which has dropped it, cannot be used.
 """
 
 import contextlib
@@ -74,7 +75,8 @@ def test_turn_on_a_server(server: Server, tmp_path: Path):
     project = small_project(tmp_path, metadata=server.url())
     turns = project.json("run", "--turns", "2")["turns"]
 
-    assert ["published", "published"] == [turn["outcome"] for turn in turns]
+    assert [1, 2] == [turn["version"] for turn in turns]
+    assert 2 == project.json("status")["champion"]
     assert not (project.home / "metadata.sqlite").exists()
     store = server.store()
     names = {kind.id: kind.name.split(".")[-1] for kind in store.get_execution_types()}
@@ -82,7 +84,7 @@ def test_turn_on_a_server(server: Server, tmp_path: Path):
     executions = [names[e.type_id] for e in store.get_executions() if e.last_known_state == complete]
     assert {node: 2 for node in NODES} == {node: executions.count(node) for node in NODES}
     runs = {context.name for context in store.get_contexts_by_type("pipeline_run")}
-    assert {turn["run_id"] for turn in turns} <= runs or len(runs) == 2
+    assert 2 == len(runs)
     models = [model.uri for model in store.get_artifacts_by_type("PushedModel")]
     assert 2 == len(models)
     for path in [*project.home.glob("runs/*/*"), *project.home.glob("reports/*")]:

@@ -96,7 +96,7 @@ def test_same_verdicts_as_in_process(runner: Runner, tmp_path: Path):
     assert {node: "beam" for node in NODES} == {node: right[node]["path"] for node in NODES}
     assert {node: left[node]["rows"] for node in NODES} == {node: right[node]["rows"] for node in NODES}
     assert "refreshed" == left["Transform"]["transform"] == right["Transform"]["transform"]
-    for key in ("span", "mode", "data_verdict", "model_verdict", "outcome"):
+    for key in ("span", "mode", "data_verdict", "model_verdict", "version", "rows"):
         assert turn[key] == there[key], key
     assert drift(here, turn) == pytest.approx(drift(beam, there), abs=1e-6)
     # Beam may hand on the rows in another order, and the rows of a step make the model.
