@@ -209,7 +209,8 @@ class Trainer(Section):
         "instead of `family`.",
     )
     hidden_units: list[Annotated[int, Field(ge=1)]] = Field(
-        default=[128, 64], description="Widths of the dense layers of a built-in model."
+        default=list(settings.Settings.hidden_units),
+        description="Widths of the dense layers of a built-in model.",
     )
     cross_layers: int = Field(
         default=settings.Settings.cross_layers, ge=1, description="Cross layers (`dcn` only)."

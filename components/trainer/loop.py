@@ -107,7 +107,7 @@ class Loop:
         return self.network.score_of(logits), self.network.losses(logits, labels)
 
     def evaluate(self, window: Table | Stream) -> dict[str, float]:
-        """Mean loss, and AUC of a binary task, over all rows of a split."""
+        """Mean loss over all rows of a split, and AUC of a binary task if the split has both classes."""
         scores, losses, labels = [], [], []
         for block in window.blocks():
             score, loss = self.score(block.numeric, block.ids, block.labels)
@@ -116,7 +116,8 @@ class Loop:
             labels.append(np.asarray(block.labels))
         found = {"loss": float(np.concatenate(losses).mean(dtype=np.float64))}
         if self.settings.task == "binary":
-            found["auc"] = auc(np.concatenate(labels), np.concatenate(scores)[:, 0])
+            area = auc(np.concatenate(labels), np.concatenate(scores)[:, 0])
+            found |= {} if np.isnan(area) else {"auc": area}
         return found
 
     def snapshot(self) -> dict[str, np.ndarray]:
@@ -191,7 +192,8 @@ class _Keeper:
         metrics = self.loop.evaluate(self.evaluation)
         self.checks.append({"step": step, **metrics, "seconds": time.monotonic() - began})
         log(step=step, prefix="eval", **metrics)
-        badness = -metrics["auc"] if stop.metric == "auc" else metrics["loss"]
+        # A split of one class has no AUC; the loss still tells a better state from a worse one.
+        badness = -metrics["auc"] if stop.metric == "auc" and "auc" in metrics else metrics["loss"]
         if self.best is None or badness < self.best[0] - stop.min_delta:
             self.best, self.waited = (badness, step, self.loop.snapshot()), 0
         else:

@@ -1,6 +1,7 @@
 """The Trainer on real flights with real transform graphs."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -232,6 +233,26 @@ def test_saved_model_loads_without_noria(week1, champion):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     expected = scores(champion, records(week1)[:50])
     assert expected.tolist() == json.loads(done.stdout.splitlines()[-1])
+
+
+def test_eval_split_of_one_class(week1, tmp_path):
+    """Early stop on AUC goes by the loss where the eval split has one class only."""
+    data = tmp_path / "data"
+    shutil.copytree(week1, data)
+    file = next((data / "transformed" / "Split-eval").iterdir())
+    rows = list(tf.data.TFRecordDataset(str(file), "GZIP").as_numpy_iterator())
+    kept = [
+        row
+        for row in rows
+        if not tf.train.Example.FromString(row).features.feature["late"].int64_list.value[0]
+    ]
+    with tf.io.TFRecordWriter(str(file), "GZIP") as writer:
+        for row in kept:
+            writer.write(row)
+    settings = {**SMALL, "early_stop": {"metric": "auc", "every": 10}}
+    checks = carry_of(continuity.train(data, tmp_path / "model", settings))["checks"]
+    assert [10, 20] == [check["step"] for check in checks]
+    assert not any("auc" in check for check in checks)
 
 
 def test_transform_layer_is_tfts(week1, week30):
