@@ -74,7 +74,8 @@ def run_fn(fn_args) -> None:
             features = tf.io.parse_example(serialized, spec)
             return features, features.pop(LABEL)
 
-        dataset = tf.data.TFRecordDataset(files, compression_type="GZIP").shuffle(10_000).repeat()
+        paths = [path for pattern in files for path in sorted(tf.io.gfile.glob(pattern))]
+        dataset = tf.data.TFRecordDataset(paths, compression_type="GZIP").shuffle(10_000).repeat()
         return dataset.batch(fn_args.custom_config["batch_size"]).map(parse).prefetch(tf.data.AUTOTUNE)
 
     keras = tf.keras
