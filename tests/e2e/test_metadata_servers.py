@@ -69,7 +69,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
         shutil.rmtree(folder)
 
 
-@pytest.mark.slow
+@pytest.mark.servers
 def test_turn_on_a_server(server: Server, tmp_path: Path):
     """Turns with `metadata: URL` publish, and the server, not a file, holds each turn's executions."""
     project = small_project(tmp_path, metadata=server.url())
@@ -91,7 +91,7 @@ def test_turn_on_a_server(server: Server, tmp_path: Path):
         assert PASSWORD not in path.read_text(), f"the password is in {path}"
 
 
-@pytest.mark.slow
+@pytest.mark.servers
 def test_unusable_server_is_refused(server: Server, tmp_path: Path):
     """A wrong password, and a port where nobody listens: exit code 1, and the password is not repeated."""
     project = small_project(tmp_path, metadata=server.url(password="wrong-secret"))

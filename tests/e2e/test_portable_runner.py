@@ -86,7 +86,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
                 process.wait()
 
 
-@pytest.mark.slow
+@pytest.mark.servers
 @pytest.mark.timeout(900)
 def test_same_verdicts_as_in_process(runner: Runner, tmp_path: Path):
     """A warm turn through the job service gives the rows, distances, verdicts and metrics of the same in process."""

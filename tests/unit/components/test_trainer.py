@@ -124,6 +124,7 @@ def test_two_halves_are_the_whole(family, week1, tmp_path):
     assert {"carried"} == {entry["how"] for entry in facts["variables"] + facts["optimizer"]}
 
 
+@pytest.mark.slow
 def test_two_halves_in_processes_of_their_own(week1, tmp_path):
     """The same where the second half runs in a fresh process."""
     found = continuity.continuity(week1, tmp_path, SMALL, steps=20)

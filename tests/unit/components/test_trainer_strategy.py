@@ -82,6 +82,7 @@ def test_replicas_with_dropout(week1, tmp_path):
     continuity.differences(tmp_path / "one", tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_two_workers_are_one(week1, alone, tmp_path):
     """Multi-worker in two processes: the weights of one, but for rounding; only the chief writes."""
     ports = []
