@@ -158,6 +158,7 @@ def main() -> None:
         model=trainer.outputs["model"],
         baseline_model=baseline.with_id("Baseline").outputs["result"],
         eval_config=eval_config(),
+        schema=schema.outputs["schema"],
     )
     pusher = Pusher(
         model=trainer.outputs["model"],

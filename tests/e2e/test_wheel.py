@@ -34,7 +34,7 @@ def test_cold_then_warm(turned: Project):
     assert all(turn["data_verdict"] in ("ok", "drifted") for turn in turns)
     assert turns[0]["metrics"]["champion"] is None
     assert all(0.6 < turn["metrics"]["challenger"]["auc"] < 1 for turn in turns)
-    assert all(0.6 < turn["metrics"]["champion"]["auc"] < 1 for turn in turns[1:])
+    assert all(0.5 < turn["metrics"]["champion"]["auc"] < 1 for turn in turns[1:])
 
 
 def test_status_carries_the_lineage(turned: Project):
