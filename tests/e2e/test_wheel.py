@@ -34,7 +34,13 @@ def test_cold_then_warm(turned: Project):
     assert all(turn["data_verdict"] in ("ok", "drifted") for turn in turns)
     assert turns[0]["metrics"]["champion"] is None
     assert all(0.6 < turn["metrics"]["challenger"]["auc"] < 1 for turn in turns)
-    assert all(0.5 < turn["metrics"]["champion"]["auc"] < 1 for turn in turns[1:])
+    for turn in turns[1:]:
+        # A champion is a week old and may be much worse on the new rows; a blessed challenger is not.
+        challenger, champion = turn["metrics"]["challenger"], turn["metrics"]["champion"]
+        assert "blessed" == turn["model_verdict"]
+        assert champion["example_count"] == challenger["example_count"] > 500
+        assert challenger["auc"] >= champion["auc"] - 0.01
+        assert challenger["log_loss"] <= champion["log_loss"] + 0.01
 
 
 def test_status_carries_the_lineage(turned: Project):
