@@ -2,7 +2,7 @@
 
     python -m benchmarks.warm_run [--repeats 5] [--stock-repeats 1]
 
-Both read January's flights (26,398 labelled rows), take 300 steps of 256 rows, judge the challenger against a
+Both read January's labelled flights (by UTC), take 300 steps of 256 rows, judge the challenger against a
 champion with the same metrics and slices, and push. Imports are paid before the clock starts, for both. The first
 of Noria's repeats is reported apart: it traces functions that a resident process keeps. Writes
 benchmarks/results/warm_run.json.
