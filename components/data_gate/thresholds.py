@@ -6,11 +6,10 @@ weather has a median PSI of 0.1 to 2 and is tagged `volatile` in the schema.
 """
 
 import dataclasses
-import difflib
 import json
 from typing import Any
 
-from noria.stores.errors import ConfigError
+from noria.stores.errors import ConfigError, did_you_mean
 
 MEASURES = ("linf", "js", "kl", "psi")
 
@@ -131,8 +130,7 @@ def _known(values: dict[str, Any], kind: type, where: str) -> None:
 
 
 def _unknown(key: str, names: list[str] | tuple[str, ...], where: str) -> ConfigError:
-    near = difflib.get_close_matches(key, names, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(names)}"
+    hint = did_you_mean(key, names) or f"known keys: {', '.join(names)}"
     return ConfigError(f"unknown key {key!r}", where=where, next_step=hint)
 
 

@@ -4,12 +4,11 @@ Plain Python: no TFX, no TensorFlow. The settings come as JSON from the project'
 """
 
 import dataclasses
-import difflib
 import json
 import math
 from typing import Any
 
-from noria.stores.errors import GateError
+from noria.stores.errors import GateError, did_you_mean
 
 TASKS = ("binary", "multiclass", "regression")
 FIRST_RUN = ("thresholds", "bless", "refuse")
@@ -274,5 +273,5 @@ def _number(value: Any, where: str, at_least: float = -math.inf) -> float:
 
 
 def _near(name: Any, names: Any) -> str:
-    near = difflib.get_close_matches(str(name), [str(known) for known in names], n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(name, map(str, names))
+    return f"; {hint}" if hint else ""

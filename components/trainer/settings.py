@@ -1,10 +1,9 @@
 """What the Trainer can be told, with its defaults; a wrong value is refused when it is read."""
 
 import dataclasses
-import difflib
 from typing import Any
 
-from noria.stores.errors import ConfigError
+from noria.stores.errors import ConfigError, did_you_mean
 
 TASKS = ("binary", "multiclass", "regression")
 FAMILIES = ("wide_deep", "dcn")
@@ -178,21 +177,19 @@ def _known(where: str, values: dict[str, Any], cls: type) -> None:
     names = [field.name for field in dataclasses.fields(cls)]
     for name in values:
         if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
             raise ConfigError(
                 f"unknown key {name!r}",
                 where=f"config key {where}.{name}",
-                next_step=f"did you mean {close[0]!r}?" if close else f"the keys are: {', '.join(names)}",
+                next_step=did_you_mean(name, names) or f"the keys are: {', '.join(names)}",
             )
 
 
 def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        close = difflib.get_close_matches(str(value), allowed, n=1)
         raise ConfigError(
             f"{name} must be one of {', '.join(allowed)}, got {value!r}",
             where=f"config key trainer.{name}",
-            next_step=f"did you mean {close[0]!r}?" if close else None,
+            next_step=did_you_mean(value, allowed),
         )
 
 

@@ -1,7 +1,6 @@
 """Transform's work: decide by the rule, then reuse or refresh, in process or through Beam."""
 
 import dataclasses
-import difflib
 import json
 import os
 import shutil
@@ -17,7 +16,7 @@ from noria.components import beam_executor, journal, user_code
 from noria.components.code_digest import code_digest, local_modules
 from noria.components.transform import reuse
 from noria.schemas import loader
-from noria.stores.errors import ConfigError, DataError, NoriaError
+from noria.stores.errors import ConfigError, DataError, NoriaError, did_you_mean
 
 EXECUTIONS = ("auto", "in-process", "beam")
 
@@ -114,11 +113,10 @@ def transform(
     from noria.components.transform import paths  # imports TensorFlow, which takes seconds
 
     if request.execution not in EXECUTIONS:
-        close = difflib.get_close_matches(request.execution, EXECUTIONS, n=1)
         raise ConfigError(
             f"execution must be one of {', '.join(EXECUTIONS)}, got {request.execution!r}",
             where="config key execution",
-            next_step=f"did you mean {close[0]!r}?" if close else None,
+            next_step=did_you_mean(request.execution, EXECUTIONS),
         )
     if not request.files("train"):
         raise DataError(

@@ -1,7 +1,6 @@
 """Two ways through the same work: in this process, or through Beam. One is chosen, and says why."""
 
 import dataclasses
-import difflib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +10,7 @@ from noria.components import journal, user_code
 from noria.components.code_digest import local_modules
 from noria.components.transform import analyze, apply, cache, coverage, internals, reuse
 from noria.components.transform.source import Source
-from noria.stores.errors import ConfigError
+from noria.stores.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from noria.components.transform.executor import Request
@@ -141,11 +140,10 @@ class Work:
             if not missing:
                 raise
             name = missing[-1]
-            close = difflib.get_close_matches(name, specs, n=1)
             raise ConfigError(
                 f"{request.preprocessing} asks for the column {name!r}, which the schema does not have",
                 where=_place(error, request),
-                next_step=f"did you mean {close[0]!r}?" if close else f"the schema has {', '.join(specs)}",
+                next_step=did_you_mean(name, specs) or f"the schema has {', '.join(specs)}",
             ) from error
         outputs = traced.outputs
         problem = None

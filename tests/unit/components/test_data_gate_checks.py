@@ -340,9 +340,9 @@ def test_label_of_many_classes_and_of_a_quantity():
 @pytest.mark.parametrize(
     ("gate", "message"),
     [
-        ({"psy": 1}, "did you mean psi"),
-        ({"volume": {"lo": 1}}, "did you mean low"),
-        ({"features": {"x": {"jsd": 1}}}, "did you mean js"),
+        ({"psy": 1}, "did you mean 'psi'"),
+        ({"volume": {"lo": 1}}, "did you mean 'low'"),
+        ({"features": {"x": {"jsd": 1}}}, "did you mean 'js'"),
         ({"psi": -1}, "at least 0, got -1"),
         ({"psi": "high"}, "got 'high'"),
     ],
