@@ -91,9 +91,11 @@ def _presence(feature: schema_pb2.Feature, found: statistics_pb2.FeatureNameStat
     """
     share = _common(found).num_non_missing / rows
     asked = share * (0.9 if share >= 0.5 else 0.5)
-    feature.presence.Clear()
-    feature.presence.min_count = 1
-    feature.presence.min_fraction = math.floor(asked * 100) / 100
+    feature.ClearField("presence")
+    # What is there in less than two rows of a hundred may be missing from a whole span.
+    if (fraction := math.floor(asked * 100) / 100) > 0:
+        feature.presence.min_count = 1
+        feature.presence.min_fraction = fraction
 
 
 def _categorical(

@@ -27,6 +27,9 @@ from noria.streaming.ledger import Ledger
 from noria.streaming.partition import Partition
 from noria.streaming.tables import Rows, Table
 
+# Name of the column that goes along with a row while it is sorted; no file can hold it.
+_SOURCE = "\x00source"
+
 Tell = Callable[[dict[str, Any]], None]
 
 
@@ -208,24 +211,71 @@ class _Ingestion:
         settings = self.settings
         self.committed = self.ledger.committed()
         rows = tables.read(self.fresh, columns, letters, as_it_is=settings.as_it_is, missing=settings.missing)
-        next_span = max(self.store.ids(), default=0) + 1
-        kept = 0
-        for part in events(rows, settings, labels, letters):
-            digest = part.table.digest
-            read = self.seen.get(part.table.name, 0)
-            self.seen[part.table.name] = read + part.batch.num_rows
-            if self.rows_per_span is not None:
-                # A source's rows are committed in their order: what a killed ingestion did comes first.
-                done = sum(count for (source, _), count in self.committed.items() if source == digest)
-                batch = part.batch.slice(max(min(done - read, part.batch.num_rows), 0))
-                spans = next_span + (kept + np.arange(batch.num_rows)) // self.rows_per_span
-                kept += batch.num_rows
-            else:
-                batch, spans = self._by_period(part, letters)
+        parts = events(rows, settings, labels, letters)
+        if self.rows_per_span is not None:
+            self._cut_by_rows(self._in_order(parts, partition.folder / "by-time"), partition)
+            return
+        for part in parts:
+            self.seen[part.table.name] = self.seen.get(part.table.name, 0) + part.batch.num_rows
+            batch, spans = self._by_period(part, letters)
             for span, count in zip(*np.unique(spans, return_counts=True), strict=True):
-                key = (int(span), digest)
+                key = (int(span), part.table.digest)
                 self.by_source[key] = self.by_source.get(key, 0) + int(count)
             partition.add(batch, spans)
+
+    def _in_order(
+        self, parts: Iterator[Rows], folder: Path
+    ) -> Iterator[tuple[pa.RecordBatch | pa.Table, np.ndarray]]:
+        """Rows with the index of each one's source, `[rows]`: by time where there is a time, else as they stand.
+
+        A file may list its events in any order; spans cut from that would all cover the same time.
+        """
+        index = {table.digest: i for i, table in enumerate(self.fresh)}
+
+        def as_they_stand() -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+            for part in parts:
+                self.seen[part.table.name] = self.seen.get(part.table.name, 0) + part.batch.num_rows
+                yield part.batch, np.full(part.batch.num_rows, index[part.table.digest])
+
+        if self.settings.time is None:
+            yield from as_they_stand()
+            return
+        with Partition(folder) as by_time:
+            for batch, source in as_they_stand():
+                names = [*batch.schema.names, _SOURCE]
+                batch = pa.RecordBatch.from_arrays([*batch.columns, pa.array(source)], names)
+                by_time.add(batch, np.zeros(batch.num_rows, np.int64))
+            for table in by_time.read(0, self.settings.time) if by_time.spans else ():
+                yield table.drop([_SOURCE]), table.column(_SOURCE).to_numpy()
+
+    def _cut_by_rows(
+        self, ordered: Iterator[tuple[pa.RecordBatch | pa.Table, np.ndarray]], partition: Partition
+    ) -> None:
+        """Fills span after span. A source's rows are committed in their order: a killed ingestion did the first."""
+        assert self.rows_per_span is not None
+        done = [
+            sum(count for (source, _), count in self.committed.items() if source == table.digest)
+            for table in self.fresh
+        ]
+        next_span, kept = max(self.store.ids(), default=0) + 1, 0
+        for rows, source in ordered:
+            keep = np.ones(len(source), bool)
+            for index in np.unique(source):
+                skipped = np.flatnonzero(source == index)[: done[index]]
+                keep[skipped] = False
+                done[index] -= len(skipped)
+            table = rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])
+            table, source = table.filter(pa.array(keep)), source[keep]
+            spans = next_span + (kept + np.arange(len(source))) // self.rows_per_span
+            kept += len(source)
+            pairs, counts = np.unique(np.stack([spans, source]), axis=1, return_counts=True)
+            for span, index, count in zip(*pairs.tolist(), counts.tolist(), strict=True):
+                key = (span, self.fresh[index].digest)
+                self.by_source[key] = self.by_source.get(key, 0) + count
+            at = 0
+            for batch in table.to_batches():
+                partition.add(batch, spans[at : at + batch.num_rows])
+                at += batch.num_rows
 
     def _by_period(self, part: Rows, letters: DeadLetters) -> tuple[pa.RecordBatch, np.ndarray]:
         """Span ids (before there is a calendar: period numbers), without what is committed already."""

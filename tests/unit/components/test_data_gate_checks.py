@@ -389,3 +389,17 @@ def test_tfdv_comparators_see_what_the_docstring_says():
 def test_examples_in_docstrings(module):
     """The examples say what the functions return."""
     assert 0 == doctest.testmod(module).failed
+
+
+def test_spans_cut_by_rows_have_no_cadence():
+    """A stream that gets faster fills its spans sooner: that is no shifted clock, a covered range still a replay."""
+    past = [Past(n, 1000, (MONDAY + n * WEEK, MONDAY + (n + 1) * WEEK - HOUR)) for n in range(1, 9)]
+    sooner = Past(9, 1000, (MONDAY + 9 * WEEK - 30 * HOUR, MONDAY + 10 * WEEK - 40 * HOUR))
+    by_rows = [
+        found.severity for found in history.check_time(sooner, past, "rows:1000", Thresholds(overlap=None))
+    ]
+    assert [] == by_rows
+    again = Past(9, 1000, past[3].event_time)
+    assert "broken" in [
+        found.severity for found in history.check_time(again, past, "rows:1000", Thresholds())
+    ]

@@ -371,3 +371,24 @@ def test_later_files_keep_the_kinds_of_the_first(tmp_path: Path) -> None:
     assert 1 == len({store.manifest(span).schema_fingerprint for span in store.ids()})
     with pytest.raises(DataError, match="'3.5' is not a whole number"):
         ingest(frame.assign(n=3.5, when=pd.to_datetime(["2013-01-10"])), DAYS, store)
+
+
+def test_rows_are_cut_in_the_order_of_time(tmp_path: Path) -> None:
+    """A file in any order, cut by rows, gives spans that follow each other in time, also after a broken-off start."""
+    hours = np.random.default_rng(5).permutation(1000)
+    rows = [f"{1_356_998_400 + 3600 * hour},{hour},{hour % 2}" for hour in hours]
+    (tmp_path / "a.csv").write_text("\n".join(["when,n,tip", *rows]) + "\n")
+    settings = EventSettings(label="tip", time="when", every="rows:300")
+    store = SpanStore(tmp_path / "home")
+
+    def stop_after_two(record: dict) -> None:
+        if record["span"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest(tmp_path / "a.csv", settings, store, tell=stop_after_two)
+    assert [1, 2] == store.ids()
+    ingest(tmp_path / "a.csv", settings, store)
+    assert [300, 300, 300, 100] == [store.manifest(span).rows for span in store.ids()]
+    found = [n for span in store.ids() for n in store.table(span).column("n").to_pylist()]
+    assert list(range(1000)) == found
