@@ -107,7 +107,7 @@ def test_a_gate_without_a_label_refuses(year, monkeypatch):
     with pytest.raises(GateError, match="must know the label"):
         gates.Turn(home, folder / "refused").run(WEEKS, None)
     monkeypatch.setattr(gates, "GATE", {"label": "late", "psy": 1})
-    with pytest.raises(ConfigError, match="did you mean psi"):
+    with pytest.raises(ConfigError, match="did you mean .psi"):
         gates.Turn(home, folder / "refused").run(WEEKS, None)
 
 
