@@ -17,6 +17,7 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
 from noria.pipeline import config_errors
+from noria.pipeline.kubeflow.section import Kubeflow
 from noria.pipeline.sections import (
     Beam,
     Data,
@@ -132,6 +133,9 @@ class Config(Section):
     trainer: Trainer = Field(default=Trainer(), description="How a challenger is trained.")
     gates: Gates = Field(default=Gates(), description="What stops a span, and what stops a version.")
     beam: Beam = Field(default=Beam(), description="What Apache Beam is told, where it is used.")
+    kubeflow: Kubeflow = Field(
+        default=Kubeflow(), description="Where and how the wheel runs on Kubeflow Pipelines."
+    )
     metadata: Annotated[str, AfterValidator(_metadata)] = Field(
         default="sqlite",
         description="ML Metadata's store: `sqlite` (a file in `home`), "
@@ -248,7 +252,7 @@ class Config(Section):
 
     def digest(self) -> str:
         """12 hex digits of the settings' SHA-256; comments, the order of keys and places don't count."""
-        settings = self.model_dump_json(by_alias=True, exclude={"home", "metadata", "schema_"})
+        settings = self.model_dump_json(by_alias=True, exclude={"home", "metadata", "schema_", "kubeflow"})
         return hashlib.sha256(settings.encode()).hexdigest()[:12]
 
 

@@ -1,0 +1,110 @@
+"""The `kubeflow` section of a project's YAML file. Read by every command, so it imports nothing heavy."""
+
+import re
+from pathlib import PurePosixPath
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, field_validator
+
+from noria.pipeline.sections import NODES, ProjectPath, Section
+from noria.stores.errors import did_you_mean
+
+
+def _quantity(value: str) -> str:
+    if not re.fullmatch(r"\d+(\.\d+)?(m|[kMGTPE]i?)?", value):
+        raise ValueError(f"must be a Kubernetes quantity such as 500m, 2 or 4Gi, got {value!r}")
+    return value
+
+
+def _in_container(value: str) -> str:
+    if not PurePosixPath(value).is_absolute():
+        raise ValueError(f"must be an absolute path in the container, got {value!r}")
+    return value
+
+
+Quantity = Annotated[str, AfterValidator(_quantity)]
+ContainerPath = Annotated[str, AfterValidator(_in_container)]
+
+
+class Task(Section):
+    cpu: Quantity | None = Field(default=None, description="Processors, asked for and allowed at most.")
+    memory: Quantity | None = Field(default=None, description="Memory, asked for and allowed at most.")
+    retries: int | None = Field(
+        default=None, ge=0, le=20, description="How often a failed task is tried again."
+    )
+    node_selector: dict[str, str] | None = Field(
+        default=None, description="Labels of the nodes that may run the task."
+    )
+    cache: bool | None = Field(
+        default=None,
+        description="Whether an earlier result of equal inputs is taken. Refused where a hit would be a lie.",
+    )
+
+
+class Volume(Section):
+    claim: str = Field(description="The PersistentVolumeClaim that holds span store and registry.")
+    mount: ContainerPath = Field(default="/noria/volume", description="Where every task sees it.")
+
+
+class Secret(Section):
+    name: str = Field(description="The Kubernetes Secret.")
+    env: dict[str, str] = Field(description="Key of the Secret -> environment variable of every task.")
+
+
+class Kubeflow(Section):
+    host: str | None = Field(
+        default=None,
+        description="Address of the Kubeflow Pipelines API, such as `https://kubeflow.example.com/pipeline`. "
+        "Here and below, flag and environment (`NORIA_KUBEFLOW_HOST` and so on) go before the file.",
+    )
+    namespace: str | None = Field(default=None, description="Namespace, where Kubeflow has several users.")
+    experiment: str | None = Field(default=None, description="Experiment of the runs. Left out: `name`.")
+    token_file: ProjectPath | None = Field(default=None, description="File with the bearer token.")
+    cookie_file: ProjectPath | None = Field(
+        default=None, description="File with the session cookie, such as `authservice_session=...`."
+    )
+    ca_file: ProjectPath | None = Field(
+        default=None, description="Certificates (PEM) by which the server is known."
+    )
+    pipeline_root: str = Field(
+        default="minio://mlpipeline/noria",
+        description="Where the artifacts go: `s3://`, `minio://` or `gs://`.",
+    )
+    image: str = Field(default="noria:latest", description="The container image of every task.")
+    project: ContainerPath = Field(
+        default="/noria/project",
+        description="Folder of this YAML file in the container.",
+    )
+    home: ContainerPath = Field(
+        default="/noria/volume/home",
+        description="The home folder in the container; on the volume, so that it outlives the task.",
+    )
+    volume: Volume | None = Field(
+        default=None,
+        description="The volume that `home` is on; without one nothing outlives a task, and `noria compile` refuses.",
+    )
+    secrets: list[Secret] = Field(
+        default_factory=list, description="Kubernetes Secrets, as environment variables of every task."
+    )
+    tasks: Task = Field(default=Task(), description="What holds for every task.")
+    per_task: dict[str, Task] = Field(
+        default_factory=dict, description="The same for single tasks, by component name, over `tasks`."
+    )
+
+    @field_validator("pipeline_root")
+    @classmethod
+    def _root(cls, value: str) -> str:
+        if not re.match(r"(s3|minio|gs)://[^/]+", value):
+            raise ValueError(f"must start with s3://, minio:// or gs:// and a bucket, got {value!r}")
+        return value.rstrip("/")
+
+    @field_validator("per_task")
+    @classmethod
+    def _known(cls, value: dict[str, Task]) -> dict[str, Task]:
+        for name in value:
+            if name not in NODES:
+                hint = did_you_mean(name, NODES)
+                raise ValueError(
+                    f"must name components ({', '.join(NODES)}), got {name!r}" + (f"; {hint}" if hint else "")
+                )
+        return value
