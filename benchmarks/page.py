@@ -88,9 +88,7 @@ def gates(result: dict[str, Any]) -> list[str]:
         lines.append(f"| {name} | " + " | ".join(found.get(span, "") for span in spans) + " |")
     return lines + [
         "",
-        "`broken` trains and publishes nothing. *Clock shifted, then cut* (the shift happens before the stream is cut into weeks,",
-        "so that each week looks whole) is only `drifted`: the gate raises the alarm and the model gate decides. The thresholds",
-        "were tuned on the same year.",
+        "`broken` trains and publishes nothing. The thresholds were tuned on the same year.",
     ]
 
 
