@@ -98,6 +98,14 @@ def year(result: dict[str, Any]) -> list[str]:
     lines = ["The whole wheel, turned over the year with the example's own settings.", ""]
     lines += ["| data verdict | model verdict | weeks |", "| --- | --- | --- |"]
     lines += [f"| {data} | {model} | {count} |" for (data, model), count in sorted(kinds.items())]
+    published = sorted({fault["fault"] for fault in result["faults"] if fault["published"]})
+    spans = sorted({fault["span"] for fault in result["faults"]})
+    lines += [
+        "",
+        f"Every fault of the table above was turned through both gates in weeks {', '.join(map(str, spans))}: "
+        f"{len(result['faults'])} turns,",
+        f"of which {', '.join(published) or 'none'} ended in production.",
+    ]
     return lines
 
 
