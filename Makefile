@@ -9,8 +9,9 @@ CONFIG ?= flights/noria.yaml
 PYTEST_ARGS ?=
 # What mypy reads: all that is free of TFX.
 TYPED := $(addprefix -p noria.,stores streaming pipeline.commands) \
-	$(addprefix -m noria.pipeline.,cli cli_docs config config_errors console doctor inference lane progress project \
-	sections status tables)
+	$(addprefix -m noria.pipeline.,cli cli_cluster cli_docs config config_errors console doctor inference kubeflow.client \
+	kubeflow.connection kubeflow.follow kubeflow.transport kubeflow.version lane options progress project sections \
+	status tables)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-quick test-servers test-current lint format bench lock docs clean

@@ -1,8 +1,8 @@
 """The command line. Commands import what they need when they run: `noria --help` imports no TFX, no pandas.
 
 Exit codes: 0 done; 1 refused, with what was wrong and what to do next; 2 wrong usage; 3 it ran, and found
-something a person must look at (a broken span, a failed check of `noria doctor`); 70 a bug, with the path of
-the traceback; 130 interrupted.
+something a person must look at (a broken span, a failed check of `noria doctor`, a run on the cluster that
+ended badly); 70 a bug, with the path of the traceback; 130 interrupted.
 """
 
 import importlib.metadata
@@ -16,12 +16,11 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from noria.pipeline import console
+from noria.pipeline import cli_cluster, console
+from noria.pipeline.options import PROJECT, ConfigFile, Json
 from noria.stores.errors import NoriaError
 
-EPILOG = (
-    "Exit codes: 0 done, 1 refused, 2 usage, 3 look at it (broken span, failed check), 70 bug, 130 stopped."
-)
+EPILOG = "Exit codes: 0 done, 1 refused, 2 usage, 3 look at it (broken span, failed check or run), 70 bug, 130 stopped."
 
 
 class _Group(TyperGroup):
@@ -70,12 +69,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-ConfigFile = Annotated[
-    Path, typer.Option("--config", "-c", help="The project's YAML file, or the folder of its noria.yaml.")
-]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
-PROJECT = Path("noria.yaml")
 
 
 def _version(wanted: bool) -> None:
@@ -232,6 +225,9 @@ def doctor(
     from noria.pipeline.commands import health
 
     return health.doctor(config, as_json)
+
+
+cli_cluster.register(app)
 
 
 def main() -> None:
