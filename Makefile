@@ -10,14 +10,14 @@ PYTEST_ARGS ?=
 # What mypy reads: all that is free of TFX.
 TYPED := $(addprefix -p noria.,stores streaming pipeline.commands) \
 	$(addprefix -m noria.pipeline.,cli cli_cluster cli_docs config config_errors console doctor inference kubeflow.client \
-	kubeflow.connection kubeflow.follow kubeflow.transport kubeflow.version lane options progress project sections \
-	status tables)
+	kubeflow.connection kubeflow.follow kubeflow.transport kubeflow.version lane lineage options progress project \
+	sections status tables)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-quick test-servers test-current lint format bench lock docs clean
+.PHONY: help setup run test test-quick test-servers test-container test-current lint format bench lock docs clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## .venv with this machine's lane; quick when nothing changed
 	@$(PYTHON) -m pipeline.lane install
@@ -25,18 +25,21 @@ setup: ## .venv with this machine's lane; quick when nothing changed
 run: setup ## turn the wheel on the flights of 2013: one cold run and three warm ones, then go on
 	@$(BIN)/noria run --config $(CONFIG) --turns $(TURNS)
 
-test: setup ## all tests but those that need servers, on this machine's lane
-	$(BIN)/python -m pytest -m "not servers" $(PYTEST_ARGS)
+test: setup ## all tests but those that need servers or root, on this machine's lane
+	$(BIN)/python -m pytest -m "not servers and not container" $(PYTEST_ARGS)
 
 test-servers: setup ## metadata on PostgreSQL and MariaDB, Beam on a portable runner (Debian: postgresql mariadb-server)
 	$(BIN)/python -m pytest -m servers $(PYTEST_ARGS)
 
+test-container: setup ## the image, from the Dockerfile's lines in a clean Debian; kubectl renders deploy/ (root; Debian: debootstrap)
+	$(BIN)/python -m pytest -m container $(PYTEST_ARGS)
+
 test-quick: setup ## the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow and not servers" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow and not servers and not container" $(PYTEST_ARGS)
 
 test-current: ## all tests on the newest TFX, also where glibc is too old for it
 	@$(PYTHON) -m pipeline.lane current --venv .venv-current --modern-lane "$(MODERN_LANE)"
-	.venv-current/bin/python -m pytest -m "not servers" $(PYTEST_ARGS)
+	.venv-current/bin/python -m pytest -m "not servers and not container" $(PYTEST_ARGS)
 
 lint: setup ## ruff, mypy and the layers
 	$(BIN)/ruff check .

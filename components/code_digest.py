@@ -14,10 +14,11 @@ from pathlib import Path
 from noria.components.user_code import split_path
 from noria.stores.errors import ConfigError
 
+# Installed packages whose versions change what the code means.
+PACKAGES = ("tensorflow-transform",)
 
-def code_digest(
-    import_path: str, project: str | None = None, packages: Sequence[str] = ("tensorflow-transform",)
-) -> str:
+
+def code_digest(import_path: str, project: str | None = None, packages: Sequence[str] = PACKAGES) -> str:
     """sha256 over the source of a function's module and of the project's own modules that it imports.
 
     A module counts as the project's own if it lies in the same top folder, or is part of noria. The names of
@@ -26,7 +27,7 @@ def code_digest(
     Args:
       import_path: 'module.function'.
       project: folder to search as well; None or '' for what is importable already.
-      packages: installed packages whose versions change what the code means.
+      packages: installed packages whose versions count too.
 
     Returns:
       64 hexadecimal digits.

@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from noria.pipeline import lineage
 from noria.stores.registry import Turn, Version
 
 # The metrics that a table has room for, the ones that a task is judged by first; two are shown.
@@ -110,7 +111,7 @@ def versions_table(versions: Sequence[Version]) -> Table:
             ranges(version.spans),
             *(_figure(version.metrics.get("challenger"), name) for name in names),
             version.transform or "–",
-            (version.code_digest or "–")[:7],
+            lineage.short(version.code_digest) if version.code_digest else "–",
             version.created[:16].replace("T", " "),
         )
     return table

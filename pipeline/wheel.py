@@ -5,7 +5,6 @@ Imports neither TFX nor TensorFlow before the first turn, so that refusals come 
 
 import dataclasses
 import datetime
-import hashlib
 import json
 import os
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from noria.components.pusher import probe
+from noria.pipeline import lineage
 from noria.pipeline.config import Config
 from noria.pipeline.sections import is_function
 from noria.stores import files
@@ -214,37 +214,10 @@ def _run(
         span=span,
         mode=mode,
         run_id=run_id,
-        code_digest=lineage_digest(config),
+        code_digest=lineage.digest(config),
         run_folder=folder,
         listen=tell,
     )
-
-
-def lineage_digest(config: Config) -> str:
-    """sha256 over everything that makes the model but the data: code, schema and settings."""
-    from noria.components.code_digest import code_digest
-
-    return _digest(config, code_digest)
-
-
-def source_digest(config: Config) -> str:
-    """The same without the versions of installed packages, which differ from machine to machine."""
-    from noria.components.code_digest import code_digest
-
-    folder = str(config.folder)
-    return _digest(config, lambda import_path: code_digest(import_path, folder, packages=()))
-
-
-def _digest(config: Config, code: Callable[[str], str]) -> str:
-    parts = [
-        code(config.preprocessing),
-        code(config.trainer.run_fn),
-        config.schema_path.read_text(encoding="utf-8"),
-        json.dumps(config.trainer_settings(), sort_keys=True),
-    ]
-    if config.trainer.build_model:
-        parts.append(code(config.trainer.build_model))
-    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
 
 
 def _report(
@@ -256,16 +229,16 @@ def _report(
 ) -> Path:
     from noria.pipeline import report
 
-    lineage: dict[str, Any] = {} if log is None else {"log": str(log)}
+    known: dict[str, Any] = {} if log is None else {"log": str(log)}
     if turn.version is not None:
         version = Registry(config.home_path).version(turn.version)
-        lineage |= {"spans": version.spans, "parent": version.parent, "code_digest": version.code_digest}
+        known |= {"spans": version.spans, "parent": version.parent, "code_digest": version.code_digest}
     event_time = SpanStore(config.home_path).manifest(turn.span).event_time
     if event_time is not None:
-        lineage |= {"span_start": event_time[0], "span_end": event_time[1]}
+        known |= {"span_start": event_time[0], "span_end": event_time[1]}
     facts = report.RunFacts(
         project=config.name,
-        turn=dataclasses.asdict(turn) | lineage,
+        turn=dataclasses.asdict(turn) | known,
         journal=records,
         paths=paths,
     )

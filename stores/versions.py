@@ -30,7 +30,7 @@ class Version:
       created: when it was registered, ISO 8601 with zone.
       transform: `reused` or `refreshed`.
       transform_digest: digest of the transform graph.
-      code_digest: digest of code, schema and settings.
+      code_digest: of code, schema and settings, part by part (`noria.pipeline.lineage`).
       verdict: `model` and `data`, as their gates wrote them.
       reasons: why it was blessed or not.
       rows: rows of the run by kind (`train`, `eval`, `unlabelled`, `new`, `replay`).

@@ -61,12 +61,12 @@ def pipeline_spec(config: Config) -> dict[str, Any]:
     from tfx.orchestration import pipeline
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as runner
 
-    from noria.pipeline import wheel
+    from noria.pipeline import lineage
     from noria.pipeline.kubeflow import graph
 
     section = config.kubeflow
     nodes = graph.components(
-        config, code_digest=wheel.lineage_digest(config), source_digest=wheel.source_digest(config)
+        config, code_digest=lineage.digest(config), source_digest=lineage.source_digest(config)
     )
     checks.check_nodes(nodes)
     logging.getLogger().setLevel(logging.WARNING)  # TFX tells of each node that it compiles

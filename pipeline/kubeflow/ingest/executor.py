@@ -8,7 +8,7 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 
 from noria.components import journal
-from noria.pipeline import wheel
+from noria.pipeline import lineage, wheel
 from noria.pipeline.config import Config
 from noria.pipeline.kubeflow import place
 from noria.stores.errors import ConfigError
@@ -54,7 +54,7 @@ class Executor(base_executor.BaseExecutor):
 
 
 def _same_sources(config: Config, compiled: str) -> None:
-    found = wheel.source_digest(config) if compiled else ""
+    found = lineage.source_digest(config) if compiled else ""
     if found != compiled:
         raise ConfigError(
             "the image holds other code, or another schema, than the pipeline was compiled from",
