@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -46,12 +47,12 @@ class Executor(beam_executor.BeamExecutor):
             quarantined = set(store.quarantined())
             spans = [span for span in store.ids() if span not in quarantined]
             newest = _newest(exec_properties["span"], spans, store.home, window.first)
-            manifests = {span: store.manifest(span) for span in spans}
             champion = present(input_dict.get("champion"))
             warm = champion is not None and exec_properties["mode"] != "cold"
-            rows = {span: manifest.rows for span, manifest in manifests.items()}
-            picks = pick(window, spans, rows, newest, warm)
-            reading = sum(rows[picked.span] for picked in picks)
+            # Of the window's spans only: a long history costs a run nothing.
+            manifest = functools.lru_cache(maxsize=None)(store.manifest)
+            picks = pick(window, spans, lambda span: manifest(span).rows, newest, warm)
+            reading = sum(manifest(picked.span).rows for picked in picks)
 
             artifact = output_dict["examples"][0]
             beam_runs = exec_properties["execution"] == "beam" or (
@@ -74,7 +75,7 @@ class Executor(beam_executor.BeamExecutor):
                     where=f"label column {exec_properties['label']!r}: {counts['unlabelled']} rows have none",
                     next_step="wait for the labels, make the spans longer, or change eval_share",
                 )
-            _describe(artifact, picks, counts, warm, {p.span: manifests[p.span].version for p in picks})
+            _describe(artifact, picks, counts, warm, {p.span: manifest(p.span).version for p in picks})
             stage.note(rows=counts["train"] + counts["eval"], **counts)
 
     def _in_beam(
@@ -138,9 +139,9 @@ def _write_span(
     counts: collections.Counter = collections.Counter()
     name = f"{picked.file_stem}-00000-of-00001.gz"
     with contextlib.ExitStack() as stack:
-        writers = {"train": stack.enter_context(encode.writer(out / "Split-train" / name))}
+        writers = {"train": stack.enter_context(encode.row_writer(out / "Split-train" / name))}
         if picked.evaluate:
-            writers["eval"] = stack.enter_context(encode.writer(out / "Split-eval" / name))
+            writers["eval"] = stack.enter_context(encode.row_writer(out / "Split-eval" / name))
         for batch in store.read(picked.span):
             table = pa.Table.from_batches([batch])
             if label not in table.column_names:
@@ -153,9 +154,8 @@ def _write_span(
             counts["replay" if picked.train_rate < 1.0 else "new"] += len(parts["train"])
             for part, rows in parts.items():
                 counts[part] += len(rows)
-                for record_batch in rows.to_batches() if part in writers else []:
-                    for example in encode.encode(record_batch):
-                        writers[part].write(example)
+                if part in writers:
+                    writers[part].write(rows)
     if not picked.evaluate:
         del counts["unlabelled"]  # only the newest span's are this run's news
     return dict(counts)

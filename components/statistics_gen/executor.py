@@ -94,8 +94,8 @@ class Executor(beam_executor.BeamExecutor):
                     for name, files in todo.items():
                         in_process.attach(pipeline, name, files, options, outputs[name])
             else:
-                for name, files in todo.items():
-                    outputs[name].write_bytes(in_process.in_process(files, options).SerializeToString())
+                for name, found_now in in_process.in_process(todo, options).items():
+                    outputs[name].write_bytes(found_now.SerializeToString())
             statistics = tfdv.load_stats_binary(str(outputs["span"]))
             if found is None:
                 marks = kept.fingerprint(statistics.datasets[0])
