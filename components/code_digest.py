@@ -5,6 +5,7 @@ Standard library only; nothing is executed but the parents of dotted modules.
 """
 
 import ast
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -68,7 +69,9 @@ def local_modules(module: str, project: str | None = None) -> dict[str, Path]:
         if file is None or not _is_local(name, file, top, folder):
             continue
         found[name] = file
-        waiting += [name.rpartition(".")[0], *_imports(name, file)]  # a package runs before its modules
+        package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+        names = _imports(package, file.read_bytes(), name, str(file))
+        waiting += [name.rpartition(".")[0], *names]  # a package runs before its modules
     return found
 
 
@@ -100,17 +103,17 @@ def _find(module: str, project: str | None) -> Path | None:
     return Path(spec.origin).resolve()
 
 
-def _imports(module: str, file: Path) -> list[str]:
+@functools.lru_cache(maxsize=256)  # a resident wheel asks for the same sources at every turn
+def _imports(package: str, source: bytes, module: str, file: str) -> tuple[str, ...]:
     """Names that the source imports; of `from a import b` both a and a.b, as b may be a module."""
     try:
-        tree = ast.parse(file.read_bytes(), filename=str(file))
+        tree = ast.parse(source, filename=file)
     except SyntaxError as error:
         raise ConfigError(
             f"{module} is not valid Python: {error.msg}",
             where=f"{file}:{error.lineno}",
             next_step="correct the line and run again",
         ) from error
-    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     names: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -121,4 +124,4 @@ def _imports(module: str, file: Path) -> list[str]:
                 parents = package.split(".")[: len(package.split(".")) - node.level + 1]
                 base = ".".join([*parents, base] if base else parents)
             names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    return [name for name in names if name]
+    return tuple(name for name in names if name)
