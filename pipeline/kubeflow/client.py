@@ -331,13 +331,21 @@ class Cluster:
             id=run.recurring_run_id,
             name=run.display_name or run.recurring_run_id,
             enabled=run.mode == "ENABLE" if run.mode else run.status == "ENABLED",
-            trigger=f"cron {cron}" if cron else f"every {every} s",
+            trigger=f"cron {cron}" if cron else _every(int(every or 0)),
             max_concurrency=int(run.max_concurrency or 1),
             catch_up=not run.no_catchup,
             version_id=getattr(reference, "pipeline_version_id", None),
             created=_utc(run.created_at),
             link=self.connection.link("recurringrun", run.recurring_run_id),
         )
+
+
+def _every(seconds: int) -> str:
+    """An interval in its largest whole unit: 5400 gives 'every 90 min'."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds and seconds % length == 0:
+            return f"every {seconds // length} {unit}"
+    return f"every {seconds} s"
 
 
 def _named(name: str) -> str:

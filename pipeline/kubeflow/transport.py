@@ -7,6 +7,7 @@ through one object, `rest_client`; ours takes its place and turns every failure 
 import contextlib
 import io
 import json
+import logging
 import socket
 import warnings
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ except ImportError as error:
         next_step="pip install 'noria[kubeflow]' (Python 3.10 or 3.11)",
     ) from None
 
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # what it tries again, it need not tell
 CONNECT_SECONDS = 10.0
 # Only what may be repeated without starting a second run; a refused connection is tried again for all.
 REPEATABLE = frozenset({"GET", "HEAD", "DELETE"})
@@ -149,7 +151,8 @@ class _Transport(rest.RESTClientObject):
             step = "do this again later, or allow more: NORIA_KUBEFLOW_TIMEOUT"
             passing = True
         else:
-            what = f"the connection broke: {self._without_secrets(str(causes[-1]))}"
+            deepest = [cause for cause in causes if isinstance(cause, (OSError, exceptions.HTTPError))][-1]
+            what = f"the connection broke: {self._without_secrets(str(deepest))}"
             step = "do this again; does the server speak https? then write https://"
             passing = True
         if method not in REPEATABLE and passing and "nothing listens" not in what:
