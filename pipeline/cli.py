@@ -202,6 +202,20 @@ def rollback(
     return versions.rollback(config, to, reason, as_json)
 
 
+@app.command("compile")
+def compile_(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The YAML file to write.")] = Path(
+        "pipeline.yaml"
+    ),
+    config: ConfigFile = PROJECT,
+    as_json: Json = False,
+) -> int:
+    """Write the package for Kubeflow Pipelines: the wheel, with its volume, secrets and resources."""
+    from noria.pipeline.commands import compile
+
+    return compile.compile_project(config, output, as_json)
+
+
 @app.command()
 def doctor(
     config: ConfigFile = PROJECT,
