@@ -18,12 +18,21 @@ from noria.stores.errors import ClusterError
 _COLOURS = {
     "SUCCEEDED": "green",
     "SKIPPED": "dim",
+    "OMITTED": "dim",
     "FAILED": "red",
     "ERROR": "red",
     "CANCELED": "yellow",
     "PAUSED": "yellow",
 }
-_MARKS = {"SUCCEEDED": "✓", "SKIPPED": "–", "CANCELED": "✗", "FAILED": "✗", "ERROR": "✗", "PAUSED": "‖"}
+_MARKS = {
+    "SUCCEEDED": "✓",
+    "SKIPPED": "–",
+    "OMITTED": "–",
+    "CANCELED": "✗",
+    "FAILED": "✗",
+    "ERROR": "✗",
+    "PAUSED": "‖",
+}
 
 
 def coloured_state(state: str) -> Text:

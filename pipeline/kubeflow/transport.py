@@ -13,23 +13,15 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+import kfp
+import kfp_server_api
 import urllib3
+from kfp.client.token_credentials_base import TokenCredentialsBase
+from kfp_server_api import rest
 from urllib3 import exceptions
 
 from noria.pipeline.kubeflow.connection import FORWARD, Connection
-from noria.stores.errors import ClusterError, LaneError
-
-try:
-    import kfp
-    import kfp_server_api
-    from kfp.client.token_credentials_base import TokenCredentialsBase
-    from kfp_server_api import rest
-except ImportError as error:
-    raise LaneError(
-        f"the Kubeflow Pipelines SDK is not installed ({error.name or error})",
-        where="Python packages",
-        next_step="pip install 'noria[kubeflow]' (Python 3.10 or 3.11)",
-    ) from None
+from noria.stores.errors import ClusterError
 
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # what it tries again, it need not tell
 CONNECT_SECONDS = 10.0
@@ -196,6 +188,10 @@ class Client(kfp.Client):
         """The server's health. kfp's constructor asks for it, and would ask five times, whatever the answer."""
         self._use_transport()
         return super().get_kfp_healthz(sleep_duration)
+
+    def set_user_namespace(self, namespace: str) -> None:
+        """The pod's own namespace, which kfp finds where several users share a cluster; it would write it down."""
+        self._context_setting["namespace"] = namespace
 
     def _use_transport(self) -> None:
         api = self._healthz_api.api_client  # one for all services
