@@ -113,6 +113,15 @@ def test_token_expires_while_following(noria: Noria, api: KubeflowApi) -> None:
     assert "--token-file" in said
 
 
+def test_deleted_while_following(noria: Noria, api: KubeflowApi) -> None:
+    """A run that somebody deletes is not said to go on."""
+    api.script = [Frame("RUNNING")]
+    api.faults = [Fault("get_run", 404, 1, after=1)]
+    said = noria.refused("submit", "--package", str(noria.package))
+    assert "not there any more" in said
+    assert "goes on" not in said
+
+
 def test_runs(noria: Noria, api: KubeflowApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """`noria runs` lists the newest first, over more than one page, and no experiment is an empty list."""
     monkeypatch.setattr(client, "PAGE", 2)
