@@ -34,9 +34,10 @@ class Fault:
     """What goes wrong, the next `times` times that an operation is called."""
 
     operation: str
-    how: int | str  # an HTTP status; or drop (no answer), cut (half of one), slow, login
+    how: int | str  # an HTTP status; or drop (no answer), cut (half of one), slow, login (a page), redirect
     times: int = 1
     said: str = ""
+    after: int = 0  # so many calls go well first
 
 
 @dataclasses.dataclass
@@ -59,7 +60,7 @@ class Refusal(Exception):
 class KubeflowApi:
     """The server's state. A context manager: inside it listens on a port of its own."""
 
-    def __init__(self, certificate: tuple[str, str] | None = None):
+    def __init__(self, certificate: tuple[str, str] | None = None, port: int = 0):
         self.token: str | None = None
         self.cookie: str | None = None
         self.multi_user = False
@@ -77,8 +78,9 @@ class KubeflowApi:
         self.looks: dict[str, int] = {}
         self._made = 0
         self._lock = threading.Lock()
+        self.now = datetime(2026, 1, 5, 6, tzinfo=timezone.utc)  # a minute later for each thing made
         self.stopping = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"api": self}))
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (_Handler,), {"api": self}))
         self._server.daemon_threads = True
         self._scheme = "http"
         if certificate is not None:
@@ -104,7 +106,9 @@ class KubeflowApi:
         """Takes one of the faults that wait for this operation."""
         with self._lock:
             for fault in self.faults:
-                if fault.operation == operation and fault.times > 0:
+                if fault.operation == operation and fault.after > 0:
+                    fault.after -= 1
+                elif fault.operation == operation and fault.times > 0:
                     fault.times -= 1
                     return fault
         return None
@@ -294,7 +298,8 @@ class KubeflowApi:
         return str(uuid.uuid5(uuid.NAMESPACE_OID, str(self._made)))
 
     def _time(self) -> str:
-        return _said(datetime(2026, 1, 5, 6, tzinfo=timezone.utc) + timedelta(minutes=self._made))
+        self.now += timedelta(minutes=1)
+        return _said(self.now)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -343,6 +348,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.api.stopping.wait(5)
         if fault.how == "login":
             self._send(200, LOGIN, "text/html; charset=utf-8")
+            return False
+        if fault.how == "redirect":
+            self.send_response(302)
+            self.send_header("Location", self.path)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
             return False
         if fault.how == "cut":
             self.send_response(200)
