@@ -64,8 +64,9 @@ def settings(config: Config) -> dict[str, object]:
     """
     trainer = {key: value for key, value in config.trainer_settings().items() if key not in MACHINE}
     sections = config.model_dump(mode="json", include={"label", "task", "time", "span"})
-    events = config.data.model_dump(mode="json", include={"columns", "types", "missing"})
-    return {**sections, "data": events, "window": config.window_settings(), "trainer": trainer}
+    data = config.data.model_dump(mode="json", include={"columns", "types", "missing"})
+    window = {key: value for key, value in config.window_settings().items() if key != "first"}
+    return {**sections, "data": data, "window": window, "trainer": trainer}
 
 
 def files(config: Config) -> dict[str, set[Path]]:
