@@ -1,4 +1,7 @@
-"""Artifact types that TFX does not have."""
+"""Artifact types that TFX does not have.
+
+Kubeflow takes type names of the form `namespace.Name`; its entrypoint finds the class here by the name.
+"""
 
 from tfx.types import artifact
 
@@ -6,4 +9,16 @@ from tfx.types import artifact
 class DataVerdict(artifact.Artifact):
     """DataGate's verdict: `data_verdict.json`, and custom property `verdict`: ok, drifted or broken."""
 
-    TYPE_NAME = "DataVerdict"
+    TYPE_NAME = "noria.DataVerdict"
+
+
+class Ingested(artifact.Artifact):
+    """What ingestion found: custom property `state`, waiting (a span waits for a turn) or nothing."""
+
+    TYPE_NAME = "noria.Ingested"
+
+
+class TurnReport(artifact.Artifact):
+    """The page of one turn, `report.html`."""
+
+    TYPE_NAME = "noria.TurnReport"

@@ -1,10 +1,11 @@
 """The command line. Commands import what they need when they run: `noria --help` imports no TFX, no pandas.
 
 Exit codes: 0 done; 1 refused, with what was wrong and what to do next; 2 wrong usage; 3 it ran, and found
-something a person must look at (a broken span, a failed check of `noria doctor`); 70 a bug, with the path of
-the traceback; 130 interrupted.
+something a person must look at (a broken span, a failed check of `noria doctor`, a run on the cluster that
+ended badly); 70 a bug, with the path of the traceback; 130 interrupted.
 """
 
+import enum
 import importlib.metadata
 import sys
 import tempfile
@@ -16,12 +17,12 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from noria.pipeline import console
+from noria.pipeline import cli_cluster, console
+from noria.pipeline.kubeflow.connection import Flags
+from noria.pipeline.options import PROJECT, ConfigFile, Json, connected
 from noria.stores.errors import NoriaError
 
-EPILOG = (
-    "Exit codes: 0 done, 1 refused, 2 usage, 3 look at it (broken span, failed check), 70 bug, 130 stopped."
-)
+EPILOG = "Exit codes: 0 done, 1 refused, 2 usage, 3 look at it (broken span, failed check or run), 70 bug, 130 stopped."
 
 
 class _Group(TyperGroup):
@@ -71,11 +72,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ConfigFile = Annotated[
-    Path, typer.Option("--config", "-c", help="The project's YAML file, or the folder of its noria.yaml.")
-]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
-PROJECT = Path("noria.yaml")
+
+class Action(str, enum.Enum):
+    """What `noria ci` does with its verdict."""
+
+    decide = "decide"
+    run = "run"
+    submit = "submit"
 
 
 def _version(wanted: bool) -> None:
@@ -209,6 +212,49 @@ def rollback(
     return versions.rollback(config, to, reason, as_json)
 
 
+@app.command("compile")
+def compile_(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The YAML file to write.")] = Path(
+        "pipeline.yaml"
+    ),
+    config: ConfigFile = PROJECT,
+    as_json: Json = False,
+) -> int:
+    """Write the package for Kubeflow Pipelines: the wheel, with its volume, secrets and resources."""
+    from noria.pipeline.commands import compile
+
+    return compile.compile_project(config, output, as_json)
+
+
+@app.command()
+@connected
+def ci(
+    config: ConfigFile = PROJECT,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            help="The git revision to compare with. Left out: the base of GitHub's pull request or push, or where "
+            "this branch left the trunk, or the commit before."
+        ),
+    ] = None,
+    action: Annotated[
+        Action, typer.Option(help="decide: say it. run: ingest, and turn here. submit: run it on Kubeflow.")
+    ] = Action.decide,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="With --action submit: start the run, and leave.")
+    ] = False,
+    *,
+    flags: Flags,
+    as_json: Json = False,
+) -> int:
+    """Decide whether a change of code or data asks for a new model, say why, and run it."""
+    from noria.pipeline.commands import ci as command
+
+    if action is Action.submit:
+        return command.submit(config, since, flags, no_wait, as_json)
+    return (command.run if action is Action.run else command.decide)(config, since, as_json)
+
+
 @app.command()
 def doctor(
     config: ConfigFile = PROJECT,
@@ -218,6 +264,9 @@ def doctor(
     from noria.pipeline.commands import health
 
     return health.doctor(config, as_json)
+
+
+cli_cluster.register(app)
 
 
 def main() -> None:

@@ -4,6 +4,7 @@
 """
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -16,7 +17,8 @@ EXIT_CODES = """\
 | 0 | done |
 | 1 | refused: what was wrong, where and what to do next stand on standard error; nothing is half-written |
 | 2 | wrong usage: an unknown command or option |
-| 3 | it ran, and found something a person must look at: a broken span (`run`, `replay`), a failed check (`doctor`) |
+| 3 | it ran, and found something a person must look at: a broken span (`run`, `replay`, `ci`), a failed check \
+(`doctor`), a run on the cluster that ended badly or is not over in time (`submit`, `ci`) |
 | 70 | a bug; the traceback is in the file that is named |
 | 130 | interrupted; the last good state stays, and the next `noria run` goes on from it |
 """
@@ -34,7 +36,7 @@ def documentation() -> str:
         "",
         EXIT_CODES,
     ]
-    for name, command in root.commands.items():
+    for name, command in _commands(root):
         lines += [
             f"## noria {name}",
             "",
@@ -53,6 +55,15 @@ def documentation() -> str:
     return "\n".join(lines)
 
 
+def _commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command with its full name; a group's own come where the group stands."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{before}{name} ")
+        else:
+            yield before + name, command
+
+
 def _name(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         return str(parameter.name).upper()
@@ -63,7 +74,7 @@ def _name(parameter: Any) -> str:
 def _default(parameter: Any) -> str:
     if parameter.required:
         return "**must be given**"
-    value = parameter.default
+    value = getattr(parameter.default, "value", parameter.default)  # of an enumeration
     return "" if value in (None, False, "", [], ()) or callable(value) else f"`{value}`"
 
 

@@ -153,6 +153,7 @@ class Config(Section):
     )
 
     _path: Path = PrivateAttr(Path("noria.yaml"))
+    _settings: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Config":
@@ -181,6 +182,23 @@ class Config(Section):
         return self._path
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """The YAML file's keys as they stand there: paths relative, defaults left out."""
+        return self._settings
+
+    @classmethod
+    def read(cls, settings: dict[str, Any], path: Path) -> "Config":
+        """Settings as if they stood in the file `path`, which need not be there.
+
+        Raises:
+          ValidationError: pydantic's, of a value that is not allowed.
+        """
+        config = cls.model_validate(settings, context={"folder": path.parent})
+        config._path = path
+        config._settings = settings
+        return config
+
+    @property
     def folder(self) -> Path:
         """The folder of the YAML file, which is put on Python's path."""
         return self._path.parent
@@ -203,7 +221,7 @@ class Config(Section):
     def moved_to(self, home: Path) -> "Config":
         """The same settings with another home folder; ML Metadata moves along, into a file there."""
         moved = self.model_copy(update={"home": home.absolute(), "metadata": "sqlite"})
-        moved._path = self._path
+        moved._path, moved._settings = self._path, self._settings
         return moved
 
     def metadata_server(self) -> dict[str, Any] | None:
@@ -231,8 +249,7 @@ class Config(Section):
 
     def window_settings(self) -> dict[str, Any]:
         """SpanExampleGen's exec property."""
-        window = self.window.model_dump(exclude={"first"})
-        return {**window, "eval_share": self.eval_share, "key": self.key}
+        return {**self.window.model_dump(), "eval_share": self.eval_share, "key": self.key}
 
     def trainer_settings(self) -> dict[str, Any]:
         """The Trainer's exec property: the keys of `trainer`, and what it must know of the label."""
@@ -289,11 +306,9 @@ def load(path: str | Path = "noria.yaml") -> Config:
             f"the file must hold keys and values, got {found}", where=file, next_step=config_errors.HELP
         )
     try:
-        config = Config.model_validate(settings, context={"folder": file.parent})
+        return Config.read(settings, file)
     except ValidationError as error:
         raise config_errors.explain(error, Config, node, file) from None
-    config._path = file
-    return config
 
 
 def _read(file: Path) -> str:

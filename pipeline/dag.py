@@ -22,7 +22,7 @@ def components(config: Config, *, span: str, mode: str, run_id: str, code_digest
 
     Args:
       config: the project's settings.
-      span: id of the span to turn on, or `newest`.
+      span: id of the span to turn on, or `newest`, or `next`: the oldest that waits for a turn.
       mode: `auto`, or `cold` to train from nothing although there is a champion.
       run_id: names the run; the same run never makes two versions.
       code_digest: digest of the code that makes the model.

@@ -6,6 +6,7 @@ A version's `code_digest` in the registry is the four digests in a row, so that 
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from noria.components.code_digest import code_digest, local_modules
@@ -14,12 +15,13 @@ from noria.pipeline.config import Config
 from noria.stores.errors import ConfigError
 
 PARTS = ("preprocessing", "model", "schema", "settings")
+PACKAGES = ("tensorflow-transform",)
 DIGITS = 16  # of a part: 64 bits tell the states of one project apart
 # Where and how fast a model is trained, not what comes out.
 MACHINE = {"strategy", "devices", "cache", "memory_mb", "steps_per_call", "tensorboard"}
 
 
-def parts(config: Config) -> dict[str, str]:
+def parts(config: Config, packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     """Each part's digest, 16 hexadecimal digits.
 
     preprocessing: the source of the `preprocessing_fn` and of the project's modules that it imports.
@@ -27,13 +29,17 @@ def parts(config: Config) -> dict[str, str]:
     schema: the text of the schema's file.
     settings: `settings(config)`.
 
+    Args:
+      config: the project's settings.
+      packages: installed packages whose versions count as code.
+
     Raises:
       ConfigError: a function's module cannot be found or is no valid Python, or the schema cannot be read.
     """
     project = str(config.folder)
     texts = {
-        "preprocessing": code_digest(config.preprocessing, project),
-        "model": "".join(code_digest(path, project) for path in _model_functions(config)),
+        "preprocessing": code_digest(config.preprocessing, project, packages),
+        "model": "".join(code_digest(path, project, packages) for path in _model_functions(config)),
         "schema": _text(config.schema_path),
         "settings": json.dumps(settings(config), sort_keys=True),
     }
@@ -43,6 +49,11 @@ def parts(config: Config) -> dict[str, str]:
 def digest(config: Config) -> str:
     """The parts' digests in a row, 64 hexadecimal digits: a version's `code_digest`."""
     return "".join(parts(config).values())
+
+
+def source_digest(config: Config) -> str:
+    """The same without the versions of installed packages, which differ from machine to machine."""
+    return "".join(parts(config, packages=()).values())
 
 
 def differing(one: str, other: str) -> list[str]:

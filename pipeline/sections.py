@@ -41,6 +41,11 @@ NODES = (
 
 def in_folder(path: Path, info: ValidationInfo) -> Path:
     """A path as seen from the YAML file's folder, absolute and without detours."""
+    if re.match(r"[a-z][a-z0-9+.-]*:/", str(path)):  # Path has made one slash of two
+        raise ValueError(
+            f"must be a path of this machine or of a mounted volume, got {str(path)!r}; object storage "
+            "renames nothing at once, so that a kill could leave half a version"
+        )
     folder = (info.context or {}).get("folder")
     expanded = path.expanduser()
     # Not resolve(): a home that is a symbolic link stays what the person called it.

@@ -51,7 +51,7 @@ def read(config: Config) -> Status:
         turns=[measured(config.home_path, turn) for turn in registry.turns()],
         spans=store.ids(),
         quarantined=store.quarantined(),
-        pending=list(pending(config)),
+        pending=pending(config),
     )
 
 

@@ -9,7 +9,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from noria.pipeline import lineage
 from noria.pipeline.config import Config
 from noria.pipeline.sections import is_function
 from noria.stores import files
+from noria.stores import pending as stores_pending
 from noria.stores.errors import DataError, SpanError
 from noria.stores.lock import hold
 from noria.stores.registry import Registry, Turn
@@ -65,8 +66,7 @@ def turn_all(
         for line in registry.recover(config.model_root):
             tell({"stage": "Recover", "event": "note", "recovered": line})
         turns = []
-        waiting = list(pending(config)) or (_newest_good(config) if again else [])
-        for span in waiting[:limit]:
+        for span in waiting(config, again)[:limit]:
             # The Pusher asks each model in a fresh process; one that has imported TensorFlow waits for it.
             probe.start_ahead()
             turns.append(_turn(config, registry, span, cold, tell))
@@ -104,22 +104,16 @@ def bring_in(config: Config, *, on_event: Listener | None = None) -> None:
         _ingest(config, on_event or (lambda record: None))
 
 
-def pending(config: Config) -> Iterator[int]:
-    """Spans that wait for a turn, oldest first.
-
-    The first turn is a cold run on the first `window.first` spans; until there are that many, nothing waits.
-    """
-    ids = SpanStore(config.home_path).ids()
-    turned = [turn.span for turn in Registry(config.home_path).turns()]
-    if turned:
-        yield from (span for span in ids if span > max(turned))
-    else:
-        yield from ids[config.window.first - 1 :]
+def pending(config: Config) -> list[int]:
+    """Spans that wait for a turn, oldest first."""
+    return stores_pending.pending(config.home_path, config.window.first)
 
 
-def _newest_good(config: Config) -> list[int]:
+def waiting(config: Config, again: bool) -> list[int]:
+    """The same; where none waits and `again`, the newest span that is not in quarantine."""
     store = SpanStore(config.home_path)
-    return [span for span in store.ids() if span not in store.quarantined()][-1:]
+    good = [span for span in store.ids() if span not in store.quarantined()]
+    return pending(config) or (good[-1:] if again else [])
 
 
 def replay(
@@ -147,7 +141,19 @@ def replay(
     return turn_all(config.moved_to(home), on_event=on_event)
 
 
-def _ingest(config: Config, tell: Listener) -> None:
+def take_in(config: Config, tell: Listener) -> dict[str, Any]:
+    """Makes spans of what is new in the source.
+
+    Args:
+      config: the project's settings.
+      tell: called with what ingestion does, as it does it.
+
+    Returns:
+      What came of it, by name; nothing where the config names no source.
+
+    Raises:
+      DataError: there is no data at all, or it cannot be read.
+    """
     store = SpanStore(config.home_path)
     if config.data.source is None:
         if not store.ids():
@@ -156,17 +162,17 @@ def _ingest(config: Config, tell: Listener) -> None:
                 where=config.path,
                 next_step="set `data.source` to a CSV or Parquet file, a folder or a glob of them",
             )
-        return
-    tell({"stage": "Ingest", "event": "start", "source": str(config.data.source)})
+        return {}
+    return dataclasses.asdict(ingest(_source(config), config.event_settings(), store, tell=tell))
+
+
+def _ingest(config: Config, tell: Listener) -> None:
     started = time.monotonic()
-    report = ingest(
-        _source(config),
-        config.event_settings(),
-        store,
-        tell=lambda record: tell({"stage": "Ingest", "event": "note", **record}),
-    )
-    seconds = time.monotonic() - started
-    tell({"stage": "Ingest", "event": "end", "seconds": seconds, **dataclasses.asdict(report)})
+    if config.data.source is not None:
+        tell({"stage": "Ingest", "event": "start", "source": str(config.data.source)})
+    report = take_in(config, lambda record: tell({"stage": "Ingest", "event": "note", **record}))
+    if report:
+        tell({"stage": "Ingest", "event": "end", "seconds": time.monotonic() - started, **report})
 
 
 def _source(config: Config) -> Any:
@@ -186,16 +192,45 @@ def _turn(config: Config, registry: Registry, span: int, cold: bool, tell: Liste
     tell({"stage": "Turn", "event": "start", "span": span, "run_id": run_id, "log": str(folder / "tfx.log")})
     records = _run(config, span, "cold" if cold else "auto", run_id, folder, tell)
     turn = next(turn for turn in registry.turns() if turn.run_id == run_id)
-    turn = dataclasses.replace(
-        turn,
-        started=started.isoformat(timespec="seconds"),
-        finished=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        seconds={r["stage"]: r["seconds"] for r in records if r["event"] == "end"},
-    )
-    turn = dataclasses.replace(turn, report=str(_report(config, turn, records, folder / "tfx.log")))
-    files.write_text(folder / "turn.json", json.dumps(dataclasses.asdict(turn), default=str, indent=1))
+    turn = dataclasses.replace(turn, started=started.isoformat(timespec="seconds"))
+    paths = artifacts(config.home_path / "tfx" / run_id)
+    turn = close(config, turn, records, paths, log=folder / "tfx.log")
     tell({"stage": "Turn", "event": "end", "turn": turn})
     _prune(config)
+    return turn
+
+
+def close(
+    config: Config,
+    turn: Turn,
+    records: list[dict[str, Any]],
+    paths: dict[str, dict[str, str]],
+    log: Path | None = None,
+) -> Turn:
+    """Writes a turn's report and its `turn.json`, which keeps what only the runner knows.
+
+    Args:
+      config: the project's settings.
+      turn: as the registry has it.
+      records: the turn's journal.
+      paths: node id -> output name -> folder of the artifact.
+      log: the turn's log file.
+
+    Returns:
+      The turn with its seconds by stage, its times and the path of its report.
+    """
+    now = datetime.datetime.now(datetime.timezone.utc)
+    first = min((record["time"] for record in records), default=now.timestamp())
+    begun = datetime.datetime.fromtimestamp(first, datetime.timezone.utc)
+    turn = dataclasses.replace(
+        turn,
+        started=turn.started or begun.isoformat(timespec="seconds"),
+        finished=now.isoformat(timespec="seconds"),
+        seconds={r["stage"]: r["seconds"] for r in records if r["event"] == "end"},
+    )
+    turn = dataclasses.replace(turn, report=str(_report(config, turn, records, paths, log)))
+    folder = config.home_path / "runs" / turn.run_id
+    files.write_text(folder / "turn.json", json.dumps(dataclasses.asdict(turn), default=str, indent=1))
     return turn
 
 
@@ -225,10 +260,16 @@ def _run(
     )
 
 
-def _report(config: Config, turn: Turn, records: list[dict[str, Any]], log: Path) -> Path:
+def _report(
+    config: Config,
+    turn: Turn,
+    records: list[dict[str, Any]],
+    paths: dict[str, dict[str, str]],
+    log: Path | None,
+) -> Path:
     from noria.pipeline import report
 
-    known: dict[str, Any] = {"log": str(log)}
+    known: dict[str, Any] = {} if log is None else {"log": str(log)}
     if turn.version is not None:
         version = Registry(config.home_path).version(turn.version)
         known |= {"spans": version.spans, "parent": version.parent, "code_digest": version.code_digest}
@@ -239,7 +280,7 @@ def _report(config: Config, turn: Turn, records: list[dict[str, Any]], log: Path
         project=config.name,
         turn=dataclasses.asdict(turn) | known,
         journal=records,
-        paths=artifacts(config.home_path / "tfx" / turn.run_id),
+        paths=paths,
     )
     return report.write(config.home_path / "reports" / f"{turn.span:08d}-{turn.run_id}.html", facts)
 

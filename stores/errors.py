@@ -9,7 +9,8 @@
     ├── LockedError     another run holds the project
     ├── GateError       a gate that cannot judge (a metric, slice or threshold that makes no sense)
     ├── CarryError      a variable or vocabulary that cannot be carried from the champion
-    └── LaneError       no interpreter, or packages that do not fit this machine
+    ├── LaneError       no interpreter, or packages that do not fit this machine
+    └── ClusterError    Kubeflow Pipelines refuses, fails, or cannot be reached
 
 The command line prints the message and exits with 1; it never shows a traceback for one of these.
 """
@@ -82,3 +83,24 @@ class CarryError(NoriaError):
 
 class LaneError(NoriaError):
     """No interpreter, or packages that do not fit this machine."""
+
+
+class ClusterError(NoriaError):
+    """Kubeflow Pipelines refuses, fails, or cannot be reached.
+
+    Args:
+      status: the HTTP status, where there was an answer.
+      passing: whether the same request may well succeed a minute later.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        where: object | None = None,
+        next_step: str | None = None,
+        status: int | None = None,
+        passing: bool = False,
+    ):
+        super().__init__(what, where, next_step)
+        self.status = status
+        self.passing = passing

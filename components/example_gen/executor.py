@@ -16,7 +16,8 @@ from noria.components import beam_executor, journal
 from noria.components.champion.executor import present
 from noria.components.example_gen import encode
 from noria.components.example_gen.window import Pick, Window, pick, select
-from noria.stores.errors import DataError
+from noria.stores.errors import DataError, SpanError
+from noria.stores.pending import pending
 from noria.stores.spans import SpanStore
 
 # Reading and encoding in one process is bounded in memory, so this is about time only: one core encodes about
@@ -44,7 +45,7 @@ class Executor(beam_executor.BeamExecutor):
             store = SpanStore(Path(exec_properties["home"]))
             quarantined = set(store.quarantined())
             spans = [span for span in store.ids() if span not in quarantined]
-            newest = spans[-1] if exec_properties["span"] == "newest" else int(exec_properties["span"])
+            newest = _newest(exec_properties["span"], spans, store.home, window.first)
             manifests = {span: store.manifest(span) for span in spans}
             champion = present(input_dict.get("champion"))
             warm = champion is not None and exec_properties["mode"] != "cold"
@@ -96,6 +97,26 @@ class Executor(beam_executor.BeamExecutor):
             path.unlink()
         counts_folder.rmdir()
         return total
+
+
+def _newest(wanted: str, spans: list[int], home: Path, first: int) -> int:
+    """The id that `newest`, `next`, `again` or a number stands for.
+
+    Raises:
+      SpanError: there is no such span yet.
+    """
+    if wanted not in ("newest", "next", "again"):
+        return int(wanted)
+    found = [] if wanted == "newest" else pending(home, first)[:1]
+    if wanted != "next":
+        found = found or spans[-1:]
+    if not found:
+        raise SpanError(
+            f"there is no {wanted} span: {len(spans)} are there, and none waits for a turn",
+            where=home,
+            next_step="ingest newer events first",
+        )
+    return found[0]
 
 
 def _in_process(

@@ -16,6 +16,7 @@ class Window:
     """How a run picks its rows.
 
     Attributes:
+      first: spans that must be there before the first turn; decides which one `next` means.
       cold: spans a cold run trains on, the newest included.
       replay: rows of older spans a warm run trains on, as a share of the newest span's rows.
       replay_spans: how many spans back the replay sample reaches; it bounds the cost of a warm run as the
@@ -24,6 +25,7 @@ class Window:
       key: columns whose hash decides about the split; none means every column but the label.
     """
 
+    first: int = 4
     cold: int = 8
     replay: float = 0.25
     replay_spans: int = 8

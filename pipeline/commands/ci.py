@@ -12,6 +12,8 @@ from noria.pipeline import ci as evidence
 from noria.pipeline import console
 from noria.pipeline.commands import turn as turns
 from noria.pipeline.config import Config, load
+from noria.pipeline.kubeflow.connection import Flags
+from noria.stores.registry import Turn
 
 _STYLES = {evidence.NOTHING: "dim", evidence.WARM: "green", evidence.COLD: "yellow"}
 _TITLES = {
@@ -41,7 +43,12 @@ def run(config_path: Path, since: str | None, as_json: bool) -> int:
     from noria.pipeline import wheel
 
     config = load(config_path)
-    turns.work(config, lambda listen: wheel.bring_in(config, on_event=listen) or [])
+
+    def bring_in(listen: wheel.Listener) -> list[Turn]:
+        wheel.bring_in(config, on_event=listen)
+        return []
+
+    turns.work(config, bring_in)
     change, stores, decision = _decided(config, since)
     if not as_json:
         _show(config, change, decision)
@@ -55,6 +62,23 @@ def run(config_path: Path, since: str | None, as_json: bool) -> int:
     elif made:
         turns.show(config, made, config_path)
     return turns.exit_code(made)
+
+
+def submit(config_path: Path, since: str | None, flags: Flags, no_wait: bool, as_json: bool) -> int:
+    """Decides, and submits a run to Kubeflow Pipelines if that is the verdict."""
+    from noria.pipeline.commands import cluster
+
+    config = load(config_path)
+    change, stores, decision = _decided(config, since)
+    facts = evidence.to_json(change, stores, decision)
+    if not as_json:
+        _show(config, change, decision)
+    elif not decision.retrain:
+        console.emit(facts)
+    if not decision.retrain:
+        return console.OK
+    cold = decision.verdict == evidence.COLD
+    return cluster.submit(config_path, flags, None, no_wait, None, as_json, cold=cold, besides=facts)
 
 
 def _decided(

@@ -9,6 +9,9 @@ from pydantic import AfterValidator, Field, field_validator
 from noria.pipeline.sections import NODES, ProjectPath, Section
 from noria.stores.errors import did_you_mean
 
+# A Kubeflow run has two nodes more than the wheel: what comes before a turn, and what comes after.
+TASKS = ("Ingest", *NODES, "Report")
+
 
 def _quantity(value: str) -> str:
     if not re.fullmatch(r"\d+(\.\d+)?(m|[kMGTPE]i?)?", value):
@@ -17,6 +20,11 @@ def _quantity(value: str) -> str:
 
 
 def _in_container(value: str) -> str:
+    if "://" in value:
+        raise ValueError(
+            "must be a folder on a mounted volume: object storage renames nothing at once, so that a kill "
+            f"could leave half a version; got {value!r}"
+        )
     if not PurePosixPath(value).is_absolute():
         raise ValueError(f"must be an absolute path in the container, got {value!r}")
     return value
@@ -102,9 +110,9 @@ class Kubeflow(Section):
     @classmethod
     def _known(cls, value: dict[str, Task]) -> dict[str, Task]:
         for name in value:
-            if name not in NODES:
-                hint = did_you_mean(name, NODES)
+            if name not in TASKS:
+                hint = did_you_mean(name, TASKS)
                 raise ValueError(
-                    f"must name components ({', '.join(NODES)}), got {name!r}" + (f"; {hint}" if hint else "")
+                    f"must name components ({', '.join(TASKS)}), got {name!r}" + (f"; {hint}" if hint else "")
                 )
         return value

@@ -12,7 +12,20 @@ from noria.pipeline import cli, cli_docs, console
 from noria.pipeline.commands import start
 from noria.stores.errors import DataError
 
-COMMANDS = ("init", "run", "replay", "status", "report", "promote", "rollback", "doctor")
+COMMANDS = (
+    "init",
+    "run",
+    "replay",
+    "status",
+    "report",
+    "promote",
+    "rollback",
+    "doctor",
+    "submit",
+    "runs",
+    "ci",
+)
+SCHEDULE = tuple(f"schedule {verb}" for verb in ("create", "list", "pause", "resume", "delete"))
 PROJECT = "name: rides\nlabel: big_tip\nspan: rows:100\n"
 
 
@@ -36,10 +49,10 @@ def test_help_lists_the_commands(tmp_path: Path) -> None:
     assert "Exit codes" in done.stdout
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, *SCHEDULE])
 def test_every_table_has_json(command: str) -> None:
     """Each command takes --json."""
-    done = CliRunner().invoke(cli.app, [command, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
+    done = CliRunner().invoke(cli.app, [*command.split(), "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
     assert 0 == done.exit_code
     assert "--json" in done.output
 
@@ -58,7 +71,17 @@ def test_starts_light() -> None:
         "print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    heavy = {"tfx", "tensorflow", "apache_beam", "pandas", "pyarrow", "matplotlib", "jinja2"}
+    heavy = {
+        "tfx",
+        "tensorflow",
+        "apache_beam",
+        "pandas",
+        "pyarrow",
+        "matplotlib",
+        "jinja2",
+        "kfp",
+        "kubernetes",
+    }
     assert set() == heavy & set(done.stderr.split())
 
 

@@ -1,0 +1,142 @@
+"""`noria submit` and `noria runs`: Kubeflow Pipelines, seen from the terminal."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from noria.pipeline import console
+from noria.pipeline.commands.run_view import RunView, coloured_state
+from noria.pipeline.config import Config, load
+from noria.pipeline.kubeflow.client import Cluster, Package, Run, Version
+from noria.pipeline.kubeflow.connection import Connection, Flags, resolve
+from noria.pipeline.kubeflow.follow import follow
+
+
+def connect(config_path: Path, flags: Flags) -> tuple[Config, Cluster]:
+    """The project and its cluster, reached."""
+    config = load(config_path)
+    return config, Cluster(resolve(config, flags))
+
+
+def submit(
+    config_path: Path,
+    flags: Flags,
+    package: Path | None,
+    no_wait: bool,
+    timeout: float | None,
+    as_json: bool,
+    cold: bool = False,
+    besides: Mapping[str, Any] | None = None,
+) -> int:
+    """Uploads this version where it is new, starts a run of it, and follows it.
+
+    `besides` are further facts of the object that `--json` prints.
+    """
+    config, cluster = connect(config_path, flags)  # before compiling, which takes longer
+    with compiled(config, package, cold) as ready:
+        version = upload(config, cluster, ready)
+        now = datetime.now(timezone.utc)
+        run = cluster.run(version, f"{config.name} {now:%Y-%m-%d %H:%M:%S}", config.kubeflow.pipeline_root)
+        view = RunView(console.err(), ready.tasks)
+    view.started(run, version)
+    if not no_wait:
+        try:
+            run = _follow(cluster, run, view, timeout)
+        except KeyboardInterrupt:
+            console.err().print(
+                f"not followed any further; the run goes on: {escape(run.link)}", soft_wrap=True
+            )
+            return console.INTERRUPTED
+    if as_json:
+        console.emit({**(besides or {}), **_submitted(run, version, cluster.connection, view)})
+    else:
+        out = console.out()
+        out.print(coloured_state(run.state), escape(run.name))
+        if run.error:
+            out.print(escape(run.error), soft_wrap=True)
+        out.print(f"[bold]run[/]      {run.id}")
+        out.print(f"[bold]link[/]     {escape(run.link)}", soft_wrap=True)
+    if run.over:
+        return console.OK if run.good else console.ATTENTION
+    return console.OK if no_wait else console.ATTENTION  # a run that is not over in time is looked at
+
+
+def _follow(cluster: Cluster, run: Run, view: RunView, timeout: float | None) -> Run:
+    with view:
+        for seen in follow(cluster, run, timeout, on_loss=view.lost):
+            run = seen
+            view.show(run)
+    if not run.over:
+        view.print(f"[yellow]{timeout:g} seconds are over;[/] the run goes on")
+    return run
+
+
+def _submitted(run: Run, version: Version, connection: Connection, view: RunView) -> dict[str, Any]:
+    tasks = [
+        {"name": task.name, "state": task.state, "seconds": task.seconds, "error": task.error}
+        for task in view.tasks(run)
+    ]
+    return {
+        **run.row(),
+        "over": run.over,
+        "pipeline_id": version.pipeline_id,
+        "version_id": version.id,
+        "version": version.name,
+        "uploaded": version.uploaded,
+        "experiment": connection.experiment,
+        "tasks": tasks,
+    }
+
+
+@contextlib.contextmanager
+def compiled(config: Config, package: Path | None, cold: bool = False) -> Iterator[Package]:
+    """The package given, or one compiled now."""
+    if package is not None:
+        yield Package.read(package)
+        return
+    from noria.pipeline.kubeflow.compiler import compile_package
+
+    console.err().print("compiling the pipeline", style="dim")
+    with tempfile.TemporaryDirectory(prefix="noria-") as folder:
+        yield Package.read(compile_package(config, Path(folder) / f"{config.name}.yaml", cold))
+
+
+def upload(config: Config, cluster: Cluster, package: Package) -> Version:
+    """The version of these settings, this code and this package on the server."""
+    from noria.pipeline.kubeflow.version import version_name
+
+    return cluster.upload(package, config.name, version_name(config, package))
+
+
+def runs(config_path: Path, flags: Flags, limit: int, as_json: bool) -> int:
+    """The newest runs of the experiment."""
+    _, cluster = connect(config_path, flags)
+    found = cluster.runs(limit)
+    if as_json:
+        console.emit({"experiment": cluster.connection.experiment, "runs": [run.row() for run in found]})
+        return console.OK
+    out = console.out()
+    if not found:
+        out.print(
+            f"no run yet in experiment {escape(cluster.connection.experiment)}; `noria submit` starts one"
+        )
+        return console.OK
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("run", "state", "started (UTC)"):
+        table.add_column(title)
+    table.add_column("seconds", justify="right")
+    table.add_column("id", no_wrap=True)
+    for run in found:
+        started = f"{run.created:%Y-%m-%d %H:%M}" if run.created else "–"
+        seconds = "–" if run.seconds is None else f"{run.seconds:.0f}"
+        table.add_row(escape(run.name), coloured_state(run.state), started, seconds, run.id)
+    out.print(table)
+    out.print(f"[bold]link[/]     {escape(found[0].link)}", soft_wrap=True)
+    return console.OK

@@ -1,0 +1,45 @@
+"""`noria compile`: the project as a package for Kubeflow Pipelines."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from rich.markup import escape
+
+from noria.pipeline import console
+from noria.pipeline.commands.turn import QUIET
+from noria.pipeline.config import load
+from noria.pipeline.progress import noise_to
+
+
+def compile_project(config_path: Path, output: Path, as_json: bool) -> int:
+    """Writes the package and says what is in it."""
+    from noria.pipeline.kubeflow import compiler
+
+    config = load(config_path)
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    with (
+        console.err().status("compiling"),
+        tempfile.TemporaryDirectory() as scratch,
+        noise_to(Path(scratch) / "log"),
+    ):
+        package = compiler.compile_package(config, output)
+    section = config.kubeflow
+    if as_json:
+        console.emit(
+            {
+                "project": config.name,
+                "package": str(package),
+                "image": section.image,
+                "pipeline_root": section.pipeline_root,
+                "home": section.home,
+                "volume": section.volume.claim if section.volume else None,
+            }
+        )
+        return console.OK
+    out = console.out()
+    out.print(f"[green]✓[/] {escape(str(package))}", soft_wrap=True)
+    out.print(f"image {escape(section.image)}, artifacts to {escape(section.pipeline_root)}", soft_wrap=True)
+    out.print(f"[bold]next[/] noria submit --package {escape(str(output))}", soft_wrap=True)
+    return console.OK

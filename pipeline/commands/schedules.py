@@ -1,0 +1,157 @@
+"""`noria schedule`: recurring runs on Kubeflow Pipelines."""
+
+import re
+from pathlib import Path
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from noria.pipeline import console
+from noria.pipeline.commands import cluster as runs
+from noria.pipeline.kubeflow.client import Schedule
+from noria.pipeline.kubeflow.connection import Flags
+from noria.stores.errors import ClusterError, ConfigError
+
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_DONE = {"pause": "paused", "resume": "resumed", "delete": "deleted"}
+
+
+def create(
+    config_path: Path,
+    flags: Flags,
+    name: str | None,
+    cron: str | None,
+    every: str | None,
+    package: Path | None,
+    max_concurrency: int,
+    catch_up: bool,
+    replace: bool,
+    as_json: bool,
+) -> int:
+    """Uploads this version where it is new, and schedules it."""
+    if (cron is None) == (every is None):
+        raise ConfigError(
+            "a schedule needs either times or an interval",
+            where="noria schedule create",
+            next_step="--cron '0 6 * * *', or --every 1h",
+        )
+    expression = None if cron is None else six_fields(cron)
+    seconds = None if every is None else interval(every)
+    config, cluster = runs.connect(config_path, flags)
+    called = name or config.name
+    old = [each for each in cluster.schedules() if each.name == called]
+    if old and not replace:
+        raise ClusterError(
+            f"there is a schedule {called!r} already ({old[0].trigger}, {_state(old[0])})",
+            where=old[0].link,
+            next_step="--replace puts this one in its place; another name makes a second one",
+        )
+    with runs.compiled(config, package) as ready:
+        version = runs.upload(config, cluster, ready)
+    made = cluster.create_schedule(
+        version, called, config.kubeflow.pipeline_root, expression, seconds, max_concurrency, catch_up
+    )
+    for each in old:  # after the new one is there: killed in between, there are two, and --replace mends it
+        cluster.delete(each)
+    if as_json:
+        console.emit({"schedule": made.row(), "version": version.name, "replaced": [each.id for each in old]})
+    else:
+        out = console.out()
+        how = "replaced" if old else "scheduled"
+        out.print(f"[green]✓[/] {how}: {escape(called)}, {made.trigger}, version {version.name}")
+        out.print(f"[bold]link[/]     {escape(made.link)}", soft_wrap=True)
+    return console.OK
+
+
+def list_all(config_path: Path, flags: Flags, as_json: bool) -> int:
+    """All schedules of the experiment."""
+    _, cluster = runs.connect(config_path, flags)
+    found = cluster.schedules()
+    if as_json:
+        console.emit(
+            {"experiment": cluster.connection.experiment, "schedules": [each.row() for each in found]}
+        )
+        return console.OK
+    out = console.out()
+    if not found:
+        experiment = escape(cluster.connection.experiment)
+        out.print(
+            f"no schedule in experiment {experiment}; `noria schedule create --every 1h` makes one",
+            soft_wrap=True,
+        )
+        return console.OK
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("schedule", "state", "when", "at once", "catch-up", "created (UTC)"):
+        table.add_column(title, justify="right" if title == "at once" else "left")
+    table.add_column("id", no_wrap=True)
+    for each in found:
+        table.add_row(
+            each.name,
+            Text(_state(each), "green" if each.enabled else "yellow"),
+            each.trigger,
+            str(each.max_concurrency),
+            "yes" if each.catch_up else "no",
+            f"{each.created:%Y-%m-%d %H:%M}" if each.created else "–",
+            each.id,
+        )
+    out.print(table)
+    return console.OK
+
+
+def change(config_path: Path, flags: Flags, name: str, verb: str, as_json: bool) -> int:
+    """Pauses, resumes or deletes one schedule."""
+    _, cluster = runs.connect(config_path, flags)
+    found = cluster.schedule(name)
+    if verb == "delete":
+        cluster.delete(found)
+    else:
+        found = cluster.pause(found) if verb == "pause" else cluster.resume(found)
+    if as_json:
+        console.emit({"schedule": found.row(), "done": _DONE[verb]})
+    else:
+        console.out().print(f"[green]✓[/] {_DONE[verb]}: {escape(found.name)} ({found.trigger})")
+    return console.OK
+
+
+def six_fields(cron: str) -> str:
+    """A cron expression as Kubeflow reads it: six fields, seconds first.
+
+    Kubeflow takes five fields for an expression with seconds and without weekdays, so that the usual
+    `0 6 * * *` (six o'clock) would mean six minutes past every hour. Five fields get their second here.
+
+    Raises:
+      ConfigError: neither five nor six fields, nor a word such as @daily.
+    """
+    fields = cron.split()
+    if len(fields) == 1 and re.fullmatch(r"@(yearly|annually|monthly|weekly|daily|midnight|hourly)", cron):
+        return cron
+    if len(fields) not in (5, 6) or not all(re.fullmatch(r"[\w*/,?-]+", field) for field in fields):
+        raise ConfigError(
+            f"a cron expression must have five fields, or six with the seconds first, got {cron!r}",
+            where="--cron",
+            next_step="--cron '0 6 * * *' runs at six o'clock every day (UTC, if the cluster sets nothing else)",
+        )
+    return " ".join(["0", *fields] if len(fields) == 5 else fields)
+
+
+def interval(every: str) -> int:
+    """Seconds of `90s`, `15m`, `1h`, `2d` or `1h30m`.
+
+    Raises:
+      ConfigError: anything else, or nothing at all.
+    """
+    parts = re.findall(r"(\d+)([dhms])", every)
+    seconds = sum(int(number) * _UNITS[unit] for number, unit in parts)
+    if not seconds or "".join(number + unit for number, unit in parts) != every:
+        raise ConfigError(
+            f"an interval must be such as 90s, 15m, 1h, 2d or 1h30m, got {every!r}",
+            where="--every",
+            next_step="--every 1h",
+        )
+    return seconds
+
+
+def _state(schedule: Schedule) -> str:
+    return "on" if schedule.enabled else "paused"

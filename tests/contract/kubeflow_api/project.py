@@ -1,0 +1,70 @@
+"""A project, its compiled package, and what a run of it looks like from outside."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from .server import Frame
+
+TASKS = ("ChampionResolver", "SpanExampleGen", "DataGate", "Trainer", "Pusher")
+CODE = "def preprocessing_fn(inputs):\n    return inputs\n"
+
+
+def write_project(folder: Path, **kubeflow: object) -> Path:
+    """noria.yaml, a preprocessing module and a package; returns the package's path."""
+    settings = {"name": "rides", "label": "big_tip", "span": "rows:100", "kubeflow": kubeflow}
+    (folder / "noria.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    (folder / "preprocessing.py").write_text(CODE, encoding="utf-8")
+    return write_package(folder / "rides.yaml")
+
+
+def write_package(path: Path, image: str = "noria:1") -> Path:
+    """A package of two documents: the specification, and the volume of each task."""
+    container = {"container": {"image": image, "command": ["python"]}}
+    spec = {
+        "pipelineInfo": {"name": "rides"},
+        "schemaVersion": "2.1.0",
+        "sdkVersion": "kfp-2.5.0",
+        "root": {
+            "dag": {
+                "tasks": {
+                    task: {"componentRef": {"name": f"comp-{task}"}, "taskInfo": {"name": task}}
+                    for task in TASKS
+                }
+            }
+        },
+        "components": {f"comp-{task}": {"executorLabel": f"{task}_executor"} for task in TASKS},
+        "deploymentSpec": {"executors": {f"{task}_executor": container for task in TASKS}},
+    }
+    mount = {"constant": "noria", "mountPath": "/noria/volume"}
+    executors = {f"{task}_executor": {"pvcMount": [mount]} for task in TASKS}
+    platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}
+    path.write_text(yaml.safe_dump_all([spec, platform], sort_keys=False), encoding="utf-8")
+    return path
+
+
+def frames(end: str, stop: str = "SUCCEEDED", error: str = "") -> list[Frame]:
+    """A run that waits, works through its tasks, is paused for a while, and ends.
+
+    Args:
+      end: the run's last state.
+      stop: the Trainer's last state; what follows it never begins unless that is SUCCEEDED.
+    """
+    done = [(task, "SUCCEEDED", "") for task in TASKS]
+    last = done if stop == "SUCCEEDED" else [*done[:3], ("Trainer", stop, error)]
+    return [
+        Frame("PENDING"),
+        Frame("RUNNING", _nodes([("ChampionResolver", "RUNNING", "")])),
+        Frame("RUNNING", _nodes([*done[:2], ("DataGate", "RUNNING", "")])),
+        Frame("PAUSED", _nodes([*done[:3], ("Trainer", "PENDING", "")])),
+        Frame("RUNNING", _nodes([*done[:3], ("Trainer", "RUNNING", "")])),
+        Frame(end, _nodes(last), error=error),
+    ]
+
+
+def _nodes(tasks: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """The server lists a driver beside each task."""
+    return [("root-driver", "SUCCEEDED", "")] + [
+        node for task in tasks for node in ((f"{task[0]}-driver", "SUCCEEDED", ""), task)
+    ]

@@ -1,0 +1,215 @@
+"""What can go wrong between Noria and the cluster: each is said with where and what next, exit code 1."""
+
+import dataclasses
+import datetime
+import socket
+from pathlib import Path
+
+import pytest
+
+from noria.pipeline.kubeflow.client import Cluster
+from noria.pipeline.kubeflow.connection import Connection, Secret
+from noria.stores.errors import ClusterError
+
+from .conftest import Noria
+from .server import Fault, KubeflowApi
+
+SECRET = "eyJhbGciOi.very-secret"
+
+
+def test_token(noria: Noria, api: KubeflowApi, tmp_path: Path) -> None:
+    """A token goes with every request; without one, or with a wrong one, the 401 says where to give it."""
+    api.token = SECRET
+    assert "there is no token and no cookie" in noria.refused("runs")
+    (tmp_path / "token").write_text("old\n")
+    said = noria.refused("runs", "--token-file", str(tmp_path / "token"))
+    assert "the token file is wrong or has expired" in said
+    (tmp_path / "token").write_text(f"{SECRET}\n")
+    noria.submit("--token-file", str(tmp_path / "token"))
+    noria.environment["NORIA_KUBEFLOW_TOKEN"] = SECRET
+    noria("runs")
+
+
+def test_cookie(noria: Noria, api: KubeflowApi) -> None:
+    """A session cookie does as well."""
+    api.cookie = "authservice_session=abc"
+    assert "401" in noria.refused("runs") or "no cookie" in noria.refused("runs")
+    noria.environment["NORIA_KUBEFLOW_COOKIE"] = api.cookie
+    noria("runs")
+
+
+def test_renewed_token(api: KubeflowApi, tmp_path: Path) -> None:
+    """A token in a file is read anew for each request, as Kubernetes renews the ones that it mounts."""
+    file = tmp_path / "token"
+    file.write_text("first")
+    api.token = "first"
+    cluster = Cluster(Connection(api.host, "rides", token=Secret("token file", file=file)))
+    cluster.runs(1)
+    file.write_text("second")
+    api.token = "second"
+    cluster.runs(1)
+
+
+def test_secrets_stay_secret(noria: Noria, api: KubeflowApi) -> None:
+    """A server that repeats the token in its answer does not bring it into our error; no repr shows it."""
+    noria.environment["NORIA_KUBEFLOW_TOKEN"] = SECRET
+    api.faults = [Fault("list_experiments", 403, said=f"token {SECRET} may not")]
+    said = noria.refused("runs")
+    assert "may not" in said
+    assert SECRET not in said
+    assert SECRET not in repr(Connection("h", "e", token=Secret("NORIA_KUBEFLOW_TOKEN", value=SECRET)))
+
+
+def test_forbidden(noria: Noria, api: KubeflowApi) -> None:
+    """403 names the namespace and what to ask for."""
+    api.forbidden = {"theirs"}
+    said = noria.refused("runs", "--namespace", "theirs")
+    assert "forbidden to us in namespace theirs" in said
+    assert "--namespace" in said
+
+
+def test_several_users(noria: Noria, api: KubeflowApi) -> None:
+    """Kubeflow with several users and no namespace given: refused at once."""
+    api.multi_user = True
+    assert "NORIA_KUBEFLOW_NAMESPACE" in noria.refused("runs")
+    noria("runs", "--namespace", "mine")
+    noria.submit("--namespace", "mine")
+    assert "mine" == api.experiments[0]["namespace"]
+
+
+def test_conflict(noria: Noria, api: KubeflowApi) -> None:
+    """409: a pipeline of that name, which we do not see in the list."""
+    api.faults = [Fault("upload_pipeline", 409, said="the name rides already exists")]
+    said = noria.refused("submit", "--package", str(noria.package))
+    assert "the name rides already exists" in said
+    assert "change `name`" in said
+
+
+def test_failing_server(noria: Noria, api: KubeflowApi) -> None:
+    """500 is tried again where that can do no harm, then told; a run is never started twice."""
+    api.faults = [Fault("list_experiments", 500, 1)]
+    noria("runs")
+    api.faults = [Fault("list_experiments", 500, 9, said="database is down")]
+    said = noria.refused("runs")
+    assert "2 times in a row" in said
+    assert "database is down" in said
+    api.faults = [Fault("create_run", 500, 9)]
+    said = noria.refused("submit", "--package", str(noria.package))
+    assert "`noria runs`" in said
+    assert 1 == api.calls.count("create_run")
+
+
+def test_dropped_connection(noria: Noria, api: KubeflowApi) -> None:
+    """A connection that breaks is made anew where that can do no harm; else told, and the run not repeated."""
+    api.faults = [Fault("health", "drop", 1), Fault("list_experiments", "cut", 1)]
+    noria("runs")
+    api.faults = [Fault("create_run", "drop", 1)]
+    said = noria.refused("submit", "--package", str(noria.package))
+    assert "the connection broke" in said
+    assert 1 == api.calls.count("create_run")
+
+
+def test_slow_server(noria: Noria, api: KubeflowApi) -> None:
+    """No answer in time: told with the seconds, and how to allow more."""
+    noria.environment |= {"NORIA_KUBEFLOW_TIMEOUT": "0.2", "NORIA_KUBEFLOW_RETRIES": "0"}
+    api.faults = [Fault("list_experiments", "slow", 1)]
+    said = noria.refused("runs")
+    assert "no answer within 0.2 seconds" in said
+    assert "NORIA_KUBEFLOW_TIMEOUT" in said
+
+
+@pytest.mark.parametrize("path", ["", "/wrong"])
+def test_web_page(noria: Noria, api: KubeflowApi, path: str) -> None:
+    """A host that answers HTML, by a login page or by a wrong path, is not taken for the API."""
+    noria.environment["NORIA_KUBEFLOW_HOST"] = api.host + path
+    api.faults = [Fault("health", "login", 9)]
+    assert "a web page, not with the API" in noria.refused("runs")
+
+
+def test_wrong_host(noria: Noria) -> None:
+    """A name that nobody has, a port where nobody listens, no host at all, and what is no address."""
+    assert "no host of this name" in noria.refused("runs", "--host", "http://kubeflow.invalid")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    said = noria.refused("runs", "--host", f"http://localhost:{port}")
+    assert "nothing listens there" in said
+    assert "kubectl port-forward" in said
+    del noria.environment["NORIA_KUBEFLOW_HOST"]
+    assert "NORIA_KUBEFLOW_HOST" in noria.refused("runs")
+    assert "must be an address" in noria.refused("runs", "--host", "ftp://files")
+    said = noria.refused("runs", "--host", f"https://me:{SECRET}@kubeflow")
+    assert "without user and password" in said
+    assert SECRET not in said
+
+
+def test_package(noria: Noria, api: KubeflowApi, tmp_path: Path) -> None:
+    """A package that is missing, or is none, is refused before anything is uploaded."""
+    assert "cannot be used" in noria.refused("submit", "--package", str(tmp_path / "no.yaml"))
+    (tmp_path / "other.yaml").write_text("kind: Pod\n")
+    assert "noria compile" in noria.refused("submit", "--package", str(tmp_path / "other.yaml"))
+    assert "upload_pipeline" not in api.calls
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """A self-signed certificate for localhost, and its key."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    folder = tmp_path_factory.mktemp("certificate")
+    (folder / "ca.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return str(folder / "ca.pem"), str(folder / "key.pem")
+
+
+def test_certificates(noria: Noria, certificate: tuple[str, str], tmp_path: Path) -> None:
+    """A self-signed server is refused, and trusted with its CA file; another name than its own is not."""
+    (tmp_path / "not.pem").write_text("no certificate")
+    with KubeflowApi(certificate) as secure:
+        noria.environment["NORIA_KUBEFLOW_HOST"] = secure.host
+        assert "--ca-file" in noria.refused("runs")
+        noria("runs", "--ca-file", certificate[0])
+        elsewhere = secure.host.replace("localhost", "127.0.0.1")
+        assert "another name" in noria.refused("runs", "--ca-file", certificate[0], "--host", elsewhere)
+        assert "no certificate in PEM" in noria.refused("runs", "--ca-file", str(tmp_path / "not.pem"))
+        assert "cannot be used" in noria.refused("runs", "--ca-file", str(tmp_path / "none.pem"))
+        plain = secure.host.replace("https", "http")
+        assert "https://" in noria.refused("runs", "--host", plain)
+    assert [] == secure.violations
+
+
+def test_https_to_a_plain_server(noria: Noria, api: KubeflowApi) -> None:
+    """https:// to a server that speaks http: said as such."""
+    assert "does not speak https" in noria.refused("runs", "--host", api.host.replace("http", "https"))
+
+
+def test_gives_up_when_the_server_stays_away(api: KubeflowApi) -> None:
+    """A server that is gone for longer than the patience: the error says that the run goes on."""
+    from noria.pipeline.kubeflow.client import Run
+    from noria.pipeline.kubeflow.follow import follow
+
+    cluster = Cluster(Connection(api.host, "rides", poll=0.01, retries=0))
+    api.faults = [Fault("get_run", "drop", 99)]
+    run = Run("gone", "gone", "RUNNING", None, None, None, "link")
+    with pytest.raises(ClusterError, match="the run goes on") as caught:
+        list(follow(cluster, run, patience=0.05))
+    assert dataclasses.asdict(run)["link"] == caught.value.where

@@ -1,0 +1,122 @@
+"""`noria submit` and `noria runs` against a server that speaks the published contract."""
+
+import json
+
+import pytest
+
+from noria.pipeline.kubeflow import client
+
+from .conftest import Noria
+from .project import TASKS, frames, write_package
+from .server import Fault, Frame, KubeflowApi
+
+
+def test_uploads_runs_and_follows(noria: Noria, api: KubeflowApi) -> None:
+    """A first submit uploads pipeline and version, runs the version, tells each task, and ends with a link."""
+    api.script = frames("SUCCEEDED")
+    done = noria.submit()
+    assert [task for task in TASKS if task not in done.stderr] == []
+    assert "driver" not in done.stderr
+    run = api.runs[0]
+    assert "succeeded" in done.stdout
+    assert f"{api.host}/#/runs/details/{run['run_id']}" in done.stdout
+    assert "minio://mlpipeline/noria" == run["runtime_config"]["pipeline_root"]
+    assert api.versions[-1]["pipeline_version_id"] == run["pipeline_version_reference"]["pipeline_version_id"]
+    assert {"pipeline_spec", "platform_spec"} == set(api.versions[-1]["pipeline_spec"])
+
+
+def test_same_version_is_uploaded_once(noria: Noria, api: KubeflowApi) -> None:
+    """The same settings, code and package are one version; a change of any of them is another."""
+
+    def uploaded() -> tuple[str, bool]:
+        said = noria.json("submit", "--package", str(noria.package))
+        return said["version"], said["uploaded"]
+
+    first, fresh = uploaded()
+    assert fresh
+    assert (first, False) == uploaded()
+    write_package(noria.package, image="noria:2")
+    second, fresh = uploaded()
+    assert fresh
+    (noria.folder / "preprocessing.py").write_text("def preprocessing_fn(inputs):\n    return {}\n")
+    third, fresh = uploaded()
+    assert fresh
+    assert 3 == len({first, second, third})
+    assert 1 == len(api.pipelines)
+    assert 4 == len(api.runs)
+
+
+@pytest.mark.parametrize(
+    ("end", "stop", "code"),
+    [
+        ("SUCCEEDED", "SUCCEEDED", 0),
+        ("SKIPPED", "SKIPPED", 0),
+        ("FAILED", "FAILED", 3),
+        ("ERROR", "ERROR", 3),
+        ("CANCELED", "CANCELED", 3),
+    ],
+)
+def test_every_end(noria: Noria, api: KubeflowApi, end: str, stop: str, code: int) -> None:
+    """Every end state ends the wait, CANCELED too; a run that ended badly is exit code 3, with the task's error."""
+    error = "OOMKilled" if end in ("FAILED", "ERROR") else ""
+    api.script = frames(end, stop, error)
+    said = noria.json("submit", "--package", str(noria.package), code=code)
+    assert (end, True) == (said["state"], said["over"])
+    trainer = next(task for task in said["tasks"] if task["name"] == "Trainer")
+    assert (stop, error or None) == (trainer["state"], trainer["error"])
+
+
+def test_progress_on_standard_error_only(noria: Noria, api: KubeflowApi) -> None:
+    """With --json, standard output is one object; PAUSED is told and waited out."""
+    api.script = frames("SUCCEEDED")
+    done = noria.submit("--json")
+    assert "SUCCEEDED" == json.loads(done.stdout)["state"]
+    assert "run paused" in done.stderr
+
+
+def test_no_wait(noria: Noria, api: KubeflowApi) -> None:
+    """--no-wait starts the run and does not look at it."""
+    said = noria.json("submit", "--package", str(noria.package), "--no-wait")
+    assert ("PENDING", False) == (said["state"], said["over"])
+    assert "get_run" not in api.calls
+
+
+def test_timeout(noria: Noria, api: KubeflowApi) -> None:
+    """--timeout ends the wait, not the run: exit code 3."""
+    api.script = [Frame("RUNNING")]
+    done = noria.submit("--timeout", "0.05", code=3)
+    assert "the run goes on" in done.stderr
+
+
+def test_drop_while_following(noria: Noria, api: KubeflowApi) -> None:
+    """A connection that drops, a cut answer and a failing server while a run is followed: it is followed on."""
+    api.script = frames("SUCCEEDED")
+    api.faults = [Fault("get_run", "drop", 3), Fault("get_run", "cut", 3), Fault("get_run", 503, 3)]
+    done = noria.submit()
+    assert "looking again" in done.stderr
+    assert 1 == len(api.runs)
+
+
+def test_token_expires_while_following(noria: Noria, api: KubeflowApi) -> None:
+    """A token that expires ends the watch with what to do; the error says that the run goes on."""
+    api.script = [Frame("RUNNING")]
+    api.faults = [Fault("get_run", 401, 1)]
+    said = noria.refused("submit", "--package", str(noria.package)).replace("\n", " ")
+    assert "the run goes on" in said
+    assert "--token-file" in said
+
+
+def test_runs(noria: Noria, api: KubeflowApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`noria runs` lists the newest first, over more than one page, and no experiment is an empty list."""
+    monkeypatch.setattr(client, "PAGE", 2)
+    assert [] == noria.json("runs")["runs"]
+    assert "no run yet" in noria("runs").stdout
+    for _ in range(3):
+        noria.submit("--json")
+    newest = [run["run_id"] for run in reversed(api.runs)]
+    assert newest == [run["run_id"] for run in noria.json("runs")["runs"]]
+    assert newest[:2] == [run["run_id"] for run in noria.json("runs", "--limit", "2")["runs"]]
+    shown = noria("runs").stdout
+    assert "succeeded" in shown
+    assert [] == [run for run in newest if run not in shown]
+    assert f"{api.host}/#/runs/details/{newest[0]}" in shown
