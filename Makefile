@@ -10,9 +10,9 @@ PYTEST_ARGS ?=
 PARTS ?=
 # What mypy reads: all that is free of TFX.
 TYPED := $(addprefix -p noria.,stores streaming pipeline.commands) \
-	$(addprefix -m noria.pipeline.,cli cli_cluster cli_docs config config_errors console doctor inference kubeflow.client \
-	kubeflow.connection kubeflow.follow kubeflow.transport kubeflow.version lane lineage options progress project \
-	sections status tables)
+	$(addprefix -m noria.pipeline.,cli ci cli_cluster cli_docs config config_errors console doctor inference kubeflow.client \
+	kubeflow.connection kubeflow.follow kubeflow.transport kubeflow.version lane lineage options progress project sections \
+	status tables)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-quick test-servers test-container test-current lint format bench lock docs clean
@@ -65,4 +65,4 @@ docs: setup ## write the pages that come from the code
 
 clean: ## remove what was built; the environments and the project's home stay
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
-	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './.venv*' -not -path './.setup/*' -prune -exec rm -rf {} +

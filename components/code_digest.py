@@ -1,7 +1,7 @@
 """A digest of the code behind an import path, so that a changed function is a changed input.
 
 TFX's cache key of a component given by 'module.function' sees the path, not the code behind it.
-Standard library only; nothing is executed but the parents of dotted modules.
+Standard library only; nothing is executed.
 """
 
 import ast
@@ -94,8 +94,15 @@ def _find(module: str, project: str | None) -> Path | None:
         for file in (base.with_suffix(".py"), base / "__init__.py"):
             if file.is_file():
                 return file
+    above, _, name = module.rpartition(".")
+    package = _find(above, project)
+    if package is not None:
+        # By hand: Python would import the package, and TensorFlow with it.
+        beside = package.parent / name
+        files = (beside.with_suffix(".py"), beside / "__init__.py") if package.name == "__init__.py" else ()
+        return next((file for file in files if file.is_file()), None)
     try:
-        spec = importlib.util.find_spec(module)
+        spec = importlib.util.find_spec(module)  # a top name, or one in a namespace: nothing is executed
     except (ImportError, ValueError, AttributeError):
         return None
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):

@@ -13,6 +13,7 @@ lent at run time: variables of the environment, the certificates, and what `--bi
 import argparse
 import dataclasses
 import fnmatch
+import hashlib
 import json
 import os
 import re
@@ -70,7 +71,11 @@ def lines(dockerfile: Path = DOCKERFILE) -> Iterator[tuple[str, str]]:
 
 
 def build(folder: Path, mirror: str | None, binds: Sequence[str]) -> None:
-    """Makes `folder`/image from the Dockerfile; a base that is there already is taken."""
+    """Makes `folder`/image from the Dockerfile; a base that is there is taken, and an image of the same sources."""
+    told, sources = folder / "image.json", _sources()
+    if told.exists() and json.loads(told.read_text(encoding="utf-8"))["sources"] == sources:
+        return
+    told.unlink(missing_ok=True)
     arguments: dict[str, str] = {}
     stages: dict[str, Stage] = {}
     stage: Stage | None = None
@@ -100,14 +105,14 @@ def build(folder: Path, mirror: str | None, binds: Sequence[str]) -> None:
             raise BuildError(f"this program does not know {word}")
     if stage is None:
         raise BuildError(f"there is no FROM in {DOCKERFILE}")
-    told = {"env": stage.env, "user": stage.user, "workdir": stage.workdir}
-    (folder / "image.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
+    facts = {"env": stage.env, "user": stage.user, "workdir": stage.workdir, "sources": sources}
+    told.write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
 def run(folder: Path, command: Sequence[str], binds: Sequence[str] = (), env: Sequence[str] = ()) -> int:
     """Runs a command in the image as its user; the environment is the image's and `env` ("NAME=value")."""
     told = json.loads((folder / "image.json").read_text(encoding="utf-8"))
-    stage = Stage(folder / "image", **told)
+    stage = Stage(folder / "image", told["env"], told["user"], told["workdir"])
     variables = {"HOME": "/home/noria", **stage.env, **dict(pair.split("=", 1) for pair in env)}
     return _enter(stage, command, variables, binds, check=False)
 
@@ -192,17 +197,29 @@ def _copy(stage: Stage, words: list[str], stages: dict[str, Stage]) -> None:
             raise BuildError(f"this program does not know COPY {option}")
         _fresh_copy(_inside(stages[value], sources[0]), to)
         return
-    rules = _ignore_rules()
     for source in sources:
-        files = sorted(path for path in (ROOT / source).rglob("*") if path.is_file()) or [ROOT / source]
-        for file in files:
-            relative = PurePosixPath(file.relative_to(ROOT))
-            if _ignored(relative, rules):
-                continue
-            inside = relative.relative_to(source) if file != ROOT / source else None
-            place = to / inside if inside else to / file.name if target.endswith("/") else to
+        for file in _files(source):
+            inside = file.relative_to(ROOT / source)  # "." where the source is this file
+            place = to / inside if inside.name else to / file.name if target.endswith("/") else to
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, place)
+
+
+def _files(source: str) -> list[Path]:
+    """The files of a source in the repository, less what .dockerignore leaves out."""
+    rules = _ignore_rules()
+    found = sorted(path for path in (ROOT / source).rglob("*") if path.is_file()) or [ROOT / source]
+    return [path for path in found if not _ignored(PurePosixPath(path.relative_to(ROOT)), rules)]
+
+
+def _sources() -> str:
+    """Digest of all that an image is made of: this program, the Dockerfile, and the files that it copies."""
+    digest = hashlib.sha256(Path(__file__).read_bytes() + DOCKERFILE.read_bytes())
+    for word, rest in lines():
+        if word == "COPY" and "--from=" not in rest:
+            for file in [file for source in rest.split()[:-1] for file in _files(source)]:
+                digest.update(f"\0{file.relative_to(ROOT)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def _ignore_rules() -> list[tuple[bool, str]]:

@@ -5,6 +5,7 @@ something a person must look at (a broken span, a failed check of `noria doctor`
 ended badly); 70 a bug, with the path of the traceback; 130 interrupted.
 """
 
+import enum
 import importlib.metadata
 import sys
 import tempfile
@@ -17,7 +18,8 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from noria.pipeline import cli_cluster, console
-from noria.pipeline.options import PROJECT, ConfigFile, Json
+from noria.pipeline.kubeflow.connection import Flags
+from noria.pipeline.options import PROJECT, ConfigFile, Json, connected
 from noria.stores.errors import NoriaError
 
 EPILOG = "Exit codes: 0 done, 1 refused, 2 usage, 3 look at it (broken span, failed check or run), 70 bug, 130 stopped."
@@ -69,6 +71,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+class Action(str, enum.Enum):
+    """What `noria ci` does with its verdict."""
+
+    decide = "decide"
+    run = "run"
+    submit = "submit"
 
 
 def _version(wanted: bool) -> None:
@@ -214,6 +224,35 @@ def compile_(
     from noria.pipeline.commands import compile
 
     return compile.compile_project(config, output, as_json)
+
+
+@app.command()
+@connected
+def ci(
+    config: ConfigFile = PROJECT,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            help="The git revision to compare with. Left out: the base of GitHub's pull request or push, or where "
+            "this branch left the trunk, or the commit before."
+        ),
+    ] = None,
+    action: Annotated[
+        Action, typer.Option(help="decide: say it. run: ingest, and turn here. submit: run it on Kubeflow.")
+    ] = Action.decide,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="With --action submit: start the run, and leave.")
+    ] = False,
+    *,
+    flags: Flags,
+    as_json: Json = False,
+) -> int:
+    """Decide whether a change of code or data asks for a new model, say why, and run it."""
+    from noria.pipeline.commands import ci as command
+
+    if action is Action.submit:
+        return command.submit(config, since, flags, no_wait, as_json)
+    return (command.run if action is Action.run else command.decide)(config, since, as_json)
 
 
 @app.command()

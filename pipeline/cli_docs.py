@@ -17,8 +17,8 @@ EXIT_CODES = """\
 | 0 | done |
 | 1 | refused: what was wrong, where and what to do next stand on standard error; nothing is half-written |
 | 2 | wrong usage: an unknown command or option |
-| 3 | it ran, and found something a person must look at: a broken span (`run`, `replay`), a failed check \
-(`doctor`), a run on the cluster that ended badly or is not over in time (`submit`) |
+| 3 | it ran, and found something a person must look at: a broken span (`run`, `replay`, `ci`), a failed check \
+(`doctor`), a run on the cluster that ended badly or is not over in time (`submit`, `ci`) |
 | 70 | a bug; the traceback is in the file that is named |
 | 130 | interrupted; the last good state stays, and the next `noria run` goes on from it |
 """
@@ -74,7 +74,7 @@ def _name(parameter: Any) -> str:
 def _default(parameter: Any) -> str:
     if parameter.required:
         return "**must be given**"
-    value = parameter.default
+    value = getattr(parameter.default, "value", parameter.default)  # of an enumeration
     return "" if value in (None, False, "", [], ()) or callable(value) else f"`{value}`"
 
 

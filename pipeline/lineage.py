@@ -15,6 +15,7 @@ from noria.pipeline.config import Config
 from noria.stores.errors import ConfigError
 
 PARTS = ("preprocessing", "model", "schema", "settings")
+PACKAGES = ("tensorflow-transform",)
 DIGITS = 16  # of a part: 64 bits tell the states of one project apart
 # Where and how fast a model is trained, not what comes out.
 MACHINE = {"strategy", "devices", "cache", "memory_mb", "steps_per_call", "tensorboard"}
@@ -27,6 +28,10 @@ def parts(config: Config, packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     model: the same of `trainer.run_fn` and `trainer.build_model`.
     schema: the text of the schema's file.
     settings: `settings(config)`.
+
+    Args:
+      config: the project's settings.
+      packages: installed packages whose versions count as code.
 
     Raises:
       ConfigError: a function's module cannot be found or is no valid Python, or the schema cannot be read.
@@ -70,8 +75,9 @@ def settings(config: Config) -> dict[str, object]:
     """
     trainer = {key: value for key, value in config.trainer_settings().items() if key not in MACHINE}
     sections = config.model_dump(mode="json", include={"label", "task", "time", "span"})
-    events = config.data.model_dump(mode="json", include={"columns", "types", "missing"})
-    return {**sections, "data": events, "window": config.window_settings(), "trainer": trainer}
+    data = config.data.model_dump(mode="json", include={"columns", "types", "missing"})
+    window = {key: value for key, value in config.window_settings().items() if key != "first"}
+    return {**sections, "data": data, "window": window, "trainer": trainer}
 
 
 def files(config: Config) -> dict[str, set[Path]]:

@@ -35,6 +35,7 @@ def turn_all(
     limit: int | None = None,
     wait: float = 0,
     cold: bool = False,
+    again: bool = False,
     on_event: Listener | None = None,
 ) -> list[Turn]:
     """Turns the wheel on every span that no turn was recorded for.
@@ -44,6 +45,7 @@ def turn_all(
       limit: at most so many turns; None for all.
       wait: seconds to wait for another run that holds the project; 0 refuses at once.
       cold: train from nothing although there is a champion.
+      again: where no span waits, turn once more on the newest good one.
       on_event: gets the journal of every stage, and of `Ingest` and `Turn` around them.
 
     Returns:
@@ -64,16 +66,54 @@ def turn_all(
         for line in registry.recover(config.model_root):
             tell({"stage": "Recover", "event": "note", "recovered": line})
         turns = []
-        for span in pending(config)[:limit]:
+        for span in waiting(config, again)[:limit]:
             # The Pusher asks each model in a fresh process; one that has imported TensorFlow waits for it.
             probe.start_ahead()
             turns.append(_turn(config, registry, span, cold, tell))
         return turns
 
 
+def retrain(config: Config, *, again: bool = False, on_event: Listener | None = None) -> list[Turn]:
+    """Trains from nothing once, because what makes the model has changed, and goes on from that warm.
+
+    A broken span makes no version: then the next span's turn is the cold one.
+
+    Args:
+      config: the project's settings.
+      again: where no span waits, turn once more on the newest good one.
+      on_event: as in `turn_all`.
+    """
+    turns: list[Turn] = []
+    cold = True
+    while True:
+        made = turn_all(config, limit=1, cold=cold, again=again and not turns, on_event=on_event)
+        turns += made
+        if not made:
+            return turns
+        cold = cold and made[0].version is None
+
+
+def bring_in(config: Config, *, on_event: Listener | None = None) -> None:
+    """Makes spans of what is new in the source, and turns on none.
+
+    Raises:
+      LockedError: another run holds the project.
+      DataError: there is no data.
+    """
+    with hold(config.home_path, wait=0):
+        _ingest(config, on_event or (lambda record: None))
+
+
 def pending(config: Config) -> list[int]:
     """Spans that wait for a turn, oldest first."""
     return stores_pending.pending(config.home_path, config.window.first)
+
+
+def waiting(config: Config, again: bool) -> list[int]:
+    """The same; where none waits and `again`, the newest span that is not in quarantine."""
+    store = SpanStore(config.home_path)
+    good = [span for span in store.ids() if span not in store.quarantined()]
+    return pending(config) or (good[-1:] if again else [])
 
 
 def replay(

@@ -2,6 +2,7 @@
 
     NoriaError
     ├── ConfigError     a key or value in the project's YAML file
+    ├── RevisionError   a git repository or revision that is not there
     ├── DataError       a table, file, column or value that cannot be read or trained on
     ├── SpanError       a span that exists already, is missing, or is damaged
     ├── RegistryError   a version that is missing, in the wrong state, or damaged
@@ -50,6 +51,10 @@ class NoriaError(Exception):
 
 class ConfigError(NoriaError):
     """A key or value in the project's YAML file."""
+
+
+class RevisionError(NoriaError):
+    """A git repository or revision that is not there."""
 
 
 class DataError(NoriaError):

@@ -27,7 +27,8 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
     Args:
       champion: ChampionResolver's output; warm runs follow a champion, cold runs do without.
       home: the project's home folder, which holds the span store.
-      span: id of the newest span of the window, or `newest`, or `next`: the oldest that waits for a turn.
+      span: id of the newest span of the window, or `newest`; `next`: the oldest that
+        waits for a turn; `again`: the same, or the newest where none waits.
       mode: `auto`, or `cold` to train from nothing although there is a champion.
       label: name of the label column; rows without a label are counted and left out.
       window: JSON object, see `noria.components.example_gen.window.Window`.

@@ -101,14 +101,16 @@ class Executor(beam_executor.BeamExecutor):
 
 
 def _newest(wanted: str, spans: list[int], home: Path, first: int) -> int:
-    """The id that `newest`, `next` or a number stands for.
+    """The id that `newest`, `next`, `again` or a number stands for.
 
     Raises:
       SpanError: there is no such span yet.
     """
-    if wanted not in ("newest", "next"):
+    if wanted not in ("newest", "next", "again"):
         return int(wanted)
-    found = spans[-1:] if wanted == "newest" else pending(home, first)[:1]
+    found = [] if wanted == "newest" else pending(home, first)[:1]
+    if wanted != "next":
+        found = found or spans[-1:]
     if not found:
         raise SpanError(
             f"there is no {wanted} span: {len(spans)} are there, and none waits for a turn",

@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,15 @@ def submit(
     no_wait: bool,
     timeout: float | None,
     as_json: bool,
+    cold: bool = False,
+    besides: Mapping[str, Any] | None = None,
 ) -> int:
-    """Uploads this version where it is new, starts a run of it, and follows it."""
+    """Uploads this version where it is new, starts a run of it, and follows it.
+
+    `besides` are further facts of the object that `--json` prints.
+    """
     config, cluster = connect(config_path, flags)  # before compiling, which takes longer
-    with compiled(config, package) as ready:
+    with compiled(config, package, cold) as ready:
         version = upload(config, cluster, ready)
         now = datetime.now(timezone.utc)
         run = cluster.run(version, f"{config.name} {now:%Y-%m-%d %H:%M:%S}", config.kubeflow.pipeline_root)
@@ -51,7 +56,7 @@ def submit(
             )
             return console.INTERRUPTED
     if as_json:
-        console.emit(_submitted(run, version, cluster.connection, view))
+        console.emit({**(besides or {}), **_submitted(run, version, cluster.connection, view)})
     else:
         out = console.out()
         out.print(coloured_state(run.state), escape(run.name))
@@ -92,13 +97,13 @@ def _submitted(run: Run, version: Version, connection: Connection, view: RunView
 
 
 @contextlib.contextmanager
-def compiled(config: Config, package: Path | None) -> Iterator[Package]:
+def compiled(config: Config, package: Path | None, cold: bool = False) -> Iterator[Package]:
     """The package given, or one compiled now."""
     if package is not None:
         yield Package.read(package)
         return
     with tempfile.TemporaryDirectory(prefix="noria-") as folder:
-        yield Package.read(compile_quietly(config, Path(folder) / f"{config.name}.yaml"))
+        yield Package.read(compile_quietly(config, Path(folder) / f"{config.name}.yaml", cold))
 
 
 def upload(config: Config, cluster: Cluster, package: Package) -> Version:

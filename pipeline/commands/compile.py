@@ -12,7 +12,7 @@ from noria.pipeline.config import Config, load
 from noria.pipeline.progress import noise_to
 
 
-def compile_quietly(config: Config, output: Path) -> Path:
+def compile_quietly(config: Config, output: Path, cold: bool = False) -> Path:
     """Writes the package; a spinner on a terminal, and nothing of what TensorFlow and TFX say."""
     from noria.pipeline.kubeflow import compiler
 
@@ -23,7 +23,7 @@ def compile_quietly(config: Config, output: Path) -> Path:
         tempfile.TemporaryDirectory() as scratch,
         noise_to(Path(scratch) / "log"),
     ):
-        return compiler.compile_package(config, output)
+        return compiler.compile_package(config, output, cold)
 
 
 def compile_project(config_path: Path, output: Path, as_json: bool) -> int:

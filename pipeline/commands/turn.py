@@ -17,6 +17,9 @@ from noria.pipeline.progress import Progress, noise_to
 from noria.stores.errors import NoriaError
 from noria.stores.registry import Registry, Turn
 
+# Turns, and tells what it does as it does it.
+Work = Callable[[Callable[[dict[str, Any]], None]], list[Turn]]
+
 # What the libraries would say before Python's logging has a word in it.
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "GRPC_VERBOSITY": "ERROR"}
 
@@ -46,13 +49,17 @@ def replay(config_path: Path, home: Path | None, last: int | None, as_json: bool
     return _turn(config.moved_to(target), turn, as_json, config_path, replayed=True)
 
 
-def _turn(
-    config: Config,
-    turn: Callable[[Callable[[dict[str, Any]], None]], list[Turn]],
-    as_json: bool,
-    config_path: Path,
-    replayed: bool = False,
-) -> int:
+def _turn(config: Config, turn: Work, as_json: bool, config_path: Path, replayed: bool = False) -> int:
+    turns = work(config, turn)
+    if as_json:
+        console.emit(to_json(config, turns))
+    else:
+        show(config, turns, config_path, replayed)
+    return exit_code(turns)
+
+
+def work(config: Config, turn: Work) -> list[Turn]:
+    """Turns, with progress on standard error and the libraries' noise in the log."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     log = log_file(config)
@@ -67,26 +74,28 @@ def _turn(
                     traceback.print_exc()  # into the log, where the lines before it tell how it came to that
                     error.log = output.log  # type: ignore[attr-defined]
                 raise
-    broken = [made.span for made in turns if made.data_verdict == "broken"]
+    return turns
+
+
+def exit_code(turns: list[Turn]) -> int:
+    """3 where a span was broken."""
+    return console.ATTENTION if any(made.data_verdict == "broken" for made in turns) else console.OK
+
+
+def to_json(config: Config, turns: list[Turn]) -> dict[str, Any]:
+    """The object that `--json` prints."""
     champion = Registry(config.home_path).champion()
-    if as_json:
-        console.emit(
-            {
-                "project": config.name,
-                "home": str(config.home_path),
-                "turns": [tables.turn_row(made) for made in turns],
-                "champion": champion.version if champion else None,
-                "model_dir": champion.model_dir if champion else None,
-            }
-        )
-    else:
-        _show(config, turns, champion.model_dir if champion else None, config_path, replayed)
-    return console.ATTENTION if broken else console.OK
+    return {
+        "project": config.name,
+        "home": str(config.home_path),
+        "turns": [tables.turn_row(made) for made in turns],
+        "champion": champion.version if champion else None,
+        "model_dir": champion.model_dir if champion else None,
+    }
 
 
-def _show(
-    config: Config, turns: list[Turn], model_dir: str | None, config_path: Path, replayed: bool
-) -> None:
+def show(config: Config, turns: list[Turn], config_path: Path, replayed: bool = False) -> None:
+    """The turns as a table, where the model is, and what to do next."""
     out = console.out()
     option = "" if config_path == Path("noria.yaml") else f" --config {shlex.quote(str(config_path))}"
     if turns:
@@ -100,8 +109,9 @@ def _show(
                 out.print(f"span {made.span} {what}: {escape('; '.join(made.reasons) or 'see the report')}")
     else:
         out.print(_nothing(config))
-    if model_dir:
-        out.print(f"[bold]serving[/]  {escape(model_dir)}", soft_wrap=True)
+    champion = Registry(config.home_path).champion()
+    if champion is not None and champion.model_dir:
+        out.print(f"[bold]serving[/]  {escape(champion.model_dir)}", soft_wrap=True)
     if turns and turns[-1].report:
         out.print(f"[bold]report[/]   {escape(turns[-1].report)}", soft_wrap=True)
     if turns:

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from noria.pipeline import lineage
 from noria.pipeline.config import Config
 from noria.pipeline.kubeflow import checks, tasks
 from noria.stores import files
@@ -19,12 +20,13 @@ from noria.stores.errors import ConfigError
 ENTRYPOINT = "noria.pipeline.kubeflow.entrypoint"
 
 
-def compile_package(config: Config, output: Path) -> Path:
+def compile_package(config: Config, output: Path, cold: bool = False) -> Path:
     """Writes the package that `kfp.Client` uploads and submits.
 
     Args:
       config: the project's settings.
       output: the YAML file; written whole or not at all.
+      cold: its runs train from nothing, on the newest span where none waits.
 
     Returns:
       The file, absolute.
@@ -37,7 +39,7 @@ def compile_package(config: Config, output: Path) -> Path:
     checks.check_installed()
     checks.check_config(config)
     checks.check_output(output)
-    spec = pipeline_spec(config)
+    spec = pipeline_spec(config, cold)
     documents = [spec, tasks.platform_spec(config.kubeflow, list(spec["deploymentSpec"]["executors"]))]
     text = yaml.safe_dump_all(documents, sort_keys=True, allow_unicode=True)
     with files.explained("the package cannot be written", output, ConfigError):
@@ -46,7 +48,7 @@ def compile_package(config: Config, output: Path) -> Path:
     return output
 
 
-def pipeline_spec(config: Config) -> dict[str, Any]:
+def pipeline_spec(config: Config, cold: bool = False) -> dict[str, Any]:
     """The pipeline document, as a dictionary.
 
     Raises:
@@ -61,12 +63,14 @@ def pipeline_spec(config: Config) -> dict[str, Any]:
     from tfx.orchestration import pipeline
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as runner
 
-    from noria.pipeline import lineage
     from noria.pipeline.kubeflow import graph
 
     section = config.kubeflow
     nodes = graph.components(
-        config, code_digest=lineage.digest(config), source_digest=lineage.source_digest(config)
+        config,
+        code_digest=lineage.digest(config),
+        source_digest=lineage.source_digest(config),
+        cold=cold,
     )
     checks.check_nodes(nodes)
     logging.getLogger().setLevel(logging.WARNING)  # TFX tells of each node that it compiles

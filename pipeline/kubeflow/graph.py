@@ -18,19 +18,26 @@ from noria.pipeline.kubeflow.turn_report.component import TurnReport
 RUN_ID = "{{$.pipeline_job_uuid}}"
 
 
-def components(config: Config, *, code_digest: str, source_digest: str) -> list[BaseNode]:
+def components(config: Config, *, code_digest: str, source_digest: str, cold: bool = False) -> list[BaseNode]:
     """The nodes of one Kubeflow run: ingest, one turn on the oldest span that waits, its report.
 
     Args:
       config: the project's settings, with the paths of this machine.
       code_digest: digest of the code that makes the model, for the lineage.
       source_digest: digest of the project's sources; the image must hold the same.
+      cold: train from nothing, once more on the newest span where none waits.
     """
     there = place.in_container(config)
     settings = place.to_json(config)
-    ingest = Ingest(config=settings, source_digest=source_digest)
+    ingest = Ingest(config=settings, source_digest=source_digest, again=cold)
     with conditional.Cond(ingest.outputs["news"].future()[0].custom_property("state") == "waiting"):
-        wheel = dag.components(there, span="next", mode="auto", run_id=RUN_ID, code_digest=code_digest)
+        wheel = dag.components(
+            there,
+            span="again" if cold else "next",
+            mode="cold" if cold else "auto",
+            run_id=RUN_ID,
+            code_digest=code_digest,
+        )
         nodes = {node.id: node for node in wheel}
         verdict = nodes["DataGate"].outputs["verdict"]
         gate = {

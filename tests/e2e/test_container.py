@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -55,13 +56,10 @@ def test_user() -> None:
 
 
 def test_no_tools() -> None:
-    """Nothing to build with is left: no compiler, no uv, no headers, no package index."""
-    said = inside(
-        "sh",
-        "-c",
-        "command -v gcc g++ cc uv make; ls /var/lib/apt/lists; find /noria -name '*.h' | head -1; true",
-    )
-    assert [] == [line for line in said.split() if "/include/" not in line]
+    """Nothing to build with is left: no compiler, no uv, no package index, not TensorFlow's headers."""
+    headers = "import pathlib, tensorflow; print(*pathlib.Path(tensorflow.__file__).parent.glob('include'))"
+    assert "" == inside("sh", "-c", "command -v gcc g++ cc uv make; ls /var/lib/apt/lists; true").strip()
+    assert "" == inside("python", "-c", headers).strip()
 
 
 def test_locked() -> None:
@@ -97,30 +95,72 @@ def test_turn(tmp_path: Path) -> None:
     assert {USER} == {path.stat().st_uid for path in tmp_path.rglob("*")}
 
 
-@pytest.mark.parametrize("folder", ["base", "overlays/example"])
-def test_renders(folder: str) -> None:
-    """kubectl renders the kustomization, and what comes out is valid."""
-    import kubernetes_validate
+def test_task(tmp_path: Path) -> None:
+    """A task as Kubeflow starts it: the compiled command, the launcher's request, artifacts in its folders."""
+    small_project(tmp_path, kubeflow={"volume": {"claim": "noria"}})
+    shutil.copyfile(ROOT / "schemas" / "flights.pbtxt", tmp_path / "schema.pbtxt")
+    settings = yaml.safe_load((tmp_path / "noria.yaml").read_text(encoding="utf-8"))
+    (tmp_path / "noria.yaml").write_text(yaml.safe_dump({**settings, "schema": "schema.pbtxt"}))
+    compiled = tmp_path / "package.yaml"
+    command = [
+        sys.executable,
+        "-m",
+        "noria.pipeline.cli",
+        "compile",
+        "-c",
+        str(tmp_path),
+        "-o",
+        str(compiled),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    spec = next(iter(yaml.safe_load_all(compiled.read_text(encoding="utf-8"))))
+    container = spec["deploymentSpec"]["executors"]["ChampionResolver_executor"]["container"]
+    task = spec["root"]["dag"]["tasks"]["ChampionResolver"]["inputs"]["parameters"]
+    parameters = {name: value["runtimeValue"]["constant"] for name, value in task.items()}
+    request = json.dumps(_request(parameters))
+    words = [request if word == "{{$}}" else word for word in [*container["command"], *container["args"]]]
+    volume, minio, outputs = (tmp_path / name for name in ("volume", "minio", "outputs"))
+    for folder in (volume / "home", minio, outputs):
+        folder.mkdir(parents=True)
+    for path in (tmp_path, *tmp_path.rglob("*")):
+        os.chown(path, USER, USER)
+    places = {
+        tmp_path: "/noria/project",
+        volume: "/noria/volume",
+        minio: "/minio",
+        outputs: "/tmp/kfp_outputs",
+    }
+    rootfs("run", *(f"--bind={host}:{there}" for host, there in places.items()), str(FOLDER), *words)
+    told = json.loads((outputs / "output_metadata.json").read_text(encoding="utf-8"))
+    (champion,) = told["artifacts"]["champion"]["artifacts"]
+    assert CHAMPION == champion["uri"]
+    assert ("absent", 0) == (champion["metadata"]["state"], champion["metadata"]["version"])
+    assert (minio / "mlpipeline/noria/run-1/ChampionResolver/champion").is_dir()
 
-    command = ["kubectl", "kustomize", str(ROOT / "deploy" / folder)]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    rendered = [manifest for manifest in yaml.safe_load_all(text) if manifest]
-    for manifest in rendered:
-        kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
-    kinds = {manifest["kind"] for manifest in rendered}
-    assert {"PersistentVolumeClaim", "Job", "ServiceAccount", "Role", "RoleBinding"} <= kinds
+
+CHAMPION = "minio://mlpipeline/noria/run-1/ChampionResolver/champion"
 
 
-def test_overlay_fits() -> None:
-    """The overlay's own names reach what is rendered: namespace, image, storage class, Secret."""
-    command = ["kubectl", "kustomize", str(ROOT / "deploy" / "overlays" / "example")]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = {(each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(text)}
-    assert {"kubeflow"} == {each["metadata"]["namespace"] for each in found.values()}
-    (container,) = found["Job", "noria-prepare"]["spec"]["template"]["spec"]["containers"]
-    assert "registry.example.com/ml/noria:0.1.0" == container["image"]
-    assert "nfs-client" == found["PersistentVolumeClaim", "noria"]["spec"]["storageClassName"]
-    assert ("Secret", "noria-object-store") in found
+def _request(parameters: dict[str, str]) -> dict[str, Any]:
+    """What the launcher of Kubeflow Pipelines 2.16 asks: types without a schema, and an output of its own."""
+    untyped = {"type": {"instanceSchema": ""}}
+    news = {
+        "name": "news",
+        "uri": "minio://mlpipeline/noria/run-1/Ingest/news",
+        "metadata": {"state": "waiting"},
+    }
+    logs = {"name": "executor-logs", "uri": f"{CHAMPION}/../executor-logs"}
+    artifacts = {
+        "champion": {"artifacts": [{"name": "champion", "uri": CHAMPION, **untyped}]},
+        "executor-logs": {"artifacts": [{**logs, "type": {"schemaTitle": "system.Artifact"}}]},
+    }
+    return {
+        "inputs": {
+            "parameterValues": parameters,
+            "artifacts": {"_Ingest.news": {"artifacts": [{**news, **untyped}]}},
+        },
+        "outputs": {"artifacts": artifacts, "outputFile": "/tmp/kfp_outputs/output_metadata.json"},
+    }
 
 
 def _plain(name: str) -> str:

@@ -13,6 +13,7 @@ class IngestSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         "config": component_spec.ExecutionParameter(type=str),
         "source_digest": component_spec.ExecutionParameter(type=str),
+        "again": component_spec.ExecutionParameter(type=int),
     }
     INPUTS = {}
     OUTPUTS = {"news": component_spec.ChannelParameter(type=Ingested)}
@@ -24,11 +25,12 @@ class Ingest(base_component.BaseComponent):
     Args:
       config: the settings, as `noria.pipeline.kubeflow.place.to_json` writes them.
       source_digest: digest of the project's sources at compile time; '' is not compared.
+      again: where no span waits, the newest one counts as waiting.
     """
 
     SPEC_CLASS = IngestSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, config: str, source_digest: str = ""):
+    def __init__(self, config: str, source_digest: str = "", again: bool = False):
         news = channel_utils.as_channel([Ingested()])
-        super().__init__(IngestSpec(config=config, source_digest=source_digest, news=news))
+        super().__init__(IngestSpec(config=config, source_digest=source_digest, again=int(again), news=news))

@@ -43,7 +43,7 @@ class Executor(base_executor.BaseExecutor):
                 report = wheel.take_in(config, lambda record: stage.note(**record))
                 for line in Registry(config.home_path).recover(config.model_root):
                     stage.note(recovered=line)
-            waiting = wheel.pending(config)
+            waiting = wheel.waiting(config, again=bool(exec_properties.get("again")))
             facts = {"state": "waiting" if waiting else "nothing", "span": waiting[0] if waiting else -1}
             stage.note(**report, **facts)
         artifact.set_string_custom_property("state", facts["state"])

@@ -12,7 +12,19 @@ from noria.pipeline import cli, cli_docs, console
 from noria.pipeline.commands import start
 from noria.stores.errors import DataError
 
-COMMANDS = ("init", "run", "replay", "status", "report", "promote", "rollback", "doctor", "submit", "runs")
+COMMANDS = (
+    "init",
+    "run",
+    "replay",
+    "status",
+    "report",
+    "promote",
+    "rollback",
+    "doctor",
+    "submit",
+    "runs",
+    "ci",
+)
 SCHEDULE = tuple(f"schedule {verb}" for verb in ("create", "list", "pause", "resume", "delete"))
 PROJECT = "name: rides\nlabel: big_tip\nspan: rows:100\n"
 

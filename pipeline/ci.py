@@ -1,0 +1,274 @@
+"""Whether a change of the repository, or of the data, asks for a new model: what `noria ci` decides, and why.
+
+`look` gathers the evidence and changes nothing; `decide` is a function of the evidence alone.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from noria.pipeline import lineage
+from noria.pipeline.config import Config, load
+from noria.pipeline.revisions import Repository, Since
+from noria.stores.errors import ConfigError
+from noria.stores.registry import Registry, Version
+from noria.stores.spans import SpanStore
+
+NOTHING, WARM, COLD = "nothing", "warm", "cold"
+# What a change of each part is called.
+WORDS = {
+    "preprocessing": "the preprocessing code",
+    "model": "the model's code",
+    "schema": "the schema",
+    "settings": "the settings",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """What git says.
+
+    Attributes:
+      since: the revision compared with; None where there is none before HEAD.
+      parts: names of the changed parts of `lineage.PARTS`.
+      problem: why the project could not be read as it was then (all parts count as changed); None where it could.
+      other: changed files that are behind none of the changed parts, relative to the repository.
+    """
+
+    since: Since | None
+    parts: tuple[str, ...]
+    problem: str | None = None
+    other: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Stores:
+    """What the home folder says.
+
+    Attributes:
+      champion: the version that serves.
+      differing: parts in which the present code differs from the champion's; None where the champion does not say.
+      tried: the newest version that the present code made and that does not serve.
+      spans: how many there are; `first`: how many the first run needs.
+      pending: ids of the spans that wait for a turn.
+      turned: id of the newest span that was turned on.
+    """
+
+    champion: Version | None = None
+    differing: tuple[str, ...] | None = ()
+    tried: Version | None = None
+    spans: int = 0
+    first: int = 1
+    pending: tuple[int, ...] = ()
+    turned: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """The verdict, and why.
+
+    Attributes:
+      verdict: `nothing`, `warm` (go on from the champion, on the new spans) or `cold` (train from nothing).
+      reasons: sentences, the deciding one first.
+      again: the run has no new span, and turns once more on the newest one.
+    """
+
+    verdict: str
+    reasons: tuple[str, ...]
+    again: bool = False
+
+    @property
+    def retrain(self) -> bool:
+        return self.verdict != NOTHING
+
+
+def decide(change: Change, stores: Stores | None) -> Decision:
+    """Weighs what git and the home folder say.
+
+    What counts is what made the champion, not what the last commits changed: a change that was trained already
+    asks for nothing, and one that an earlier run missed is not forgotten. Only where that cannot be known (the home
+    folder is in the cluster, or the champion does not say) the commits decide.
+
+    Args:
+      change: what git says.
+      stores: what the home folder says; None where it is not on this machine.
+    """
+    if stores is None:
+        return _by_change(change, "spans and champion are not on this machine, so the commits decide")
+    if stores.champion is None:
+        return _without_champion(change, stores)
+    champion, waiting = stores.champion, _waiting(stores)
+    if stores.differing is None:
+        by_change = _by_change(change, f"version {champion.version}, the champion, does not say what made it")
+        if by_change.retrain or not stores.pending:
+            return dataclasses.replace(by_change, again=by_change.retrain and not stores.pending)
+        return Decision(WARM, (waiting, *by_change.reasons))
+    if stores.differing:
+        differ = (
+            f"{_listed(stores.differing)} changed since version {champion.version}, the champion, was made"
+        )
+        if stores.tried is not None and not stores.pending:
+            return Decision(NOTHING, (_tried(stores.tried), differ, *_said(change)))
+        also = (waiting,) if stores.pending else ("no new span waits: the newest one is turned on again",)
+        return Decision(COLD, (differ, *also, *_said(change)), again=not stores.pending)
+    same = f"version {champion.version}, the champion, was made by this code, schema and settings"
+    stale = _stale(stores)
+    if stores.pending:
+        return Decision(WARM, (waiting, same, *stale, *_said(change)))
+    return Decision(NOTHING, ("no new span waits", same, *stale, *_said(change)))
+
+
+def look(config: Config, revision: str | None, environ: Mapping[str, str]) -> tuple[Change, Stores | None]:
+    """Gathers the evidence.
+
+    Args:
+      config: the project as it is in the work tree.
+      revision: what to compare with; None: see `Repository.since`.
+      environ: the environment.
+
+    Raises:
+      RevisionError: no git repository, or a revision that is not there.
+      ConfigError: the work tree's preprocessing, model or schema cannot be read.
+    """
+    now = lineage.parts(config)
+    return _change(config, now, revision, environ), _stores(config, "".join(now.values()))
+
+
+def to_json(change: Change, stores: Stores | None, decision: Decision) -> dict[str, Any]:
+    """The facts of the object that `noria ci --json` prints."""
+    champion = stores.champion if stores else None
+    return {
+        "verdict": decision.verdict,
+        "retrain": decision.retrain,
+        "reasons": list(decision.reasons),
+        "since": change.since.commit if change.since else None,
+        "changed": list(change.parts),
+        "other_files": list(change.other),
+        "champion": champion.version if champion else None,
+        "differing": list(stores.differing) if stores and stores.differing is not None else None,
+        "pending": list(stores.pending) if stores else None,
+        "again": decision.again,
+    }
+
+
+def _change(config: Config, now: dict[str, str], revision: str | None, environ: Mapping[str, str]) -> Change:
+    repository = Repository(config.folder)
+    since = repository.since(revision, environ)
+    if since is None:
+        return Change(None, lineage.PARTS, "there is no earlier commit")
+    problem = None
+    files = lineage.files(config)
+    try:
+        with _project(repository, since, config) as was:
+            before, then = lineage.parts(was), lineage.files(was)
+            changed = tuple(part for part in lineage.PARTS if now[part] != before[part])
+            root = was.folder.resolve()
+            for part in changed:  # what was deleted is behind the part as well
+                files[part] |= {
+                    config.folder / path.relative_to(root) for path in then[part] if root in path.parents
+                }
+    except ConfigError as error:
+        changed, problem = lineage.PARTS, f"the project cannot be read as it was at {since}: {error.what}"
+    behind = {file for part in changed for file in files[part]}
+    other = tuple(
+        str(file.relative_to(repository.root)) for file in repository.changed(since) if file not in behind
+    )
+    return Change(since, changed, problem, other)
+
+
+@contextlib.contextmanager
+def _project(repository: Repository, since: Since, config: Config) -> Iterator[Config]:
+    """The project's config as it was, its folder among the files as they were."""
+    with repository.tree(since) as tree:
+        file = tree / config.path.relative_to(repository.root)
+        if Path(lineage.__file__).resolve().parents[1] == repository.root:
+            # Noria's own repository: `noria.X` as it was, too, not as it is installed.
+            (file.parent / "noria").symlink_to(tree, target_is_directory=True)
+        yield load(file)
+
+
+def _stores(config: Config, now: str) -> Stores | None:
+    """What the home folder says; None where it can only be in the cluster."""
+    if config.kubeflow.volume is not None and not config.home_path.exists():
+        return None
+    from noria.pipeline.wheel import pending
+
+    registry = Registry(config.home_path)
+    champion, turns = registry.champion(), registry.turns()
+    differing: tuple[str, ...] | None = ()
+    if champion is not None:
+        made_of = champion.code_digest
+        differing = tuple(lineage.differing(made_of, now)) if made_of else None
+    made = [v for v in registry.versions() if v.code_digest == now and v != champion]
+    return Stores(
+        champion=champion,
+        differing=differing,
+        tried=made[-1] if made else None,
+        spans=len(SpanStore(config.home_path).ids()),
+        first=config.window.first,
+        pending=tuple(pending(config)),
+        turned=max((turn.span for turn in turns), default=None),
+    )
+
+
+def _by_change(change: Change, because: str) -> Decision:
+    verdict = COLD if change.parts else NOTHING
+    return Decision(verdict, (*_said(change), because))
+
+
+def _without_champion(change: Change, stores: Stores) -> Decision:
+    if stores.turned is None and not stores.pending:
+        return Decision(
+            NOTHING, (f"{stores.spans} spans are there, the first run needs {stores.first} (`window.first`)",)
+        )
+    if stores.turned is None:
+        return Decision(COLD, (f"there is no champion: the first run, on {stores.spans} spans",))
+    none = "there is no champion: no version was good enough"
+    if stores.pending:
+        return Decision(COLD, (none, _waiting(stores)))
+    if stores.tried is not None:
+        return Decision(NOTHING, (_tried(stores.tried), none))
+    return Decision(
+        COLD, (none, "this code, schema and settings were not tried yet", *_said(change)), again=True
+    )
+
+
+def _said(change: Change) -> tuple[str, ...]:
+    """The commits in words."""
+    if change.since is None:
+        return ("there is no earlier commit to compare with",)
+    if change.problem:
+        return (change.problem,)
+    if change.parts:
+        return (f"{_listed(change.parts)} changed since {change.since}",)
+    if change.other:
+        return (f"nothing that makes the model changed since {change.since}",)
+    return (f"nothing changed since {change.since}",)
+
+
+def _tried(version: Version) -> str:
+    why = "; ".join(version.reasons) or f"it is {version.state}"
+    return f"version {version.version} was made by this code, schema and settings and does not serve: {why}"
+
+
+def _stale(stores: Stores) -> tuple[str, ...]:
+    champion, turned = stores.champion, stores.turned
+    if champion is None or champion.span is None or turned is None or champion.span >= turned:
+        return ()
+    return (f"the champion is stale: it learnt from spans up to {champion.span}, turns went on to {turned}",)
+
+
+def _waiting(stores: Stores) -> str:
+    from noria.pipeline.tables import ranges
+
+    one = len(stores.pending) == 1
+    return (
+        f"{'a new span waits' if one else f'{len(stores.pending)} new spans wait'}: {ranges(stores.pending)}"
+    )
+
+
+def _listed(parts: tuple[str, ...]) -> str:
+    words = [WORDS[part] for part in parts]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
