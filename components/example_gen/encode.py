@@ -1,7 +1,5 @@
-"""Arrow in, gzip TFRecords of tf.Examples out, through tfx_bsl's C++ encoder."""
+"""Flat Arrow columns as tf.Examples, through tfx_bsl's C++ encoder."""
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +7,7 @@ import pyarrow as pa
 import tensorflow as tf
 from tfx_bsl.coders import example_coder
 
-from noria.components import handover
-
-# Rows encoded at once: what is in memory as serialized examples, about a kilobyte each.
-ROWS = 8192
-# Level 1 writes three times as fast as the default 6 for files a fifth larger; they are read once or twice.
-_OPTIONS = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
+from noria.components import example_file
 
 
 def encode(batch: pa.RecordBatch) -> list[bytes]:
@@ -25,40 +18,7 @@ def encode(batch: pa.RecordBatch) -> list[bytes]:
 def writer(path: Path) -> tf.io.TFRecordWriter:
     """Opens a gzip TFRecord file for serialized examples; a context manager that closes it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    return tf.io.TFRecordWriter(str(path), options=_OPTIONS)
-
-
-class RowWriter:
-    """Writes rows to one file, and gathers them for the hand-over to the stages of this process.
-
-    Args:
-      records: the open file.
-    """
-
-    def __init__(self, records: tf.io.TFRecordWriter):
-        self._records = records
-        self._encoder = example_coder.RecordBatchToExamplesEncoder()
-        self.collector = handover.Collector(handover.examples)
-
-    def write(self, table: pa.Table) -> None:
-        """Encodes and writes flat columns; at most 8,192 rows at once."""
-        for start in range(0, len(table), ROWS):
-            # combine_chunks does not copy a single chunk: take the slice out of its parent, or its offsets go along.
-            part = pa.concat_tables([table.slice(start, ROWS)]).combine_chunks()
-            (batch,) = part.to_batches()
-            lists = as_lists(batch)
-            self.collector.add(lists)
-            for example in self._encoder.encode(lists):
-                self._records.write(example)
-
-
-@contextlib.contextmanager
-def row_writer(path: Path) -> Iterator[RowWriter]:
-    """Opens a gzip TFRecord file of tf.Examples for the time of a `with`; then its rows are handed over."""
-    with writer(path) as records:
-        opened = RowWriter(records)
-        yield opened
-    opened.collector.keep(path)
+    return tf.io.TFRecordWriter(str(path), options=example_file.OPTIONS)
 
 
 def as_lists(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -12,7 +12,7 @@ tf = ensure_keras3()
 
 from tfx_bsl.coders import example_coder  # noqa: E402
 
-from noria.components import handover  # noqa: E402
+from noria.components import example_file, handover  # noqa: E402
 from noria.components.example_gen import encode  # noqa: E402
 from noria.components.statistics_gen import in_process  # noqa: E402
 
@@ -42,9 +42,10 @@ def table() -> pa.Table:
 
 
 def _write(path: Path, table: pa.Table) -> None:
-    with encode.row_writer(path) as writer:
-        writer.write(table.slice(0, 9_000))
-        writer.write(table.slice(9_000))
+    with example_file.create(path) as file:
+        for part in (table.slice(0, 9_000), table.slice(9_000)):
+            (flat,) = part.combine_chunks().to_batches()
+            file.write(encode.as_lists(flat))
 
 
 def test_handed_over_rows_are_the_decoded_files(table: pa.Table, tmp_path: Path):
