@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--spans", type=int, help="of the longest history (default: 50)")
     parser.add_argument("--repeats", type=int, help="of the runs that are compared (default: 5)")
     options = measure.options(parser, argv)
-    spans = options.given.spans or options.size(50, 3)
+    spans = options.given.spans or options.size(50, 2)
     repeats = options.given.repeats or options.size(5, 1)
     machine = measure.machine()
     *older, newest = dealt(flights.table().sort_by("time_hour"), spans + 1, options.size(None, 2_000))
