@@ -49,7 +49,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
     axes[1].set_ylabel("resident MiB after the turn")
     axes[1].set_xlabel("older spans in the store")
     for axis in axes:
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, axis.dataLim.y1 * 1.1)
         axis.grid(alpha=0.3)
     figure.savefig(path, dpi=130)
     pyplot.close(figure)

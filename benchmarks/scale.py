@@ -64,7 +64,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
         axis.plot(rows, [run["stages"][stage] for run in result["runs"]], "o", color="#1f6feb")
         axis.plot(rows, [line["fixed"] + line["per_million"] * at for at in rows], color="#8a8f98")
         axis.set_title(f"{stage}\n{line['per_million']:.1f} s a million rows", loc="left")
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, axis.dataLim.y1 * 1.1)
         axis.grid(alpha=0.3)
         axis.set_xlabel("million rows")
     axes[0].set_ylabel("seconds")
