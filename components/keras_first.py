@@ -25,7 +25,22 @@ def ensure_keras3() -> types.ModuleType:
     Raises:
       LaneError: something has imported tensorflow_transform first, or the environment asks for tf_keras.
     """
-    os.environ.pop(_LEGACY, None)  # a parent process that imported tensorflow_transform has left it here
+    tf = settle_keras3()
+    import tensorflow_transform  # noqa: F401 - sets the variable while it is imported
+
+    forget()
+    return tf
+
+
+def settle_keras3() -> types.ModuleType:
+    """Imports TensorFlow and resolves tf.keras, for processes that may never need tensorflow_transform.
+
+    What imports tensorflow_transform afterwards leaves its variable to child processes; `forget` takes it out.
+
+    Raises:
+      LaneError: as `ensure_keras3`.
+    """
+    forget()  # a parent process that imported tensorflow_transform has left it here
     import tensorflow as tf
 
     # The first use of tf.keras is what decides. As tensorflow_transform leaves it, tf_keras has no version.
@@ -37,10 +52,12 @@ def ensure_keras3() -> types.ModuleType:
             next_step="call noria.components.keras_first.ensure_keras3() before anything imports "
             f"tensorflow_transform or tensorflow_model_analysis, and start Python without {_LEGACY}",
         )
-    import tensorflow_transform  # noqa: F401 - sets the variable while it is imported
-
-    os.environ.pop(_LEGACY, None)
     return tf
+
+
+def forget() -> None:
+    """Takes tensorflow_transform's variable out of the environment, so that no child process inherits it."""
+    os.environ.pop(_LEGACY, None)
 
 
 def prefer_keras3() -> types.ModuleType:

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noria.components import journal
+from noria.components import journal, keras_first
 from noria.components.user_code import add_project
 from noria.stores import files
 from noria.stores.errors import ConfigError, NoriaError
@@ -39,9 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments, beam_args = _parser().parse_known_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     _share_project(arguments.project)
-    from noria.components.keras_first import ensure_keras3
-
-    ensure_keras3()
+    # Not ensure_keras3: most tasks never need tensorflow_transform, which brings Beam, seconds of each task.
+    keras_first.settle_keras3()
     from noria.pipeline.kubeflow import runtime, tasklog
 
     mirror = runtime.Mirror()
@@ -79,16 +78,19 @@ def execute(class_path: str, invocation: "Invocation", beam_args: Sequence[str])
     Raises:
       NoriaError: the executor's own, or an output folder cannot be written.
     """
-    from tfx.dsl.components.base import base_beam_executor, base_executor
+    from tfx.dsl.components.base import base_executor
     from tfx.utils import import_utils
 
     for name, [artifact] in invocation.outputs.items():
         with _explained(f"the output {name!r} has no place to be written to", artifact.uri):
             Path(artifact.uri).parent.mkdir(parents=True, exist_ok=True)
     executor_class: Any = import_utils.import_class_by_path(class_path)
+    keras_first.forget()
+    # A subclass has imported its base; importing it here would bring Beam into every task.
+    beam_base = sys.modules.get("tfx.dsl.components.base.base_beam_executor")
     with tempfile.TemporaryDirectory(prefix="noria-task-") as scratch:
         facts: dict[str, Any] = {"unique_id": invocation.run_id, "tmp_dir": scratch}
-        if issubclass(executor_class, base_beam_executor.BaseBeamExecutor):
+        if beam_base is not None and issubclass(executor_class, beam_base.BaseBeamExecutor):
             context = executor_class.Context(beam_pipeline_args=list(beam_args), **facts)
         else:
             context = base_executor.BaseExecutor.Context(extra_flags=list(beam_args), **facts)

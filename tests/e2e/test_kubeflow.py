@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -32,12 +33,11 @@ def project(folder: Path, home: Path, **changes: Any) -> Project:
     made = small_project(folder, **changes)
     shutil.copy(ROOT / "schemas" / "flights.pbtxt", folder / "schema.pbtxt")
     table = pq.read_table(folder / "flights.parquet")
-    first = table["time_hour"][0].as_py()
-    late = pa.array([value.as_py() >= first + 20 * 86400 for value in table["time_hour"]])
+    late = pc.greater_equal(table["time_hour"], pc.min(table["time_hour"]).as_py() + 20 * 86400)
     lost = table.set_column(
         table.column_names.index("carrier"), "carrier", pa.nulls(len(table), table["carrier"].type)
     )
-    weeks = pa.concat_tables([table.filter(pa.compute.invert(late)), lost.filter(late)])
+    weeks = pa.concat_tables([table.filter(pc.invert(late)), lost.filter(late)])
     pq.write_table(weeks, folder / "flights.parquet")
     made.edit(
         schema="schema.pbtxt",
