@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 # What mypy reads: all that is free of TFX.
 TYPED := $(addprefix -p noria.,stores streaming pipeline.commands) \
 	$(addprefix -m noria.pipeline.,cli cli_cluster cli_docs config config_errors console doctor inference kubeflow.client \
-	kubeflow.connection kubeflow.follow kubeflow.transport kubeflow.version lane options progress project sections \
+	kubeflow.connection kubeflow.follow kubeflow.package kubeflow.records kubeflow.transport lane options progress project sections \
 	status tables)
 
 .DEFAULT_GOAL := help
