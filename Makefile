@@ -10,9 +10,9 @@ PYTEST_ARGS ?=
 PARTS ?=
 # What mypy reads: all that is free of TFX.
 TYPED := $(addprefix -p noria.,stores streaming pipeline.commands) \
-	$(addprefix -m noria.pipeline.,cli ci cli_cluster cli_docs config config_errors console doctor inference kubeflow.client \
-	kubeflow.connection kubeflow.follow kubeflow.transport kubeflow.version lane lineage options progress project sections \
-	status tables)
+	$(addprefix -m noria.pipeline.,ci cli cli_cluster cli_docs config config_errors console doctor inference lane lineage \
+	options progress project sections status tables) \
+	$(addprefix -m noria.pipeline.kubeflow.,client connection follow package records transport version)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-quick test-servers test-container test-current lint format bench lock docs clean

@@ -15,9 +15,11 @@ from noria.pipeline import console
 from noria.pipeline.commands.compile import compile_quietly
 from noria.pipeline.commands.run_view import RunView, coloured_state
 from noria.pipeline.config import Config, load
-from noria.pipeline.kubeflow.client import Cluster, Package, Run, Version
+from noria.pipeline.kubeflow.client import Cluster
 from noria.pipeline.kubeflow.connection import Connection, Flags, resolve
 from noria.pipeline.kubeflow.follow import follow
+from noria.pipeline.kubeflow.package import Package, version_name
+from noria.pipeline.kubeflow.records import Run, Version
 
 
 def connect(config_path: Path, flags: Flags) -> tuple[Config, Cluster]:
@@ -108,8 +110,6 @@ def compiled(config: Config, package: Path | None, cold: bool = False) -> Iterat
 
 def upload(config: Config, cluster: Cluster, package: Package) -> Version:
     """The version of these settings, this code and this package on the server."""
-    from noria.pipeline.kubeflow.version import version_name
-
     return cluster.upload(package, config.name, version_name(config, package))
 
 

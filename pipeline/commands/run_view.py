@@ -12,7 +12,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from noria.pipeline.kubeflow.client import ENDS, Run, Task, Version
+from noria.pipeline.kubeflow.records import ENDS, Run, Task, Version
 from noria.stores.errors import ClusterError
 
 _COLOURS = {

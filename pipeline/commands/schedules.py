@@ -10,8 +10,8 @@ from rich.text import Text
 
 from noria.pipeline import console
 from noria.pipeline.commands import cluster as runs
-from noria.pipeline.kubeflow.client import Schedule
 from noria.pipeline.kubeflow.connection import Flags
+from noria.pipeline.kubeflow.records import Schedule
 from noria.stores.errors import ClusterError, ConfigError
 
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}

@@ -4,146 +4,18 @@ Values come back as our own: the same names whatever kfp's version, times in UTC
 """
 
 import dataclasses
-import graphlib
 import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from noria.pipeline.kubeflow import checks
 from noria.pipeline.kubeflow.connection import Connection
-from noria.stores.errors import ClusterError, DataError, did_you_mean
+from noria.pipeline.kubeflow.package import Package
+from noria.pipeline.kubeflow.records import ENDS, Run, Schedule, Task, Version
+from noria.stores.errors import ClusterError, did_you_mean
 
-# The ends of a run. kfp's own `wait_for_run_completion` waits for ever on CANCELED. The published states lack
-# ERROR, which kfp ends on as well; a server that says it is believed.
-SUCCEEDED, SKIPPED = "SUCCEEDED", "SKIPPED"
-ENDS = (SUCCEEDED, SKIPPED, "FAILED", "ERROR", "CANCELED")
 PAGE = 100
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """One node of the pipeline in one run."""
-
-    name: str
-    state: str
-    started: datetime | None = None
-    ended: datetime | None = None
-    error: str | None = None
-
-    @property
-    def seconds(self) -> float | None:
-        """From start to end; None before the end."""
-        return (self.ended - self.started).total_seconds() if self.started and self.ended else None
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One run as the server tells it."""
-
-    id: str
-    name: str
-    state: str
-    created: datetime | None
-    ended: datetime | None
-    error: str | None
-    link: str
-    tasks: tuple[Task, ...] = ()
-
-    @property
-    def over(self) -> bool:
-        """Whether the state is final."""
-        return self.state in ENDS
-
-    @property
-    def good(self) -> bool:
-        """Whether it ended as it should."""
-        return self.state in (SUCCEEDED, SKIPPED)
-
-    @property
-    def seconds(self) -> float | None:
-        """From creation to end; None before the end."""
-        return (self.ended - self.created).total_seconds() if self.created and self.ended else None
-
-    def row(self) -> dict[str, Any]:
-        """The run as one JSON object."""
-        return {
-            "run_id": self.id,
-            "name": self.name,
-            "state": self.state,
-            "started": _iso(self.created),
-            "ended": _iso(self.ended),
-            "seconds": self.seconds,
-            "error": self.error,
-            "link": self.link,
-        }
-
-
-@dataclasses.dataclass(frozen=True)
-class Schedule:
-    """A recurring run."""
-
-    id: str
-    name: str
-    enabled: bool
-    trigger: str
-    max_concurrency: int
-    catch_up: bool
-    version_id: str | None
-    created: datetime | None
-    link: str
-
-    def row(self) -> dict[str, Any]:
-        """The schedule as one JSON object."""
-        return {**dataclasses.asdict(self), "created": _iso(self.created)}
-
-
-@dataclasses.dataclass(frozen=True)
-class Version:
-    """A version of the pipeline on the server."""
-
-    pipeline_id: str
-    id: str
-    name: str
-    uploaded: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class Package:
-    """A compiled pipeline: a YAML file with the specification and, after it, the platform's part."""
-
-    path: Path
-    name: str
-    tasks: tuple[str, ...]
-
-    @classmethod
-    def read(cls, path: Path) -> "Package":
-        """Raises DataError where the file is no package."""
-        try:
-            spec = next(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-            dags = [each["dag"] for each in (spec["root"], *spec["components"].values()) if "dag" in each]
-            tasks = tuple(task for dag in dags for task in _in_order(dag["tasks"]))
-            return cls(path, spec["pipelineInfo"]["name"], tasks)
-        except OSError as error:
-            reason = str(error.strerror)
-        except (
-            StopIteration,
-            graphlib.CycleError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            ValueError,
-            yaml.YAMLError,
-        ):
-            reason = "it is no Kubeflow pipeline (schema 2.1, YAML)"
-        raise DataError(
-            f"the package cannot be used: {reason}",
-            where=path,
-            next_step="noria compile --output FILE writes one; left out, `noria submit` compiles by itself",
-        )
 
 
 class Cluster:
@@ -279,7 +151,11 @@ class Cluster:
 
     def delete(self, schedule: Schedule) -> None:
         """Forgets the schedule; its runs stay."""
-        self._client.delete_recurring_run(schedule.id)
+        try:
+            self._client.delete_recurring_run(schedule.id)
+        except ClusterError as error:
+            if error.status != 404:  # gone is gone: the first try's answer may have been lost
+                raise
 
     def _experiment(self) -> str:
         made = self._client.create_experiment(
@@ -349,12 +225,6 @@ class Cluster:
         )
 
 
-def _in_order(tasks: dict[str, Any]) -> Iterator[str]:
-    """Names as the tasks run; the file has them by the alphabet."""
-    after = {name: task.get("dependentTasks", ()) for name, task in sorted(tasks.items())}
-    return iter(graphlib.TopologicalSorter(after).static_order())
-
-
 def _state(said: str | None, run_over: bool = False) -> str:
     """The server has no word for a task that never began, because one before it failed; Argo says omitted."""
     if said and said != "RUNTIME_STATE_UNSPECIFIED":
@@ -384,7 +254,3 @@ def _utc(time: datetime | None) -> datetime | None:
     if time is None or time.year <= 1970:
         return None
     return time.astimezone(timezone.utc) if time.tzinfo else time.replace(tzinfo=timezone.utc)
-
-
-def _iso(time: datetime | None) -> str | None:
-    return time.isoformat(timespec="seconds") if time else None

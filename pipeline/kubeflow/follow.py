@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable, Iterator
 
-from noria.pipeline.kubeflow.client import Cluster, Run
+from noria.pipeline.kubeflow.client import Cluster
+from noria.pipeline.kubeflow.records import Run
 from noria.stores.errors import ClusterError
 
 PATIENCE = 600.0  # seconds without an answer, over and above each request's own retries

@@ -57,6 +57,7 @@ class _Transport(rest.RESTClientObject):
             status_forcelist=PASSING,
             allowed_methods=REPEATABLE,
             raise_on_status=False,
+            respect_retry_after_header=False,  # an hour of silence is no answer; ours doubles from half a second
         )
         super().__init__(configuration)
         self._connection = connection

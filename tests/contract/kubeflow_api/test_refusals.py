@@ -9,6 +9,8 @@ import pytest
 
 from noria.pipeline.kubeflow.client import Cluster
 from noria.pipeline.kubeflow.connection import Connection, Secret
+from noria.pipeline.kubeflow.follow import follow
+from noria.pipeline.kubeflow.records import Run
 from noria.stores.errors import ClusterError
 
 from .conftest import Noria
@@ -206,9 +208,6 @@ def test_https_to_a_plain_server(noria: Noria, api: KubeflowApi) -> None:
 
 def test_gives_up_when_the_server_stays_away(api: KubeflowApi) -> None:
     """A server that is gone for longer than the patience: the error says that the run goes on."""
-    from noria.pipeline.kubeflow.client import Run
-    from noria.pipeline.kubeflow.follow import follow
-
     cluster = Cluster(Connection(api.host, "rides", poll=0.01, retries=0))
     api.faults = [Fault("get_run", "drop", 99)]
     run = Run("gone", "gone", "RUNNING", None, None, None, "link")

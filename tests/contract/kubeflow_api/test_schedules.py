@@ -66,6 +66,13 @@ def test_pause_resume_delete(noria: Noria, api: KubeflowApi, monkeypatch: pytest
     assert {"one": True, "three": True} == states()
 
 
+def test_gone_is_deleted(noria: Noria, api: KubeflowApi) -> None:
+    """Deleting what somebody else, or our own first try, has deleted meanwhile is done, not refused."""
+    create(noria, "--every", "1h")
+    api.faults = [Fault("delete_recurring_run", "drop"), Fault("delete_recurring_run", 404)]
+    noria("schedule", "delete", "rides")
+
+
 def test_no_such_schedule(noria: Noria, api: KubeflowApi) -> None:
     """A name that is not there names the near one; a name that two share asks for the id."""
     assert "no schedule" in noria("schedule", "list").stdout

@@ -12,8 +12,8 @@ from rich.console import Console
 from noria.pipeline.commands.run_view import RunView
 from noria.pipeline.commands.schedules import interval, six_fields
 from noria.pipeline.config import Config, load
-from noria.pipeline.kubeflow.client import Run, Task
 from noria.pipeline.kubeflow.connection import Flags, Secret, resolve
+from noria.pipeline.kubeflow.records import Run, Task
 from noria.stores.errors import ConfigError
 
 PROJECT = """\
