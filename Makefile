@@ -7,6 +7,7 @@ MODERN_LANE ?= ../shared/tools/modern-lane
 TURNS ?= 4
 CONFIG ?= flights/noria.yaml
 PYTEST_ARGS ?=
+PARTS ?=
 # What mypy reads: all that is free of TFX.
 TYPED := $(addprefix -p noria.,stores streaming pipeline.commands) \
 	$(addprefix -m noria.pipeline.,cli ci cli_cluster cli_docs config config_errors console doctor inference kubeflow.client \
@@ -52,8 +53,8 @@ format: setup ## let ruff put the code in order
 	$(BIN)/ruff check --fix-only -q .
 	$(BIN)/ruff format .
 
-bench: setup ## a warm run against the stock TFX components, side by side
-	$(BIN)/python -m benchmarks.warm_run
+bench: setup ## measure against stock TFX and a script by hand (PARTS=warm_run, RESUME=1, QUICK=1)
+	$(BIN)/python -m benchmarks.bench $(PARTS) $(if $(RESUME),--resume) $(if $(QUICK),--quick)
 
 lock: ## resolve both lock files anew (UPGRADE=1: to the newest releases)
 	@$(PYTHON) -m pipeline.lane lock $(if $(UPGRADE),--upgrade)

@@ -88,10 +88,12 @@ def run_fn(fn_args) -> None:
         value = keras.layers.Reshape((1,))(inputs[name])
         if feature.dtype == tf.int64:
             size = int(domains[name].int_domain.max) + 2
-            embedded.append(keras.layers.Flatten()(keras.layers.Embedding(size, 16)(value)))
+            width = min(50, round(1.6 * size**0.56))  # as Noria's
+            embedded.append(keras.layers.Flatten()(keras.layers.Embedding(size, width)(value)))
             wide.append(keras.layers.Flatten()(keras.layers.Embedding(size, 1)(value)))
         else:
             numeric.append(value)
+    wide.append(keras.layers.Dense(1, use_bias=False)(keras.layers.Concatenate()(numeric)))
     deep = keras.layers.Concatenate()([*numeric, *embedded])
     for units in (128, 64):
         deep = keras.layers.Dense(units, activation="relu")(deep)

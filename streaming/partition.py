@@ -8,11 +8,11 @@ import pyarrow as pa
 
 from noria.stores import files
 
-# Rows held back before the fullest spans are written out.
-HELD_ROWS = 1_000_000
+# Bytes of rows held back before they are written out, and twice that while they are: 1.2 million flights.
+HELD_BYTES = 256 << 20
 PART_ROWS = 65_536
-# Rows that are sorted in memory at once.
-SORT_ROWS = 1_000_000
+# Bytes of rows that are sorted in memory at once, and three times that while they are.
+SORT_BYTES = 128 << 20
 
 
 class Partition:
@@ -27,7 +27,8 @@ class Partition:
         self.rows: dict[int, int] = {}
         self.parts: dict[int, list[Path]] = {}
         self._held: dict[int, list[pa.RecordBatch]] = {}
-        self._held_rows = 0
+        self._held_bytes = 0
+        self._bytes = 0  # of all rows
 
     def __enter__(self) -> "Partition":
         self.folder.mkdir(parents=True)
@@ -51,8 +52,9 @@ class Partition:
         for span, part in _by_span(batch, spans):
             self.rows[span] = self.rows.get(span, 0) + part.num_rows
             self._held.setdefault(span, []).append(part)
-        self._held_rows += batch.num_rows
-        if self._held_rows > HELD_ROWS:
+        self._held_bytes += batch.nbytes
+        self._bytes += batch.nbytes
+        if self._held_bytes > HELD_BYTES:
             self._write_out()
 
     def read(self, span: int, order: str | None) -> Iterator[pa.Table]:
@@ -72,7 +74,8 @@ class Partition:
             yield from self._tables(span)
             return
         # Cut the times into ranges that fit in memory; each range is one scan over the files.
-        count = -(-len(everything) // SORT_ROWS)
+        size = self._bytes * len(everything) // sum(self.rows.values())
+        count = -(-size // SORT_BYTES)
         edges = np.unique(np.quantile(everything, np.linspace(0, 1, count + 1)[1:-1], method="lower"))
         for low, high in zip([None, *edges], [*edges, None], strict=True):
             chosen = []
@@ -103,7 +106,7 @@ class Partition:
             with pa.OSFile(str(parts[-1]), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
                 writer.write_table(table, max_chunksize=PART_ROWS)
         self._held.clear()
-        self._held_rows = 0
+        self._held_bytes = 0
 
 
 def _by_span(batch: pa.RecordBatch, spans: np.ndarray) -> Iterator[tuple[int, pa.RecordBatch]]:

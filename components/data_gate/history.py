@@ -13,6 +13,8 @@ LOOK_BACK = 8
 ENOUGH = 3
 # Share of a period by which starts and ends may differ from the cadence: 8 hours of a week.
 TOLERANCE = 0.05
+# Missing rows below which a late start may be chance: of a Poisson stream, one in 10^8.
+FEW = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +96,9 @@ def check_time(span: Past, past: list[Past], every: str, thresholds: Thresholds)
     - A range that an older span covers already is a replay. `broken` above the share `overlap`.
     - Start and end both off the cadence of the last spans, in the same direction by more than 5 % of a period: the
       clock is shifted. `broken`. Only one of them: the span is partial. `drifted`. Spans cut by rows have no cadence.
+    - A start so late that by the last spans' density at least 20 rows are missing, and that is far outside of how the
+      last starts scatter: `broken` above the share `late_start` of a period. Rows were lost, or a clock was shifted
+      before the stream was cut. An early end is the newest span's right.
     """
     if span.event_time is None:
         return []
@@ -121,10 +126,10 @@ def check_time(span: Past, past: list[Past], every: str, thresholds: Thresholds)
             findings.append(Finding(BROKEN, "time", "", text))
     if every.startswith("rows:"):
         return findings  # how long so many rows take is the stream's affair: there is no cadence
-    return findings + _cadence(span, past[-LOOK_BACK:])
+    return findings + _cadence(span, past[-LOOK_BACK:], thresholds.late_start)
 
 
-def _cadence(span: Past, past: list[Past]) -> list[Finding]:
+def _cadence(span: Past, past: list[Past], tolerated: float | None) -> list[Finding]:
     known = [other for other in past if other.event_time is not None]
     if len(known) <= ENOUGH or span.event_time is None:
         return []
@@ -145,7 +150,11 @@ def _cadence(span: Past, past: list[Past]) -> list[Finding]:
         return [Finding(BROKEN, "time", "", text)]
     if late_start > limit:
         text = f"the span begins {late_start / 3600:.0f} h late, by {cadence}: rows are missing, or the clock is off"
-        return [Finding(DRIFTED, "time", "", text)]
+        starts = times[:, 0] + spacing * (span.span - ids) - begin
+        scatter = 1.4826 * float(np.median(np.abs(starts)))
+        missing = late_start / 3600 * statistics.median(other.density or 0.0 for other in known)
+        lost = tolerated is not None and late_start > max(tolerated * spacing, 4 * scatter)
+        return [Finding(BROKEN if lost and missing >= FEW else DRIFTED, "time", "", text)]
     if late_end < -limit:
         text = f"the span ends {-late_end / 3600:.0f} h early, by {cadence}: it is partial"
         return [Finding(DRIFTED, "time", "", text)]

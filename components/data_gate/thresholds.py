@@ -69,6 +69,8 @@ class Thresholds:
         is 6 standard errors as well and its correlations with the features changed; three quarters of it make it
         `drifted`. Ordinary maximum, with correlations as before: 1.4. A flipped airline: 1.0 to 5.
       overlap: share of the span's time range that an older accepted span may cover.
+      late_start: share of a period by which a span may begin late. Ordinary weeks: 0.01; a clock that was a day ahead
+        when the weeks were cut: 0.14.
     """
 
     linf: float | None = 0.1
@@ -85,6 +87,7 @@ class Thresholds:
     association: float | None = 0.5
     slices: float | None = 1.4
     overlap: float | None = 0.1
+    late_start: float | None = 0.1
 
     @classmethod
     def from_json(cls, text: str) -> "Thresholds":

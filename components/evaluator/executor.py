@@ -23,6 +23,7 @@ from tfx_bsl.tfxio import tensor_adapter
 from noria.components import beam_executor, journal
 from noria.components.champion.executor import present
 from noria.components.evaluator import eval_config, gate, in_process, rows, verdict
+from noria.components.pusher import probe, warmup
 from noria.stores.errors import GateError
 
 # 150 bytes a row at the peak (two models, 20 slices, measured on 4 million rows), so this is 1.5 GB.
@@ -53,6 +54,9 @@ class Executor(beam_executor.BeamExecutor):
             champion = present(input_dict.get("champion"))
             evaluation = Path(artifact_utils.get_single_uri(output_dict["evaluation"]))
             evaluation.mkdir(parents=True, exist_ok=True)
+            # The Pusher's question; where its process waits already, the answer comes while the rows are judged.
+            split = artifact_utils.get_split_uri(input_dict["examples"], "eval")
+            probe.ask_ahead(_serving(model), warmup.first_examples(split))
             schema = _schema(input_dict["schema"])
             label, task = exec_properties["label"], exec_properties["task"]
             models = {eval_config.CHALLENGER: _serving(model)}

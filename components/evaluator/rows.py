@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import hashlib
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from noria.components import saved_model
 from noria.stores.errors import DataError, GateError
 
 # Rows a model predicts at once: past 8,192 the time per row no longer falls, and the memory of a wide model
@@ -214,7 +214,7 @@ def signature(folder: Path) -> Any:
     """
     if not (folder / "saved_model.pb").is_file():
         raise GateError("there is no saved_model.pb", where=folder)
-    key = _digest(folder)
+    key = saved_model.digest(folder)
     with _models_lock:
         if key not in _models:
             try:
@@ -229,14 +229,3 @@ def signature(folder: Path) -> Any:
         names = ", ".join(sorted(model.signatures)) or "none"
         raise GateError(f"the model must have the signature serving_default; it has {names}", where=folder)
     return model.signatures["serving_default"]
-
-
-def _digest(folder: Path) -> str:
-    digest = hashlib.blake2b()
-    paths = [folder / "saved_model.pb", *(folder / "variables").rglob("*"), *(folder / "assets").rglob("*")]
-    for path in sorted(path for path in paths if path.is_file()):
-        digest.update(str(path.relative_to(folder)).encode() + b"\0")
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()

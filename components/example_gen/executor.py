@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,13 @@ from tfx import types
 from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
 
-from noria.components import beam_executor, journal
+from noria.components import beam_executor, example_file, execution, journal
 from noria.components.champion.executor import present
 from noria.components.example_gen import encode
 from noria.components.example_gen.window import Pick, Window, pick, select
 from noria.stores.errors import DataError, SpanError
 from noria.stores.pending import pending
 from noria.stores.spans import SpanStore
-
-# Reading and encoding in one process is bounded in memory, so this is about time only: one core encodes about
-# 200,000 rows a second, and past this size a cluster pays for its start.
-IN_PROCESS_ROWS = 20_000_000
 
 
 class Executor(beam_executor.BeamExecutor):
@@ -46,25 +43,23 @@ class Executor(beam_executor.BeamExecutor):
             quarantined = set(store.quarantined())
             spans = [span for span in store.ids() if span not in quarantined]
             newest = _newest(exec_properties["span"], spans, store.home, window.first)
-            manifests = {span: store.manifest(span) for span in spans}
             champion = present(input_dict.get("champion"))
             warm = champion is not None and exec_properties["mode"] != "cold"
-            rows = {span: manifest.rows for span, manifest in manifests.items()}
-            picks = pick(window, spans, rows, newest, warm)
-            reading = sum(rows[picked.span] for picked in picks)
+            # Of the window's spans only: a long history costs a run nothing.
+            manifest = functools.lru_cache(maxsize=None)(store.manifest)
+            picks = pick(window, spans, lambda span: manifest(span).rows, newest, warm)
+            size = sum(file["bytes"] for picked in picks for file in manifest(picked.span).files)
+            path, reason = execution.choose(exec_properties["execution"], size, self._beam_pipeline_args)
 
             artifact = output_dict["examples"][0]
-            beam_runs = exec_properties["execution"] == "beam" or (
-                exec_properties["execution"] == "auto" and reading > IN_PROCESS_ROWS
-            )
             stage.note(
                 span=newest,
                 mode="warm" if warm else "cold",
-                path="beam" if beam_runs else "in-process",
-                reason=f"{reading:,} rows to read; in-process up to {IN_PROCESS_ROWS:,}",
+                path=path,
+                reason=reason,
             )
             out = Path(artifact.uri)
-            if beam_runs:
+            if path == "beam":
                 counts = self._in_beam(store.home, picks, window, exec_properties["label"], newest, out)
             else:
                 counts = _in_process(store, picks, window, exec_properties["label"], newest, out)
@@ -74,7 +69,7 @@ class Executor(beam_executor.BeamExecutor):
                     where=f"label column {exec_properties['label']!r}: {counts['unlabelled']} rows have none",
                     next_step="wait for the labels, make the spans longer, or change eval_share",
                 )
-            _describe(artifact, picks, counts, warm, {p.span: manifests[p.span].version for p in picks})
+            _describe(artifact, picks, counts, warm, {p.span: manifest(p.span).version for p in picks})
             stage.note(rows=counts["train"] + counts["eval"], **counts)
 
     def _in_beam(
@@ -140,9 +135,9 @@ def _write_span(
     counts: collections.Counter = collections.Counter()
     name = f"{picked.file_stem}-00000-of-00001.gz"
     with contextlib.ExitStack() as stack:
-        writers = {"train": stack.enter_context(encode.writer(out / "Split-train" / name))}
+        writers = {"train": stack.enter_context(example_file.create(out / "Split-train" / name))}
         if picked.evaluate:
-            writers["eval"] = stack.enter_context(encode.writer(out / "Split-eval" / name))
+            writers["eval"] = stack.enter_context(example_file.create(out / "Split-eval" / name))
         for batch in store.read(picked.span):
             table = pa.Table.from_batches([batch])
             if label not in table.column_names:
@@ -155,9 +150,9 @@ def _write_span(
             counts["replay" if picked.train_rate < 1.0 else "new"] += len(parts["train"])
             for part, rows in parts.items():
                 counts[part] += len(rows)
-                for record_batch in rows.to_batches() if part in writers else []:
-                    for example in encode.encode(record_batch):
-                        writers[part].write(example)
+                if part in writers and len(rows):
+                    (flat,) = rows.combine_chunks().to_batches()
+                    writers[part].write(encode.as_lists(flat))
     if not picked.evaluate:
         del counts["unlabelled"]  # only the newest span's are this run's news
     return dict(counts)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -59,13 +59,15 @@ class Pick:
         return f"{'replay' if self.train_rate < 1.0 else 'span'}-{self.span:08d}"
 
 
-def pick(window: Window, spans: Sequence[int], rows: dict[int, int], newest: int, warm: bool) -> list[Pick]:
+def pick(
+    window: Window, spans: Sequence[int], rows: Callable[[int], int], newest: int, warm: bool
+) -> list[Pick]:
     """Chooses the spans of a run.
 
     Args:
       window: the project's settings.
       spans: ids of the spans that may be trained on, ascending.
-      rows: rows of each span.
+      rows: tells the rows of a span; asked for the window's spans only.
       newest: id of the span the run is about.
       warm: whether there is a champion to go on from.
 
@@ -87,11 +89,11 @@ def pick(window: Window, spans: Sequence[int], rows: dict[int, int], newest: int
         taken = older[-(window.cold - 1) :] if window.cold > 1 else []
         return [Pick(span, 1.0, False) for span in taken] + [last]
     taken = older[-window.replay_spans :] if window.replay > 0 else []
-    available = sum(rows[span] for span in taken)
+    available = sum(map(rows, taken))
     if not available:
         return [last]
     # A rate of 1 would make the file look like a span that is trained on whole.
-    rate = min(window.replay * rows[newest] / available, 0.999)
+    rate = min(window.replay * rows(newest) / available, 0.999)
     return [Pick(span, rate, False) for span in taken] + [last]
 
 

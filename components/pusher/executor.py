@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
 from tfx import types
 from tfx.components.pusher import executor as tfx_pusher
 from tfx.types import artifact_utils
@@ -15,9 +14,6 @@ from noria.components.pusher import probe, warmup
 from noria.stores import files
 from noria.stores.errors import GateError
 from noria.stores.registry import Registry, turn_of
-
-# TF Serving replays these when it loads the version; a few of its first batch sizes are enough.
-WARMUP_EXAMPLES = 32
 
 
 class Executor(tfx_pusher.Executor):
@@ -41,7 +37,7 @@ class Executor(tfx_pusher.Executor):
             files.copy_tree(Path(self.GetModelPath(input_dict)), serving)
             data_verdict = _read_json(input_dict["verdict"], "data_verdict.json")
             verdict = _read_json(input_dict["evaluation"], "model_verdict.json")
-            examples = _first_examples(input_dict["examples"][0], WARMUP_EXAMPLES)
+            examples = warmup.first_examples(artifact_utils.get_split_uri(input_dict["examples"], "eval"))
             warmup.write(serving, examples)
 
             blessed = self.CheckBlessing(input_dict)
@@ -98,10 +94,3 @@ class Executor(tfx_pusher.Executor):
 def _read_json(artifacts: list[types.Artifact], name: str) -> dict[str, Any]:
     path = Path(artifact_utils.get_single_instance(artifacts).uri) / name
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _first_examples(examples: types.Artifact, count: int) -> list[bytes]:
-    """The first serialized examples of the eval split: real requests, as a client would send them."""
-    paths = sorted(str(path) for path in Path(artifact_utils.get_split_uri([examples], "eval")).iterdir())
-    dataset = tf.data.TFRecordDataset(paths, compression_type="GZIP").take(count)
-    return list(dataset.as_numpy_iterator())

@@ -1,12 +1,9 @@
 """Asks a model for predictions in a fresh process that has nothing but TensorFlow, as a server would.
 
 A model that only loads where it was trained (custom ops, Python objects, paths of the training machine) fails
-here and not in front of the users. Each process serves exactly one model and ends. Importing TensorFlow is
-most of its time, so `start_ahead()` keeps one process that has done that and waits: a resident wheel then
-asks without waiting.
-
-The parent imports no TensorFlow. The child reads one JSON line from standard input and answers with one on
-standard output; what TensorFlow itself prints goes to a log file that is quoted when the child dies.
+here and not in front of the users. Each model gets a process of its own, forked from one that has imported
+TensorFlow and never met a model (`fresh`). `start_ahead()` starts that one, and `ask_ahead()` asks it while the
+caller has something else to do. This side imports no TensorFlow.
 """
 
 import atexit
@@ -27,6 +24,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from noria.components import saved_model
+from noria.components.pusher import fresh
 from noria.stores.errors import GateError
 
 TASKS = ("binary", "multiclass", "regression")
@@ -58,22 +57,30 @@ class ProbeResult:
 
 
 class Prober:
-    """One process, one model. `start()` it ahead to have TensorFlow imported by the time of `probe()`."""
+    """A process that answers for one model after the other, each in a fork of its own.
+
+    `start()` it ahead to have TensorFlow imported by the time of `probe()`.
+    """
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._log: IO[bytes] | None = None
         self._answers: queue.Queue[str | None] = queue.Queue()
+        self._asked = 0
+        self._open: tuple[str, tuple[bytes, ...]] | None = (
+            None  # model digest and examples of the last question
+        )
 
     def start(self) -> "Prober":
         """Starts the process, once; it imports TensorFlow and waits. It ends when this process does."""
         if self._process is None:
             self._log = tempfile.TemporaryFile()  # noqa: SIM115 - close() closes it
             environment = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"} | dict(os.environ)
-            # TensorFlow's own front door sets it, which the child goes around (`_load_function`).
-            environment["TF2_BEHAVIOR"] = "1"
+            # TensorFlow's own front door sets it, which the child goes around (`fresh._load_function`).
+            environment |= {"TF2_BEHAVIOR": "1", **fresh.THREADLESS}
+            self._answers = queue.Queue()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __spec__.name],
+                [sys.executable, "-m", fresh.__name__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
@@ -81,8 +88,21 @@ class Prober:
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for the wheel; it closes us in its own time
             )
-            threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
+            arguments = (self._process, self._answers)
+            threading.Thread(target=_listen, args=arguments, daemon=True).start()
         return self
+
+    def ask(self, model_dir: Path | str, examples: Sequence[bytes]) -> None:
+        """Sends a question; the `probe()` that follows for the same model and examples takes the answer."""
+        self.start()
+        self._asked += 1
+        self._open = saved_model.digest(Path(model_dir)), tuple(examples)
+        rows = [base64.b64encode(row).decode() for row in examples]
+        request = {"id": self._asked, "model": str(model_dir), "examples": rows}
+        # A dead process cannot be written to; its silence says why when the answer is fetched.
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
 
     def probe(
         self,
@@ -92,7 +112,7 @@ class Prober:
         *,
         task: str = "binary",
     ) -> ProbeResult:
-        """Has `serving_default` predict the examples, and judges what comes back. Ends the process.
+        """Has `serving_default` predict the examples, and judges what comes back.
 
         Args:
           model_dir: folder of the SavedModel.
@@ -112,10 +132,10 @@ class Prober:
         if not (Path(model_dir) / "saved_model.pb").is_file():
             raise GateError("there is no saved_model.pb to probe", where=model_dir)
         started = time.monotonic()
-        try:
-            answer = self._ask(model_dir, examples, timeout)
-        finally:
-            self.close()
+        if self._open != (saved_model.digest(Path(model_dir)), tuple(examples)):
+            self.ask(model_dir, examples)
+        self._open = None
+        answer = self._answer(timeout)
         if "error" in answer:
             raise GateError(answer["error"], where=model_dir, next_step=answer.get("next"))
         seconds = answer["seconds"] | {"wait": time.monotonic() - started}
@@ -126,12 +146,12 @@ class Prober:
         return ProbeResult(len(examples), shape, min(values), max(values), seconds)
 
     def close(self) -> None:
-        """Ends the process, whatever it does."""
-        process, self._process = self._process, None
+        """Ends the process and its forks, whatever they do."""
+        process, self._process, self._open = self._process, None, None
         if process is None:
             return
-        if process.poll() is None:
-            process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         with contextlib.suppress(OSError):  # what was still to be written to a dead process
             process.stdin.close()
@@ -140,32 +160,32 @@ class Prober:
 
     @property
     def alive(self) -> bool:
-        """True while a process waits for its model."""
+        """True while the process waits for models."""
         return self._process is not None and self._process.poll() is None
 
-    def _ask(self, model_dir: Path | str, examples: Sequence[bytes], timeout: float) -> dict[str, Any]:
-        self.start()
-        request = {"model": str(model_dir), "examples": [base64.b64encode(row).decode() for row in examples]}
-        # A dead process cannot be written to; its silence below says why.
-        with contextlib.suppress(OSError):
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-        try:
-            line = self._answers.get(timeout=timeout)
-        except queue.Empty:
-            return {
-                "error": f"the model gave no predictions within {timeout:g} s",
-                "next": "look for a lookup or a loop in the serving function that does not end",
-            }
-        if line is None:
-            ending = _ending(self._process.wait())
-            return {"error": f"the process that loaded the model {ending}{self._last_words()}"}
-        return json.loads(line)
-
-    def _listen(self, process: subprocess.Popen[str]) -> None:
-        line = process.stdout.readline()
-        self._answers.put(line or None)
-        process.stdout.close()
+    def _answer(self, timeout: float) -> dict[str, Any]:
+        """The answer to the last question; those to earlier ones, which nobody fetched, are passed over."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                line = self._answers.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                self.close()
+                return {
+                    "error": f"the model gave no predictions within {timeout:g} s",
+                    "next": "look for a lookup or a loop in the serving function that does not end",
+                }
+            if line is None:
+                ending = f"{_ending(self._process.wait())}{self._last_words()}"
+                self.close()
+                return {"error": f"the process that loaded the model {ending}"}
+            answer = json.loads(line)
+            if answer["id"] != self._asked:
+                continue
+            if "died" in answer:
+                ending = f"{_ending(answer['died'])}{self._last_words()}"
+                return {"error": f"the process that loaded the model {ending}"}
+            return answer
 
     def _last_words(self) -> str:
         self._log.seek(0)
@@ -173,6 +193,13 @@ class Prober:
             line.strip() for line in self._log.read().decode(errors="replace").splitlines() if line.strip()
         ]
         return f": {lines[-1]}" if lines else ""
+
+
+def _listen(process: subprocess.Popen[str], answers: "queue.Queue[str | None]") -> None:
+    for line in process.stdout:
+        answers.put(line)
+    answers.put(None)
+    process.stdout.close()
 
 
 def judge(values: Sequence[float], shape: Sequence[int], rows: int, different: int, task: str) -> str | None:
@@ -209,25 +236,29 @@ def judge(values: Sequence[float], shape: Sequence[int], rows: int, different: i
     return None
 
 
-_spare: Prober | None = None
+_spare = Prober()
 _lock = threading.Lock()
 
 
 def start_ahead() -> None:
-    """Starts a process that imports TensorFlow now, for the next `probe()` of this process to use."""
-    global _spare
+    """Starts the process that imports TensorFlow now, for every `probe()` of this process to use."""
     with _lock:
-        if _spare is None or not _spare.alive:
-            _spare = Prober().start()
+        if not _spare.alive:
+            _spare.close()
+            _spare.start()
+
+
+def ask_ahead(model_dir: Path | str, examples: Sequence[bytes]) -> None:
+    """Asks now for what a `probe()` will want to know; does nothing where no process was started ahead."""
+    with _lock:
+        if _spare.alive:
+            _spare.ask(model_dir, examples)
 
 
 def stop_ahead() -> None:
     """Ends the waiting process, if there is one."""
-    global _spare
     with _lock:
-        prober, _spare = _spare, None
-    if prober is not None:
-        prober.close()
+        _spare.close()
 
 
 atexit.register(stop_ahead)
@@ -236,13 +267,15 @@ atexit.register(stop_ahead)
 def probe(
     model_dir: Path | str, examples: Sequence[bytes], timeout: float = 120.0, *, task: str = "binary"
 ) -> ProbeResult:
-    """As `Prober.probe`, in the process that `start_ahead()` left waiting, or in a new one."""
-    global _spare
+    """As `Prober.probe`, by the process that `start_ahead()` left waiting, or by a new one that ends with it."""
     with _lock:
-        prober, _spare = _spare, None
-    if prober is None or not prober.alive:
-        prober = Prober()
-    return prober.probe(model_dir, examples, timeout, task=task)
+        if _spare.alive:
+            return _spare.probe(model_dir, examples, timeout, task=task)
+    prober = Prober()
+    try:
+        return prober.probe(model_dir, examples, timeout, task=task)
+    finally:
+        prober.close()
 
 
 def _ending(code: int) -> str:
@@ -251,90 +284,3 @@ def _ending(code: int) -> str:
     with contextlib.suppress(ValueError):
         return f"was killed by {signal.Signals(-code).name}"
     return f"was killed by signal {-code}"
-
-
-# What follows runs in the child.
-
-
-def _load_function() -> Any:
-    """TensorFlow's SavedModel loader, without the rest of TensorFlow's Python: 3 s to import instead of 10.
-
-    `tensorflow/__init__.py` imports every public module. A bare module in its place lets the loader's own
-    file be imported alone; all kernels come with the shared library. Where a release moves that file, the
-    front door is used.
-    """
-    import importlib
-    import importlib.util
-    import types
-
-    found = importlib.util.find_spec("tensorflow")
-    if found is None or found.submodule_search_locations is None:
-        raise ImportError("no tensorflow")
-    package = types.ModuleType("tensorflow")
-    package.__path__ = list(found.submodule_search_locations)
-    sys.modules["tensorflow"] = package
-    try:
-        loader = importlib.import_module("tensorflow.python.saved_model.load").load
-        constant = importlib.import_module("tensorflow.python.framework.constant_op").constant
-    except (ImportError, AttributeError):
-        for name in [name for name in sys.modules if name.split(".")[0] == "tensorflow"]:
-            del sys.modules[name]
-        import tensorflow as tf
-
-        loader, constant = tf.saved_model.load, tf.constant
-    return loader, constant
-
-
-def _answer(request: dict[str, Any], loader: Any, constant: Any) -> dict[str, Any]:
-    started = time.monotonic()
-    try:
-        model = loader(request["model"])
-    except Exception as error:
-        return {"error": f"the model does not load: {_short(error)}"}
-    loaded = time.monotonic()
-    signature = model.signatures.get("serving_default")
-    if signature is None:
-        names = ", ".join(sorted(model.signatures)) or "none"
-        return {"error": f"the model must have the signature serving_default; its signatures: {names}"}
-    inputs = signature.structured_input_signature[1]
-    if list(inputs) != ["examples"]:
-        return {
-            "error": f"serving_default must take `examples`, serialized tf.Examples, not {sorted(inputs)}"
-        }
-    rows = [base64.b64decode(row) for row in request["examples"]]
-    try:
-        outputs = signature(examples=constant(rows))
-    except Exception as error:
-        return {"error": f"the model does not predict: {_short(error)}"}
-    if "score" not in outputs:
-        return {"error": f"serving_default must give `score`; it gives {sorted(outputs)}"}
-    scores = outputs["score"].numpy()
-    seconds = {"load": loaded - started, "predict": time.monotonic() - loaded}
-    values = [float(value) for value in scores.ravel()]
-    return {"shape": list(scores.shape), "values": values, "seconds": seconds}
-
-
-def _short(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:500]}" if lines else type(error).__name__
-
-
-def _child() -> None:
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever prints to standard output from here on must not mix with the answer
-    started = time.monotonic()
-    loader, constant = _load_function()
-    imported = time.monotonic() - started
-    line = sys.stdin.readline()
-    if not line:  # the wheel has ended without a model to probe
-        return
-    answer = _answer(json.loads(line), loader, constant)
-    if "seconds" in answer:
-        answer["seconds"]["import"] = imported
-    answers.write(json.dumps(answer) + "\n")
-    answers.flush()
-    os._exit(0)  # tearing TensorFlow down takes longer than the probe
-
-
-if __name__ == "__main__":
-    _child()

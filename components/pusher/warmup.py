@@ -14,6 +14,15 @@ MAX_RECORDS = 1000
 BATCH_SIZES = (1, 8, 32)
 
 
+def first_examples(split: Path | str, count: int = max(BATCH_SIZES)) -> list[bytes]:
+    """The first serialized examples of a split's gzip TFRecords: real requests, as a client would send them."""
+    paths = sorted(str(path) for path in Path(split).glob("*") if path.is_file())
+    if not paths:
+        return []
+    dataset = tf.data.TFRecordDataset(paths, compression_type="GZIP").take(count)
+    return list(dataset.as_numpy_iterator())
+
+
 def write(
     model_dir: Path | str,
     examples: Sequence[bytes],

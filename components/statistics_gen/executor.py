@@ -8,17 +8,11 @@ from typing import Any
 import tensorflow_data_validation as tfdv
 from tfx import types
 
-from noria.components import beam_executor, journal
+from noria.components import beam_executor, execution, journal
 from noria.components.statistics_gen import in_process, kept
 from noria.schemas import loader
-from noria.stores.errors import ConfigError, DataError
+from noria.stores.errors import DataError
 from noria.stores.spans import SpanStore
-
-# In one process TFDV takes in 300,000 to 600,000 rows a second and keeps every distinct string of a column, about
-# 120 bytes each: 5 million rows with a unique string are 0.6 GB and 15 seconds. Beyond that Beam's workers share it.
-IN_PROCESS_ROWS = 5_000_000
-# The same limit for wide rows: gzip TFRecords of flights take 60 to 80 bytes a row and swell eightfold in memory.
-IN_PROCESS_BYTES = 2 << 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,9 +52,9 @@ class Executor(beam_executor.BeamExecutor):
             schema = loader.load(Path(input_dict["schema"][0].uri) / "schema.pbtxt")
             digest = loader.digest(schema)
             work = find(examples)
-            rows = json.loads(examples.get_string_custom_property("rows") or "{}")
-            total = rows.get("train", 0) + rows.get("eval", 0)
-            path, reason = choose(exec_properties["execution"], total, work.bytes)
+            path, reason = execution.choose(
+                exec_properties["execution"], work.bytes, self._beam_pipeline_args
+            )
             stage.note(span=work.span, path=path, reason=reason)
 
             store = kept.KeptStatistics(home)
@@ -94,8 +88,8 @@ class Executor(beam_executor.BeamExecutor):
                     for name, files in todo.items():
                         in_process.attach(pipeline, name, files, options, outputs[name])
             else:
-                for name, files in todo.items():
-                    outputs[name].write_bytes(in_process.in_process(files, options).SerializeToString())
+                for name, found_now in in_process.in_process(todo, options).items():
+                    outputs[name].write_bytes(found_now.SerializeToString())
             statistics = tfdv.load_stats_binary(str(outputs["span"]))
             if found is None:
                 marks = kept.fingerprint(statistics.datasets[0])
@@ -140,31 +134,3 @@ def find(examples: types.Artifact) -> Work:
             older.setdefault(int(number), []).append(path)
     versions = json.loads(examples.get_string_custom_property("span_versions") or "{}")
     return Work(span, int(versions.get(str(span), 1)), span_files, train, older)
-
-
-def choose(execution: str, rows: int, size: int) -> tuple[str, str]:
-    """Chooses the path.
-
-    Returns:
-      `in-process` or `beam`, and the reason for the journal.
-
-    Raises:
-      ConfigError: an unknown value of `execution`.
-
-    >>> choose("auto", 26_398, 2_000_000)
-    ('in-process', '26,398 rows and 2 MB to read; in-process up to 5,000,000 rows and 2,147 MB')
-    >>> choose("beam", 26_398, 2_000_000)
-    ('beam', 'execution: beam')
-    """
-    if execution in ("in-process", "beam"):
-        return execution, f"execution: {execution}"
-    if execution != "auto":
-        raise ConfigError(
-            f"execution must be auto, in-process or beam, got {execution!r}",
-            next_step="correct `execution` in the config",
-        )
-    fits = rows <= IN_PROCESS_ROWS and size <= IN_PROCESS_BYTES
-    return "in-process" if fits else "beam", (
-        f"{rows:,} rows and {size / 1e6:,.0f} MB to read; "
-        f"in-process up to {IN_PROCESS_ROWS:,} rows and {IN_PROCESS_BYTES / 1e6:,.0f} MB"
-    )

@@ -4,7 +4,7 @@ The equality test beside this module (`tests/unit/components/test_statistics_gen
 field; a new TFX release that changes either breaks that test and not a user.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import apache_beam as beam
@@ -15,8 +15,9 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from tfx_bsl.coders import example_coder
 from tfx_bsl.public import tfxio
 
+from noria.components import handover
 from noria.components.statistics_gen.facts import FactsGenerator
-from noria.schemas.summarize import BATCH_ROWS, summarize
+from noria.schemas.summarize import BATCH_ROWS, Summary
 
 # Buckets of the quantile histogram. TFDV's default of 10 cannot tell a sensor that is stuck for a fifth of the rows;
 # 20 buckets of five percent each can. TFDV's cost grows with it: 50 buckets would double the time of a small span.
@@ -42,22 +43,52 @@ def options(schema: schema_pb2.Schema, label: str, task: str, time: str = "") ->
 
 
 def read(files: Sequence[Path]) -> Iterator[pa.RecordBatch]:
-    """Decodes gzip TFRecord files of tf.Examples in slices of 10,000 rows, with types taken from the data."""
+    """The rows of gzip TFRecord files of tf.Examples in slices of at most 10,000, with types taken from the data.
+
+    What SpanExampleGen handed over in this process is not read again.
+    """
     decoder = example_coder.ExamplesToRecordBatchDecoder()
-    names = [str(path) for path in files]
-    if not names:
-        return
-    for batch in (
-        tf.data.TFRecordDataset(names, compression_type="GZIP").batch(BATCH_ROWS).as_numpy_iterator()
-    ):
-        yield decoder.DecodeBatch(batch.tolist())
+    for path in files:
+        kept = handover.examples.batches(path, BATCH_ROWS)
+        if kept is not None:
+            yield from map(_as_decoded, kept)
+            continue
+        records = tf.data.TFRecordDataset(str(path), compression_type="GZIP")
+        for batch in records.batch(BATCH_ROWS).as_numpy_iterator():
+            yield decoder.DecodeBatch(batch)
+
+
+def _as_decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """As the decoder gives them: columns by name, and without a type where no row has a value."""
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    for name, column in columns.items():
+        if column.null_count == batch.num_rows:
+            columns[name] = pa.nulls(batch.num_rows)
+    return pa.RecordBatch.from_arrays([columns[name] for name in sorted(columns)], sorted(columns))
 
 
 def in_process(
-    files: Sequence[Path], stats_options: tfdv.StatsOptions
-) -> statistics_pb2.DatasetFeatureStatisticsList:
-    """Computes the statistics here and now; memory is bounded by one slice and the distinct strings."""
-    return summarize(read(files), stats_options)
+    splits: Mapping[str, Sequence[Path]], stats_options: tfdv.StatsOptions
+) -> dict[str, statistics_pb2.DatasetFeatureStatisticsList]:
+    """Computes the statistics of each split here and now; a file that several splits share is read once.
+
+    Memory is bounded by one slice, and by the distinct strings of each set of files that splits share.
+    """
+    parts: dict[tuple[str, ...], list[Path]] = {}
+    for path in dict.fromkeys(path for files in splits.values() for path in files):
+        owners = tuple(name for name, files in splits.items() if path in files)
+        parts.setdefault(owners, []).append(path)
+    summaries = {}
+    for owners, files in parts.items():
+        summaries[owners] = Summary(stats_options)
+        for batch in read(files):
+            summaries[owners].add(batch)
+    found = {}
+    for name in splits:
+        whole = Summary(stats_options)
+        whole.merge([summary for owners, summary in summaries.items() if name in owners])
+        found[name] = whole.statistics()
+    return found
 
 
 def attach(

@@ -10,6 +10,7 @@ An Embedding should be `feature.width` wide, which a warm run keeps. A variable 
 id: that is how a refreshed vocabulary finds the rows to move.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from noria.components.keras_first import ensure_keras3
@@ -143,16 +144,26 @@ def start_afresh(settings: Settings) -> None:
     keras.utils.set_random_seed(settings.seed)
 
 
-def build(features: Features, settings: Settings, project: str | None = None) -> Any:
-    """Builds the family or the user's model; after `start_afresh` with the same variable names every time.
+def family(settings: Settings, project: str | None = None) -> Callable[[Features, Settings], Any]:
+    """The function that builds the model: the user's, or the family's.
 
     Raises:
-      ConfigError: `build_model` cannot be imported, or its inputs or output are not as described above.
+      ConfigError: `build_model` cannot be imported.
     """
     if not settings.build_model:
-        return FAMILIES[settings.family](features, settings)
-    function = load_function(settings.build_model, project, key="trainer.build_model")
+        return FAMILIES[settings.family]
+    return load_function(settings.build_model, project, key="trainer.build_model")
+
+
+def build(features: Features, settings: Settings, function: Callable[[Features, Settings], Any]) -> Any:
+    """Builds the model by `family`'s function; after `start_afresh` with the same variable names every time.
+
+    Raises:
+      ConfigError: the user's model has other inputs or another output than described above.
+    """
     model = function(features, settings)
+    if not settings.build_model:
+        return model
     where = f"config key trainer.build_model: {settings.build_model}"
     if not isinstance(model, keras.Model):
         raise ConfigError(f"build_model must return a keras.Model, got {type(model).__name__}", where=where)

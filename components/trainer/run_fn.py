@@ -7,21 +7,25 @@ writes    fn_args.serving_model_dir (SavedModel), and beside it checkpoint/ and 
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import tempfile
 import time
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from noria.components import journal
+from noria.components.code_digest import code_digest
 from noria.components.keras_first import ensure_keras3
 from noria.components.trainer import (
     batches,
     checkpoint,
     data,
     graphs,
+    kept,
     models,
     serving,
     strategy,
@@ -34,6 +38,7 @@ from noria.components.trainer.loop import Loop, Outcome
 from noria.components.trainer.network import Network
 from noria.components.trainer.settings import Settings
 from noria.components.trainer.transform_layer import TransformLayer
+from noria.stores import files
 
 tf = ensure_keras3()
 
@@ -46,14 +51,22 @@ class Run:
 
     settings: Settings
     features: Features
-    network: Network
-    adam: Adam
+    machine: kept.Machine
     strategy: Any
     facts: dict[str, Any]  # what becomes carry.json
+    recipe: str  # what the serving graph is made from
     start: int = 0
     examples_seen: int = 0
     origin: int = 0
     window: str = ""
+
+    @property
+    def network(self) -> Network:
+        return self.machine.network
+
+    @property
+    def adam(self) -> Adam:
+        return self.machine.adam
 
 
 def run_fn(fn_args: Any) -> None:
@@ -74,7 +87,7 @@ def run_fn(fn_args: Any) -> None:
         layer = TransformLayer(graph, settings.label)
         distribution = strategy.create(settings)
         saved = checkpoint.load(Path(config["champion"]) / "checkpoint") if config.get("champion") else None
-        run = _build(settings, graph, distribution, config.get("project"), saved)
+        run, key = _build(settings, graph, distribution, config.get("project"), saved)
         clock.lap("build")
         with tempfile.TemporaryDirectory(prefix="noria-") as scratch:
             spec = graph.transformed_feature_spec()
@@ -92,7 +105,10 @@ def run_fn(fn_args: Any) -> None:
             outcome = _train(run, train, evaluation, fn_args, stage)
             clock.lap("train")
         if strategy.is_chief(distribution):
-            _write(run, outcome, layer, Path(fn_args.serving_model_dir), config.get("project"))
+            exported = _write(run, outcome, layer, Path(fn_args.serving_model_dir), config)
+            stage.note(export=exported)
+        if settings.strategy == "none":
+            kept.keep(key, run.machine)
         clock.lap("export")
         stage.note(step=outcome.step, examples_seen=run.facts["examples_seen"], **clock.laps)
 
@@ -103,15 +119,37 @@ def _build(
     distribution: Any,
     project: str | None,
     saved: checkpoint.Checkpoint | None,
-) -> Run:
+) -> tuple[Run, Hashable]:
+    """The run, and the key that its machine is kept by."""
     features = read_features(graph, settings.label, settings.embedding_cap)
     if saved is not None:
         features = features.keep_widths(warm_start.check_same_model(saved, features, settings))
-    models.start_afresh(settings)
-    with distribution.scope():
-        network = Network(features, settings, models.build(features, settings, project))
-        adam = Adam(network.trainable(), settings)
-    return Run(settings, features, network, adam, distribution, {})
+    function = models.family(settings, project)
+    key = kept.key(settings, features, function)
+    machine = None
+    if saved is not None and not settings.reset and settings.strategy == "none":
+        machine = kept.take(key)
+    if machine is None:
+        models.start_afresh(settings)
+        with distribution.scope():
+            network = Network(features, settings, models.build(features, settings, function))
+            adam = Adam(network.trainable(), settings)
+        machine = kept.Machine(network, adam, Loop(network, adam, distribution, settings))
+    return Run(
+        settings, features, machine, distribution, {}, _recipe(settings, features, graph, project)
+    ), key
+
+
+def _recipe(settings: Settings, features: Features, graph: tft.TFTransformOutput, project: str | None) -> str:
+    """Digest of all that decides the serving graph, and of much that does not: what differs is traced anew."""
+    parts = [
+        *(code_digest(path, project) for path in (f"{__name__}.run_fn", settings.build_model) if path),
+        json.dumps([dataclasses.asdict(settings), features.to_json()], sort_keys=True),
+        files.tree_digest(Path(graph.transform_savedmodel_dir)),
+        tf.__version__,
+        tf.keras.__version__,
+    ]
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
 
 
 def _start(
@@ -181,10 +219,9 @@ def _train(run: Run, train: Any, evaluation: Any, fn_args: Any, stage: Any) -> O
     steps = settings.steps
     if steps is None:
         steps = batches.steps_of(epochs, train.rows, settings.batch_size)
-    loop = Loop(run.network, run.adam, run.strategy, settings)
     logs = fn_args.model_run_dir if settings.tensorboard and strategy.is_chief(run.strategy) else None
     with tensorboard.writer(logs) as log:
-        outcome = loop.train(
+        outcome = run.machine.loop.train(
             train,
             evaluation,
             start=run.start,
@@ -202,8 +239,8 @@ def _train(run: Run, train: Any, evaluation: Any, fn_args: Any, stage: Any) -> O
     return outcome
 
 
-def _write(run: Run, outcome: Outcome, layer: TransformLayer, folder: Path, project: str | None) -> None:
-    """Writes checkpoint, carry.json and, last, the SavedModel."""
+def _write(run: Run, outcome: Outcome, layer: TransformLayer, folder: Path, config: dict[str, Any]) -> str:
+    """Writes checkpoint, carry.json and, last, the SavedModel; says how that was made."""
     variables = {name: v.numpy() for name, v in run.network.state().items()}
     slots = {
         kind: {name: slot.numpy() for name, slot in held.items()}
@@ -227,10 +264,12 @@ def _write(run: Run, outcome: Outcome, layer: TransformLayer, folder: Path, proj
     network = run.network
     if run.settings.strategy != "none":  # what is published bears no trace of replicas
         models.start_afresh(run.settings)
-        network = Network(run.features, run.settings, models.build(run.features, run.settings, project))
+        function = models.family(run.settings, config.get("project"))
+        network = Network(run.features, run.settings, models.build(run.features, run.settings, function))
         for name, variable in network.state().items():
             variable.assign(variables[name])
-    serving.export(network, layer, folder)
+    champion = Path(config["champion"]) / folder.name if config.get("champion") else None
+    return serving.export(network, layer, folder, run.recipe, champion)
 
 
 @contextlib.contextmanager

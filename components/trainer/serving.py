@@ -2,15 +2,27 @@
 
 The module holds bare variables, the transform graph's tables and one signature. A Keras model as an attribute
 would make TensorFlow trace every layer again to save functions that nobody calls.
+
+Tracing is most of an export, and two models of the same recipe differ in nothing but their weights. So where the
+champion's SavedModel was made from the same recipe, its graph is taken and the weights are written beside it; a test
+compares both ways. `assets.extra/noria.json` holds the recipe, and the digest of the files it stands for.
 """
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from noria.components import saved_model
 from noria.components.keras_first import ensure_keras3
 from noria.components.trainer.network import Network
 from noria.components.trainer.transform_layer import TransformLayer
+from noria.stores import files
 
 tf = ensure_keras3()
+
+RECIPE = Path("assets.extra") / "noria.json"
+VARIABLES = Path("variables") / "variables"
 
 
 class Serving(tf.Module):
@@ -22,7 +34,9 @@ class Serving(tf.Module):
         self.transform = transform.trackables
 
 
-def export(network: Network, transform: TransformLayer, folder: Path) -> None:
+def export(
+    network: Network, transform: TransformLayer, folder: Path, recipe: str, champion: Path | None = None
+) -> str:
     """Writes the SavedModel.
 
     Its `serving_default` takes `examples` string `[batch]` and gives {"score": float32 `[batch, outputs]`}.
@@ -31,8 +45,22 @@ def export(network: Network, transform: TransformLayer, folder: Path) -> None:
       network: the trained network, built outside any strategy's scope.
       transform: the run's transform graph.
       folder: where to.
-    """
+      recipe: digest of all that the graph is made from: code, settings, features, transform graph, libraries.
+      champion: the champion's SavedModel, if there is one.
 
+    Returns:
+      How: `champion's graph` or `traced`.
+    """
+    same = champion is not None and _made_from(champion, recipe) and _rewrite(champion, network, folder)
+    if not same:
+        _trace(network, transform, folder)
+    note = {"recipe": recipe, "graph": saved_model.digest(folder, variables=False)}
+    (folder / RECIPE).parent.mkdir(exist_ok=True)
+    (folder / RECIPE).write_text(json.dumps(note), encoding="utf-8")
+    return "champion's graph" if same else "traced"
+
+
+def _trace(network: Network, transform: TransformLayer, folder: Path) -> None:
     def serve(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"score": network.scores(*network.features.pack(transform(examples)))}
 
@@ -41,3 +69,54 @@ def export(network: Network, transform: TransformLayer, folder: Path) -> None:
     function = tf.function(serve, autograph=False, input_signature=signature).get_concrete_function()
     module = Serving(network, transform)
     tf.saved_model.save(module, str(folder), signatures={"serving_default": function})
+
+
+def _made_from(model: Path, recipe: str) -> bool:
+    """Whether a SavedModel's graph is the one that was written for the recipe."""
+    try:
+        note = json.loads((model / RECIPE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return note == {"recipe": recipe, "graph": saved_model.digest(model, variables=False)}
+
+
+def _rewrite(champion: Path, network: Network, folder: Path) -> bool:
+    """Writes the champion's graph with the network's weights; False, and nothing, where they don't fit."""
+    reader = tf.train.load_checkpoint(str(champion / VARIABLES))
+    tensors = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    for place, variable in enumerate(network.state().values()):
+        name, value = f"weights/{place}/.ATTRIBUTES/VARIABLE_VALUE", variable.numpy()
+        if name not in tensors or (tensors[name].shape, tensors[name].dtype) != (value.shape, value.dtype):
+            return False
+        tensors[name] = value
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / VARIABLES).parent.mkdir()
+    names = sorted(tensors)
+    tf.raw_ops.SaveV2(
+        prefix=str(folder / VARIABLES),
+        tensor_names=names,
+        shape_and_slices=[""] * len(names),
+        tensors=[tf.constant(tensors[name]) for name in names],
+    )
+    if (champion / "assets").is_dir():
+        files.copy_tree(champion / "assets", folder / "assets", link=False)
+    # Last, as TF Serving takes it as the sign that the model is available.
+    files.copy_tree(champion / "saved_model.pb", folder / "saved_model.pb", link=False)
+    write_fingerprint(folder)
+    return True
+
+
+def _fingerprint_writer() -> Callable[[str], Any] | None:
+    """TensorFlow's own, which is not part of its public API."""
+    try:
+        from tensorflow.python.saved_model import fingerprinting_utils
+    except ImportError:
+        return None
+    return getattr(fingerprinting_utils, "write_fingerprint", None)
+
+
+def write_fingerprint(folder: Path) -> None:
+    """Writes `fingerprint.pb` as `tf.saved_model.save` does; a model without it loads all the same."""
+    writer = _fingerprint_writer()
+    if writer is not None:
+        writer(str(folder))

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from noria.components import journal, user_code
+from noria.components import execution, journal, user_code
 from noria.components.code_digest import local_modules
 from noria.components.transform import analyze, apply, cache, coverage, internals, reuse
 from noria.components.transform.source import Source
@@ -14,10 +14,6 @@ from noria.stores.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from noria.components.transform.executor import Request
-
-# Below this many compressed bytes one process is done in minutes, which a cluster takes to start its workers:
-# the full year of flights (327,346 rows, 32 MiB) takes 20 s of processor time here.
-LEAVE_MACHINE_BYTES = 1 << 30
 
 
 class Work:
@@ -48,7 +44,8 @@ class Work:
         self._stage = stage
         self._source: Source | None = None
         self._beam_scratch = f"{request.graph.rstrip('/')}.tmp"
-        self.path, self.path_reason = self._choose(beam_args)
+        size = sum(os.path.getsize(file) for split in request.splits for file in request.files(split))
+        self.path, self.path_reason = execution.choose(request.execution, size, beam_args)
 
     def apply(self, graph: str, split: str, vocabularies: Iterable[str]) -> coverage.Coverage:
         """Transforms a split; counts the rows outside the vocabularies named."""
@@ -189,20 +186,6 @@ class Work:
         folder = os.path.join(base, name)
         os.makedirs(folder, exist_ok=True)
         return folder
-
-    def _choose(self, beam_args: list[str]) -> tuple[str, str]:
-        execution = self.request.execution
-        if execution != "auto":
-            return execution, "the config says so"
-        runner = next(
-            (arg.split("=", 1)[1] for arg in beam_args if arg.startswith("--runner=")), "DirectRunner"
-        )
-        size = sum(
-            os.path.getsize(file) for split in self.request.splits for file in self.request.files(split)
-        )
-        if runner not in ("DirectRunner", "BundleBasedDirectRunner") and size > LEAVE_MACHINE_BYTES:
-            return "beam", f"{size >> 20} MiB, and {runner} has more machines"
-        return "in-process", f"{size / (1 << 20):.1f} MiB of examples, read in batches"
 
 
 class _Columns(dict[str, Any]):

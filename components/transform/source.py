@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from noria.components import handover
 from noria.components.transform import internals
 from noria.stores.errors import DataError
 
@@ -54,7 +55,8 @@ class Source:
             if file in self._kept:
                 yield from self._kept[file]
             else:
-                yield from self._keep(file)
+                handed = self._handed(file, ANALYZE_ROWS, self._config.arrow_schema)
+                yield from self._keep(file) if handed is None else handed
 
     def large(self, files: Sequence[str], projection: "Projection") -> Iterator[pa.RecordBatch]:
         """Batches of about APPLY_ROWS rows; none spans two files. They have the projection's columns at least.
@@ -66,7 +68,8 @@ class Source:
         for file in files:
             kept = self._kept.get(file)
             if kept is None:
-                yield from self._read(file, APPLY_ROWS, projection.decoder)
+                handed = self._handed(file, APPLY_ROWS, projection.schema)
+                yield from self._read(file, APPLY_ROWS, projection.decoder) if handed is None else handed
                 continue
             for start in range(0, len(kept), step):
                 table = pa.Table.from_batches(kept[start : start + step])
@@ -79,6 +82,13 @@ class Source:
     def projection(self, columns: Sequence[str]) -> "Projection":
         """Tensors of some columns only."""
         return Projection(self.schema, columns)
+
+    def _handed(self, file: str, rows: int, schema: pa.Schema) -> Iterator[pa.RecordBatch] | None:
+        """The batches as the decoder would give them, from the hand-over; None where only the file has them."""
+        batches = handover.examples.batches(file, rows)
+        typed = [_typed(batch, schema) for batch in batches or ()]
+        # A column of another type than the schema says is an error, and the decoder knows how to put it.
+        return None if batches is None or None in typed else iter(typed)
 
     def _keep(self, file: str) -> Iterator[pa.RecordBatch]:
         kept: list[pa.RecordBatch] | None = []
@@ -140,11 +150,26 @@ def _check_size(file: str, size: int) -> None:
         raise EOFError(f"{size} bytes of records were read, {total} are there")
 
 
+def _typed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch | None:
+    """The schema's columns of a batch, null lists where it has none; None if one of them is of another type."""
+    columns = []
+    for field in schema:
+        index = batch.schema.get_field_index(field.name)
+        column = batch.column(index) if index >= 0 else None
+        if column is None or column.null_count == batch.num_rows:
+            column = pa.nulls(batch.num_rows, field.type)
+        if column.type != field.type:
+            return None
+        columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
 class Projection:
     """Turns record batches into tensors of some of their columns.
 
     Attributes:
       decoder: of examples, to these columns only.
+      schema: Arrow's, of these columns.
     """
 
     def __init__(self, schema: Any, columns: Sequence[str]):
@@ -156,10 +181,10 @@ class Projection:
         del part.feature[:]
         part.feature.extend(feature for feature in schema.feature if feature.name in names)
         self.decoder = internals.ExamplesToRecordBatchDecoder(part.SerializeToString())
-        self._schema = config.arrow_schema
+        self.schema = config.arrow_schema
         self._adapter = internals.TensorAdapter(config)
 
     def tensors(self, batch: pa.RecordBatch) -> dict[str, Any]:
-        indices = [batch.schema.get_field_index(name) for name in self._schema.names]
-        part = pa.RecordBatch.from_arrays([batch.column(i) for i in indices], schema=self._schema)
+        indices = [batch.schema.get_field_index(name) for name in self.schema.names]
+        part = pa.RecordBatch.from_arrays([batch.column(i) for i in indices], schema=self.schema)
         return self._adapter.ToBatchTensors(part, produce_eager_tensors=True)

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from noria.pipeline import console
+from noria.pipeline.commands.compile import compile_quietly
 from noria.pipeline.commands.run_view import RunView, coloured_state
 from noria.pipeline.config import Config, load
 from noria.pipeline.kubeflow.client import Cluster, Package, Run, Version
@@ -101,11 +102,8 @@ def compiled(config: Config, package: Path | None, cold: bool = False) -> Iterat
     if package is not None:
         yield Package.read(package)
         return
-    from noria.pipeline.kubeflow.compiler import compile_package
-
-    console.err().print("compiling the pipeline", style="dim")
     with tempfile.TemporaryDirectory(prefix="noria-") as folder:
-        yield Package.read(compile_package(config, Path(folder) / f"{config.name}.yaml", cold))
+        yield Package.read(compile_quietly(config, Path(folder) / f"{config.name}.yaml", cold))
 
 
 def upload(config: Config, cluster: Cluster, package: Package) -> Version:

@@ -8,15 +8,14 @@ from rich.markup import escape
 
 from noria.pipeline import console
 from noria.pipeline.commands.turn import QUIET
-from noria.pipeline.config import load
+from noria.pipeline.config import Config, load
 from noria.pipeline.progress import noise_to
 
 
-def compile_project(config_path: Path, output: Path, as_json: bool) -> int:
-    """Writes the package and says what is in it."""
+def compile_quietly(config: Config, output: Path, cold: bool = False) -> Path:
+    """Writes the package; a spinner on a terminal, and nothing of what TensorFlow and TFX say."""
     from noria.pipeline.kubeflow import compiler
 
-    config = load(config_path)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     with (
@@ -24,7 +23,13 @@ def compile_project(config_path: Path, output: Path, as_json: bool) -> int:
         tempfile.TemporaryDirectory() as scratch,
         noise_to(Path(scratch) / "log"),
     ):
-        package = compiler.compile_package(config, output)
+        return compiler.compile_package(config, output, cold)
+
+
+def compile_project(config_path: Path, output: Path, as_json: bool) -> int:
+    """Writes the package and says what is in it."""
+    config = load(config_path)
+    package = compile_quietly(config, output)
     section = config.kubeflow
     if as_json:
         console.emit(

@@ -18,12 +18,21 @@ from noria.stores.errors import ClusterError
 _COLOURS = {
     "SUCCEEDED": "green",
     "SKIPPED": "dim",
+    "OMITTED": "dim",
     "FAILED": "red",
     "ERROR": "red",
     "CANCELED": "yellow",
     "PAUSED": "yellow",
 }
-_MARKS = {"SUCCEEDED": "✓", "SKIPPED": "–", "CANCELED": "✗", "FAILED": "✗", "ERROR": "✗", "PAUSED": "‖"}
+_MARKS = {
+    "SUCCEEDED": "✓",
+    "SKIPPED": "–",
+    "OMITTED": "–",
+    "CANCELED": "✗",
+    "FAILED": "✗",
+    "ERROR": "✗",
+    "PAUSED": "‖",
+}
 
 
 def coloured_state(state: str) -> Text:
@@ -45,6 +54,7 @@ class RunView:
         self._live: Live | None = None
         self._run: Run | None = None
         self._told: dict[str, str] = {}
+        self._running: dict[str, float] = {}  # since when, by our clock: the server's may differ
         self._since = time.monotonic()
 
     def __enter__(self) -> "RunView":
@@ -72,6 +82,8 @@ class RunView:
             self._tell("run", f"run {run.state.lower()}", run.state)
         for task in self.tasks(run):
             ended = task.state in ENDS
+            if task.state == "RUNNING":
+                self._running.setdefault(task.name, time.monotonic())
             if self._live is None or task.state in ("FAILED", "ERROR", "CANCELED"):
                 seconds = f"{task.seconds:>7.1f} s  " if ended and task.seconds is not None else " " * 11
                 why = f"  {task.error}" if task.error else ""
@@ -107,14 +119,13 @@ class RunView:
             (self._run.name, "bold"), "  ", coloured_state(self._run.state), (seconds, "dim")
         )
         table = Table.grid(padding=(0, 2))
-        now = datetime.now(timezone.utc)
         for task in self.tasks(self._run):
             mark: Any = (
                 Text(_MARKS[task.state], _COLOURS[task.state]) if task.state in _MARKS else Spinner("dots")
             )
             took = task.seconds
-            if took is None and task.started is not None:
-                took = max(0.0, (now - task.started).total_seconds())
+            if took is None and task.state == "RUNNING":
+                took = time.monotonic() - self._running[task.name]
             figure = "" if took is None else f"{took:.0f} s"
             table.add_row(mark, task.name, Text(figure, "dim", justify="right"), coloured_state(task.state))
         return Group(head, table)

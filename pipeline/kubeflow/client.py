@@ -4,6 +4,7 @@ Values come back as our own: the same names whatever kfp's version, times in UTC
 """
 
 import dataclasses
+import graphlib
 import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -12,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from noria.pipeline.kubeflow import checks
 from noria.pipeline.kubeflow.connection import Connection
 from noria.stores.errors import ClusterError, DataError, did_you_mean
 
@@ -122,15 +124,20 @@ class Package:
         """Raises DataError where the file is no package."""
         try:
             spec = next(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-            dags = [spec["root"]["dag"]] + [
-                component["dag"] for component in spec.get("components", {}).values() if "dag" in component
-            ]
-            return cls(
-                path, spec["pipelineInfo"]["name"], tuple(task for dag in dags for task in dag["tasks"])
-            )
+            dags = [each["dag"] for each in (spec["root"], *spec["components"].values()) if "dag" in each]
+            tasks = tuple(task for dag in dags for task in _in_order(dag["tasks"]))
+            return cls(path, spec["pipelineInfo"]["name"], tasks)
         except OSError as error:
             reason = str(error.strerror)
-        except (StopIteration, KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError):
+        except (
+            StopIteration,
+            graphlib.CycleError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            ValueError,
+            yaml.YAMLError,
+        ):
             reason = "it is no Kubeflow pipeline (schema 2.1, YAML)"
         raise DataError(
             f"the package cannot be used: {reason}",
@@ -148,6 +155,7 @@ class Cluster:
     """
 
     def __init__(self, connection: Connection):
+        checks.check_installed()
         from noria.pipeline.kubeflow import transport
 
         self.connection = connection
@@ -303,10 +311,11 @@ class Cluster:
 
     def _as_run(self, run: Any) -> Run:
         details = getattr(run.run_details, "task_details", None) or ()
+        state = _state(run.state)
         return Run(
             id=run.run_id,
             name=run.display_name or run.run_id,
-            state=run.state or "PENDING",
+            state=state,
             created=_utc(run.created_at),
             ended=_utc(run.finished_at),
             error=_message(run.error),
@@ -314,7 +323,7 @@ class Cluster:
             tasks=tuple(
                 Task(
                     name=task.display_name or task.task_id or "",
-                    state=task.state or "PENDING",
+                    state=_state(task.state, run_over=state in ENDS),
                     started=_utc(task.start_time),
                     ended=_utc(task.end_time),
                     error=_message(task.error),
@@ -338,6 +347,19 @@ class Cluster:
             created=_utc(run.created_at),
             link=self.connection.link("recurringrun", run.recurring_run_id),
         )
+
+
+def _in_order(tasks: dict[str, Any]) -> Iterator[str]:
+    """Names as the tasks run; the file has them by the alphabet."""
+    after = {name: task.get("dependentTasks", ()) for name, task in sorted(tasks.items())}
+    return iter(graphlib.TopologicalSorter(after).static_order())
+
+
+def _state(said: str | None, run_over: bool = False) -> str:
+    """The server has no word for a task that never began, because one before it failed; Argo says omitted."""
+    if said and said != "RUNTIME_STATE_UNSPECIFIED":
+        return str(said)
+    return "OMITTED" if run_over else "PENDING"
 
 
 def _every(seconds: int) -> str:

@@ -74,25 +74,36 @@ def pipeline_spec(config: Config, cold: bool = False) -> dict[str, Any]:
     )
     checks.check_nodes(nodes)
     logging.getLogger().setLevel(logging.WARNING)  # TFX tells of each node that it compiles
+    wheel_pipeline = pipeline.Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=section.pipeline_root,
+        components=nodes,
+        enable_cache=False,  # per task, below
+    )
+    _forget_keys(wheel_pipeline)
+    command = ["python", "-m", ENTRYPOINT, "--home", section.home, "--project", section.project]
     job = runner.KubeflowV2DagRunner(
         config=runner.KubeflowV2DagRunnerConfig(
-            default_image=section.image,
-            default_commands=[
-                *("python", "-m", ENTRYPOINT),
-                *("--home", section.home, "--project", section.project),
-            ],
-            use_pipeline_spec_2_1=True,
+            default_image=section.image, default_commands=command, use_pipeline_spec_2_1=True
         ),
-    ).run(
-        pipeline.Pipeline(
-            pipeline_name=config.name,
-            pipeline_root=section.pipeline_root,
-            components=nodes,
-            enable_cache=False,  # per task, below
-        ),
-        write_out=False,
-    )
+    ).run(wheel_pipeline, write_out=False)
     spec = job["pipelineSpec"]
     spec["defaultPipelineRoot"] = section.pipeline_root
     tasks.apply(spec, section)
     return spec
+
+
+def _forget_keys(pipeline: Any) -> None:
+    """Lets each node name the channels of its conditions itself.
+
+    TFX leaves a key at a condition's channel when it is written, and takes it for the first node that it compiles;
+    where that node has the channel among its inputs, under another name, the backend finds no such input.
+    """
+    from tfx.dsl.experimental.conditionals import conditional
+    from tfx.types.channel import ChannelWrappedPlaceholder
+
+    for node in pipeline.components:
+        for predicate in conditional.get_predicates(node, pipeline.dsl_context_registry):
+            for part in predicate.traverse():
+                if isinstance(part, ChannelWrappedPlaceholder):
+                    part.set_key(None)

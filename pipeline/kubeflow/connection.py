@@ -45,12 +45,10 @@ class Secret:
         """The secret itself.
 
         Raises:
-          ConfigError: the file is missing, unreadable or empty.
+          ConfigError: the file is missing or unreadable, or the secret is empty or no single line.
         """
-        if self.file is None:
-            return str(self.value)
         try:
-            found = self.file.read_text(encoding="utf-8").strip()
+            text = self.value or "" if self.file is None else self.file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not text"
             raise ConfigError(
@@ -58,9 +56,14 @@ class Secret:
                 where=self.file,
                 next_step="name a file that you can read",
             ) from None
-        if not found:
+        found = text.strip().removeprefix("Bearer ").strip()
+        if not found or not (found.isascii() and found.isprintable()):
+            # Checked here: what sends a header would repeat a bad one in its error.
+            problem = "must be one line of plain characters" if found else "is empty"
             raise ConfigError(
-                f"the {self.source} is empty", where=self.file, next_step="write the secret into it"
+                f"the {self.source} {problem}",
+                where=self.file or "environment",
+                next_step="write the secret alone into it",
             )
         return found
 
@@ -154,7 +157,7 @@ def _secret(kind: str, flag: Path | None, env: Mapping[str, str], section: Path 
     if flag is not None:
         return Secret(f"{kind} file", file=flag)
     if env.get(kind):
-        return Secret(f"{PREFIX}{kind.upper()}", value=env[kind].strip())
+        return Secret(f"{PREFIX}{kind.upper()}", value=env[kind])
     file = _path(env.get(f"{kind}_file")) or section
     return None if file is None else Secret(f"{kind} file", file=file)
 

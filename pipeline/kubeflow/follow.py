@@ -36,6 +36,13 @@ def follow(
             if run.over:
                 return
         except ClusterError as error:
+            if error.status == 404:
+                raise ClusterError(
+                    "the run is not there any more; somebody has deleted it",
+                    where=run.link,
+                    next_step="`noria runs` shows those that are there",
+                    status=404,
+                ) from None
             if lost is None and error.passing:
                 lost = time.monotonic()
                 on_loss(error)

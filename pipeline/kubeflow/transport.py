@@ -13,23 +13,15 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+import kfp
+import kfp_server_api
 import urllib3
+from kfp.client.token_credentials_base import TokenCredentialsBase
+from kfp_server_api import rest
 from urllib3 import exceptions
 
 from noria.pipeline.kubeflow.connection import FORWARD, Connection
-from noria.stores.errors import ClusterError, LaneError
-
-try:
-    import kfp
-    import kfp_server_api
-    from kfp.client.token_credentials_base import TokenCredentialsBase
-    from kfp_server_api import rest
-except ImportError as error:
-    raise LaneError(
-        f"the Kubeflow Pipelines SDK is not installed ({error.name or error})",
-        where="Python packages",
-        next_step="pip install 'noria[kubeflow]' (Python 3.10 or 3.11)",
-    ) from None
+from noria.stores.errors import ClusterError
 
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # what it tries again, it need not tell
 CONNECT_SECONDS = 10.0
@@ -59,6 +51,7 @@ class _Transport(rest.RESTClientObject):
             connect=min(2, connection.retries),
             read=connection.retries,
             status=connection.retries,
+            redirect=5,
             other=0,  # a certificate does not get better
             backoff_factor=0.5,
             status_forcelist=PASSING,
@@ -76,17 +69,17 @@ class _Transport(rest.RESTClientObject):
             self._refused(error, method, url)
         except (exceptions.HTTPError, OSError) as error:
             self._unreachable(error, method)
-        try:
-            json.loads(response.data)
-        except ValueError:
-            raise ClusterError(
-                "the host answers with a web page, not with the API: a login page, or a wrong path",
-                where=self._connection.host,
-                next_step="give a token or a session cookie (--token-file, --cookie-file); "
-                "the API is often under /pipeline; `curl HOST/apis/v2beta1/healthz` must answer JSON",
-                status=response.status,
-            ) from None
+        if not _is_object(response.data):
+            raise self._no_api()
         return response
+
+    def _no_api(self) -> ClusterError:
+        return ClusterError(
+            "the host answers with a web page, not with the API: a login page, or a wrong path",
+            where=self._connection.host,
+            next_step="give a token or a session cookie (--token-file, --cookie-file); "
+            "the API is often under /pipeline; `curl HOST/apis/v2beta1/healthz` must answer JSON",
+        )
 
     def _refused(self, error: Any, method: str, url: str) -> NoReturn:
         status = int(error.status or 0)
@@ -120,7 +113,7 @@ class _Transport(rest.RESTClientObject):
         if status == 404:
             return (
                 "this is not there",
-                "see to host and path; `noria runs` and `noria schedule list` show what is there",
+                "see to host and path; the server must be Kubeflow Pipelines 2.x",
             )
         if status == 409:
             return (
@@ -137,6 +130,8 @@ class _Transport(rest.RESTClientObject):
     def _unreachable(self, error: Exception, method: str) -> NoReturn:
         causes = list(_causes(error))
         text = " ".join(map(str, causes)).lower()
+        if "too many redirects" in text:
+            raise self._no_api() from None
         passing = False
         if any(isinstance(cause, exceptions.SSLError) for cause in causes):
             what, step = _insecure(text)
@@ -197,6 +192,10 @@ class Client(kfp.Client):
         self._use_transport()
         return super().get_kfp_healthz(sleep_duration)
 
+    def set_user_namespace(self, namespace: str) -> None:
+        """The pod's own namespace, which kfp finds where several users share a cluster; it would write it down."""
+        self._context_setting["namespace"] = namespace
+
     def _use_transport(self) -> None:
         api = self._healthz_api.api_client  # one for all services
         if not isinstance(api.rest_client, _Transport):
@@ -209,6 +208,13 @@ def quiet() -> Iterator[None]:
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+def _is_object(answer: bytes) -> bool:
+    try:
+        return isinstance(json.loads(answer), dict)
+    except ValueError:
+        return False
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -20,7 +20,7 @@ def version_name(config: Config, package: Package) -> str:
     code = hashlib.sha256(_noria())
     for path in (config.preprocessing, config.trainer.run_fn, config.trainer.build_model):
         if path and not path.startswith("noria."):
-            code.update(code_digest(path, str(config.folder)).encode())
+            code.update(code_digest(path, str(config.folder), packages=()).encode())
     if config.schema_path.is_file():  # compiling refuses a missing one
         code.update(config.schema_path.read_bytes())
     compiled = hashlib.sha256(package.path.read_bytes()).hexdigest()

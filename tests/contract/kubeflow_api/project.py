@@ -29,8 +29,12 @@ def write_package(path: Path, image: str = "noria:1") -> Path:
         "root": {
             "dag": {
                 "tasks": {
-                    task: {"componentRef": {"name": f"comp-{task}"}, "taskInfo": {"name": task}}
-                    for task in TASKS
+                    task: {
+                        "componentRef": {"name": f"comp-{task}"},
+                        "taskInfo": {"name": task},
+                        "dependentTasks": list(TASKS[max(0, index - 1) : index]),
+                    }
+                    for index, task in enumerate(TASKS)
                 }
             }
         },
@@ -40,7 +44,7 @@ def write_package(path: Path, image: str = "noria:1") -> Path:
     mount = {"constant": "noria", "mountPath": "/noria/volume"}
     executors = {f"{task}_executor": {"pvcMount": [mount]} for task in TASKS}
     platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}
-    path.write_text(yaml.safe_dump_all([spec, platform], sort_keys=False), encoding="utf-8")
+    path.write_text(yaml.safe_dump_all([spec, platform], sort_keys=True), encoding="utf-8")
     return path
 
 
@@ -52,7 +56,15 @@ def frames(end: str, stop: str = "SUCCEEDED", error: str = "") -> list[Frame]:
       stop: the Trainer's last state; what follows it never begins unless that is SUCCEEDED.
     """
     done = [(task, "SUCCEEDED", "") for task in TASKS]
-    last = done if stop == "SUCCEEDED" else [*done[:3], ("Trainer", stop, error)]
+    last = (
+        done
+        if stop == "SUCCEEDED"
+        else [
+            *done[:3],
+            ("Trainer", stop, error),
+            ("Pusher", "RUNTIME_STATE_UNSPECIFIED", ""),  # Argo's "omitted", as the server says it
+        ]
+    )
     return [
         Frame("PENDING"),
         Frame("RUNNING", _nodes([("ChampionResolver", "RUNNING", "")])),

@@ -34,7 +34,7 @@ class Fault:
     """What goes wrong, the next `times` times that an operation is called."""
 
     operation: str
-    how: int | str  # an HTTP status; or drop (no answer), cut (half of one), slow, login
+    how: int | str  # an HTTP status; or drop (no answer), cut (half of one), slow, login (a page), redirect
     times: int = 1
     said: str = ""
     after: int = 0  # so many calls go well first
@@ -348,6 +348,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.api.stopping.wait(5)
         if fault.how == "login":
             self._send(200, LOGIN, "text/html; charset=utf-8")
+            return False
+        if fault.how == "redirect":
+            self.send_response(302)
+            self.send_header("Location", self.path)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
             return False
         if fault.how == "cut":
             self.send_response(200)

@@ -124,6 +124,8 @@ def test_web_page(noria: Noria, api: KubeflowApi, path: str) -> None:
     noria.environment["NORIA_KUBEFLOW_HOST"] = api.host + path
     api.faults = [Fault("health", "login", 9)]
     assert "a web page, not with the API" in noria.refused("runs")
+    api.faults = [Fault("health", "redirect", 99)]
+    assert "a web page, not with the API" in noria.refused("runs")
 
 
 def test_wrong_host(noria: Noria) -> None:

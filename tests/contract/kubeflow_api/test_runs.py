@@ -1,14 +1,19 @@
 """`noria submit` and `noria runs` against a server that speaks the published contract."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
+import yaml
 
-from noria.pipeline.kubeflow import client
+from noria.pipeline.kubeflow import client, follow
 
 from .conftest import Noria
 from .project import TASKS, frames, write_package
 from .server import Fault, Frame, KubeflowApi
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_uploads_runs_and_follows(noria: Noria, api: KubeflowApi) -> None:
@@ -62,8 +67,10 @@ def test_every_end(noria: Noria, api: KubeflowApi, end: str, stop: str, code: in
     api.script = frames(end, stop, error)
     said = noria.json("submit", "--package", str(noria.package), code=code)
     assert (end, True) == (said["state"], said["over"])
-    trainer = next(task for task in said["tasks"] if task["name"] == "Trainer")
+    assert list(TASKS) == [task["name"] for task in said["tasks"]]
+    trainer, pusher = said["tasks"][-2:]
     assert (stop, error or None) == (trainer["state"], trainer["error"])
+    assert ("SUCCEEDED" if end == "SUCCEEDED" else "OMITTED") == pusher["state"]
 
 
 def test_progress_on_standard_error_only(noria: Noria, api: KubeflowApi) -> None:
@@ -106,6 +113,15 @@ def test_token_expires_while_following(noria: Noria, api: KubeflowApi) -> None:
     assert "--token-file" in said
 
 
+def test_deleted_while_following(noria: Noria, api: KubeflowApi) -> None:
+    """A run that somebody deletes is not said to go on."""
+    api.script = [Frame("RUNNING")]
+    api.faults = [Fault("get_run", 404, 1, after=1)]
+    said = noria.refused("submit", "--package", str(noria.package))
+    assert "not there any more" in said
+    assert "goes on" not in said
+
+
 def test_runs(noria: Noria, api: KubeflowApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """`noria runs` lists the newest first, over more than one page, and no experiment is an empty list."""
     monkeypatch.setattr(client, "PAGE", 2)
@@ -120,3 +136,30 @@ def test_runs(noria: Noria, api: KubeflowApi, monkeypatch: pytest.MonkeyPatch) -
     assert "succeeded" in shown
     assert [] == [run for run in newest if run not in shown]
     assert f"{api.host}/#/runs/details/{newest[0]}" in shown
+
+
+def test_interrupted(noria: Noria, api: KubeflowApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends the watch with 130 and the run's link; the run goes on."""
+
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    api.script = [Frame("RUNNING")]
+    monkeypatch.setattr(follow.time, "sleep", interrupt)
+    done = noria.submit(code=130)
+    assert f"the run goes on: {api.host}/#/runs/details/{api.runs[0]['run_id']}" in done.stderr
+
+
+@pytest.mark.slow  # imports TFX
+def test_compiles_by_itself(noria: Noria, api: KubeflowApi) -> None:
+    """Without --package the project is compiled; the same project gives the same version."""
+    settings = yaml.safe_load((ROOT / "flights" / "noria.yaml").read_text())
+    settings |= {"home": "home", "schema": "flights.pbtxt", "kubeflow": {"volume": {"claim": "noria"}}}
+    (noria.folder / "noria.yaml").write_text(yaml.safe_dump(settings))
+    shutil.copy(ROOT / "schemas" / "flights.pbtxt", noria.folder)
+    first, second = noria.json("submit"), noria.json("submit")
+    assert (True, False) == (first["uploaded"], second["uploaded"])
+    assert first["version"] == second["version"]
+    spec = api.versions[-1]["pipeline_spec"]
+    assert {"SpanExampleGen", "Trainer", "Pusher"} <= set(spec["pipeline_spec"]["root"]["dag"]["tasks"])
+    assert "noria" in str(spec["platform_spec"])

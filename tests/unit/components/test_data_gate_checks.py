@@ -228,7 +228,8 @@ def test_volume_without_anything_to_compare():
         (86_400, WEEK - HOUR + 86_400, "week", ["broken", "broken"]),  # the calendar, and the cadence
         (86_400, WEEK - HOUR + 86_400, "", ["broken"]),  # the cadence alone
         (-WEEK, -HOUR, "week", ["broken", "broken"]),  # a replay, which is off the cadence, too
-        (86_400, WEEK - HOUR, "week", ["drifted"]),  # a late start
+        (86_400, WEEK - HOUR, "week", ["broken"]),  # the first day is missing
+        (12 * HOUR, WEEK - HOUR, "week", ["drifted"]),  # a late start
         (0, 2 * 86_400, "week", ["drifted"]),  # an early end
     ],
 )
@@ -237,6 +238,24 @@ def test_time(start: int, end: int, every: str, expected: list[str]):
     base = MONDAY + 9 * WEEK
     findings = history.check_time(Past(9, 6000, (base + start, base + end)), _weeks(8), every, Thresholds())
     assert expected == [found.severity for found in findings]
+
+
+def test_a_late_start_that_may_be_chance_is_no_loss():
+    """A sparse stream, one whose starts scatter, and a threshold switched off: the span has drifted, not more."""
+    base = MONDAY + 9 * WEEK
+    late = Past(9, 100, (base + 86_400, base + WEEK - HOUR))
+    sparse = [Past(past.span, 100, past.event_time) for past in _weeks(8)]
+    scattered = [
+        Past(past.span, past.rows, (past.event_time[0] + past.span % 2 * 20 * HOUR, past.event_time[1]))
+        for past in _weeks(8)
+    ]
+    for past, thresholds in (
+        (sparse, Thresholds()),
+        (scattered, Thresholds()),
+        (_weeks(8), Thresholds(late_start=None)),
+    ):
+        found = history.check_time(late, past, "week", thresholds)
+        assert [] == [one for one in found if one.severity == "broken"]
 
 
 def test_a_first_partial_week_does_not_spoil_the_cadence():

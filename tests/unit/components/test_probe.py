@@ -1,6 +1,8 @@
 """The probe and the warm-up file, on real SavedModels in real processes."""
 
 import os
+import re
+import shutil
 import signal
 import threading
 import time
@@ -52,19 +54,67 @@ def test_a_good_model_answers_with_one_probability_a_row(tmp_path):
     assert {"import", "load", "predict", "wait"} == set(result.seconds)
 
 
-def test_a_process_started_ahead_is_used_once_and_ends(tmp_path):
-    """`start_ahead` saves the import; each process serves one model, and none is left behind."""
-    folder = save(tmp_path / "m")
+def test_a_process_started_ahead_answers_for_one_model_after_the_other(tmp_path):
+    """`start_ahead` saves the import, once for all models; each model has a fork of its own, and none is left."""
+    folder, other = save(tmp_path / "m"), save(tmp_path / "n", score="tf.sigmoid(x / 500 - 1)")
     probe.start_ahead()
-    waiting = probe._spare._process
-    deadline = time.monotonic() + 60
-    while not _imported(waiting.pid) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    time.sleep(1)
-    result = probe.probe(folder, EXAMPLES)
-    assert result.seconds["wait"] < result.seconds["import"]
+    try:
+        waiting = probe._spare._process
+        deadline = time.monotonic() + 60
+        while not _imported(waiting.pid) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        time.sleep(1)
+        result = probe.probe(folder, EXAMPLES)
+        assert result.seconds["wait"] < result.seconds["import"]
+        assert tf.sigmoid(2.8).numpy() == pytest.approx(probe.probe(other, EXAMPLES).highest)
+        assert waiting.poll() is None
+        while _children(waiting.pid) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert "" == _children(waiting.pid)
+        assert "1" == re.search(r"Threads:\s+(\d+)", Path(f"/proc/{waiting.pid}/status").read_text())[1]
+    finally:
+        probe.stop_ahead()
     assert waiting.poll() is not None
-    assert probe._spare is None
+
+
+def test_an_answer_asked_ahead_is_taken_only_for_the_same_model_and_rows(tmp_path):
+    """A copy of the model counts as the same; other weights, or other rows, are asked anew."""
+    folder, other = save(tmp_path / "m"), save(tmp_path / "n", score="tf.sigmoid(x / 500 - 1)")
+    prober = probe.Prober().start()
+    try:
+        prober.ask(folder, EXAMPLES)
+        shutil.copytree(folder, tmp_path / "copy")
+        warmup.write(tmp_path / "copy", EXAMPLES)
+        assert tf.sigmoid(0.9).numpy() == pytest.approx(prober.probe(tmp_path / "copy", EXAMPLES).highest)
+        assert 1 == prober._asked
+        prober.ask(folder, EXAMPLES)
+        assert tf.sigmoid(2.8).numpy() == pytest.approx(prober.probe(other, EXAMPLES).highest)
+        prober.ask(folder, EXAMPLES)
+        assert tf.sigmoid(0.0).numpy() == pytest.approx(prober.probe(folder, EXAMPLES[:11]).highest)
+        assert 5 == prober._asked
+    finally:
+        prober.close()
+
+
+def test_a_model_that_kills_its_process_is_reported_and_the_next_one_is_answered(tmp_path):
+    """A crash while the model is loaded or asked (a kernel's fault, out of memory) ends the fork alone."""
+    prober = probe.Prober().start()
+    try:
+        endless = "tf.while_loop(lambda i: tf.reduce_all(i > -1.0), lambda i: [i * 1.0], [x])[0]"
+        prober.ask(save(tmp_path / "m", score=endless), EXAMPLES)
+        deadline = time.monotonic() + 60
+        while not (fork := _children(prober._process.pid)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        os.kill(int(fork), signal.SIGKILL)
+        with pytest.raises(GateError, match="was killed by SIGKILL"):
+            prober.probe(tmp_path / "m", EXAMPLES)
+        assert (20, 1) == prober.probe(save(tmp_path / "n"), EXAMPLES).shape
+    finally:
+        prober.close()
+
+
+def _children(pid: int) -> str:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text()
 
 
 def _imported(pid: int) -> bool:
@@ -174,4 +224,4 @@ def test_the_warm_up_file_holds_real_requests_that_the_signature_answers(tmp_pat
 def test_a_parent_without_tensorflow_gets_an_eager_child(tmp_path, monkeypatch):
     """TensorFlow sets TF2_BEHAVIOR when it is imported; the child must not rely on its parent having done so."""
     monkeypatch.delenv("TF2_BEHAVIOR", raising=False)
-    assert (20, 1) == probe.Prober().start().probe(save(tmp_path / "m"), EXAMPLES).shape
+    assert (20, 1) == probe.probe(save(tmp_path / "m"), EXAMPLES).shape

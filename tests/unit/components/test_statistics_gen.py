@@ -19,9 +19,9 @@ from tfx.types import artifact_utils, standard_artifacts  # noqa: E402
 
 from noria.components.example_gen.executor import Executor as ExamplesExecutor  # noqa: E402
 from noria.components.statistics_gen import facts, kept  # noqa: E402
-from noria.components.statistics_gen.executor import Executor, choose  # noqa: E402
+from noria.components.statistics_gen.executor import Executor  # noqa: E402
 from noria.schemas import loader  # noqa: E402
-from noria.stores.errors import ConfigError, DataError  # noqa: E402
+from noria.stores.errors import DataError  # noqa: E402
 from noria.stores.spans import SpanStore  # noqa: E402
 from noria.streaming import flights  # noqa: E402
 
@@ -233,15 +233,6 @@ def test_a_column_without_any_value(home, tmp_path: Path):
         found = tfdv.validate_statistics(_load(statistics, "span"), loader.load(SCHEMA)).anomaly_info
         assert {"temp", "gate"} == set(found)
         assert ["span", "train"] == artifact_utils.decode_split_names(statistics.split_names)
-
-
-def test_choose():
-    """Large spans go to Beam, with the reason; an unknown word is refused."""
-    assert "beam" == choose("auto", 5_000_001, 0)[0]
-    assert "beam" == choose("auto", 1, 3 << 30)[0]
-    assert ("in-process", "execution: in-process") == choose("in-process", 10**9, 1)
-    with pytest.raises(ConfigError, match="must be auto, in-process or beam, got 'fast'"):
-        choose("fast", 1, 1)
 
 
 def test_examples_without_the_span(fresh, tmp_path: Path):

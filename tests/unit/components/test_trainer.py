@@ -236,6 +236,68 @@ def test_saved_model_loads_without_noria(week1, champion):
     assert expected.tolist() == json.loads(done.stdout.splitlines()[-1])
 
 
+def test_the_champions_graph_with_new_weights_is_what_tracing_gives(week1, champion, tmp_path, monkeypatch):
+    """A warm run over the same graph exports without tracing: the same tensors, fingerprint and scores."""
+    from noria.components.trainer import serving
+
+    fast = continuity.train(week1, tmp_path / "fast", SMALL, champion)
+    monkeypatch.setattr(serving, "_made_from", lambda *_: False)
+    slow = continuity.train(week1, tmp_path / "slow", SMALL, champion)
+    monkeypatch.undo()
+    readers = [
+        tf.train.load_checkpoint(str(out / "Format-Serving" / serving.VARIABLES)) for out in (fast, slow)
+    ]
+    names = [sorted(reader.get_variable_to_shape_map()) for reader in readers]
+    assert names[0] == names[1]
+    for name in names[0]:
+        if name.startswith("weights/"):
+            np.testing.assert_array_equal(*(reader.get_tensor(name) for reader in readers))
+    prints = [
+        tf.saved_model.experimental.read_fingerprint(str(out / "Format-Serving")) for out in (fast, slow)
+    ]
+    assert prints[0].graph_def_program_hash == prints[1].graph_def_program_hash
+    assert prints[0].signature_def_hash == prints[1].signature_def_hash
+    rows = records(week1)
+    np.testing.assert_array_equal(scores(fast, rows), scores(slow, rows))
+    assert not np.array_equal(scores(fast, rows), scores(champion, rows))
+
+
+def test_another_recipe_or_a_changed_graph_is_traced(week1, champion, tmp_path, caplog):
+    """Other settings, or a saved_model.pb that is not the one that was written, are not built on."""
+
+    def exported(settings: dict, base: Path) -> str:
+        caplog.clear()
+        out = tmp_path / f"out-{len(list(tmp_path.iterdir()))}"
+        continuity.train(week1, out, settings, base)
+        assert np.isfinite(scores(out, records(week1)[:5])).all()
+        notes = [record.journal for record in caplog.records if hasattr(record, "journal")]
+        return next(note["export"] for note in notes if "export" in note)
+
+    caplog.set_level("INFO", logger="noria.journal")
+    assert "champion's graph" == exported(SMALL, champion)
+    assert "traced" == exported({**SMALL, "steps": 1}, champion)
+    changed = shutil.copytree(champion, tmp_path / "changed")
+    model = changed / "Format-Serving" / "saved_model.pb"
+    model.write_bytes(model.read_bytes() + b"\x12\x00")
+    assert "traced" == exported(SMALL, changed)
+
+
+def test_a_kept_machine_trains_as_a_new_one(week1, champion, tmp_path):
+    """In a resident process the second warm run traces nothing, and ends with the same weights and slots."""
+    from noria.components.trainer import kept
+
+    kept._kept.clear()
+    new = continuity.train(week1, tmp_path / "new", SMALL, champion)
+    [machine] = kept._kept.values()
+    traces = machine.loop.run.experimental_get_tracing_count()
+    used = continuity.train(week1, tmp_path / "used", SMALL, champion)
+    assert [machine] == list(kept._kept.values())
+    assert 1 == traces == machine.loop.run.experimental_get_tracing_count()
+    assert {"variables": 0.0, "first": 0.0, "second": 0.0} == continuity.differences(new, used)
+    continuity.train(week1, tmp_path / "cold", SMALL)
+    assert [machine] != list(kept._kept.values())
+
+
 def test_eval_split_of_one_class(week1, tmp_path):
     """Early stop on AUC goes by the loss where the eval split has one class only."""
     data = tmp_path / "data"

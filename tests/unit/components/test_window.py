@@ -62,14 +62,14 @@ def test_two_runs_replay_different_rows():
 
 def test_cold_run_takes_the_newest_spans_whole():
     """A cold window ends with the newest span and holds at most `cold` spans."""
-    picks = pick(Window(cold=3), [1, 2, 4, 5, 6], dict.fromkeys(range(7), 100), 5, warm=False)
+    picks = pick(Window(cold=3), [1, 2, 4, 5, 6], lambda span: 100, 5, warm=False)
     assert [Pick(2, 1.0, False), Pick(4, 1.0, False), Pick(5, 1.0, True)] == picks
 
 
 def test_warm_run_replays_a_bounded_share():
     """The replay's expected rows are `replay` times the newest span's, however long the history."""
     spans = list(range(1, 51))
-    picks = pick(Window(replay=0.25, replay_spans=8), spans, dict.fromkeys(spans, 1000), 50, warm=True)
+    picks = pick(Window(replay=0.25, replay_spans=8), spans, lambda span: 1000, 50, warm=True)
     assert list(range(42, 51)) == [picked.span for picked in picks]
     assert 250 == pytest.approx(sum(picked.train_rate * 1000 for picked in picks[:-1]))
     assert "replay-00000049" == picks[-2].file_stem
@@ -79,4 +79,4 @@ def test_warm_run_replays_a_bounded_share():
 def test_unknown_span_is_refused():
     """A span in quarantine or not in the store says which ones are there."""
     with pytest.raises(SpanError, match="span 9 is not in the span store"):
-        pick(Window(), [1, 2], {1: 1, 2: 1}, 9, warm=False)
+        pick(Window(), [1, 2], lambda span: 1, 9, warm=False)

@@ -1,6 +1,7 @@
 """The checks of `noria doctor` against real folders, locks and sockets."""
 
 import importlib.metadata
+import importlib.util
 import json
 import os
 import socket
@@ -70,3 +71,12 @@ def test_home_that_is_a_file(config: Config) -> None:
     """A file where the home should be is a problem."""
     config.home_path.write_text("", encoding="utf-8")
     assert doctor.PROBLEM == doctor.home(config.home_path).state
+
+
+def test_kubeflow_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the extra, its versions are named; without it, the check is a warning that says what to install."""
+    assert doctor.OK == doctor.kubeflow().state
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    check = doctor.kubeflow()
+    assert doctor.WARNING == check.state
+    assert "noria[kubeflow]" in str(check.next_step)

@@ -9,7 +9,7 @@ from tensorflow_data_validation.utils import quantiles_util
 
 from noria.schemas import equi_width
 from noria.schemas.columns import list_batches
-from noria.schemas.summarize import summarize
+from noria.schemas.summarize import Summary, summarize
 from noria.streaming import flights
 
 
@@ -79,6 +79,25 @@ def test_statistics_are_tfdvs():
         if name_of(left) == "tailnum":
             continue  # 1,024 of its values are all that TFDV's sketch counts in memory; Beam counts all, as we do
         assert left == right
+
+
+def test_merged_parts_are_the_whole():
+    """Two parts, merged twice, give each time what all rows in one go give; merging leaves the parts as they are."""
+    batches = list(list_batches(flights.table().slice(0, 20_000)))
+    parts = [Summary(tfdv.StatsOptions()) for _ in batches]
+    for part, batch in zip(parts, batches, strict=True):
+        part.add(batch)
+    expected = summarize(batches, tfdv.StatsOptions())
+    for _ in range(2):
+        whole = Summary(tfdv.StatsOptions())
+        whole.merge(parts)
+        merged = whole.statistics()
+        for side in (expected, merged):
+            for feature in side.datasets[0].features:
+                if feature.WhichOneof("stats") == "num_stats":
+                    stats = feature.num_stats
+                    stats.mean, stats.std_dev = round(stats.mean, 9), round(stats.std_dev, 9)
+        assert expected == merged
 
 
 def test_what_only_beam_does_is_refused():

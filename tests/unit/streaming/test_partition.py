@@ -10,13 +10,13 @@ from noria.streaming import duplicates, partition
 from noria.streaming.partition import Partition
 
 
-@pytest.mark.parametrize(("held", "sort"), [(10**9, 10**9), (500, 300), (1, 50)])
+@pytest.mark.parametrize(("held", "sort"), [(10**9, 10**9), (8_000, 5_000), (1, 800)])
 def test_rows_come_out_sorted_whatever_fits_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int, sort: int
 ) -> None:
     """With little memory the rows go through files and are sorted in ranges; the result is the same."""
-    monkeypatch.setattr(partition, "HELD_ROWS", held)
-    monkeypatch.setattr(partition, "SORT_ROWS", sort)
+    monkeypatch.setattr(partition, "HELD_BYTES", held)
+    monkeypatch.setattr(partition, "SORT_BYTES", sort)
     rng = np.random.default_rng(7)
     times = rng.integers(0, 300, 2_000)
     spans = times // 100 + 5

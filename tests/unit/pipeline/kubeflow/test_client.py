@@ -13,7 +13,7 @@ from noria.pipeline.commands.run_view import RunView
 from noria.pipeline.commands.schedules import interval, six_fields
 from noria.pipeline.config import Config, load
 from noria.pipeline.kubeflow.client import Run, Task
-from noria.pipeline.kubeflow.connection import Flags, resolve
+from noria.pipeline.kubeflow.connection import Flags, Secret, resolve
 from noria.stores.errors import ConfigError
 
 PROJECT = """\
@@ -87,6 +87,22 @@ def test_numbers(config: Config, key: str, value: str) -> None:
         resolve(config, environ={f"NORIA_KUBEFLOW_{key}": value})
 
 
+@pytest.mark.parametrize("file", ["Bearer one-line\n", " one-line"])
+def test_secrets_as_people_paste_them(tmp_path: Path, file: str) -> None:
+    """With the header's first word, or with spaces around."""
+    (tmp_path / "token").write_text(file)
+    assert "one-line" == Secret("token file", file=tmp_path / "token").read()
+
+
+def test_a_secret_is_one_line(tmp_path: Path) -> None:
+    """Two lines or odd characters are refused without being repeated: a header's own error would show them."""
+    for value in ("hunter\ntwo", "huntèr"):
+        (tmp_path / "token").write_text(value)
+        with pytest.raises(ConfigError, match="one line of plain characters") as caught:
+            Secret("token file", file=tmp_path / "token").read()
+        assert "hunt" not in str(caught.value)
+
+
 def test_empty_and_missing_secrets(config: Config, tmp_path: Path) -> None:
     """A token file that is empty or not there is refused with its path."""
     found = resolve(config, environ={})
@@ -146,7 +162,10 @@ def test_on_a_terminal() -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=100, color_system=None)
     with RunView(console, ["Trainer", "Pusher"]) as view:
-        view.show(run("RUNNING", task("Trainer", "RUNNING")))
+        view.show(run("RUNNING", task("Trainer", "RUNNING"), task("Pusher", "PENDING")))
+        with console.capture() as drawn:
+            console.print(view._draw())
+        assert "0 s" in drawn.get()  # since it was seen to run, whatever the two clocks say
         view.show(run("FAILED", task("Trainer", "FAILED", 0, 42), task("Pusher", "SKIPPED")))
         with console.capture() as drawn:
             console.print(view._draw())

@@ -1,0 +1,116 @@
+"""Seconds per million rows of every stage, statistics, analysis and evaluation above all: is it a straight line?
+
+    python -m benchmarks.scale [--rows 250000,500000,1000000,2000000] [--quick]
+
+Cold runs on synthetic spans of 40 columns (see `benchmarks.synthetic`), each beside a champion trained on a small span,
+so that Transform analyses and the Evaluator judges two models. The Trainer's steps are the same at each size. Writes
+scale.json and .png.
+"""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import contest, measure, synthetic
+
+CHAMPION_ROWS = 10_000
+# Their rows grow with the span; the others' work does not.
+STAGES = ("SpanExampleGen", "StatisticsGen", "Transform", "Evaluator")
+
+
+def fit(rows: Sequence[float], seconds: Sequence[float]) -> dict[str, float]:
+    """A straight line through the points, by least squares.
+
+    >>> {name: round(value, 6) for name, value in fit([1e6, 2e6, 3e6], [3.0, 5.0, 7.0]).items()}
+    {'per_million': 2.0, 'fixed': 1.0, 'r2': 1.0}
+    """
+    slope, fixed = np.polyfit(rows, seconds, 1)
+    rest = np.asarray(seconds) - (slope * np.asarray(rows) + fixed)
+    spread = np.sum((np.asarray(seconds) - np.mean(seconds)) ** 2)
+    return {
+        "per_million": float(slope * 1e6),
+        "fixed": float(fixed),
+        "r2": float(1 - np.sum(rest**2) / spread) if spread else 1.0,
+    }
+
+
+def turn(config: Any, **how: Any) -> tuple[Any, dict[str, str], float]:
+    """One turn: its record, the path that each stage took, and wall-clock seconds."""
+    from noria.pipeline.wheel import turn_all
+
+    paths: dict[str, str] = {}
+
+    def listen(record: dict[str, Any]) -> None:
+        if record["event"] == "end" and "path" in record:
+            paths[record["stage"]] = record["path"]
+
+    started = time.perf_counter()
+    [made] = turn_all(config, limit=1, on_event=listen, **how)
+    return made, paths, time.perf_counter() - started
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    """Seconds of each stage over its rows, with the line."""
+    pyplot = measure.pyplot()
+    figure, axes = pyplot.subplots(1, len(STAGES), figsize=(12, 3.4), layout="constrained")
+    for axis, stage in zip(axes, STAGES, strict=True):
+        rows = [run["stage_rows"][stage] / 1e6 for run in result["runs"]]
+        line = result["fits"][stage]
+        axis.plot(rows, [run["stages"][stage] for run in result["runs"]], "o", color="#1f6feb")
+        axis.plot(rows, [line["fixed"] + line["per_million"] * at for at in rows], color="#8a8f98")
+        axis.set_title(f"{stage}\n{line['per_million']:.1f} s a million rows", loc="left")
+        axis.set_ylim(0, axis.dataLim.y1 * 1.1)
+        axis.grid(alpha=0.3)
+        axis.set_xlabel("million rows")
+    axes[0].set_ylabel("seconds")
+    figure.savefig(path, dpi=130)
+    pyplot.close(figure)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measures and prints."""
+    parser = measure.parser(__doc__)
+    parser.add_argument("--rows", help="sizes, with commas between (default: 250000,500000,1000000,2000000)")
+    options = measure.options(parser, argv)
+    sizes = options.size([250_000, 500_000, 1_000_000, 2_000_000], [2_000, 4_000])
+    if options.given.rows:
+        sizes = [int(size) for size in options.given.rows.split(",")]
+    machine = measure.machine()
+    runs = []
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        trainer = {"steps": options.size(100, 5), "early_stop": None}
+        config = synthetic.project(folder, trainer=trainer)
+        synthetic.commit(config.home_path, 1, CHAMPION_ROWS)
+        turn(config)
+        shutil.copytree(config.home_path, folder / "before", symlinks=True)
+        for size in sizes:
+            contest.restore(config.home_path, folder / "before")
+            synthetic.commit(config.home_path, 2, size)
+            made, paths, wall = turn(config, cold=True)
+            rows = {stage: size for stage in STAGES} | {"Evaluator": round(size * config.eval_share)}
+            runs.append(
+                {"rows": size, "stage_rows": rows, "stages": made.seconds, "paths": paths, "wall": wall}
+            )
+            print(f"{size:,} rows: {wall:.1f} s", flush=True)
+    fits = {
+        stage: fit([run["stage_rows"][stage] for run in runs], [run["stages"][stage] for run in runs])
+        for stage in STAGES
+    }
+    result = {"columns": synthetic.COLUMNS, "runs": runs, "fits": fits}
+    options.save("scale", result, machine)
+    plot(result, options.out / "scale.png")
+    measure.show(
+        "Seconds per million rows",
+        ["stage", "per million", "fixed", "R²", *(f"{run['rows']:,}" for run in runs)],
+        [(stage, *line.values(), *(run["stages"][stage] for run in runs)) for stage, line in fits.items()],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Synthetic events, wider than the flights, as many as asked for, made and written a row group at a time.
+
+40 columns: the time, a binary label, 22 numbers (a quarter of them with gaps), 4 whole numbers and 12 categories with 4
+to 5,000 values. The project around them is what `noria init` drafts from a sample.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from noria.stores.spans import GROUP_ROWS, SpanStore
+
+NUMBERS, INTEGERS = 22, 4
+CATEGORIES = (4, 8, 12, 20, 30, 50, 80, 120, 300, 800, 2_000, 5_000)
+COLUMNS = 2 + NUMBERS + INTEGERS + len(CATEGORIES)
+LABEL, TIME = "clicked", "at"
+START = 1_700_000_000  # epoch seconds of the first event
+GAP_SHARE = 0.1
+SAMPLE_ROWS = 20_000
+
+
+def batches(rows: int, seed: int) -> Iterator[pa.RecordBatch]:
+    """Record batches of at most 65,536 rows, in the order of time; the same for the same seed."""
+    words = [pa.array([f"value {size}/{i}" for i in range(size)]) for size in CATEGORIES]
+    for at in range(0, rows, GROUP_ROWS):
+        count = min(GROUP_ROWS, rows - at)
+        random = np.random.default_rng((seed, at))
+        numbers = random.standard_normal((NUMBERS, count))
+        # Small values are frequent: the square of a uniform share.
+        ids = [(random.random(count) ** 2 * size).astype(np.int64) for size in CATEGORIES]
+        logit = numbers[0] - 0.5 * numbers[1] + 0.1 * ids[0] - 0.05 * ids[2] - 1.0
+        columns: dict[str, Any] = {TIME: START + seed * rows + at + np.arange(count)}
+        for i, column in enumerate(numbers):
+            gaps = random.random(count) < GAP_SHARE if i % 4 == 3 else None
+            columns[f"number_{i:02d}"] = pa.array(column * (i + 1), mask=gaps)
+        for i in range(INTEGERS):
+            columns[f"integer_{i}"] = random.integers(0, 10 ** (i + 2), count)
+        for size, values, chosen in zip(CATEGORIES, words, ids, strict=True):
+            columns[f"category_{size}"] = values.take(pa.array(chosen))
+        columns[LABEL] = (random.random(count) < 1 / (1 + np.exp(-logit))).astype(np.int64)
+        yield pa.RecordBatch.from_pydict(columns)
+
+
+def commit(home: Path, span: int, rows: int) -> None:
+    """Writes a span of so many rows; the span's id is the seed."""
+    SpanStore(home).commit(span, batches(rows, span), source="synthetic")
+
+
+def project(folder: Path, **settings: Any) -> Any:
+    """Drafts a project from a sample, without a source and with all gates open; its config."""
+    from noria.pipeline import project as drafts
+    from noria.pipeline.config import load
+
+    folder.mkdir(parents=True, exist_ok=True)
+    sample = folder / "sample.parquet"
+    pq.write_table(pa.Table.from_batches(list(batches(SAMPLE_ROWS, 1))), sample)
+    drafts.draft(folder / "project", sample, LABEL, time=TIME)
+    path = folder / "project" / "noria.yaml"
+    changed = yaml.safe_load(path.read_text())
+    # The repository's root, from which this runs, has a `preprocessing` of its own.
+    path.with_name("preprocessing.py").rename(path.with_name("synthetic_features.py"))
+    changed["preprocessing"] = "synthetic_features.preprocessing_fn"
+    changed |= {"home": str(folder / "home"), "data": {}}
+    changed["window"] = {"first": 1, "cold": 1, "replay": 0.25}
+    changed["gates"] = open_gates(["category_4", "category_8"])
+    changed |= settings
+    path.write_text(yaml.safe_dump(changed))
+    return load(folder / "project")
+
+
+def open_gates(slices: list[str]) -> dict[str, Any]:
+    """Gates that compute all and stop nothing: what is measured is their cost."""
+    checks = (
+        "linf",
+        "js",
+        "kl",
+        "psi",
+        "stable_psi",
+        "volume",
+        "label_rate",
+        "stuck",
+        "association",
+        "slices",
+    )
+    return {
+        "data": dict.fromkeys((*checks, "overlap")),
+        "model": {
+            "metrics": {"auc": {"min": 0.0}, "log_loss": {"max": 100.0}},
+            "slices": slices,
+            "slice_change": None,
+            "first_run": "bless",
+        },
+    }

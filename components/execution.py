@@ -1,0 +1,60 @@
+"""In this process, or through Beam: one rule for the stages that have both paths.
+
+In process every stage streams: its memory is bounded by the batch, whatever the number of rows. So size alone is no
+reason for Beam; more machines are. Beam's own direct runner has none, and takes several times as long.
+"""
+
+from collections.abc import Sequence
+
+from noria.stores.errors import ConfigError, did_you_mean
+
+EXECUTIONS = ("auto", "in-process", "beam")
+# Runners of Beam that have no more than this machine.
+_LOCAL = ("DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner", "PrismRunner")
+# Below this many bytes one process is done in minutes, which a cluster takes to start its workers: the full year of
+# flights (327,346 rows) is 32 MiB of examples, and takes about 20 s of processor time.
+LEAVE_MACHINE_BYTES = 1 << 30
+
+
+def choose(execution: str, size: int, beam_args: Sequence[str] = ()) -> tuple[str, str]:
+    """Chooses the path.
+
+    Args:
+      execution: `auto`, `in-process` or `beam`, as the config says.
+      size: bytes to read, compressed as they lie on disk.
+      beam_args: the component's Beam arguments.
+
+    Returns:
+      `in-process` or `beam`, and the reason for the journal.
+
+    Raises:
+      ConfigError: an unknown value of `execution`.
+
+    >>> choose("auto", 2 << 20)
+    ('in-process', '2 MiB, read in batches')
+    >>> choose("auto", 3 << 30, ["--runner=FlinkRunner"])
+    ('beam', '3,072 MiB, and FlinkRunner has more machines')
+    >>> choose("beam", 2 << 20)
+    ('beam', 'execution: beam')
+    """
+    if execution not in EXECUTIONS:
+        raise ConfigError(
+            f"execution must be one of {', '.join(EXECUTIONS)}, got {execution!r}",
+            where="config key execution",
+            next_step=did_you_mean(execution, EXECUTIONS) or "correct `execution` in the config",
+        )
+    if execution != "auto":
+        return execution, f"execution: {execution}"
+    runner = _runner(beam_args)
+    if runner not in _LOCAL and size > LEAVE_MACHINE_BYTES:
+        return "beam", f"{size >> 20:,} MiB, and {runner} has more machines"
+    return "in-process", f"{size >> 20:,} MiB, read in batches"
+
+
+def _runner(beam_args: Sequence[str]) -> str:
+    for at, argument in enumerate(beam_args):
+        if argument.startswith("--runner="):
+            return argument.split("=", 1)[1]
+        if argument == "--runner" and at + 1 < len(beam_args):
+            return beam_args[at + 1]
+    return _LOCAL[0]

@@ -1,0 +1,1 @@
+"""Kubeflow Pipelines without a cluster: `backend.Backend` runs a compiled package task by task."""

@@ -1,0 +1,141 @@
+"""The launcher: fetches inputs, runs the container's command, collects outputs (`component/launcher_v2.go`)."""
+
+import copy
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2
+
+from .storage import ObjectStore, Records, local_path
+
+TASK_SECONDS = 600
+
+
+class TaskFailed(Exception):
+    """The container's command failed; `log` is what it wrote."""
+
+    def __init__(self, what: str, log: str):
+        super().__init__(f"{what}\n{log[-4000:]}")
+        self.log = log
+
+
+def launch(
+    executor_input: dict[str, Any],
+    container: dict[str, Any],
+    store: ObjectStore,
+    records: Records,
+    env: dict[str, str],
+) -> tuple[dict[str, dict[str, Any]], str]:
+    """Runs one task in a fresh local file system.
+
+    Args:
+      executor_input: as the driver made it.
+      container: `image`, `command` and `args` of the compiled pipeline.
+      store: where inputs come from and outputs go to.
+      records: gets the outputs.
+      env: variables of the container besides this machine's.
+
+    Returns:
+      The recorded outputs by name, and the task's log.
+
+    Raises:
+      TaskFailed: the command ended with another exit code than 0.
+    """
+    request = copy.deepcopy(executor_input)
+    outputs = request["outputs"]["artifacts"]
+    if "executor-logs" in outputs:
+        outputs["executor-logs"]["artifacts"][0]["uri"] += "-0"  # the attempt
+    with tempfile.TemporaryDirectory(prefix="pod-") as pod:
+        root = Path(pod) / "root"
+        for name, found in request["inputs"].get("artifacts", {}).items():
+            for artifact in found["artifacts"]:
+                place = local_path(artifact["uri"], root)
+                assert place is not None, f"input {name} has no known scheme: {artifact['uri']}"
+                store.download(artifact["uri"], place)
+        for found in outputs.values():
+            place = local_path(found["artifacts"][0]["uri"], root)
+            assert place is not None
+            place.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(pod) / "work"
+        work.mkdir()
+        done = subprocess.run(
+            _filled([*container.get("command", []), *container.get("args", [])], request),
+            cwd=work,
+            env=_environment(Path(pod), root, env),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=TASK_SECONDS,
+        )
+        if "executor-logs" in outputs:
+            log_file = local_path(outputs["executor-logs"]["artifacts"][0]["uri"], root)
+            assert log_file is not None
+            log_file.write_text(done.stdout, encoding="utf-8")
+        if done.returncode:
+            raise TaskFailed(f"exit code {done.returncode}", done.stdout)
+        return _collect(request, root, store, records), done.stdout
+
+
+def _collect(
+    request: dict[str, Any], root: Path, store: ObjectStore, records: Records
+) -> dict[str, dict[str, Any]]:
+    """Only what `output_metadata.json` says counts; a missing file is a warning."""
+    file = root / request["outputs"]["outputFile"].lstrip("/")
+    written: dict[str, Any] = {}
+    if file.exists():
+        text = file.read_text(encoding="utf-8")
+        json_format.Parse(text, pipeline_spec_pb2.ExecutorOutput())  # an unknown field is an error
+        written = json.loads(text).get("artifacts", {})
+    recorded = {}
+    for name, found in request["outputs"]["artifacts"].items():
+        artifact = found["artifacts"][0]
+        if name != "executor-logs" and written.get(name, {}).get("artifacts"):
+            said = written[name]["artifacts"][0]
+            artifact["uri"] = said.get("uri") or artifact["uri"]
+            artifact["metadata"] = {**artifact.get("metadata", {}), **said.get("metadata", {})}
+        place = local_path(artifact["uri"], root)
+        if place is not None:  # another scheme: "Skipping uploading to remote storage", a warning
+            store.upload(place, artifact["uri"])
+        recorded[name] = records.record(name, artifact)
+    return recorded
+
+
+def _filled(command: list[str], request: dict[str, Any]) -> list[str]:
+    """The command line with its placeholders filled in (`compileCmdAndArgs`)."""
+    text = json.dumps(request)
+    values = {
+        f"{{{{$.inputs.parameters['{name}']}}}}": value if isinstance(value, str) else json.dumps(value)
+        for name, value in request["inputs"].get("parameterValues", {}).items()
+    }
+    filled = []
+    for argument in command:
+        argument = argument.replace("{{$}}", text)
+        for placeholder, value in values.items():
+            argument = argument.replace(placeholder, value)
+        filled.append(argument)
+    return filled
+
+
+def _environment(pod: Path, root: Path, env: dict[str, str]) -> dict[str, str]:
+    """A container's: this machine's interpreter, and nothing else of the caller's project or home."""
+    home = pod / "home"
+    home.mkdir()
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PWD", "OLDPWD")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
+    assert shutil.which("python", path=path)
+    return {
+        **kept,
+        "PATH": path,
+        "HOME": str(home),
+        "TMPDIR": str(pod),
+        "KFP_POD_NAME": pod.name,
+        "NORIA_KUBEFLOW_MIRROR": str(root),
+        **env,
+    }

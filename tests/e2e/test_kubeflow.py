@@ -1,0 +1,174 @@
+"""The compiled wheel on a model of Kubeflow Pipelines 2.16, task by task, against the same spans under Beam."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from noria.pipeline.config import load
+from noria.stores.registry import Registry
+from noria.stores.spans import SpanStore
+
+from .conftest import ROOT, Project
+from .kubeflow_backend.backend import OMITTED, SKIPPED, SUCCEEDED, Backend, Run
+from .small import small_project
+
+# Three runs of a dozen processes, each of which imports TensorFlow: minutes on an idle machine.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+
+AFTER_THE_GATE = {"Transform", "Trainer", "Evaluator", "Pusher", "Report"}
+BEFORE_THE_GATE = {"Ingest", "ChampionResolver", "SpanExampleGen", "SchemaGen", "StatisticsGen", "DataGate"}
+
+
+def project(folder: Path, home: Path, **changes: Any) -> Project:
+    """Four weeks of flights: the second makes the first turn, the fourth has lost its carriers."""
+    folder.mkdir()
+    home.mkdir()
+    made = small_project(folder, **changes)
+    shutil.copy(ROOT / "schemas" / "flights.pbtxt", folder / "schema.pbtxt")
+    table = pq.read_table(folder / "flights.parquet")
+    first = table["time_hour"][0].as_py()
+    late = pa.array([value.as_py() >= first + 20 * 86400 for value in table["time_hour"]])
+    lost = table.set_column(
+        table.column_names.index("carrier"), "carrier", pa.nulls(len(table), table["carrier"].type)
+    )
+    weeks = pa.concat_tables([table.filter(pa.compute.invert(late)), lost.filter(late)])
+    pq.write_table(weeks, folder / "flights.parquet")
+    made.edit(
+        schema="schema.pbtxt",
+        home=str(home / "home"),
+        kubeflow={
+            "project": str(folder),
+            "home": str(home / "home"),
+            "volume": {"claim": "noria", "mount": str(home)},
+            "secrets": [{"name": "store", "env": {"key": "STORE_KEY"}}],
+            "pipeline_root": "s3://bucket/noria",
+            "per_task": {"Trainer": {"retries": 1, "memory": "2Gi", "cpu": "500m"}},
+        },
+    )
+    return made
+
+
+class Wheel:
+    """Both ways: four runs of the package, and `noria run` on the same events."""
+
+    def __init__(self, folder: Path):
+        beam = project(folder / "beam", folder / "beam-home")
+        running = subprocess.Popen(
+            beam.command("run", "--json"),
+            cwd=beam.folder,
+            env=beam.env(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            self.kubeflow = project(folder / "kubeflow", folder / "volume")
+            package = self.kubeflow.folder / "pipeline.yaml"
+            self.compiled = self.kubeflow.json("compile", "--output", str(package))
+            self.backend = Backend(folder / "buckets", {"noria": folder / "volume"}, {"store": {"key": "k"}})
+            self.runs = [self.run(package) for _ in range(4)]
+        finally:
+            _, said = running.communicate(timeout=1800)
+        assert 3 == running.returncode, said[-4000:]  # a broken span: look at it
+        self.homes = {"beam": folder / "beam-home" / "home", "kubeflow": folder / "volume" / "home"}
+
+    def run(self, package: Path) -> Run:
+        """One run of the package, whose log is shown where it fails."""
+        done = self.backend.run(package)
+        failed = {name: done.logs.get(name, "")[-4000:] for name in done.named("Failed")}
+        assert "SUCCEEDED" == done.state, failed
+        return done
+
+    def turns(self, how: str) -> list[Any]:
+        """The turns of `beam` or `kubeflow`, oldest first."""
+        return Registry(self.homes[how]).turns()
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Wheel:
+    """Everything that the tests look at."""
+    return Wheel(tmp_path_factory.mktemp("wheel"))
+
+
+def test_cold_then_warm(wheel: Wheel) -> None:
+    """The first run trains from nothing, the second goes on from its champion; every node but one runs."""
+    for run, champion in zip(wheel.runs[:2], ("absent", "present"), strict=True):
+        assert BEFORE_THE_GATE | AFTER_THE_GATE == run.named(SUCCEEDED)
+        assert {"ReportBroken"} == run.named(SKIPPED)
+        assert champion == run.outputs["ChampionResolver"]["champion"]["metadata"]["state"]
+    assert ["cold", "warm"] == [turn.mode for turn in wheel.turns("kubeflow")[:2]]
+
+
+def test_broken_span_skips_what_follows(wheel: Wheel) -> None:
+    """A broken span: nothing after the gate runs, the span is in quarantine, the turn has its report."""
+    run = wheel.runs[2]
+    assert BEFORE_THE_GATE | {"ReportBroken"} == run.named(SUCCEEDED)
+    assert AFTER_THE_GATE == run.named(SKIPPED) | run.named(OMITTED)
+    turn = wheel.turns("kubeflow")[2]
+    assert ("broken", "skipped") == (turn.data_verdict, turn.model_verdict)
+    assert turn.span in SpanStore(wheel.homes["kubeflow"]).quarantined()
+
+
+def test_nothing_new_is_no_failure(wheel: Wheel) -> None:
+    """Where no span waits, the run succeeds after one task, and records nothing."""
+    run = wheel.runs[3]
+    assert {"Ingest"} == run.named(SUCCEEDED)
+    assert "nothing" == run.outputs["Ingest"]["news"]["metadata"]["state"]
+    assert 3 == len(wheel.turns("kubeflow"))
+
+
+def test_same_registry_as_under_beam(wheel: Wheel) -> None:
+    """Same spans, same code: versions, states, verdicts, lineage and metrics (1e-6) are those of `noria run`."""
+    ours, theirs = wheel.turns("kubeflow"), wheel.turns("beam")
+    facts = ("span", "data_verdict", "model_verdict", "mode", "version", "reasons", "rows")
+    assert [[getattr(turn, name) for name in facts] for turn in theirs] == [
+        [getattr(turn, name) for name in facts] for turn in ours
+    ]
+    for mine, other in zip(ours, theirs, strict=True):
+        assert close(other.metrics, mine.metrics)
+    versions = {how: Registry(home).versions() for how, home in wheel.homes.items()}
+    lineage = ("version", "state", "mode", "parent", "span", "spans", "transform", "code_digest", "rows")
+    assert [[getattr(version, name) for name in lineage] for version in versions["beam"]] == [
+        [getattr(version, name) for name in lineage] for version in versions["kubeflow"]
+    ]
+    champions = {how: Registry(home).champion() for how, home in wheel.homes.items()}
+    assert champions["beam"].version == champions["kubeflow"].version
+    assert Path(champions["kubeflow"].model_dir, "saved_model.pb").exists()
+
+
+def test_status_and_report_work_on_the_volume(wheel: Wheel) -> None:
+    """`noria status` and `noria report` read what the tasks left: stages with their seconds, and a page per turn."""
+    status = wheel.kubeflow.json("status")
+    assert [] == status["pending"]
+    for turn in status["turns"]:
+        assert {"Ingest", "SpanExampleGen", "DataGate"} <= set(turn["seconds"])
+        page = Path(turn["report"]).read_text(encoding="utf-8")
+        assert turn["data_verdict"] in page and turn["run_id"] in page
+    config = load(wheel.kubeflow.folder)
+    told = json.loads((config.home_path / "runs" / wheel.runs[0].run_id / "turn.json").read_text())
+    assert told["started"] and told["finished"]
+
+
+def test_what_the_tasks_were_given(wheel: Wheel) -> None:
+    """The model is as harsh as the backend: no input has a type, and each task is asked for its logs."""
+    for run in wheel.runs:
+        for request in run.requests.values():
+            assert "executor-logs" in request["outputs"]["artifacts"]
+            for found in request["inputs"]["artifacts"].values():
+                assert "" == found["artifacts"][0]["type"]["instanceSchema"]
+                assert found["artifacts"][0]["uri"].startswith("s3://bucket/noria/flights/")
+
+
+def close(expected: Any, actual: Any) -> bool:
+    """Equal in shape, and in numbers to 1e-6."""
+    if isinstance(expected, dict):
+        return expected.keys() == actual.keys() and all(close(expected[key], actual[key]) for key in expected)
+    if isinstance(expected, float):
+        return actual == pytest.approx(expected, abs=1e-6, nan_ok=True)
+    return expected == actual

@@ -1,0 +1,58 @@
+"""Somebody's own data in five minutes: `noria init` on a file, `noria run` in the folder that it wrote."""
+
+import csv
+import datetime
+import random
+from pathlib import Path
+
+import pytest
+
+from .conftest import Project
+
+ROWS = 3000
+
+
+def _rides(path: Path, label: str, delimiter: str, time: str | None) -> None:
+    """Rides whose distance and zone say much of the tip; a value is missing here and there."""
+    chance = random.Random(3)
+    start = datetime.datetime(2024, 3, 4, tzinfo=datetime.timezone.utc)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_NONNUMERIC)
+        writer.writerow([*([time] if time else []), "trip miles", "zone", label])
+        for row in range(ROWS):
+            moment = start + datetime.timedelta(minutes=10 * row)
+            when = {"pickup_ts": moment.isoformat(), "epoch": int(moment.timestamp())}.get(time or "")
+            miles, zone = chance.uniform(0, 10), chance.choice(["north", "south", "east"])
+            score = miles / 2 + 2 * (zone == "north") + chance.gauss(0, 0.5)
+            value = {
+                "big_tip": "yes" if score > 3.5 else "no",
+                "tip_class": ["none", "some", "much"][min(int(score / 2.5), 2)],
+                "tip": round(score, 2),
+            }[label]
+            missing = "" if row % 50 == 7 else round(miles, 2)
+            writer.writerow([*([when] if time else []), missing, zone, value])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("label", "delimiter", "time", "task", "metric"),
+    [
+        ("big_tip", ";", "pickup_ts", "binary", "auc"),
+        ("tip_class", "\t", "epoch", "multiclass", "accuracy"),
+        ("tip", ",", None, "regression", "rmse"),
+    ],
+)
+def test_init_then_run(tmp_path: Path, label: str, delimiter: str, time: str | None, task: str, metric: str):
+    """Whatever the task, delimiter and time: the draft that `init` writes turns the wheel, cold and then warm."""
+    _rides(tmp_path / "rides.csv", label, delimiter, time)
+    options = ["--time", time] if time else []
+    Project(tmp_path).noria("init", "project", "--data", "rides.csv", "--label", label, *options)
+    project = Project(tmp_path / "project")
+    # The command that the README names is the whole of it: no file of the draft is touched.
+    result = project.json("run", "--turns", "2")
+    assert ["cold", "warm"] == [turn["mode"] for turn in result["turns"]]
+    assert ["blessed", "blessed"] == [turn["model_verdict"] for turn in result["turns"]]
+    assert f"task: {task}" in (project.folder / "noria.yaml").read_text()
+    learned = result["turns"][-1]["metrics"]["challenger"][metric]
+    assert learned > 0.7 if metric != "rmse" else learned < 1.5
+    assert Path(result["model_dir"], "saved_model.pb").is_file()

@@ -1,0 +1,24 @@
+"""Which path the stages take, and what they say about it."""
+
+import pytest
+
+from noria.components.execution import choose
+from noria.stores.errors import ConfigError
+
+LARGE = 2 << 30
+
+
+def test_only_more_machines_are_a_reason_for_beam():
+    """Large data stays here unless Beam's runner has other machines; small data stays here in any case."""
+    assert "in-process" == choose("auto", LARGE)[0]
+    assert "in-process" == choose("auto", LARGE, ["--runner=DirectRunner"])[0]
+    assert "in-process" == choose("auto", 1, ["--runner=FlinkRunner"])[0]
+    assert "beam" == choose("auto", LARGE, ["--runner", "PortableRunner"])[0]
+
+
+def test_what_the_config_says_holds():
+    """A path that the config names is taken whatever the size, with that as its reason; other words are refused."""
+    assert ("in-process", "execution: in-process") == choose("in-process", LARGE, ["--runner=FlinkRunner"])
+    assert ("beam", "execution: beam") == choose("beam", 1)
+    with pytest.raises(ConfigError, match="must be one of auto, in-process, beam, got 'fast'"):
+        choose("fast", 1)

@@ -1,0 +1,92 @@
+"""What one stage leaves for the next in the same process is what the file holds."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from noria.components.keras_first import ensure_keras3
+
+tf = ensure_keras3()
+
+from tfx_bsl.coders import example_coder  # noqa: E402
+
+from noria.components import example_file, handover  # noqa: E402
+from noria.components.example_gen import encode  # noqa: E402
+from noria.components.statistics_gen import in_process  # noqa: E402
+
+
+@pytest.fixture
+def table() -> pa.Table:
+    """25,000 rows of every kind of column, with missing values, in chunks of odd sizes."""
+    generator = np.random.default_rng(5)
+    rows = 25_000
+
+    def some(values, share: float) -> pa.Array:
+        return pa.array(values, mask=generator.random(rows) < share)
+
+    table = pa.table(
+        {
+            "text": some(generator.choice(["UA", "é", ""], rows), 0.2),
+            "whole": some(generator.integers(-5, 5, rows), 0.2),
+            "real": some(np.where(generator.random(rows) < 0.1, np.nan, generator.normal(size=rows)), 0.2),
+            "flag": some(generator.random(rows) < 0.5, 0.2),
+            "full": generator.normal(size=rows),
+            "none": pa.nulls(rows, pa.float64()),
+            "coded": pa.array(generator.choice(["a", "b"], rows)).dictionary_encode(),
+            "at": pa.array(generator.integers(0, 1 << 30, rows), pa.timestamp("s")),
+        }
+    )
+    return pa.concat_tables([table.slice(0, 7_001), table.slice(7_001)])
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    with example_file.create(path) as file:
+        for part in (table.slice(0, 9_000), table.slice(9_000)):
+            (flat,) = part.combine_chunks().to_batches()
+            file.write(encode.as_lists(flat))
+
+
+def test_handed_over_rows_are_the_decoded_files(table: pa.Table, tmp_path: Path):
+    """Batch by batch and column by column, the rows handed over are what tfx_bsl decodes from the file."""
+    path = tmp_path / "a.gz"
+    _write(path, table)
+    assert handover.examples.batches(path, 1) is not None
+    here = list(in_process.read([path]))
+    decoder = example_coder.ExamplesToRecordBatchDecoder()
+    records = tf.data.TFRecordDataset(str(path), compression_type="GZIP").batch(10_000)
+    there = [decoder.DecodeBatch(batch) for batch in records.as_numpy_iterator()]
+    assert [10_000, 10_000, 5_000] == [batch.num_rows for batch in here]
+    for mine, decoded in zip(here, there, strict=True):
+        assert decoded.schema == mine.schema
+        assert all(left.equals(right) for left, right in zip(decoded.columns, mine.columns, strict=True))
+
+
+def test_a_file_that_changed_is_read_again(table: pa.Table, tmp_path: Path):
+    """A file that was rewritten, or is gone, is not taken for the one handed over."""
+    path = tmp_path / "a.gz"
+    _write(path, table)
+    with encode.writer(path) as records:
+        for example in encode.encode(table.slice(0, 10).combine_chunks().to_batches()[0]):
+            records.write(example)
+    assert None is handover.examples.batches(path, 10)
+    assert 10 == sum(batch.num_rows for batch in in_process.read([path]))
+    path.unlink()
+    assert None is handover.examples.batches(path, 10)
+
+
+def test_no_more_than_the_budget_is_held(tmp_path: Path):
+    """The oldest files go first, and one that is larger than the budget is never gathered."""
+    batch = pa.RecordBatch.from_arrays([pa.array([[1]] * 100, pa.large_list(pa.int64()))], ["x"])
+    held = handover.Handover(budget=2 * batch.nbytes)
+    for name in "abc":
+        (tmp_path / name).touch()
+        assert held.keep(tmp_path / name, [batch])
+    assert [False, True, True] == [held.batches(tmp_path / name, 10) is not None for name in "abc"]
+    collector = handover.Collector(held)
+    for _ in range(3):
+        collector.add(batch)
+    collector.keep(tmp_path / "a")
+    assert None is held.batches(tmp_path / "a", 10)
+    assert not held.keep(tmp_path / "a", [batch] * 3)

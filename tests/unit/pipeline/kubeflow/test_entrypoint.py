@@ -1,0 +1,164 @@
+"""The container's entrypoint: what the launcher hands over, and what it gets back."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from noria.stores.errors import ConfigError
+
+pytestmark = pytest.mark.slow  # each test, or its process, imports TFX
+
+PLACE = "minio://mlpipeline/root/flights/run-1/{task}/attempt-1"
+
+
+def given(name: str, metadata: dict[str, Any] | None = None, task: str = "Before") -> dict[str, Any]:
+    """An input artifact as the driver makes it: without a type."""
+    uri = f"{PLACE.format(task=task)}/{name}"
+    artifact = {"name": "7", "uri": uri, "type": {"instanceSchema": ""}, "metadata": metadata or {}}
+    return {"artifacts": [artifact]}
+
+
+def asked(name: str, schema: dict[str, str], task: str = "Task") -> dict[str, Any]:
+    """An output artifact as the driver provisions it."""
+    return {
+        "artifacts": [
+            {"name": name, "uri": f"{PLACE.format(task=task)}/{name}", "type": schema, "metadata": {}}
+        ]
+    }
+
+
+def request() -> tuple[dict[str, Any], dict[str, Any]]:
+    """A request with all that TFX's own entrypoint dies on, and the component's inputs."""
+    spec = {
+        "artifacts": {
+            "examples": {"artifactType": {"instanceSchema": "title: tfx.Examples\ntype: object\n"}},
+            "_Ingest.news": {"artifactType": {"instanceSchema": "title: noria.Ingested\ntype: object\n"}},
+        },
+        "parameters": {
+            "keep": {"parameterType": "NUMBER_INTEGER"},
+            "share": {"parameterType": "NUMBER_DOUBLE"},
+        },
+    }
+    executor_input = {
+        "inputs": {
+            "parameterValues": {"keep": 10.0, "share": 0.5},
+            "artifacts": {
+                "examples": given(
+                    "examples",
+                    {"span": 3.0, "split_names": '["train"]', "mode": "warm", "loss": 0.25, "gone": None},
+                ),
+                "_Ingest.news": given("news", {"state": "waiting"}),
+            },
+        },
+        "outputs": {
+            "artifacts": {
+                "model": asked("model", {"instanceSchema": "title: tfx.Model\ntype: object\n"}),
+                "executor-logs": asked("executor-logs", {"schemaTitle": "system.Artifact"}),
+            },
+            "outputFile": "/minio/mlpipeline/root/flights/run-1/Task/attempt-1/output_metadata.json",
+        },
+    }
+    return executor_input, spec
+
+
+def test_the_request_is_understood(tmp_path: Path) -> None:
+    """Types from the specification, local places, numbers as they were; nothing foreign, no null."""
+    from noria.pipeline.kubeflow import runtime
+
+    found = runtime.parse(*request(), runtime.Mirror(tmp_path))
+    assert ["examples"] == list(found.inputs)
+    [examples] = found.inputs["examples"]
+    assert "Examples" == examples.type_name
+    assert f"{tmp_path}/minio/mlpipeline/root/flights/run-1/Before/attempt-1/examples" == examples.uri
+    assert (3, '["train"]') == (examples.span, examples.split_names)
+    assert ("warm", 0.25) == (
+        examples.get_string_custom_property("mode"),
+        examples.get_float_custom_property("loss"),
+    )
+    assert not examples.has_custom_property("gone")
+    assert ["model"] == list(found.outputs)
+    assert {"keep": 10, "share": 0.5} == found.exec_properties and isinstance(
+        found.exec_properties["keep"], int
+    )
+    assert ("run-1", "Task") == (found.run_id, found.task)
+
+
+def test_the_answer_is_remote_again(tmp_path: Path) -> None:
+    """Outputs get their URIs back, also inside of properties, and no null is written."""
+    from noria.pipeline.kubeflow import runtime
+
+    mirror = runtime.Mirror(tmp_path)
+    [model] = runtime.parse(*request(), mirror).outputs["model"]
+    model.set_string_custom_property("current_model", f"{tmp_path}/minio/mlpipeline/x")
+    model.set_int_custom_property("version", 4)
+    said = runtime.executor_output({"model": [model]}, mirror)
+    [answer] = said["artifacts"]["model"]["artifacts"]
+    assert f"{PLACE.format(task='Task')}/model" == answer["uri"]
+    assert {"current_model": "minio://mlpipeline/x", "version": 4} == answer["metadata"]
+
+
+@pytest.mark.parametrize("scheme", ["s3://", "minio://", "gs://"])
+def test_there_and_back(tmp_path: Path, scheme: str) -> None:
+    """A URI of each store survives the way to a local folder and back."""
+    from noria.pipeline.kubeflow import runtime
+
+    mirror = runtime.Mirror(tmp_path)
+    assert f"{scheme}bucket/a b/c" == mirror.remote(mirror.local(f"{scheme}bucket/a b/c"))
+
+
+def test_unknown_store_and_type() -> None:
+    """A pipeline root of another scheme, and a type of another release, are refused with a way out."""
+    from noria.pipeline.kubeflow import runtime
+
+    with pytest.raises(ConfigError, match="pipeline_root"):
+        runtime.Mirror().local("hdfs://bucket/x")
+    with pytest.raises(ConfigError, match="same version"):
+        runtime.artifact_class("noria.Nothing")
+
+
+def run(tmp_path: Path, mirror: Path, home: Path) -> subprocess.CompletedProcess:
+    """ChampionResolver in a process, as a container would start it."""
+    uri = f"{PLACE.format(task='ChampionResolver')}/champion"
+    schema = {"instanceSchema": "title: tfx.Model\ntype: object\n"}
+    executor_input = {
+        "inputs": {"parameterValues": {"home": str(home), "model_root": str(home / "models" / "flights")}},
+        "outputs": {
+            "artifacts": {"champion": {"artifacts": [{"name": "champion", "uri": uri, "type": schema}]}},
+            "outputFile": "/minio/mlpipeline/root/flights/run-1/ChampionResolver/attempt-1/output_metadata.json",
+        },
+    }
+    command = [sys.executable, "-m", "noria.pipeline.kubeflow.entrypoint", "--home", str(home)]
+    command += ["--executor_class_path", "noria.components.champion.executor.Executor"]
+    command += ["--json_serialized_invocation_args", json.dumps(executor_input)]
+    env = {**os.environ, "NORIA_KUBEFLOW_MIRROR": str(mirror)}
+    return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+
+
+def test_one_task(tmp_path: Path) -> None:
+    """A task writes what the launcher collects, tells its log what it does, and leaves its journal on the volume."""
+    done = run(tmp_path, tmp_path / "mirror", tmp_path / "home")
+    assert 0 == done.returncode, done.stderr
+    assert "noria stage=ChampionResolver event=end" in done.stdout
+    [file] = (tmp_path / "mirror").rglob("output_metadata.json")
+    [champion] = json.loads(file.read_text())["artifacts"]["champion"]["artifacts"]
+    assert {"state": "absent", "version": 0} == champion["metadata"]
+    lines = (
+        (tmp_path / "home" / "runs" / "run-1" / "tasks" / "ChampionResolver.jsonl").read_text().splitlines()
+    )
+    assert ["start", "note", "end"] == [json.loads(line)["event"] for line in lines]
+
+
+def test_a_root_nobody_can_write(tmp_path: Path) -> None:
+    """One message on standard error, with the next step, and exit code 1."""
+    mirror = tmp_path / "mirror"
+    mirror.write_text("a file where the launcher's folders should be")
+    done = run(tmp_path, mirror, tmp_path / "home")
+    assert 1 == done.returncode
+    message = done.stderr[done.stderr.index("error ") :]
+    assert "has no place to be written to" in message and "next:" in message
+    assert "Traceback" not in done.stderr
