@@ -73,7 +73,7 @@ def lines(dockerfile: Path = DOCKERFILE) -> Iterator[tuple[str, str]]:
 def build(folder: Path, mirror: str | None, binds: Sequence[str]) -> None:
     """Makes `folder`/image from the Dockerfile; a base that is there is taken, and an image of the same sources."""
     told, sources = folder / "image.json", _sources()
-    if told.exists() and json.loads(told.read_text(encoding="utf-8"))["sources"] == sources:
+    if told.exists() and json.loads(told.read_text(encoding="utf-8")).get("sources") == sources:
         return
     told.unlink(missing_ok=True)
     arguments: dict[str, str] = {}

@@ -142,8 +142,9 @@ CHAMPION = "minio://mlpipeline/noria/run-1/ChampionResolver/champion"
 
 
 def _request(parameters: dict[str, str]) -> dict[str, Any]:
-    """What the launcher of Kubeflow Pipelines 2.16 asks: types without a schema, and an output of its own."""
+    """What the launcher of Kubeflow Pipelines 2.16 asks: inputs without a type, and an output of its own."""
     untyped = {"type": {"instanceSchema": ""}}
+    model = {"type": {"instanceSchema": "title: tfx.Model\ntype: object\n"}}
     news = {
         "name": "news",
         "uri": "minio://mlpipeline/noria/run-1/Ingest/news",
@@ -151,7 +152,7 @@ def _request(parameters: dict[str, str]) -> dict[str, Any]:
     }
     logs = {"name": "executor-logs", "uri": f"{CHAMPION}/../executor-logs"}
     artifacts = {
-        "champion": {"artifacts": [{"name": "champion", "uri": CHAMPION, **untyped}]},
+        "champion": {"artifacts": [{"name": "champion", "uri": CHAMPION, **model}]},
         "executor-logs": {"artifacts": [{**logs, "type": {"schemaTitle": "system.Artifact"}}]},
     }
     return {

@@ -1,0 +1,45 @@
+"""`noria ci --action run`: a change of code turns the wheel, and the same change does so once."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .small import FEATURES, small_project
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=A Person", "-c", "user.email=person@example.com"]
+    subprocess.run(["git", *identity, "-C", str(folder), *arguments], check=True, capture_output=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_change_retrains_once(tmp_path: Path) -> None:
+    """New data and no champion: a cold run, the rest warm. New code, no new data: cold, on the newest span again.
+    Then nothing, until new code comes.
+    """
+    project = small_project(tmp_path, window={"first": 3})
+    (tmp_path / ".gitignore").write_text("home/\n")
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-qm", "the project")
+
+    first = project.json("ci", "--action", "run")
+    assert ("cold", None) == (first["verdict"], first["since"])
+    assert ["cold", "warm"] == [turn["mode"] for turn in first["turns"]]
+    assert "nothing" == project.json("ci")["verdict"]
+
+    (tmp_path / "my_features.py").write_text(FEATURES.replace("6 * 60", "7 * 60"))
+    git(tmp_path, "commit", "-qam", "the night is longer")
+    told = project.json("ci")
+    assert ("cold", ["preprocessing"], True) == (told["verdict"], told["changed"], told["again"])
+    assert 2 == told["champion"]
+
+    again = project.json("ci", "--action", "run")
+    (turn,) = again["turns"]
+    assert ("cold", first["turns"][-1]["span"]) == (turn["mode"], turn["span"])
+    assert ("blessed", 3) == (turn["model_verdict"], again["champion"])
+    assert turn["data_verdict"] in ("ok", "drifted")  # its own history is no replay to a span
+    done = project.json("ci", "--action", "run")
+    assert ("nothing", [], 3) == (done["verdict"], done["turns"], done["champion"])

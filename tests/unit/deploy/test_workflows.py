@@ -1,0 +1,121 @@
+"""The workflows: what they call is there, and what they pass on is defined."""
+
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from noria.pipeline import ci, cli
+from noria.pipeline.commands.ci import tell_github
+from noria.pipeline.config import load
+
+ROOT = Path(__file__).parents[3]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+CONTEXTS = {"env", "github", "inputs", "matrix", "needs", "secrets", "steps", "vars"}
+
+
+def workflow(path: Path) -> dict[Any, Any]:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def commands(path: Path) -> list[list[str]]:
+    """The words of every command line of every step."""
+    steps = [step for job in workflow(path)["jobs"].values() for step in job["steps"]]
+    lines = [line for step in steps for line in step.get("run", "").splitlines()]
+    return [shlex.split(part) for line in lines for part in re.split(r"&&|\|", line)]
+
+
+def expressions(path: Path) -> list[str]:
+    text = path.read_text(encoding="utf-8")
+    found = re.findall(r"\$\{\{(.*?)\}\}", text)
+    conditions = re.findall(r"^\s+if: (.*)$", text, re.MULTILINE)
+    assert text.count("${{") == len(found), "an expression is not closed"
+    return [*found, *conditions]
+
+
+everyone = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+
+
+@everyone
+def test_shape(path: Path) -> None:
+    """Every job says where it runs and how long at most, needs only jobs that are there; rights are stated."""
+    read = workflow(path)
+    assert {"contents": "read"} == read["permissions"]
+    for job in read["jobs"].values():
+        assert job["runs-on"] and 0 < job["timeout-minutes"] <= 180
+        needs = job.get("needs", [])
+        assert set([needs] if isinstance(needs, str) else needs) <= set(read["jobs"])
+        assert all(("run" in step) != ("uses" in step) for step in job["steps"])
+        assert all(re.search(r"@v\d+$", step["uses"]) for step in job["steps"] if "uses" in step)
+
+
+@everyone
+def test_expressions(path: Path) -> None:
+    """Expressions read known contexts only; outputs, inputs and matrix values are defined where they are read."""
+    read = workflow(path)
+    jobs, text = read["jobs"], " ".join(expressions(path))
+    unquoted = re.sub(r"'[^']*'", "", text)
+    assert set(re.findall(r"(?<![\w.])([a-z]+)\.", unquoted)) <= CONTEXTS
+    for job, output in re.findall(r"needs\.(\w+)\.outputs\.(\w+)", text):
+        assert output in jobs[job]["outputs"]
+    ids = {step["id"] for job in jobs.values() for step in job["steps"] if "id" in step}
+    assert {step for step, _ in re.findall(r"steps\.(\w+)\.outputs\.(\w+)", text)} <= ids
+    inputs = (read[True].get("workflow_dispatch") or {}).get("inputs", {})  # `on` is YAML 1.1 for true
+    assert set(re.findall(r"\binputs\.(\w+)", text)) <= set(inputs)
+    rows = [
+        row for job in jobs.values() for row in job.get("strategy", {}).get("matrix", {}).get("include", [])
+    ]
+    assert all(name in row for name in re.findall(r"\bmatrix\.(\w+)", text) for row in rows)
+
+
+@everyone
+def test_commands(path: Path) -> None:
+    """Each `noria` command with its options, each make target and each file that a step names is there."""
+    known = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for words in commands(path):
+        if words[0].endswith("noria"):
+            options = {option for parameter in known[words[1]].params for option in parameter.opts}
+            assert {word for word in words if word.startswith("--")} <= options
+        if words[0] == "make":
+            assert words[1] in targets
+        named = [word.removeprefix("PYTEST_ARGS=") for word in words]
+        for name in [
+            each for word in named for each in word.split() if re.match(r"(deploy|tests|flights)/", each)
+        ]:
+            assert (ROOT / name).exists(), name
+
+
+@everyone
+def test_no_injection(path: Path) -> None:
+    """What a person types or a secret holds reaches a shell as a variable, never as part of its text."""
+    for job in workflow(path)["jobs"].values():
+        for step in job["steps"]:
+            assert re.findall(r"\$\{\{ *(inputs|secrets|github|vars)\b", step.get("run", "")) == []
+
+
+def test_outputs(tmp_path: Path) -> None:
+    """The outputs that retrain.yml hands on are those that `noria ci` writes."""
+    (tmp_path / "noria.yaml").write_text("name: rides\nlabel: late\ntime: at\n")
+    output = tmp_path / "output"
+    decision = ci.Decision(ci.NOTHING, ("no\nnew span",))
+    environ = {"GITHUB_OUTPUT": str(output), "GITHUB_STEP_SUMMARY": os.devnull}
+    tell_github(load(tmp_path), ci.Change(None, ()), None, decision, environ)
+    written = dict(line.split("=", 1) for line in output.read_text().splitlines())
+    assert "no new span" == written["reason"]
+    text = (ROOT / ".github" / "workflows" / "retrain.yml").read_text(encoding="utf-8")
+    assert set(re.findall(r"steps\.ci\.outputs\.(\w+)", text)) <= set(written)
+
+
+def test_retrain_starts() -> None:
+    """The model is looked at on each merge to main and by hand; a pull request only says what a merge would start."""
+    retrain, short = (workflow(ROOT / ".github" / "workflows" / name) for name in ("retrain.yml", "ci.yml"))
+    assert ({"branches": ["main"]}, True) == (retrain[True]["push"], "workflow_dispatch" in retrain[True])
+    assert "pull_request" not in retrain[True] and "pull_request" in short[True]
+    submits = [name for name in WORKFLOWS if any("submit" in words for words in commands(name))]
+    assert ["retrain.yml"] == [path.name for path in submits]
