@@ -148,8 +148,8 @@ class Config(Section):
     )
     execution: Literal["auto", "in-process", "beam"] = Field(
         default="auto",
-        description="`in-process` for spans that fit in memory, `beam` for those that don't; `auto` chooses "
-        "by size and says why.",
+        description="`in-process` works here, in bounded memory; `beam` leaves it to Beam; `auto` chooses by size and "
+        "by the machines that `beam.args` name, and says why.",
     )
 
     _path: Path = PrivateAttr(Path("noria.yaml"))

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from google.protobuf import text_format
 
-from noria.components import journal
+from noria.components import handover, journal
 from noria.components.keras_first import ensure_keras3
 from noria.components.types import DataVerdict
 from noria.stores.errors import ConfigError, DataError
@@ -315,6 +315,22 @@ def test_nothing_kept_between_passes_gives_the_same(examples, project, tmp_path,
     run(request(examples, project, tmp_path / "again", "rich_features", execution="in-process"))
     assert_same_graph(tmp_path / "kept", tmp_path / "again")
     assert_same_rows(read(tmp_path / "kept", "train"), read(tmp_path / "again", "train"))
+
+
+def test_rows_handed_over_give_what_the_files_give(examples, project, tmp_path, monkeypatch):
+    """Rows that SpanExampleGen left in this process are not read again, and come out the same, value by value."""
+    run(request(examples, project, tmp_path / "read", "rich_features", execution="in-process"))
+    monkeypatch.setattr(handover, "examples", handover.Handover())
+    decoder = example_coder.ExamplesToRecordBatchDecoder()
+    for file in glob(str(examples / "*" / "*")):
+        records = list(tf.data.TFRecordDataset(file, "GZIP").as_numpy_iterator())
+        batches = [decoder.DecodeBatch(records[:700]), decoder.DecodeBatch(records[700:])]
+        assert handover.examples.keep(file, [batch for batch in batches if batch.num_rows])
+    monkeypatch.setattr("noria.components.transform.source.Source._read", None)
+    run(request(examples, project, tmp_path / "handed", "rich_features", execution="in-process"))
+    assert_same_graph(tmp_path / "read", tmp_path / "handed")
+    for split in ("train", "eval"):
+        assert_same_rows(read(tmp_path / "read", split), read(tmp_path / "handed", split))
 
 
 # ------------------------------------------------------------------------------------- reuse and refresh
