@@ -12,7 +12,7 @@ from tfx.orchestration import pipeline
 from tfx.orchestration.beam import beam_dag_runner
 
 from noria.components import journal
-from noria.pipeline import dag, metadata
+from noria.pipeline import channels, dag, metadata
 from noria.pipeline.config import Config
 from noria.stores.errors import NoriaError
 
@@ -65,6 +65,7 @@ def run(
     with (
         _logging_to(run_folder / "tfx.log", metadata.secrets(config)),
         _journal(run_folder / "journal.jsonl", listen) as book,
+        channels.by_query(),
     ):
         try:
             beam_dag_runner.BeamDagRunner().run(wheel)

@@ -23,6 +23,7 @@ from tfx_bsl.tfxio import tensor_adapter
 from noria.components import beam_executor, journal
 from noria.components.champion.executor import present
 from noria.components.evaluator import eval_config, gate, in_process, rows, verdict
+from noria.components.evaluator import models as saved_models
 from noria.components.pusher import probe, warmup
 from noria.stores.errors import GateError
 
@@ -65,7 +66,9 @@ class Executor(beam_executor.BeamExecutor):
             settings = gate.from_json(
                 exec_properties["gate"],
                 task,
-                classes=_classes(exec_properties, models[eval_config.CHALLENGER]),
+                classes=_classes(exec_properties, models[eval_config.CHALLENGER])
+                if task == "multiclass"
+                else None,
                 first_run=champion is None,
             )
             gate.check_columns(settings, label, [feature.name for feature in schema.feature])
@@ -225,7 +228,7 @@ def _path(execution: str, examples: types.Artifact, config: config_pb2.EvalConfi
 
 def _classes(exec_properties: dict[str, Any], challenger: Path) -> int | None:
     listed = json.loads(exec_properties.get("classes") or "null")
-    return len(listed) if listed else rows.score_width(challenger)
+    return len(listed) if listed else saved_models.score_width(challenger)
 
 
 def _files(examples: types.Artifact) -> list[str]:

@@ -1,8 +1,6 @@
 """Eval rows as arrays: labels, predictions of each model, and the columns that slice. No TFMA here."""
 
-import collections
 import dataclasses
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,15 +9,12 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from noria.components import saved_model
+from noria.components.evaluator import models as saved_models
 from noria.stores.errors import DataError, GateError
 
 # Rows a model predicts at once: past 8,192 the time per row no longer falls, and the memory of a wide model
 # grows.
 BATCH = 8192
-
-# A resident process judges the same champion again in the next run, then as the challenger's successor.
-_KEPT_MODELS = 3
 
 _DTYPES = {
     schema_pb2.FeatureType.BYTES: tf.string,
@@ -81,21 +76,21 @@ def read(
     """
     types = {feature.name: _DTYPES[feature.type] for feature in schema.feature if feature.type in _DTYPES}
     spec = {name: tf.io.VarLenFeature(types[name]) for name in dict.fromkeys([label, *slice_columns])}
-    signatures = {name: signature(folder) for name, folder in models.items()}
     labels: list[np.ndarray] = []
     scores: dict[str, list[np.ndarray]] = {name: [] for name in models}
     coders = {name: _Coder(name) for name in slice_columns}
     dataset = tf.data.TFRecordDataset(list(files), compression_type="GZIP").batch(BATCH).prefetch(1)
     seen = 0
-    for serialized in dataset:
-        count = int(serialized.shape[0])
-        parsed = tf.io.parse_example(serialized, spec)
-        labels.append(_labels(parsed[label], count, label, seen))
-        for name, coder in coders.items():
-            coder.add(parsed[name], count)
-        for name, ask in signatures.items():
-            scores[name].append(_score(ask, serialized, models[name], count))
-        seen += count
+    with saved_models.opened(models) as signatures:
+        for serialized in dataset:
+            count = int(serialized.shape[0])
+            parsed = tf.io.parse_example(serialized, spec)
+            labels.append(_labels(parsed[label], count, label, seen))
+            for name, coder in coders.items():
+                coder.add(parsed[name], count)
+            for name, ask in signatures.items():
+                scores[name].append(_score(ask, serialized, models[name], count))
+            seen += count
     empty = np.zeros(0, types[label].as_numpy_dtype)
     return EvalRows(
         labels=np.concatenate(labels) if labels else empty,
@@ -192,40 +187,3 @@ def problems(rows: EvalRows, task: str, names: Mapping[str, str]) -> list[str]:
         elif task != "multiclass" and scores.shape[1] != 1:
             found.append(f"the {names[name]} gives {scores.shape[1]} scores a row, the task {task} needs one")
     return found
-
-
-def score_width(folder: Path) -> int | None:
-    """Scores a row that a SavedModel says it gives: 1, or the number of classes; None if it is open."""
-    shape = signature(folder).structured_outputs.get("score", tf.TensorSpec(None)).shape
-    return shape[-1] if shape.rank == 2 else None
-
-
-_models: collections.OrderedDict[str, Any] = collections.OrderedDict()
-_models_lock = threading.Lock()
-
-
-def signature(folder: Path) -> Any:
-    """`serving_default` of a SavedModel, loaded once per content and process.
-
-    The key is a digest of the files and not the path: each run finds the same champion in another folder.
-
-    Raises:
-      GateError: no SavedModel, one that does not load, or one without the signature.
-    """
-    if not (folder / "saved_model.pb").is_file():
-        raise GateError("there is no saved_model.pb", where=folder)
-    key = saved_model.digest(folder)
-    with _models_lock:
-        if key not in _models:
-            try:
-                _models[key] = tf.saved_model.load(str(folder))
-            except Exception as error:
-                raise GateError(f"the model does not load: {error}", where=folder) from None
-        _models.move_to_end(key)
-        while len(_models) > _KEPT_MODELS:
-            _models.popitem(last=False)
-        model = _models[key]
-    if "serving_default" not in model.signatures:
-        names = ", ".join(sorted(model.signatures)) or "none"
-        raise GateError(f"the model must have the signature serving_default; it has {names}", where=folder)
-    return model.signatures["serving_default"]

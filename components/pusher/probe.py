@@ -36,6 +36,9 @@ ROWS_THAT_MUST_DIFFER = 16
 # Float32 softmax of a few thousand classes adds up to 1 within 1e-4.
 _SUM_TOLERANCE = 1e-3
 
+# Seconds that a question nobody fetched the answer to may still take; then its process is ended.
+_UNFETCHED = 20.0
+
 
 @dataclasses.dataclass(frozen=True)
 class ProbeResult:
@@ -93,7 +96,14 @@ class Prober:
         return self
 
     def ask(self, model_dir: Path | str, examples: Sequence[bytes]) -> None:
-        """Sends a question; the `probe()` that follows for the same model and examples takes the answer."""
+        """Sends a question; the `probe()` that follows for the same model and examples takes the answer.
+
+        An earlier one that nobody fetched is waited for first: its model may hang, and is not to be taken for
+        this one's.
+        """
+        if self._open is not None:
+            self._open = None
+            self._answer(_UNFETCHED)
         self.start()
         self._asked += 1
         self._open = saved_model.digest(Path(model_dir)), tuple(examples)
@@ -164,7 +174,7 @@ class Prober:
         return self._process is not None and self._process.poll() is None
 
     def _answer(self, timeout: float) -> dict[str, Any]:
-        """The answer to the last question; those to earlier ones, which nobody fetched, are passed over."""
+        """The answer to the last question."""
         deadline = time.monotonic() + timeout
         while True:
             try:
@@ -180,7 +190,7 @@ class Prober:
                 self.close()
                 return {"error": f"the process that loaded the model {ending}"}
             answer = json.loads(line)
-            if answer["id"] != self._asked:
+            if answer["id"] != self._asked:  # a fork that died after it had answered
                 continue
             if "died" in answer:
                 ending = f"{_ending(answer['died'])}{self._last_words()}"

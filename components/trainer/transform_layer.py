@@ -25,8 +25,13 @@ class TransformLayer:
     """
 
     def __init__(self, graph: tft.TFTransformOutput, label: str):
-        self._graph = graph
-        self.raw_spec = {name: spec for name, spec in graph.raw_feature_spec().items() if name != label}
+        self._graph, self._label = graph, label
+
+    # Both when they are first used: a warm run whose export takes the champion's graph needs neither.
+    @functools.cached_property
+    def raw_spec(self) -> dict[str, Any]:
+        """How raw columns are parsed."""
+        return {name: spec for name, spec in self._graph.raw_feature_spec().items() if name != self._label}
 
     @functools.cached_property
     def _loader(self) -> saved_transform_io_v2.SavedModelLoader:

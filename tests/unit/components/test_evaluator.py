@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from noria.components.evaluator import (
     executor,  # first: it settles which Keras the process has
     fills,
     in_process,
+    models,
     rows,
 )
 from noria.components.example_gen import encode
@@ -390,13 +392,40 @@ def test_the_journal_says_which_path_and_why(bench, flights, caplog):
 
 def test_a_model_is_loaded_once_whatever_its_folder_is_called(bench, flights):
     """The champion arrives in a new folder each run; its content is what counts."""
-    import shutil
-
     first = bench.model("a", 1)
     shutil.copytree(first, bench.folder / "copy")
-    shown = rows.signature(first / "Format-Serving")
-    assert shown is rows.signature(bench.folder / "copy" / "Format-Serving")
-    assert 1 == rows.score_width(first / "Format-Serving")
+    with models.opened({"": first / "Format-Serving"}) as signatures:
+        shown = signatures[""]
+    with models.opened({"": bench.folder / "copy" / "Format-Serving"}) as signatures:
+        assert shown is signatures[""]
+    assert 1 == models.score_width(first / "Format-Serving")
+
+
+def test_weights_read_into_a_loaded_model_predict_as_the_model_itself(bench, flights):
+    """Models of one graph share what is loaded; each still gives, bit for bit, what a fresh load of it gives."""
+    folders = {name: bench.model(name, 1) / "Format-Serving" for name in "abc"}
+    for place, name in enumerate("bc", start=1):  # the same graph with other weights, as a warm run leaves it
+        shutil.rmtree(folders[name])
+        loaded = tf.saved_model.load(str(folders["a"]))
+        loaded.means_carrier.assign(loaded.means_carrier * 0.5**place)
+        shutil.copytree(folders["a"], folders[name])
+        tf.train.Checkpoint(root=loaded).write(str(folders[name] / "variables" / "variables"))
+    inputs = bench.inputs(january(flights, 300), folders["a"].parent, None)
+    [file] = Path(inputs["examples"][0].uri, "Split-eval").iterdir()
+    examples = tf.constant(list(tf.data.TFRecordDataset(str(file), "GZIP").as_numpy_iterator()))
+    expected = {
+        name: tf.saved_model.load(str(folder)).signatures["serving_default"](examples)["score"].numpy()
+        for name, folder in folders.items()
+    }
+    assert not np.array_equal(expected["a"], expected["b"])
+    before = []
+    for pair in ("ab", "bc", "cb", "ca"):
+        with models.opened({name: folders[name] for name in pair}) as signatures:
+            for name in pair:
+                assert np.array_equal(expected[name], signatures[name](examples)["score"].numpy())
+            before.append({id(one) for one in signatures.values()})
+        assert 2 == len(models._idle)
+    assert [before[0]] * 4 == before
 
 
 def test_what_only_beam_does_goes_to_beam(bench):

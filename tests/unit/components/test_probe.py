@@ -178,6 +178,20 @@ def test_a_model_that_hangs_is_killed(tmp_path):
     assert -signal.SIGKILL == process.returncode
 
 
+def test_a_model_that_nobody_fetched_the_answer_for_does_not_hold_up_the_next_one(tmp_path, monkeypatch):
+    """Asked ahead, refused by the gate, and hanging: the process is ended, and a new one answers for the next."""
+    monkeypatch.setattr(probe, "_UNFETCHED", 1.0)
+    endless = "tf.while_loop(lambda i: tf.reduce_all(i > -1.0), lambda i: [i * 1.0], [x])[0]"
+    prober = probe.Prober().start()
+    try:
+        prober.ask(save(tmp_path / "m", score=endless), EXAMPLES)
+        first = prober._process
+        assert (20, 1) == prober.probe(save(tmp_path / "n"), EXAMPLES).shape
+        assert -signal.SIGKILL == first.returncode
+    finally:
+        prober.close()
+
+
 def test_a_process_that_is_killed_is_reported(tmp_path):
     """A crash of the process (out of memory, a bad kernel) becomes a GateError, not a hang."""
     folder = save(tmp_path / "m")
