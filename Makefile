@@ -12,7 +12,7 @@ PARTS ?=
 TYPED := $(addprefix -p noria.,stores streaming pipeline.commands) \
 	$(addprefix -m noria.pipeline.,ci cli cli_cluster cli_docs config config_errors console doctor inference lane lineage \
 	options progress project sections status tables) \
-	$(addprefix -m noria.pipeline.kubeflow.,client connection follow package records transport version)
+	$(addprefix -m noria.pipeline.kubeflow.,client connection follow package records transport)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-quick test-servers test-container test-current lint format bench lock docs clean
