@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks import measure, page
 
 # The quick ones first: a mistake shows early.
-PARTS = ("startup", "warm_run", "profile", "history", "scale", "full_year", "memory")
+PARTS = ("startup", "warm_run", "hotspots", "history", "scale", "full_year", "memory")
 
 
 def measured(path: Path) -> bool:

@@ -229,13 +229,13 @@ def startup(result: dict[str, Any]) -> list[str]:
     return lines + ["", "A resident process pays that once: *Noria, resident process* above pays none of it."]
 
 
-def profile(result: dict[str, Any]) -> list[str]:
+def hotspots(result: dict[str, Any]) -> list[str]:
     """Where a warm run's processor time goes, before and after."""
     lines = [
         "Seconds under the profiler, which slows Python down. Functions: processor time of the thread that runs the stage, with",
         "all that they call, then of their own alone.",
     ]
-    for title, found in (("Before", _result("profile_before.json")), ("After", result)):
+    for title, found in (("Before", _result("hotspots_before.json")), ("After", result)):
         if found is None:
             continue
         stages = found["stages"]
@@ -369,7 +369,7 @@ SECTIONS: tuple[tuple[str, str, str, Writer, str | None], ...] = (
     ),
     ("Memory", "python -m benchmarks.memory", "memory.json", memory, "memory over the time of the runs"),
     ("Starting", "python -m benchmarks.startup", "startup.json", startup, None),
-    ("Where a warm run's time goes", "python -m benchmarks.profile", "profile.json", profile, None),
+    ("Where a warm run's time goes", "python -m benchmarks.hotspots", "hotspots.json", hotspots, None),
     (
         "Warm against cold",
         "python -m benchmarks.freshness",

@@ -1,10 +1,10 @@
 """Where a warm run's processor time goes: the costliest functions of each stage.
 
-    python -m benchmarks.profile [--name profile] [--quick]
+    python -m benchmarks.hotspots [--name hotspots] [--quick]
 
 The warm run of `benchmarks.warm_run`, twice in one process: the second is profiled. `processor` counts all threads
 of this process, TensorFlow's own among them; functions are counted on the Python thread that runs the stage, by its
-processor time, so that waiting costs nothing. Writes <name>.json; `--name profile_before` keeps the state before a
+processor time, so that waiting costs nothing. Writes <name>.json; `--name hotspots_before` keeps the state before a
 change, and the page shows both.
 """
 
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from noria.pipeline.wheel import turn_all
 
     parser = measure.parser(__doc__)
-    parser.add_argument("--name", default="profile", help="of the JSON file (default: profile)")
+    parser.add_argument("--name", default="hotspots", help="of the JSON file (default: hotspots)")
     options = measure.options(parser, argv)
     machine = measure.machine()
     february, january = (contest.thin(table, options.size(None, 2_000)) for table in months())
