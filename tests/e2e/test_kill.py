@@ -57,7 +57,7 @@ def _kill_in(project: Project, stage: str) -> bool:
     )
     try:
         while process.poll() is None:
-            if stage == "Ingest" and list((project.home / "spans").glob("*/v*")):
+            if stage == "Ingest" and list((project.home / "spans").glob("[0-9]*/v*")):
                 break
             fresh = set((project.home / "runs").glob("*/journal.jsonl")) - before
             lines = [line for path in fresh for line in path.read_text().splitlines()]
