@@ -68,6 +68,11 @@ class Handover:
             return None
         return _cut(found[1], rows)
 
+    def clear(self) -> None:
+        """Lets go of all rows: the run is over, and the next one's files are others."""
+        with self._lock:
+            self._kept.clear()
+
 
 def _cut(batches: list[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
     if not batches:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from tfx.dsl.components.base import base_beam_component
+from tfx.dsl.context_managers import dsl_context_registry
 from tfx.orchestration import pipeline
 from tfx.orchestration.beam import beam_dag_runner
 
-from noria.components import journal
+from noria.components import handover, journal
 from noria.pipeline import channels, dag, metadata
 from noria.pipeline.config import Config
 from noria.stores.errors import NoriaError
@@ -46,21 +47,9 @@ def run(
     Raises:
       NoriaError: a component refused; the component's own error, not Beam's wrapping of it.
     """
-    connection = metadata.connection(config)
-    nodes = dag.components(config, span=str(span), mode=mode, run_id=run_id, code_digest=code_digest)
-    for node in nodes:
-        # Not through Pipeline, which would put its arguments before the component's own instead of leaving them out.
-        if isinstance(node, base_beam_component.BaseBeamComponent):
-            node.with_beam_pipeline_args(config.beam.per_component.get(node.id, config.beam.args))
-    wheel = pipeline.Pipeline(
-        pipeline_name=config.name,
-        # A root of its own per run: what a run made is found, and later deleted, as one folder.
-        pipeline_root=str(config.home_path / "tfx" / run_id),
-        components=nodes,
-        # A cache hit would be a lie: the span store and the registry change under the same inputs.
-        enable_cache=False,
-        metadata_connection_config=connection,
-    )
+    # TFX remembers every pipeline that its process ever defined, unless it has a registry of its own to go with.
+    with dsl_context_registry.new_registry():
+        wheel = _pipeline(config, span=span, mode=mode, run_id=run_id, code_digest=code_digest)
     run_folder.mkdir(parents=True, exist_ok=True)
     with (
         _logging_to(run_folder / "tfx.log", metadata.secrets(config)),
@@ -74,7 +63,26 @@ def run(
                 if isinstance(cause, NoriaError):
                     raise cause from None
             raise error
+        finally:
+            handover.examples.clear()
     return book.records
+
+
+def _pipeline(config: Config, *, span: int, mode: str, run_id: str, code_digest: str) -> pipeline.Pipeline:
+    nodes = dag.components(config, span=str(span), mode=mode, run_id=run_id, code_digest=code_digest)
+    for node in nodes:
+        # Not through Pipeline, which would put its arguments before the component's own instead of leaving them out.
+        if isinstance(node, base_beam_component.BaseBeamComponent):
+            node.with_beam_pipeline_args(config.beam.per_component.get(node.id, config.beam.args))
+    return pipeline.Pipeline(
+        pipeline_name=config.name,
+        # A root of its own per run: what a run made is found, and later deleted, as one folder.
+        pipeline_root=str(config.home_path / "tfx" / run_id),
+        components=nodes,
+        # A cache hit would be a lie: the span store and the registry change under the same inputs.
+        enable_cache=False,
+        metadata_connection_config=metadata.connection(config),
+    )
 
 
 class _Book(logging.Handler):

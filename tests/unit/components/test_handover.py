@@ -90,3 +90,12 @@ def test_no_more_than_the_budget_is_held(tmp_path: Path):
     collector.keep(tmp_path / "a")
     assert None is held.batches(tmp_path / "a", 10)
     assert not held.keep(tmp_path / "a", [batch] * 3)
+
+
+def test_after_a_run_nothing_is_held(table: pa.Table, tmp_path: Path):
+    """What a run left is let go of, however small: the next run's files are others."""
+    path = tmp_path / "a.gz"
+    _write(path, table)
+    assert handover.examples.batches(path, 1) is not None
+    handover.examples.clear()
+    assert None is handover.examples.batches(path, 1)
