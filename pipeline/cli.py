@@ -134,12 +134,18 @@ def run(
     cold: Annotated[
         bool, typer.Option("--cold", help="Train from nothing, although there is a champion.")
     ] = False,
+    every: Annotated[
+        str | None,
+        typer.Option(
+            help="Stay, and look for new data again after 90s, 15m, 1h30m: later turns pay no import."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Turn the wheel: check, train, judge and publish, for every new span."""
     from noria.pipeline.commands import turn
 
-    return turn.run(config, turns, 0 if no_wait else wait, cold, as_json)
+    return turn.run(config, turns, 0 if no_wait else wait, cold, every, as_json)
 
 
 @app.command()

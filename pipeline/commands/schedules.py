@@ -8,13 +8,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from noria.pipeline import console
+from noria.pipeline import console, intervals
 from noria.pipeline.commands import cluster as runs
 from noria.pipeline.kubeflow.connection import Flags
 from noria.pipeline.kubeflow.records import Schedule
 from noria.stores.errors import ClusterError, ConfigError
 
-_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _DONE = {"pause": "paused", "resume": "resumed", "delete": "deleted"}
 
 
@@ -38,7 +37,7 @@ def create(
             next_step="--cron '0 6 * * *', or --every 1h",
         )
     expression = None if cron is None else six_fields(cron)
-    seconds = None if every is None else interval(every)
+    seconds = None if every is None else intervals.seconds(every)
     config, cluster = runs.connect(config_path, flags)
     called = name or config.name
     old = [each for each in cluster.schedules() if each.name == called]
@@ -134,23 +133,6 @@ def six_fields(cron: str) -> str:
             next_step="--cron '0 6 * * *' runs at six o'clock every day (UTC, if the cluster sets nothing else)",
         )
     return " ".join(["0", *fields] if len(fields) == 5 else fields)
-
-
-def interval(every: str) -> int:
-    """Seconds of `90s`, `15m`, `1h`, `2d` or `1h30m`.
-
-    Raises:
-      ConfigError: anything else, or nothing at all.
-    """
-    parts = re.findall(r"(\d+)([dhms])", every)
-    seconds = sum(int(number) * _UNITS[unit] for number, unit in parts)
-    if not seconds or "".join(number + unit for number, unit in parts) != every:
-        raise ConfigError(
-            f"an interval must be such as 90s, 15m, 1h, 2d or 1h30m, got {every!r}",
-            where="--every",
-            next_step="--every 1h",
-        )
-    return seconds
 
 
 def _state(schedule: Schedule) -> str:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from noria.pipeline import console, tables
+from noria.pipeline.commands.stay import stay
 from noria.pipeline.config import Config, load
 from noria.pipeline.progress import Progress, noise_to
 from noria.stores.errors import NoriaError
@@ -24,16 +25,22 @@ Work = Callable[[Callable[[dict[str, Any]], None]], list[Turn]]
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "GRPC_VERBOSITY": "ERROR"}
 
 
-def run(config_path: Path, turns: int | None, wait: float, cold: bool, as_json: bool) -> int:
-    """Turns the wheel on every span that waits, and prints what came of it."""
-    config = load(config_path)
+def run(
+    config_path: Path, turns: int | None, wait: float, cold: bool, every: str | None, as_json: bool
+) -> int:
+    """Turns the wheel on every span that waits, and prints what came of it; with `every`, again and again."""
 
-    def turn(listen: Callable[[dict[str, Any]], None]) -> list[Turn]:
-        from noria.pipeline.wheel import turn_all
+    def look(first: bool = True) -> int:
+        config = load(config_path)  # anew: a process that stays works by today's settings
 
-        return turn_all(config, limit=turns, wait=wait, cold=cold, on_event=listen)
+        def turn(listen: Callable[[dict[str, Any]], None]) -> list[Turn]:
+            from noria.pipeline.wheel import turn_all
 
-    return _turn(config, turn, as_json, config_path)
+            return turn_all(config, limit=turns, wait=wait, cold=cold and first, on_event=listen)
+
+        return _turn(config, turn, as_json, config_path, silent=not first)
+
+    return look() if every is None else stay(every, look)
 
 
 def replay(config_path: Path, home: Path | None, last: int | None, as_json: bool) -> int:
@@ -49,8 +56,18 @@ def replay(config_path: Path, home: Path | None, last: int | None, as_json: bool
     return _turn(config.moved_to(target), turn, as_json, config_path, replayed=True)
 
 
-def _turn(config: Config, turn: Work, as_json: bool, config_path: Path, replayed: bool = False) -> int:
+def _turn(
+    config: Config,
+    turn: Work,
+    as_json: bool,
+    config_path: Path,
+    *,
+    replayed: bool = False,
+    silent: bool = False,
+) -> int:
     turns = work(config, turn)
+    if silent and not turns:
+        return console.OK
     if as_json:
         console.emit(to_json(config, turns))
     else:

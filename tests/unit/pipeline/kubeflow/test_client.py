@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from noria.pipeline.commands.run_view import RunView
-from noria.pipeline.commands.schedules import interval, six_fields
+from noria.pipeline.commands.schedules import six_fields
 from noria.pipeline.config import Config, load
 from noria.pipeline.kubeflow.connection import Flags, Secret, resolve
 from noria.pipeline.kubeflow.records import Run, Task
@@ -123,14 +123,6 @@ def test_cron() -> None:
     for wrong in ("", "6", "@never", "0 6 * * * * *", "0 6 * * mon;tue"):
         with pytest.raises(ConfigError, match="five fields"):
             six_fields(wrong)
-
-
-def test_intervals() -> None:
-    """Seconds, minutes, hours and days, also together."""
-    assert [90, 900, 3600, 172800, 5400] == [interval(said) for said in ("90s", "15m", "1h", "2d", "1h30m")]
-    for wrong in ("", "0h", "1", "h", "1 h", "1.5h", "1w"):
-        with pytest.raises(ConfigError, match="an interval must"):
-            interval(wrong)
 
 
 def run(state: str, *tasks: Task) -> Run:
