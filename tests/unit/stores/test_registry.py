@@ -205,7 +205,7 @@ def test_retention_keeps_the_last_good_parent(tmp_path: Path, root: Path) -> Non
     publish(registry, "b", tmp_path, root)
     child = register(registry, "c", tmp_path, parent=2)
     registry.rollback(root, "bad", "me")
-    registry.publish(child.version, root)
+    registry.promote(child.version, "its parent's fault is not its own", "me", root)
     for run in "defg":
         publish(registry, run, tmp_path, root)
     registry.rollback(root, "bad", "me", to=3)
