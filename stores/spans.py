@@ -8,6 +8,7 @@ that began on an older one finishes on it, since versions are never changed and 
 `QUARANTINED.json` names the version it is about: a newer one is not in quarantine.
 """
 
+import contextlib
 import datetime
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -178,6 +179,17 @@ class SpanStore:
             )
         return self._read(manifest, columns, verify)
 
+    def verify(self, span: int) -> None:
+        """Compares the files of a span's newest version with their sha256.
+
+        Raises:
+          SpanError: one is damaged; names it.
+        """
+        manifest = self.manifest(span)
+        for file in manifest.files:
+            with _readable(manifest, file):
+                _check(manifest, file, digest=True)
+
     def table(self, span: int, columns: Sequence[str] | None = None, verify: bool = False) -> pa.Table:
         """A span in memory; see `read`."""
         return pa.Table.from_batches(list(self.read(span, columns, verify)))
@@ -257,32 +269,36 @@ class SpanStore:
         self, manifest: Manifest, columns: Sequence[str] | None, verify: bool
     ) -> Iterator[pa.RecordBatch]:
         for file in manifest.files:
-            path = manifest.folder / file["name"]
-            try:
-                size = path.stat().st_size
-                if size != file["bytes"]:
-                    raise SpanError(
-                        f"a file of span {manifest.span} is damaged: {size:,} bytes, "
-                        f"{file['bytes']:,} expected",
-                        where=path,
-                        next_step=again(manifest.folder.parent),
-                    )
-                if verify and (digest := files.sha256(path)) != file["sha256"]:
-                    raise SpanError(
-                        f"a file of span {manifest.span} is damaged: sha256 is {digest[:12]}…, "
-                        f"{file['sha256'][:12]}… expected",
-                        where=path,
-                        next_step=again(manifest.folder.parent),
-                    )
-                with pq.ParquetFile(path) as parquet:
+            with _readable(manifest, file):
+                _check(manifest, file, digest=verify)
+                with pq.ParquetFile(manifest.folder / file["name"]) as parquet:
                     wanted = None if columns is None else list(columns)
                     yield from parquet.iter_batches(batch_size=GROUP_ROWS, columns=wanted)
-            except (OSError, pa.ArrowException) as error:
-                raise SpanError(
-                    f"a file of span {manifest.span} cannot be read: {error}",
-                    where=path,
-                    next_step=again(manifest.folder.parent),
-                ) from error
+
+
+@contextlib.contextmanager
+def _readable(manifest: Manifest, file: dict[str, Any]) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise SpanError(
+            f"a file of span {manifest.span} cannot be read: {error}",
+            where=manifest.folder / file["name"],
+            next_step=again(manifest.folder.parent),
+        ) from error
+
+
+def _check(manifest: Manifest, file: dict[str, Any], digest: bool) -> None:
+    path = manifest.folder / file["name"]
+    said, found = f"{file['bytes']:,} bytes", f"{path.stat().st_size:,} bytes"
+    if said == found and digest:
+        said, found = f"sha256 {file['sha256'][:12]}…", f"sha256 {files.sha256(path)[:12]}…"
+    if said != found:
+        raise SpanError(
+            f"a file of span {manifest.span} is damaged: {found}, {said} expected",
+            where=path,
+            next_step=again(manifest.folder.parent),
+        )
 
 
 def _write(
