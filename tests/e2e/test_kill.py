@@ -30,22 +30,19 @@ class Reader(threading.Thread):
 
     Args:
       models: folder of the model directories.
-      files: the files of version 1, below its folder, and their sizes.
+      first: the files of version 1, and their sizes.
     """
 
-    def __init__(self, models: Path, files: dict[str, int]):
+    def __init__(self, models: Path, first: dict[Path, int]):
         super().__init__(daemon=True)
-        self.models, self.files, self.stopped = models, files, False
+        self.models, self.first, self.stopped = models, first, False
         self.broken: list[str] = []
         self.looks: dict[str, int] = {}
 
     def run(self) -> None:
         while not self.stopped:
-            [first] = self.models.glob("*/1")
-            for name, size in self.files.items():
-                path = first / name
-                if not path.is_file() or path.stat().st_size != size:
-                    self.broken.append(str(path))
+            sizes = {path: path.stat().st_size if path.is_file() else None for path in self.first}
+            self.broken += [str(path) for path, size in self.first.items() if sizes[path] != size]
             for folder in self.models.glob("*/[0-9]*"):
                 parts = [folder / "saved_model.pb", folder / "variables" / "variables.index"]
                 if not all(part.exists() for part in parts):
@@ -96,10 +93,12 @@ def test_killed_in_every_stage(flights: Project):
         json.loads(path.read_text())["rows"] for path in (flights.home / "spans").glob("*/v*/manifest.json")
     ]
     assert 336_776 == sum(rows)
-    [first] = (flights.home / "models").glob("*/1")
-    whole = {str(path.relative_to(first)): path.stat().st_size for path in first.rglob("*") if path.is_file()}
+    first = {
+        path: path.stat().st_size for path in (flights.home / "models").glob("*/1/**/*") if path.is_file()
+    }
+    assert {"saved_model.pb", "variables.index"} <= {path.name for path in first}
 
-    reader = Reader(flights.home / "models", whole)
+    reader = Reader(flights.home / "models", first)
     reader.start()
     killed = {stage: _kill_in(flights, stage) for stage in STAGES}
     assert dict.fromkeys(STAGES, True) == killed

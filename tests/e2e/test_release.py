@@ -34,7 +34,7 @@ def test_a_released_span_is_turned_on(tmp_path: Path) -> None:
     assert [] == project.json("run")["turns"]
 
     project.noria("release", str(THIN), code=1)  # without a reason
-    reason = "half of the airport is closed for good"
+    reason = "a terminal is closed for good"
     released = project.json("release", str(THIN), "--force", "--reason", reason)
     assert ([THIN], True, reason) == (released["pending"], released["forced"], released["reason"])
 
