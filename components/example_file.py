@@ -1,6 +1,7 @@
 """Writes files of tf.Examples: encoded by tfx_bsl's C++ in threads, gzip TFRecords on disk, the rows handed over."""
 
 import contextlib
+import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +12,7 @@ import pyarrow as pa
 
 from noria.components import handover
 from noria.components.keras_first import prefer_keras3
+from noria.stores import files
 
 tf = prefer_keras3()
 
@@ -61,14 +63,26 @@ def _encode(batch: pa.RecordBatch, schema: Any) -> list[bytes]:
 def create(path: str | Path, schema: Any = None) -> Iterator[ExampleFile]:
     """Creates a file for the time of a `with`; afterwards its rows are handed over to this process's next stage.
 
+    It gets its name when it is whole: where Beam tries a bundle again while a lost worker still writes, each has a
+    file of its own, and the name holds the one that was finished last.
+
     Args:
-      path: the file, `.gz`.
+      path: the file, `.gz`, in the folder of its split.
       schema: of the features (`schema_pb2.Schema`), where their shapes must be told.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(_THREADS) as threads, tf.io.TFRecordWriter(str(path), options=OPTIONS) as records:
-        file = ExampleFile(records, threads, schema)
-        yield file
-        file.finish()
+    # Beside the split's folder, as readers take every file that is in there.
+    beside = files.staging(path.parent.parent)
+    try:
+        with (
+            ThreadPoolExecutor(_THREADS) as threads,
+            tf.io.TFRecordWriter(str(beside), options=OPTIONS) as records,
+        ):
+            file = ExampleFile(records, threads, schema)
+            yield file
+            file.finish()
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
     file.rows.keep(path)

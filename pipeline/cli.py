@@ -218,6 +218,25 @@ def rollback(
     return versions.rollback(config, to, reason, as_json)
 
 
+@app.command()
+def release(
+    span: Annotated[int, typer.Argument(help="The span to take out of quarantine.")],
+    reason: Annotated[str, typer.Option(help="Why; it goes into the registry.")] = "",
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Train on it as it is: broken counts as drifted. Left out: judge it anew."
+        ),
+    ] = False,
+    config: ConfigFile = PROJECT,
+    as_json: Json = False,
+) -> int:
+    """Take a span out of quarantine, so that the next run turns on it; who and why is kept."""
+    from noria.pipeline.commands import release as command
+
+    return command.release(config, span, reason, force, as_json)
+
+
 @app.command("compile")
 def compile_(
     output: Annotated[Path, typer.Option("--output", "-o", help="The YAML file to write.")] = Path(

@@ -274,10 +274,15 @@ def stores(config: Config) -> Iterator[Check]:
             "spans",
             WARNING,
             f"{len(ids)}, in quarantine: {spans}",
-            "noria report, then correct and ingest again",
+            "noria report; then ingest a corrected delivery, or noria release SPAN --reason ...",
         )
     else:
         yield Check("spans", OK, f"{len(ids)}")
+    for span in ids:
+        try:
+            store.verify(span)
+        except NoriaError as error:
+            yield Check("span", PROBLEM, f"{error.what} ({error.where})", error.next_step)
     half = half_done(config)
     if half:
         yield Check("publishing", WARNING, "; ".join(half), "noria run finishes it first")
@@ -297,7 +302,7 @@ def half_done(config: Config) -> list[str]:
     found = []
     events: dict[int, str] = {}
     for _, event in EventLog(config.home_path / "registry" / "events").after(0):
-        if event["kind"] in ("publishing", "published", "abandoned"):
+        if event["kind"] in ("publishing", "published", "abandoned", "withheld"):
             events[event["version"]] = event["kind"]
     found += [
         f"version {version} was being published" for version, kind in events.items() if kind == "publishing"

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
+from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -67,6 +69,16 @@ def turns_table(turns: Sequence[Turn]) -> Table:
             f"{sum(turn.seconds.values()):.1f}" if turn.seconds else "–",
         )
     return table
+
+
+def print_decisions(out: Console, turns: Sequence[Turn]) -> None:
+    """What a person decided about a span, and what was blessed but not published: a line each."""
+    for turn in turns:
+        if turn.released is not None:
+            out.print(f"span {turn.span} was {escape(turn.released)}", soft_wrap=True)
+        if turn.withheld is not None:
+            text = f"version {turn.version} of span {turn.span} is not published: it {turn.withheld}"
+            out.print(escape(text), soft_wrap=True)
 
 
 def seconds_table(turns: Sequence[Turn]) -> Table | None:

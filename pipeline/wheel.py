@@ -38,7 +38,7 @@ def turn_all(
     again: bool = False,
     on_event: Listener | None = None,
 ) -> list[Turn]:
-    """Turns the wheel on every span that no turn was recorded for.
+    """Turns the wheel on every span that waits (`noria.stores.pending`).
 
     Args:
       config: the project's settings.
@@ -112,7 +112,8 @@ def pending(config: Config) -> list[int]:
 def waiting(config: Config, again: bool) -> list[int]:
     """The same; where none waits and `again`, the newest span that is not in quarantine."""
     store = SpanStore(config.home_path)
-    good = [span for span in store.ids() if span not in store.quarantined()]
+    quarantined = store.quarantined()
+    good = [span for span in store.ids() if span not in quarantined]
     return pending(config) or (good[-1:] if again else [])
 
 

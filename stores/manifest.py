@@ -17,7 +17,7 @@ class Manifest:
 
     Attributes:
       span: id, counted from 1.
-      version: 1, and one more with each late delivery.
+      version: 1, and one more with each late or corrected delivery.
       rows: all rows, the unlabelled ones included.
       event_time: first and last event, epoch seconds; None for spans cut by rows.
       sources: what the rows came from: `name`, `sha256`, `rows`.
@@ -27,7 +27,7 @@ class Manifest:
       late_rows: rows that this version added to the one before.
       labels: rows by label, with `unlabelled`; empty where nobody counted.
       created: when it was committed, ISO 8601 with zone.
-      facts: anything else that its maker gave.
+      facts: anything else that its maker gave; `replaces` is the version that was in quarantine and is corrected.
       folder: where it lies (not part of the file).
     """
 
@@ -54,11 +54,6 @@ class Manifest:
     def source(self) -> str:
         """Names of the sources, for people."""
         return ", ".join(str(source["name"]) for source in self.sources)
-
-    @property
-    def source_digests(self) -> frozenset[str]:
-        """sha256 of each source that is known by its digest."""
-        return frozenset(source["sha256"] for source in self.sources if source.get("sha256"))
 
     def to_json(self) -> dict[str, Any]:
         """The manifest file's content."""

@@ -18,21 +18,27 @@ from noria.stores import files, model_root
 from noria.stores.errors import RegistryError
 from noria.stores.events import EventLog
 from noria.stores.lock import hold
+from noria.stores.spans import SpanStore
 from noria.stores.versions import (
     EXPIRED,
     PUBLISHED,
     REGISTERED,
     REJECTED,
     ROLLED_BACK,
+    Release,
     State,
     Turn,
     Version,
+    broken_turn,
+    summary,
     turn_of,
 )
 
-__all__ = ["Registry", "Turn", "Version", "turn_of"]
+__all__ = ["Registry", "Release", "Turn", "Version", "turn_of"]
 
 SERVING = "serving"
+# Beside the payload's parts: all facts of the version, the verdicts whole.
+FACTS = "version.json"
 
 
 class Registry:
@@ -76,6 +82,15 @@ class Registry:
         """The version that serves now, None before the first one."""
         return self._fold().champion
 
+    def verdict(self, number: int) -> dict[str, Any]:
+        """`model` and `data` of a version, as their gates wrote them; a summary where retention deleted its files."""
+        version = self.version(number)
+        try:
+            text = (version.payload_path / FACTS).read_text(encoding="utf-8")
+            return json.loads(text)["verdict"]
+        except (OSError, ValueError, KeyError):
+            return version.verdict
+
     def turns(self) -> list[Turn]:
         """All turns, oldest first."""
         return list(self._fold().turns.values())
@@ -84,6 +99,25 @@ class Registry:
         """Writes a turn down; recording a run again replaces what was known of it."""
         with self._writing("the turn cannot be recorded"):
             self._log.append("turn", turn=dataclasses.asdict(turn))
+
+    def release_of(self, span: int, span_version: int, *, waiting: bool = False) -> Release | None:
+        """The newest release of a version of a span; with `waiting`, only if the span had no turn since."""
+        state = self._fold()
+        release = state.releases.get(span)
+        if (
+            release is None
+            or release.span_version != span_version
+            or (waiting and span not in state.unturned)
+        ):
+            return None
+        return release
+
+    def record_release(self, span: int, span_version: int, reason: str, actor: str, forced: bool) -> Release:
+        """Writes down that a person takes a span out of quarantine; `noria.stores.quarantine` does it."""
+        facts = {"span": span, "span_version": span_version, "reason": reason, "actor": actor}
+        with self._writing("the release cannot be recorded"):
+            self._log.append("released", **facts, forced=forced)
+            return self._fold().releases[span]
 
     def register(self, payload: Mapping[str, Path], *, blessed: bool = True, **facts: Any) -> Version:
         """Stores a model under the next number.
@@ -126,11 +160,11 @@ class Registry:
                 )
                 # Inside the payload: a version whose event is missing after a kill still knows its facts.
                 text = json.dumps(dataclasses.asdict(version))
-                (beside / "version.json").write_text(text, encoding="utf-8")
+                (beside / FACTS).write_text(text, encoding="utf-8")
                 files.commit_folder(beside, versions / str(number))
             finally:
                 files.remove_tree(beside)
-            self._log.append("registered", version=dataclasses.asdict(version))
+            self._append_registered(dataclasses.asdict(version))
             return self.version(number)
 
     def publish(self, number: int, root: Path) -> Version:
@@ -138,6 +172,9 @@ class Registry:
 
         May be repeated after a kill at any instant; a version that serves already is checked and, where its
         folder is gone, put back.
+
+        A version whose parent does not serve any more was judged against something else than what it would
+        replace: it stays registered, and `withheld` says why. A person's promotion is not held up by this.
 
         Raises:
           RegistryError: the version is not blessed, is older than what serves, or is damaged.
@@ -155,6 +192,9 @@ class Registry:
                     where=self.folder,
                     next_step=f"`noria promote {number} --force --reason ...` publishes it all the same",
                 )
+            serving = state.champion.version if state.champion else None
+            if version.promoted is None and serving != version.parent:
+                return self._withhold(version, serving)
             newer = [each for each in {*model_root.served(root), state.ever_served} if each > number]
             if newer:
                 raise RegistryError(
@@ -195,9 +235,10 @@ class Registry:
                     self._log.append("abandoned", version=number)
                     done.append(f"gave up publishing version {number}, which is {is_now}")
                     continue
-                self.publish(number, root)
-                done.append(f"finished publishing version {number}")
+                withheld = self.publish(number, root).withheld
+                done.append(withheld or f"finished publishing version {number}")
             done += self._close_turns(root)
+            done += self._close_broken()
             champion = self._fold().champion
             if champion is not None and champion.version not in model_root.served(root):
                 self._serve(champion, root)
@@ -336,8 +377,9 @@ class Registry:
         return _Writing(self.folder, self.wait, what)
 
     def _serve(self, version: Version, root: Path) -> Path:
-        if (root / str(version.version)).exists() or model_root.restore(root, version.version):
-            model_root.check(root / str(version.version), _serving_digests(version))
+        # Where it is there already, or can be put back, adding only checks it.
+        if not (root / str(version.version)).exists():
+            model_root.restore(root, version.version)
         payload = version.payload_path / SERVING
         return model_root.add(root, version.version, payload, _serving_digests(version))
 
@@ -350,18 +392,38 @@ class Registry:
         facts = {key: intent[key] for key in ("version", "to", "reason", "actor")}
         self._log.append("rolled_back", **facts, model_dir=str(model_dir))
 
+    def _append_registered(self, version: dict[str, Any]) -> None:
+        self._log.append("registered", version={**version, "verdict": summary(version["verdict"])})
+
+    def _withhold(self, version: Version, serving: int | None) -> Version:
+        names = [f"version {n}" if n is not None else "no version" for n in (version.parent, serving)]
+        reason = f"was judged against {names[0]}, but {names[1]} serves now; run again"
+        if version.withheld != reason:
+            self._log.append("withheld", version=version.version, reason=reason)
+        return self.version(version.version)
+
     def _register_again(self, version: Version, state: State) -> Version:
         again = sum(1 for each in state.versions.values() if each.parent == version.version)
         facts = {field.name: getattr(version, field.name) for field in dataclasses.fields(Version)}
-        for name in ("version", "state", "payload", "created", "model_dir", "digests", "promoted"):
+        for name in (
+            "version",
+            "state",
+            "payload",
+            "created",
+            "model_dir",
+            "digests",
+            "promoted",
+            "withheld",
+        ):
             del facts[name]
+        facts["verdict"] = self.verdict(version.version)
         facts.update(parent=version.version, run_id=f"{version.run_id}.promoted-{again + 1}")
         for each in state.versions.values():
             # Registered again before, by a promotion that was killed before it was written down.
             unused = each.parent == version.version and each.state == REJECTED and each.promoted is None
             if unused and each.run_id.startswith(f"{version.run_id}.promoted-"):
                 return each
-        parts = [path for path in version.payload_path.iterdir() if path.name != "version.json"]
+        parts = [path for path in version.payload_path.iterdir() if path.name != FACTS]
         # As rejected: should the promotion be killed before its event, nothing may publish it.
         return self.register({path.name: path for path in parts}, blessed=False, **facts)
 
@@ -373,8 +435,8 @@ class Registry:
         for number in model_root.served(self.folder / "versions"):
             if number in known:
                 continue
-            path = self.folder / "versions" / str(number) / "version.json"
-            self._log.append("registered", version=json.loads(path.read_text(encoding="utf-8")))
+            path = self.folder / "versions" / str(number) / FACTS
+            self._append_registered(json.loads(path.read_text(encoding="utf-8")))
             adopted.append(number)
         return adopted
 
@@ -392,6 +454,16 @@ class Registry:
             done.append(
                 f"ended the turn of span {version.span}: version {version.version} is {version.state}"
             )
+        return done
+
+    def _close_broken(self) -> list[str]:
+        """Ends the turns of runs that were killed after they had put their span in quarantine."""
+        done = []
+        for span, note in SpanStore(self.home).quarantined().items():
+            if note.get("run_id") is None or note["run_id"] in self._fold().turns:
+                continue
+            self._log.append("turn", turn=dataclasses.asdict(broken_turn(note)))
+            done.append(f"ended the turn of span {span}: it is broken and in quarantine")
         return done
 
     def _delete_expired(self, root: Path) -> list[str]:

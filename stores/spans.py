@@ -5,8 +5,10 @@
 
 A version of a span appears by one rename, whole, or not at all. Readers take the newest version; a reader
 that began on an older one finishes on it, since versions are never changed and never deleted here.
+`QUARANTINED.json` names the version it is about: a newer one is not in quarantine.
 """
 
+import contextlib
 import datetime
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -70,7 +72,9 @@ class SpanStore:
           source: a name, or dicts with `name`, `sha256`, `rows`.
           event_time: first and last event, epoch seconds; or a function that tells them when all rows are
             written.
-          late: the span exists and these rows came after it; makes its next version, of old and new rows.
+          late: the span exists and these rows came after it; makes its next version, of old and new rows. Where
+            the span is in quarantine, these rows are a corrected delivery: the next version is made of them
+            alone, whatever their columns, and is not in quarantine. The bad rows stay in the version before.
           labels: rows by label, read when all rows are written; a late version adds them to the old counts.
           order: int64 column that the rows are sorted by; a late version then stays sorted by it.
           **facts: anything else worth keeping; JSON values.
@@ -94,7 +98,8 @@ class SpanStore:
                 raise SpanError(
                     f"span {span} does not exist, so nothing can be late for it", where=self.folder
                 )
-            if old is not None:
+            bad = old if span in self.quarantined() else None
+            if old is not None and bad is None:
                 batches = self._with_old(old, batches, order)
             beside = files.staging(self.folder)
             try:
@@ -102,7 +107,12 @@ class SpanStore:
                 schema, written = _write(beside, batches)
                 if callable(event_time):
                     event_time = event_time()
-                manifest = _manifest(span, old, schema, written, source, event_time, labels, facts)
+                if bad is None:
+                    manifest = _manifest(span, old, schema, written, source, event_time, labels, facts)
+                else:
+                    facts = {**bad.facts, **facts, "replaces": bad.version}
+                    manifest = _manifest(span, None, schema, written, source, event_time, labels, facts)
+                    manifest["version"] = bad.version + 1
                 (beside / "manifest.json").write_text(
                     json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8"
                 )
@@ -111,6 +121,8 @@ class SpanStore:
             finally:
                 files.remove_tree(beside)
             files.sync(self.folder)
+            if bad is not None:
+                self.release(span)  # only tidies up: the note is about the version before
             return Manifest.load(target)
 
     def ids(self) -> list[int]:
@@ -119,11 +131,6 @@ class SpanStore:
             return []
         names = [path.name for path in self.folder.iterdir() if path.name.isdigit()]
         return sorted(span for span in map(int, names) if self._versions(span))
-
-    def newest(self, count: int) -> list[int]:
-        """Ids of the newest spans that are not in quarantine, ascending, at most `count`."""
-        quarantined = set(self.quarantined())
-        return [span for span in self.ids() if span not in quarantined][-count:] if count > 0 else []
 
     def manifest(self, span: int, version: int | None = None) -> Manifest:
         """The manifest of a span's newest version, or of the one asked for.
@@ -172,27 +179,46 @@ class SpanStore:
             )
         return self._read(manifest, columns, verify)
 
+    def verify(self, span: int) -> None:
+        """Compares the files of a span's newest version with their sha256.
+
+        Raises:
+          SpanError: one is damaged; names it.
+        """
+        manifest = self.manifest(span)
+        for file in manifest.files:
+            with _readable(manifest, file):
+                _check(manifest, file, digest=True)
+
     def table(self, span: int, columns: Sequence[str] | None = None, verify: bool = False) -> pa.Table:
         """A span in memory; see `read`."""
         return pa.Table.from_batches(list(self.read(span, columns, verify)))
 
-    def quarantine(self, span: int, verdict: dict[str, Any] | str) -> None:
+    def quarantine(
+        self, span: int, verdict: dict[str, Any] | str, version: int | None = None, run_id: str | None = None
+    ) -> None:
         """Keeps a span from being trained on. Nothing is deleted; `release` takes it back.
 
         Args:
           span: id.
           verdict: why; JSON.
+          version: the version it is about; the newest by default.
+          run_id: the run that found out.
         """
-        manifest = self.manifest(span)
+        manifest = self.manifest(span, version)
         note = {"span": span, "version": manifest.version, "since": _now(), "verdict": verdict}
+        if run_id is not None:
+            note["run_id"] = run_id
         with files.explained("the span cannot be quarantined", self.folder, SpanError), self.hold():
             files.write_json(self.folder / f"{span:08d}" / QUARANTINED, note)
 
     def quarantined(self) -> dict[int, dict[str, Any]]:
-        """The spans in quarantine, ascending: id -> `span`, `version`, `since`, `verdict`."""
+        """The spans in quarantine, ascending: id -> `span`, `version`, `since`, `verdict`, and `run_id` if known."""
         notes = {}
         for path in sorted(self.folder.glob(f"*/{QUARANTINED}")):
-            notes[int(path.parent.name)] = json.loads(path.read_text(encoding="utf-8"))
+            note = json.loads(path.read_text(encoding="utf-8"))
+            if self._versions(span := int(path.parent.name))[-1:] == [note["version"]]:
+                notes[span] = note
         return notes
 
     def release(self, span: int) -> None:
@@ -243,32 +269,36 @@ class SpanStore:
         self, manifest: Manifest, columns: Sequence[str] | None, verify: bool
     ) -> Iterator[pa.RecordBatch]:
         for file in manifest.files:
-            path = manifest.folder / file["name"]
-            try:
-                size = path.stat().st_size
-                if size != file["bytes"]:
-                    raise SpanError(
-                        f"a file of span {manifest.span} is damaged: {size:,} bytes, "
-                        f"{file['bytes']:,} expected",
-                        where=path,
-                        next_step=again(manifest.folder.parent),
-                    )
-                if verify and (digest := files.sha256(path)) != file["sha256"]:
-                    raise SpanError(
-                        f"a file of span {manifest.span} is damaged: sha256 is {digest[:12]}…, "
-                        f"{file['sha256'][:12]}… expected",
-                        where=path,
-                        next_step=again(manifest.folder.parent),
-                    )
-                with pq.ParquetFile(path) as parquet:
+            with _readable(manifest, file):
+                _check(manifest, file, digest=verify)
+                with pq.ParquetFile(manifest.folder / file["name"]) as parquet:
                     wanted = None if columns is None else list(columns)
                     yield from parquet.iter_batches(batch_size=GROUP_ROWS, columns=wanted)
-            except (OSError, pa.ArrowException) as error:
-                raise SpanError(
-                    f"a file of span {manifest.span} cannot be read: {error}",
-                    where=path,
-                    next_step=again(manifest.folder.parent),
-                ) from error
+
+
+@contextlib.contextmanager
+def _readable(manifest: Manifest, file: dict[str, Any]) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise SpanError(
+            f"a file of span {manifest.span} cannot be read: {error}",
+            where=manifest.folder / file["name"],
+            next_step=again(manifest.folder.parent),
+        ) from error
+
+
+def _check(manifest: Manifest, file: dict[str, Any], digest: bool) -> None:
+    path = manifest.folder / file["name"]
+    said, found = f"{file['bytes']:,} bytes", f"{path.stat().st_size:,} bytes"
+    if said == found and digest:
+        said, found = f"sha256 {file['sha256'][:12]}…", f"sha256 {files.sha256(path)[:12]}…"
+    if said != found:
+        raise SpanError(
+            f"a file of span {manifest.span} is damaged: {found}, {said} expected",
+            where=path,
+            next_step=again(manifest.folder.parent),
+        )
 
 
 def _write(
@@ -333,6 +363,7 @@ def _manifest(
     if old is not None:
         sources = [*old.sources, *sources]
         facts = {**old.facts, **facts}
+        facts.pop("replaces", None)  # said of one version only
         counts = {key: old.labels.get(key, 0) + counts.get(key, 0) for key in {**old.labels, **counts}}
         if event_time is not None and old.event_time is not None:
             event_time = (min(event_time[0], old.event_time[0]), max(event_time[1], old.event_time[1]))

@@ -26,17 +26,18 @@ class Version:
       spans: ids of all spans it was trained on in this run.
       run_id: the run that made it.
       metrics: `challenger` and `champion` (or None), metric by metric.
-      model_dir: where it is (or was last) served from; None while it was not.
+      model_dir: where it is (or was last) served from; None before that and after a rollback.
       created: when it was registered, ISO 8601 with zone.
       transform: `reused` or `refreshed`.
       transform_digest: digest of the transform graph.
       code_digest: of code, schema and settings, part by part (`noria.pipeline.lineage`).
-      verdict: `model` and `data`, as their gates wrote them.
+      verdict: of `model` and `data`, what `summary` keeps; `Registry.verdict` reads all that the gates wrote.
       reasons: why it was blessed or not.
       rows: rows of the run by kind (`train`, `eval`, `unlabelled`, `new`, `replay`).
       payload: its folder in the registry.
       digests: sha256 of each file of the payload, by relative path.
       promoted: who forced it into service and why; None where nobody did.
+      withheld: why it was not published although it is blessed; None where nothing stood against it.
     """
 
     version: int
@@ -58,6 +59,7 @@ class Version:
     rows: dict[str, int] = dataclasses.field(default_factory=dict)
     digests: dict[str, str] = dataclasses.field(default_factory=dict)
     promoted: dict[str, Any] | None = None
+    withheld: str | None = None
 
     @property
     def payload_path(self) -> Path:
@@ -88,6 +90,8 @@ class Turn:
       seconds: by stage.
       started, finished: ISO 8601 with zone.
       report: path of the HTML report.
+      released: who released the broken span by force, and why; None where nobody did.
+      withheld: why a blessed version was not published; the span then waits for another turn.
     """
 
     span: int
@@ -104,6 +108,38 @@ class Turn:
     started: str | None = None
     finished: str | None = None
     report: str | None = None
+    released: str | None = None
+    withheld: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Release:
+    """A person's decision to take a span out of quarantine.
+
+    Attributes:
+      span: id of the span; `span_version`: the version it is about.
+      reason: why; `actor`: who; `at`: when, ISO 8601 with zone.
+      forced: whether the gate's `broken` counts as `drifted` from now on; otherwise the gates judge it anew.
+    """
+
+    span: int
+    span_version: int
+    reason: str
+    actor: str
+    at: str
+    forced: bool = False
+
+    def __str__(self) -> str:
+        return f"released by {self.actor}: {self.reason}"
+
+
+def summary(verdict: dict[str, Any]) -> dict[str, Any]:
+    """The part of both gates' verdicts that every reader of the log carries: two lines instead of 60 KB."""
+    kept = {"model": ("blessed", "first_run", "baseline"), "data": ("verdict", "released")}
+    return {
+        gate: {key: told[key] for key in kept.get(gate, ()) if told.get(key) is not None}
+        for gate, told in verdict.items()
+    }
 
 
 def turn_of(version: Version, **facts: Any) -> Turn:
@@ -118,8 +154,22 @@ def turn_of(version: Version, **facts: Any) -> Turn:
         "metrics": version.metrics,
         "reasons": version.reasons,
         "rows": version.rows,
+        "released": version.verdict.get("data", {}).get("released"),
+        "withheld": version.withheld,
     }
     return Turn(**{**known, **facts})
+
+
+def broken_turn(note: dict[str, Any]) -> Turn:
+    """The turn that ended at the DataGate, from the span's note of quarantine: nothing was trained."""
+    return Turn(
+        span=note["span"],
+        span_version=note["version"],
+        run_id=note["run_id"],
+        data_verdict="broken",
+        model_verdict="skipped",
+        reasons=tuple(note["verdict"]["reasons"]),
+    )
 
 
 @dataclasses.dataclass
@@ -130,6 +180,8 @@ class State:
       folder: where the payloads are; a home can be moved, so events don't say it.
       versions: by number.
       turns: by run id, in the order of their first event.
+      releases: span -> its newest release.
+      unturned: spans that were released and had no turn since.
       served: numbers of the versions that have served and still count as good, oldest first; the last one is
         the champion.
       publishing: version whose publishing began and has not ended -> its model root.
@@ -140,6 +192,8 @@ class State:
     folder: Path
     versions: dict[int, Version] = dataclasses.field(default_factory=dict)
     turns: dict[str, Turn] = dataclasses.field(default_factory=dict)
+    releases: dict[int, Release] = dataclasses.field(default_factory=dict)
+    unturned: set[int] = dataclasses.field(default_factory=set)
     served: list[int] = dataclasses.field(default_factory=list)
     publishing: dict[int, str] = dataclasses.field(default_factory=dict)
     rolling_back: dict[str, Any] | None = None
@@ -159,11 +213,20 @@ class State:
     def _registered(self, event: dict[str, Any]) -> None:
         version = _from_json(Version, event["version"])
         payload = str(self.folder / str(version.version))
-        self.versions[version.version] = dataclasses.replace(version, payload=payload)
+        # Logs of older releases hold the verdicts whole.
+        verdict = summary(version.verdict)
+        self.versions[version.version] = dataclasses.replace(version, payload=payload, verdict=verdict)
 
     def _turn(self, event: dict[str, Any]) -> None:
         turn = _from_json(Turn, event["turn"])
+        if turn.run_id not in self.turns:
+            self.unturned.discard(turn.span)
         self.turns[turn.run_id] = turn
+
+    def _released(self, event: dict[str, Any]) -> None:
+        release = _from_json(Release, event)
+        self.releases[release.span] = release
+        self.unturned.add(release.span)
 
     def _publishing(self, event: dict[str, Any]) -> None:
         self.publishing[event["version"]] = event["model_root"]
@@ -176,7 +239,12 @@ class State:
         if number not in self.served:
             self.served.append(number)
         self.ever_served = max(self.ever_served, number)
-        self._change(number, state=PUBLISHED, model_dir=event["model_dir"])
+        self._change(number, state=PUBLISHED, model_dir=event["model_dir"], withheld=None)
+
+    def _withheld(self, event: dict[str, Any]) -> None:
+        self.publishing.pop(event["version"], None)
+        reasons = (*self.versions[event["version"]].reasons, event["reason"])
+        self._change(event["version"], withheld=event["reason"], reasons=reasons)
 
     def _abandoned(self, event: dict[str, Any]) -> None:
         self.publishing.pop(event["version"], None)
@@ -191,9 +259,9 @@ class State:
 
     def _rolled_back(self, event: dict[str, Any]) -> None:
         self.rolling_back = None
-        self._change(event["version"], state=ROLLED_BACK)
+        # All between the two went out of the model directory with it.
         while self.served and self.served[-1] != event["to"]:
-            self.served.pop()
+            self._change(self.served.pop(), state=ROLLED_BACK, model_dir=None)
         self._change(event["to"], state=PUBLISHED, model_dir=event["model_dir"])
 
     def _expired(self, event: dict[str, Any]) -> None:

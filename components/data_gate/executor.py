@@ -18,7 +18,8 @@ from noria.components.statistics_gen.kept import FILE, KeptStatistics
 from noria.schemas import loader
 from noria.schemas.diff import diff, propose
 from noria.stores.errors import GateError
-from noria.stores.registry import Registry, Turn
+from noria.stores.quarantine import hold_back
+from noria.stores.registry import Registry
 from noria.stores.spans import SpanStore
 
 VERDICT = "data_verdict.json"
@@ -55,6 +56,10 @@ class Executor(base_executor.BaseExecutor):
             )
             stage.note(span=evidence.span.span, references=", ".join(evidence.references) or "none")
             result = verdict.judge(evidence, thresholds)
+            home, span = Path(exec_properties["home"]), evidence.span.span
+            release = Registry(home).release_of(span, evidence.version)
+            if release is not None and release.forced:
+                result = result.softened(str(release))
 
             artifact = output_dict["verdict"][0]
             folder = Path(artifact.uri)
@@ -62,23 +67,14 @@ class Executor(base_executor.BaseExecutor):
             if result.anomalies:
                 proposal = propose(schema, evidence.statistics)
                 text = diff(schema, proposal)
-                (folder / SCHEMA_DIFF).write_text(_page(evidence.span.span, result, text), encoding="utf-8")
+                (folder / SCHEMA_DIFF).write_text(_page(span, result, text), encoding="utf-8")
                 loader.save(proposal, folder / "schema_proposal.pbtxt")
             content = result.to_json()
             (folder / VERDICT).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
             if result.verdict == finding.BROKEN:
                 kept = {"verdict": result.verdict, "reasons": result.reasons, "file": str(folder / VERDICT)}
-                SpanStore(exec_properties["home"]).quarantine(evidence.span.span, kept)
                 # What follows is skipped, so the turn ends here; a whole one ends in the Pusher.
-                Registry(exec_properties["home"]).record_turn(
-                    Turn(
-                        span=evidence.span.span,
-                        run_id=exec_properties["run_id"],
-                        data_verdict=result.verdict,
-                        model_verdict="skipped",
-                        reasons=tuple(result.reasons),
-                    )
-                )
+                hold_back(home, span, evidence.version, kept, exec_properties["run_id"])
             artifact.set_string_custom_property("verdict", result.verdict)
             stage.note(verdict=result.verdict, reasons=result.reasons[:3])
 
@@ -138,6 +134,7 @@ def gather(
     unlabelled = rows.get("unlabelled", 0)
     return verdict.Evidence(
         span=_past(store, span) if present_here else Past(span, labelled + unlabelled, None),
+        version=store.manifest(span).version if present_here else 1,
         statistics=mine,
         schema=schema,
         references=references,
@@ -182,7 +179,8 @@ def _page(span: int, result: verdict.Verdict, changes: str) -> str:
     lines += [changes or "Nothing: the anomalies are about the data, not about the schema.", ""]
     lines += [
         "This is a proposal; nothing was changed. If the span is right and the schema is not, take over from",
-        "`schema_proposal.pbtxt` what you agree with, and release the span from quarantine.",
+        f"`schema_proposal.pbtxt` what you agree with, then `noria release {span} --reason ...` and `noria run`:",
+        "the gates judge the span anew, by the new schema.",
         "",
     ]
     return "\n".join(lines)

@@ -15,7 +15,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from noria.components.data_gate import anomalies, columns, history, labels
 from noria.components.data_gate.compare import Drift, compare
-from noria.components.data_gate.finding import BROKEN, OK, Finding, worst
+from noria.components.data_gate.finding import BROKEN, DRIFTED, OK, Finding, worst
 from noria.components.data_gate.history import Past
 from noria.components.data_gate.thresholds import Thresholds
 
@@ -29,6 +29,7 @@ class Evidence:
 
     Attributes:
       span: the span's id, rows and event-time range.
+      version: the span's version.
       statistics: of the span's labelled rows.
       schema: the curated schema.
       references: title → statistics to compare with: the span before, the champion's training rows.
@@ -51,11 +52,12 @@ class Evidence:
     time: str
     task: str
     every: str
+    version: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What DataGate writes: `ok`, `drifted` or `broken`, and why."""
+    """What DataGate writes: `ok`, `drifted` or `broken`, and why; `released` says who overruled a `broken`."""
 
     verdict: str
     span: int
@@ -64,12 +66,20 @@ class Verdict:
     drift: list[Drift]
     volume: dict[str, Any]
     label_rate: dict[str, Any]
+    released: str | None = None
 
     @property
     def reasons(self) -> list[str]:
         """What made the verdict, the gravest first; or what there is to tell about an `ok` span."""
-        order = {BROKEN: 0, "drifted": 1, OK: 2}
-        return [found.text for found in sorted(self.findings, key=lambda found: order[found.severity])]
+        order = {BROKEN: 0, DRIFTED: 1, OK: 2}
+        texts = [found.text for found in sorted(self.findings, key=lambda found: order[found.severity])]
+        return [self.released, *texts] if self.released else texts
+
+    def softened(self, release: str) -> "Verdict":
+        """The verdict after a person released the span by force: `drifted` at most, every reason kept."""
+        if self.verdict != BROKEN:
+            return self
+        return dataclasses.replace(self, verdict=DRIFTED, released=release)
 
     def to_json(self) -> dict[str, Any]:
         """The content of `data_verdict.json`."""

@@ -19,6 +19,7 @@ from noria.components.example_gen import encode
 from noria.components.example_gen.window import Pick, Window, pick, select
 from noria.stores.errors import DataError, SpanError
 from noria.stores.pending import pending
+from noria.stores.registry import Registry
 from noria.stores.spans import SpanStore
 
 
@@ -47,7 +48,12 @@ class Executor(beam_executor.BeamExecutor):
             warm = champion is not None and exec_properties["mode"] != "cold"
             # Of the window's spans only: a long history costs a run nothing.
             manifest = functools.lru_cache(maxsize=None)(store.manifest)
-            picks = pick(window, spans, lambda span: manifest(span).rows, newest, warm)
+            turned = {
+                turn.span
+                for turn in Registry(store.home).turns()
+                if turn.model_verdict in ("blessed", "rejected")
+            }
+            picks = pick(window, spans, lambda span: manifest(span).rows, newest, warm, turned)
             size = sum(file["bytes"] for picked in picks for file in manifest(picked.span).files)
             path, reason = execution.choose(exec_properties["execution"], size, self._beam_pipeline_args)
 
@@ -138,7 +144,8 @@ def _write_span(
         writers = {"train": stack.enter_context(example_file.create(out / "Split-train" / name))}
         if picked.evaluate:
             writers["eval"] = stack.enter_context(example_file.create(out / "Split-eval" / name))
-        for batch in store.read(picked.span):
+        # The digests are checked first: one more sequential read, which the second one finds in memory.
+        for batch in store.read(picked.span, verify=True):
             table = pa.Table.from_batches([batch])
             if label not in table.column_names:
                 raise DataError(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -60,9 +60,18 @@ class Pick:
 
 
 def pick(
-    window: Window, spans: Sequence[int], rows: Callable[[int], int], newest: int, warm: bool
+    window: Window,
+    spans: Sequence[int],
+    rows: Callable[[int], int],
+    newest: int,
+    warm: bool,
+    turned: Collection[int] = (),
 ) -> list[Pick]:
     """Chooses the spans of a run.
+
+    The run's span need not be the store's newest: a span that was released or corrected has its turn after later
+    ones. Those belong to the window too, as the model must not forget them; but a later span that had no turn of
+    its own does not, as no gate has looked at it.
 
     Args:
       window: the project's settings.
@@ -70,9 +79,10 @@ def pick(
       rows: tells the rows of a span; asked for the window's spans only.
       newest: id of the span the run is about.
       warm: whether there is a champion to go on from.
+      turned: spans that a model was made of; later ones than `newest` are taken only from these.
 
     Returns:
-      Picks in ascending order of span; the last one is the newest span.
+      Picks in ascending order of span, and last the span the run is about.
 
     Raises:
       SpanError: `newest` is not among `spans`.
@@ -83,12 +93,12 @@ def pick(
             where=f"spans at hand: {', '.join(map(str, spans[-8:])) or 'none'}",
             next_step="pick one of these, or ingest the span first",
         )
-    older = [span for span in spans if span < newest]
+    others = [span for span in spans if span < newest or (span > newest and span in turned)]
     last = Pick(newest, 1.0, True)
     if not warm:
-        taken = older[-(window.cold - 1) :] if window.cold > 1 else []
+        taken = others[-(window.cold - 1) :] if window.cold > 1 else []
         return [Pick(span, 1.0, False) for span in taken] + [last]
-    taken = older[-window.replay_spans :] if window.replay > 0 else []
+    taken = others[-window.replay_spans :] if window.replay > 0 else []
     available = sum(map(rows, taken))
     if not available:
         return [last]

@@ -14,6 +14,7 @@ from noria.components.pusher import probe, warmup
 from noria.stores import files
 from noria.stores.errors import GateError
 from noria.stores.registry import Registry, turn_of
+from noria.stores.versions import PUBLISHED, REGISTERED
 
 
 class Executor(tfx_pusher.Executor):
@@ -29,7 +30,8 @@ class Executor(tfx_pusher.Executor):
 
         A challenger that is not blessed is registered as rejected, with its verdict and its files, so that
         `noria promote --force` has something to promote. One that is blessed but does not answer in a fresh
-        process is rejected too, with the reason.
+        process is rejected too, with the reason. One that was judged against a champion that does not serve any
+        more stays registered, with the reason; its span waits for another turn.
         """
         with journal.stage("Pusher") as stage:
             pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
@@ -41,7 +43,8 @@ class Executor(tfx_pusher.Executor):
             warmup.write(serving, examples)
 
             blessed = self.CheckBlessing(input_dict)
-            reasons = list(verdict["reasons"])
+            # A person's word on the data stands beside the gate's on the model, wherever reasons are shown.
+            reasons = [*verdict["reasons"], *filter(None, [data_verdict.get("released")])]
             if blessed:
                 try:
                     probe.probe(serving, examples, task=exec_properties["task"])
@@ -79,8 +82,10 @@ class Executor(tfx_pusher.Executor):
             )
             pushed.set_int_custom_property("version", version.version)
             model_root = Path(exec_properties["model_root"])
-            if blessed:
+            # A task that is tried again may find that a later version has taken over from its own: nothing to do.
+            if blessed and version.state in (REGISTERED, PUBLISHED):
                 version = registry.publish(version.version, model_root)
+            if version.state == PUBLISHED:
                 self._MarkPushed(
                     pushed, pushed_destination=str(version.model_dir), pushed_version=str(version.version)
                 )
@@ -88,7 +93,12 @@ class Executor(tfx_pusher.Executor):
                 self._MarkNotPushed(pushed)
             registry.record_turn(turn_of(version))
             registry.retain(exec_properties["keep"], model_root)
-            stage.note(version=version.version, state=version.state, reasons=reasons)
+            stage.note(
+                version=version.version,
+                state=version.state,
+                reasons=list(version.reasons),
+                withheld=version.withheld,
+            )
 
 
 def _read_json(artifacts: list[types.Artifact], name: str) -> dict[str, Any]:

@@ -124,6 +124,12 @@ def show(config: Config, turns: list[Turn], config_path: Path, replayed: bool = 
             if made.data_verdict == "broken" or made.model_verdict == "rejected":
                 what = "in quarantine" if made.data_verdict == "broken" else "not published"
                 out.print(f"span {made.span} {what}: {escape('; '.join(made.reasons) or 'see the report')}")
+        tables.print_decisions(out, turns)
+        broken = [made.span for made in turns if made.data_verdict == "broken"]
+        if broken:
+            out.print(
+                f"to go on with it: ingest a corrected delivery, or noria release {broken[-1]} --reason ..."
+            )
     else:
         out.print(_nothing(config))
     champion = Registry(config.home_path).champion()

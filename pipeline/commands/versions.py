@@ -40,6 +40,7 @@ def status(config_path: Path, as_json: bool, all_turns: bool) -> int:
             else f"the last {len(shown)} of {len(found.turns)} turns"
         )
         out.print(tables.turns_table(shown))
+        tables.print_decisions(out, shown)
     if found.champion:
         out.print(
             f"[bold]champion[/] version {found.champion.version}: {escape(str(found.champion.model_dir))}"
@@ -59,13 +60,13 @@ def promote(config_path: Path, version: int, force: bool, reason: str, as_json: 
             where=registry.folder,
             next_step=f'noria promote {version} --force --reason "why"',
         )
-    return _changed(registry.promote(version, reason, _actor(), config.model_root), "promoted", as_json)
+    return _changed(registry.promote(version, reason, actor(), config.model_root), "promoted", as_json)
 
 
 def rollback(config_path: Path, to: int | None, reason: str, as_json: bool) -> int:
     """Makes an earlier champion serve again."""
     config = load(config_path)
-    version = Registry(config.home_path).rollback(config.model_root, reason, _actor(), to)
+    version = Registry(config.home_path).rollback(config.model_root, reason, actor(), to)
     return _changed(version, "rolled back", as_json)
 
 
@@ -104,7 +105,8 @@ def _changed(version: Version, how: str, as_json: bool) -> int:
     return console.OK
 
 
-def _actor() -> str:
+def actor() -> str:
+    """Who types, for the registry's log."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container's user may have no name

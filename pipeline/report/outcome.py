@@ -54,6 +54,9 @@ def judge(facts: RunFacts, artifacts: Artifacts) -> Outcome:
     elif blessed is False or (blessed and state == "rejected"):
         kind, headline = "refused", "The challenger is refused"
         meaning = f"{serving} The challenger stays in the registry as rejected, with these reasons."
+    elif blessed and state == "registered":
+        kind, headline = "unfinished", f"Version {version} is blessed, but not published"
+        meaning = f"It {pusher.get('withheld') or 'waits for the next run'}. Its span waits for another turn."
     elif blessed and version is not None:
         kind = "published"
         headline = f"Version {version} is published"

@@ -12,6 +12,8 @@ from noria.components.data_gate.component import DataGate
 from noria.components.statistics_gen.component import StatisticsGen
 from noria.components.types import DataVerdict
 from noria.stores.errors import ConfigError, GateError
+from noria.stores.quarantine import release
+from noria.stores.registry import Registry
 from noria.stores.spans import SpanStore
 
 WEEKS, SPOILT = 6, 6
@@ -76,6 +78,19 @@ def test_broken_spans_are_quarantined_with_a_proposal(year):
     )
     assert "error: `dest`" in page
     assert "nothing was changed" in page
+    assert f"noria release {WEEKS + 1}" in page
+    (turn,) = Registry(home).turns()
+    assert ("broken", 1, tuple(kept["reasons"])) == (turn.data_verdict, turn.span_version, turn.reasons)
+
+    # Released for a new look it is broken again; released by force it is drifted, and keeps its reasons.
+    release(home, WEEKS + 1, "look again", "ann")
+    again, _ = gates.Turn(home, folder / "emptied-again").run(WEEKS + 1, None)
+    assert ("broken", None) == (again["verdict"], again["released"])
+    release(home, WEEKS + 1, "dest is gone for good", "ann", forced=True)
+    forced, _ = gates.Turn(home, folder / "emptied-forced").run(WEEKS + 1, None)
+    assert ("drifted", "released by ann: dest is gone for good") == (forced["verdict"], forced["released"])
+    assert [forced["released"], *verdict["reasons"]] == forced["reasons"]
+    assert {} == SpanStore(home).quarantined()
 
 
 def test_the_first_span_has_no_reference(year):

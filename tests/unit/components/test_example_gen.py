@@ -14,9 +14,10 @@ tf = ensure_keras3()
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor  # noqa: E402
 from tfx.types import standard_artifacts  # noqa: E402
 
+from noria.components import example_file  # noqa: E402
 from noria.components.champion.executor import Executor as ChampionExecutor  # noqa: E402
 from noria.components.example_gen.executor import Executor  # noqa: E402
-from noria.stores.errors import DataError  # noqa: E402
+from noria.stores.errors import DataError, SpanError  # noqa: E402
 from noria.stores.spans import SpanStore  # noqa: E402
 
 
@@ -128,3 +129,30 @@ def test_label_that_is_not_there(home: Path, tmp_path: Path):
     """A label column that the span does not have is named, with the columns that it has."""
     with pytest.raises(DataError, match="no column 'delay'"):
         _run(home, tmp_path / "a", label="delay")
+
+
+def test_a_damaged_span_is_not_trained_on(home: Path, tmp_path: Path):
+    """A bit that flipped in a span's file stops the run, and names the span and the file."""
+    path = SpanStore(home).manifest(2).folder / "data-00000.parquet"
+    data = path.read_bytes()
+    path.write_bytes(data[:100] + bytes([data[100] ^ 1]) + data[101:])
+    with pytest.raises(SpanError, match="a file of span 2 is damaged: sha256"):
+        _run(home, tmp_path / "a")
+
+
+def test_two_writers_of_one_file(tmp_path: Path):
+    """A bundle that is tried again beside a lost worker: each writes whole, and the split never holds a half file."""
+    path = tmp_path / "examples" / "Split-train" / "span-00000001-00000-of-00001.gz"
+    (batch,) = pa.table({"x": [[1], [2], [3]]}).to_batches()
+    with example_file.create(path) as lost:
+        lost.write(batch)
+        with example_file.create(path) as again:
+            again.write(batch.slice(1))
+            assert [] == list(path.parent.iterdir())
+        assert [path] == list(path.parent.iterdir())
+        assert 2 == len(list(tf.data.TFRecordDataset(str(path), compression_type="GZIP")))
+    assert 3 == len(list(tf.data.TFRecordDataset(str(path), compression_type="GZIP")))
+    with pytest.raises(ZeroDivisionError), example_file.create(path):
+        raise ZeroDivisionError
+    assert [path.parent] == list(path.parent.parent.iterdir())
+    assert 3 == len(list(tf.data.TFRecordDataset(str(path), compression_type="GZIP")))

@@ -7,11 +7,13 @@ import os
 import socket
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from noria.pipeline import doctor
 from noria.pipeline.config import Config, load
 from noria.stores.events import EventLog
+from noria.stores.spans import SpanStore
 
 PROJECT = "name: rides\nlabel: big_tip\nspan: rows:100\n"
 
@@ -54,6 +56,20 @@ def test_half_done_publish(config: Config) -> None:
     unfinished = config.model_root / f"{doctor.STAGING}99-aa"
     unfinished.mkdir(parents=True)
     assert ["version 2 was being published", f"{unfinished} is unfinished"] == doctor.half_done(config)
+
+
+def test_damaged_span(config: Config) -> None:
+    """A bit that flipped in a span's file is found, and the span and its file are named."""
+    store = SpanStore(config.home_path)
+    for span in (1, 2):
+        store.commit(span, [pa.table({"x": list(range(1000))})], source="a")
+    assert [doctor.OK] * 2 == [check.state for check in doctor.stores(config)]
+    path = store.manifest(2).folder / "data-00000.parquet"
+    data = path.read_bytes()
+    path.write_bytes(data[:100] + bytes([data[100] ^ 1]) + data[101:])
+    (check,) = [check for check in doctor.stores(config) if check.state == doctor.PROBLEM]
+    assert "span 2 is damaged" in check.found and str(path) in check.found
+    assert "ingest its source again" in (check.next_step or "")
 
 
 def test_metadata_server_that_is_away(tmp_path: Path) -> None:

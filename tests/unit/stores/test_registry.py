@@ -205,7 +205,7 @@ def test_retention_keeps_the_last_good_parent(tmp_path: Path, root: Path) -> Non
     publish(registry, "b", tmp_path, root)
     child = register(registry, "c", tmp_path, parent=2)
     registry.rollback(root, "bad", "me")
-    registry.publish(child.version, root)
+    registry.promote(child.version, "its parent's fault is not its own", "me", root)
     for run in "defg":
         publish(registry, run, tmp_path, root)
     registry.rollback(root, "bad", "me", to=3)
@@ -439,3 +439,67 @@ def test_versions_are_json(tmp_path: Path) -> None:
         values["spans"],
         values["model_dir"],
     )
+
+
+def test_rollback_over_several_marks_all_of_them(tmp_path: Path, root: Path) -> None:
+    """Versions between the bad one and the one gone back to are rolled back too, and served from nowhere."""
+    registry = Registry(tmp_path)
+    for run in "abc":
+        publish(registry, run, tmp_path, root)
+    registry.rollback(root, "all bad", "me", to=1)
+    assert {1: "published", 2: "rolled_back", 3: "rolled_back"} == states(registry)
+    assert [str(root / "1"), None, None] == [version.model_dir for version in registry.versions()]
+    publish(registry, "d", tmp_path, root)
+    assert [2, 3] == registry.retain(1, root)  # not kept as somebody's last good parent
+
+
+@pytest.mark.parametrize("what", ["another run published", "rolled back"])
+def test_a_version_judged_against_another_champion_is_withheld(tmp_path: Path, root: Path, what: str) -> None:
+    """What serves must be what the challenger was judged against; the reason stays, and its span waits."""
+    registry = Registry(tmp_path)
+    for run in "ab":
+        publish(registry, run, tmp_path, root)
+    late = register(registry, "late", tmp_path, parent=2, span=5)
+    if what == "rolled back":
+        registry.rollback(root, "bad", "me")
+    else:
+        publish(registry, "c", tmp_path, root)
+    serving = registry.champion()
+    for _ in range(2):  # tried again, it says the same, once
+        version = registry.publish(late.version, root)
+        reason = f"was judged against version 2, but version {serving.version} serves now; run again"
+        assert ("registered", reason, (reason,)) == (version.state, version.withheld, version.reasons)
+    assert serving == registry.champion()
+    assert str(late.version) not in [path.name for path in root.iterdir()]
+    assert ["ended the turn of span 5: version 3 is registered"] == registry.recover(root)
+    (turn,) = registry.turns()
+    assert ("blessed", reason) == (turn.model_verdict, turn.withheld)
+    # A person may overrule this, as any verdict.
+    assert "published" == registry.promote(late.version, "I looked", "me", root).state
+
+
+def test_events_stay_small_and_the_verdict_is_kept_whole(tmp_path: Path, root: Path) -> None:
+    """The log carries a summary; the verdict is read from the payload when it is asked for."""
+    data = {"verdict": "drifted", "reasons": ["r" * 1000] * 60, "released": None}
+    model = {"blessed": True, "slices": [{"auc": 0.7}] * 500}
+    registry = Registry(tmp_path)
+    publish(registry, "a", tmp_path, root)
+    register(registry, "b", tmp_path, parent=1, verdict={"model": model, "data": data})
+    assert {"model": {"blessed": True}, "data": {"verdict": "drifted"}} == registry.version(2).verdict
+    assert {"model": model, "data": data} == Registry(tmp_path).verdict(2)
+    sizes = [path.stat().st_size for path in (tmp_path / "registry" / "events").iterdir()]
+    assert max(sizes) < 4000
+
+
+def test_logs_of_older_releases_are_read(tmp_path: Path) -> None:
+    """An event that holds the verdicts whole gives the same version, and the same turn."""
+    registry = Registry(tmp_path)
+    data = {"verdict": "ok", "drift": [1, 2, 3]}
+    version = register(registry, "a", tmp_path, span=3, verdict={"model": {"blessed": True}, "data": data})
+    path = tmp_path / "registry" / "events" / "00000001.json"
+    event = json.loads(path.read_text())
+    event["version"]["verdict"]["data"] = data
+    del event["version"]["withheld"]
+    path.write_text(json.dumps(event))
+    assert version == Registry(tmp_path).version(1)
+    assert "ok" == turn_of(Registry(tmp_path).version(1)).data_verdict

@@ -1,0 +1,59 @@
+"""In and out of quarantine: what span store and registry learn together, in an order that a kill cannot hurt."""
+
+from pathlib import Path
+from typing import Any
+
+from noria.stores.errors import SpanError
+from noria.stores.registry import Registry, Release
+from noria.stores.spans import SpanStore
+from noria.stores.versions import broken_turn
+
+
+def hold_back(home: Path | str, span: int, version: int, verdict: dict[str, Any], run_id: str) -> None:
+    """Puts a broken span in quarantine and ends its turn; what a kill leaves out, `Registry.recover` does.
+
+    Args:
+      home: the project's home folder.
+      span: id of the span; `version`: the version that was judged.
+      verdict: `verdict`, `reasons` and `file` of the data verdict.
+      run_id: the run.
+    """
+    # The note first: it holds all that the turn says.
+    SpanStore(home).quarantine(span, verdict, version, run_id)
+    note = {"span": span, "version": version, "run_id": run_id, "verdict": verdict}
+    Registry(home).record_turn(broken_turn(note))
+
+
+def release(home: Path | str, span: int, reason: str, actor: str, *, forced: bool = False) -> Release:
+    """Takes a span out of quarantine, so that it waits for a turn again; who and why goes into the log.
+
+    Called again after a kill it finishes what it began, and writes nothing down twice.
+
+    Args:
+      home: the project's home folder.
+      span: its id.
+      reason: why; `actor`: who.
+      forced: the DataGate's `broken` counts as `drifted` for this version of the span; else it judges anew.
+
+    Raises:
+      SpanError: no reason, there is no such span, or it is not in quarantine.
+    """
+    if not reason.strip():
+        raise SpanError("a release needs a reason", next_step='add --reason "..."')
+    store, registry = SpanStore(home), Registry(home)
+    with store.hold():  # a corrected delivery comes before or after, not in between
+        version = store.manifest(span).version
+        quarantined = store.quarantined()
+        known = registry.release_of(span, version, waiting=True)
+        if span not in quarantined and known is None:
+            raise SpanError(
+                f"span {span} is not in quarantine; these are: {', '.join(map(str, quarantined)) or 'none'}",
+                where=store.folder,
+                next_step="`noria status` says which spans are in quarantine and which wait for a turn",
+            )
+        # The log first: a span that is free has a release that says why.
+        if known is None or (known.reason, known.actor, known.forced) != (reason, actor, forced):
+            known = registry.record_release(span, version, reason, actor, forced)
+        if span in quarantined:
+            store.release(span)
+        return known

@@ -1,0 +1,147 @@
+"""Which spans wait: all since the first turned one, but for those in quarantine."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from noria.stores.errors import SpanError
+from noria.stores.pending import pending
+from noria.stores.quarantine import hold_back, release
+from noria.stores.registry import Registry, Turn
+from noria.stores.spans import SpanStore
+
+BROKEN = {"verdict": "broken", "reasons": ["the column `dest` is empty"], "file": "data_verdict.json"}
+
+
+def rows(*values: int) -> pa.Table:
+    return pa.table({"time": pa.array(values, pa.int64())})
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Spans 1 to 5, a good turn on 2 and 3, and 4 broken."""
+    home = tmp_path / "home"
+    for span in range(1, 6):
+        SpanStore(home).commit(span, [rows(span)], source="a")
+    for span in (2, 3):
+        Registry(home).record_turn(Turn(span=span, run_id=f"run-{span}", data_verdict="ok"))
+    hold_back(home, 4, 1, BROKEN, "run-4")
+    return home
+
+
+def test_the_first_turn_waits_for_enough_spans(tmp_path: Path) -> None:
+    """Before the first turn nothing waits until `first` spans are there; then the last of them does."""
+    for span in (1, 2, 3):
+        assert [] == pending(tmp_path, 3)
+        SpanStore(tmp_path).commit(span, [rows(span)], source="a")
+    assert [3] == pending(tmp_path, 3)
+
+
+def test_one_future_timestamp_stops_nothing(home: Path) -> None:
+    """A turn on a span of the year 2031 does not make the wheel pass over the spans between."""
+    SpanStore(home).commit(6695, [rows(9)], source="a clock")
+    Registry(home).record_turn(Turn(span=6695, run_id="future", data_verdict="ok"))
+    assert [5] == pending(home, 2)
+    SpanStore(home).commit(6, [rows(6)], source="a")
+    assert [5, 6] == pending(home, 2)
+
+
+def test_a_released_span_waits_again(home: Path) -> None:
+    """In quarantine it does not wait; released it does, until its next turn; the log says who, why and how."""
+    assert [5] == pending(home, 2)
+    made = release(home, 4, "the new airport is real", "ann", forced=True)
+    assert "released by ann: the new airport is real" == str(made)
+    assert [4, 5] == pending(home, 2)
+    assert made == Registry(home).release_of(4, 1)
+    assert Registry(home).release_of(4, 2) is None
+    Registry(home).record_turn(Turn(span=4, run_id="again", data_verdict="drifted"))
+    assert [5] == pending(home, 2)
+    assert Registry(home).release_of(4, 1, waiting=True) is None
+    assert Registry(home).release_of(4, 1).forced
+
+
+def test_release_refuses_what_makes_no_sense(home: Path) -> None:
+    """No reason, no such span, a span that is not in quarantine: said, and nothing is written."""
+    before = len(list((home / "registry" / "events").iterdir()))
+    with pytest.raises(SpanError, match="needs a reason"):
+        release(home, 4, " ", "ann")
+    with pytest.raises(SpanError, match="there is no span 9"):
+        release(home, 9, "why", "ann")
+    with pytest.raises(SpanError, match="span 3 is not in quarantine; these are: 4"):
+        release(home, 3, "why", "ann")
+    assert before == len(list((home / "registry" / "events").iterdir()))
+
+
+def test_a_corrected_delivery_replaces_and_waits(home: Path) -> None:
+    """Rows for a span in quarantine become its next version alone, which waits; later ones are late as ever."""
+    store = SpanStore(home)
+    manifest = store.commit(4, [rows(7, 8)], source="b", event_time=(7, 8), labels={"1": 2}, late=True)
+    assert (2, 2, {"1": 2}, (7, 8)) == (manifest.version, manifest.rows, manifest.labels, manifest.event_time)
+    assert (["b"], 1) == ([source["name"] for source in manifest.sources], manifest.facts["replaces"])
+    assert [7, 8] == store.table(4)["time"].to_pylist()
+    assert {} == store.quarantined()
+    assert [4, 5] == pending(home, 2)
+    late = store.commit(4, [rows(9)], source="c", late=True)
+    assert ([7, 8, 9], {}) == (store.table(4)["time"].to_pylist(), late.facts)
+
+
+def test_a_note_is_about_one_version(home: Path) -> None:
+    """A writer killed after its commit and before it took the note away: the new version is free all the same."""
+    note = (home / "spans" / "00000004" / "QUARANTINED.json").read_bytes()
+    SpanStore(home).commit(4, [rows(7)], source="b", late=True)
+    (home / "spans" / "00000004" / "QUARANTINED.json").write_bytes(note)
+    assert [4, 5] == pending(home, 2)
+
+
+def test_a_withheld_turn_is_none(home: Path) -> None:
+    """A span whose model came too late waits again, unless another turn on it came through."""
+    registry = Registry(home)
+    registry.record_turn(Turn(span=5, run_id="run-5", data_verdict="ok", withheld="was judged against ..."))
+    assert [5] == pending(home, 2)
+    registry.record_turn(Turn(span=5, run_id="run-5b", data_verdict="ok"))
+    assert [] == pending(home, 2)
+
+
+def test_killed_between_quarantine_and_turn(home: Path, killed_at) -> None:
+    """At whatever step a run dies that holds a span back: the span waits, or its turn is written down by recovery."""
+    models = home / "models"
+    outcomes = set()
+    for n in range(1, 60):
+        span = 10 + n
+        SpanStore(home).commit(span, [rows(span)], source="a")
+        killed = killed_at(n, home, lambda span=span: hold_back(home, span, 1, BROKEN, f"run-{span}"))
+        held = span in SpanStore(home).quarantined()
+        assert held != (span in pending(home, 2))
+        recovered = Registry(home).recover(models)
+        turned = [turn for turn in Registry(home).turns() if turn.span == span]
+        assert held == bool(turned)
+        if held:
+            (turn,) = turned
+            facts = (turn.data_verdict, turn.model_verdict, turn.reasons)
+            assert ("broken", "skipped", tuple(BROKEN["reasons"])) == facts
+        outcomes.add((held, any("ended the turn" in line for line in recovered)))
+        assert [] == Registry(home).recover(models)
+        if not killed:
+            break
+    assert {(False, False), (True, True), (True, False)} == outcomes
+
+
+def test_killed_while_releasing(home: Path, killed_at) -> None:
+    """A release that died anywhere is finished by typing it again: one event, and the span waits."""
+    kills = 0
+    for n in range(1, 60):
+        span = 10 + n
+        SpanStore(home).commit(span, [rows(span)], source="a")
+        hold_back(home, span, 1, BROKEN, f"run-{span}")
+        killed = killed_at(n, home, lambda span=span: release(home, span, "why", "ann"))
+        kills += killed
+        free = span not in SpanStore(home).quarantined()
+        assert not free or Registry(home).release_of(span, 1) is not None
+        release(home, span, "why", "ann")
+        assert span in pending(home, 2)
+        events = [path.read_text() for path in (home / "registry" / "events").glob("*.json")]
+        assert 1 == sum('"kind": "released"' in text and f'"span": {span},' in text for text in events)
+        if not killed:
+            break
+    assert kills > 3
