@@ -1,6 +1,8 @@
 """Dead letters: the rows that could not be read, each with its number, its text and the reason."""
 
+import collections
 import json
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,8 +29,8 @@ class DeadLetters:
         self.path = None if home is None else Path(home) / "dead-letters" / f"{safe}-{digest[:12]}.jsonl"
         self.max_bad_share = max_bad_share
         self.count = 0
-        self.first: dict[str, Any] | None = None
-        self._of_file: dict[str, list[dict[str, Any]]] = {}
+        self._counts: collections.Counter[str] = collections.Counter()
+        self._firsts: dict[str, dict[str, Any]] = {}
         self._beside: Path | None = None
         self._out: Any = None
 
@@ -41,11 +43,18 @@ class DeadLetters:
         if self._out is None:
             return
         assert self.path is not None and self._beside is not None, "`add` opens no file without them"
-        self._out.close()
-        self._out = None
-        # Also after an error: the letters are what a person needs then.
+        out, self._out = self._out, None
+        # Also after an error: the letters are what a person needs then. They are on the disk before anything
+        # says that the source was ingested.
         with files.explained("the dead-letter file cannot be written", self.path, DataError):
-            self._beside.replace(self.path)
+            try:
+                with out:
+                    out.flush()
+                    os.fsync(out.fileno())
+                self._beside.replace(self.path)
+            finally:
+                self._beside.unlink(missing_ok=True)
+            files.sync(self.path.parent)
 
     def add(
         self, file: str, row: int, raw: str, reason: str, column: str | None = None, value: str | None = None
@@ -62,9 +71,8 @@ class DeadLetters:
         """
         letter = {"file": file, "row": row, "column": column, "value": value, "reason": reason, "raw": raw}
         self.count += 1
-        self.first = self.first or letter
-        of_file = self._of_file.setdefault(file, [])
-        of_file.append(letter if not of_file else {})
+        self._counts[file] += 1
+        self._firsts.setdefault(file, letter)
         if self.path is None:
             return
         with files.explained("the dead-letter file cannot be written", self.path, DataError):
@@ -76,7 +84,7 @@ class DeadLetters:
 
     def count_of(self, file: str) -> int:
         """Bad rows of one file so far."""
-        return len(self._of_file.get(file, ()))
+        return self._counts[file]
 
     def check(self, file: str, rows: int) -> None:
         """Judges a file that was read to its end.
@@ -88,14 +96,14 @@ class DeadLetters:
         Raises:
           DataError: more of them are bad than `max_bad_share` allows; names the first one.
         """
-        bad = self._of_file.get(file, [])
-        if not bad or len(bad) <= self.max_bad_share * rows:
+        bad = self._counts[file]
+        if bad <= self.max_bad_share * rows:
             return
-        first = bad[0]
+        first = self._firsts[file]
         place = f"row {first['row']}" + (f", column {first['column']!r}" if first["column"] else "")
         lies = f"; every bad row is in {self.path}" if self.path else ""
         raise DataError(
-            f"{place}: {first['reason']} ({len(bad):,} of {rows:,} rows cannot be read; "
+            f"{place}: {first['reason']} ({bad:,} of {rows:,} rows cannot be read; "
             f"at most {self.max_bad_share:.0%} may be)",
             where=f"{file} (rows count from 1 after the header)",
             next_step=f"correct the file{lies}",

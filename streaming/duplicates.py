@@ -50,16 +50,25 @@ def new_rows(old: Iterable[pa.RecordBatch], new: Iterable[pa.Table]) -> Iterator
 
 def _hashes(values: pa.Array) -> np.ndarray:
     valid = np.asarray(values.is_valid())
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
     if pa.types.is_string(values.type):
         coded = values.dictionary_encode()
         words = pd.util.hash_array(np.asarray(coded.dictionary.to_pylist() or [""], dtype=object))
         hashes = words[np.asarray(coded.indices.fill_null(0))]
-    elif pa.types.is_floating(values.type):
+    elif pa.types.is_floating(values.type) and not pa.types.is_float16(values.type):
         # -0.0 and 0.0 are one value.
         hashes = (np.asarray(values.fill_null(0.0)).astype(np.float64) + 0.0).view(np.uint64)
-    else:
+    elif _is_whole(values.type):
         hashes = np.asarray(pc.cast(values, pa.int64()).fill_null(0)).view(np.uint64)
+    else:  # dates, decimals, booleans: what a label or time may be before it is read
+        return _hashes(pa.array([None if v is None else str(v) for v in values.to_pylist()], pa.string()))
     return np.where(valid, _mix(hashes), np.uint64(0x9E3779B97F4A7C15))
+
+
+def _is_whole(kind: pa.DataType) -> bool:
+    whole = pa.types.is_integer(kind) and kind != pa.uint64()
+    return whole or pa.types.is_timestamp(kind) or pa.types.is_null(kind)
 
 
 def _mix(values: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """From rows as somebody wrote them to events: coded label, time in seconds, one schema."""
 
 import dataclasses
+import datetime
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
@@ -11,6 +12,10 @@ from noria.streaming import calendar, kinds, times
 from noria.streaming.dead_letters import DeadLetters
 from noria.streaming.labels import Labels
 from noria.streaming.tables import Rows
+
+# Clocks differ, and zones are left out: so many seconds after now a row may lie. One row of the year 2031 among
+# this year's would make span 6695, the newest one for good.
+FUTURE_SECONDS = calendar.DAY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,15 +83,17 @@ def schema_of(columns: Mapping[str, pa.DataType], settings: EventSettings) -> pa
 
 
 def events(
-    rows: Iterable[Rows], settings: EventSettings, labels: Labels, letters: DeadLetters
+    rows: Iterable[Rows], settings: EventSettings, labels: Labels, letters: DeadLetters, now: float
 ) -> Iterator[Rows]:
-    """Reads time and label of each row; those without a readable time or with an unknown label are buried.
+    """Reads time and label of each row; buries those without a readable time, of the future, or with an unknown
+    label.
 
     Args:
       rows: from `tables.read`.
       settings: the settings.
       labels: observes the labels; they leave here as words, since the classes may not be settled yet.
       letters: gets the bad rows.
+      now: epoch seconds; rows of more than FUTURE_SECONDS later have a wrong time.
 
     Yields:
       The rows that are left; the time column in int64 epoch seconds, without nulls.
@@ -105,7 +112,12 @@ def events(
             )
             _bury(part, wrong, settings.time, raw, f"is not {expected}", letters)
             _bury(part, missing, settings.time, raw, "the time is missing", letters)
-            bad |= wrong | missing
+            seconds = np.asarray(arrays[settings.time].fill_null(0))
+            future = ~(wrong | missing) & (seconds > now + FUTURE_SECONDS)
+            today = datetime.datetime.fromtimestamp(now, datetime.timezone.utc)
+            said = f"is in the future, by more than a day (now it is {today:%Y-%m-%dT%H:%MZ})"
+            _bury(part, future, settings.time, raw, said, letters)
+            bad |= wrong | missing | future
         raw = arrays[settings.label]
         arrays[settings.label], wrong = labels.normalise(raw)
         _bury(part, wrong & ~bad, settings.label, raw, f"is not {labels.expected}", letters)
@@ -117,19 +129,17 @@ def events(
         yield Rows(pa.RecordBatch.from_arrays(columns, list(arrays)), part.numbers[~bad], part.table)
 
 
-def code_labels(
-    tables: Iterable[pa.Table], column: str, labels: Labels, counts: dict[str, int]
-) -> Iterator[pa.Table]:
-    """Turns the words of the label column into classes, and adds up `counts` by label while it goes."""
+def code_labels(tables: Iterable[pa.Table], column: str, labels: Labels) -> Iterator[pa.Table]:
+    """Turns the words of the label column into classes."""
     for table in tables:
         place = table.column_names.index(column)
-        words = table.column(place).combine_chunks()
-        if isinstance(words, pa.ChunkedArray):
-            words = pa.concat_arrays(words.chunks)
-        coded = labels.code(words)
-        for label, count in labels.count(coded).items():
-            counts[label] = counts.get(label, 0) + count
-        yield table.set_column(place, column, coded)
+        yield table.set_column(place, column, labels.code(one_array(table.column(place))))
+
+
+def one_array(column: pa.ChunkedArray) -> pa.Array:
+    """A table's column as one array."""
+    column = column.combine_chunks()
+    return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
 
 
 def _bury(part: Rows, bad: np.ndarray, column: str, raw: pa.Array, reason: str, letters: DeadLetters) -> None:

@@ -7,6 +7,7 @@ names the sources of its rows, so that an ingestion that starts again commits on
 import dataclasses
 import hashlib
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,17 @@ from noria.stores.spans import SpanStore
 from noria.streaming import calendar, duplicates, flights, tables
 from noria.streaming.calendar import Calendar
 from noria.streaming.dead_letters import DeadLetters
-from noria.streaming.events import EventSettings, code_labels, events, schema_of
+from noria.streaming.events import EventSettings, code_labels, events, one_array, schema_of
+from noria.streaming.growth import Growth
 from noria.streaming.labels import Labels
 from noria.streaming.ledger import Ledger
 from noria.streaming.partition import Partition
-from noria.streaming.tables import Rows, Table
+from noria.streaming.tables import FileTable, Rows, Table
 
-# Name of the column that goes along with a row while it is sorted; no file can hold it.
-_SOURCE = "\x00source"
+# Names of the columns that go along with a row while it is sorted; no file can hold them.
+_TABLE, _ROW = "\x00table", "\x00row"
+# Where rows are sorted. One name: the store is locked, and what a killed ingestion left is found again.
+_PARTITION = ".partition"
 
 Tell = Callable[[dict[str, Any]], None]
 
@@ -61,7 +65,13 @@ class IngestReport:
 
 
 def ingest(
-    source: Any, settings: EventSettings, store: SpanStore, *, name: str = "table", tell: Tell | None = None
+    source: Any,
+    settings: EventSettings,
+    store: SpanStore,
+    *,
+    name: str = "table",
+    tell: Tell | None = None,
+    now: Callable[[], float] = time.time,
 ) -> IngestReport:
     """Brings a source into the span store.
 
@@ -72,28 +82,48 @@ def ingest(
       store: the span store.
       name: name of a table in memory.
       tell: gets a record for each committed span: `span`, `rows`, `late`.
+      now: the clock; rows of the future are dead letters.
 
     Returns:
       What was done. A source that is in the store already is skipped. Of a new source, rows that an earlier
-      one brought are left out too, value by value (a file that grew holds its old rows); sources that come
-      together are all taken as they are.
+      one brought are left out too (a file that grew holds its old rows). Spans of time tell them by their
+      values, when they are late. Spans of `rows:N` tell them by their place: a source whose first rows are all
+      the rows of an earlier one is that one, grown; a file that was changed otherwise counts as new, which the
+      notes say. Sources that come together are all taken as they are.
 
     Raises:
       DataError: something cannot be read, or is not what the earlier spans were; nothing was committed then.
       SpanError: the store cannot be written; spans committed so far stay, the next call goes on after them.
     """
     with files.explained("the spans cannot be written", store.folder, SpanError), store.hold():
+        _sweep(store)
         found = _tables(source, settings, name)
         ledger = Ledger(store)
         ids = set(store.ids())
         fresh = [table for table in found if not ledger.holds(table, ids)]
         # The same bytes under two names are one source.
         fresh = list({table.digest: table for table in reversed(fresh)}.values())[::-1]
-        skipped = tuple(table.name for table in found if table not in fresh)
-        if not fresh:
-            return IngestReport(skipped=skipped)
-        report = _Ingestion(fresh, settings, store, ledger, tell or (lambda record: None)).run()
-        return dataclasses.replace(report, skipped=skipped)
+        report = IngestReport()
+        if fresh:
+            try:
+                report = _Ingestion(fresh, settings, store, ledger, tell or (lambda record: None), now).run()
+            except DataError as error:
+                if any(
+                    str(error.where).startswith(each.name) and ledger.changed(each, ids) for each in fresh
+                ):
+                    what = f"{error.what}; the file has changed since it was ingested"
+                    raise DataError(what, where=error.where, next_step=error.next_step) from error
+                raise
+        ledger.remember_files()
+        return dataclasses.replace(report, skipped=tuple(table.name for table in found if table not in fresh))
+
+
+def _sweep(store: SpanStore) -> None:
+    """Deletes what killed ingestions left; the store is locked."""
+    files.sweep(store.folder)
+    files.sweep(store.home / "dead-letters")
+    for path in store.folder.glob(f"{_PARTITION}*"):
+        files.remove_tree(path)
 
 
 def _tables(source: Any, settings: EventSettings, name: str) -> list[Table]:
@@ -118,23 +148,30 @@ class _Flights(tables.MemoryTable):
             self._table = flights.table()
         return self._table
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return tuple(self.table.column_names)
-
 
 class _Ingestion:
     def __init__(
-        self, fresh: list[Table], settings: EventSettings, store: SpanStore, ledger: Ledger, tell: Tell
+        self,
+        fresh: list[Table],
+        settings: EventSettings,
+        store: SpanStore,
+        ledger: Ledger,
+        tell: Tell,
+        now: Callable[[], float],
     ):
         self.fresh = fresh
         self.settings = settings
         self.store = store
         self.ledger = ledger
         self.tell = tell
+        self.now = now()
         self.calendar = Calendar.load(store)
         self.rows_per_span = calendar.rows_per_span(settings.every)
+        self.growth = Growth(ledger.beginnings() if self.rows_per_span is not None else ())
+        # Name by sha256: of the new sources, and of the earlier ones that they begin with.
+        self.origins = {table.digest: table.name for table in fresh}
         self.by_source: dict[tuple[int, str], int] = {}
+        self.repeated = 0
         self.seen: dict[str, int] = {}
         self.notes: list[str] = []
 
@@ -147,9 +184,7 @@ class _Ingestion:
             self._check_calendar(self.calendar)
         digest = hashlib.sha256("".join(table.digest for table in self.fresh).encode()).hexdigest()
         letters = DeadLetters(self.store.home, Path(self.fresh[0].name).stem, digest, settings.max_bad_share)
-        folder = self.store.folder / f"{files.STAGING.replace('staging', 'partition')}{digest[:8]}"
-        files.remove_tree(folder)  # a killed ingestion's
-        with Partition(folder) as partition:
+        with Partition(self.store.folder / _PARTITION) as partition:
             with letters:
                 self._read(columns, labels, letters, partition)
             for table in self.fresh:
@@ -163,16 +198,23 @@ class _Ingestion:
             labels.settle()
             if self.calendar is None and partition.spans:
                 self._lay_out(columns, labels, partition)
+            if self.rows_per_span is not None:
+                for table in self.fresh:
+                    self.ledger.begin(table, **self.growth.facts(table))
             report = self._commit(columns, labels, partition)
         for table in self.fresh:
-            spans = sorted(span for span, source in self.by_source if source == table.digest)
-            old = [span for (source, span) in self.committed if source == table.digest]
+            mine = {table.digest, *(each.digest for each in self.growth.found.get(table.digest, ()))}
             self.ledger.write(
                 table,
                 rows=self.seen.get(table.name, 0),
-                spans=sorted({*spans, *old}),
-                dead_letters=letters.count,
+                spans=sorted(
+                    {span for span, source in self.by_source if source in mine}
+                    | {span for source, span in self.committed if source in mine}
+                ),
+                dead_letters=letters.count_of(table.name),
             )
+            self.notes += table.notes
+        self._note_growth()
         return dataclasses.replace(
             report,
             dead_letters=letters.count,
@@ -211,9 +253,11 @@ class _Ingestion:
         settings = self.settings
         self.committed = self.ledger.committed()
         rows = tables.read(self.fresh, columns, letters, as_it_is=settings.as_it_is, missing=settings.missing)
-        parts = events(rows, settings, labels, letters)
         if self.rows_per_span is not None:
-            self._cut_by_rows(self._in_order(parts, partition.folder / "by-time"), partition)
+            rows = self.growth.watch(rows)
+        parts = events(rows, settings, labels, letters, self.now)
+        if self.rows_per_span is not None:
+            self._cut_by_rows(self._in_order(parts, partition.folder / "in-order"), partition)
             return
         for part in parts:
             self.seen[part.table.name] = self.seen.get(part.table.name, 0) + part.batch.num_rows
@@ -223,54 +267,73 @@ class _Ingestion:
                 self.by_source[key] = self.by_source.get(key, 0) + int(count)
             partition.add(batch, spans)
 
-    def _in_order(
-        self, parts: Iterator[Rows], folder: Path
-    ) -> Iterator[tuple[pa.RecordBatch | pa.Table, np.ndarray]]:
-        """Rows with the index of each one's source, `[rows]`: by time where there is a time, else as they stand.
+    def _in_order(self, parts: Iterator[Rows], folder: Path) -> Iterator[tuple[pa.Table, np.ndarray]]:
+        """Rows with the index of each one's origin, `[rows]`: by time where there is a time, else as they stand.
 
-        A file may list its events in any order; spans cut from that would all cover the same time.
+        A file may list its events in any order; spans cut from that would all cover the same time. And only when
+        all rows were read it is known which of them an earlier source brought.
         """
         index = {table.digest: i for i, table in enumerate(self.fresh)}
-
-        def as_they_stand() -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+        with Partition(folder) as waiting:
             for part in parts:
-                self.seen[part.table.name] = self.seen.get(part.table.name, 0) + part.batch.num_rows
-                yield part.batch, np.full(part.batch.num_rows, index[part.table.digest])
+                count = part.batch.num_rows
+                self.seen[part.table.name] = self.seen.get(part.table.name, 0) + count
+                table = np.full(count, index[part.table.digest])
+                arrays = [*part.batch.columns, pa.array(table), pa.array(part.numbers)]
+                batch = pa.RecordBatch.from_arrays(arrays, [*part.batch.schema.names, _TABLE, _ROW])
+                waiting.add(batch, np.zeros(count, np.int64))
+            for rows in waiting.read(0, self.settings.time) if waiting.spans else ():
+                origin = self._origin(rows.column(_TABLE).to_numpy(), rows.column(_ROW).to_numpy())
+                yield rows.drop([_TABLE, _ROW]), origin
 
-        if self.settings.time is None:
-            yield from as_they_stand()
-            return
-        with Partition(folder) as by_time:
-            for batch, source in as_they_stand():
-                names = [*batch.schema.names, _SOURCE]
-                batch = pa.RecordBatch.from_arrays([*batch.columns, pa.array(source)], names)
-                by_time.add(batch, np.zeros(batch.num_rows, np.int64))
-            for table in by_time.read(0, self.settings.time) if by_time.spans else ():
-                yield table.drop([_SOURCE]), table.column(_SOURCE).to_numpy()
+    def _origin(self, tables: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """The index in `origins` of the source that brought each row first, `[rows]`."""
+        origin = tables.copy()
+        for i, table in enumerate(self.fresh):
+            # From the longest beginning to the shortest; of two with the same rows, the one that has spans.
+            found = self.growth.found.get(table.digest, [])
+            for each in sorted(found, key=lambda each: (-each.rows, self._committed_rows(each.digest))):
+                self.origins.setdefault(each.digest, each.name)
+                origin[(tables == i) & (rows <= each.rows)] = list(self.origins).index(each.digest)
+        return origin
 
-    def _cut_by_rows(
-        self, ordered: Iterator[tuple[pa.RecordBatch | pa.Table, np.ndarray]], partition: Partition
-    ) -> None:
+    def _committed_rows(self, digest: str) -> int:
+        return sum(count for (source, _), count in self.committed.items() if source == digest)
+
+    def _note_growth(self) -> None:
+        for table in self.fresh:
+            found = self.growth.found.get(table.digest)
+            if found:
+                self.notes.append(
+                    f"{table.name}: its rows 1 to {found[-1].rows:,} were read before, as {found[-1].name}, "
+                    "and are not ingested again"
+                )
+            elif isinstance(table, FileTable) and self.growth.was_read(table.name):
+                self.notes.append(
+                    f"{table.name}: it was read before, but does not begin with the rows it had then; "
+                    "all its rows count as new"
+                )
+
+    def _cut_by_rows(self, ordered: Iterator[tuple[pa.Table, np.ndarray]], partition: Partition) -> None:
         """Fills span after span. A source's rows are committed in their order: a killed ingestion did the first."""
         assert self.rows_per_span is not None
-        done = [
-            sum(count for (source, _), count in self.committed.items() if source == table.digest)
-            for table in self.fresh
-        ]
+        done: dict[int, int] = {}
         next_span, kept = max(self.store.ids(), default=0) + 1, 0
         for rows, source in ordered:
             keep = np.ones(len(source), bool)
-            for index in np.unique(source):
+            digests = list(self.origins)
+            for index in np.unique(source).tolist():
+                done.setdefault(index, self._committed_rows(digests[index]))
                 skipped = np.flatnonzero(source == index)[: done[index]]
                 keep[skipped] = False
                 done[index] -= len(skipped)
-            table = rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])
-            table, source = table.filter(pa.array(keep)), source[keep]
+                self.repeated += len(skipped) if index >= len(self.fresh) else 0
+            table, source = rows.filter(pa.array(keep)), source[keep]
             spans = next_span + (kept + np.arange(len(source))) // self.rows_per_span
             kept += len(source)
             pairs, counts = np.unique(np.stack([spans, source]), axis=1, return_counts=True)
             for span, index, count in zip(*pairs.tolist(), counts.tolist(), strict=True):
-                key = (span, self.fresh[index].digest)
+                key = (span, digests[index])
                 self.by_source[key] = self.by_source.get(key, 0) + count
             at = 0
             for batch in table.to_batches():
@@ -329,11 +392,11 @@ class _Ingestion:
         ids = set(self.store.ids())
         # A first ingestion's partition has periods for keys, and the smallest one is span 1.
         shift = partition.spans[0] - 1 if not ids and self.rows_per_span is None and partition.spans else 0
-        report = IngestReport()
+        report = IngestReport(duplicates=self.repeated)
         for key in partition.spans:
             span = key - shift
             counts: dict[str, int] = {}
-            rows = code_labels(partition.read(key, self.settings.time), self.settings.label, labels, counts)
+            rows = code_labels(partition.read(key, self.settings.time), self.settings.label, labels)
             rows = (table.select(schema.names).cast(schema) for table in rows)
             late = span in ids
             if late:
@@ -343,7 +406,9 @@ class _Ingestion:
                     report = dataclasses.replace(report, duplicates=report.duplicates + partition.rows[key])
                     continue
                 rows = itertools.chain([first], rows)
-            manifest, added = self._commit_span(span, rows, late, counts)
+            manifest, added = self._commit_span(
+                span, _counted(rows, self.settings.label, labels, counts), late, counts
+            )
             report = dataclasses.replace(
                 report,
                 spans=report.spans if late else (*report.spans, span),
@@ -362,10 +427,18 @@ class _Ingestion:
         added = 0
         times: set[int] = set()  # at most first and last
 
+        sources = [
+            {"name": name, "sha256": digest, "rows": self.by_source[span, digest]}
+            for digest, name in self.origins.items()
+            if (span, digest) in self.by_source
+        ]
+
         def watched() -> Iterator[pa.Table]:
             nonlocal added
             for table in rows:
                 added += table.num_rows
+                if len(sources) == 1:
+                    sources[0]["rows"] = added  # without those that were there already
                 if self.settings.time is not None:
                     column = np.asarray(table.column(self.settings.time))
                     bounds = {*times, int(column.min()), int(column.max())}
@@ -373,11 +446,6 @@ class _Ingestion:
                     times.update((min(bounds), max(bounds)))
                 yield table
 
-        sources = [
-            {"name": table.name, "sha256": table.digest, "rows": self.by_source[span, table.digest]}
-            for table in self.fresh
-            if (span, table.digest) in self.by_source
-        ]
         manifest = self.store.commit(
             span,
             watched(),
@@ -396,6 +464,16 @@ class _Ingestion:
             return {}
         period = known.first + span - 1
         return {"period": calendar.period_start(self.settings.every, period)}
+
+
+def _counted(
+    tables: Iterator[pa.Table], label: str, labels: Labels, counts: dict[str, int]
+) -> Iterator[pa.Table]:
+    """Adds up `counts` by label while the rows pass."""
+    for table in tables:
+        for word, count in labels.count(one_array(table.column(label))).items():
+            counts[word] = counts.get(word, 0) + count
+        yield table
 
 
 def _kind(name: str) -> pa.DataType:

@@ -7,10 +7,11 @@ dead letters, with its row and the reason.
 import csv
 import dataclasses
 import difflib
+import functools
 import glob
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ import pyarrow.parquet as pq
 from noria.stores import files
 from noria.stores.errors import DataError
 from noria.streaming import kinds
-from noria.streaming.csv_file import CsvFile, opened, refuse_duplicates
+from noria.streaming.archives import READ_ERRORS, said
+from noria.streaming.csv_file import CsvFile
 from noria.streaming.dead_letters import DeadLetters
+from noria.streaming.dialect import refuse_duplicates
 
 BATCH_ROWS = 65_536
 _PARQUET = (".parquet", ".pq", ".parq")
@@ -51,27 +54,35 @@ class Table:
 
     Attributes:
       name: what people know it by: the path.
-      columns: its column names.
-      digest: sha256 of its bytes.
+      comma: whether 3.14 is written 3,14 there.
     """
 
     name: str
-    _columns: tuple[str, ...]
+    comma = False
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return self._columns
+        """Its column names."""
+        raise NotImplementedError
 
     @property
     def digest(self) -> str:
+        """sha256 of its bytes."""
         raise NotImplementedError
 
-    def kinds(self) -> dict[str, pa.DataType]:
-        """The kind of each column; reads a CSV file to its end."""
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should know about it, once it was read."""
+        return ()
+
+    def kinds(self, names: Collection[str]) -> dict[str, pa.DataType]:
+        """The kinds of these columns; reads a CSV file to its end."""
         raise NotImplementedError
 
-    def raw(self, letters: DeadLetters | None) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
-        """The rows as they stand there, and their numbers."""
+    def raw(
+        self, letters: DeadLetters | None, names: Collection[str]
+    ) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+        """The rows as they stand there, with at least these columns, and their numbers."""
         raise NotImplementedError
 
     def text(self, batch: pa.RecordBatch, row: int) -> str:
@@ -82,33 +93,61 @@ class Table:
         )
         return out.getvalue()
 
-    comma = False
 
+class FileTable(Table):
+    """A file. Nothing of it is read before it is asked for something.
 
-class CsvTable(Table):
-    """A CSV file."""
+    Attributes:
+      path: where it is.
+    """
 
-    def __init__(self, path: Path, delimiter: str | None = None):
-        self._file = CsvFile(path, delimiter)
-        self._digest: str | None = None
+    def __init__(self, path: Path):
+        self.path = path
         self.name = str(path)
-        self._columns = self._file.columns
-        self.comma = self._file.comma
+        self._digest: str | None = None
 
     @property
     def digest(self) -> str:
         if self._digest is None:
-            self._digest = files.sha256(self._file.path)
+            with _Reading(self.path, "cannot be read"):
+                self._digest = files.sha256(self.path)
         return self._digest
 
-    def kinds(self) -> dict[str, pa.DataType]:
-        tallies = {name: kinds.Tally() for name in self.columns}
+    def recall(self, digest: str) -> None:
+        """Takes a digest that is known already."""
+        self._digest = digest
+
+
+class CsvTable(FileTable):
+    """A CSV file."""
+
+    def __init__(self, path: Path, delimiter: str | None = None):
+        super().__init__(path)
+        self._file = CsvFile(path, delimiter)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self._file.columns
+
+    @property
+    def comma(self) -> bool:  # type: ignore[override]
+        return self._file.comma
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        note = self._file.encoding.note
+        return () if note is None else (f"{self.name}: {note}",)
+
+    def kinds(self, names: Collection[str]) -> dict[str, pa.DataType]:
+        tallies = {name: kinds.Tally() for name in self.columns if name in names}
         for batch, _ in self._file.batches():
-            for name, column in zip(self.columns, batch.columns, strict=True):
-                tallies[name].add(column, self.comma)
+            for name, tally in tallies.items():
+                tally.add(batch.column(self.columns.index(name)), self.comma)
         return {name: tally.kind for name, tally in tallies.items()}
 
-    def raw(self, letters: DeadLetters | None) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+    def raw(
+        self, letters: DeadLetters | None, names: Collection[str]
+    ) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
         def add(row: int, text: str, reason: str) -> None:
             if letters is not None:
                 letters.add(self.name, row, text, reason)
@@ -116,44 +155,38 @@ class CsvTable(Table):
         return self._file.batches(add)
 
     def text(self, batch: pa.RecordBatch, row: int) -> str:
-        out = io.StringIO()
-        writer = csv.writer(
-            out, delimiter=self._file.delimiter, quotechar=self._file.quote, lineterminator=""
-        )
-        writer.writerow("" if (value := column[row].as_py()) is None else value for column in batch.columns)
-        return out.getvalue()
+        return self._file.line(batch, row)
 
 
-class ParquetTable(Table):
+class ParquetTable(FileTable):
     """A Parquet file."""
 
-    def __init__(self, path: Path):
-        self.path = path
-        self.name = str(path)
-        with self._reading(), pq.ParquetFile(path) as file:
-            self.schema = file.schema_arrow
-        self._columns = tuple(self.schema.names)
-        refuse_duplicates(self.columns, path)
-        self._digest: str | None = None
+    @functools.cached_property
+    def schema(self) -> pa.Schema:
+        with self._reading(), pq.ParquetFile(self.path) as file:
+            schema = file.schema_arrow
+        refuse_duplicates(tuple(schema.names), self.path)
+        return schema
 
     @property
-    def digest(self) -> str:
-        if self._digest is None:
-            self._digest = files.sha256(self.path)
-        return self._digest
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self.schema.names)
 
-    def kinds(self) -> dict[str, pa.DataType]:
-        return _typed_kinds(self.schema, self.name)
+    def kinds(self, names: Collection[str]) -> dict[str, pa.DataType]:
+        return _typed_kinds(self.schema, self.name, names)
 
-    def raw(self, letters: DeadLetters | None) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+    def raw(
+        self, letters: DeadLetters | None, names: Collection[str]
+    ) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
         read = 0
+        chosen = [name for name in self.columns if name in names]
         with self._reading(), pq.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(batch_size=BATCH_ROWS):
+            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=chosen):
                 yield batch, np.arange(read + 1, read + batch.num_rows + 1)
                 read += batch.num_rows
 
     def _reading(self) -> "_Reading":
-        return _Reading(self.path)
+        return _Reading(self.path, "is no complete Parquet file")
 
 
 class MemoryTable(Table):
@@ -165,9 +198,12 @@ class MemoryTable(Table):
             table = _from_pandas(table)
         self.table: pa.Table = table
         self.name = name
-        self._columns = tuple(table.column_names)
         refuse_duplicates(self.columns, name)
         self._digest: str | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self.table.column_names)
 
     @property
     def digest(self) -> str:
@@ -178,10 +214,12 @@ class MemoryTable(Table):
             self._digest = sink.digest.hexdigest()
         return self._digest
 
-    def kinds(self) -> dict[str, pa.DataType]:
-        return _typed_kinds(self.table.schema, self.name)
+    def kinds(self, names: Collection[str]) -> dict[str, pa.DataType]:
+        return _typed_kinds(self.table.schema, self.name, names)
 
-    def raw(self, letters: DeadLetters | None) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+    def raw(
+        self, letters: DeadLetters | None, names: Collection[str]
+    ) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
         read = 0
         for batch in self.table.to_batches(max_chunksize=BATCH_ROWS):
             yield batch, np.arange(read + 1, read + batch.num_rows + 1)
@@ -234,11 +272,10 @@ def columns_of(
                 raise missing_column(column, table, names)
     known = {column: kinds.named(kind) for column, kind in (types or {}).items()}
     found: dict[str, pa.DataType] = {column: pa.null() for column in names}
-    if any(column not in known and column not in as_it_is for column in names):
+    unknown = [column for column in names if column not in as_it_is]
+    if any(column not in known for column in unknown):
         for table in tables:
-            for column, kind in table.kinds().items():
-                if column not in found or column in as_it_is:
-                    continue
+            for column, kind in table.kinds(unknown).items():
                 unified = kinds.unify(found[column], kind)
                 if unified is None and isinstance(table, CsvTable) and not pa.types.is_timestamp(kind):
                     unified = pa.string()  # text in one file, numbers in another: codes
@@ -274,7 +311,7 @@ def read(
       DataError: a file cannot be read.
     """
     for table in tables:
-        for raw, numbers in table.raw(letters):
+        for raw, numbers in table.raw(letters, columns):
             arrays = []
             bad = np.zeros(raw.num_rows, bool)
             for name, kind in columns.items():
@@ -370,32 +407,35 @@ def _open(path: Path, delimiter: str | None) -> Table:
         raise DataError(
             f"{path.suffix} files are not read", where=path, next_step="export it as CSV (UTF-8) or Parquet"
         )
-    if path.suffix.lower() in _PARQUET:
-        return ParquetTable(path)
-    try:
-        with opened(path) as file:
-            head = file.read(4)
-    except OSError:
-        head = b""  # CsvTable says what is wrong
-    if head == b"PAR1" and path.suffix.lower() not in _PACKED:
+    packed = path.suffix.lower() in _PACKED
+    if path.suffix.lower() in _PARQUET or (not packed and _begins_like_parquet(path)):
         return ParquetTable(path)
     return CsvTable(path, delimiter)
 
 
-class _Reading:
-    """Turns what Arrow says about a damaged Parquet file into an error that helps."""
+def _begins_like_parquet(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PAR1"
+    except OSError:
+        return False  # who reads it is told what is wrong
 
-    def __init__(self, path: Path):
+
+class _Reading:
+    """Turns what is raised about a damaged file into an error that helps."""
+
+    def __init__(self, path: Path, what: str):
         self.path = path
+        self.what = what
 
     def __enter__(self) -> None:
         if self.path.exists() and not self.path.stat().st_size:
             raise DataError("the file is empty", where=self.path, next_step="write it again, with rows")
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        if isinstance(error, OSError | pa.ArrowException):
+        if isinstance(error, READ_ERRORS):
             raise DataError(
-                f"the file is no complete Parquet file: {str(error).splitlines()[0]}",
+                f"the file {self.what}: {said(error)}",
                 where=self.path,
                 next_step="copy or write it again; it looks truncated or damaged",
             ) from error
@@ -413,9 +453,11 @@ class _HashingSink(io.RawIOBase):
         return len(data)
 
 
-def _typed_kinds(schema: pa.Schema, name: str) -> dict[str, pa.DataType]:
+def _typed_kinds(schema: pa.Schema, name: str, names: Collection[str]) -> dict[str, pa.DataType]:
     found = {}
     for field in schema:
+        if field.name not in names:
+            continue
         kind = kinds.plain(field.type)
         if kind is None:
             raise DataError(

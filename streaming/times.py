@@ -103,6 +103,7 @@ def _from_text(texts: pa.Array, form: str | None) -> tuple[np.ndarray, np.ndarra
     if form is not None:
         return _from_format(texts, form)
     times = np.zeros(len(texts), np.int64)
+    beyond = np.zeros(len(texts), bool)
     number = np.asarray(pc.match_substring_regex(texts, _NUMBER).fill_null(False))
     if number.any():
         chosen = texts.filter(pa.array(number))
@@ -111,11 +112,10 @@ def _from_text(texts: pa.Array, form: str | None) -> tuple[np.ndarray, np.ndarra
             numeric: pa.Array = pc.cast(trimmed, pa.int64())
         except pa.ArrowInvalid:
             numeric = pc.cast(trimmed, pa.float64())
-        parsed, _ = _from_numbers(numeric)
+        parsed, beyond[number] = _from_numbers(numeric)
         times[number] = np.asarray(parsed.fill_null(0))
-    bad = ~number
-    if not bad.any():
-        return times, bad
+    if number.all():
+        return times, beyond
     found = pc.extract_regex(texts, _ISO)
     matched = np.asarray(found.is_valid()) & ~number
     parts = {name: found.field(i) for i, name in enumerate(_names(found.type))}
@@ -127,7 +127,7 @@ def _from_text(texts: pa.Array, form: str | None) -> tuple[np.ndarray, np.ndarra
     seconds += hour * 3600 + minute * 60 + second - _offset(parts["zone"])
     good = matched & ~impossible
     times[good] = seconds[good]
-    return times, bad & ~good
+    return times, beyond | ~(number | good)
 
 
 def _from_format(texts: pa.Array, form: str) -> tuple[np.ndarray, np.ndarray]:

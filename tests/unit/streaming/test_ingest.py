@@ -3,6 +3,7 @@
 import collections
 import datetime
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -100,6 +101,10 @@ def test_a_file_that_grew_brings_only_its_new_rows(tmp_path: Path) -> None:
         file.write("late,2013-01-08T12:00:00Z,1.0,no\nnew,2013-01-09T12:00:00Z,1.0,yes\n")
     report = ingest(path, DAYS, store)
     assert ((3,), (2,), 2, 40) == (report.spans, report.late, report.rows, report.duplicates)
+    assert 0 == report.unlabelled
+    late = store.manifest(2)
+    assert (21, {"no": 11, "yes": 5, "unlabelled": 5}) == (late.rows, late.labels)
+    assert [20, 1] == [source["rows"] for source in late.sources]
     ids = collections.Counter(i for span in everything(store).values() for i in span)
     assert (42, {1}) == (len(ids), set(ids.values()))
     assert 1 == store.manifest(1).version
@@ -157,6 +162,38 @@ def test_dead_letters_of_time_and_label(tmp_path: Path) -> None:
         (1002, "when", "the time is missing"),
         (1003, "tip", "'maybe' is not one of 'no', 'yes'"),
     ] == [(letter["row"], letter["column"], letter["reason"]) for letter in letters]
+
+
+def test_rows_of_the_future_are_dead_letters(tmp_path: Path) -> None:
+    """One row of 2031 makes no span 6695; up to a day after now is taken, for clocks and zones differ."""
+    path = rides(tmp_path / "a.csv", range(0, 10), per_day=100)
+    with path.open("a") as file:
+        file.write("x,2031-05-05T00:00:00Z,1.0,no\ny,99999999999999999999,1.0,no\n")
+    store = SpanStore(tmp_path / "home")
+    report = ingest(path, DAYS, store)
+    assert (tuple(range(1, 11)), 1000, 2) == (report.spans, report.rows, report.dead_letters)
+    future, beyond = (json.loads(line) for line in Path(report.dead_letter_file).read_text().splitlines())
+    if future["row"] != 1001:
+        future, beyond = beyond, future
+    assert (1001, "when", "2031-05-05T00:00:00Z") == tuple(
+        future[name] for name in ("row", "column", "value")
+    )
+    assert re.match(
+        r"'2031-05-05T00:00:00Z' is in the future, by more than a day \(now it is 20..-..-..T..:..Z\)$",
+        future["reason"],
+    )
+    assert (1002, "'99999999999999999999' is not a time (ISO 8601 or seconds since 1970)") == (
+        beyond["row"],
+        beyond["reason"],
+    )
+    clock = SpanStore(tmp_path / "clock")
+    now = START + 8 * DAY
+    report = ingest(rides(path, range(0, 10), per_day=2), settings_of(0.2), clock, now=lambda: now)
+    assert (tuple(range(1, 11)), 19, 1) == (report.spans, report.rows, report.dead_letters)
+
+
+def settings_of(max_bad_share: float) -> EventSettings:
+    return EventSettings(label="tip", time="when", every="day", max_bad_share=max_bad_share)
 
 
 def test_too_many_bad_rows_commit_nothing(tmp_path: Path) -> None:

@@ -74,6 +74,16 @@ def test_what_is_no_time() -> None:
     assert 6 == parsed.null_count
 
 
+def test_numbers_beyond_all_times() -> None:
+    """What no int64 holds is marked, as text and as a number, and the days beside it are still days."""
+    texts = ["99999999999999999999", "20130101", "1e400", "soon", None]
+    parsed, bad = times.parse(pa.array(texts))
+    assert [True, False, True, True, False] == bad.tolist()
+    assert [None, 1356998400, None, None, None] == parsed.to_pylist()
+    parsed, bad = times.parse(pa.array([1e20, float(NOON)]))
+    assert ([None, NOON], [True, False]) == (parsed.to_pylist(), bad.tolist())
+
+
 def test_a_format_of_ones_own() -> None:
     """`strptime` where nothing else fits."""
     parsed, bad = times.parse(pa.array(["01.02.2013 12h", "x"]), "%d.%m.%Y %Hh")
