@@ -68,6 +68,11 @@ class Handover:
             return None
         return _cut(found[1], rows)
 
+    def release(self, path: str | Path) -> None:
+        """Lets go of a file's rows, which nobody asks for again: what others still wait for keeps its room."""
+        with self._lock:
+            self._kept.pop(str(path), None)
+
     def clear(self) -> None:
         """Lets go of all rows: the run is over, and the next one's files are others."""
         with self._lock:

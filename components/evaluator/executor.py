@@ -1,6 +1,7 @@
 """Evaluates both models in this process or through Beam, and writes metrics, verdict and blessing."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ from noria.components.keras_first import ensure_keras3
 ensure_keras3()
 
 import tensorflow_model_analysis as tfma
-from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.utils import config_util
@@ -20,18 +20,13 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 from tfx_bsl.tfxio import tensor_adapter
 
-from noria.components import beam_executor, journal
+from noria.components import beam_executor, execution, journal
 from noria.components.champion.executor import present
 from noria.components.evaluator import eval_config, gate, in_process, rows, verdict
 from noria.components.evaluator import models as saved_models
 from noria.components.pusher import probe, warmup
+from noria.schemas import loader
 from noria.stores.errors import GateError
-
-# 150 bytes a row at the peak (two models, 20 slices, measured on 4 million rows), so this is 1.5 GB.
-IN_PROCESS_ROWS = 10_000_000
-
-# Where the examples do not say how many rows they hold: gzip TFRecords of flights take 40 bytes a row.
-IN_PROCESS_BYTES = 40 * IN_PROCESS_ROWS
 
 
 class Executor(beam_executor.BeamExecutor):
@@ -46,6 +41,7 @@ class Executor(beam_executor.BeamExecutor):
         """Writes TFMA's files and `model_verdict.json` into `evaluation`, and the blessing into `blessing`.
 
         Raises:
+          ConfigError: `execution` is none of `auto`, `in-process`, `beam`.
           GateError: the gate's settings, a slice's column or a model cannot be used.
           DataError: a row without a label.
         """
@@ -58,7 +54,7 @@ class Executor(beam_executor.BeamExecutor):
             # The Pusher's question; where its process waits already, the answer comes while the rows are judged.
             split = artifact_utils.get_split_uri(input_dict["examples"], "eval")
             probe.ask_ahead(_serving(model), warmup.first_examples(split))
-            schema = _schema(input_dict["schema"])
+            schema = loader.load(Path(artifact_utils.get_single_uri(input_dict["schema"])) / "schema.pbtxt")
             label, task = exec_properties["label"], exec_properties["task"]
             models = {eval_config.CHALLENGER: _serving(model)}
             if champion is not None:
@@ -77,7 +73,9 @@ class Executor(beam_executor.BeamExecutor):
                 has_baseline=champion is not None,
                 rubber_stamp=True,  # a first run has no baseline, and that is no error
             )
-            path, reason = _path(exec_properties["execution"], examples, config)
+            path, reason = _path(
+                exec_properties["execution"], examples, config, self._beam_pipeline_args or []
+            )
             stage.note(path=path, reason=reason, champion=_version(champion) or "absent")
             problems: list[str] = []
             if path == "in-process":
@@ -198,32 +196,28 @@ def _value(part: Any) -> Any:
     return value.decode("utf-8") if kind == "bytes_value" else value
 
 
-def _path(execution: str, examples: types.Artifact, config: config_pb2.EvalConfig) -> tuple[str, str]:
-    """`in-process` or `beam`, and why."""
-    if execution not in ("auto", "in-process", "beam"):
-        raise GateError(f"execution must be auto, in-process or beam, got {execution!r}", where="execution")
-    if execution == "beam":
-        return "beam", "execution is `beam`"
+def _path(
+    wanted: str, examples: types.Artifact, config: config_pb2.EvalConfig, beam_args: list[str]
+) -> tuple[str, str]:
+    """`in-process` or `beam`, and why: the rule of all stages, and Beam for what only TFMA's own pipeline does.
+
+    Raises:
+      ConfigError: an unknown value of `execution`.
+      GateError: `in-process` is asked for, and does not cover the config.
+    """
+    size = sum(os.path.getsize(file) for file in _files(examples))
+    path, reason = execution.choose(wanted, size, beam_args)
+    if path == "beam":
+        return path, reason
     try:
         in_process.check(config)
     except in_process.NotCovered as gap:
-        if execution == "in-process":
+        if wanted == "in-process":
             raise GateError(
                 f"the in-process path does not do {gap}", where="gates.model", next_step="set execution: beam"
             ) from None
         return "beam", f"the in-process path does not do {gap}"
-    if execution == "in-process":
-        return "in-process", "execution is `in-process`"
-    stated = examples.get_string_custom_property("rows")
-    count = json.loads(stated).get("eval") if stated else None
-    if count is not None:
-        if count > IN_PROCESS_ROWS:
-            return "beam", f"{count:,} rows, more than {IN_PROCESS_ROWS:,}"
-        return "in-process", f"{count:,} rows fit into one process"
-    size = sum(Path(file).stat().st_size for file in _files(examples))
-    if size > IN_PROCESS_BYTES:
-        return "beam", f"{size:,} bytes, more than {IN_PROCESS_BYTES:,}"
-    return "in-process", f"{size:,} bytes fit into one process"
+    return path, reason
 
 
 def _classes(exec_properties: dict[str, Any], challenger: Path) -> int | None:
@@ -234,11 +228,6 @@ def _classes(exec_properties: dict[str, Any], challenger: Path) -> int | None:
 def _files(examples: types.Artifact) -> list[str]:
     folder = Path(artifact_utils.get_split_uri([examples], "eval"))
     return sorted(str(path) for path in folder.glob("*") if path.is_file())
-
-
-def _schema(artifacts: list[types.Artifact]) -> schema_pb2.Schema:
-    path = Path(artifact_utils.get_single_uri(artifacts)) / "schema.pbtxt"
-    return text_format.Parse(path.read_text(encoding="utf-8"), schema_pb2.Schema())
 
 
 def _serving(model: types.Artifact) -> Path:

@@ -28,7 +28,7 @@ class Column:
     """A column to slice by.
 
     Attributes:
-      codes: `[n]` index into `values`; -1 where the row has no value.
+      codes: `[n]` int32 index into `values`; -1 where the row has no value.
       values: the distinct values; int, float or str.
     """
 
@@ -38,7 +38,10 @@ class Column:
 
 @dataclasses.dataclass
 class EvalRows:
-    """What the metrics need of `n` rows; 32 bytes a row for two models and two columns.
+    """What the metrics need of `n` rows: 24 bytes a row for two models of one score and two columns.
+
+    All rows of the eval split are held, and predictions and slices are sorted and weighed as whole arrays: about 150
+    bytes a row at the peak of `in_process.evaluate` (two models, 20 slices).
 
     Attributes:
       labels: `[n]` int64 or float32.
@@ -146,13 +149,13 @@ class _Coder:
             raise DataError("a column to slice by needs at most one value in a row", where=self._name)
         values, inverse = np.unique(sparse.values.numpy(), return_inverse=True)
         known = [self._index.setdefault(value, len(self._index)) for value in values.tolist()]
-        codes = np.full(count, -1, np.int64)
-        codes[rows] = np.asarray(known, np.int64)[inverse] if known else -1
+        codes = np.full(count, -1, np.int32)
+        codes[rows] = np.asarray(known, np.int32)[inverse] if known else -1
         self._parts.append(codes)
 
     def column(self) -> Column:
         values = [self._text(value) if isinstance(value, bytes) else value for value in self._index]
-        return Column(np.concatenate(self._parts) if self._parts else np.zeros(0, np.int64), values)
+        return Column(np.concatenate(self._parts) if self._parts else np.zeros(0, np.int32), values)
 
     def _text(self, value: bytes) -> str:
         try:

@@ -1,13 +1,16 @@
 """Transformed examples as matrices: in memory, in a file, or as a stream.
 
-A window is parsed once, in batches of 8,192 rows (at 256 rows a batch, parsing costs more than the step). Up
-to `memory_mb` it stays in memory; a larger one goes to files that are mapped into memory (`cache: true`), and
-gives the same batches; with `cache: false` it is read again in every pass and shuffled through a buffer, and
-no more than the buffer and a few blocks are in memory.
+Rows that Transform has handed over in this process are taken as they are. Others are parsed once, in batches of
+8,192 rows (at 256 rows a batch, parsing costs more than the step). Up to `memory_mb` they stay in memory; a larger
+window goes to files that are mapped into memory (`cache: true`), and gives the same batches; with `cache: false` it is
+read again in every pass and shuffled through a buffer, and no more than the buffer, a few blocks and what was handed
+over are in memory.
 """
 
+import contextlib
 import dataclasses
 import glob
+import math
 import os
 import tempfile
 import zlib
@@ -16,11 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from noria.components import handover
 from noria.components.keras_first import ensure_keras3
 from noria.components.trainer import batches
 from noria.components.trainer.features import Features
 from noria.components.trainer.settings import Settings
+from noria.stores import files
 from noria.stores.errors import DataError
 
 tf = ensure_keras3()
@@ -94,16 +100,39 @@ class Reader:
 
     def parse(self, records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Parses serialized examples `[n]` into numeric, ids and labels."""
-        columns = tf.io.parse_example(records, self.spec)
-        numeric, ids = self.features.pack(columns)
-        return numeric, ids, tf.reshape(tf.cast(columns[self.features.label], tf.float32), [-1])
+        return self._pack(tf.io.parse_example(records, self.spec))
 
     def blocks(self, rows: int = BLOCK) -> Iterator[Block]:
-        """All rows in order, checked."""
-        for records in self.records().batch(rows):
-            block = Block(*(tensor.numpy() for tensor in self.parse(records)))
-            self._check(block)
-            yield block
+        """All rows, file by file and in each in order, checked; the same whether handed over or read."""
+        for file in self.files:
+            blocks = self.handed_over(file, rows)
+            for block in self._read(file, rows) if blocks is None else blocks:
+                self._check(block)
+                yield block
+
+    def handed_over(self, file: str, rows: int = BLOCK) -> list[Block] | None:
+        """A file's rows from Transform in this process; None where only the file has them, or something is amiss."""
+        batches = handover.examples.batches(file, rows)
+        if batches is None:
+            return None
+        found = []
+        for batch in batches:
+            columns = {name: _dense(batch, name, kind) for name, kind in self.spec.items()}
+            if any(column is None for column in columns.values()):
+                return None  # parsing the file says what is wrong
+            found.append(self._block(columns))
+        return found
+
+    def _read(self, file: str, rows: int) -> Iterator[Block]:
+        for records in self.records([file]).batch(rows).prefetch(2):
+            yield self._block(tf.io.parse_example(records, self.spec))
+
+    def _block(self, columns: dict[str, Any]) -> Block:
+        return Block(*(tensor.numpy() for tensor in self._pack(columns)))
+
+    def _pack(self, columns: dict[str, Any]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        numeric, ids = self.features.pack(columns)
+        return numeric, ids, tf.reshape(tf.cast(columns[self.features.label], tf.float32), [-1])
 
     def _check(self, block: Block) -> None:
         if not np.isfinite(block.numeric).all():
@@ -131,6 +160,25 @@ class Reader:
                 where=self.where,
                 next_step="rows without a label are left out at ingestion: correct the task or the label",
             )
+
+
+def _dense(batch: pa.RecordBatch, name: str, kind: Any) -> tf.Tensor | None:
+    """A column of a fixed shape as parsing gives it; None if it has another type, or rows with other shapes."""
+    at = batch.schema.get_field_index(name)
+    if at < 0 or not isinstance(kind, tf.io.FixedLenFeature):
+        return None
+    lists, shape = batch.column(at), (batch.num_rows, *kind.shape)
+    if not pa.types.is_large_list(lists.type) or lists.null_count:
+        return None
+    values = lists.flatten()
+    width = math.prod(kind.shape)
+    if (
+        values.null_count
+        or values.type.to_pandas_dtype() != kind.dtype.as_numpy_dtype
+        or not (np.diff(lists.offsets.to_numpy()) == width).all()
+    ):
+        return None
+    return tf.constant(values.to_numpy().reshape(shape))
 
 
 class Table:
@@ -221,15 +269,15 @@ class Stream:
         yield from self.reader.blocks(rows)
 
 
-def open_window(reader: Reader, scratch: Path | None = None) -> Table | Stream:
+def open_window(reader: Reader, scratch: Path) -> Table | Stream:
     """The rows of a split, held as their size and the settings ask.
 
     Args:
       reader: the split.
-      scratch: folder for mapped files; the caller removes it. None for a new folder of the system's.
+      scratch: a folder on the disk that mapped rows go to, in files without a name.
 
     Raises:
-      DataError: no rows, or rows that cannot be trained on.
+      DataError: no rows, rows that cannot be trained on, or no room for them on the disk.
     """
     settings, digest = reader.settings, reader.digest()
     limit = settings.memory_mb << 20
@@ -247,36 +295,36 @@ def open_window(reader: Reader, scratch: Path | None = None) -> Table | Stream:
         del blocks
     if not settings.cache:
         return Stream(reader, digest, settings)
-    return Table(
-        _map(reader, scratch or Path(tempfile.mkdtemp(prefix="noria-"))), digest, settings, mapped=True
-    )
+    with files.explained("the window's rows cannot be kept on the disk", scratch, DataError):
+        return Table(_map(reader, scratch), digest, settings, mapped=True)
 
 
 def _map(reader: Reader, scratch: Path) -> Block:
-    """Writes the rows into three flat files and maps them."""
+    """Writes the rows into three flat files and maps them.
+
+    The files have no name: the disk has its room back when the last mapping goes, however the process ends.
+    """
     scratch.mkdir(parents=True, exist_ok=True)
     names = [field.name for field in dataclasses.fields(Block)]
     shapes: dict[str, tuple[Any, tuple[int, ...]]] = {}
     rows = 0
-    opened = {name: (scratch / f"{name}.bin").open("wb") for name in names}
-    try:
+    with contextlib.ExitStack() as stack:
+        opened = {name: stack.enter_context(tempfile.TemporaryFile(dir=scratch)) for name in names}
         for block in reader.blocks():
             rows += block.rows
             for name in names:
                 array = getattr(block, name)
                 shapes[name] = (array.dtype, array.shape[1:])
                 opened[name].write(np.ascontiguousarray(array).data)
-    finally:
-        for file in opened.values():
-            file.close()
-    _some(rows, reader)
-    arrays = []
-    for name in names:
-        dtype, tail = shapes[name]
-        if 0 in tail:
-            arrays.append(np.zeros((rows, *tail), dtype))
-        else:
-            arrays.append(np.memmap(scratch / f"{name}.bin", dtype=dtype, mode="r", shape=(rows, *tail)))
+        _some(rows, reader)
+        arrays = []
+        for name in names:
+            dtype, tail = shapes[name]
+            if 0 in tail:
+                arrays.append(np.zeros((rows, *tail), dtype))
+            else:
+                opened[name].flush()
+                arrays.append(np.memmap(opened[name], dtype=dtype, mode="r", shape=(rows, *tail)))
     return Block(*arrays)
 
 

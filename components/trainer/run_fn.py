@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import tempfile
 import time
 from collections.abc import Hashable
 from pathlib import Path
@@ -89,21 +88,21 @@ def run_fn(fn_args: Any) -> None:
         saved = checkpoint.load(Path(config["champion"]) / "checkpoint") if config.get("champion") else None
         run, key = _build(settings, graph, distribution, config.get("project"), saved)
         clock.lap("build")
-        with tempfile.TemporaryDirectory(prefix="noria-") as scratch:
-            spec = graph.transformed_feature_spec()
-            train = data.open_window(
-                data.Reader(fn_args.train_files, spec, run.features, settings), Path(scratch) / "train"
-            )
-            evaluation = None
-            if settings.early_stop:
-                reader = data.Reader(fn_args.eval_files, spec, run.features, settings)
-                evaluation = data.open_window(reader, Path(scratch) / "eval")
-            clock.lap("read")
-            _start(run, train, graph, layer, config, saved)
-            stage.note(mode=run.facts["mode"], rows=train.rows, path=train.path, start_step=run.start)
-            clock.lap("carry")
-            outcome = _train(run, train, evaluation, fn_args, stage)
-            clock.lap("train")
+        # Not the system's folder for temporary files, which may be memory.
+        scratch = Path(fn_args.model_run_dir or fn_args.serving_model_dir)
+        spec = graph.transformed_feature_spec()
+        train = data.open_window(data.Reader(fn_args.train_files, spec, run.features, settings), scratch)
+        evaluation = None
+        if settings.early_stop:
+            reader = data.Reader(fn_args.eval_files, spec, run.features, settings)
+            evaluation = data.open_window(reader, scratch)
+        clock.lap("read")
+        _start(run, train, graph, layer, config, saved)
+        stage.note(mode=run.facts["mode"], rows=train.rows, path=train.path, start_step=run.start)
+        clock.lap("carry")
+        outcome = _train(run, train, evaluation, fn_args, stage)
+        del train, evaluation
+        clock.lap("train")
         if strategy.is_chief(distribution):
             exported = _write(run, outcome, layer, Path(fn_args.serving_model_dir), config)
             stage.note(export=exported)

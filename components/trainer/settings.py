@@ -57,7 +57,7 @@ class Settings:
       max_steps: upper bound of the steps of one run.
       batch_size: rows per step, over all replicas together.
       learning_rate: of the first step.
-      decay_steps: tau of the learning rate's decay, in steps (noria.components.trainer.loop.learning_rate).
+      decay_steps: tau of the learning rate's decay, in steps (noria.components.trainer.adam.Adam.learning_rate).
       learning_rate_floor: share of `learning_rate` below which it never falls.
       clipnorm: longest gradient, per variable; None for no clipping.
       early_stop: see EarlyStop; None for never.

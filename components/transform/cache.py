@@ -13,13 +13,13 @@ import logging
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from glob import glob
 from pathlib import Path
 
 from noria.components.transform import internals
 from noria.components.transform.internals import DatasetKey, tf
+from noria.stores import files
 
 logger = logging.getLogger(__name__)
 
@@ -50,10 +50,10 @@ class AnalyzerCache:
             if not self.folder or not key.is_cached or not folder.is_dir():
                 continue
             try:
-                kept = json.loads((folder / _DIGESTS).read_text())
+                whole = json.loads((folder / _DIGESTS).read_text()) == _digests(folder)
             except (OSError, ValueError):
-                kept = None
-            if kept == _digests(folder):
+                whole = False
+            if whole:
                 found.append(key)
             else:
                 logger.warning("The analyzer cache in %s is damaged and is left out", folder)
@@ -75,10 +75,11 @@ class AnalyzerCache:
         """Keeps new datasets; each appears whole, by one rename."""
         if not self.folder or not entries:
             return
-        os.makedirs(self.folder, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".new-") as staging:
+        self._sweep()
+        made = files.staging(Path(self.folder))
+        try:
             for key, encoded in entries.items():
-                folder = os.path.join(staging, key.key)
+                folder = os.path.join(made, key.key)
                 os.makedirs(folder)
                 for number, values in enumerate(encoded.values()):
                     _write_records(os.path.join(folder, f"{number}-00000-of-00001.gz"), values, "GZIP")
@@ -86,23 +87,42 @@ class AnalyzerCache:
                 name = f"{internals.CACHE_METADATA}-00000-of-00001"
                 _write_records(os.path.join(folder, name), [metadata], "")
                 internals.write_manifest(folder, {entry: number for number, entry in enumerate(encoded)})
-            self.publish(staging)
+            self._commit(made)
+        except (OSError, tf.errors.OpError) as error:  # the disk is full, say: the run goes on
+            logger.warning("The analyzer cache %s was not kept: %s", self.folder, error)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
         self._forget_other_code()
 
-    def publish(self, staging: str) -> None:
-        """Moves the datasets below `staging` into the cache, unless they are there already."""
-        if not self.folder:
-            return
-        os.makedirs(self.folder, exist_ok=True)
-        for folder in sorted(Path(staging).iterdir()):
+    def publish(self, made: str) -> None:
+        """Copies the datasets below `made`, which may be on another disk, into the cache."""
+        if self.folder:
+            self._sweep()
+            self._commit(Path(made))
+
+    def _commit(self, made: Path) -> None:
+        """Each dataset appears whole, by one rename, unless it is there already."""
+        for folder in sorted(path for path in made.iterdir() if path.is_dir()):
             target = Path(self.folder) / folder.name
-            if folder.is_dir() and not target.exists():
-                try:
-                    (folder / _DIGESTS).write_text(json.dumps(_digests(folder)))
-                    shutil.move(str(folder), f"{target}.part")
-                    os.rename(f"{target}.part", target)
-                except OSError as error:  # another run was first, or the disk is full: the run goes on
-                    logger.warning("The analyzer cache %s was not kept: %s", target, error)
+            if target.exists():
+                continue
+            beside = files.staging(target.parent)
+            try:
+                files.copy_tree(folder, beside)
+                (beside / _DIGESTS).write_text(json.dumps(_digests(beside)))
+                files.commit_folder(beside, target)
+            except OSError as error:  # another run was first, or the disk is full: the run goes on
+                logger.warning("The analyzer cache %s was not kept: %s", target, error)
+            finally:
+                shutil.rmtree(beside, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Removes what a killed run left; one run at a time holds the home folder."""
+        Path(self.folder).mkdir(parents=True, exist_ok=True)
+        try:
+            files.sweep(Path(self.folder))
+        except OSError as error:
+            logger.warning("What a killed run left in %s stays: %s", self.folder, error)
 
     def _forget_other_code(self) -> None:
         """Accumulators of other code are of no use again, and would pile up."""
@@ -132,11 +152,7 @@ def group_name(file: str) -> str:
 
 def _digests(folder: Path) -> dict[str, str]:
     """sha256 of each file in a dataset's folder, by name."""
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.iterdir())
-        if path.name != _DIGESTS
-    }
+    return {name: digest for name, digest in files.tree_digests(folder).items() if name != _DIGESTS}
 
 
 def _read_records(files: Sequence[str]) -> list[bytes]:

@@ -13,6 +13,7 @@ from tfx import types
 from tfx.types import artifact_utils
 
 from noria.components import beam_executor, execution, journal, user_code
+from noria.components.champion.executor import present
 from noria.components.code_digest import code_digest, local_modules
 from noria.components.transform import reuse
 from noria.schemas import loader
@@ -65,13 +66,14 @@ class Executor(beam_executor.BeamExecutor):
         examples = artifact_utils.get_single_instance(input_dict["examples"])
         graph = artifact_utils.get_single_instance(output_dict["transform_graph"])
         transformed = artifact_utils.get_single_instance(output_dict["transformed_examples"])
+        champion = present(input_dict.get("champion"))
         request = Request(
             examples=examples.uri,
             splits=artifact_utils.decode_split_names(examples.split_names),
             schema=loader.load(
                 os.path.join(artifact_utils.get_single_uri(input_dict["schema"]), "schema.pbtxt")
             ),
-            champion=_champion_folder(input_dict.get("champion")),
+            champion=champion.uri if champion is not None else None,
             verdict=_verdict(input_dict.get("verdict")),
             graph=graph.uri,
             transformed=transformed.uri,
@@ -175,13 +177,6 @@ def _user_error(error: Exception, request: Request) -> Exception:
         where=place or user_code.where_defined(request.preprocessing, request.project),
         next_step="correct the preprocessing function and run again",
     )
-
-
-def _champion_folder(artifacts: list[types.Artifact] | None) -> str | None:
-    if not artifacts:
-        return None
-    present = artifacts[0].get_string_custom_property("state") == "present"
-    return artifacts[0].uri if present else None
 
 
 def _verdict(artifacts: list[types.Artifact] | None) -> str:

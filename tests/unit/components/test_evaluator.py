@@ -386,7 +386,7 @@ def test_the_journal_says_which_path_and_why(bench, flights, caplog):
     end = [record.journal for record in caplog.records if hasattr(record, "journal")][-1]
     assert "end" == end["event"]
     assert "in-process" == end["path"]
-    assert "fit into one process" in end["reason"]
+    assert "read in batches" in end["reason"]
     assert 300 == end["rows"]
 
 

@@ -15,6 +15,10 @@ from tfx_bsl.coders import example_coder  # noqa: E402
 from noria.components import example_file, handover  # noqa: E402
 from noria.components.example_gen import encode  # noqa: E402
 from noria.components.statistics_gen import in_process  # noqa: E402
+from noria.components.trainer import data, features  # noqa: E402
+from noria.components.trainer.settings import Settings  # noqa: E402
+
+REAL, WHOLE = pa.large_list(pa.float32()), pa.large_list(pa.int64())
 
 
 @pytest.fixture
@@ -99,3 +103,72 @@ def test_after_a_run_nothing_is_held(table: pa.Table, tmp_path: Path):
     assert handover.examples.batches(path, 1) is not None
     handover.examples.clear()
     assert None is handover.examples.batches(path, 1)
+
+
+def test_the_trainer_takes_what_transform_handed_over(tmp_path: Path, monkeypatch):
+    """Rows handed over give, block by block and bit for bit, the matrices that parsing the file gives."""
+    rows = 20_000
+    generator = np.random.default_rng(7)
+    values = {
+        "amount": generator.normal(size=rows).astype(np.float32),
+        "pair": generator.normal(size=(rows, 2)).astype(np.float32),
+        "place": generator.integers(-1, 5, rows),
+        "late": generator.integers(0, 2, rows),
+    }
+    arrays = [
+        pa.array(list(column.reshape(rows, -1)), REAL if column.dtype == np.float32 else WHOLE)
+        for column in values.values()
+    ]
+    path = tmp_path / "a.gz"
+    with example_file.create(path) as file:
+        file.write(pa.RecordBatch.from_arrays(arrays, list(values)))
+    spec = {
+        name: tf.io.FixedLenFeature(column.shape[1:], tf.as_dtype(column.dtype))
+        for name, column in values.items()
+    }
+    categorical = (features.Categorical("place", 6, -1, 4),)
+    wanted = features.Features(categorical, (("amount", 1), ("pair", 2)), "late")
+    reader = data.Reader([str(path)], spec, wanted, Settings(label="late"))
+    assert reader.handed_over(str(path)) is not None
+    here = list(reader.blocks())
+    monkeypatch.setattr(handover, "examples", handover.Handover())
+    assert reader.handed_over(str(path)) is None
+    there = list(reader.blocks())
+    assert [8192, 8192, 3616] == [block.rows for block in here] == [block.rows for block in there]
+    for mine, parsed in zip(here, there, strict=True):
+        for field in ("numeric", "ids", "labels"):
+            left, right = getattr(mine, field), getattr(parsed, field)
+            assert (right.dtype, right.shape) == (left.dtype, left.shape)
+            np.testing.assert_array_equal(right, left)
+
+
+def test_rows_of_another_shape_are_left_to_the_parser(tmp_path: Path):
+    """A missing value, where the graph promises one in each row, is not passed over: the file's parser says so."""
+    path = tmp_path / "a.gz"
+    batch = pa.RecordBatch.from_arrays(
+        [pa.array([[1.0], None], REAL), pa.array([[0], [1]], WHOLE)],
+        ["amount", "late"],
+    )
+    with example_file.create(path) as file:
+        file.write(batch)
+    spec = {"amount": tf.io.FixedLenFeature([], tf.float32), "late": tf.io.FixedLenFeature([], tf.int64)}
+    wanted = features.Features((), (("amount", 1),), "late")
+    reader = data.Reader([str(path)], spec, wanted, Settings(label="late"))
+    assert handover.examples.batches(path, 2) is not None
+    assert reader.handed_over(str(path)) is None
+    with pytest.raises(tf.errors.InvalidArgumentError, match="amount"):
+        list(reader.blocks())
+
+
+def test_rows_nobody_asks_for_again_make_room(tmp_path: Path):
+    """Rows that were released give their room to the next ones, and those that are still waited for stay."""
+    batch = pa.RecordBatch.from_arrays([pa.array([[1]] * 100, pa.large_list(pa.int64()))], ["x"])
+    held = handover.Handover(budget=2 * batch.nbytes)
+    for name in ("eval", "train", "transformed"):
+        (tmp_path / name).touch()
+        if name == "transformed":
+            held.release(tmp_path / "train")
+        assert held.keep(tmp_path / name, [batch])
+    assert [True, False, True] == [
+        held.batches(tmp_path / name, 10) is not None for name in ("eval", "train", "transformed")
+    ]

@@ -17,6 +17,7 @@ from google.protobuf import text_format
 from noria.components import handover, journal
 from noria.components.keras_first import ensure_keras3
 from noria.components.types import DataVerdict
+from noria.stores import files
 from noria.stores.errors import ConfigError, DataError
 
 tf = ensure_keras3()
@@ -408,6 +409,7 @@ def test_changed_code_in_a_helper_refreshes(examples, project, tmp_path):
     ],
 )
 def test_a_champion_that_no_longer_fits_is_not_reused(examples, project, simple, tmp_path, changes, reason):
+    """A drifted verdict or another label refreshes, and decision and journal give that reason."""
     champion = champion_of(simple, tmp_path / "champion")
     changed = request(examples, project, tmp_path / "two", "simple_features", champion=champion, **changes)
     decision, facts = run(changed)
@@ -453,6 +455,7 @@ def test_both_paths_share_one_cache(examples, project, simple, tmp_path):
 
 
 def test_a_damaged_cache_costs_time_only(examples, project, tmp_path):
+    """Truncated accumulators are left out, and all rows are analysed again to the same graph."""
     home = tmp_path / "home"
     run(request(examples, project, tmp_path / "one", "simple_features", home=str(home)))
     for file in home.rglob("*.gz"):
@@ -460,6 +463,26 @@ def test_a_damaged_cache_costs_time_only(examples, project, tmp_path):
     _, facts = run(request(examples, project, tmp_path / "two", "simple_features", home=str(home)))
     assert (facts["rows_analysed"], facts["datasets_known"]) == (3000, 0)
     assert_same_graph(tmp_path / "one", tmp_path / "two")
+
+
+def test_what_a_killed_refresh_left_is_swept(examples, project, tmp_path):
+    """Half-written datasets of a killed run neither stop the next refreshes nor stay, and nothing is analysed twice."""
+    home = tmp_path / "home"
+    run(request(examples, project, tmp_path / "one", "simple_features", home=str(home)))
+    dataset, other = sorted(path.parent for path in home.rglob("MANIFEST"))
+    whole = sorted(path.name for path in dataset.iterdir())
+    staged = files.staging(dataset.parent)
+    (staged / other.name).mkdir(parents=True)  # killed while the files were written
+    dataset.rename(files.staging(dataset.parent))  # killed before the last rename
+    (other / "half").mkdir()  # what moving into an existing folder used to make
+    shutil.copy(other / "MANIFEST", other / "half")
+    _, facts = run(request(examples, project, tmp_path / "two", "simple_features", home=str(home)))
+    assert 0 == facts["datasets_known"]
+    assert whole == sorted(path.name for path in dataset.iterdir())
+    assert {dataset, other} == set(dataset.parent.iterdir())
+    _, facts = run(request(examples, project, tmp_path / "three", "simple_features", home=str(home)))
+    assert (facts["rows_analysed"], facts["datasets_known"]) == (0, 2)
+    assert_same_graph(tmp_path / "one", tmp_path / "three")
 
 
 def test_a_replay_sample_is_not_kept(examples, project, tmp_path):
@@ -490,6 +513,7 @@ def preprocessing_fn(inputs):
 
 @pytest.mark.slow
 def test_an_analyzer_that_is_not_covered_goes_to_beam_and_says_why(examples, project, tmp_path):
+    """Beam carries out a weighted vocabulary, to TFT's own graph, and leaves no scratch."""
     (project / "weighted_features.py").write_text(WEIGHTED)
     _, facts = run(request(examples, project, tmp_path / "one", "weighted_features"))
     reason = "only Beam carries out a vocabulary that is weighted or ordered by its label"
@@ -500,6 +524,7 @@ def test_an_analyzer_that_is_not_covered_goes_to_beam_and_says_why(examples, pro
 
 
 def test_in_process_alone_refuses_what_it_does_not_cover(examples, project, tmp_path):
+    """`execution: in-process` is not quietly turned into Beam."""
     (project / "weighted_features.py").write_text(WEIGHTED)
     with pytest.raises(ConfigError, match="only Beam carries out a vocabulary that is weighted"):
         run(request(examples, project, tmp_path, "weighted_features", execution="in-process"))
@@ -525,6 +550,7 @@ def test_in_process_alone_refuses_what_it_does_not_cover(examples, project, tmp_
     ],
 )
 def test_a_wrong_preprocessing_fn_is_shown_with_its_line(examples, project, tmp_path, source, message, line):
+    """Each of the user's mistakes is an error that says what is wrong, and where in the file."""
     path = project / "wrong_features.py"
     path.write_text(source)
     with pytest.raises(ConfigError) as caught:
@@ -547,17 +573,20 @@ def test_a_failure_while_rows_are_transformed_is_shown_with_its_file(examples, p
 
 
 def test_a_module_that_does_not_exist_is_named(examples, project, tmp_path):
+    """A misspelt module is an error that proposes the right name."""
     with pytest.raises(ConfigError, match="no module 'simple_feature'") as caught:
         run(request(examples, project, tmp_path, "simple_feature"))
     assert caught.value.next_step == "did you mean 'simple_features'?"
 
 
 def test_no_train_rows_is_an_error(project, tmp_path):
+    """An empty train split is a data error, before anything is read."""
     with pytest.raises(DataError, match="no train examples"):
         run(request(tmp_path, project, tmp_path, "simple_features"))
 
 
 def test_a_truncated_file_is_named(examples, project, tmp_path):
+    """A file that ends early is a data error that names it, and not a shorter span."""
     broken = tmp_path / "broken"
     shutil.copytree(examples, broken)
     file = broken / "Split-train" / "span-00000001-00000-of-00001.gz"
@@ -568,6 +597,7 @@ def test_a_truncated_file_is_named(examples, project, tmp_path):
 
 
 def test_an_unknown_execution_is_an_error(examples, project, tmp_path):
+    """A misspelt `execution` is refused with the right word."""
     with pytest.raises(ConfigError, match="did you mean 'in-process'"):
         run(request(examples, project, tmp_path, "simple_features", execution="inprocess"))
 
@@ -627,6 +657,7 @@ def test_executor_reads_and_writes_artifacts(examples, project, tmp_path, caplog
 
 
 def test_component_wires_the_executor(project):
+    """The component has the outputs of TFX's Transform, and runs this executor."""
     from tfx import types
 
     from noria.components.transform.component import Transform

@@ -15,6 +15,7 @@ NOW = reuse.Record("features.preprocessing_fn", "c1", "s1", "late", 1000, {"dest
 
 
 def test_examples_in_the_docstrings_hold():
+    """The rule's documented examples are what it does."""
     assert doctest.testmod(reuse).failed == 0
 
 
@@ -47,6 +48,7 @@ def test_examples_in_the_docstrings_hold():
     ],
 )
 def test_refreshes_without_reading_give_all_their_reasons(champion, present, verdict, reason):
+    """What can be told without the data refreshes at once, with every reason that holds."""
     decision = reuse.before_reading(champion, present, verdict, NOW)
     assert (decision.transform, decision.reason) == ("refreshed", reason)
     assert decision.inputs["verdict"] == verdict
@@ -65,12 +67,14 @@ def test_the_threshold_is_an_excess_over_the_share_at_analysis():
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path):
+    """`noria.json` comes back whole."""
     reuse.write_record(tmp_path, NOW)
     assert reuse.read_record(tmp_path) == NOW
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"unknown": 1}', '{"label": "late"}'])
 def test_a_record_that_is_not_understood_counts_as_none(tmp_path, text):
+    """A missing, torn or newer record is no record, so that the graph is refreshed."""
     (tmp_path / reuse.RECORD).write_text(text)
     assert reuse.read_record(tmp_path) is None
 
@@ -108,6 +112,7 @@ def project(tmp_path):
 
 
 def test_the_digest_sees_what_the_module_imports_of_its_own_project(project):
+    """A change in an imported helper changes the digest, one in a stray file does not."""
     path = "my_pack.features.preprocessing_fn"
     assert sorted(code_digest.local_modules("my_pack.features", str(project))) == [
         "my_helpers",
@@ -126,6 +131,7 @@ def test_the_digest_sees_what_the_module_imports_of_its_own_project(project):
 
 
 def test_the_digest_is_the_same_in_another_folder(project, tmp_path_factory):
+    """A project that was moved is the same code."""
     import shutil
 
     other = tmp_path_factory.mktemp("other") / "moved"
@@ -136,17 +142,20 @@ def test_the_digest_is_the_same_in_another_folder(project, tmp_path_factory):
 
 
 def test_the_digest_of_norias_own_modules_follows_noria_only():
+    """Libraries are no part of the code's digest."""
     modules = code_digest.local_modules("noria.components.code_digest")
     assert "noria.stores.errors" in modules
     assert all(name.startswith("noria.") for name in modules)
 
 
 def test_the_digest_does_not_run_the_code(project):
+    """Code that would end the process is digested without being imported."""
     (project / "my_pack" / "features.py").write_text("raise SystemExit\n")
     assert len(code_digest.code_digest("my_pack.features.preprocessing_fn", str(project))) == 64
 
 
 def test_a_function_is_reloaded_when_its_project_is_edited(project):
+    """A resident process runs the code as it is now, and loads it once while it stays."""
     path = "my_pack.features.preprocessing_fn"
     assert user_code.load_function(path, str(project))(1) == 1
     assert user_code.load_function(path, str(project)) is user_code.load_function(path, str(project))
@@ -155,6 +164,7 @@ def test_a_function_is_reloaded_when_its_project_is_edited(project):
 
 
 def test_a_module_of_that_name_in_another_project_is_another_module(project, tmp_path_factory):
+    """Two projects' modules of one name are kept apart."""
     other = tmp_path_factory.mktemp("other")
     (other / "my_helpers.py").write_text("def f():\n    return 'other'\n")
     (project / "my_helpers.py").write_text("def f():\n    return 'one'\n")
@@ -163,6 +173,7 @@ def test_a_module_of_that_name_in_another_project_is_another_module(project, tmp
 
 
 def test_a_function_by_path_pickles_as_the_path(project):
+    """A worker of Beam imports the user's function itself: only its path travels."""
     function = user_code.UserFunction("my_pack.features.preprocessing_fn", str(project))
     assert function("x") == "x"
     text = pickle.dumps(function)
@@ -171,6 +182,7 @@ def test_a_function_by_path_pickles_as_the_path(project):
 
 
 def test_a_project_does_not_shadow_a_library(project):
+    """A project's json.py is refused, and does not take the standard library's place."""
     (project / "json.py").write_text("raise RuntimeError\n")
     with pytest.raises(ConfigError, match="the name json of the project's module is taken"):
         user_code.load_function("json.preprocessing_fn", str(project))
@@ -187,6 +199,7 @@ def test_a_project_does_not_shadow_a_library(project):
     ],
 )
 def test_a_wrong_path_is_explained(project, path, message):
+    """Each wrong import path is an error that says what is wrong with it."""
     with pytest.raises(ConfigError) as caught:
         user_code.load_function(path, str(project))
     assert message in str(caught.value)
