@@ -3,9 +3,9 @@
     python -m benchmarks.bench [PART ...] [--resume] [--quick] [--out FOLDER]
 
 Without names it runs all parts. A part that fails does not stop the others; the end says which. `--resume` skips
-what was measured at the present commit of the code, in full. `--quick` runs every part on tiny sizes in this process,
-to see that it runs through, and writes to a temporary folder. In the end docs/performance.md is written anew, unless
-the results went elsewhere.
+what was measured at the present commit of the code, in full, while the machine was not busy. `--quick` runs every part
+on tiny sizes in this process, to see that it runs through, and writes to a temporary folder. In the end
+docs/performance.md is written anew, unless the results went elsewhere.
 """
 
 import importlib
@@ -19,16 +19,19 @@ from pathlib import Path
 from benchmarks import measure, page
 
 # The quick ones first: a mistake shows early.
-PARTS = ("startup", "warm_run", "hotspots", "history", "scale", "full_year", "memory")
+PARTS = (
+    *("startup", "warm_run", "hotspots", "continuity", "history", "gates"),
+    *("scale", "full_year", "freshness", "year", "memory"),
+)
 
 
 def measured(path: Path) -> bool:
-    """Whether a result is of the present code, in full."""
+    """Whether a result is of the present code, in full, on a machine that had nothing else to do."""
     if not path.exists():
         return False
     result = json.loads(path.read_text())
     at = result.get("machine", {}).get("commit")
-    return at is not None and at == measure.commit() and not result.get("quick")
+    return at is not None and at == measure.commit() and not result.get("quick") and not measure.busy(result)
 
 
 def run(part: str, options: measure.Options) -> str | None:
@@ -38,7 +41,7 @@ def run(part: str, options: measure.Options) -> str | None:
         done = subprocess.run([sys.executable, "-m", f"benchmarks.{part}", *arguments], cwd=measure.ROOT)
         return f"exit code {done.returncode}" if done.returncode else None
     try:  # in this process: importing TFX again takes longer than the part
-        importlib.import_module(f"benchmarks.{part}").main(arguments)
+        importlib.import_module(f"benchmarks.{part}").main(arguments)  # what it found means nothing
     except (Exception, SystemExit) as error:
         return f"{type(error).__name__}: {error}"
     return None

@@ -10,18 +10,20 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import yaml
 
 from benchmarks import measure
 
 BATCH = 256
 MODEL = {"family": "wide_deep", "hidden_units": [128, 64], "dropout": 0.0, "early_stop": None}
 SCHEMA = measure.ROOT / "schemas" / "flights.pbtxt"
+CHECKS_OFF = ("volume", "label_rate", "overlap", "slices")
 # One kind of work under each contestant's own names, for the plot.
 KINDS = {
     "read": ("CsvExampleGen", "SpanExampleGen", "read"),
@@ -36,18 +38,13 @@ KINDS = {
 def project(folder: Path, **settings: Any) -> Any:
     """The flights example's config with a home and a span store of its own, and other settings where named.
 
-    Data gates that compare with the weeks before are off: a month after a month, or twice the same rows, is no week.
+    No replay: all three train on the same rows. Data checks that compare with the weeks before are off: a month after a
+    month, or twice the same rows, is no week.
     """
-    from noria.pipeline.config import load
-
-    changed = yaml.safe_load((measure.ROOT / "flights" / "noria.yaml").read_text())
-    changed |= {"home": "home", "schema": str(SCHEMA), "data": {}}
+    changed = measure.flights()
     changed["window"] = {"first": 1, "cold": 1, "replay": 0.0}
-    changed["gates"]["data"] = {"volume": None, "label_rate": None, "overlap": None, "slices": None}
-    changed |= settings
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "noria.yaml").write_text(yaml.safe_dump(changed))
-    return load(folder)
+    changed["gates"]["data"] = dict.fromkeys(CHECKS_OFF)
+    return measure.project(folder, changed | settings)
 
 
 def restore(home: Path, kept: Path) -> None:
@@ -213,6 +210,7 @@ def hold(
       `noria_first`, `noria_runs`, `noria_median`, the same for `hand`, `stock_runs`, `stock_median`, and the
       ratios of the medians; a ratio against stock is missing where it did not run.
     """
+    print("Noria: a champion, then the span that waits", flush=True)
     noria = Noria(folder / "noria", champion, newest, steps, cold)
     stock = Stock(folder / "stock", newest, noria.champion, steps)
     hand = Hand(folder / "hand", champion, newest, steps, cold)
@@ -226,7 +224,9 @@ def hold(
     try:
         run("noria", noria)
         run("hand", hand)
+        imported = set(sys.modules)
         for i in range(max(repeats, stock_repeats)):
+            print(f"round {i + 1} of {max(repeats, stock_repeats)}", flush=True)
             if i < stock_repeats:
                 run("stock", stock)
             if i < repeats:
@@ -239,7 +239,10 @@ def hold(
         "steps": steps,
         "batch_size": BATCH,
         "slices": len(hand.metrics),
+        "checks_off": CHECKS_OFF,
         "hand_metrics": hand.metrics["all"],
+        # Modules that Noria's later turns still imported.
+        "imported_again": sorted(set(sys.modules) - imported),
     }
     for name in ("noria", "hand"):
         first, *resident = runs[name]
@@ -324,3 +327,52 @@ def plot(result: dict[str, Any], path: Path, title: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
     pyplot.close(figure)
+
+
+def main(
+    argv: Sequence[str] | None,
+    doc: str | None,
+    name: str,
+    title: str,
+    tables: Callable[[], tuple[pa.Table, pa.Table]],
+    steps: int,
+    cold: bool,
+) -> None:
+    """A contest from its command line to its results.
+
+    Args:
+      argv: the command line.
+      doc: the command's help.
+      name: of the JSON and the plot.
+      title: of the printed table and the plot.
+      tables: gives the champion's rows and the newest ones.
+      steps: of the timed run.
+      cold: train from nothing although there is a champion.
+    """
+    parser = measure.parser(doc)
+    parser.add_argument(
+        "--repeats", type=int, help="of Noria and of the script, after the first (default: 5)"
+    )
+    parser.add_argument(
+        "--stock-repeats", type=int, help="of the stock pipeline; 0 leaves it out (default: 5)"
+    )
+    options = measure.options(parser, argv)
+    repeats = options.size(5, 1) if options.given.repeats is None else options.given.repeats
+    stock = options.given.stock_repeats
+    if stock is None:
+        stock = options.size(5, 0 if cold else 1)  # a quick run need not see stock twice
+    machine = options.machine()
+    champion, newest = (thin(table, options.size(None, 2_000)) for table in tables())
+    with tempfile.TemporaryDirectory() as scratch:
+        result = hold(
+            Path(scratch),
+            champion,
+            newest,
+            steps=options.size(steps, 10),
+            cold=cold,
+            repeats=repeats,
+            stock_repeats=stock,
+        )
+    options.save(name, result, machine)
+    plot(result, options.out / f"{name}.png", title)
+    show(result, title)

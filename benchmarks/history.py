@@ -27,12 +27,6 @@ def dealt(table: pa.Table, spans: int, rows: int | None) -> list[pa.Table]:
     return [table.take(pa.array(range(i, each * spans, spans))) for i in range(spans)]
 
 
-def resident_mib() -> float:
-    """This process's resident memory."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
-
-
 def plot(result: dict[str, Any], path: Path) -> None:
     """Seconds and memory of each turn over the history."""
     pyplot = measure.pyplot()
@@ -67,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = measure.options(parser, argv)
     spans = options.given.spans or options.size(50, 2)
     repeats = options.given.repeats or options.size(5, 1)
-    machine = measure.machine()
+    machine = options.machine()
     *older, newest = dealt(flights.table().sort_by("time_hour"), spans + 1, options.size(None, 2_000))
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -85,7 +79,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             [made] = turn_all(config, limit=1)
             wall = time.perf_counter() - started
             assert made.span == span and made.mode == ("cold" if span == 1 else "warm"), made
-            return {"older": span - 1, "wall": wall, "stages": made.seconds, "rss_mib": resident_mib()}
+            return {
+                "older": span - 1,
+                "wall": wall,
+                "stages": made.seconds,
+                "rss_mib": (measure.resident() or 0) / 2**20,
+            }
 
         turns = []
         for span, table in enumerate(older, start=1):

@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = measure.parser(__doc__)
     parser.add_argument("--name", default="hotspots", help="of the JSON file (default: hotspots)")
     options = measure.options(parser, argv)
-    machine = measure.machine()
+    machine = options.machine()
     february, january = (contest.thin(table, options.size(None, 2_000)) for table in months())
     with tempfile.TemporaryDirectory() as scratch:
         wheel = contest.Noria(Path(scratch), february, january, options.size(300, 10), cold=False)

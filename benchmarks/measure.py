@@ -1,4 +1,5 @@
-"""What all measurements share: their options, the machine they ran on, where results go, and how they are shown."""
+"""What all measurements share: their options, the machine they ran on, the flights' project, where results go, and how
+they are shown."""
 
 import argparse
 import dataclasses
@@ -10,16 +11,21 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from noria.stores import files
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
-# With another process at work for as much as this share of a core, seconds are not worth keeping.
-BUSY = 0.5
+# With other processes at work for as much as this share of a core, seconds are not worth keeping.
+BUSY = 0.3
+LOOK = 3.0  # seconds that others are watched for
+PATIENCE = 60.0  # seconds that a measurement waits for them to end
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +46,29 @@ class Options:
         """The size for this mode."""
         return quick if self.quick else full
 
+    def machine(self) -> dict[str, Any]:
+        """Cores, versions, the code's commit, and `busy`, the cores that others use; call it before measuring.
+
+        Where others are at work it waits for them, a minute at most.
+        """
+        busy, until = others(0.2 if self.quick else LOOK), time.monotonic() + PATIENCE
+        while busy is not None and busy > BUSY and time.monotonic() < until and not self.quick:
+            print(f"others use {busy:.1f} cores: waiting", file=sys.stderr, flush=True)
+            busy = others(LOOK)
+        if busy is not None and busy > BUSY:
+            print(f"others use {busy:.1f} cores: don't keep these figures", file=sys.stderr, flush=True)
+        return {
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "busy": busy,
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in ("tfx", "tensorflow")},
+            "commit": commit(),
+        }
+
     def save(self, name: str, result: dict[str, Any], machine: dict[str, Any]) -> None:
-        """Writes `<name>.json` beside, then renames it."""
+        """Writes `<name>.json` beside, then renames it; looks once more at how busy the machine is."""
         self.out.mkdir(parents=True, exist_ok=True)
+        machine = machine | {"busy_after": None if self.quick else others(LOOK)}
         path = self.out / f"{name}.json"
         files.write_text(
             path, json.dumps({**result, "quick": self.quick, "machine": machine}, indent=1) + "\n"
@@ -68,23 +94,33 @@ def options(made: argparse.ArgumentParser, argv: Sequence[str] | None) -> Option
     return Options(given.quick, given.out, given)
 
 
-def machine() -> dict[str, Any]:
-    """Cores, versions, the load of the last minute and the commit of the code; call it before measuring."""
-    load = os.getloadavg()[0]
-    if load > BUSY:
-        print(f"the machine is busy (load {load:.1f}): don't keep these figures", file=sys.stderr, flush=True)
-    return {
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "load": round(load, 2),
-        "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in ("tfx", "tensorflow")},
-        "commit": commit(),
-    }
+def others(seconds: float) -> float | None:
+    """How many cores others than this process use, watched for so long; None where there is no /proc."""
+
+    def used() -> float:
+        # user nice system idle iowait irq softirq steal; the guests' time is part of the user's (man 5 proc_stat)
+        ticks = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        own = os.times()
+        return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK") - own.user - own.system
+
+    if not Path("/proc/stat").exists():
+        return None
+    before, started = used(), time.perf_counter()
+    time.sleep(seconds)
+    return round(max(0.0, (used() - before) / (time.perf_counter() - started)), 2)
+
+
+def busy(result: dict[str, Any]) -> bool | None:
+    """Whether others were at work before or after a measurement; None where it does not say."""
+    machine = result.get("machine", {})
+    seen = [machine[name] for name in ("busy", "busy_after", "load") if machine.get(name) is not None]
+    return max(seen) > BUSY if seen else None
 
 
 def commit() -> str | None:
     """The last commit that touched what is measured or how; None outside a git checkout."""
     folders = ("benchmarks/*.py", "components", "pipeline", "preprocessing", "schemas", "stores", "streaming")
+    folders += (":!benchmarks/page.py", ":!benchmarks/bench.py")
     command = ["git", "log", "-1", "--format=%h", "--", *folders]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -113,6 +149,30 @@ def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> N
     for row in rows:
         table.add_row(*(f"{value:,.2f}" if isinstance(value, float) else str(value) for value in row))
     Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def resident(pid: int | str = "self") -> int | None:
+    """A process's resident bytes, from /proc; None when it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return None
+    return int(status.split("VmRSS:")[1].split()[0]) * 1024 if "VmRSS:" in status else None
+
+
+def flights() -> dict[str, Any]:
+    """The flights example's settings, with a home beside them and no source: spans are committed by the measurement."""
+    settings = yaml.safe_load((ROOT / "flights" / "noria.yaml").read_text(encoding="utf-8"))
+    return settings | {"home": "home", "schema": str(ROOT / "schemas" / "flights.pbtxt"), "data": {}}
+
+
+def project(folder: Path, settings: dict[str, Any]) -> Any:
+    """Writes a project's settings into a folder; its config."""
+    from noria.pipeline.config import load
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "noria.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return load(folder)
 
 
 def pyplot() -> Any:

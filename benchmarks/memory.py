@@ -1,12 +1,12 @@
 """Peak resident memory of each stage, on spans far larger than a batch.
 
-    python -m benchmarks.memory [--rows 5000000] [--modes cold,warm] [--quick]
+    python -m benchmarks.memory [--rows 1000000,5000000] [--modes cold,warm] [--quick]
 
-A process of its own turns on synthetic spans of 40 columns (`benchmarks.synthetic`): a small one for a champion, one
-cold and one warm. This process reads its resident memory, and that of the processes it starts (the probe that loads
-the model; Beam's workers), from /proc, Linux only. Stated is what each stage held above the process after importing
-TensorFlow. Writes memory.json and .png. 200,000 rows take a minute or two; 5 million take a quarter of an hour and 10
-GB on disk (TMPDIR).
+For each size a process of its own turns on synthetic spans of 40 columns (`benchmarks.synthetic`): a small one for a
+champion, then one cold and one warm. This process reads its resident memory, and that of the processes it starts (the
+probe that loads the model; Beam's workers), from /proc, Linux only. Stated is what each stage held above the process
+after importing TensorFlow. Several sizes show whether it grows with the rows. Writes memory.json and .png. 200,000 rows
+take a minute or two; 5 million take a quarter of an hour and 10 GB on disk (TMPDIR).
 """
 
 import json
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from benchmarks import measure, synthetic
 CHAMPION_ROWS = 10_000
 EVERY = 0.02  # seconds between two readings: a stage takes many times that
 AROUND = "around the stages"
+PEAKS = ("above_mib", "children_mib", "total_mib")
+GOAL_MIB = 2048  # above TensorFlow's own
 MARK = "noria-mark "  # what the child prints is among what its libraries print
 
 
@@ -59,15 +62,6 @@ def work(folder: str, modes: list[str]) -> None:
     mark(stage="end")
 
 
-def resident(pid: int) -> int | None:
-    """A process's resident bytes; None when it is gone."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return None
-    return int(status.split("VmRSS:")[1].split()[0]) * 1024 if "VmRSS:" in status else None
-
-
 def descendants(pid: int) -> list[int]:
     """All processes below one."""
     found, waiting = [], [pid]
@@ -89,12 +83,20 @@ def watch(command: list[str], log: Path) -> tuple[list[dict[str, Any]], list[tup
       Its marks, and readings: seconds since 1970, bytes of the process, bytes of all that it started.
     """
     readings = []
-    with log.open("w+") as out:
+    with log.open("w+") as out, log.open() as told:
         process = subprocess.Popen(command, cwd=measure.ROOT, stdout=out, stderr=subprocess.STDOUT)
         while process.poll() is None:
-            held = resident(process.pid)
+            for line in told:  # to see where it is
+                if MARK in line and line.endswith("\n"):
+                    fact = json.loads(line.split(MARK, 1)[1])
+                    if fact["stage"] != AROUND:
+                        print(
+                            f"  {time.strftime('%H:%M:%S')} {fact.get('mode', '')} {fact['stage']}",
+                            flush=True,
+                        )
+            held = measure.resident(process.pid)
             if held is not None:
-                below = sum(resident(child) or 0 for child in descendants(process.pid))
+                below = sum(measure.resident(child) or 0 for child in descendants(process.pid))
                 readings.append((time.time(), held, below))
             time.sleep(EVERY)
         out.seek(0)
@@ -108,7 +110,11 @@ def watch(command: list[str], log: Path) -> tuple[list[dict[str, Any]], list[tup
 def peaks(
     marks: list[dict[str, Any]], readings: list[tuple[float, int, int]], modes: list[str]
 ) -> dict[str, Any]:
-    """Baseline and the peaks by mode and stage, in MiB."""
+    """Baseline and the peaks by mode and stage, in MiB.
+
+    `above_mib` is of the process, `children_mib` of what it started, `total_mib` of both at one instant; the first and
+    the last above the process after importing TensorFlow.
+    """
     ends = [mark["at"] for mark in marks[1:]] + [readings[-1][0]]
 
     def between(begin: float, end: float) -> list[tuple[float, int, int]]:
@@ -128,78 +134,107 @@ def peaks(
             if mark.get("mode") != mode:
                 continue
             inside = between(mark["at"], end)
-            stage = stages.setdefault(mark["stage"], {"above_mib": 0.0, "children_mib": 0.0, "seconds": 0.0})
-            stage["above_mib"] = max(stage["above_mib"], mib(max(row[1] for row in inside) - baseline))
-            stage["children_mib"] = max(stage["children_mib"], mib(max(row[2] for row in inside)))
+            stage = stages.setdefault(mark["stage"], dict.fromkeys((*PEAKS, "seconds"), 0.0))
+            of_process, of_children, of_both = (
+                max(held(row) for row in inside)
+                for held in (itemgetter(1), itemgetter(2), lambda row: row[1] + row[2])
+            )
+            for name, value in zip(
+                PEAKS, (of_process - baseline, of_children, of_both - baseline), strict=True
+            ):
+                stage[name] = max(stage[name], mib(value))
             stage["seconds"] += end - mark["at"]
             for name, path in mark.get("path", {}).items():
                 stages[name]["path"] = path
-        above = max(stage["above_mib"] for stage in stages.values())
-        runs.append({"mode": mode, "above_mib": above, "stages": stages})
+        highest = {name: max(stage[name] for stage in stages.values()) for name in PEAKS}
+        runs.append({"mode": mode, **highest, "stages": stages})
     return {"baseline_mib": mib(baseline), "imported_mib": mib(imported), "runs": runs}
 
 
-def plot(
-    marks: list[dict[str, Any]], readings: list[tuple[float, int, int]], result: dict[str, Any], path: Path
-) -> None:
-    """Memory over time, with the stages that take long."""
+Watched = tuple[list[dict[str, Any]], list[tuple[float, int, int]]]
+
+
+def plot(watched: list[Watched], sizes: list[dict[str, Any]], path: Path) -> None:
+    """Memory over time, a size below the other, with the stages that take long."""
     pyplot = measure.pyplot()
-    figure, axis = pyplot.subplots(figsize=(11, 4.5), layout="constrained")
-    zero = marks[0]["at"]
-    thinned = readings[:: max(1, len(readings) // 4000)]
-    seconds = [reading[0] - zero for reading in thinned]
-    axis.plot(seconds, [row[1] / 2**20 for row in thinned], color="#1f6feb", lw=1, label="the process")
-    axis.plot(seconds, [row[2] / 2**20 for row in thinned], color="#8a8f98", lw=1, label="what it started")
-    base = result["baseline_mib"]
-    axis.axhline(base, color="#57606a", ls=":", label="after importing TensorFlow")
-    axis.axhline(base + 2048, color="#d1242f", ls=":", label="2 GiB above")
-    whole = seconds[-1]
-    for mark, following in zip(marks, marks[1:], strict=False):
-        begin, end = mark["at"] - zero, following["at"] - zero
-        if mark["stage"] != AROUND and end - begin > whole / 50:
-            axis.axvspan(begin, end, color="#1f6feb", alpha=0.06)
-            axis.text(begin, 0, f" {mark['stage']}", rotation=90, va="bottom", fontsize=8)
+    figure, axes = pyplot.subplots(
+        len(sizes), 1, figsize=(11, 4.2 * len(sizes)), layout="constrained", sharey=True
+    )
+    for axis, (marks, readings), size in zip(axes if len(sizes) > 1 else [axes], watched, sizes, strict=True):
+        zero = marks[0]["at"]
+        thinned = readings[:: max(1, len(readings) // 4000)]
+        seconds = [reading[0] - zero for reading in thinned]
+        held = [row[1] / 2**20 for row in thinned]
+        both = [(row[1] + row[2]) / 2**20 for row in thinned]
+        axis.plot(seconds, both, color="#8a8f98", lw=1, label="with what it started")
+        axis.plot(seconds, held, color="#1f6feb", lw=1, label="the process")
+        base = size["baseline_mib"]
+        axis.axhline(base, color="#57606a", ls=":", label="after importing TensorFlow")
+        axis.axhline(base + GOAL_MIB, color="#d1242f", ls=":", label=f"goal: {GOAL_MIB:,} MiB above that")
+        whole = seconds[-1]
+        for mark, following in zip(marks, marks[1:], strict=False):
+            begin, end = mark["at"] - zero, following["at"] - zero
+            if mark["stage"] != AROUND and end - begin > whole / 50:
+                axis.axvspan(begin, end, color="#1f6feb", alpha=0.06)
+                axis.text(begin, 0, f" {mark['stage']}", rotation=90, va="bottom", fontsize=8)
+        axis.set_title(f"spans of {size['rows']:,} rows", loc="left")
+        axis.set_ylabel("resident MiB")
+        axis.set_ylim(bottom=0)
     axis.set_xlabel("seconds")
-    axis.set_ylabel("resident MiB")
-    axis.set_ylim(bottom=0)
-    axis.legend(frameon=False, loc="upper left")
+    figure.legend(*axis.get_legend_handles_labels(), frameon=False, loc="outside upper right", ncols=4)
     figure.savefig(path, dpi=130)
     pyplot.close(figure)
+
+
+def turn(rows: int, modes: list[str], steps: int) -> tuple[dict[str, Any], Watched]:
+    """One size: its peaks, and what was watched."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        config = synthetic.project(folder, trainer={"steps": steps, "early_stop": None})
+        started = time.monotonic()
+        for span, count in enumerate([CHAMPION_ROWS, *[rows] * len(modes)], start=1):
+            synthetic.commit(config.home_path, span, count)
+        print(f"{len(modes)} spans of {rows:,} rows written, {time.monotonic() - started:.0f} s", flush=True)
+        code = f"from benchmarks.memory import work; work({str(config.folder)!r}, {modes!r})"
+        watched = watch([sys.executable, "-c", code], folder / "child.log")
+    return {"rows": rows, **peaks(*watched, modes)}, watched
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = measure.parser(__doc__)
-    parser.add_argument("--rows", type=int, help="of a span (default: 5,000,000)")
+    parser.add_argument("--rows", help="of a span, with commas between sizes (default: 1000000,5000000)")
     parser.add_argument("--modes", help="cold, warm or both, in this order (default: cold,warm)")
     options = measure.options(parser, argv)
-    rows = options.given.rows or options.size(5_000_000, 5_000)
+    given = options.given.rows or options.size("1000000,5000000", "2000,4000")
     modes = (options.given.modes or options.size("cold,warm", "warm")).split(",")
     if not modes or set(modes) - {"cold", "warm"}:
         parser.error(f"--modes must be of cold and warm, got {options.given.modes!r}")
-    machine = measure.machine()
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        trainer = {"steps": options.size(300, 5), "early_stop": None}
-        config = synthetic.project(folder, trainer=trainer)
-        for span, count in enumerate([CHAMPION_ROWS, *[rows] * len(modes)], start=1):
-            synthetic.commit(config.home_path, span, count)
-        print(f"{len(modes)} spans of {rows:,} rows written", flush=True)
-        code = f"from benchmarks.memory import work; work({str(config.folder)!r}, {modes!r})"
-        marks, readings = watch([sys.executable, "-c", code], folder / "child.log")
-    result = {"rows": rows, "columns": synthetic.COLUMNS, "every_ms": round(EVERY * 1000)}
-    result |= peaks(marks, readings, modes)
+    try:
+        rows = [int(size) for size in given.split(",")]
+    except ValueError:
+        parser.error(f"--rows must be whole numbers with commas between, got {given!r}")
+    machine = options.machine()
+    sizes, watched = zip(*(turn(size, modes, options.size(300, 5)) for size in rows), strict=True)
+    result = {
+        "columns": synthetic.COLUMNS,
+        "every_ms": round(EVERY * 1000),
+        "goal_mib": GOAL_MIB,
+        "sizes": sizes,
+    }
     options.save("memory", result, machine)
-    plot(marks, readings, result, options.out / "memory.png")
-    for run in result["runs"]:
-        measure.show(
-            f"{run['mode']}: MiB above the {result['baseline_mib']:,.0f} after importing TensorFlow",
-            ["stage", "peak", "what it started", "seconds", "path"],
-            [
-                (name, s["above_mib"], s["children_mib"], s["seconds"], s.get("path") or "")
-                for name, s in run["stages"].items()
-            ],
-        )
+    plot(list(watched), list(sizes), options.out / "memory.png")
+    for size in sizes:
+        for run in size["runs"]:
+            measure.show(
+                f"{run['mode']}, {size['rows']:,} rows: MiB above the {size['baseline_mib']:,.0f} after importing "
+                "TensorFlow",
+                ["stage", "the process", "what it started", "both above", "seconds", "path"],
+                [
+                    (name, *(stage[peak] for peak in PEAKS), stage["seconds"], stage.get("path") or "")
+                    for name, stage in run["stages"].items()
+                ],
+            )
 
 
 if __name__ == "__main__":

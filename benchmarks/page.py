@@ -5,13 +5,19 @@ python -m benchmarks.page > docs/performance.md
 
 import collections
 import json
+import statistics
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
+import numpy as np
+
+from benchmarks import measure
+
+RESULTS = measure.RESULTS
 SUMS = ("stages", "wall")
+AROUND = "around the stages"
+STALE = "Not measured since the measurement changed."
 Writer = Callable[[dict[str, Any]], list[str]]
 
 
@@ -21,7 +27,8 @@ def page() -> str:
         "# Performance and proofs",
         "",
         "Written by `python -m benchmarks.page > docs/performance.md` from `benchmarks/results/`; a test holds it to them.",
-        "Two cores, no GPU. Times vary by a third from run to run; the ratios matter.",
+        "Two cores, no GPU. Times vary by a third from run to run; the ratios matter. Where each figure comes from, and whether",
+        "the machine had other work, is in [the last table](#provenance).",
         "",
         "## As fast as the work itself",
         "",
@@ -30,11 +37,70 @@ def page() -> str:
     for title, command, name, write, plot in SECTIONS:
         parts += ["", f"## {title}", "", f"`{command}`", ""]
         result = _result(name)
-        parts += ["Not measured yet."] if result is None else write(result)
+        try:
+            parts += ["Not measured yet."] if result is None else write(result)
+        except KeyError:  # an older edition of the command
+            parts += [STALE]
+            continue
         picture = (RESULTS / name).with_suffix(".png")
         if plot and picture.exists():
             parts += ["", f"![{plot}](../benchmarks/results/{picture.name})"]
-    return "\n".join([*parts, ""])
+    return "\n".join([*parts, "", *provenance(), ""])
+
+
+def provenance() -> list[str]:
+    """What each section was measured on."""
+    lines = [
+        "## Provenance",
+        "",
+        "`others`: how many cores other processes used just before and just after a measurement; above "
+        f"{measure.BUSY} it counts as busy.",
+        "Older results know only the machine's load of the minute before.",
+        "",
+        "| measured | commit | TFX, TensorFlow, Python | cores | others | |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    names = dict.fromkeys(name for _, _, name, _, _ in SECTIONS)
+    for name in names | {"hotspots_before.json": None}:
+        if (result := _result(name)) is None:
+            continue
+        machine = result.get("machine", {})
+        seen = [machine[key] for key in ("busy", "busy_after") if machine.get(key) is not None]
+        others = ", ".join(f"{cores:.1f}" for cores in seen)
+        if not others and "load" in machine:
+            others = f"load {machine['load']:.1f}"
+        versions = ", ".join(machine[key] for key in ("tfx", "tensorflow", "python") if key in machine)
+        busy = measure.busy(result)
+        cells = (
+            f"`{name.removesuffix('.json')}`",
+            f"`{machine['commit']}`" if machine.get("commit") else "not recorded",
+            versions or "not recorded",
+            str(machine.get("cores", "")),
+            others or "not recorded",
+            "busy: don't trust its seconds" if busy else "",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def circumstances(result: dict[str, Any]) -> str:
+    """A remark beside seconds that were taken on a busy machine, or on one that nobody looked at."""
+    busy = measure.busy(result)
+    return {True: " (the machine was busy)", False: "", None: " (load not recorded)"}[busy]
+
+
+def spread(runs: list[float], others: list[float]) -> str:
+    """The smallest and the largest ratio that any run of the one has to any of the other.
+
+    >>> spread([10.0, 12.0], [2.0, 4.0])
+    '2.5 to 6.0'
+    """
+    return f"{min(runs) / max(others):.1f} to {max(runs) / min(others):.1f}"
+
+
+def walls(result: dict[str, Any], name: str) -> list[float]:
+    """A contestant's seconds, run by run."""
+    return [run["wall"] for run in result[f"{name}_runs"]]
 
 
 def _result(name: str) -> dict[str, Any] | None:
@@ -67,6 +133,13 @@ def continuity(result: dict[str, Any]) -> list[str]:
 def freshness(result: dict[str, Any]) -> list[str]:
     """Warm against cold, test then train."""
     s = result["summary"]
+    loss = s["warm_log_loss"] - s["cold_log_loss"]
+    auc = s["auc_difference"]
+    verdicts = [
+        f"{'better' if better else 'worse'} by {name}"
+        for name, better in (("AUC", auc >= 0), ("log loss", loss <= 0))
+    ]
+    both = verdicts[0].split()[0] == verdicts[1].split()[0]
     return [
         f"Over {s['weeks']} consecutive weeks both wheels predict the *next* week, then train on it. Cold retrains on the whole",
         "history each week. Expected: warm no worse than cold by more than 0.002 AUC, for at most a quarter of the examples.",
@@ -76,9 +149,10 @@ def freshness(result: dict[str, Any]) -> list[str]:
         f"| AUC on the next week | {s['warm_auc']:.4f} | {s['cold_auc']:.4f} |",
         f"| log loss on the next week | {s['warm_log_loss']:.4f} | {s['cold_log_loss']:.4f} |",
         f"| examples trained on | {s['warm_examples']:,.0f} | {s['cold_examples']:,.0f} |",
-        f"| seconds of a turn (the machine was busy with other work) | {s['warm_seconds']:.1f} | {s['cold_seconds']:.1f} |",
+        f"| seconds of a turn{circumstances(result)} | {s['warm_seconds']:.1f} | {s['cold_seconds']:.1f} |",
         "",
-        f"Warm minus cold: {s['auc_difference']:+.4f} AUC for {s['examples_ratio']:.1%} of the examples.",
+        f"Warm minus cold: {auc:+.4f} AUC and {loss:+.4f} log loss, for {s['examples_ratio']:.1%} of the examples: warm is "
+        f"{(' and ' if both else ', but ').join(verdicts)}.",
     ]
 
 
@@ -111,72 +185,129 @@ def year(result: dict[str, Any]) -> list[str]:
     lines = ["The whole wheel, turned over the year with the example's own settings.", ""]
     lines += ["| data verdict | model verdict | weeks |", "| --- | --- | --- |"]
     lines += [f"| {data} | {model} | {count} |" for (data, model), count in sorted(kinds.items())]
-    published = sorted({fault["fault"] for fault in result["faults"] if fault["published"]})
-    spans = sorted({fault["span"] for fault in result["faults"]})
-    lines += [
+    faults = result["faults"]
+    published = sorted({fault["fault"] for fault in faults if fault["published"]})
+    spans = sorted({fault["span"] for fault in faults})
+    stopped = sum(fault["data_verdict"] == "broken" for fault in faults)
+    reached = collections.Counter(
+        fault["model_verdict"] for fault in faults if fault["data_verdict"] != "broken"
+    )
+    further = ", ".join(f"{count} {verdict}" for verdict, count in sorted(reached.items()))
+    return lines + [
         "",
-        f"Every fault of the table above was turned through both gates in weeks {', '.join(map(str, spans))}: "
-        f"{len(result['faults'])} turns,",
-        f"of which {', '.join(published) or 'none'} ended in production.",
+        f"Every fault of the table above was given to the whole wheel in weeks {', '.join(map(str, spans))}: "
+        f"{len(faults)} turns.",
+        f"{'All' if stopped == len(faults) else 'Of these'} {stopped} were stopped by the data gate; the model gate "
+        + (f"judged the rest: {further}." if further else "was not reached."),
+        f"In production ended: {', '.join(published) or 'none'}.",
     ]
-    return lines
 
 
 def contest(result: dict[str, Any]) -> list[str]:
     """Noria, stock and the script by hand, side by side: a warm run, or the full year."""
     stock, hand = "stock_median" in result, "hand_median" in result
     runs = [
-        ("stock TFX components", result["stock_median"], len(result["stock_runs"])) if stock else None,
-        ("Noria, first turn of a process", result["noria_first"], 1),
-        ("Noria, resident process", result["noria_median"], len(result["noria_runs"])),
-        ("by hand, first run of a process", result["hand_first"], 1) if hand else None,
-        ("by hand, run again", result["hand_median"], len(result["hand_runs"])) if hand else None,
+        ("stock TFX components, each run a process of its own", "stock") if stock else None,
+        ("Noria, first turn of a process", "noria_first"),
+        ("Noria, later turns of it", "noria"),
+        ("by hand, first run of a process", "hand_first") if hand else None,
+        ("by hand, run again in it", "hand") if hand else None,
     ]
+    off = result.get("checks_off")
     lines = [
-        f"{result['rows']:,} labelled flights, {result['steps']:,} steps of 256 rows, the same model and slices; imports",
-        "excluded, one machine, one run. Noria and stock judge a champion beside the new model; the script does not. A first",
-        "run traces functions and starts what TensorFlow starts once.",
+        f"{result['rows']:,} labelled flights, {result['steps']:,} steps of 256 rows, "
+        + ("four rows to train on for one to judge by, " if off else "")
+        + "the same",
+        "model and slices; imports excluded, one machine, one run. Noria and stock judge a champion beside the new model; the",
+        "script does not. Noria replays no older rows (`replay: 0.0`), so that all train on the same ones"
+        + (f", and its checks {', '.join(f'`{name}`' for name in off)} are" if off else "."),
+        *(
+            [
+                "off, which compare with the week before: a month after a month, or the same rows again, is none."
+            ]
+            if off
+            else []
+        ),
         "",
-        "| | seconds | median of |",
-        "| --- | --- | --- |",
-        *(f"| {name} | {seconds['wall']:.1f} | {count} |" for name, seconds, count in filter(None, runs)),
+        "A script is a process that runs once, and tracing its functions is part of that run; run again in its process it",
+        "builds its model anew and traces again. Noria's process stays, and keeps its trace from the first turn on: its later",
+        "turns are what the goals judge, and the first turn stands beside the script's first run.",
         "",
+        f"| | seconds{circumstances(result)} | from | to | runs |",
+        "| --- | --- | --- | --- | --- |",
     ]
+    for name, key in filter(None, runs):
+        if key.endswith("_first"):
+            lines.append(f"| {name} | {result[key]['wall']:.1f} | | | 1 |")
+        else:
+            each = walls(result, key)
+            lines.append(
+                f"| {name} | {statistics.median(each):.1f} | {min(each):.1f} | {max(each):.1f} | {len(each)} |"
+            )
+    lines.append("")
+    noria = walls(result, "noria")
     if stock:
         lines.append(
-            f"Noria is {result['ratio_vs_stock']:.1f} times faster than stock ({result['ratio_vs_stock_first']:.1f} times on the first turn)."
+            f"Noria is {result['ratio_vs_stock']:.1f} times faster than stock (run by run {spread(walls(result, 'stock'), noria)}; "
+            f"{result['ratio_vs_stock_first']:.1f} times on the first turn)."
         )
     if hand:
         lines.append(
-            f"It takes {result['ratio_vs_hand']:.2f} times as long as the script ({result['ratio_vs_hand_first']:.2f} times, first turn against first run)."
+            f"It takes {result['ratio_vs_hand']:.2f} times as long as the script (run by run {spread(noria, walls(result, 'hand'))}; "
+            f"{result['ratio_vs_hand_first']:.2f} times, first turn against first run)."
         )
+    if "imported_again" in result:
+        lines.append(f"Modules that the later turns still imported: {len(result['imported_again'])}.")
     tables = [("Noria's stage", "first turn", result["noria_first"], result["noria_median"])]
     if hand:
         tables.append(("by hand", "first run", result["hand_first"], result["hand_median"]))
     for title, begin, first, median in tables:
         lines += ["", f"| {title} | {begin} | median |", "| --- | --- | --- |"]
         lines += [f"| {n} | {first[n]:.2f} | {s:.2f} |" for n, s in median.items() if n not in SUMS]
+        if "stages" in median:
+            rest = (seconds["wall"] - seconds["stages"] for seconds in (first, median))
+            lines.append(f"| {AROUND} | {' | '.join(f'{seconds:.2f}' for seconds in rest)} |")
     if stock:
+        median = result["stock_median"]
         lines += ["", "| stock node | median |", "| --- | --- |"]
-        lines += [f"| {n} | {s:.2f} |" for n, s in sorted(result["stock_median"].items()) if n not in SUMS]
+        lines += [f"| {n} | {s:.2f} |" for n, s in sorted(median.items()) if n not in SUMS]
+        lines.append(f"| around the nodes | {median['wall'] - median['stages']:.2f} |")
     return lines
 
 
 def history(result: dict[str, Any]) -> list[str]:
     """A warm run's cost over the history."""
-    few, many = result["few"], result["many"]
-    return [
-        f"One resident process turns on {len(result['turns'])} spans of {result['span_rows']:,} flights each; with {few['spans']} and with "
+    few, many, turns = result["few"], result["many"], result["turns"]
+    warm = turns[1:]
+    lines = [
+        f"One resident process turns on {len(turns)} spans of {result['span_rows']:,} flights each; with {few['spans']} and with "
         f"{many['spans']}",
         f"older spans in the store it turns on the same newest rows, in turns, {len(few['walls'])} times each.",
         "",
-        "| older spans | seconds, median |",
-        "| --- | --- |",
-        *(f"| {part['spans']} | {part['median']:.2f} |" for part in (few, many)),
+        f"| older spans | seconds, median{circumstances(result)} | from | to |",
+        "| --- | --- | --- | --- |",
+        *(
+            f"| {part['spans']} | {part['median']:.2f} | {min(part['walls']):.2f} | {max(part['walls']):.2f} |"
+            for part in (few, many)
+        ),
         "",
-        f"{result['ratio']:.2f} times. The process held {result['turns'][0]['rss_mib']:,.0f} MiB after the first turn and "
-        f"{result['turns'][-1]['rss_mib']:,.0f} MiB after the last.",
+        f"{result['ratio']:.2f} times (run by run {spread(many['walls'], few['walls'])}).",
     ]
+    if len(warm) >= 20:
+        first, last = ([turn["wall"] for turn in part] for part in (warm[:10], warm[-10:]))
+        lines.append(
+            f"In the series itself the last ten warm turns took {statistics.median(last) / statistics.median(first):.2f} times "
+            f"the first ten (medians {statistics.median(last):.2f} and {statistics.median(first):.2f} s)."
+        )
+        slope, _ = np.polyfit(range(len(warm)), [turn["rss_mib"] for turn in warm], 1)
+        second, _ = np.polyfit(
+            range(len(warm) // 2), [turn["rss_mib"] for turn in warm[-(len(warm) // 2) :]], 1
+        )
+        lines.append(
+            f"The process held {turns[0]['rss_mib']:,.0f} MiB after the first turn and {turns[-1]['rss_mib']:,.0f} MiB after the last: "
+            f"{slope:+.1f} MiB a turn over all warm turns, {second:+.1f} over their second half."
+        )
+    return lines
 
 
 def scale(result: dict[str, Any]) -> list[str]:
@@ -195,26 +326,45 @@ def scale(result: dict[str, Any]) -> list[str]:
 
 
 def memory(result: dict[str, Any]) -> list[str]:
-    """Peak memory by stage."""
+    """Peak memory by stage and size."""
+    sizes, goal = result["sizes"], result["goal_mib"]
+    runs = [(size, run) for size in sizes for run in size["runs"]]
+    heads = [f"{run['mode']}, {size['rows']:,} rows" for size, run in runs]
+    rows = ", ".join(f"{size['rows']:,}" for size in sizes)
+    baselines = ", ".join(f"{size['baseline_mib']:,.0f}" for size in sizes)
     lines = [
-        f"Runs on synthetic spans of {result['rows']:,} rows and {result['columns']} columns, in a process of their own; its resident memory,",
-        f"read from outside every {result['every_ms']} ms, above the {result['baseline_mib']:,.0f} MiB that it held after importing TensorFlow.",
+        f"Runs on synthetic spans of {rows} rows and {result['columns']} columns, for each size in a process of its own. Resident memory, read",
+        f"from outside every {result['every_ms']} ms, in MiB above what the process held after importing TensorFlow "
+        f"({baselines}); in brackets",
+        "together with what it started, above all the process that probes the model, which imports TensorFlow for itself.",
+        "Pages that both map are counted in each.",
         "",
-        "| stage | " + " | ".join(f"{run['mode']}: MiB above" for run in result["runs"]) + " |",
-        "| --- |" + " --- |" * len(result["runs"]),
+        f"| stage | {' | '.join(heads)} |",
+        "| --- |" + " --- |" * len(runs),
     ]
-    names = list(dict.fromkeys(name for run in result["runs"] for name in run["stages"]))
-    for name in names:
+    for name in dict.fromkeys(name for _, run in runs for name in run["stages"]):
+        stages = [run["stages"].get(name) for _, run in runs]
         cells = [
-            f"{run['stages'][name]['above_mib']:,.0f}" if name in run["stages"] else ""
-            for run in result["runs"]
+            f"{stage['above_mib']:,.0f} ({stage['total_mib']:,.0f})" if stage else "" for stage in stages
         ]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    peak = max(run["above_mib"] for run in result["runs"])
-    return lines + [
-        "",
-        f"At most {peak:,.0f} MiB above TensorFlow's own; TFX and TFMA take part of that before the first row is read.",
-    ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    cells = [f"**{run['above_mib']:,.0f}** ({run['total_mib']:,.0f})" for _, run in runs]
+    lines += [f"| **highest** | {' | '.join(cells)} |", ""]
+    lines.append(f"The goal is {goal:,} MiB on spans of 5,000,000 rows.")
+    for mode in dict.fromkeys(run["mode"] for _, run in runs):
+        series = [(size["rows"], run["above_mib"]) for size, run in runs if run["mode"] == mode]
+        (small, less), (large, more) = min(series), max(series)
+        if small < large:
+            lines.append(
+                f"From {small:,} to {large:,} rows, {large / small:.1f} times as many, the {mode} run's peak went from "
+                f"{less:,.0f} to {more:,.0f} MiB, {more / less:.2f} times."
+            )
+    lines.append(
+        "TFX and TFMA take part of that before the first row is read: "
+        + ", ".join(f"{size['imported_mib'] - size['baseline_mib']:,.0f}" for size in sizes)
+        + " MiB."
+    )
+    return lines
 
 
 def startup(result: dict[str, Any]) -> list[str]:
@@ -226,39 +376,46 @@ def startup(result: dict[str, Any]) -> list[str]:
         "| --- | --- |",
     ]
     lines += [f"| {name} | {found['median']:.1f} |" for name, found in result["imports"].items()]
-    return lines + ["", "A resident process pays that once: *Noria, resident process* above pays none of it."]
+    return lines + [
+        "",
+        "A process pays that once: *Noria, later turns of it* above, from the new span to the published version, pays none of it.",
+    ]
 
 
 def hotspots(result: dict[str, Any]) -> list[str]:
     """Where a warm run's processor time goes, before and after."""
     lines = [
-        "Seconds under the profiler, which slows Python down. Functions: processor time of the thread that runs the stage, with",
-        "all that they call, then of their own alone.",
+        "Under the profiler, which slows Python down. Processor seconds, which other work on the machine hardly changes: of a",
+        "stage, all threads of the process; of a function, of the thread that runs the stage.",
     ]
-    for title, found in (("Before", _result("hotspots_before.json")), ("After", result)):
-        if found is None:
-            continue
-        stages = found["stages"]
+    before = _result("hotspots_before.json")
+    if before is not None:
+        lines += ["", "| processor seconds of | before | after |", "| --- | --- | --- |"]
+        for name in dict.fromkeys([*before["stages"], *result["stages"]]):
+            cells = (found["stages"].get(name, {}).get("processor") for found in (before, result))
+            lines.append(f"| {name} | {' | '.join('' if s is None else f'{s:.2f}' for s in cells)} |")
+        rest = (
+            found["processor"] - sum(stage["processor"] for stage in found["stages"].values())
+            for found in (before, result)
+        )
+        lines.append(f"| {AROUND} | {' | '.join(f'{max(0.0, seconds):.2f}' for seconds in rest)} |")
+        lines.append(f"| all | {before['processor']:.1f} | {result['processor']:.1f} |")
         lines += [
             "",
-            f"**{title}** (commit {found['machine']['commit']}): {found['wall']:.1f} s, {found['processor']:.1f} s of processor time.",
-            "",
-            "| stage | seconds | processor | Noria's functions, with what they call | functions alone |",
-            "| --- | --- | --- | --- | --- |",
+            f"Before is commit {before['machine']['commit']}{circumstances(before)}, after {result['machine']['commit']}. "
+            "After, function by function:",
         ]
-        for name, stage in stages.items():
-            tops = (
-                "<br>".join(f"{part['seconds']:.2f} `{part['function']}`" for part in stage[kind][:3])
-                for kind in ("within", "own")
-            )
-            lines.append(
-                f"| {name} | {stage['seconds']:.2f} | {stage['processor']:.2f} | {' | '.join(tops)} |"
-            )
-        rest = (
-            found[kind] - sum(s[key] for s in stages.values())
-            for kind, key in (("wall", "seconds"), ("processor",) * 2)
+    lines += [
+        "",
+        "| stage | Noria's functions, with what they call | functions alone |",
+        "| --- | --- | --- |",
+    ]
+    for name, stage in result["stages"].items():
+        tops = (
+            "<br>".join(f"{part['seconds']:.2f} `{part['function']}`" for part in stage[kind][:3])
+            for kind in ("within", "own")
         )
-        lines.append(f"| around them | {' | '.join(f'{max(0.0, seconds):.2f}' for seconds in rest)} | | |")
+        lines.append(f"| {name} | {' | '.join(tops)} |")
     return lines
 
 
@@ -279,28 +436,28 @@ def goals() -> list[str]:
         "at least 10 times faster",
         "warm_run.json",
         "warm_run",
-        lambda r: f"{r['ratio_vs_stock']:.1f} times",
+        lambda r: f"{r['ratio_vs_stock']:.1f} times ({spread(walls(r, 'stock'), walls(r, 'noria'))})",
     )
     add(
         "warm run, against a script by hand",
         "at most 2 times as long",
         "warm_run.json",
         "warm_run",
-        lambda r: f"{r['ratio_vs_hand']:.2f} times",
+        lambda r: f"{r['ratio_vs_hand']:.2f} times ({spread(walls(r, 'noria'), walls(r, 'hand'))})",
     )
     add(
         "full year in one cold run, against stock TFX",
         "at least 5 times faster",
         "full_year.json",
         "full_year",
-        lambda r: f"{r['ratio_vs_stock']:.1f} times",
+        lambda r: f"{r['ratio_vs_stock']:.1f} times ({spread(walls(r, 'stock'), walls(r, 'noria'))})",
     )
     add(
         "warm run with 50 older spans, against 1",
         "at most 1.2 times",
         "history.json",
         "history",
-        lambda r: f"{r['ratio']:.2f} times",
+        lambda r: f"{r['ratio']:.2f} times ({spread(r['many']['walls'], r['few']['walls'])})",
     )
     add(
         "seconds per million rows: statistics, analysis, evaluation",
@@ -316,18 +473,27 @@ def goals() -> list[str]:
         "2,048 MiB above TensorFlow",
         "memory.json",
         "memory",
-        lambda r: f"{max(run['above_mib'] for run in r['runs']):,.0f} MiB ({r['rows']:,} rows)",
+        lambda r: "; ".join(
+            f"{max(run['above_mib'] for run in size['runs']):,.0f} MiB on {size['rows']:,}, with children "
+            f"{max(run['total_mib'] for run in size['runs']):,.0f}"
+            for size in r["sizes"]
+        ),
     )
     add("`noria --help`", "1 s", "startup.json", "startup", lambda r: f"{r['help']['median']:.2f} s")
     add(
-        "resident process, from the new span to the published version",
+        "a process that already turned once, from the new span to the published version",
         "the warm run above",
         "warm_run.json",
         "warm_run",
-        lambda r: f"{r['noria_median']['wall']:.1f} s",
+        lambda r: (
+            f"{r['noria_median']['wall']:.1f} s, {len(r['imported_again'])} modules imported"
+            if "imported_again" in r
+            else f"{r['noria_median']['wall']:.1f} s"
+        ),
     )
     return [
-        "All of it with `make bench`, one part with the command named; ratios of medians.",
+        "All of it with `make bench`, one part with the command named; ratios of medians, in brackets from the smallest to the",
+        "largest ratio of any two runs.",
         "",
         "| what | goal | reached | `python -m benchmarks.` |",
         "| --- | --- | --- | --- |",

@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     sizes = options.size([250_000, 500_000, 1_000_000, 2_000_000], [2_000, 4_000])
     if options.given.rows:
         sizes = [int(size) for size in options.given.rows.split(",")]
-    machine = measure.machine()
+    machine = options.machine()
     runs = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

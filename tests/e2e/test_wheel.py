@@ -11,6 +11,8 @@ import pytest
 
 from .conftest import Project, flights_project
 
+pytestmark = pytest.mark.slow  # three turns of the whole wheel
+
 
 @pytest.fixture(scope="module")
 def turned(tmp_path_factory: pytest.TempPathFactory) -> Project:

@@ -1,6 +1,9 @@
 """The measurements' own arithmetic: what they state follows from what they read."""
 
+import importlib
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +20,45 @@ def test_quick_runs_never_touch_the_committed_results():
         measure.options(measure.parser(""), ["--quick", "--out", str(measure.RESULTS)])
 
 
+HEAVY = ("continuity", "gates", "year")  # import TFX
+
+
+@pytest.mark.parametrize(
+    "part", [pytest.param(part, marks=pytest.mark.slow if part in HEAVY else ()) for part in bench.PARTS]
+)
+def test_no_part_takes_the_committed_results_for_a_trial(part, capsys):
+    """Each part goes by the shared options: a quick run into the committed folder is refused before any work."""
+    before = {path: path.stat().st_mtime_ns for path in measure.RESULTS.iterdir()}
+    with pytest.raises(SystemExit):
+        importlib.import_module(f"benchmarks.{part}").main(["--quick", "--out", str(measure.RESULTS)])
+    assert "does not write to the committed results" in capsys.readouterr().err
+    assert before == {path: path.stat().st_mtime_ns for path in measure.RESULTS.iterdir()}
+
+
+def test_every_section_of_the_page_is_a_part():
+    """What the page shows, `make bench` measures."""
+    assert sorted(bench.PARTS) == sorted(name.removesuffix(".json") for _, _, name, _, _ in page.SECTIONS)
+
+
+def test_others_at_work_are_seen():
+    """A process that keeps a core busy counts; what was busy before or after is said to be."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
+        try:
+            assert measure.others(1.0) > measure.BUSY
+        finally:
+            other.kill()
+    for machine, expected in (
+        ({"busy": 0.1, "busy_after": 0.0}, False),
+        ({"busy": 0.1, "busy_after": 0.9}, True),
+        ({"load": 3.0}, True),
+        ({"busy": None}, None),
+    ):
+        assert expected is measure.busy({"machine": machine})
+    assert measure.busy({}) is None
+
+
 def test_resume_skips_only_full_results_of_this_code(tmp_path):
-    """A quick result, another commit's or none at all is measured again."""
+    """A quick result, another commit's, a busy machine's or none at all is measured again."""
     path = tmp_path / "part.json"
     assert not bench.measured(path)
     for quick, commit, expected in (
@@ -28,6 +68,8 @@ def test_resume_skips_only_full_results_of_this_code(tmp_path):
     ):
         path.write_text(json.dumps({"quick": quick, "machine": {"commit": commit}}))
         assert expected == bench.measured(path)
+    path.write_text(json.dumps({"quick": False, "machine": {"commit": measure.commit(), "busy": 1.0}}))
+    assert not bench.measured(path)
 
 
 def test_a_straight_line_is_found():
@@ -46,13 +88,18 @@ def test_peaks_belong_to_the_stage_that_ran():
         {"at": 4.0, "stage": "end"},
     ]
     mib = [100, 300, 900, 500, 400]
-    readings = [(at + 0.01, held * 2**20, 0) for at, held in enumerate(mib)]
+    children = [0, 0, 50, 700, 0]
+    readings = [
+        (at + 0.01, held * 2**20, below * 2**20)
+        for at, (held, below) in enumerate(zip(mib, children, strict=True))
+    ]
     found = memory.peaks(marks, readings, ["cold"])
     [run] = found["runs"]
     assert (100.0, 300.0, 800.0) == (found["baseline_mib"], found["imported_mib"], run["above_mib"])
     assert 800.0 == run["stages"]["Transform"]["above_mib"]
     assert "in-process" == run["stages"]["Transform"]["path"]
-    assert 400.0 == run["stages"][memory.AROUND]["above_mib"]
+    assert (400.0, 700.0, 1100.0) == tuple(run["stages"][memory.AROUND][name] for name in memory.PEAKS)
+    assert (800.0, 700.0, 1100.0) == tuple(run[name] for name in memory.PEAKS)
 
 
 def test_kinds_of_work_add_up_to_the_wall_clock():
@@ -85,3 +132,29 @@ def test_the_page_says_what_is_not_measured(tmp_path, monkeypatch):
     text = page.page()
     assert len(page.SECTIONS) == text.count("Not measured yet.")
     assert 8 == text.count("| not measured yet |")
+
+
+def test_ratios_have_a_range():
+    """From the smallest to the largest ratio that any two runs have."""
+    assert "2.5 to 6.0" == page.spread([10.0, 12.0], [2.0, 4.0])
+
+
+def test_the_page_claims_what_the_year_showed():
+    """Faults that only the model gate stopped, and those that nothing stopped, are told."""
+
+    def fault(data: str, model: str, published: bool = False) -> dict:
+        verdicts = {"data_verdict": data, "model_verdict": model}
+        return {"fault": f"fault {model}", "span": 10, "published": published, **verdicts}
+
+    stopped = fault("broken", "skipped")
+    assert "All 2 were stopped by the data gate; the model gate was not reached." in page.year(
+        {"turns": [], "faults": [stopped, stopped]}
+    )
+    text = "\n".join(
+        page.year({"turns": [], "faults": [stopped, fault("ok", "rejected"), fault("ok", "blessed", True)]})
+    )
+    assert (
+        "Of these 1 were stopped by the data gate; the model gate judged the rest: 1 blessed, 1 rejected."
+        in text
+    )
+    assert "In production ended: fault blessed." in text

@@ -26,6 +26,7 @@ def year(tmp_path_factory):
     return gates.run(folder, WEEKS, [SPOILT], tell=lambda line: None), folder
 
 
+@pytest.mark.slow
 def test_ordinary_weeks_are_not_broken(year):
     """None of the first weeks of 2013, the partial first one among them, is broken, and most are ok."""
     result, _ = year
@@ -35,6 +36,7 @@ def test_ordinary_weeks_are_not_broken(year):
     assert verdicts.count("ok") >= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_faults_are_held(year, fault):
     """The eight promised faults are broken; their variants at least drifted."""
@@ -43,6 +45,7 @@ def test_faults_are_held(year, fault):
     assert row["verdict"] in (("broken",) if fault.asked else ("broken", "drifted")), row["reasons"]
 
 
+@pytest.mark.slow
 def test_the_verdict_says_why(year):
     """Drift has reference, bins and threshold; volume and label rate their numbers."""
     _, folder = year
@@ -59,6 +62,7 @@ def test_the_verdict_says_why(year):
     assert 0.1 < verdict["label_rate"]["rate"] < 0.5
 
 
+@pytest.mark.slow
 def test_broken_spans_are_quarantined_with_a_proposal(year):
     """The last fault left its span in quarantine with the reasons; the schema diff names what changed."""
     result, folder = year
@@ -93,6 +97,7 @@ def test_broken_spans_are_quarantined_with_a_proposal(year):
     assert {} == SpanStore(home).quarantined()
 
 
+@pytest.mark.slow
 def test_the_first_span_has_no_reference(year):
     """Without a span before and without a champion there is no drift, and a verdict all the same."""
     _, folder = year
@@ -114,6 +119,7 @@ def test_components_wire():
     assert "StatisticsGen" == statistics.id
 
 
+@pytest.mark.slow
 def test_a_gate_without_a_label_refuses(year, monkeypatch):
     """A gate that does not know the label, or has an unknown threshold, is an error and no verdict."""
     _, folder = year

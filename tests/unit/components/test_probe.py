@@ -63,7 +63,6 @@ def test_a_process_started_ahead_answers_for_one_model_after_the_other(tmp_path)
         deadline = time.monotonic() + 60
         while not _imported(waiting.pid) and time.monotonic() < deadline:
             time.sleep(0.2)
-        time.sleep(1)
         result = probe.probe(folder, EXAMPLES)
         assert result.seconds["wait"] < result.seconds["import"]
         assert tf.sigmoid(2.8).numpy() == pytest.approx(probe.probe(other, EXAMPLES).highest)
@@ -118,10 +117,19 @@ def _children(pid: int) -> str:
 
 
 def _imported(pid: int) -> bool:
-    """True once the child has TensorFlow's library mapped and sleeps in a read."""
+    """True once the child has TensorFlow's library mapped, sleeps, and has had nothing to do for half a second."""
+
+    def state() -> list[str]:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+
+    before = state()
+    time.sleep(0.5)
+    after = state()
+    used = slice(11, 13)  # utime and stime (man 5 proc)
     return (
         "libtensorflow" in Path(f"/proc/{pid}/maps").read_text()
-        and " S " in Path(f"/proc/{pid}/stat").read_text()
+        and after[0] == "S"
+        and before[used] == after[used]
     )
 
 

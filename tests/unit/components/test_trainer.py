@@ -16,49 +16,16 @@ tf = ensure_keras3()
 
 import tensorflow_transform as tft
 
-BENCHMARKS = str(Path(__file__).parents[3] / "benchmarks")
-sys.path.append(BENCHMARKS)
-import continuity  # noqa: E402  (not a package: found by the path)
+from benchmarks import continuity
 
 SMALL = {"hidden_units": [16, 8], "batch_size": 64, "steps": 20, "early_stop": False, "tensorboard": False}
 
 
-# The flights' features, and two that a refresh cannot carry on a straight line: buckets, and gaps filled with
-# the mean.
-PREPROCESSING = """
-import tensorflow_transform as tft
-from noria.preprocessing import features, flights
-from noria.preprocessing.features import tf
-
-def preprocessing_fn(inputs):
-    outputs = flights.preprocessing_fn(inputs)
-    outputs["bucket"] = features.bucket(inputs["sched_dep_minutes"], 10)
-    gust, gone = features.dense(inputs["wind_gust"], 0.0), features.missing(inputs["wind_gust"])
-    mean = tft.mean(inputs["wind_gust"])
-    outputs["gust_filled"] = tft.scale_to_z_score(tf.where(gone > 0, tf.cast(mean, tf.float32), gust))
-    return outputs
-"""
-
-
 @pytest.fixture(scope="module")
-def project(tmp_path_factory) -> str:
-    folder = tmp_path_factory.mktemp("project")
-    (folder / "bucketed.py").write_text(PREPROCESSING)
-    return str(folder)
-
-
-@pytest.fixture(scope="module")
-def week1(tmp_path_factory, project) -> Path:
-    """1,500 flights of the first week, with their own graph."""
-    folder = tmp_path_factory.mktemp("week1")
-    return continuity.lay_out(folder, 1, 1, 1500, "bucketed.preprocessing_fn", project)
-
-
-@pytest.fixture(scope="module")
-def week30(tmp_path_factory, project) -> Path:
+def week30(tmp_path_factory, bucketed) -> Path:
     """3,000 flights of a summer week, with their own graph: other means, and a longer vocabulary."""
     folder = tmp_path_factory.mktemp("week30")
-    return continuity.lay_out(folder, 30, 30, 3000, "bucketed.preprocessing_fn", project)
+    return continuity.lay_out(folder, 30, 30, 3000, "bucketed.preprocessing_fn", bucketed)
 
 
 @pytest.fixture(scope="module")

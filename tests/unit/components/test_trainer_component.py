@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,20 +13,11 @@ tf = ensure_keras3()
 
 from tfx.types import channel_utils, standard_artifacts  # noqa: E402
 
+from benchmarks import continuity  # noqa: E402
 from noria.components.trainer.component import Trainer  # noqa: E402
 from noria.components.trainer.executor import Executor  # noqa: E402
 
-BENCHMARKS = str(Path(__file__).parents[3] / "benchmarks")
-sys.path.append(BENCHMARKS)
-import continuity  # noqa: E402  (not a package: found by the path)
-
 SETTINGS = {"label": "late", "hidden_units": [8], "steps": 5, "early_stop": False, "tensorboard": False}
-
-
-@pytest.fixture(scope="module")
-def week1(tmp_path_factory) -> Path:
-    """1,500 flights of the first week, with their own graph."""
-    return continuity.lay_out(tmp_path_factory.getbasetemp() / "flights-week1", 1, 1, 1500)
 
 
 @pytest.fixture

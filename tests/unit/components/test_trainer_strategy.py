@@ -9,12 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import continuity, measure
 from noria.components.trainer.settings import Settings
 from noria.stores.errors import ConfigError
-
-BENCHMARKS = str(Path(__file__).parents[3] / "benchmarks")
-sys.path.append(BENCHMARKS)
-import continuity  # noqa: E402  (not a package: found by the path)
 
 # No dropout: every replica drops others.
 SETTINGS = {
@@ -24,7 +21,7 @@ SETTINGS = {
     "steps": 20,
     "early_stop": {"every": 10},
 }
-PROGRAM = f"""
+PROGRAM = """
 import json, sys
 from pathlib import Path
 import tensorflow as tf
@@ -37,17 +34,10 @@ if settings["strategy"] == "multi_worker":
     from noria.components.trainer.settings import Settings
     held = strategy.create(Settings.from_dict(settings))
     strategy.create = lambda _: held  # the import of TFT below would come before it
-sys.path.append({BENCHMARKS!r})
-import continuity
+from benchmarks import continuity
 champion = Path(sys.argv[5]) if sys.argv[5] else None
 continuity.train(Path(sys.argv[1]), Path(sys.argv[2]), settings, champion)
 """
-
-
-@pytest.fixture(scope="module")
-def week1(tmp_path_factory) -> Path:
-    """1,500 flights of the first week, with their own graph."""
-    return continuity.lay_out(tmp_path_factory.getbasetemp() / "flights-week1", 1, 1, 1500)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +49,7 @@ def alone(week1, tmp_path_factory) -> Path:
 def start(data: Path, out: Path, settings: dict, devices: int = 1, **environment: str) -> subprocess.Popen:
     command = [sys.executable, "-c", PROGRAM, str(data), str(out), json.dumps(settings), str(devices), ""]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, env={**os.environ, **environment}, **pipes)
+    return subprocess.Popen(command, cwd=measure.ROOT, env={**os.environ, **environment}, **pipes)
 
 
 def finish(process: subprocess.Popen) -> None:
@@ -67,6 +57,7 @@ def finish(process: subprocess.Popen) -> None:
     assert process.returncode == 0, output[-3000:]
 
 
+@pytest.mark.slow
 def test_two_replicas_are_one(week1, alone, tmp_path):
     """Mirrored on two CPU devices: the weights of one replica, but for rounding; the model serves alike."""
     finish(start(week1, tmp_path, {**SETTINGS, "strategy": "mirrored"}, devices=2))
@@ -74,6 +65,7 @@ def test_two_replicas_are_one(week1, alone, tmp_path):
     assert max(found.values()) < 1e-5
 
 
+@pytest.mark.slow
 def test_replicas_with_dropout(week1, tmp_path):
     """The default dropout trains under a strategy too, and leaves a checkpoint with the names of one replica."""
     settings = {**SETTINGS, "dropout": 0.5}
