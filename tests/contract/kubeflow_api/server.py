@@ -148,26 +148,30 @@ class KubeflowApi:
         mine = [each for each in self.versions if each["pipeline_id"] == ids["pipeline_id"]]
         return self._page("pipeline_versions", mine, query)
 
+    def _get_version(self, ids: dict[str, str], query: dict[str, str], body: Any) -> Any:
+        return self._find(self.versions, "pipeline_version_id", ids["pipeline_version_id"])
+
     def _upload_pipeline(self, ids: dict[str, str], query: dict[str, str], body: Any) -> Any:
         self._unique(self.pipelines, query["name"])
         made = {"pipeline_id": self._id(), "display_name": query["name"], "created_at": self._time()}
         self.pipelines.append(made)
-        self._version(made["pipeline_id"], query["name"], body)
+        self._version(made["pipeline_id"], query, body)
         return made
 
     def _upload_version(self, ids: dict[str, str], query: dict[str, str], body: Any) -> Any:
         self._find(self.pipelines, "pipeline_id", query["pipelineid"])
         self._unique([e for e in self.versions if e["pipeline_id"] == query["pipelineid"]], query["name"])
-        return self._version(query["pipelineid"], query["name"], body)
+        return self._version(query["pipelineid"], query, body)
 
-    def _version(self, pipeline_id: str, name: str, documents: list[Any]) -> dict[str, Any]:
+    def _version(self, pipeline_id: str, query: dict[str, str], documents: list[Any]) -> dict[str, Any]:
         spec = documents[0]
         if len(documents) > 1:
             spec = {"pipeline_spec": documents[0], "platform_spec": documents[1]}
         made = {
             "pipeline_id": pipeline_id,
             "pipeline_version_id": self._id(),
-            "display_name": name,
+            "display_name": query["name"],
+            **({"description": query["description"]} if "description" in query else {}),
             "created_at": self._time(),
             "pipeline_spec": spec,
         }
