@@ -5,14 +5,15 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from noria.pipeline import lineage
 from noria.pipeline.config import Config, load
+from noria.pipeline.kubeflow.records import Turned
 from noria.pipeline.revisions import Repository, Since
-from noria.stores.errors import ConfigError
+from noria.stores.errors import ClusterError, ConfigError, LaneError
 from noria.stores.registry import Registry, Version
 from noria.stores.spans import SpanStore
 
@@ -66,44 +67,62 @@ class Stores:
 
 
 @dataclasses.dataclass(frozen=True)
+class Remote:
+    """What Kubeflow Pipelines says, where the home folder is there: spans and champion are out of sight.
+
+    Attributes:
+      run: name of the newest run that turned on a span; None where none has, or nobody was asked.
+      differing: parts in which the present code differs from that run's; None where its version does not say.
+      silence: why the server says nothing; None where it was asked.
+    """
+
+    run: str | None = None
+    differing: tuple[str, ...] | None = ()
+    silence: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Decision:
     """The verdict, and why.
 
     Attributes:
       verdict: `nothing`, `warm` (go on from the champion, on the new spans) or `cold` (train from nothing).
       reasons: sentences, the deciding one first.
-      again: the run has no new span, and turns once more on the newest one.
+      again: where no new span waits, the run turns once more on the newest one.
+      first: nothing was trained yet, so that the run is a cold one by itself, once its spans are there.
     """
 
     verdict: str
     reasons: tuple[str, ...]
     again: bool = False
+    first: bool = False
 
     @property
     def retrain(self) -> bool:
         return self.verdict != NOTHING
 
 
-def decide(change: Change, stores: Stores | None) -> Decision:
-    """Weighs what git and the home folder say.
+def decide(change: Change, stores: Stores | Remote) -> Decision:
+    """Weighs what git and the home folder, or the cluster, say.
 
     What counts is what made the champion, not what the last commits changed: a change that was trained already
-    asks for nothing, and one that an earlier run missed is not forgotten. Only where that cannot be known (the home
-    folder is in the cluster, or the champion does not say) the commits decide.
+    asks for nothing, and one that an earlier run missed is not forgotten. On a cluster, the newest run that turned
+    stands for the champion. Only where neither says what made it the commits decide.
 
     Args:
       change: what git says.
-      stores: what the home folder says; None where it is not on this machine.
+      stores: what the home folder says, or the cluster that has it.
     """
-    if stores is None:
-        return _by_change(change, "spans and champion are not on this machine, so the commits decide")
+    if isinstance(stores, Remote):
+        return _by_run(change, stores)
     if stores.champion is None:
         return _without_champion(change, stores)
     champion, waiting = stores.champion, _waiting(stores)
     if stores.differing is None:
-        by_change = _by_change(change, f"version {champion.version}, the champion, does not say what made it")
+        silent = f"version {champion.version}, the champion, does not say what made it"
+        by_change = _by_change(change, silent, again=not stores.pending)
         if by_change.retrain or not stores.pending:
-            return dataclasses.replace(by_change, again=by_change.retrain and not stores.pending)
+            return by_change
         return Decision(WARM, (waiting, *by_change.reasons))
     if stores.differing:
         differ = (
@@ -120,25 +139,47 @@ def decide(change: Change, stores: Stores | None) -> Decision:
     return Decision(NOTHING, ("no new span waits", same, *stale, *_said(change)))
 
 
-def look(config: Config, revision: str | None, environ: Mapping[str, str]) -> tuple[Change, Stores | None]:
+def forced(decision: Decision, stores: Stores | Remote) -> Decision:
+    """The same, but a run from nothing where nothing is due: somebody asks for it."""
+    if decision.retrain:
+        return dataclasses.replace(decision, reasons=(*decision.reasons, "asked by hand"))
+    again = isinstance(stores, Remote) or not stores.pending
+    return Decision(COLD, ("asked by hand", *decision.reasons), again=again)
+
+
+def look(
+    config: Config,
+    revision: str | None,
+    environ: Mapping[str, str],
+    turned: Callable[[], Turned | None] | None = None,
+    here: bool | None = None,
+) -> tuple[Change, Stores | Remote]:
     """Gathers the evidence.
 
     Args:
       config: the project as it is in the work tree.
       revision: what to compare with; None: see `Repository.since`.
       environ: the environment.
+      turned: asks the cluster for the newest run that turned; None where no cluster is named.
+      here: whether the home folder that counts is `config.home_path`; None: unless `kubeflow.volume` is set. A
+        folder of that name may well be here all the same, of runs that somebody tried on this machine.
 
     Raises:
       RevisionError: no git repository, or a revision that is not there.
       ConfigError: the work tree's preprocessing, model or schema cannot be read.
     """
     now = lineage.parts(config)
-    return _change(config, now, revision, environ), _stores(config, "".join(now.values()))
+    change = _change(config, now, revision, environ)
+    if config.kubeflow.volume is None if here is None else here:
+        return change, _stores(config, "".join(now.values()))
+    return change, _remote(config, turned)
 
 
-def to_json(change: Change, stores: Stores | None, decision: Decision) -> dict[str, Any]:
+def to_json(change: Change, evidence: Stores | Remote | None, decision: Decision) -> dict[str, Any]:
     """The facts of the object that `noria ci --json` prints."""
+    stores = evidence if isinstance(evidence, Stores) else None
     champion = stores.champion if stores else None
+    differing = evidence.differing if evidence else None
     return {
         "verdict": decision.verdict,
         "retrain": decision.retrain,
@@ -147,7 +188,8 @@ def to_json(change: Change, stores: Stores | None, decision: Decision) -> dict[s
         "changed": list(change.parts),
         "other_files": list(change.other),
         "champion": champion.version if champion else None,
-        "differing": list(stores.differing) if stores and stores.differing is not None else None,
+        "run": evidence.run if isinstance(evidence, Remote) else None,
+        "differing": list(differing) if differing is not None else None,
         "pending": list(stores.pending) if stores else None,
         "again": decision.again,
     }
@@ -189,10 +231,25 @@ def _project(repository: Repository, since: Since, config: Config) -> Iterator[C
         yield load(file)
 
 
-def _stores(config: Config, now: str) -> Stores | None:
-    """What the home folder says; None where it can only be in the cluster."""
-    if config.kubeflow.volume is not None and not config.home_path.exists():
-        return None
+def _remote(config: Config, turned: Callable[[], Turned | None] | None) -> Remote:
+    nowhere = "spans and champion are not on this machine"
+    if turned is None:
+        return Remote(
+            differing=None, silence=f"{nowhere}, and no cluster is named to be asked (`kubeflow.host`)"
+        )
+    try:
+        found = turned()
+    except (ClusterError, ConfigError, LaneError) as error:
+        return Remote(differing=None, silence=f"{nowhere}, and the cluster cannot be asked ({error.what})")
+    if found is None:
+        return Remote()
+    made_of = found.source_digest
+    differing = tuple(lineage.differing(made_of, lineage.source_digest(config))) if made_of else None
+    return Remote(found.run.name, differing)
+
+
+def _stores(config: Config, now: str) -> Stores:
+    """What the home folder says."""
     from noria.pipeline.wheel import pending
 
     registry = Registry(config.home_path)
@@ -213,9 +270,24 @@ def _stores(config: Config, now: str) -> Stores | None:
     )
 
 
-def _by_change(change: Change, because: str) -> Decision:
+def _by_run(change: Change, remote: Remote) -> Decision:
+    if remote.silence is not None:
+        return _by_change(change, f"{remote.silence}, so the commits decide", again=True)
+    if remote.run is None:
+        none = "no run on the cluster has turned on a span yet"
+        return Decision(COLD, (none, *_said(change)), first=True)
+    newest = f"run {remote.run!r}, the newest on the cluster that turned on a span,"
+    if remote.differing is None:
+        return _by_change(change, f"{newest} does not say what made it, so the commits decide", again=True)
+    if remote.differing:
+        differ = f"{_listed(remote.differing)} changed since {newest} was made"
+        return Decision(COLD, (differ, *_said(change)), again=True)
+    return Decision(NOTHING, (f"{newest} was made by this code, schema and settings", *_said(change)))
+
+
+def _by_change(change: Change, because: str, again: bool) -> Decision:
     verdict = COLD if change.parts else NOTHING
-    return Decision(verdict, (*_said(change), because))
+    return Decision(verdict, (*_said(change), because), again=again and verdict == COLD)
 
 
 def _without_champion(change: Change, stores: Stores) -> Decision:

@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 
 from noria.pipeline import cli_cluster, console
 from noria.pipeline.kubeflow.connection import Flags
-from noria.pipeline.options import PROJECT, ConfigFile, Json, connected
+from noria.pipeline.options import PROJECT, ConfigFile, Json, WaitForRunning, connected
 from noria.stores.errors import NoriaError
 
 EPILOG = "Exit codes: 0 done, 1 refused, 2 usage, 3 look at it (broken span, failed check or run), 70 bug, 130 stopped."
@@ -268,6 +268,17 @@ def ci(
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="With --action submit: start the run, and leave.")
     ] = False,
+    wait_for_running: WaitForRunning = 0,
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            help="The home folder that counts, such as the cluster's volume mounted here. Left out: the project's, "
+            "but with --action submit or `kubeflow.volume`: the one in the cluster."
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Train, even if nothing asks for it: from nothing, then.")
+    ] = False,
     *,
     flags: Flags,
     as_json: Json = False,
@@ -275,9 +286,10 @@ def ci(
     """Decide whether a change of code or data asks for a new model, say why, and run it."""
     from noria.pipeline.commands import ci as command
 
+    asked = command.Asked(config, since, home, force)
     if action is Action.submit:
-        return command.submit(config, since, flags, no_wait, as_json)
-    return (command.run if action is Action.run else command.decide)(config, since, as_json)
+        return command.submit(asked, flags, no_wait, wait_for_running, as_json)
+    return command.run(asked, as_json) if action is Action.run else command.decide(asked, flags, as_json)
 
 
 @app.command()

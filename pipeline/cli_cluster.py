@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from noria.pipeline.kubeflow.connection import Flags
-from noria.pipeline.options import PROJECT, ConfigFile, Json, connected
+from noria.pipeline.options import PROJECT, ConfigFile, Json, WaitForRunning, connected
 
 schedule = typer.Typer(help="Runs again and again, on Kubeflow Pipelines.", no_args_is_help=True)
 
@@ -33,6 +33,7 @@ def submit(
         float | None,
         typer.Option(min=0, help="Seconds to follow the run; it goes on after that. Left out: to its end."),
     ] = None,
+    wait_for_running: WaitForRunning = 0,
     *,
     flags: Flags,
     as_json: Json = False,
@@ -40,7 +41,7 @@ def submit(
     """Run the pipeline on Kubeflow Pipelines: upload this version, start it, follow it to its end."""
     from noria.pipeline.commands import cluster
 
-    return cluster.submit(config, flags, package, no_wait, timeout, as_json)
+    return cluster.submit(config, flags, package, no_wait, timeout, as_json, wait_for_running)
 
 
 @connected

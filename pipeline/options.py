@@ -14,6 +14,13 @@ ConfigFile = Annotated[
     Path, typer.Option("--config", "-c", help="The project's YAML file, or the folder of its noria.yaml.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+WaitForRunning = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        help="Seconds to wait for a run of this project that goes on at the cluster; 0 refuses at once.",
+    ),
+]
 PROJECT = Path("noria.yaml")
 
 
@@ -32,6 +39,7 @@ _CONNECTION = (
     _option("token_file", Path, "File with the bearer token."),
     _option("cookie_file", Path, "File with the session cookie."),
     _option("ca_file", Path, "Certificates (PEM) by which the server is known."),
+    _option("service_account", str, "Kubernetes service account of the runs' pods."),
 )
 
 

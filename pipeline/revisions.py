@@ -77,19 +77,20 @@ class Repository:
         if base:
             return Since(self._fork(f"origin/{base}"), f"where the pull request left {base}")
         before = _pushed_from(environ.get("GITHUB_EVENT_PATH"))
-        if before is not None and self._git("cat-file", "-e", f"{before}^{{commit}}") is not None:
-            return Since(before, "the commit before the push")
+        if before is not None:
+            if self._git("cat-file", "-e", f"{before}^{{commit}}") is not None:
+                return Since(before, "the commit before the push")
+            if self._shallow():  # else somebody has pushed over it
+                raise self._too_shallow(f"{before[:10]}, the commit before the push,")
         head = self.head()
         for trunk in TRUNKS:
             fork = self._git("merge-base", "HEAD", trunk)
             if fork and fork != head:
                 return Since(fork, f"where this branch left {trunk.removeprefix('origin/')}")
+        if self._shallow():  # HEAD^1 may be there, and yet not be where this branch began
+            raise self._too_shallow("the commit to compare with")
         parent = self._git("rev-parse", "--verify", "--quiet", "HEAD^1")
-        if parent is not None:
-            return Since(parent, "the commit before this one")
-        if self._shallow():
-            raise self._too_shallow("the commit before this one")
-        return None
+        return None if parent is None else Since(parent, "the commit before this one")
 
     def changed(self, since: Since) -> list[Path]:
         """Files that differ between then and the work tree, absolute; untracked ones are among them."""

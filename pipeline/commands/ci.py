@@ -1,8 +1,9 @@
 """`noria ci`: the decision of `pipeline/ci.py`, for people, for machines and for GitHub; then the run."""
 
+import dataclasses
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from noria.pipeline import ci as evidence
 from noria.pipeline import console
 from noria.pipeline.commands import turn as turns
 from noria.pipeline.config import Config, load
-from noria.pipeline.kubeflow.connection import Flags
+from noria.pipeline.kubeflow.connection import Flags, resolve
+from noria.pipeline.kubeflow.records import Turned
+from noria.stores.errors import ConfigError
 from noria.stores.registry import Turn
 
 _STYLES = {evidence.NOTHING: "dim", evidence.WARM: "green", evidence.COLD: "yellow"}
@@ -24,32 +27,61 @@ _TITLES = {
 OTHER_FILES = 8  # named; of more, only how many
 
 
-def decide(config_path: Path, since: str | None, as_json: bool) -> int:
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What the command line says.
+
+    Attributes:
+      config: the project's YAML file.
+      since: the revision to compare with.
+      home: the home folder that counts; None: the project's, or the cluster's where it has one.
+      force: train even if nothing asks for it.
+    """
+
+    config: Path
+    since: str | None = None
+    home: Path | None = None
+    force: bool = False
+
+    def load(self) -> Config:
+        config = load(self.config)
+        return config if self.home is None else config.moved_to(self.home.absolute())
+
+
+def decide(asked: Asked, flags: Flags, as_json: bool) -> int:
     """Says what is to be done and why; changes nothing."""
-    config = load(config_path)
-    change, stores, decision = _decided(config, since)
+    config = asked.load()
+    here = asked.home is not None or config.kubeflow.volume is None
+    change, stores, decision = _decided(config, asked, here, _turned(config, flags))
+    tell_github(config, change, stores, decision, os.environ)
     if as_json:
         console.emit(evidence.to_json(change, stores, decision))
         return console.OK
     _show(config, change, decision)
     if decision.retrain:
-        option = "" if config_path == Path("noria.yaml") else f" --config {shlex.quote(str(config_path))}"
-        console.out().print(f"[bold]next[/]     noria ci{option} --action run", soft_wrap=True)
+        console.out().print(f"[bold]next[/]     {_next(asked, config)}", soft_wrap=True)
     return console.OK
 
 
-def run(config_path: Path, since: str | None, as_json: bool) -> int:
+def run(asked: Asked, as_json: bool) -> int:
     """Ingests, decides, and turns the wheel here if that is the verdict."""
     from noria.pipeline import wheel
 
-    config = load(config_path)
+    config = load(asked.config)
+    if asked.home is not None:
+        raise ConfigError(
+            "--action run turns in the project's own home folder",
+            where=f"--home {asked.home}",
+            next_step=f"leave --home out, or set `home` in {asked.config}",
+        )
 
     def bring_in(listen: wheel.Listener) -> list[Turn]:
         wheel.bring_in(config, on_event=listen)
         return []
 
     turns.work(config, bring_in)
-    change, stores, decision = _decided(config, since)
+    change, stores, decision = _decided(config, asked, here=True)
+    tell_github(config, change, stores, decision, os.environ)
     if not as_json:
         _show(config, change, decision)
     made = []
@@ -60,16 +92,24 @@ def run(config_path: Path, since: str | None, as_json: bool) -> int:
     if as_json:
         console.emit({**evidence.to_json(change, stores, decision), **turns.to_json(config, made)})
     elif made:
-        turns.show(config, made, config_path)
+        turns.show(config, made, asked.config)
     return turns.exit_code(made)
 
 
-def submit(config_path: Path, since: str | None, flags: Flags, no_wait: bool, as_json: bool) -> int:
-    """Decides, and submits a run to Kubeflow Pipelines if that is the verdict."""
+def submit(asked: Asked, flags: Flags, no_wait: bool, wait: float, as_json: bool) -> int:
+    """Decides, and submits a run to Kubeflow Pipelines if that is the verdict.
+
+    `wait`: seconds to wait for a run that goes on; it may be the one that is due, so the decision is made after.
+    """
     from noria.pipeline.commands import cluster
 
-    config = load(config_path)
-    change, stores, decision = _decided(config, since)
+    config = asked.load()
+    _, server = cluster.connect(asked.config, flags)  # what cannot be submitted need not be decided
+    here = asked.home is not None
+    change, stores, decision = _decided(config, asked, here, lambda: server.turned(config.name))
+    if decision.retrain and cluster.wait_for_others(server, config, wait):
+        change, stores, decision = _decided(config, asked, here, lambda: server.turned(config.name))
+    tell_github(config, change, stores, decision, os.environ)
     facts = evidence.to_json(change, stores, decision)
     if not as_json:
         _show(config, change, decision)
@@ -77,17 +117,42 @@ def submit(config_path: Path, since: str | None, flags: Flags, no_wait: bool, as
         console.emit(facts)
     if not decision.retrain:
         return console.OK
-    cold = decision.verdict == evidence.COLD
-    return cluster.submit(config_path, flags, None, no_wait, None, as_json, cold=cold, besides=facts)
+    cold = decision.verdict == evidence.COLD and not decision.first
+    return cluster.submit(asked.config, flags, None, no_wait, None, as_json, cold=cold, besides=facts)
 
 
 def _decided(
-    config: Config, since: str | None
-) -> tuple[evidence.Change, evidence.Stores | None, evidence.Decision]:
-    change, stores = evidence.look(config, since, os.environ)
+    config: Config, asked: Asked, here: bool, turned: Callable[[], Turned | None] | None = None
+) -> tuple[evidence.Change, evidence.Stores | evidence.Remote, evidence.Decision]:
+    change, stores = evidence.look(config, asked.since, os.environ, turned, here)
     decision = evidence.decide(change, stores)
-    tell_github(config, change, stores, decision, os.environ)
-    return change, stores, decision
+    return change, stores, evidence.forced(decision, stores) if asked.force else decision
+
+
+def _turned(config: Config, flags: Flags) -> Callable[[], Turned | None] | None:
+    """What asks the cluster; None where none is named."""
+    if not (flags.host or os.environ.get("NORIA_KUBEFLOW_HOST") or config.kubeflow.host):
+        return None
+
+    def ask() -> Turned | None:
+        from noria.pipeline.kubeflow.client import Cluster
+
+        return Cluster(resolve(config, flags)).turned(config.name)
+
+    return ask
+
+
+def _next(asked: Asked, config: Config) -> str:
+    """The command that does it: where the home folder is."""
+    words = ["noria", "ci"]
+    if asked.config != Path("noria.yaml"):
+        words += ["--config", str(asked.config)]
+    if asked.home is not None:
+        words += ["--home", str(asked.home)]
+    if asked.force:
+        words.append("--force")
+    words += ["--action", "submit" if config.kubeflow.volume is not None else "run"]
+    return shlex.join(words)
 
 
 def _show(config: Config, change: evidence.Change, decision: evidence.Decision) -> None:
@@ -109,7 +174,7 @@ def _other(change: evidence.Change) -> str:
 def tell_github(
     config: Config,
     change: evidence.Change,
-    stores: evidence.Stores | None,
+    stores: evidence.Stores | evidence.Remote | None,
     decision: evidence.Decision,
     environ: Mapping[str, str],
 ) -> None:

@@ -15,9 +15,9 @@ from noria.pipeline import console
 from noria.pipeline.commands.compile import compile_quietly
 from noria.pipeline.commands.run_view import RunView, coloured_state
 from noria.pipeline.config import Config, load
+from noria.pipeline.kubeflow import failure, follow
 from noria.pipeline.kubeflow.client import Cluster
 from noria.pipeline.kubeflow.connection import Connection, Flags, resolve
-from noria.pipeline.kubeflow.follow import follow
 from noria.pipeline.kubeflow.package import Package, version_name
 from noria.pipeline.kubeflow.records import Run, Version
 
@@ -35,14 +35,19 @@ def submit(
     no_wait: bool,
     timeout: float | None,
     as_json: bool,
+    wait: float = 0,
     cold: bool = False,
     besides: Mapping[str, Any] | None = None,
 ) -> int:
     """Uploads this version where it is new, starts a run of it, and follows it.
 
-    `besides` are further facts of the object that `--json` prints.
+    Args:
+      wait: seconds to wait for another run of the project.
+      cold: the run trains from nothing.
+      besides: further facts of the object that `--json` prints.
     """
     config, cluster = connect(config_path, flags)  # before compiling, which takes longer
+    wait_for_others(cluster, config, wait)
     with compiled(config, package, cold) as ready:
         version = upload(config, cluster, ready)
         now = datetime.now(timezone.utc)
@@ -66,14 +71,41 @@ def submit(
             out.print(escape(run.error), soft_wrap=True)
         out.print(f"[bold]run[/]      {run.id}")
         out.print(f"[bold]link[/]     {escape(run.link)}", soft_wrap=True)
+    tell_bad_end(run, cluster, config)
     if run.over:
-        return console.OK if run.good else console.ATTENTION
+        return console.OK if run.good and not run.found_broken else console.ATTENTION
     return console.OK if no_wait else console.ATTENTION  # a run that is not over in time is looked at
+
+
+def wait_for_others(cluster: Cluster, config: Config, seconds: float) -> bool:
+    """Waits until no other run of the project goes on; whether one did."""
+
+    def say(run: Run) -> None:
+        console.err().print(f"waiting for the end of {escape(run.name)}  {escape(run.link)}", soft_wrap=True)
+
+    return follow.wait_for_others(cluster, config.name, seconds, on_wait=say)
+
+
+def tell_bad_end(run: Run, cluster: Cluster, config: Config) -> None:
+    """On standard error: what failed and where to look next; nothing about a run that needs nobody."""
+    said = console.err()
+    if run.found_broken:
+        said.print(
+            "[yellow]the span is broken:[/] it is in quarantine, and the champion serves on", soft_wrap=True
+        )
+        said.print("   [dim]next[/] noria report, where the volume is mounted", soft_wrap=True)
+    if not run.over or run.good:
+        return
+    for task in run.failed:
+        why = f": {task.error}" if task.error else ""
+        said.print(f"[bold red]failed[/] {escape(task.name + why)}", soft_wrap=True)
+    for step in failure.next_steps(run, cluster.namespace, config.kubeflow.pipeline_root):
+        said.print(f"   [dim]next[/] {escape(step)}", soft_wrap=True)
 
 
 def _follow(cluster: Cluster, run: Run, view: RunView, timeout: float | None) -> Run:
     with view:
-        for seen in follow(cluster, run, timeout, on_loss=view.lost):
+        for seen in follow.follow(cluster, run, timeout, on_loss=view.lost):
             run = seen
             view.show(run)
     if not run.over:
@@ -89,6 +121,8 @@ def _submitted(run: Run, version: Version, connection: Connection, view: RunView
     return {
         **run.row(),
         "over": run.over,
+        "broken_span": run.found_broken,
+        "failed": [task.name for task in run.failed],
         "pipeline_id": version.pipeline_id,
         "version_id": version.id,
         "version": version.name,
@@ -115,7 +149,7 @@ def upload(config: Config, cluster: Cluster, package: Package) -> Version:
 
 def runs(config_path: Path, flags: Flags, limit: int, as_json: bool) -> int:
     """The newest runs of the experiment."""
-    _, cluster = connect(config_path, flags)
+    config, cluster = connect(config_path, flags)
     found = cluster.runs(limit)
     if as_json:
         console.emit({"experiment": cluster.connection.experiment, "runs": [run.row() for run in found]})
@@ -137,4 +171,6 @@ def runs(config_path: Path, flags: Flags, limit: int, as_json: bool) -> int:
         table.add_row(escape(run.name), coloured_state(run.state), started, seconds, run.id)
     out.print(table)
     out.print(f"[bold]link[/]     {escape(found[0].link)}", soft_wrap=True)
+    if found[0].over:
+        tell_bad_end(cluster.look(found[0].id), cluster, config)  # a list has no tasks
     return console.OK

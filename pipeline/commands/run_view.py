@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from typing import Any
 
 from rich.console import Console, Group
@@ -77,13 +76,15 @@ class RunView:
 
     def show(self, run: Run) -> None:
         """Takes the run as it is now."""
+        # First since when: the live table is drawn by another thread, which may look in between.
+        for task in self.tasks(run):
+            if task.state == "RUNNING":
+                self._running.setdefault(task.name, time.monotonic())
         self._run = run
         if self._live is None:
             self._tell("run", f"run {run.state.lower()}", run.state)
         for task in self.tasks(run):
             ended = task.state in ENDS
-            if task.state == "RUNNING":
-                self._running.setdefault(task.name, time.monotonic())
             if self._live is None or task.state in ("FAILED", "ERROR", "CANCELED"):
                 seconds = f"{task.seconds:>7.1f} s  " if ended and task.seconds is not None else " " * 11
                 why = f"  {task.error}" if task.error else ""
@@ -99,11 +100,7 @@ class RunView:
 
     def tasks(self, run: Run) -> list[Task]:
         """The pipeline's own tasks that have begun, each as its newest try says."""
-        newest: dict[str, Task] = {}
-        epoch = datetime.min.replace(tzinfo=timezone.utc)
-        for task in sorted(run.tasks, key=lambda each: each.started or epoch):
-            if task.name in self._names:
-                newest[task.name] = task
+        newest = run.newest
         return [newest[name] for name in self._names if name in newest]
 
     def _tell(self, what: str, line: str, state: str) -> None:
@@ -113,19 +110,19 @@ class RunView:
 
     def _draw(self) -> Group:
         seconds = f"  {time.monotonic() - self._since:.0f} s"
-        if self._run is None:
+        run = self._run
+        if run is None:
             return Group(Spinner("dots", Text(f" waiting for the run{seconds}")))
-        head = Text.assemble(
-            (self._run.name, "bold"), "  ", coloured_state(self._run.state), (seconds, "dim")
-        )
+        head = Text.assemble((run.name, "bold"), "  ", coloured_state(run.state), (seconds, "dim"))
         table = Table.grid(padding=(0, 2))
-        for task in self.tasks(self._run):
+        for task in self.tasks(run):
             mark: Any = (
                 Text(_MARKS[task.state], _COLOURS[task.state]) if task.state in _MARKS else Spinner("dots")
             )
             took = task.seconds
             if took is None and task.state == "RUNNING":
-                took = time.monotonic() - self._running[task.name]
+                now = time.monotonic()
+                took = now - self._running.get(task.name, now)
             figure = "" if took is None else f"{took:.0f} s"
             table.add_row(mark, task.name, Text(figure, "dim", justify="right"), coloured_state(task.state))
         return Group(head, table)

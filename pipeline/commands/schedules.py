@@ -59,7 +59,7 @@ def create(
     else:
         out = console.out()
         how = "replaced" if old else "scheduled"
-        out.print(f"[green]✓[/] {how}: {escape(called)}, {made.trigger}, version {version.name}")
+        out.print(f"[green]✓[/] {how}: {escape(called)}, {escape(made.trigger)}, version {version.name}")
         out.print(f"[bold]link[/]     {escape(made.link)}", soft_wrap=True)
     return console.OK
 
@@ -87,9 +87,9 @@ def list_all(config_path: Path, flags: Flags, as_json: bool) -> int:
     table.add_column("id", no_wrap=True)
     for each in found:
         table.add_row(
-            each.name,
+            escape(each.name),
             Text(_state(each), "green" if each.enabled else "yellow"),
-            each.trigger,
+            escape(each.trigger),
             str(each.max_concurrency),
             "yes" if each.catch_up else "no",
             f"{each.created:%Y-%m-%d %H:%M}" if each.created else "–",
@@ -110,7 +110,7 @@ def change(config_path: Path, flags: Flags, name: str, verb: str, as_json: bool)
     if as_json:
         console.emit({"schedule": found.row(), "done": _DONE[verb]})
     else:
-        console.out().print(f"[green]✓[/] {_DONE[verb]}: {escape(found.name)} ({found.trigger})")
+        console.out().print(f"[green]✓[/] {_DONE[verb]}: {escape(found.name)} ({escape(found.trigger)})")
     return console.OK
 
 

@@ -5,17 +5,24 @@ Values come back as our own: the same names whatever kfp's version, times in UTC
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from typing import Any
 
 from noria.pipeline.kubeflow import checks
 from noria.pipeline.kubeflow.connection import Connection
+from noria.pipeline.kubeflow.failure import STORE
 from noria.pipeline.kubeflow.package import Package
-from noria.pipeline.kubeflow.records import ENDS, Run, Schedule, Task, Version
+from noria.pipeline.kubeflow.records import ENDS, SUCCEEDED, Run, Schedule, Task, Turned, Version
 from noria.stores.errors import ClusterError, did_you_mean
 
 PAGE = 100
+LOOK_BACK = 100  # runs, newest first
+# The task that records the turn, whatever the verdict. A run that found nothing new succeeds without it, as
+# does one on a broken span.
+RECORDS_THE_TURN = "Pusher"
+_DIGEST = "source_digest="
 
 
 class Cluster:
@@ -33,7 +40,9 @@ class Cluster:
         self.connection = connection
         self._quiet = transport.quiet
         self._client: Any = transport.Client(connection)
-        if self._client.get_kfp_healthz().multi_user and not self._client.get_user_namespace():
+        # Given, or in a pod the pod's own, which kfp looks up where Kubeflow has several users.
+        self.namespace: str | None = connection.namespace or self._client.get_user_namespace() or None
+        if self._client.get_kfp_healthz().multi_user and self.namespace is None:
             raise ClusterError(
                 "this Kubeflow has several users, and nothing says which namespace is ours",
                 where=connection.host,
@@ -42,22 +51,25 @@ class Cluster:
 
     def upload(self, package: Package, name: str, version: str) -> Version:
         """The version of that name; uploaded, together with the pipeline, where it is not there yet."""
-        client, namespace = self._client, self.connection.namespace
-        found = client.list_pipelines(filter=_named(name), namespace=namespace, page_size=PAGE).pipelines
-        pipeline = next(iter(found or ()), None)
+        client, pipeline = self._client, self._pipeline(name)
         with self._quiet():
             if pipeline is None:
-                pipeline = client.upload_pipeline(str(package.path), pipeline_name=name, namespace=namespace)
+                pipeline = client.upload_pipeline(
+                    str(package.path), pipeline_name=name, namespace=self.namespace
+                ).pipeline_id
             there = client.list_pipeline_versions(
-                pipeline.pipeline_id, filter=_named(version), page_size=PAGE
+                pipeline, filter=_named(version), page_size=PAGE
             ).pipeline_versions
             known = next(iter(there or ()), None)
             if known is None:
                 made = client.upload_pipeline_version(
-                    str(package.path), pipeline_version_name=version, pipeline_id=pipeline.pipeline_id
+                    str(package.path),
+                    pipeline_version_name=version,
+                    pipeline_id=pipeline,
+                    description=f"{_DIGEST}{package.source_digest}" if package.source_digest else None,
                 )
         which = (known or made).pipeline_version_id
-        return Version(pipeline.pipeline_id, which, version, uploaded=known is None)
+        return Version(pipeline, which, version, uploaded=known is None)
 
     def run(self, version: Version, name: str, pipeline_root: str) -> Run:
         """Starts a run of the version."""
@@ -68,6 +80,7 @@ class Cluster:
                 pipeline_id=version.pipeline_id,
                 version_id=version.id,
                 pipeline_root=pipeline_root,
+                service_account=self.connection.service_account,
             )
         return self._as_run(made)
 
@@ -82,6 +95,20 @@ class Cluster:
             return []
         pages = self._pages("runs", self._client.list_runs, limit, experiment)
         return [self._as_run(each) for each in pages]
+
+    def unfinished(self, name: str) -> Run | None:
+        """A run of the pipeline of that name that is not over, among the experiment's newest."""
+        return next((run for run in self._runs_of(name) if not run.over), None)
+
+    def turned(self, name: str) -> Turned | None:
+        """The newest run of the pipeline of that name that turned on a span, and what its version was made of."""
+        for listed in self._runs_of(name):
+            if listed.state != SUCCEEDED:
+                continue
+            run = self.look(listed.id)  # a list has no tasks
+            if any(task.name == RECORDS_THE_TURN and task.state == SUCCEEDED for task in run.tasks):
+                return Turned(run, self._source_digest(run))
+        return None
 
     def schedules(self) -> list[Schedule]:
         """The experiment's schedules, newest first."""
@@ -136,6 +163,7 @@ class Cluster:
                 pipeline_id=version.pipeline_id,
                 version_id=version.id,
                 pipeline_root=pipeline_root,
+                service_account=self.connection.service_account,
             )
         return self._as_schedule(made)
 
@@ -159,15 +187,35 @@ class Cluster:
 
     def _experiment(self) -> str:
         made = self._client.create_experiment(
-            self.connection.experiment, namespace=self.connection.namespace
+            self.connection.experiment, namespace=self.namespace
         )  # or finds it
         return str(made.experiment_id)
 
     def _known_experiment(self) -> str | None:
         found = self._client.list_experiments(
-            filter=_named(self.connection.experiment), namespace=self.connection.namespace, page_size=PAGE
+            filter=_named(self.connection.experiment), namespace=self.namespace, page_size=PAGE
         ).experiments
         return str(found[0].experiment_id) if found else None
+
+    def _pipeline(self, name: str) -> str | None:
+        found = self._client.list_pipelines(
+            filter=_named(name), namespace=self.namespace, page_size=PAGE
+        ).pipelines
+        return str(found[0].pipeline_id) if found else None
+
+    def _runs_of(self, name: str) -> list[Run]:
+        pipeline = self._pipeline(name)
+        return [] if pipeline is None else [r for r in self.runs(LOOK_BACK) if r.pipeline_id == pipeline]
+
+    def _source_digest(self, run: Run) -> str | None:
+        try:
+            version = self._client.get_pipeline_version(run.pipeline_id, run.version_id)
+        except ClusterError as error:
+            if error.status != 404:  # somebody may have deleted it
+                raise
+            return None
+        found = re.search(rf"{_DIGEST}([0-9a-f]{{64}})\b", version.description or "")
+        return found[1] if found else None
 
     def _pages(
         self, kind: str, call: Callable[..., Any], limit: int | None, experiment: str
@@ -187,6 +235,7 @@ class Cluster:
 
     def _as_run(self, run: Any) -> Run:
         details = getattr(run.run_details, "task_details", None) or ()
+        reference = run.pipeline_version_reference
         state = _state(run.state)
         return Run(
             id=run.run_id,
@@ -196,6 +245,8 @@ class Cluster:
             ended=_utc(run.finished_at),
             error=_message(run.error),
             link=self.connection.link("runs", run.run_id),
+            pipeline_id=getattr(reference, "pipeline_id", None),
+            version_id=getattr(reference, "pipeline_version_id", None),
             tasks=tuple(
                 Task(
                     name=task.display_name or task.task_id or "",
@@ -245,8 +296,11 @@ def _named(name: str) -> str:
 
 
 def _message(status: Any) -> str | None:
-    said = getattr(status, "message", None)
-    return str(said).strip().splitlines()[0][:300] if said else None
+    """One line of the server's words: the one in which the object store refuses, or the first."""
+    lines = [
+        line.strip() for line in str(getattr(status, "message", None) or "").splitlines() if line.strip()
+    ]
+    return next((line for line in lines if STORE.search(line)), lines[0])[:300] if lines else None
 
 
 def _utc(time: datetime | None) -> datetime | None:

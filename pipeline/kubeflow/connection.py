@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from noria.pipeline.config import Config
 
 PREFIX = "NORIA_KUBEFLOW_"
+LEAST = {"timeout": 0.1, "retries": 0, "poll": 0.1}  # what no answer could meet, or would ask without a pause
 FORWARD = "kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80"
 
 
@@ -31,6 +32,7 @@ class Flags:
     token_file: Path | None = None
     cookie_file: Path | None = None
     ca_file: Path | None = None
+    service_account: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +80,7 @@ class Connection:
     token: Secret | None = None
     cookie: Secret | None = None
     ca_file: Path | None = None
+    service_account: str | None = None  # of the tasks' pods; None: the one that the server gives
     timeout: float = 30.0  # seconds that one answer may take
     retries: int = 4  # of a request that may be repeated
     poll: float = 5.0  # seconds between two looks at a run; the SDK's own default
@@ -94,7 +97,8 @@ def resolve(
 
     Args:
       environ: `NORIA_KUBEFLOW_HOST`, `_NAMESPACE`, `_EXPERIMENT`, `_TOKEN`, `_TOKEN_FILE`, `_COOKIE`,
-        `_COOKIE_FILE`, `_CA_FILE`, `_TIMEOUT`, `_RETRIES` and `_POLL`; None for this process's own.
+        `_COOKIE_FILE`, `_CA_FILE`, `_SERVICE_ACCOUNT`, `_TIMEOUT`, `_RETRIES` and `_POLL`; None for this
+        process's own.
 
     Raises:
       ConfigError: no host, or a host, a number or a file that cannot be used.
@@ -123,6 +127,7 @@ def resolve(
         token=_secret("token", flags.token_file, env, section.token_file),
         cookie=_secret("cookie", flags.cookie_file, env, section.cookie_file),
         ca_file=ca_file,
+        service_account=flags.service_account or env.get("service_account") or section.service_account,
         timeout=_number(env, "timeout", Connection.timeout),
         retries=int(_number(env, "retries", Connection.retries)),
         poll=_number(env, "poll", Connection.poll),
@@ -169,11 +174,11 @@ def _path(value: str | None) -> Path | None:
 def _number(env: Mapping[str, str], key: str, default: float) -> float:
     try:
         value = float(env.get(key, default))
-        if not 0 <= value < float("inf"):
+        if not LEAST[key] <= value < float("inf"):
             raise ValueError
     except ValueError:
         raise ConfigError(
-            f"{PREFIX}{key.upper()} must be a number from 0, got {env[key]!r}",
+            f"{PREFIX}{key.upper()} must be a number from {LEAST[key]:g}, got {env[key]!r}",
             where="environment",
             next_step=f"unset it, or write a number such as {default:g}",
         ) from None

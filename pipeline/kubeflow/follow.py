@@ -1,11 +1,11 @@
-"""Looks at a run again and again until it ends. A lost connection does not harm the run, so it is waited out."""
+"""Looks at runs again and again until they end. A lost connection does not harm a run, so it is waited out."""
 
 import time
 from collections.abc import Callable, Iterator
 
 from noria.pipeline.kubeflow.client import Cluster
 from noria.pipeline.kubeflow.records import Run
-from noria.stores.errors import ClusterError
+from noria.stores.errors import ClusterError, LockedError
 
 PATIENCE = 600.0  # seconds without an answer, over and above each request's own retries
 
@@ -58,3 +58,38 @@ def follow(
         if left is not None and left <= 0:
             return
         time.sleep(cluster.connection.poll if left is None else min(cluster.connection.poll, left))
+
+
+def wait_for_others(
+    cluster: Cluster, name: str, seconds: float, on_wait: Callable[[Run], None] = lambda run: None
+) -> bool:
+    """Waits until no run of the pipeline of that name goes on: two at once would turn on the same span.
+
+    Somebody may start one right after. The stores' locks keep the registry whole even then.
+
+    Args:
+      seconds: to wait at most; 0 refuses at once.
+      on_wait: told once of each run that is waited for.
+
+    Returns:
+      Whether there was one.
+
+    Raises:
+      LockedError: one goes on all the same.
+      ClusterError: the server refuses or does not answer.
+    """
+    end = time.monotonic() + seconds
+    told: set[str] = set()
+    while (run := cluster.unfinished(name)) is not None:
+        left = end - time.monotonic()
+        if left <= 0:
+            raise LockedError(
+                f"a run of this project is {run.state.lower()}: {run.name}",
+                where=run.link,
+                next_step="--wait-for-running SECONDS waits for its end; or terminate it in the web interface",
+            )
+        if run.id not in told:
+            told.add(run.id)
+            on_wait(run)
+        time.sleep(min(cluster.connection.poll, left))
+    return bool(told)

@@ -25,6 +25,7 @@ class Package:
     path: Path
     name: str
     tasks: tuple[str, ...]
+    source_digest: str | None = None  # of the sources that it was compiled from, as Ingest compares them
 
     @classmethod
     def read(cls, path: Path) -> "Package":
@@ -33,7 +34,7 @@ class Package:
             spec = next(yaml.safe_load_all(path.read_text(encoding="utf-8")))
             dags = [each["dag"] for each in (spec["root"], *spec["components"].values()) if "dag" in each]
             tasks = tuple(task for dag in dags for task in _in_order(dag["tasks"]))
-            return cls(path, spec["pipelineInfo"]["name"], tasks)
+            return cls(path, spec["pipelineInfo"]["name"], tasks, _source_digest(dags))
         except OSError as error:
             reason = str(error.strerror)
         except (
@@ -77,6 +78,12 @@ def _noria() -> bytes:
             digest.update(f"\0{room}/{file.relative_to(folder).as_posix()}\0".encode())
             digest.update(file.read_bytes())
     return digest.digest()
+
+
+def _source_digest(dags: list[Any]) -> str | None:
+    given = (dag["tasks"].get("Ingest", {}).get("inputs", {}).get("parameters", {}) for dag in dags)
+    found = (each["source_digest"]["runtimeValue"]["constant"] for each in given if "source_digest" in each)
+    return next(found, None) or None
 
 
 def _in_order(tasks: dict[str, Any]) -> Iterator[str]:

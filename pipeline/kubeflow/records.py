@@ -1,13 +1,15 @@
 """What the server says of runs, tasks, schedules and versions, as our own values: times in UTC, one name for each."""
 
 import dataclasses
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 # The ends of a run. kfp's own `wait_for_run_completion` waits for ever on CANCELED. The published states lack
 # ERROR, which kfp ends on as well; a server that says it is believed.
 SUCCEEDED, SKIPPED = "SUCCEEDED", "SKIPPED"
-ENDS = (SUCCEEDED, SKIPPED, "FAILED", "ERROR", "CANCELED")
+FAILURES = ("FAILED", "ERROR")
+BROKEN = "ReportBroken"  # the task that closes a turn on a broken span
+ENDS = (SUCCEEDED, SKIPPED, *FAILURES, "CANCELED")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Run:
     error: str | None
     link: str
     tasks: tuple[Task, ...] = ()
+    pipeline_id: str | None = None
+    version_id: str | None = None
 
     @property
     def over(self) -> bool:
@@ -48,6 +52,22 @@ class Run:
     def good(self) -> bool:
         """Whether it ended as it should."""
         return self.state in (SUCCEEDED, SKIPPED)
+
+    @property
+    def newest(self) -> dict[str, Task]:
+        """Each task as its newest try says, by name."""
+        epoch = datetime.min.replace(tzinfo=timezone.utc)
+        return {task.name: task for task in sorted(self.tasks, key=lambda each: each.started or epoch)}
+
+    @property
+    def failed(self) -> list[Task]:
+        """The tasks that failed in the end."""
+        return [task for task in self.newest.values() if task.state in FAILURES]
+
+    @property
+    def found_broken(self) -> bool:
+        """Whether the run put a broken span into quarantine: that is no failure of the run, and yet news."""
+        return BROKEN in self.newest and self.newest[BROKEN].state == SUCCEEDED
 
     @property
     def seconds(self) -> float | None:
@@ -85,6 +105,19 @@ class Schedule:
     def row(self) -> dict[str, Any]:
         """The schedule as one JSON object."""
         return {**dataclasses.asdict(self), "created": _iso(self.created)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Turned:
+    """A run that turned on a span.
+
+    Attributes:
+      run: the run.
+      source_digest: `lineage.source_digest` of what its version was compiled from; None where that does not say.
+    """
+
+    run: Run
+    source_digest: str | None
 
 
 @dataclasses.dataclass(frozen=True)

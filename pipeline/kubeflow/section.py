@@ -74,6 +74,10 @@ class Kubeflow(Section):
     ca_file: ProjectPath | None = Field(
         default=None, description="Certificates (PEM) by which the server is known."
     )
+    service_account: str | None = Field(
+        default=None,
+        description="Kubernetes service account of the runs' pods. Left out: the server's default.",
+    )
     pipeline_root: str = Field(
         default="minio://mlpipeline/noria",
         description="Where the artifacts go: `s3://`, `minio://` or `gs://`.",

@@ -8,6 +8,7 @@ import contextlib
 import io
 import json
 import logging
+import os
 import socket
 import warnings
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ CONNECT_SECONDS = 10.0
 # Only what may be repeated without starting a second run; a refused connection is tried again for all.
 REPEATABLE = frozenset({"GET", "HEAD", "DELETE"})
 PASSING = (429, 500, 502, 503, 504)
+AUDIENCE = "pipelines.kubeflow.org"  # Kubeflow Pipelines takes no token that was made for another
 _DONE_ALL_THE_SAME = "see whether it was done all the same: `noria runs`, `noria schedule list`"
 
 
@@ -64,6 +66,8 @@ class _Transport(rest.RESTClientObject):
 
     def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
         kwargs["_request_timeout"] = (CONNECT_SECONDS, self._connection.timeout)
+        if self._connection.cookie is not None:  # read anew, like the token
+            kwargs["headers"] = {**(kwargs.get("headers") or {}), "Cookie": self._connection.cookie.read()}
         try:
             response = super().request(method, url, *args, **kwargs)
         except kfp_server_api.ApiException as error:
@@ -102,8 +106,8 @@ class _Transport(rest.RESTClientObject):
                 f"the server does not know us: the {secret.source} is wrong or has expired"
                 if secret
                 else "the server wants to know who asks, and there is no token and no cookie",
-                "get a new one (`kubectl create token SERVICE_ACCOUNT`, or log in again) and give it: "
-                "--token-file, NORIA_KUBEFLOW_TOKEN, --cookie-file or NORIA_KUBEFLOW_COOKIE",
+                f"get a new one (`kubectl create token SERVICE_ACCOUNT --audience={AUDIENCE}`, or log in again) "
+                "and give it: --token-file, NORIA_KUBEFLOW_TOKEN, --cookie-file or NORIA_KUBEFLOW_COOKIE",
             )
         if status == 403:
             namespace = self._connection.namespace
@@ -178,12 +182,10 @@ class Client(kfp.Client):
 
     def __init__(self, connection: Connection):
         self._connection = connection
-        with quiet():
+        with quiet(), _without_kfp_environment():
             super().__init__(
                 host=connection.host,
-                namespace=connection.namespace or "kubeflow",  # kfp's word for "not given"
                 credentials=_Token(connection) if connection.token else None,
-                cookies=connection.cookie.read() if connection.cookie else None,
                 ssl_ca_cert=str(connection.ca_file) if connection.ca_file else None,
             )
         self._use_transport()
@@ -197,10 +199,24 @@ class Client(kfp.Client):
         """The pod's own namespace, which kfp finds where several users share a cluster; it would write it down."""
         self._context_setting["namespace"] = namespace
 
+    def _load_context_setting_or_default(self) -> None:
+        """kfp would read `~/.config/kfp/context.json`: another host's namespace, cookie and header."""
+        self._context_setting = {"namespace": self._connection.namespace or ""}
+
     def _use_transport(self) -> None:
         api = self._healthz_api.api_client  # one for all services
         if not isinstance(api.rest_client, _Transport):
             api.rest_client = _Transport(self._existing_config, self._connection)
+
+
+@contextlib.contextmanager
+def _without_kfp_environment() -> Iterator[None]:
+    """Hides `KF_PIPELINES_*`, which kfp puts before what it is given: another host, or Google's credentials."""
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("KF_PIPELINES_")}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 @contextlib.contextmanager

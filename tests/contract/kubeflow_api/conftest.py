@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from noria.pipeline import cli
+from noria.pipeline.kubeflow import connection
 
 from .project import write_project
 from .server import KubeflowApi
@@ -58,6 +59,7 @@ def api() -> Iterator[KubeflowApi]:
 def noria(api: KubeflowApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Noria:
     monkeypatch.setenv("HOME", str(tmp_path))  # kfp looks for a context of its own there
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setitem(connection.LEAST, "poll", 0.01)  # a test's server need not be spared
     return Noria(
         tmp_path,
         {

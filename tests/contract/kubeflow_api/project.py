@@ -19,8 +19,11 @@ def write_project(folder: Path, **kubeflow: object) -> Path:
     return write_package(folder / "rides.yaml")
 
 
-def write_package(path: Path, image: str = "noria:1") -> Path:
-    """A package of two documents: the specification, and the volume of each task."""
+def write_package(path: Path, image: str = "noria:1", source_digest: str = "") -> Path:
+    """A package of two documents: the specification, and the volume of each task.
+
+    With a digest of the sources there is an Ingest that compares it, as in a compiled one.
+    """
     container = {"container": {"image": image, "command": ["python"]}}
     spec = {
         "pipelineInfo": {"name": "rides"},
@@ -41,6 +44,11 @@ def write_package(path: Path, image: str = "noria:1") -> Path:
         "components": {f"comp-{task}": {"executorLabel": f"{task}_executor"} for task in TASKS},
         "deploymentSpec": {"executors": {f"{task}_executor": container for task in TASKS}},
     }
+    if source_digest:
+        spec["root"]["dag"]["tasks"]["Ingest"] = {
+            "componentRef": {"name": "comp-Ingest"},
+            "inputs": {"parameters": {"source_digest": {"runtimeValue": {"constant": source_digest}}}},
+        }
     mount = {"constant": "noria", "mountPath": "/noria/volume"}
     executors = {f"{task}_executor": {"pvcMount": [mount]} for task in TASKS}
     platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}

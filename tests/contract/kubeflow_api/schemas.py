@@ -271,6 +271,7 @@ CALLS = (
         page(pipeline_versions=listed(_VERSION)),
         query=PAGED,
     ),
+    Call("get_version", "GET", "/pipelines/{pipeline_id}/versions/{pipeline_version_id}", _VERSION),
     Call(
         "upload_pipeline",
         "POST",

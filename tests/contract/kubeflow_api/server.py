@@ -69,6 +69,7 @@ class KubeflowApi:
         self.faults: list[Fault] = []
         self.calls: list[str] = []
         self.requests: list[tuple[str, dict[str, Any]]] = []
+        self.headers: list[dict[str, str]] = []
         self.violations: list[str] = []
         self.pipelines: list[dict[str, Any]] = []
         self.versions: list[dict[str, Any]] = []
@@ -76,6 +77,7 @@ class KubeflowApi:
         self.runs: list[dict[str, Any]] = []
         self.recurring: list[dict[str, Any]] = []
         self.looks: dict[str, int] = {}
+        self.scripts: dict[str, list[Frame]] = {}  # of each run, as `script` was when it began
         self._made = 0
         self._lock = threading.Lock()
         self.now = datetime(2026, 1, 5, 6, tzinfo=timezone.utc)  # a minute later for each thing made
@@ -148,26 +150,30 @@ class KubeflowApi:
         mine = [each for each in self.versions if each["pipeline_id"] == ids["pipeline_id"]]
         return self._page("pipeline_versions", mine, query)
 
+    def _get_version(self, ids: dict[str, str], query: dict[str, str], body: Any) -> Any:
+        return self._find(self.versions, "pipeline_version_id", ids["pipeline_version_id"])
+
     def _upload_pipeline(self, ids: dict[str, str], query: dict[str, str], body: Any) -> Any:
         self._unique(self.pipelines, query["name"])
         made = {"pipeline_id": self._id(), "display_name": query["name"], "created_at": self._time()}
         self.pipelines.append(made)
-        self._version(made["pipeline_id"], query["name"], body)
+        self._version(made["pipeline_id"], query, body)
         return made
 
     def _upload_version(self, ids: dict[str, str], query: dict[str, str], body: Any) -> Any:
         self._find(self.pipelines, "pipeline_id", query["pipelineid"])
         self._unique([e for e in self.versions if e["pipeline_id"] == query["pipelineid"]], query["name"])
-        return self._version(query["pipelineid"], query["name"], body)
+        return self._version(query["pipelineid"], query, body)
 
-    def _version(self, pipeline_id: str, name: str, documents: list[Any]) -> dict[str, Any]:
+    def _version(self, pipeline_id: str, query: dict[str, str], documents: list[Any]) -> dict[str, Any]:
         spec = documents[0]
         if len(documents) > 1:
             spec = {"pipeline_spec": documents[0], "platform_spec": documents[1]}
         made = {
             "pipeline_id": pipeline_id,
             "pipeline_version_id": self._id(),
-            "display_name": name,
+            "display_name": query["name"],
+            **({"description": query["description"]} if "description" in query else {}),
             "created_at": self._time(),
             "pipeline_spec": spec,
         }
@@ -187,13 +193,15 @@ class KubeflowApi:
             "state": "PENDING",
         }
         self.runs.append(made)
+        self.scripts[made["run_id"]] = list(self.script)
         return made
 
     def _get_run(self, ids: dict[str, str], query: dict[str, str], body: Any) -> Any:
         run = self._find(self.runs, "run_id", ids["run_id"])
         look = self.looks.get(run["run_id"], 0)
         self.looks[run["run_id"]] = look + 1
-        frame = self.script[min(look, len(self.script) - 1)]
+        script = self.scripts[run["run_id"]]
+        frame = script[min(look, len(script) - 1)]
         began = datetime.fromisoformat(run["created_at"].replace("Z", "+00:00"))
         tasks = []
         for index, (name, state, error) in enumerate(frame.tasks):
@@ -328,6 +336,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         call, ids = found
         self.api.calls.append(call.operation)
+        self.api.headers.append(dict(self.headers))
         fault = self.api.fault(call.operation)
         try:
             if fault is not None and not self._go_wrong(fault):

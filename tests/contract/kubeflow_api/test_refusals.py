@@ -2,9 +2,12 @@
 
 import dataclasses
 import datetime
+import json
+import os
 import socket
 from pathlib import Path
 
+import kfp
 import pytest
 
 from noria.pipeline.kubeflow.client import Cluster
@@ -26,6 +29,7 @@ def test_token(noria: Noria, api: KubeflowApi, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("old\n")
     said = noria.refused("runs", "--token-file", str(tmp_path / "token"))
     assert "the token file is wrong or has expired" in said
+    assert "--audience=pipelines.kubeflow.org" in said
     (tmp_path / "token").write_text(f"{SECRET}\n")
     noria.submit("--token-file", str(tmp_path / "token"))
     noria.environment["NORIA_KUBEFLOW_TOKEN"] = SECRET
@@ -50,6 +54,43 @@ def test_renewed_token(api: KubeflowApi, tmp_path: Path) -> None:
     file.write_text("second")
     api.token = "second"
     cluster.runs(1)
+
+
+def test_renewed_cookie(api: KubeflowApi, tmp_path: Path) -> None:
+    """A cookie in a file too: one can log in again while a run is followed."""
+    file = tmp_path / "cookie"
+    file.write_text("session=first")
+    api.cookie = "session=first"
+    cluster = Cluster(Connection(api.host, "rides", cookie=Secret("cookie file", file=file)))
+    cluster.runs(1)
+    file.write_text("session=second")
+    api.cookie = "session=second"
+    cluster.runs(1)
+
+
+def test_kfps_own_settings(
+    noria: Noria, api: KubeflowApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """kfp's context file and environment, made for another host, bring no cookie, header, namespace or login."""
+    context = tmp_path / "context.json"
+    settings = {"namespace": "theirs", "client_authentication_cookie": f"session={SECRET}"}
+    header = {"client_authentication_header_name": "x-goog", "client_authentication_header_value": SECRET}
+    context.write_text(json.dumps({**settings, **header}))
+    monkeypatch.setattr(kfp.Client, "_LOCAL_KFP_CONTEXT", str(context))
+    theirs = {
+        "KF_PIPELINES_IAP_OAUTH2_CLIENT_ID": "id.apps.googleusercontent.com",
+        "KF_PIPELINES_ENDPOINT": "http://elsewhere.invalid",
+    }
+    noria.environment |= theirs
+    noria("runs")
+    noria.environment["NORIA_KUBEFLOW_TOKEN"] = api.token = "ours"
+    noria.submit()
+    assert SECRET not in str(api.headers)
+    assert [] == [asked for _, asked in api.requests if asked.get("namespace")]
+    for name, value in theirs.items():
+        monkeypatch.setenv(name, value)
+    Cluster(Connection(api.host, "rides", token=Secret("token", value="ours")))
+    assert theirs.items() <= os.environ.items()  # hidden from kfp, not taken away
 
 
 def test_secrets_stay_secret(noria: Noria, api: KubeflowApi) -> None:
@@ -77,6 +118,20 @@ def test_several_users(noria: Noria, api: KubeflowApi) -> None:
     noria("runs", "--namespace", "mine")
     noria.submit("--namespace", "mine")
     assert "mine" == api.experiments[0]["namespace"]
+    noria("runs", "--namespace", "kubeflow")  # kfp's word for "none given" is a namespace too
+
+
+def test_a_pods_own_namespace(
+    noria: Noria, api: KubeflowApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a pod, where Kubeflow has several users, everything goes to the pod's namespace, pipelines too."""
+    (tmp_path / "namespace").write_text("team")
+    monkeypatch.setattr(kfp.Client, "_NAMESPACE_PATH", str(tmp_path / "namespace"))
+    api.multi_user = True
+    noria.submit()
+    said = {name: asked.get("namespace") for name, asked in api.requests}
+    for operation in ("list_pipelines", "upload_pipeline", "list_experiments", "create_experiment"):
+        assert "team" == said[operation], operation
 
 
 def test_conflict(noria: Noria, api: KubeflowApi) -> None:

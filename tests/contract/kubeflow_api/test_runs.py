@@ -2,11 +2,14 @@
 
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 import yaml
 
+from noria.pipeline import lineage
+from noria.pipeline.config import load
 from noria.pipeline.kubeflow import client, follow
 
 from .conftest import Noria
@@ -71,6 +74,70 @@ def test_every_end(noria: Noria, api: KubeflowApi, end: str, stop: str, code: in
     trainer, pusher = said["tasks"][-2:]
     assert (stop, error or None) == (trainer["state"], trainer["error"])
     assert ("SUCCEEDED" if end == "SUCCEEDED" else "OMITTED") == pusher["state"]
+
+
+@pytest.mark.parametrize(
+    ("error", "store"),
+    [
+        ("OOMKilled", False),
+        (" \n ", False),
+        ("failed to upload output artifact\nAccessDenied: Access Denied. status code: 403", True),
+        ("task failed\nNoSuchBucket: The specified bucket does not exist", True),
+    ],
+)
+def test_what_failed(noria: Noria, api: KubeflowApi, error: str, store: bool) -> None:
+    """A bad end names the task, its error and its logs; where the object store refuses, the keys that say where it is.
+
+    `noria runs` says the same of the newest run.
+    """
+    api.script = frames("FAILED", "FAILED", error)
+    done = noria.submit("--namespace", "team", code=3)
+    for said in (done.stderr, noria("runs", "--namespace", "team").stderr):
+        assert "failed Trainer" in said
+        assert f"kubectl logs -n team -l pipeline/runid={api.runs[0]['run_id']}" in said
+        assert store == ("kfp-launcher" in said) == ("pipeline_root" in said)
+    assert ["Trainer"] == noria.json("submit", "--package", str(noria.package), code=3)["failed"]
+    assert "kubectl logs -n kubeflow " in noria("runs").stderr
+
+
+def test_broken_span(noria: Noria, api: KubeflowApi) -> None:
+    """A run that puts a span into quarantine SUCCEEDED, and somebody must look: exit code 3, as of `noria run`."""
+    api.script = [Frame("SUCCEEDED", [("DataGate", "SUCCEEDED", ""), ("ReportBroken", "SUCCEEDED", "")])]
+    assert "the span is broken" in noria.submit(code=3).stderr
+    said = noria.json("submit", "--package", str(noria.package), code=3)
+    assert ("SUCCEEDED", True) == (said["state"], said["broken_span"])
+    api.script = [Frame("SUCCEEDED", [("Report", "SUCCEEDED", ""), ("ReportBroken", "SKIPPED", "")])]
+    assert not noria.json("submit", "--package", str(noria.package))["broken_span"]
+
+
+def test_service_account(noria: Noria, api: KubeflowApi) -> None:
+    """The runs' service account: flag before environment before file; left out, the server's default."""
+    noria.submit()
+    noria.environment["NORIA_KUBEFLOW_SERVICE_ACCOUNT"] = "from-env"
+    noria.submit()
+    noria.submit("--service-account", "from-flag")
+    assert [None, "from-env", "from-flag"] == [run.get("service_account") for run in api.runs]
+
+
+def test_one_run_at_a_time(noria: Noria, api: KubeflowApi) -> None:
+    """While a run of this pipeline goes on, submit refuses, or waits if told to; another pipeline's does not count."""
+    noria.submit("--no-wait")
+    said = noria.refused("submit", "--package", str(noria.package))
+    assert "a run of this project is pending" in said
+    assert api.runs[0]["run_id"] in said
+    assert "--wait-for-running" in said
+    assert "a run of this project" in noria.refused(
+        "submit", "--package", str(noria.package), "--wait-for-running", "0.05"
+    )
+    assert 1 == len(api.runs)
+    timer = threading.Timer(0.2, lambda: api.runs[0].update(state="SUCCEEDED"))
+    timer.start()
+    waited = noria.submit("--wait-for-running", "30", "--no-wait")
+    timer.join()
+    assert "waiting for the end of" in waited.stderr
+    assert 2 == len(api.runs)
+    api.runs[1]["pipeline_version_reference"]["pipeline_id"] = "another"
+    noria.submit()
 
 
 def test_progress_on_standard_error_only(noria: Noria, api: KubeflowApi) -> None:
@@ -163,3 +230,5 @@ def test_compiles_by_itself(noria: Noria, api: KubeflowApi) -> None:
     spec = api.versions[-1]["pipeline_spec"]
     assert {"SpanExampleGen", "Trainer", "Pusher"} <= set(spec["pipeline_spec"]["root"]["dag"]["tasks"])
     assert "noria" in str(spec["platform_spec"])
+    digest = lineage.source_digest(load(noria.folder))
+    assert f"source_digest={digest}" == api.versions[-1]["description"]

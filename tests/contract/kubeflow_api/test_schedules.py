@@ -34,6 +34,20 @@ def test_create(noria: Noria, api: KubeflowApi) -> None:
     assert (3, True) == (other["schedule"]["max_concurrency"], other["schedule"]["catch_up"])
 
 
+def test_service_account(noria: Noria, api: KubeflowApi) -> None:
+    """The runs' service account goes with the schedule, as with a run."""
+    create(noria, "--every", "1h", "--service-account", "noria-runner")
+    assert "noria-runner" == api.recurring[0]["service_account"]
+
+
+@pytest.mark.parametrize("name", ["rides [v2]", "rides [/x]"])
+def test_names_are_no_markup(noria: Noria, api: KubeflowApi, name: str) -> None:
+    """A name with brackets is shown as it is, and is no mistake of ours."""
+    create(noria, name, "--every", "1h")
+    assert name in noria("schedule", "list").stdout
+    assert name in noria("schedule", "pause", name).stdout
+
+
 def test_a_name_is_given_once(noria: Noria, api: KubeflowApi) -> None:
     """Kubeflow lets names repeat; Noria refuses, or replaces with --replace, the new one first."""
     create(noria, "nightly", "--every", "1d")

@@ -13,7 +13,7 @@ from typing import Any
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from .storage import ObjectStore, Records, local_path
+from .storage import ObjectStore, Records, StoreRefused, local_path
 
 TASK_SECONDS = 600
 
@@ -46,7 +46,7 @@ def launch(
       The recorded outputs by name, and the task's log.
 
     Raises:
-      TaskFailed: the command ended with another exit code than 0.
+      TaskFailed: the command ended with another exit code than 0, or the store refuses what it wrote.
     """
     request = copy.deepcopy(executor_input)
     outputs = request["outputs"]["artifacts"]
@@ -80,7 +80,11 @@ def launch(
             log_file.write_text(done.stdout, encoding="utf-8")
         if done.returncode:
             raise TaskFailed(f"exit code {done.returncode}", done.stdout)
-        return _collect(request, root, store, records), done.stdout
+        try:
+            return _collect(request, root, store, records), done.stdout
+        except StoreRefused as error:  # after our process, which ended well (`uploadOutputArtifacts`)
+            said = f"failed to execute component: failed to upload output artifact: {error}"
+            raise TaskFailed(said, f"{done.stdout}\n{said}") from None
 
 
 def _collect(

@@ -19,16 +19,23 @@ def local_path(uri: str, root: Path) -> Path | None:
     return None
 
 
+class StoreRefused(Exception):
+    """The store takes nothing: no such bucket, or no right to it."""
+
+
 class ObjectStore:
-    """Blobs by URI, each a file below `folder`."""
+    """Blobs by URI, each a file below `folder`. While `refusal` is set, uploads are refused with it."""
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self.refusal: str | None = None
 
     def upload(self, local: Path, uri: str) -> bool:
         """Copies a file, or the files of a folder; False where there is nothing."""
         if not local.exists():
             return False
+        if self.refusal is not None:
+            raise StoreRefused(self.refusal)
         for path in [local] if local.is_file() else [each for each in local.rglob("*") if each.is_file()]:
             key = self._key(uri) / path.relative_to(local)
             key.parent.mkdir(parents=True, exist_ok=True)

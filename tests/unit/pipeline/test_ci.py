@@ -252,6 +252,34 @@ def test_home_in_the_cluster(project: Project) -> None:
     assert ci.COLD == project.decide().verdict
 
 
+def test_an_older_home_here(served: Project) -> None:
+    """Where the project has a volume, or a run is submitted, a home folder on this machine says nothing.
+
+    It counts when it is named: it may be the volume, mounted here.
+    """
+    served.commit({"helper.py": "X = 2\n"})
+    change, here = ci.look(served.config, None, HERE)
+    assert isinstance(here, ci.Stores) and here.champion is not None
+    assert isinstance(ci.look(served.config, None, HERE, here=False)[1], ci.Remote)
+    served.commit({"README.md": "words\n"}, kubeflow={"volume": {"claim": "noria"}})
+    assert ci.NOTHING == served.decide().verdict
+    assert ci.COLD == ci.decide(*ci.look(served.config, None, HERE, here=True)).verdict
+    assert 1 == json.loads(served.noria("--json", "--home", str(served.folder / "home")).stdout)["champion"]
+    assert "--home" in served.noria("--action", "run", "--home", "elsewhere", code=1).stderr
+
+
+def test_by_hand(served: Project) -> None:
+    """Asked by hand: a cold run where nothing is due, on the newest span again; what is due stays what it is."""
+    change, stores = ci.look(served.config, None, HERE)
+    decision = ci.forced(ci.decide(change, stores), stores)
+    assert (ci.COLD, True, "asked by hand") == (decision.verdict, decision.again, decision.reasons[0])
+    served.span(2)
+    change, stores = ci.look(served.config, None, HERE)
+    assert ci.WARM == ci.forced(ci.decide(change, stores), stores).verdict
+    told = json.loads(served.noria("--force", "--json").stdout)
+    assert ("warm", "asked by hand") == (told["verdict"], told["reasons"][-1])
+
+
 def test_project_is_new(project: Project, tmp_path: Path) -> None:
     """A project that was not there at that revision counts as changed in all parts, with the reason."""
     first = git(project.folder, "rev-list", "--max-parents=0", "HEAD")
@@ -359,6 +387,27 @@ def test_shallow(project: Project, tmp_path: Path) -> None:
         with pytest.raises(RevisionError, match="shallow") as caught:
             Repository(clone).since(revision, {})
         assert "fetch-depth: 0" in str(caught.value.next_step)
+
+
+def test_shallow_push(project: Project, tmp_path: Path) -> None:
+    """A clone with HEAD^1, but without the commit before the push: refused, for the push may be longer than that.
+
+    In a whole clone such a commit was pushed over, and the commit before this one is compared with.
+    """
+    event = tmp_path / "event.json"
+    event.write_text(json.dumps({"before": git(project.folder, "rev-parse", "HEAD")}))
+    for name in "abc":
+        project.commit({name: "1"})
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", "--depth", "2", f"file://{project.folder}", str(clone))
+    assert git(clone, "rev-parse", "HEAD^1")
+    with pytest.raises(RevisionError, match="the commit before the push, is not in it"):
+        Repository(clone).since(None, {"GITHUB_EVENT_PATH": str(event)})
+    with pytest.raises(RevisionError, match="shallow"):
+        Repository(clone).since(None, {})
+    event.write_text(json.dumps({"before": "1" * 40}))
+    since = Repository(project.folder).since(None, {"GITHUB_EVENT_PATH": str(event)})
+    assert "the commit before this one" == (since and since.why)
 
 
 def test_no_git(project: Project, tmp_path: Path) -> None:

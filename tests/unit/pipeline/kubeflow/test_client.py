@@ -79,10 +79,18 @@ def test_hosts_as_people_paste_them(config: Config, pasted: str, meant: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("TIMEOUT", "soon"), ("RETRIES", "-1"), ("POLL", "inf"), ("TIMEOUT", "nan")]
+    ("key", "value"),
+    [
+        ("TIMEOUT", "soon"),
+        ("RETRIES", "-1"),
+        ("POLL", "inf"),
+        ("TIMEOUT", "nan"),
+        ("TIMEOUT", "0"),
+        ("POLL", "0"),
+    ],
 )
 def test_numbers(config: Config, key: str, value: str) -> None:
-    """A number that is none is refused by name."""
+    """A number that is none, that no answer could meet, or that asks without a pause is refused by name."""
     with pytest.raises(ConfigError, match=f"NORIA_KUBEFLOW_{key}"):
         resolve(config, environ={f"NORIA_KUBEFLOW_{key}": value})
 
@@ -164,6 +172,31 @@ def test_on_a_terminal() -> None:
     assert "42 s" in drawn.get()
     assert "skipped" in drawn.get()
     assert "Trainer             42.0 s  failed" in screen.getvalue()
+
+
+def test_drawn_in_between() -> None:
+    """The table is drawn by a thread of its own: each task that it may see running has a time by then."""
+
+    class Watched(RunView):
+        seen: list[str] = []
+
+        @property
+        def _run(self) -> Run | None:
+            return self._kept
+
+        @_run.setter
+        def _run(self, run: Run | None) -> None:
+            self._kept = run
+            if run is not None:
+                console.print(self._draw())
+                self.seen += self._running
+
+    console = Console(file=io.StringIO())
+    view = Watched(console, ["Trainer"])
+    view.show(run("RUNNING", task("Trainer", "RUNNING")))
+    assert ["Trainer"] == view.seen
+    view._running.clear()
+    console.print(view._draw())  # and one that is not known yet is drawn all the same
 
 
 def test_without_kfp(tmp_path: Path) -> None:

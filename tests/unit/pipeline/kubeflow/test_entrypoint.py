@@ -121,8 +121,8 @@ def test_unknown_store_and_type() -> None:
         runtime.artifact_class("noria.Nothing")
 
 
-def run(tmp_path: Path, mirror: Path, home: Path) -> subprocess.CompletedProcess:
-    """ChampionResolver in a process, as a container would start it."""
+def task(home: Path) -> tuple[dict[str, Any], list[str]]:
+    """What ChampionResolver is given, and its container's command but for the request."""
     uri = f"{PLACE.format(task='ChampionResolver')}/champion"
     schema = {"instanceSchema": "title: tfx.Model\ntype: object\n"}
     executor_input = {
@@ -132,9 +132,15 @@ def run(tmp_path: Path, mirror: Path, home: Path) -> subprocess.CompletedProcess
             "outputFile": "/minio/mlpipeline/root/flights/run-1/ChampionResolver/attempt-1/output_metadata.json",
         },
     }
-    command = [sys.executable, "-m", "noria.pipeline.kubeflow.entrypoint", "--home", str(home)]
+    command = ["python", "-m", "noria.pipeline.kubeflow.entrypoint", "--home", str(home)]
     command += ["--executor_class_path", "noria.components.champion.executor.Executor"]
-    command += ["--json_serialized_invocation_args", json.dumps(executor_input)]
+    return executor_input, [*command, "--json_serialized_invocation_args"]
+
+
+def run(tmp_path: Path, mirror: Path, home: Path) -> subprocess.CompletedProcess:
+    """ChampionResolver in a process, as a container would start it."""
+    executor_input, [_, *words] = task(home)
+    command = [sys.executable, *words, json.dumps(executor_input)]
     env = {**os.environ, "NORIA_KUBEFLOW_MIRROR": str(mirror)}
     return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
 
@@ -153,8 +159,24 @@ def test_one_task(tmp_path: Path) -> None:
     assert ["start", "note", "end"] == [json.loads(line)["event"] for line in lines]
 
 
-def test_a_root_nobody_can_write(tmp_path: Path) -> None:
-    """One message on standard error, with the next step, and exit code 1."""
+def test_a_store_that_takes_nothing(tmp_path: Path) -> None:
+    """Our process ends well, and the launcher fails at the upload: only its error says so, and we understand it."""
+    from noria.pipeline.kubeflow import failure
+    from tests.e2e.kubeflow_backend import launcher, storage
+
+    store = storage.ObjectStore(tmp_path / "buckets")
+    store.refusal = "blob (code=PermissionDenied): AccessDenied: status code: 403"
+    executor_input, command = task(tmp_path / "home")
+    container = {"command": [*command, "{{$}}"]}
+    with pytest.raises(launcher.TaskFailed) as caught:
+        launcher.launch(executor_input, container, store, storage.Records(), {})
+    assert "noria stage=ChampionResolver event=end" in caught.value.log
+    assert "error" not in caught.value.log.split("event=end")[0]
+    assert failure.STORE.search(str(caught.value).splitlines()[0])
+
+
+def test_no_place_for_outputs(tmp_path: Path) -> None:
+    """A pod whose local folders cannot be written: one message, with the next step, and exit code 1."""
     mirror = tmp_path / "mirror"
     mirror.write_text("a file where the launcher's folders should be")
     done = run(tmp_path, mirror, tmp_path / "home")

@@ -1,0 +1,168 @@
+"""`noria ci` on a cluster: the newest run that turned stands for the champion, which is out of sight."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from noria.pipeline import lineage
+from noria.pipeline.config import load
+from noria.stores.registry import Registry
+
+from .conftest import Noria
+from .project import frames, write_package
+from .server import Frame, KubeflowApi
+
+ROOT = Path(__file__).parents[3]
+NOTHING_NEW = [Frame("SUCCEEDED", [("Ingest", "SUCCEEDED", ""), ("Pusher", "SKIPPED", "")])]
+
+
+class Repository:
+    """The project under git, its home on the cluster's volume; a home of the same name lies here as well."""
+
+    def __init__(self, noria: Noria):
+        self.noria, self.folder = noria, noria.folder
+        self._git("init", "-q")
+        settings = {"name": "rides", "label": "big_tip", "span": "rows:100", "schema": "schema.pbtxt"}
+        settings |= {"kubeflow": {"volume": {"claim": "noria"}}}
+        self.commit({"noria.yaml": yaml.safe_dump(settings), "schema.pbtxt": "", ".gitignore": "home/\n"})
+        Registry(self.folder / "home")
+
+    def commit(self, files: dict[str, str]) -> None:
+        for name, text in files.items():
+            (self.folder / name).write_text(text)
+        self._git("add", "-A")
+        self._git("commit", "-qm", "a change")
+
+    def submit(self, digest: str | None = None) -> None:
+        """A run of the present code, or of a package that says another digest ('' for none)."""
+        made_of = lineage.source_digest(load(self.folder)) if digest is None else digest
+        write_package(self.noria.package, source_digest=made_of)
+        self.noria.submit()
+
+    def decide(self, *arguments: str) -> Any:
+        return self.noria.json("ci", *arguments)
+
+    def _git(self, *arguments: str) -> None:
+        identity = ["-c", "user.name=A Person", "-c", "user.email=person@example.com"]
+        command = ["git", *identity, "-C", str(self.folder), *arguments]
+        subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(noria: Noria, api: KubeflowApi, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    for name in [name for name in os.environ if name.startswith("GITHUB_")]:
+        monkeypatch.delenv(name)
+    api.script = frames("SUCCEEDED")
+    return Repository(noria)
+
+
+def model_change(repository: Repository, number: int = 1) -> None:
+    repository.commit({"preprocessing.py": f"def preprocessing_fn(inputs):\n    return {{'{number}': 1}}\n"})
+
+
+def test_no_run_yet(repository: Repository) -> None:
+    """Where no run has turned, the first one is due, whatever the last commit was; the package trains by itself."""
+    decided = repository.decide()
+    assert ("cold", None, False) == (decided["verdict"], decided["run"], decided["again"])
+    assert "no run on the cluster has turned" in decided["reasons"][0]
+
+
+def test_a_change_is_not_lost(repository: Repository, api: KubeflowApi) -> None:
+    """A change whose run never started is found by the next commit, which changes words only."""
+    repository.submit()
+    decided = repository.decide()
+    assert ("nothing", api.runs[0]["display_name"]) == (decided["verdict"], decided["run"])
+    model_change(repository)
+    repository.commit({"README.md": "words\n"})
+    decided = repository.decide()
+    assert ("cold", [], ["preprocessing"]) == (decided["verdict"], decided["changed"], decided["differing"])
+    assert "changed since run" in decided["reasons"][0]
+    repository.submit()
+    assert "nothing" == repository.decide()["verdict"]
+
+
+@pytest.mark.parametrize(
+    "script", [frames("FAILED", "FAILED", "x"), NOTHING_NEW], ids=["failed", "nothing new"]
+)
+def test_what_did_not_turn(repository: Repository, api: KubeflowApi, script: list[Frame]) -> None:
+    """A run that failed, or that found no span and succeeded, has not taken the change up."""
+    repository.submit()
+    model_change(repository)
+    api.script = script
+    write_package(repository.noria.package, source_digest=lineage.source_digest(load(repository.folder)))
+    repository.noria.submit(code=0 if script is NOTHING_NEW else 3)
+    decided = repository.decide()
+    assert ("cold", api.runs[0]["display_name"]) == (decided["verdict"], decided["run"])
+
+
+def test_the_commits_decide(repository: Repository, api: KubeflowApi) -> None:
+    """Where the version says nothing, is gone, no cluster is named or none answers, the commits decide; it is said."""
+    repository.submit(digest="")
+    model_change(repository)
+    environment = dict(repository.noria.environment)
+    for name, said in (("silent", "does not say"), ("gone", "does not say"), ("none", "no cluster is named")):
+        if name == "gone":
+            api.versions.clear()
+        if name == "none":
+            del repository.noria.environment["NORIA_KUBEFLOW_HOST"]
+        decided = repository.decide()
+        assert ("cold", ["preprocessing"]) == (decided["verdict"], decided["changed"]), name
+        assert said in decided["reasons"][-1] and "the commits decide" in decided["reasons"][-1]
+    repository.noria.environment |= environment | {"NORIA_KUBEFLOW_HOST": "http://localhost:1"}
+    assert "cannot be asked (nothing listens there)" in repository.decide()["reasons"][-1]
+
+
+def test_by_hand(repository: Repository) -> None:
+    """--force asks for a run where nothing does; the reason says so, and the next step is to submit."""
+    repository.submit()
+    decided = repository.decide("--force")
+    assert ("cold", True, "asked by hand") == (decided["verdict"], decided["again"], decided["reasons"][0])
+    said = repository.noria("ci", "--force").stdout
+    assert "--force --action submit" in said
+
+
+def test_the_run_that_goes_on(repository: Repository, api: KubeflowApi) -> None:
+    """While a run goes on, a run that is due is refused; where nothing is due, nothing is."""
+    repository.submit()
+    api.runs.append(
+        {**api.runs[0], "run_id": "another", "state": "RUNNING", "created_at": "2027-01-01T00:00:00Z"}
+    )
+    assert "nothing" == repository.decide("--action", "submit")["verdict"]
+    model_change(repository)
+    assert "a run of this project is running" in repository.noria.refused(
+        "ci", "--action", "submit", "--json"
+    )
+
+
+@pytest.mark.slow  # imports TFX
+def test_submits_a_cold_run(repository: Repository, api: KubeflowApi) -> None:
+    """A cold verdict submits a package that trains from nothing, on the newest span where none waits; then no more.
+
+    The home folder of this machine does not count: its registry is empty.
+    """
+    settings = yaml.safe_load((ROOT / "flights" / "noria.yaml").read_text())
+    settings |= {"home": "home", "schema": "flights.pbtxt", "kubeflow": {"volume": {"claim": "noria"}}}
+    shutil.copy(ROOT / "schemas" / "flights.pbtxt", repository.folder)
+    repository.commit({"noria.yaml": yaml.safe_dump(settings)})
+    write_package(repository.noria.package, source_digest="0" * 64)
+    repository.noria.submit()
+    told = repository.decide("--action", "submit", "--service-account", "runner")
+    assert ("cold", True, "SUCCEEDED", True) == tuple(
+        told[n] for n in ("verdict", "again", "state", "uploaded")
+    )
+    assert "runner" == api.runs[-1]["service_account"]
+    tasks = api.versions[-1]["pipeline_spec"]["pipeline_spec"]["root"]["dag"]["tasks"]
+
+    def given(task: str, name: str) -> Any:
+        return tasks[task]["inputs"]["parameters"][name]["runtimeValue"]["constant"]
+
+    assert 1 == given("Ingest", "again")
+    assert "again" in json.dumps(tasks["SpanExampleGen"]) and "cold" in json.dumps(tasks)
+    assert "nothing" == repository.decide("--action", "submit")["verdict"]
+    assert 2 == len(api.runs)
