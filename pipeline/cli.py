@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 
 from noria.pipeline import cli_cluster, console
 from noria.pipeline.kubeflow.connection import Flags
-from noria.pipeline.options import PROJECT, ConfigFile, Json, connected
+from noria.pipeline.options import PROJECT, ConfigFile, Image, Json, connected
 from noria.stores.errors import NoriaError
 
 EPILOG = "Exit codes: 0 done, 1 refused, 2 usage, 3 look at it (broken span, failed check or run), 70 bug, 130 stopped."
@@ -218,12 +218,13 @@ def compile_(
         "pipeline.yaml"
     ),
     config: ConfigFile = PROJECT,
+    image: Image = None,
     as_json: Json = False,
 ) -> int:
     """Write the package for Kubeflow Pipelines: the wheel, with its volume, secrets and resources."""
     from noria.pipeline.commands import compile
 
-    return compile.compile_project(config, output, as_json)
+    return compile.compile_project(config, output, image, as_json)
 
 
 @app.command()
@@ -243,6 +244,7 @@ def ci(
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="With --action submit: start the run, and leave.")
     ] = False,
+    image: Image = None,
     *,
     flags: Flags,
     as_json: Json = False,
@@ -251,7 +253,7 @@ def ci(
     from noria.pipeline.commands import ci as command
 
     if action is Action.submit:
-        return command.submit(config, since, flags, no_wait, as_json)
+        return command.submit(config, since, flags, no_wait, as_json, image)
     return (command.run if action is Action.run else command.decide)(config, since, as_json)
 
 

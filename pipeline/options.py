@@ -14,6 +14,12 @@ ConfigFile = Annotated[
     Path, typer.Option("--config", "-c", help="The project's YAML file, or the folder of its noria.yaml.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+Image = Annotated[
+    str | None,
+    typer.Option(
+        help="The image of every task that is compiled now. Left out: `NORIA_KUBEFLOW_IMAGE`, then `kubeflow.image`."
+    ),
+]
 PROJECT = Path("noria.yaml")
 
 

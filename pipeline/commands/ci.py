@@ -64,7 +64,14 @@ def run(config_path: Path, since: str | None, as_json: bool) -> int:
     return turns.exit_code(made)
 
 
-def submit(config_path: Path, since: str | None, flags: Flags, no_wait: bool, as_json: bool) -> int:
+def submit(
+    config_path: Path,
+    since: str | None,
+    flags: Flags,
+    no_wait: bool,
+    as_json: bool,
+    image: str | None = None,
+) -> int:
     """Decides, and submits a run to Kubeflow Pipelines if that is the verdict."""
     from noria.pipeline.commands import cluster
 
@@ -78,7 +85,9 @@ def submit(config_path: Path, since: str | None, flags: Flags, no_wait: bool, as
     if not decision.retrain:
         return console.OK
     cold = decision.verdict == evidence.COLD
-    return cluster.submit(config_path, flags, None, no_wait, None, as_json, cold=cold, besides=facts)
+    return cluster.submit(
+        config_path, flags, None, no_wait, None, as_json, cold=cold, besides=facts, image=image
+    )
 
 
 def _decided(
