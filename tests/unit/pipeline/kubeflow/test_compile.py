@@ -24,6 +24,7 @@ VOLUME = {"claim": "noria", "mount": "/noria/volume"}
 
 def project(folder: Path, **changes: Any) -> Path:
     """The flights with a volume; keywords change keys of the section `kubeflow`, or of the file by `top`."""
+    folder.mkdir(exist_ok=True)
     settings = yaml.safe_load((ROOT / "flights" / "noria.yaml").read_text())
     (folder / "schema.pbtxt").write_bytes((ROOT / "schemas" / "flights.pbtxt").read_bytes())
     top = changes.pop("top", {})
@@ -209,6 +210,16 @@ def test_refused(tmp_path: Path, changes: dict[str, Any], what: str, hint: str) 
         checks.check_config(config)
     assert what in caught.value.what
     assert hint in str(caught.value.next_step)
+
+
+def test_a_schema_beside_the_project(tmp_path: Path) -> None:
+    """A relative path that leaves the folder would be another file's place in the container."""
+    config = project(tmp_path / "rides", top={"schema": "../schema.pbtxt"})
+    (tmp_path / "schema.pbtxt").write_text("")
+    with pytest.raises(
+        ConfigError, match=r"`schema` is \.\./schema\.pbtxt, in the container /noria/schema\.pbtxt"
+    ):
+        checks.check_config(load(config))
 
 
 @pytest.mark.parametrize(
