@@ -152,7 +152,7 @@ def _check_paths(config: Config) -> None:
             next_step="correct `schema`; `noria init` writes a draft from your data",
         )
     there = place.in_container(config)  # refuses whatever else does not hold there
-    paths = {"schema": (config.settings.get("schema"), there.schema_path)}
+    paths: dict[str, tuple[Any, str | Path]] = {"schema": (config.settings.get("schema"), there.schema_path)}
     source = there.data.source
     if source is not None and source != FLIGHTS and not is_function(source):
         data = config.settings["data"]

@@ -30,7 +30,7 @@ def apply(spec: dict[str, Any], section: Kubeflow) -> None:
             policy = {"maxRetryCount": settings.retries, "backoffDuration": "30s", "backoffFactor": 2.0}
             task["retryPolicy"] = policy
         container = spec["deploymentSpec"]["executors"][f"{name}_executor"]["container"]
-        resources = {}
+        resources: dict[str, float] = {}
         if settings.cpu:
             resources |= dict.fromkeys(("cpuRequest", "cpuLimit"), quantity(settings.cpu))
         if settings.memory:
