@@ -11,8 +11,9 @@ PARTS ?=
 # What mypy reads: all that is free of TFX.
 TYPED := $(addprefix -p noria.,stores streaming pipeline.commands) \
 	$(addprefix -m noria.pipeline.,ci cli cli_cluster cli_docs config config_errors console doctor inference lane lineage \
-	options progress project sections status tables) \
-	$(addprefix -m noria.pipeline.kubeflow.,client connection follow package records transport)
+	options progress project revisions sections status tables wheel) \
+	$(addprefix -m noria.pipeline.kubeflow.,checks client connection cron entrypoint follow image names package place records section \
+	tasklog tasks transport)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-quick test-servers test-container test-current lint format bench lock docs clean

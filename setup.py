@@ -17,7 +17,7 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=[f"noria.{name}" for name in FOLDERS],
     package_dir={f"noria.{name}": name.replace(".", "/") for name in FOLDERS},
-    package_data={"noria.schemas": ["*.pbtxt"], "noria.pipeline": ["templates/*", "*.yaml"]},
+    package_data={"noria.schemas": ["*.pbtxt"], "noria.pipeline": ["templates/*"]},
     install_requires=[
         "tfx>=1.16,<1.22",
         "tensorflow",

@@ -86,8 +86,14 @@ def build(folder: Path, mirror: str | None, binds: Sequence[str]) -> None:
             arguments[name] = value
         elif word == "FROM":
             image, _, name = _expand(rest, arguments).partition(" AS ")
-            stage = stages[name] = Stage(folder / (name or "image"))
-            _fresh_copy(_base(folder / "base", image, mirror, binds), stage.folder)
+            if image in stages:
+                before = stages[image]
+                stage = Stage(folder / (name or "image"), dict(before.env), before.user, before.workdir)
+                _fresh_copy(before.folder, stage.folder)
+            else:
+                stage = Stage(folder / (name or "image"))
+                _fresh_copy(_base(folder / "base", image, mirror, binds), stage.folder)
+            stages[name] = stage
         elif stage is None:
             raise BuildError(f"{word} before the first FROM")
         elif word == "RUN":
@@ -195,7 +201,8 @@ def _copy(stage: Stage, words: list[str], stages: dict[str, Stage]) -> None:
         name, _, value = option.partition("=")
         if name != "--from":
             raise BuildError(f"this program does not know COPY {option}")
-        _fresh_copy(_inside(stages[value], sources[0]), to)
+        to.mkdir(parents=True, exist_ok=True)  # a folder's content goes into what is there, as Docker has it
+        _checked(["cp", "-a", "--reflink=auto", f"{_inside(stages[value], sources[0])}/.", str(to)])
         return
     for source in sources:
         for file in _files(source):
@@ -207,7 +214,7 @@ def _copy(stage: Stage, words: list[str], stages: dict[str, Stage]) -> None:
 
 def _files(source: str) -> list[Path]:
     """The files of a source in the repository, less what .dockerignore leaves out."""
-    rules = _ignore_rules()
+    rules = _ignore_rules(ROOT / ".dockerignore")
     found = sorted(path for path in (ROOT / source).rglob("*") if path.is_file()) or [ROOT / source]
     return [path for path in found if not _ignored(PurePosixPath(path.relative_to(ROOT)), rules)]
 
@@ -222,9 +229,9 @@ def _sources() -> str:
     return digest.hexdigest()
 
 
-def _ignore_rules() -> list[tuple[bool, str]]:
-    """The lines of .dockerignore: whether the line takes back (`!`), and its pattern."""
-    text = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+def _ignore_rules(file: Path) -> list[tuple[bool, str]]:
+    """The lines of a .dockerignore: whether the line takes back (`!`), and its pattern."""
+    text = file.read_text(encoding="utf-8").splitlines()
     rules = [line.strip() for line in text if line.strip() and not line.startswith("#")]
     return [(rule.startswith("!"), rule.lstrip("!").rstrip("/")) for rule in rules]
 

@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 
 from noria.pipeline import cli_cluster, console
 from noria.pipeline.kubeflow.connection import Flags
-from noria.pipeline.options import PROJECT, ConfigFile, Json, WaitForRunning, connected
+from noria.pipeline.options import PROJECT, ConfigFile, Image, Json, WaitForRunning, connected
 from noria.stores.errors import NoriaError
 
 EPILOG = "Exit codes: 0 done, 1 refused, 2 usage, 3 look at it (broken span, failed check or run), 70 bug, 130 stopped."
@@ -243,12 +243,13 @@ def compile_(
         "pipeline.yaml"
     ),
     config: ConfigFile = PROJECT,
+    image: Image = None,
     as_json: Json = False,
 ) -> int:
     """Write the package for Kubeflow Pipelines: the wheel, with its volume, secrets and resources."""
     from noria.pipeline.commands import compile
 
-    return compile.compile_project(config, output, as_json)
+    return compile.compile_project(config, output, image, as_json)
 
 
 @app.command()
@@ -279,6 +280,7 @@ def ci(
     force: Annotated[
         bool, typer.Option("--force", help="Train, even if nothing asks for it: from nothing, then.")
     ] = False,
+    image: Image = None,
     *,
     flags: Flags,
     as_json: Json = False,
@@ -288,7 +290,7 @@ def ci(
 
     asked = command.Asked(config, since, home, force)
     if action is Action.submit:
-        return command.submit(asked, flags, no_wait, wait_for_running, as_json)
+        return command.submit(asked, flags, no_wait, wait_for_running, as_json, image)
     return command.run(asked, as_json) if action is Action.run else command.decide(asked, flags, as_json)
 
 

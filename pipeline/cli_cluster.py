@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from noria.pipeline.kubeflow.connection import Flags
-from noria.pipeline.options import PROJECT, ConfigFile, Json, WaitForRunning, connected
+from noria.pipeline.options import PROJECT, ConfigFile, Image, Json, WaitForRunning, connected
 
 schedule = typer.Typer(help="Runs again and again, on Kubeflow Pipelines.", no_args_is_help=True)
 
@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
 def submit(
     config: ConfigFile = PROJECT,
     package: Package = None,
+    image: Image = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Start the run, and leave.")] = False,
     timeout: Annotated[
         float | None,
@@ -41,7 +42,7 @@ def submit(
     """Run the pipeline on Kubeflow Pipelines: upload this version, start it, follow it to its end."""
     from noria.pipeline.commands import cluster
 
-    return cluster.submit(config, flags, package, no_wait, timeout, as_json, wait_for_running)
+    return cluster.submit(config, flags, package, no_wait, timeout, as_json, wait_for_running, image=image)
 
 
 @connected
@@ -68,6 +69,7 @@ def create(
     ] = None,
     every: Annotated[str | None, typer.Option(help="Or an interval: 90s, 15m, 1h, 2d, 1h30m.")] = None,
     package: Package = None,
+    image: Image = None,
     max_concurrency: Annotated[int, typer.Option(min=1, max=10, help="Runs at the same time.")] = 1,
     catch_up: Annotated[
         bool, typer.Option("--catch-up", help="After a pause, run once for each missed time.")
@@ -81,7 +83,7 @@ def create(
     from noria.pipeline.commands import schedules
 
     return schedules.create(
-        config, flags, name, cron, every, package, max_concurrency, catch_up, replace, as_json
+        config, flags, name, cron, every, package, max_concurrency, catch_up, replace, as_json, image
     )
 
 

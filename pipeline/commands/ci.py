@@ -96,7 +96,9 @@ def run(asked: Asked, as_json: bool) -> int:
     return turns.exit_code(made)
 
 
-def submit(asked: Asked, flags: Flags, no_wait: bool, wait: float, as_json: bool) -> int:
+def submit(
+    asked: Asked, flags: Flags, no_wait: bool, wait: float, as_json: bool, image: str | None = None
+) -> int:
     """Decides, and submits a run to Kubeflow Pipelines if that is the verdict.
 
     `wait`: seconds to wait for a run that goes on; it may be the one that is due, so the decision is made after.
@@ -118,7 +120,9 @@ def submit(asked: Asked, flags: Flags, no_wait: bool, wait: float, as_json: bool
     if not decision.retrain:
         return console.OK
     cold = decision.verdict == evidence.COLD and not decision.first
-    return cluster.submit(asked.config, flags, None, no_wait, None, as_json, cold=cold, besides=facts)
+    return cluster.submit(
+        asked.config, flags, None, no_wait, None, as_json, cold=cold, besides=facts, image=image
+    )
 
 
 def _decided(

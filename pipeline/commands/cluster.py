@@ -18,8 +18,10 @@ from noria.pipeline.config import Config, load
 from noria.pipeline.kubeflow import failure, follow
 from noria.pipeline.kubeflow.client import Cluster
 from noria.pipeline.kubeflow.connection import Connection, Flags, resolve
+from noria.pipeline.kubeflow.image import with_image
 from noria.pipeline.kubeflow.package import Package, version_name
 from noria.pipeline.kubeflow.records import Run, Version
+from noria.stores.errors import ConfigError
 
 
 def connect(config_path: Path, flags: Flags) -> tuple[Config, Cluster]:
@@ -38,6 +40,7 @@ def submit(
     wait: float = 0,
     cold: bool = False,
     besides: Mapping[str, Any] | None = None,
+    image: str | None = None,
 ) -> int:
     """Uploads this version where it is new, starts a run of it, and follows it.
 
@@ -45,10 +48,11 @@ def submit(
       wait: seconds to wait for another run of the project.
       cold: the run trains from nothing.
       besides: further facts of the object that `--json` prints.
+      image: of every task, instead of what environment or config say.
     """
     config, cluster = connect(config_path, flags)  # before compiling, which takes longer
     wait_for_others(cluster, config, wait)
-    with compiled(config, package, cold) as ready:
+    with compiled(config, package, cold, image) as ready:
         version = upload(config, cluster, ready)
         now = datetime.now(timezone.utc)
         run = cluster.run(version, f"{config.name} {now:%Y-%m-%d %H:%M:%S}", config.kubeflow.pipeline_root)
@@ -133,13 +137,23 @@ def _submitted(run: Run, version: Version, connection: Connection, view: RunView
 
 
 @contextlib.contextmanager
-def compiled(config: Config, package: Path | None, cold: bool = False) -> Iterator[Package]:
-    """The package given, or one compiled now."""
+def compiled(
+    config: Config, package: Path | None, cold: bool = False, image: str | None = None
+) -> Iterator[Package]:
+    """The package given, or one compiled now, for `image` where the command line names one."""
+    if package is not None and image:
+        raise ConfigError(
+            "a package names its image already: --image cannot change it",
+            where=package,
+            next_step="leave out --package to compile now, or give --image to `noria compile`",
+        )
     if package is not None:
         yield Package.read(package)
         return
     with tempfile.TemporaryDirectory(prefix="noria-") as folder:
-        yield Package.read(compile_quietly(config, Path(folder) / f"{config.name}.yaml", cold))
+        yield Package.read(
+            compile_quietly(with_image(config, image), Path(folder) / f"{config.name}.yaml", cold)
+        )
 
 
 def upload(config: Config, cluster: Cluster, package: Package) -> Version:

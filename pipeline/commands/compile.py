@@ -9,6 +9,7 @@ from rich.markup import escape
 from noria.pipeline import console
 from noria.pipeline.commands.turn import QUIET
 from noria.pipeline.config import Config, load
+from noria.pipeline.kubeflow.image import with_image
 from noria.pipeline.progress import noise_to
 
 
@@ -26,9 +27,9 @@ def compile_quietly(config: Config, output: Path, cold: bool = False) -> Path:
         return compiler.compile_package(config, output, cold)
 
 
-def compile_project(config_path: Path, output: Path, as_json: bool) -> int:
+def compile_project(config_path: Path, output: Path, image: str | None, as_json: bool) -> int:
     """Writes the package and says what is in it."""
-    config = load(config_path)
+    config = with_image(load(config_path), image)
     package = compile_quietly(config, output)
     section = config.kubeflow
     if as_json:

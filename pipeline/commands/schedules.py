@@ -10,6 +10,7 @@ from rich.text import Text
 
 from noria.pipeline import console, intervals
 from noria.pipeline.commands import cluster as runs
+from noria.pipeline.kubeflow import cron as cron_fields
 from noria.pipeline.kubeflow.connection import Flags
 from noria.pipeline.kubeflow.records import Schedule
 from noria.stores.errors import ClusterError, ConfigError
@@ -28,6 +29,7 @@ def create(
     catch_up: bool,
     replace: bool,
     as_json: bool,
+    image: str | None = None,
 ) -> int:
     """Uploads this version where it is new, and schedules it."""
     if (cron is None) == (every is None):
@@ -47,7 +49,7 @@ def create(
             where=old[0].link,
             next_step="--replace puts this one in its place; another name makes a second one",
         )
-    with runs.compiled(config, package) as ready:
+    with runs.compiled(config, package, image=image) as ready:
         version = runs.upload(config, cluster, ready)
     made = cluster.create_schedule(
         version, called, config.kubeflow.pipeline_root, expression, seconds, max_concurrency, catch_up
@@ -121,7 +123,7 @@ def six_fields(cron: str) -> str:
     `0 6 * * *` (six o'clock) would mean six minutes past every hour. Five fields get their second here.
 
     Raises:
-      ConfigError: neither five nor six fields, nor a word such as @daily.
+      ConfigError: neither five nor six fields, nor a word such as @daily, or a number out of its field's range.
     """
     fields = cron.split()
     if len(fields) == 1 and re.fullmatch(r"@(yearly|annually|monthly|weekly|daily|midnight|hourly)", cron):
@@ -132,7 +134,14 @@ def six_fields(cron: str) -> str:
             where="--cron",
             next_step="--cron '0 6 * * *' runs at six o'clock every day (UTC, if the cluster sets nothing else)",
         )
-    return " ".join(["0", *fields] if len(fields) == 5 else fields)
+    fields = ["0", *fields] if len(fields) == 5 else fields
+    if problem := cron_fields.problem(fields):
+        raise ConfigError(
+            f"a cron expression cannot be {cron!r}: {problem}",
+            where="--cron",
+            next_step="minute, hour, day of the month, month, day of the week: '0 6 * * mon-fri'",
+        )
+    return " ".join(fields)
 
 
 def _state(schedule: Schedule) -> str:

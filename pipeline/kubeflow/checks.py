@@ -3,7 +3,9 @@
 The reasons are those of Kubeflow Pipelines 2.x on Argo and of TFX's compiler; docs/kubeflow.md lists them.
 """
 
+import importlib.metadata
 import importlib.util
+import os.path
 import re
 import sys
 from collections.abc import Iterable
@@ -11,22 +13,25 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from noria.pipeline.config import Config
-from noria.pipeline.kubeflow import place, tasks
+from noria.pipeline.kubeflow import place
 from noria.pipeline.sections import FLIGHTS, is_function
 from noria.stores.errors import ConfigError, LaneError
 
 _SCHEMES = ("s3://", "minio://", "gs://")
+INSTALL = "`make setup` has it; elsewhere `pip install '.[kubeflow]'` in a clone of Noria"
+# Keys that older releases of kfp-kubernetes have no word for, and the functions that say them.
+_NEWER = {"image_pull_secrets": "set_image_pull_secrets", "image_pull_policy": "set_image_pull_policy"}
 
 
-def check_installed() -> None:
-    """Raises LaneError where Kubeflow's packages are not installed, or cannot be."""
+def check_installed(*packages: str) -> None:
+    """Raises LaneError where kfp, or one more of its packages, is not installed or cannot be."""
     if sys.version_info >= (3, 12):
         raise LaneError(
             f"TFX's Kubeflow part needs Python 3.10 or 3.11, this is {sys.version_info[0]}.{sys.version_info[1]}",
             where=sys.executable,
-            next_step="make an environment with Python 3.11 and `pip install 'noria[kubeflow]'` there",
+            next_step="make an environment with Python 3.11 and `pip install '.[kubeflow]'` in a clone of Noria there",
         )
-    for package in ("kfp", "kfp.kubernetes"):
+    for package in ("kfp", *packages):
         try:
             found = importlib.util.find_spec(package)
         except ModuleNotFoundError:
@@ -35,7 +40,21 @@ def check_installed() -> None:
             raise LaneError(
                 f"the package {package.replace('.', '-')} is not installed",
                 where=sys.prefix,
-                next_step="pip install 'noria[kubeflow]'",
+                next_step=INSTALL,
+            )
+
+
+def check_platform(config: Config) -> None:
+    """Raises LaneError where the installed kfp-kubernetes cannot say what the section asks for."""
+    from kfp import kubernetes
+
+    for key, function in _NEWER.items():
+        if getattr(config.kubeflow, key) and not hasattr(kubernetes, function):
+            raise LaneError(
+                f"kfp-kubernetes {importlib.metadata.version('kfp-kubernetes')} has no word for `kubeflow.{key}`",
+                where=config.path,
+                next_step="compile on the current lane, or leave it out and name the Secrets in the runs' service "
+                "account; an image with a tag of its own needs no policy",
             )
 
 
@@ -87,19 +106,16 @@ def check_output(output: Path) -> None:
         )
 
 
-def check_nodes(nodes: Iterable[Any], exit_handler: Any | None = None) -> None:
+def check_nodes(nodes: Iterable[Any]) -> None:
     """Raises ConfigError for TFX nodes that compile, but do not run on open-source Kubeflow Pipelines.
 
     Args:
       nodes: `BaseNode`s of the pipeline.
-      exit_handler: a node that runs after all others.
     """
     from tfx.components import FileBasedExampleGen
     from tfx.dsl.components.common.resolver import Resolver
-    from tfx.orchestration.data_types import RuntimeParameter
 
-    nodes = list(nodes)
-    for node in [*nodes, *([exit_handler] if exit_handler is not None else [])]:
+    for node in nodes:
         where = f"node {node.id}"
         if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?", node.id):
             raise ConfigError(
@@ -125,63 +141,46 @@ def check_nodes(nodes: Iterable[Any], exit_handler: Any | None = None) -> None:
                 where=where,
                 next_step="name the function by its import path (module.function), and put it into the image",
             )
-    parameters = [
-        (node.id, name)
-        for node in nodes
-        for name, value in node.exec_properties.items()
-        if isinstance(value, RuntimeParameter)
-    ]
-    if exit_handler is not None and parameters:
-        node_id, name = parameters[0]
-        raise ConfigError(
-            "an exit handler and runtime parameters do not go together: the graph that wraps the tasks gets none",
-            where=f"exit handler {exit_handler.id}, parameter {name} of {node_id}",
-            next_step="compile the value in, or do without the exit handler",
-        )
 
 
 def _check_paths(config: Config) -> None:
-    """An absolute path outside of the project and the volume is on this machine only."""
+    """A path that leaves the project's folder and the volume, in the container, is on this machine only."""
     if not config.schema_path.is_file():
         raise ConfigError(
             "the schema is not there",
             where=config.schema_path,
             next_step="correct `schema`; `noria init` writes a draft from your data",
         )
-    given = {"schema": config.settings.get("schema")}
-    data = config.settings.get("data")
-    source = data.get("source") if isinstance(data, dict) else data
+    there = place.in_container(config)  # refuses whatever else does not hold there
+    paths: dict[str, tuple[Any, str | Path]] = {"schema": (config.settings.get("schema"), there.schema_path)}
+    source = there.data.source
     if source is not None and source != FLIGHTS and not is_function(source):
-        given["data.source"] = source
+        data = config.settings["data"]
+        paths["data.source"] = (data["source"] if isinstance(data, dict) else data, source)
     assert config.kubeflow.volume is not None
-    seen = [PurePosixPath(config.kubeflow.project), PurePosixPath(config.kubeflow.volume.mount)]
-    for key, value in given.items():
-        path = PurePosixPath(value) if value is not None else None
-        if path is None or not (path.is_absolute() or str(path).startswith("~")):
-            continue
-        if not any(path.is_relative_to(folder) for folder in seen):
+    seen = [config.kubeflow.project, config.kubeflow.volume.mount]
+    for key, (given, path) in paths.items():
+        found = PurePosixPath(os.path.normpath(path))
+        if not any(found.is_relative_to(folder) for folder in seen):
             raise ConfigError(
-                f"`{key}` is {value}, which no task sees: neither the image's project folder nor the volume holds it",
+                f"`{key}` is {given}, in the container {found}, which no task sees: neither the image's project folder "
+                f"({seen[0]}) nor the volume ({seen[1]}) holds it",
                 where=config.path,
                 next_step=f"put it into the project's folder and write it relative, or onto the volume below {seen[1]}",
             )
-    place.in_container(config)  # whatever else does not hold there
 
 
 def _check_caching(config: Config) -> None:
     section = config.kubeflow
-    if section.tasks.cache:
-        raise ConfigError(
-            "`kubeflow.tasks.cache` cannot be true for all: for most tasks a hit would be a lie",
-            where=f"{config.path}, section kubeflow",
-            next_step="name single tasks under `kubeflow.per_task`: Transform, Trainer or Evaluator",
-        )
-    for name, task in section.per_task.items():
-        if task.cache and name in tasks.NEVER_CACHED:
+    tasks = {"tasks": section.tasks, **{f"per_task.{name}": task for name, task in section.per_task.items()}}
+    for key, task in tasks.items():
+        if task.cache:
             raise ConfigError(
-                f"`kubeflow.per_task.{name}.cache` cannot be true: {tasks.NEVER_CACHED[name]}",
+                f"`kubeflow.{key}.cache` cannot be true: Kubeflow's key holds the names of a task's input artifacts, "
+                "which are new in each run as the tasks before read the stores anew, and it sees no code in the image: "
+                "it would never hit, or lie",
                 where=f"{config.path}, section kubeflow",
-                next_step="leave `cache` out there; Transform, Trainer and Evaluator may be cached",
+                next_step="leave `cache` out; Transform reuses by itself what the champion's run has counted",
             )
 
 

@@ -1,8 +1,8 @@
 """Compiles a project for open-source Kubeflow Pipelines 2.x: one YAML file, two documents.
 
 The first is the pipeline (schema 2.1.0) as TFX's KubeflowV2DagRunner writes it, the second the platform
-document of `kfp-kubernetes`: volume, secrets, node selectors. What that runner cannot say per task (resources
-from a config, retries, caching) is written into its result.
+document of `kfp-kubernetes`: volume, secrets, node selectors, how the image is fetched. What that runner cannot say
+per task (resources from a config, retries) is written into its result.
 """
 
 import logging
@@ -36,7 +36,8 @@ def compile_package(config: Config, output: Path, cold: bool = False) -> Path:
       ConfigError: something that the cluster would refuse later, or would run into.
     """
     output = Path(output).absolute()
-    checks.check_installed()
+    checks.check_installed("kfp.kubernetes")
+    checks.check_platform(config)
     checks.check_config(config)
     checks.check_output(output)
     spec = pipeline_spec(config, cold)
@@ -66,19 +67,14 @@ def pipeline_spec(config: Config, cold: bool = False) -> dict[str, Any]:
     from noria.pipeline.kubeflow import graph
 
     section = config.kubeflow
-    nodes = graph.components(
-        config,
-        code_digest=lineage.digest(config),
-        source_digest=lineage.source_digest(config),
-        cold=cold,
-    )
+    nodes = graph.components(config, source_digest=lineage.source_digest(config), cold=cold)
     checks.check_nodes(nodes)
     logging.getLogger().setLevel(logging.WARNING)  # TFX tells of each node that it compiles
     wheel_pipeline = pipeline.Pipeline(
         pipeline_name=config.name,
         pipeline_root=section.pipeline_root,
         components=nodes,
-        enable_cache=False,  # per task, below
+        enable_cache=False,  # the backend's key sees neither the stores nor the image's code
     )
     _forget_keys(wheel_pipeline)
     command = ["python", "-m", ENTRYPOINT, "--home", section.home, "--project", section.project]

@@ -5,12 +5,13 @@ nothing around it, so these are nodes there. "Nothing new" is a condition that s
 succeeds, and nothing was pretended.
 """
 
+from tfx.dsl.components.base import executor_spec
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.experimental.conditionals import conditional
 
 from noria.pipeline import dag
 from noria.pipeline.config import Config
-from noria.pipeline.kubeflow import place
+from noria.pipeline.kubeflow import place, push
 from noria.pipeline.kubeflow.ingest.component import Ingest
 from noria.pipeline.kubeflow.turn_report.component import TurnReport
 
@@ -18,12 +19,11 @@ from noria.pipeline.kubeflow.turn_report.component import TurnReport
 RUN_ID = "{{$.pipeline_job_uuid}}"
 
 
-def components(config: Config, *, code_digest: str, source_digest: str, cold: bool = False) -> list[BaseNode]:
+def components(config: Config, *, source_digest: str, cold: bool = False) -> list[BaseNode]:
     """The nodes of one Kubeflow run: ingest, one turn on the oldest span that waits, its report.
 
     Args:
       config: the project's settings, with the paths of this machine.
-      code_digest: digest of the code that makes the model, for the lineage.
       source_digest: digest of the project's sources; the image must hold the same.
       cold: train from nothing, once more on the newest span where none waits.
     """
@@ -36,9 +36,10 @@ def components(config: Config, *, code_digest: str, source_digest: str, cold: bo
             span="again" if cold else "next",
             mode="cold" if cold else "auto",
             run_id=RUN_ID,
-            code_digest=code_digest,
+            code_digest=settings,  # push.Executor makes the digest of it, of what the image holds
         )
         nodes = {node.id: node for node in wheel}
+        nodes["Pusher"].executor_spec = executor_spec.ExecutorClassSpec(push.Executor)
         verdict = nodes["DataGate"].outputs["verdict"]
         gate = {
             "champion": nodes["ChampionResolver"].outputs["champion"],

@@ -2,10 +2,11 @@
 
 import re
 from pathlib import PurePosixPath
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
+from noria.pipeline.kubeflow.names import ImageName, NodeLabels, ObjectName, SecretKeys
 from noria.pipeline.sections import NODES, ProjectPath, Section
 from noria.stores.errors import did_you_mean
 
@@ -40,23 +41,24 @@ class Task(Section):
     retries: int | None = Field(
         default=None, ge=0, le=20, description="How often a failed task is tried again."
     )
-    node_selector: dict[str, str] | None = Field(
+    node_selector: NodeLabels | None = Field(
         default=None, description="Labels of the nodes that may run the task."
     )
     cache: bool | None = Field(
         default=None,
-        description="Whether an earlier result of equal inputs is taken. Refused where a hit would be a lie.",
+        description="`false` or left out. `noria compile` refuses `true`: Kubeflow's cache sees neither the stores nor "
+        "the code in the image, and a task after one that ran anew never hits.",
     )
 
 
 class Volume(Section):
-    claim: str = Field(description="The PersistentVolumeClaim that holds span store and registry.")
+    claim: ObjectName = Field(description="The PersistentVolumeClaim that holds span store and registry.")
     mount: ContainerPath = Field(default="/noria/volume", description="Where every task sees it.")
 
 
 class Secret(Section):
-    name: str = Field(description="The Kubernetes Secret.")
-    env: dict[str, str] = Field(description="Key of the Secret -> environment variable of every task.")
+    name: ObjectName = Field(description="The Kubernetes Secret.")
+    env: SecretKeys = Field(description="Key of the Secret -> environment variable of every task.")
 
 
 class Kubeflow(Section):
@@ -82,7 +84,21 @@ class Kubeflow(Section):
         default="minio://mlpipeline/noria",
         description="Where the artifacts go: `s3://`, `minio://` or `gs://`.",
     )
-    image: str = Field(default="noria:latest", description="The container image of every task.")
+    image: ImageName = Field(
+        default="noria:latest",
+        description="The container image of every task. `--image` and `NORIA_KUBEFLOW_IMAGE` go before it: CI has a "
+        "new one for each commit.",
+    )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
+        default=None,
+        description="When a node fetches the image. Left out: Kubernetes's default, `Always` for `:latest` and "
+        "`IfNotPresent` else. The long-term lane's kfp-kubernetes has no word for it.",
+    )
+    image_pull_secrets: list[ObjectName] = Field(
+        default_factory=list,
+        description="Kubernetes Secrets by which a node may fetch the image. The long-term lane's kfp-kubernetes has "
+        "no word for them: name them in the runs' service account there.",
+    )
     project: ContainerPath = Field(
         default="/noria/project",
         description="Folder of this YAML file in the container.",

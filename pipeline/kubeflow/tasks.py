@@ -1,28 +1,14 @@
-"""What the config says of single tasks: resources, retries and caching, written into the compiled pipeline;
-volume, secrets and node selectors, written into its platform document.
+"""What the config says of single tasks: resources and retries, written into the compiled pipeline; volume, secrets,
+node selectors and how the image is fetched, written into its platform document by kfp-kubernetes.
 
-Caching is off unless asked for, and refused where a hit would be a lie: the backend's cache key holds a task's
-inputs, its command and its image's name, but neither the span store nor the registry, nor a file.
+Caching is off for every task: TFX compiles it so, and `checks` refuses to switch it on.
 """
 
 import re
+import types
 from typing import Any
 
 from noria.pipeline.kubeflow.section import Kubeflow, Task
-
-# node id -> why an earlier result must not stand for a new one. What is not here (Transform, Trainer, Evaluator)
-# goes by its input artifacts alone.
-NEVER_CACHED = {
-    "Ingest": "it reads the data source, which changes under the same arguments",
-    "ChampionResolver": "it reads the registry, which changes under the same arguments",
-    "SpanExampleGen": "it reads the span store, and `next` is another span each time",
-    "SchemaGen": "it reads a file, whose content the cache key does not see",
-    "StatisticsGen": "it reads and keeps statistics in the home folder, and compares with the span before",
-    "DataGate": "it reads the span store, and puts a broken span in quarantine",
-    "Pusher": "it writes to the registry and the model directory",
-    "Report": "it closes the turn in the home folder",
-    "ReportBroken": "it closes the turn in the home folder",
-}
 
 _UNITS = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 _UNITS |= {f"{unit}i": 1024.0**power for power, unit in enumerate("KMGTPE", 1)}
@@ -36,17 +22,15 @@ def settings_of(section: Kubeflow, node: str) -> Task:
 
 
 def apply(spec: dict[str, Any], section: Kubeflow) -> None:
-    """Writes resources, retries and caching into a compiled pipeline, in place."""
+    """Writes resources and retries into a compiled pipeline, in place."""
     for name, task in spec["root"]["dag"]["tasks"].items():
         settings = settings_of(section, name)
-        if settings.cache:
-            task["cachingOptions"] = {"enableCache": True}
         if settings.retries:
             # An exit code says nothing about whether it helps to try again; a second apart it mostly does not.
             policy = {"maxRetryCount": settings.retries, "backoffDuration": "30s", "backoffFactor": 2.0}
             task["retryPolicy"] = policy
         container = spec["deploymentSpec"]["executors"][f"{name}_executor"]["container"]
-        resources = {}
+        resources: dict[str, float] = {}
         if settings.cpu:
             resources |= dict.fromkeys(("cpuRequest", "cpuLimit"), quantity(settings.cpu))
         if settings.memory:
@@ -58,24 +42,32 @@ def apply(spec: dict[str, Any], section: Kubeflow) -> None:
 
 def platform_spec(section: Kubeflow, executors: list[str]) -> dict[str, Any]:
     """The platform document: what Kubernetes must know of each task."""
-    configs = {}
-    for label in sorted(executors):
-        settings = settings_of(section, label.removesuffix("_executor"))
-        config: dict[str, Any] = {}
-        if section.volume:
-            config["pvcMount"] = [{"constant": section.volume.claim, "mountPath": section.volume.mount}]
-        if section.secrets:
-            config["secretAsEnv"] = [
-                {
-                    "secretName": secret.name,
-                    "keyToEnv": [{"secretKey": key, "envVar": env} for key, env in secret.env.items()],
-                }
-                for secret in section.secrets
-            ]
-        if settings.node_selector:
-            config["nodeSelector"] = {"labels": settings.node_selector}
-        configs[label] = config
+    configs = {
+        label: _executor_config(section, settings_of(section, label.removesuffix("_executor")))
+        for label in sorted(executors)
+    }
     return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": configs}}}}
+
+
+def _executor_config(section: Kubeflow, settings: Task) -> dict[str, Any]:
+    """One task's `KubernetesExecutorConfig`, in the fields that this release of kfp-kubernetes writes.
+
+    Its functions read and write `platform_config` of a task and, with constants, nothing else of it.
+    """
+    from kfp import kubernetes
+
+    task: Any = types.SimpleNamespace(platform_config={})
+    if section.volume:
+        kubernetes.mount_pvc(task, section.volume.claim, section.volume.mount)
+    for secret in section.secrets:
+        kubernetes.use_secret_as_env(task, secret.name, secret.env)
+    for key, value in (settings.node_selector or {}).items():
+        kubernetes.add_node_selector(task, key, value)
+    if section.image_pull_secrets:
+        kubernetes.set_image_pull_secrets(task, section.image_pull_secrets)
+    if section.image_pull_policy:
+        kubernetes.set_image_pull_policy(task, section.image_pull_policy)
+    return dict(task.platform_config.get("kubernetes", {}))
 
 
 def quantity(text: str) -> float:

@@ -37,7 +37,7 @@ def _objects(text: str) -> list[dict[str, Any]]:
 
 
 def test_one_process_turns_again_and_says_what_it_refuses(flights: Project, tmp_path: Path):
-    """Each look turns on what waits; a config broken meanwhile is said and mended without a restart; SIGTERM ends it."""
+    """Each look turns on what waits; a config broken meanwhile is said, and mended without a restart."""
     settings = (flights.folder / "noria.yaml").read_text()
     out, err = tmp_path / "out", tmp_path / "err"
     with out.open("w") as stdout, err.open("w") as stderr:

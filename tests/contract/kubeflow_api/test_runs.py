@@ -232,3 +232,15 @@ def test_compiles_by_itself(noria: Noria, api: KubeflowApi) -> None:
     assert "noria" in str(spec["platform_spec"])
     digest = lineage.source_digest(load(noria.folder))
     assert f"source_digest={digest}" == api.versions[-1]["description"]
+    other = noria.json("submit", "--image", "registry.example.com/noria:abc")
+    executors = api.versions[-1]["pipeline_spec"]["pipeline_spec"]["deploymentSpec"]["executors"]
+    assert other["uploaded"] and {"registry.example.com/noria:abc"} == {
+        each["container"]["image"] for each in executors.values()
+    }
+
+
+def test_a_package_has_its_image(noria: Noria, api: KubeflowApi) -> None:
+    """--image beside --package is refused: what is compiled keeps its image."""
+    said = noria.refused("submit", "--package", str(noria.package), "--image", "noria:2")
+    assert "names its image already" in said
+    assert [] == api.runs

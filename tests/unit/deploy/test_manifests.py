@@ -13,9 +13,16 @@ DEPLOY = Path(__file__).parents[3] / "deploy"
 KUBERNETES = ("1.29", kubernetes_validate.latest_version())  # what clusters run, and the newest
 
 
-def manifests(folder: Path = DEPLOY / "base") -> list[dict[str, Any]]:
-    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
-    files = [folder / name for name in kustomization["resources"]]
+FOLDERS = ("base", "volume", "prepare")
+
+
+def resources(folder: str) -> list[str]:
+    kustomization = (DEPLOY / folder / "kustomization.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(kustomization)["resources"]
+
+
+def manifests() -> list[dict[str, Any]]:
+    files = [DEPLOY / folder / name for folder in FOLDERS for name in resources(folder)]
     return [manifest for file in files for manifest in yaml.safe_load_all(file.read_text(encoding="utf-8"))]
 
 
@@ -26,20 +33,35 @@ def only(kind: str, name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("version", KUBERNETES)
 def test_valid(version: str) -> None:
-    """Every manifest of the base is what Kubernetes's OpenAPI schema says, with no field that it does not know."""
+    """Every manifest is what Kubernetes's OpenAPI schema says, with no field that it does not know."""
     for manifest in manifests():
         kubernetes_validate.validate(manifest, version, strict=True)
 
 
-def test_all_listed() -> None:
-    """Every file of the base is a resource of its kustomization."""
-    kustomization = yaml.safe_load((DEPLOY / "base" / "kustomization.yaml").read_text(encoding="utf-8"))
-    files = {path.name for path in (DEPLOY / "base").iterdir()} - {"kustomization.yaml"}
-    assert files == set(kustomization["resources"])
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_all_listed(folder: str) -> None:
+    """Every file is a resource of its folder's kustomization."""
+    files = {path.name for path in (DEPLOY / folder).iterdir()} - {"kustomization.yaml"}
+    assert files == set(resources(folder))
+
+
+def test_data_stands_apart() -> None:
+    """Deleting or applying the accounts anew touches neither the volume nor the Job, which cannot be changed."""
+    assert ["volume.yaml"] == resources("volume") and ["prepare.yaml"] == resources("prepare")
+    for file in (DEPLOY / "overlays").rglob("kustomization.yaml"):
+        base = {Path(name).name for name in yaml.safe_load(file.read_text(encoding="utf-8"))["resources"]}
+        assert 1 == len(base & set(FOLDERS)), file
+
+
+def test_job_ends_under_a_mesh() -> None:
+    """No sidecar goes into the Job's pod, whichever of the two Istio reads."""
+    metadata = only("Job", "noria-prepare")["spec"]["template"]["metadata"]
+    for kind in ("labels", "annotations"):
+        assert {"sidecar.istio.io/inject": "false"} == metadata[kind]
 
 
 def test_no_namespace() -> None:
-    """The base names no namespace: the overlay does."""
+    """No manifest names a namespace: the overlay does."""
     assert [] == [each["kind"] for each in manifests() if "namespace" in each["metadata"]]
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import yaml
 from noria.pipeline import ci, cli
 from noria.pipeline.commands.ci import tell_github
 from noria.pipeline.config import load
+from noria.pipeline.kubeflow.image import VARIABLE
 
 ROOT = Path(__file__).parents[3]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -79,14 +81,16 @@ def test_commands(path: Path) -> None:
     known = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for words in commands(path):
-        if words[0].endswith("noria"):
-            options = {option for parameter in known[words[1]].params for option in parameter.opts}
+        if words and words[0].endswith("/noria"):
+            command = known[words[1]]
+            command = getattr(command, "commands", {}).get(words[2], command)
+            options = {option for parameter in command.params for option in parameter.opts}
             assert {word for word in words if word.startswith("--")} <= options
-        if words[0] == "make":
+        if words[:1] == ["make"]:
             assert words[1] in targets
         named = [word.removeprefix("PYTEST_ARGS=") for word in words]
         for name in [
-            each for word in named for each in word.split() if re.match(r"(deploy|tests|flights)/", each)
+            each for word in named for each in word.split() if re.match(r"(deploy|tests|flights)(/|$)", each)
         ]:
             assert (ROOT / name).exists(), name
 
@@ -119,3 +123,58 @@ def test_retrain_starts() -> None:
     assert "pull_request" not in retrain[True] and "pull_request" in short[True]
     submits = [name for name in WORKFLOWS if any("submit" in words for words in commands(name))]
     assert ["retrain.yml"] == [path.name for path in submits]
+
+
+def steps(job: str) -> list[dict[str, Any]]:
+    return workflow(ROOT / ".github" / "workflows" / "retrain.yml")["jobs"][job]["steps"]
+
+
+def test_the_package_runs_the_commit_s_image() -> None:
+    """What is pushed last is what the package is compiled with: one name, with the commit in it, in the variable."""
+    job = workflow(ROOT / ".github" / "workflows" / "retrain.yml")["jobs"]["submit"]
+    assert "${{ vars.NORIA_IMAGE }}:${{ github.sha }}" == job["env"][VARIABLE]
+    lines = [line for step in job["steps"] for line in step.get("run", "").splitlines()]
+    pushed = [i for i, line in enumerate(lines) if f'docker push "${VARIABLE}"' in line]
+    built = [i for i, line in enumerate(lines) if f'--tag "${VARIABLE}"' in line]
+    submitted = [i for i, line in enumerate(lines) if re.search(r"/noria (ci|schedule create) ", line)]
+    assert 1 == len(built) == len(pushed) and built < pushed < submitted
+    assert 2 == len(submitted) and not any("--image" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("image", "code"),
+    [
+        ("ghcr.io/o/noria", 0),
+        ("registry.example.com:5000/ml/noria", 0),
+        ("", 1),
+        ("noria", 1),
+        ("ghcr.io/o/noria:7", 1),
+        ("ghcr.io/o/noria:latest", 1),
+        ("ghcr.io/o/noria@sha256:0", 1),
+    ],
+)
+def test_the_image_is_asked_for(image: str, code: int) -> None:
+    """An empty name, one without a registry, or one with a tag is said in the first step."""
+    script = steps("submit")[0]["run"]
+    environ = {"IMAGE": image, "TOKEN": "x", "PATH": os.environ["PATH"]}
+    done = subprocess.run(["bash", "-e", "-c", script], env=environ, capture_output=True, text=True)
+    assert code == done.returncode
+    assert (code == 1) == ("::error::" in done.stdout)
+
+
+def test_head_names_what_is_read() -> None:
+    """Every variable and secret that retrain.yml reads is explained at its head."""
+    text = (ROOT / ".github" / "workflows" / "retrain.yml").read_text(encoding="utf-8")
+    head = text.partition("\nname:")[0]
+    assert set(re.findall(r"\b(?:vars|secrets)\.(\w+)", text)) == set(
+        re.findall(r"^#   (\w+)", head, re.MULTILINE)
+    )
+
+
+def test_no_setup_python_on_debian() -> None:
+    """setup-python has no build for Debian: only rows that name a Python ask for it."""
+    job = workflow(ROOT / ".github" / "workflows" / "ci.yml")["jobs"]["suite"]
+    (step,) = [each for each in job["steps"] if "setup-python" in each.get("uses", "")]
+    assert "matrix.python != ''" == step["if"]
+    for row in job["strategy"]["matrix"]["include"]:
+        assert ("" == row["python"]) == row["image"].startswith("debian")

@@ -95,4 +95,4 @@ def test_kubeflow_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     check = doctor.kubeflow()
     assert doctor.WARNING == check.state
-    assert "noria[kubeflow]" in str(check.next_step)
+    assert ".[kubeflow]" in str(check.next_step)

@@ -211,5 +211,5 @@ def test_without_kfp(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert (1, "") == (done.returncode, done.stdout)
-    assert "pip install 'noria[kubeflow]'" in done.stderr
+    assert "pip install '.[kubeflow]'" in done.stderr
     assert "Traceback" not in done.stderr

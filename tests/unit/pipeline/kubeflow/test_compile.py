@@ -8,17 +8,23 @@ from typing import Any
 
 import pytest
 import yaml
+from kfp import kubernetes
 
+from noria.pipeline import lineage
 from noria.pipeline.config import load
-from noria.pipeline.kubeflow import checks, compiler, place, tasks
+from noria.pipeline.kubeflow import checks, compiler, place
+from noria.pipeline.kubeflow.image import VARIABLE, with_image
 from noria.stores.errors import ConfigError, LaneError
 
 ROOT = Path(__file__).parents[4]
+# What the long-term lane's kfp-kubernetes has no word for.
+PULLS = hasattr(kubernetes, "set_image_pull_secrets")
 VOLUME = {"claim": "noria", "mount": "/noria/volume"}
 
 
 def project(folder: Path, **changes: Any) -> Path:
     """The flights with a volume; keywords change keys of the section `kubeflow`, or of the file by `top`."""
+    folder.mkdir(exist_ok=True)
     settings = yaml.safe_load((ROOT / "flights" / "noria.yaml").read_text())
     (folder / "schema.pbtxt").write_bytes((ROOT / "schemas" / "flights.pbtxt").read_bytes())
     top = changes.pop("top", {})
@@ -35,10 +41,11 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], d
         tmp_path_factory.mktemp("project"),
         image="registry.example.com/noria:7",
         pipeline_root="s3://bucket/noria",
-        secrets=[{"name": "store", "env": {"key": "STORE_KEY"}}],
+        secrets=[{"name": "store", "env": {"key": "STORE_KEY"}}, {"name": "more", "env": {"a.b": "MORE"}}],
+        **({"image_pull_policy": "Always", "image_pull_secrets": ["pull", "other"]} if PULLS else {}),
         tasks={"retries": 2, "memory": "2Gi"},
         per_task={
-            "Trainer": {"cpu": "1500m", "node_selector": {"pool": "big"}, "cache": True},
+            "Trainer": {"cpu": "1500m", "node_selector": {"pool": "big", "example.com/zone": "a"}},
             "Report": {"retries": 0},
         },
     )
@@ -63,14 +70,16 @@ def test_both_documents_parse(package: tuple[dict[str, Any], dict[str, Any]]) ->
     assert set(pipeline["deploymentSpec"]["executors"]) == set(executors)
     for config in executors.values():
         json_format.ParseDict(config, kubernetes_executor_config_pb2.KubernetesExecutorConfig())
-        assert [{"constant": "noria", "mountPath": "/noria/volume"}] == config["pvcMount"]
-        assert "STORE_KEY" == config["secretAsEnv"][0]["keyToEnv"][0]["envVar"]
-    assert {"pool": "big"} == executors["Trainer_executor"]["nodeSelector"]["labels"]
+        (mount,) = config["pvcMount"]
+        assert ("noria", "/noria/volume") == (mount["constant"], mount["mountPath"])
+        pairs = [pair for secret in config["secretAsEnv"] for pair in secret["keyToEnv"]]
+        assert [("key", "STORE_KEY"), ("a.b", "MORE")] == [(p["secretKey"], p["envVar"]) for p in pairs]
+    assert {"pool": "big", "example.com/zone": "a"} == executors["Trainer_executor"]["nodeSelector"]["labels"]
 
 
 @pytest.mark.slow
 def test_settings_per_task(package: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    """`per_task` goes over `tasks`; nothing is cached unless asked for."""
+    """`per_task` goes over `tasks`; nothing is cached."""
     pipeline, _ = package
     graph, executors = pipeline["root"]["dag"]["tasks"], pipeline["deploymentSpec"]["executors"]
     assert {
@@ -79,13 +88,63 @@ def test_settings_per_task(package: tuple[dict[str, Any], dict[str, Any]]) -> No
         "memoryLimit": 2.147483648,
         "memoryRequest": 2.147483648,
     } == executors["Trainer_executor"]["container"]["resources"]
-    assert {"Trainer"} == {
-        name for name, task in graph.items() if task.get("cachingOptions", {}).get("enableCache")
-    }
+    assert not [name for name, task in graph.items() if task.get("cachingOptions", {}).get("enableCache")]
     assert 2 == graph["Pusher"]["retryPolicy"]["maxRetryCount"]
     assert not {"Report", "ReportBroken"} & {name for name, task in graph.items() if "retryPolicy" in task}
     assert {"registry.example.com/noria:7"} == {each["container"]["image"] for each in executors.values()}
     assert all(compiler.ENTRYPOINT in each["container"]["command"] for each in executors.values())
+
+
+@pytest.mark.slow
+def test_deprecated_fields_are_not_alone(package: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """Where this kfp-kubernetes marks a field deprecated, its successor is written beside it."""
+    from kfp.kubernetes import kubernetes_executor_config_pb2 as pb
+
+    (mount,) = package[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["Pusher_executor"][
+        "pvcMount"
+    ]
+    deprecated = (
+        pb.DESCRIPTOR.message_types_by_name["PvcMount"].fields_by_name["constant"].GetOptions().deprecated
+    )
+    assert deprecated == ("pvcNameParameter" in mount)
+
+
+@pytest.mark.slow
+def test_how_the_image_is_fetched(package: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path) -> None:
+    """Policy and Secrets are every task's; a kfp-kubernetes without a word for them is named, nothing is dropped."""
+    executors = package[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    if PULLS:
+        for config in executors.values():
+            assert "Always" == config["imagePullPolicy"]
+            assert ["pull", "other"] == [each["secretName"] for each in config["imagePullSecret"]]
+        checks.check_platform(load(project(tmp_path, image_pull_secrets=["pull"])))
+    else:
+        for asked in ({"image_pull_secrets": ["pull"]}, {"image_pull_policy": "Always"}):
+            with pytest.raises(LaneError, match=f"has no word for `kubeflow.{next(iter(asked))}`"):
+                checks.check_platform(load(project(tmp_path, **asked)))
+
+
+@pytest.mark.slow
+def test_the_lineage_is_the_container_s(package: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """No digest of this machine's packages is compiled in: the Pusher is given the settings, and makes it there."""
+    pipeline = package[0]
+    arguments = pipeline["deploymentSpec"]["executors"]["Pusher_executor"]["container"]["args"]
+    assert "noria.pipeline.kubeflow.push.Executor" in arguments
+    given = pipeline["root"]["dag"]["tasks"]["Pusher"]["inputs"]["parameters"]["code_digest"]
+    there = place.from_json(given["runtimeValue"]["constant"])
+    assert Path("/noria/project/schema.pbtxt") == there.schema_path
+
+
+def test_the_pusher_makes_the_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Kubeflow the Pusher's own executor gets the digest of the project that lies in the container."""
+    from noria.components.pusher import executor
+    from noria.pipeline.kubeflow.push import Executor
+
+    got = {}
+    monkeypatch.setattr(executor.Executor, "Do", lambda self, i, o, properties: got.update(properties))
+    config = load(project(tmp_path, project=str(tmp_path)))
+    Executor().Do({}, {}, {"home": "h", "code_digest": place.to_json(config)})
+    assert {"home": "h", "code_digest": lineage.digest(config)} == got
 
 
 @pytest.mark.slow
@@ -135,11 +194,13 @@ def test_the_config_travels(tmp_path: Path) -> None:
         ({"volume": None}, "there is no volume", "kubeflow.volume"),
         ({"home": "/elsewhere/home"}, "must lie on the volume", "/noria/volume/home"),
         ({"project": "/noria/volume/home/project"}, "must not lie in the home", "image"),
-        ({"tasks": {"cache": True}}, "for most tasks a hit would be a lie", "per_task"),
-        ({"per_task": {"Pusher": {"cache": True}}}, "writes to the registry", "may be cached"),
-        ({"per_task": {"Ingest": {"cache": True}}}, "reads the data source", "may be cached"),
+        ({"tasks": {"cache": True}}, "`kubeflow.tasks.cache` cannot be true", "leave `cache` out"),
+        ({"per_task": {"Trainer": {"cache": True}}}, "no code in the image", "leave `cache` out"),
         ({"top": {"schema": "missing.pbtxt"}}, "the schema is not there", "noria init"),
         ({"top": {"data": "/data/events.csv"}}, "`data.source` is /data/events.csv", "/noria/volume"),
+        ({"top": {"data": "../data/*.csv"}}, "in the container /noria/data/*.csv", "/noria/volume"),
+        ({"top": {"data": {"source": "~/events.csv"}}}, "`data.source` is ~/events.csv", "/noria/volume"),
+        ({"top": {"data": "a/../../x.csv"}, "home": "/noria/volume/h"}, "/noria/x.csv", "relative"),
     ],
 )
 def test_refused(tmp_path: Path, changes: dict[str, Any], what: str, hint: str) -> None:
@@ -151,6 +212,16 @@ def test_refused(tmp_path: Path, changes: dict[str, Any], what: str, hint: str) 
     assert hint in str(caught.value.next_step)
 
 
+def test_a_schema_beside_the_project(tmp_path: Path) -> None:
+    """A relative path that leaves the folder would be another file's place in the container."""
+    config = project(tmp_path / "rides", top={"schema": "../schema.pbtxt"})
+    (tmp_path / "schema.pbtxt").write_text("")
+    with pytest.raises(
+        ConfigError, match=r"`schema` is \.\./schema\.pbtxt, in the container /noria/schema\.pbtxt"
+    ):
+        checks.check_config(load(config))
+
+
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
@@ -159,6 +230,17 @@ def test_refused(tmp_path: Path, changes: dict[str, Any], what: str, hint: str) 
         ({"pipeline_root": "hdfs://x/y"}, "s3://"),
         ({"per_task": {"Trainr": {}}}, "Trainer"),
         ({"tasks": {"memory": "lots"}}, "Kubernetes quantity"),
+        ({"volume": {"claim": "Bad Claim!"}}, "Kubernetes name"),
+        ({"volume": {"claim": "a..b"}}, "Kubernetes name"),
+        ({"image": "Noria Latest!"}, "must be an image"),
+        ({"image": "noria:"}, "must be an image"),
+        ({"secrets": [{"name": "S_S", "env": {"a": "A"}}]}, "Kubernetes name"),
+        ({"secrets": [{"name": "s", "env": {"a": "9 X"}}]}, "environment variables"),
+        ({"secrets": [{"name": "s", "env": {"a b": "X"}}]}, "Secret's keys"),
+        ({"tasks": {"node_selector": {"a b": "c d"}}}, "labels such as"),
+        ({"tasks": {"node_selector": {"pool": "c d"}}}, "values of letters"),
+        ({"image_pull_policy": "Sometimes"}, "IfNotPresent"),
+        ({"image_pull_secrets": ["Pull!"]}, "Kubernetes name"),
     ],
 )
 def test_config_refuses(tmp_path: Path, changes: dict[str, Any], what: str) -> None:
@@ -166,6 +248,35 @@ def test_config_refuses(tmp_path: Path, changes: dict[str, Any], what: str) -> N
     with pytest.raises(ConfigError) as caught:
         load(project(tmp_path, **changes))
     assert what in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "noria",
+        "noria:latest",
+        "localhost:5000/noria",
+        "registry.example.com:5000/ml/noria-x__y.z:v1.0_A",
+        "ghcr.io/a/b@sha256:" + "0" * 64,
+    ],
+)
+def test_images(tmp_path: Path, image: str) -> None:
+    """Names as `docker push` takes them are taken."""
+    assert image == load(project(tmp_path, image=image)).kubeflow.image
+
+
+def test_the_image_is_chosen(tmp_path: Path) -> None:
+    """The flag goes before the environment, the environment before the file; an empty one says nothing."""
+    config = load(project(tmp_path, image="file:1"))
+    environ = {VARIABLE: "environment:2"}
+    assert "flag:3" == with_image(config, "flag:3", environ).kubeflow.image
+    assert "environment:2" == with_image(config, None, environ).kubeflow.image
+    assert "file:1" == with_image(config, "", {VARIABLE: ""}).kubeflow.image
+    assert config.settings == with_image(config, "flag:3", {}).settings
+    for flag, environ, where in (("Bad Image", {}, "--image"), (None, {VARIABLE: "a:b:c"}, VARIABLE)):
+        with pytest.raises(ConfigError, match="must be an image") as caught:
+            with_image(config, flag, environ)
+        assert where == caught.value.where
 
 
 def test_a_package_is_yaml(tmp_path: Path) -> None:
@@ -186,7 +297,7 @@ def test_kfp_is_an_extra(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert 1 == done.returncode
-    assert "pip install 'noria[kubeflow]'" in done.stderr
+    assert "pip install '.[kubeflow]'" in done.stderr
     assert not (tmp_path / "p.yaml").exists()
 
 
@@ -197,16 +308,9 @@ def test_newer_python_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         checks.check_installed()
 
 
-def test_never_cached_covers_the_wheel() -> None:
-    """Each node has been decided on: it is never cached, or goes by its input artifacts alone."""
-    from noria.pipeline.sections import NODES
-
-    assert {"Transform", "Trainer", "Evaluator"} == set(NODES) - set(tasks.NEVER_CACHED)
-
-
 @pytest.mark.slow
 def test_nodes_that_do_not_run_there() -> None:
-    """Resolvers, ids that Argo does not take, files picked by TFX, module files, exit handlers with parameters."""
+    """Resolvers, ids that Argo does not take, files picked by TFX, module files."""
     from tfx import v1 as tfx
 
     from noria.components.champion.component import ChampionResolver
@@ -225,7 +329,6 @@ def test_nodes_that_do_not_run_there() -> None:
         train_args=tfx.proto.TrainArgs(),
         eval_args=tfx.proto.EvalArgs(),
     )
-    parameter = tfx.dsl.experimental.RuntimeParameter(name="home", ptype=str)
     for nodes, what in (
         ([champion("my_champion")], "with_id('my-champion')"),
         ([champion("a.b")], "with_id('a-b')"),
@@ -236,6 +339,4 @@ def test_nodes_that_do_not_run_there() -> None:
         with pytest.raises(ConfigError) as caught:
             checks.check_nodes(nodes)
         assert what in str(caught.value)
-    checks.check_nodes([champion("good", home=parameter)])
-    with pytest.raises(ConfigError, match="do not go together"):
-        checks.check_nodes([champion("good", home=parameter)], champion("last"))
+    checks.check_nodes([champion("good")])

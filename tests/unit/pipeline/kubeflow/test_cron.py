@@ -1,0 +1,36 @@
+"""Cron expressions: refused here where Kubeflow's scheduler would refuse them later, or read something else."""
+
+import pytest
+
+from noria.pipeline.commands.schedules import six_fields
+from noria.stores.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    "cron", ["*/15 * * * *", "0 6,18 1-15/2 JAN-jun mon-fri", "0 0 ? * 0", "59 59 23 31 12 6", "5/10 * * * *"]
+)
+def test_taken(cron: str) -> None:
+    """Ranges, lists, steps and names of months and days, each within its field's range."""
+    assert cron in six_fields(cron)
+
+
+@pytest.mark.parametrize(
+    ("cron", "field"),
+    [
+        ("a b c d e", "minute"),
+        ("99 99 * * *", "minute"),
+        ("0 24 * * *", "hour"),
+        ("0 0 0 * *", "day of the month"),
+        ("0 0 1 13 *", "month"),
+        ("0 0 1 1 7", "day of the week"),
+        ("60 0 0 1 1 *", "second"),
+        ("10-5 * * * *", "minute"),
+        ("*/0 * * * *", "minute"),
+        ("1,, * * * *", "minute"),
+        ("0 0 * mon *", "month"),
+    ],
+)
+def test_refused(cron: str, field: str) -> None:
+    """What lies outside of a field's range is refused, with the field and what it takes."""
+    with pytest.raises(ConfigError, match=f"the {field} must be"):
+        six_fields(cron)
