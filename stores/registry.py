@@ -448,7 +448,9 @@ class Registry:
             if version.span is None or version.run_id in state.turns or ".promoted-" in version.run_id:
                 continue
             waits = version.state == REGISTERED and version.promoted is None
-            if waits and version.version > state.ever_served:
+            serving = state.champion.version if state.champion else None
+            # Where another version has taken over, publishing says so and withholds it.
+            if waits and (version.version > state.ever_served or version.parent != serving):
                 version = self.publish(version.version, root)
             self._log.append("turn", turn=dataclasses.asdict(turn_of(version)))
             done.append(

@@ -126,10 +126,9 @@ def show(config: Config, turns: list[Turn], config_path: Path, replayed: bool = 
                 out.print(f"span {made.span} {what}: {escape('; '.join(made.reasons) or 'see the report')}")
         tables.print_decisions(out, turns)
         broken = [made.span for made in turns if made.data_verdict == "broken"]
-        if broken:
-            out.print(
-                f"to go on with it: ingest a corrected delivery, or noria release {broken[-1]} --reason ..."
-            )
+        if broken and not replayed:
+            command = f"noria release {broken[-1]}{option} --reason ..."
+            out.print(f"to go on with it: ingest a corrected delivery, or {command}", soft_wrap=True)
     else:
         out.print(_nothing(config))
     champion = Registry(config.home_path).champion()

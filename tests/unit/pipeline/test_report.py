@@ -303,6 +303,12 @@ def test_drift_stands_sorted_by_severity(protos):
     assert [0.67, 0.38] == [round(row["bar"], 2) for row in rows[:2]]
 
 
+WITHHELD = {
+    "state": "registered",
+    "withheld": "was judged against version 1, but version 2 serves now; run again",
+}
+
+
 @pytest.mark.parametrize(
     ("changes", "expected", "absent"),
     [
@@ -321,6 +327,14 @@ def test_drift_stands_sorted_by_severity(protos):
             "challenger is refused",
         ),
         (
+            {
+                "model_verdict": {**MODEL_VERDICT, "blessed": True, "reasons": []},
+                "journal": [{"stage": "Pusher", "event": "end", "seconds": 1.0, **WITHHELD}],
+            },
+            "Version 3 is blessed, but not published It was judged against version 1, but version 2 serves now",
+            "is published It takes over",
+        ),
+        (
             {"journal": [{"stage": "Trainer", "event": "failed", "seconds": 1.0, "error": "disk full"}]},
             "The turn stopped in Trainer",
             "is published",
@@ -337,7 +351,7 @@ def test_drift_stands_sorted_by_severity(protos):
             "is published",
         ),
     ],
-    ids=["published", "quarantined", "failed", "nothing but a span"],
+    ids=["published", "quarantined", "withheld", "failed", "nothing but a span"],
 )
 def test_each_outcome_is_said_in_plain_words(tmp_path, protos, changes, expected, absent):
     """The headline and its meaning follow the verdicts and the journal."""

@@ -503,3 +503,15 @@ def test_logs_of_older_releases_are_read(tmp_path: Path) -> None:
     path.write_text(json.dumps(event))
     assert version == Registry(tmp_path).version(1)
     assert "ok" == turn_of(Registry(tmp_path).version(1)).data_verdict
+
+
+def test_a_run_killed_before_it_published_is_withheld_by_recovery(tmp_path: Path, root: Path) -> None:
+    """Another run published meanwhile: recovery ends the killed one's turn, says why, and publishes nothing."""
+    registry = Registry(tmp_path)
+    publish(registry, "a", tmp_path, root)
+    register(registry, "killed", tmp_path, parent=1, span=5)
+    publish(registry, "b", tmp_path, root)
+    assert ["ended the turn of span 5: version 2 is registered"] == registry.recover(root)
+    (turn,) = registry.turns()
+    assert "was judged against version 1, but version 3 serves now; run again" == turn.withheld
+    assert {1: "retired", 2: "registered", 3: "published"} == states(registry)
