@@ -1,9 +1,12 @@
 """Bad input: exit code 1, what was wrong, where, what next; no traceback, and nothing half-written."""
 
+import contextlib
+import json
 import os
 import resource
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,8 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from noria.pipeline.config import load
+from noria.stores import files
 from noria.stores.lock import hold
 from noria.stores.spans import SpanStore
+from noria.streaming.ingest import ingest
 
 from .conftest import Project
 
@@ -55,27 +61,33 @@ def _committed(project: Project) -> list[str]:
 def test_missing_label_column(tmp_path: Path):
     """A renamed column is named, with the nearest one."""
     project = _project(tmp_path, label={"column": "lates"})
-    _refused(project, "lates", "late")
+    _refused(project, "column 'lates' is missing; did you mean 'late'?")
     assert [] == _committed(project)
 
 
 def test_wrong_type_in_row_17(tmp_path: Path):
-    """One bad value goes to the dead-letter file with its row; too many stop the ingestion."""
+    """The row is named and goes to the dead-letter file; one of forty is too many, and stops the ingestion."""
     rows = list(ROWS)
     rows[16] = rows[16].replace(",16,", ",sixteen,")
     project = _project(tmp_path, "\n".join(["when,n,kind,late", *rows[:40]]) + "\n")
-    _refused(project, "sixteen")
+    said = (
+        "row 17, column 'n': 'sixteen' is not a whole number (1 of 40 rows cannot be read; at most 1% may be)"
+    )
+    _refused(project, said, "next correct the file; every bad row is in")
     assert [] == _committed(project)
+    [letters] = (project.home / "dead-letters").iterdir()
+    [letter] = [json.loads(line) for line in letters.read_text().splitlines()]
+    assert (17, "n", "sixteen", rows[16]) == tuple(letter[key] for key in ("row", "column", "value", "raw"))
 
 
 def test_empty_file(tmp_path: Path):
     """An empty file is named."""
-    _refused(_project(tmp_path, ""), "events.csv", "empty")
+    _refused(_project(tmp_path, ""), "the file is empty", f"where {tmp_path / 'events.csv'}")
 
 
 def test_missing_file(tmp_path: Path):
     """A source that is not there is named."""
-    _refused(_project(tmp_path, data={"source": "elsewhere.csv"}), "elsewhere.csv")
+    _refused(_project(tmp_path, data={"source": "elsewhere.csv"}), "there is no such file", "elsewhere.csv")
 
 
 def test_truncated_parquet(tmp_path: Path):
@@ -84,19 +96,27 @@ def test_truncated_parquet(tmp_path: Path):
     pq.write_table(pa.table({"when": range(10000), "late": [0, 1] * 5000}), whole)
     (tmp_path / "events.parquet").write_bytes(whole.read_bytes()[:4000])
     project = _project(tmp_path, data={"source": "events.parquet"})
-    _refused(project, "events.parquet")
+    _refused(project, "the file is no complete Parquet file", f"where {tmp_path / 'events.parquet'}")
     assert [] == _committed(project)
 
 
 def test_no_label_at_all(tmp_path: Path):
     """A file in which every label is NaN has nothing to train on."""
     rows = [row[:-1] + "NaN" for row in ROWS]
-    _refused(_project(tmp_path, "\n".join(["when,n,kind,late", *rows]) + "\n"), "late")
+    _refused(
+        _project(tmp_path, "\n".join(["when,n,kind,late", *rows]) + "\n"),
+        "no row has a label",
+        "label column 'late'",
+    )
 
 
 def test_unknown_key(tmp_path: Path):
     """A misspelt key of the config: which, in which line, and what was meant."""
-    _refused(_project(tmp_path, windows={"first": 2}), "windows", "noria.yaml", "line", "window")
+    _refused(
+        _project(tmp_path, windows={"first": 2}),
+        "unknown key `windows`",
+        "noria.yaml, line 12 next did you mean `window`?",
+    )
 
 
 def test_second_run_is_refused(tmp_path: Path):
@@ -108,8 +128,74 @@ def test_second_run_is_refused(tmp_path: Path):
         assert "waited 1 s" in " ".join(waited.stderr.split())
 
 
+@contextlib.contextmanager
+def _disk(home: Path) -> Iterator[Callable[[], list[str]]]:
+    """Makes `home` a disk of one megabyte; what it yields fills it, but for 40 KiB, and says how to start a program.
+
+    Where nothing can be mounted, the program starts with a hook that lets no span be written.
+    """
+    home.mkdir()
+    mounted = (
+        0 == os.geteuid()
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=1m", "noria-test", str(home)], capture_output=True
+        ).returncode
+    )
+
+    def fill() -> list[str]:
+        if not mounted:
+            return [sys.executable, "-c", _NO_SPACE, str(home)]
+        free = os.statvfs(home)
+        (home / "ballast").write_bytes(bytes(free.f_bavail * free.f_bsize - (40 << 10)))
+        return [sys.executable, "-m", "noria.pipeline.cli"]
+
+    try:
+        yield fill
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(home)], check=True)
+
+
+_NO_SPACE = """
+import errno, os, runpy, sys
+home = sys.argv.pop(1)
+def hook(event, arguments):
+    if event == "os.mkdir" and str(arguments[0]).startswith(f"{home}/spans/.staging-"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(arguments[0]))
+sys.addaudithook(hook)
+runpy.run_module("noria.pipeline.cli", run_name="__main__")
+"""
+
+
 def test_full_disk(tmp_path: Path):
-    """A disk on which no more fits is said to be full; no span is half-written."""
+    """A full disk is said to be full; the span that was there stays as it was, and with room the rest comes."""
+    project = _project(tmp_path, "\n".join(["when,n,kind,late", *ROWS[:24]]) + "\n")
+    config = load(tmp_path / "noria.yaml")
+    with _disk(project.home) as fill:
+        store = SpanStore(project.home)
+        assert (1,) == ingest(tmp_path / "events.csv", config.event_settings(), store).spans
+        before = files.tree_digests(store.folder / "00000001")
+        (tmp_path / "events.csv").write_text("\n".join(["when,n,kind,late", *ROWS]) + "\n")
+        done = subprocess.run(
+            [*fill(), "run", "--turns", "1"], cwd=tmp_path, env=project.env(), capture_output=True, text=True
+        )
+        said = " ".join(done.stderr.split())
+        assert 1 == done.returncode
+        assert "Traceback" not in said
+        assert "No space left on device" in said
+        assert "next free some disk space (noria keeps what it had), then run again" in said
+        assert before == files.tree_digests(store.folder / "00000001")
+        assert store.ids() == [int(name) for name in _committed(project)]
+        assert len(store.ids()) < 28
+        assert [24] * len(store.ids()) == [store.table(span, verify=True).num_rows for span in store.ids()]
+        (project.home / "ballast").unlink(missing_ok=True)
+        ingest(tmp_path / "events.csv", config.event_settings(), store)
+        assert [24] * 28 == [store.manifest(span).rows for span in store.ids()]
+        assert before == files.tree_digests(store.folder / "00000001")
+
+
+def test_limit_on_file_sizes(tmp_path: Path):
+    """A user's limit on the size of files is told from a full disk; no span is half-written."""
     project = _project(tmp_path)
     done = subprocess.run(
         project.command("run", "--turns", "1"),
@@ -119,12 +205,12 @@ def test_full_disk(tmp_path: Path):
         text=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1200, 1200)),
     )
+    said = " ".join(done.stderr.split())
     assert 1 == done.returncode
-    assert "Traceback" not in done.stderr
-    assert "next" in done.stderr
-    store = SpanStore(project.home)
-    assert store.ids() == [int(name) for name in _committed(project)]
-    assert all(sum(batch.num_rows for batch in store.read(span, verify=True)) for span in store.ids())
+    assert "Traceback" not in said
+    assert "File too large" in said
+    assert "next raise the limit on file sizes (ulimit -f), then run again" in said
+    assert [] == _committed(project)
 
 
 def test_help_imports_nothing_heavy():
