@@ -1,7 +1,8 @@
 """Three ways to the same answer: Noria in process, Noria on Beam, and the stock TFX components.
 
-January's flights with the shipped preprocessing and schema: 26,398 labelled rows in a split of 15,800 and one of 10,600, more
-than TFDV's slice of 10,000 rows. Stock TFX's executors get the same Examples, Schema, models and EvalConfig.
+January's flights with the shipped preprocessing and schema: 26,398 labelled rows in a split of 15,800 and one of
+10,600, more than TFDV's slice of 10,000 rows. Stock TFX's executors get the same Examples, Schema, models and
+EvalConfig.
 """
 
 import json
