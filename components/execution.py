@@ -1,7 +1,9 @@
 """In this process, or through Beam: one rule for the stages that have both paths.
 
-In process every stage streams: its memory is bounded by the batch, whatever the number of rows. So size alone is no
-reason for Beam; more machines are. Beam's own direct runner has none, and takes several times as long.
+In process every stage reads in batches, and what it holds besides them grows slowly: StatisticsGen the distinct strings
+(`schemas/exact_counts.py`), Transform the analyzers' accumulators, the Evaluator labels, scores and slices of the eval
+split, about 150 bytes a row at its peak (`evaluator/rows.py`): 1.5 GB for 10 million rows. So size alone is no reason
+for Beam; more machines are. Beam's own direct runner has none, and takes several times as long.
 """
 
 from collections.abc import Sequence

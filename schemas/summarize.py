@@ -2,7 +2,8 @@
 
 This module reaches into TFDV for it: `stats_impl.get_generators` gives the combiners that TFDV's own
 `generate_statistics_in_memory` uses for one batch; here they are fed batch by batch. Memory is bounded by the batch and
-by what the combiners keep: sketches, and a counter of distinct strings (`exact_counts`, about 120 bytes each).
+by what the combiners keep: sketches, and counters of distinct strings (`exact_counts`,
+which says what each costs).
 """
 
 import pickle

@@ -20,7 +20,7 @@ from noria.components.evaluator import (
     rows,
 )
 from noria.components.example_gen import encode
-from noria.stores.errors import DataError, GateError
+from noria.stores.errors import ConfigError, DataError, GateError
 
 import tensorflow as tf  # isort: skip
 import tensorflow_model_analysis as tfma  # isort: skip
@@ -434,6 +434,24 @@ def test_what_only_beam_does_goes_to_beam(bench):
     config.options.compute_confidence_intervals.value = True
     with pytest.raises(in_process.NotCovered, match="confidence intervals"):
         in_process.check(config)
+
+
+def test_the_path_is_chosen_as_in_every_stage(tmp_path):
+    """Large data go to Beam where its runner has more machines, and stay here where it has none."""
+    examples = artifact(standard_artifacts.Examples, tmp_path)
+    examples.split_names = '["train", "eval"]'
+    (tmp_path / "Split-eval").mkdir()
+    with (tmp_path / "Split-eval" / "large.gz").open("wb") as file:
+        file.truncate(2 << 30)  # a hole: nothing is on the disk
+    config = executor.config_pb2.EvalConfig()
+    assert "beam" == executor._path("auto", examples, config, ["--runner=FlinkRunner"])[0]
+    assert "in-process" == executor._path("auto", examples, config, [])[0]
+    with pytest.raises(ConfigError, match="must be one of auto, in-process, beam"):
+        executor._path("fast", examples, config, [])
+    config.options.compute_confidence_intervals.value = True
+    assert "beam" == executor._path("auto", examples, config, [])[0]
+    with pytest.raises(GateError, match="confidence intervals"):
+        executor._path("in-process", examples, config, [])
 
 
 def test_slices_are_those_of_tfma(bench):
