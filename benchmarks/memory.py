@@ -1,9 +1,9 @@
 """Peak resident memory of each stage, on spans far larger than a batch.
 
-    python -m benchmarks.memory [--rows 1000000,5000000] [--modes cold,warm] [--quick]
+    python -m benchmarks.memory [--rows 1000000,5000000] [--modes warm] [--quick]
 
 For each size a process of its own turns on synthetic spans of 40 columns (`benchmarks.synthetic`): a small one for a
-champion, then one cold and one warm. This process reads its resident memory, and that of the processes it starts (the
+champion, then one for each mode. This process reads its resident memory, and that of the processes it starts (the
 probe that loads the model; Beam's workers), from /proc, Linux only. Stated is what each stage held above the process
 after importing TensorFlow. Several sizes show whether it grows with the rows. Writes memory.json and .png. 200,000 rows
 take a minute or two; 5 million take a quarter of an hour and 10 GB on disk (TMPDIR).
@@ -204,10 +204,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = measure.parser(__doc__)
     parser.add_argument("--rows", help="of a span, with commas between sizes (default: 1000000,5000000)")
-    parser.add_argument("--modes", help="cold, warm or both, in this order (default: cold,warm)")
+    parser.add_argument("--modes", help="cold, warm or both, in this order (default: warm)")
     options = measure.options(parser, argv)
     given = options.given.rows or options.size("1000000,5000000", "2000,4000")
-    modes = (options.given.modes or options.size("cold,warm", "warm")).split(",")
+    modes = (options.given.modes or "warm").split(",")
     if not modes or set(modes) - {"cold", "warm"}:
         parser.error(f"--modes must be of cold and warm, got {options.given.modes!r}")
     try:
