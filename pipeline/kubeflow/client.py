@@ -4,6 +4,7 @@ Values come back as our own: the same names whatever kfp's version, times in UTC
 """
 
 import dataclasses
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from noria.pipeline.kubeflow.records import ENDS, SUCCEEDED, Run, Schedule, Task
 from noria.stores.errors import ClusterError, did_you_mean
 
 PAGE = 100
-LOOK_BACK = 100  # runs, newest first
+LOOK_BACK = 500  # runs, newest first; each is a request, as a list of runs has no tasks
 # The task that records the turn, whatever the verdict. A run that found nothing new succeeds without it, as
 # does one on a broken span.
 RECORDS_THE_TURN = "Pusher"
@@ -98,14 +99,25 @@ class Cluster:
 
     def unfinished(self, name: str) -> Run | None:
         """A run of the pipeline of that name that is not over, among the experiment's newest."""
-        return next((run for run in self._runs_of(name) if not run.over), None)
+        newest = itertools.islice(self._runs_of(name), PAGE)
+        return next((run for run in newest if not run.over), None)
 
     def turned(self, name: str) -> Turned | None:
-        """The newest run of the pipeline of that name that turned on a span, and what its version was made of."""
-        for listed in self._runs_of(name):
+        """The newest run of the pipeline of that name that turned on a span, and what its version was made of.
+
+        Raises:
+          ClusterError: none of the newest `LOOK_BACK` did; what came before is not looked at.
+        """
+        for looked, listed in enumerate(self._runs_of(name)):
+            if looked == LOOK_BACK:
+                raise ClusterError(
+                    f"none of the newest {LOOK_BACK} runs has turned on a span",
+                    where=f"experiment {self.connection.experiment} on {self.connection.host}",
+                    next_step="see whether data still comes; archive old runs",
+                )
             if listed.state != SUCCEEDED:
                 continue
-            run = self.look(listed.id)  # a list has no tasks
+            run = self.look(listed.id)
             if any(task.name == RECORDS_THE_TURN and task.state == SUCCEEDED for task in run.tasks):
                 return Turned(run, self._source_digest(run))
         return None
@@ -203,9 +215,13 @@ class Cluster:
         ).pipelines
         return str(found[0].pipeline_id) if found else None
 
-    def _runs_of(self, name: str) -> list[Run]:
-        pipeline = self._pipeline(name)
-        return [] if pipeline is None else [r for r in self.runs(LOOK_BACK) if r.pipeline_id == pipeline]
+    def _runs_of(self, name: str) -> Iterator[Run]:
+        pipeline, experiment = self._pipeline(name), self._known_experiment()
+        if pipeline is not None and experiment is not None:
+            for each in self._pages("runs", self._client.list_runs, None, experiment):
+                run = self._as_run(each)
+                if run.pipeline_id == pipeline:
+                    yield run
 
     def _source_digest(self, run: Run) -> str | None:
         try:

@@ -55,7 +55,7 @@ def _run(command: str, folder: Path, host: str) -> str:
         "HOME": str(folder),
         "COLUMNS": "120",
         "NORIA_KUBEFLOW_HOST": host,
-        "NORIA_KUBEFLOW_POLL": "0.05",
+        "NORIA_KUBEFLOW_POLL": "0.1",
         "NORIA_KUBEFLOW_RETRIES": "1",
     }
     program, *arguments = shlex.split(command)

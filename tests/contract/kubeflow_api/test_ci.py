@@ -12,6 +12,7 @@ import yaml
 
 from noria.pipeline import lineage
 from noria.pipeline.config import load
+from noria.pipeline.kubeflow import client
 from noria.stores.registry import Registry
 
 from .conftest import Noria
@@ -99,6 +100,20 @@ def test_what_did_not_turn(repository: Repository, api: KubeflowApi, script: lis
     repository.noria.submit(code=0 if script is NOTHING_NEW else 3)
     decided = repository.decide()
     assert ("cold", api.runs[0]["display_name"]) == (decided["verdict"], decided["run"])
+
+
+def test_looks_back(repository: Repository, api: KubeflowApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that found nothing new are passed over, page by page; after so many it is not taken for a first run."""
+    monkeypatch.setattr(client, "PAGE", 2)
+    repository.submit()
+    api.script = NOTHING_NEW
+    for _ in range(4):
+        repository.submit()
+    assert ("nothing", api.runs[0]["display_name"]) == tuple(
+        repository.decide()[n] for n in ("verdict", "run")
+    )
+    monkeypatch.setattr(client, "LOOK_BACK", 3)
+    assert "none of the newest 3 runs has turned" in repository.decide()["reasons"][-1]
 
 
 def test_the_commits_decide(repository: Repository, api: KubeflowApi) -> None:
