@@ -118,3 +118,13 @@ def test_flights_stand_alone() -> None:
     python = re.search(r"python(\d\.\d+)/", (ROOT / "flights" / "Dockerfile").read_text(encoding="utf-8"))
     assert python is not None and f"python{python[1]}" in (ROOT / "deploy" / "Dockerfile").read_text()
     checks.check_config(load(ROOT / "flights"))
+
+
+def test_second_layer(tmp_path: Path) -> None:
+    """A folder of another stage goes into what is there already, as Docker has it."""
+    made, image = (rootfs.Stage(tmp_path / name) for name in ("made", "image"))
+    for folder, name in ((made.folder / "own" / "bin", "noria"), (image.folder / "env" / "bin", "python")):
+        folder.mkdir(parents=True)
+        (folder / name).write_text(name)
+    rootfs._copy(image, ["--from=made", "/own", "/env"], {"made": made})
+    assert ["noria", "python"] == sorted(path.name for path in (image.folder / "env" / "bin").iterdir())

@@ -90,6 +90,7 @@ def test_drafts_that_work(tmp_path: Path, case: str) -> None:
     data.write_text(text, encoding="utf-8")
     drafted = project.draft(tmp_path / "my-rides", data, "outcome", **options)
     config = load(drafted.folder)
+    assert {*project.FILES} == {path.name for path in drafted.folder.iterdir()}
     assert expected["task"] == config.task
     assert expected["classes"] == config.label.classes
     assert expected["every"] == config.span.every
