@@ -28,7 +28,7 @@ def workflow(path: Path) -> dict[Any, Any]:
 def commands(path: Path) -> list[list[str]]:
     """The words of every command line of every step."""
     steps = [step for job in workflow(path)["jobs"].values() for step in job["steps"]]
-    lines = [line for step in steps for line in step.get("run", "").splitlines()]
+    lines = [line for step in steps for line in step.get("run", "").replace("\\\n", " ").splitlines()]
     return [shlex.split(part) for line in lines for part in re.split(r"&&|\|", line)]
 
 
