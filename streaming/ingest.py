@@ -389,15 +389,19 @@ class _Ingestion:
 
     def _commit(self, columns: dict[str, pa.DataType], labels: Labels, partition: Partition) -> IngestReport:
         schema = schema_of(columns, self.settings)
-        ids = set(self.store.ids())
+        ids, quarantined = set(self.store.ids()), self.store.quarantined()
         # A first ingestion's partition has periods for keys, and the smallest one is span 1.
         shift = partition.spans[0] - 1 if not ids and self.rows_per_span is None and partition.spans else 0
         report = IngestReport(duplicates=self.repeated)
         for key in partition.spans:
             span = key - shift
             counts: dict[str, int] = {}
-            rows = code_labels(partition.read(key, self.settings.time), self.settings.label, labels)
-            rows = (table.select(schema.names).cast(schema) for table in rows)
+
+            def delivered(key: int = key) -> Iterator[pa.Table]:
+                rows = code_labels(partition.read(key, self.settings.time), self.settings.label, labels)
+                return (table.select(schema.names).cast(schema) for table in rows)
+
+            rows = delivered()
             late = span in ids
             if late:
                 rows = duplicates.new_rows(self.store.read(span), rows)
@@ -405,7 +409,8 @@ class _Ingestion:
                 if first is None:
                     report = dataclasses.replace(report, duplicates=report.duplicates + partition.rows[key])
                     continue
-                rows = itertools.chain([first], rows)
+                # A corrected delivery takes the place of what is in quarantine (SpanStore.commit): it is taken whole.
+                rows = delivered() if span in quarantined else itertools.chain([first], rows)
             manifest, added = self._commit_span(
                 span, _counted(rows, self.settings.label, labels, counts), late, counts
             )

@@ -429,3 +429,24 @@ def test_rows_are_cut_in_the_order_of_time(tmp_path: Path) -> None:
     assert [300, 300, 300, 100] == [store.manifest(span).rows for span in store.ids()]
     found = [n for span in store.ids() for n in store.table(span).column("n").to_pylist()]
     assert list(range(1000)) == found
+
+
+def test_a_corrected_delivery_takes_the_place_of_what_is_in_quarantine(tmp_path: Path) -> None:
+    """The same rows again leave a broken span where it is; a file that differs replaces it whole, and frees it."""
+    store = SpanStore(tmp_path / "home")
+    head, *rows = rides(tmp_path / "a.csv", range(0, 2)).read_text().splitlines()
+    ingest(tmp_path / "a.csv", DAYS, store)
+    store.quarantine(2, "broken")
+    (tmp_path / "again.csv").write_text("\n".join([head, *reversed(rows)]) + "\n")
+    assert () == ingest(tmp_path / "again.csv", DAYS, store).late
+    assert [2] == list(store.quarantined())
+    corrected = [row.replace(",yes", ",no") if row.startswith("0-1-") else row for row in rows]
+    (tmp_path / "corrected.csv").write_text("\n".join([head, *corrected]) + "\n")
+    assert (2,) == ingest(tmp_path / "corrected.csv", DAYS, store).late
+    assert {} == store.quarantined()
+    manifest = store.manifest(2)
+    assert (20, 2) == (manifest.rows, manifest.version)
+    assert {"no": 15, "yes": 0, "unlabelled": 5} == manifest.labels
+    assert [f"0-1-{i}" for i in range(20)] == sorted(
+        store.table(2)["id"].to_pylist(), key=lambda i: int(i[4:])
+    )
