@@ -11,7 +11,6 @@ and no fault `ok`. Takes about three minutes on two cores. Writes gates.json.
 import argparse
 import collections
 import json
-import logging
 import os
 import shutil
 import sys
@@ -225,7 +224,6 @@ def chosen(options: measure.Options) -> tuple[int, list[int]]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns 1 where an ordinary week is broken or a fault is ok."""
     options = measure.options(parser(__doc__), argv)
-    logging.getLogger("noria.journal").setLevel(logging.WARNING)
     machine = options.machine()
     with tempfile.TemporaryDirectory() as folder:
         result = run(Path(folder), *chosen(options), lambda line: print(line, flush=True))

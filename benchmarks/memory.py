@@ -206,7 +206,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", help="of a span, with commas between sizes (default: 1000000,5000000)")
     parser.add_argument("--modes", help="cold, warm or both, in this order (default: warm)")
     options = measure.options(parser, argv)
-    given = options.given.rows or options.size("1000000,5000000", "2000,4000")
+    given = options.given.rows or options.size("1000000,5000000", "2000")
     modes = (options.given.modes or "warm").split(",")
     if not modes or set(modes) - {"cold", "warm"}:
         parser.error(f"--modes must be of cold and warm, got {options.given.modes!r}")
