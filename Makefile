@@ -28,7 +28,8 @@ run: setup ## turn the wheel on the flights of 2013: one cold run and three warm
 	@$(BIN)/noria run --config $(CONFIG) --turns $(TURNS)
 
 test: setup ## all tests but those that need servers or root, on this machine's lane
-	$(BIN)/python -m pytest -m "not servers and not container" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not servers and not container and not apart" $(PYTEST_ARGS)
+	$(if $(PYTEST_ARGS),,$(BIN)/python -m pytest -m apart)
 
 test-servers: setup ## metadata on PostgreSQL and MariaDB, Beam on a portable runner (Debian: postgresql mariadb-server)
 	$(BIN)/python -m pytest -m servers $(PYTEST_ARGS)
@@ -41,7 +42,8 @@ test-quick: setup ## the tests that take seconds
 
 test-current: ## all tests on the newest TFX, also where glibc is too old for it
 	@$(PYTHON) -m pipeline.lane current --venv .venv-current --modern-lane "$(MODERN_LANE)"
-	.venv-current/bin/python -m pytest -m "not servers and not container" $(PYTEST_ARGS)
+	.venv-current/bin/python -m pytest -m "not servers and not container and not apart" $(PYTEST_ARGS)
+	$(if $(PYTEST_ARGS),,.venv-current/bin/python -m pytest -m apart)
 
 lint: setup ## ruff, mypy and the layers
 	$(BIN)/ruff check .

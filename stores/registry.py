@@ -18,7 +18,6 @@ from noria.stores import files, model_root
 from noria.stores.errors import RegistryError
 from noria.stores.events import EventLog
 from noria.stores.lock import hold
-from noria.stores.spans import SpanStore
 from noria.stores.versions import (
     EXPIRED,
     PUBLISHED,
@@ -460,6 +459,8 @@ class Registry:
 
     def _close_broken(self) -> list[str]:
         """Ends the turns of runs that were killed after they had put their span in quarantine."""
+        from noria.stores.spans import SpanStore  # imports Arrow, which who only asks for a version need not
+
         done = []
         for span, note in SpanStore(self.home).quarantined().items():
             if note.get("run_id") is None or note["run_id"] in self._fold().turns:
