@@ -44,27 +44,16 @@ def test_cookie(noria: Noria, api: KubeflowApi) -> None:
     noria("runs")
 
 
-def test_renewed_token(api: KubeflowApi, tmp_path: Path) -> None:
-    """A token in a file is read anew for each request, as Kubernetes renews the ones that it mounts."""
-    file = tmp_path / "token"
-    file.write_text("first")
-    api.token = "first"
-    cluster = Cluster(Connection(api.host, "rides", token=Secret("token file", file=file)))
-    cluster.runs(1)
-    file.write_text("second")
-    api.token = "second"
-    cluster.runs(1)
-
-
-def test_renewed_cookie(api: KubeflowApi, tmp_path: Path) -> None:
-    """A cookie in a file too: one can log in again while a run is followed."""
-    file = tmp_path / "cookie"
+@pytest.mark.parametrize("kind", ["token", "cookie"])
+def test_renewed_secret(api: KubeflowApi, tmp_path: Path, kind: str) -> None:
+    """A token or cookie in a file is read anew for each request: Kubernetes renews the first, a person the second."""
+    file = tmp_path / kind
     file.write_text("session=first")
-    api.cookie = "session=first"
-    cluster = Cluster(Connection(api.host, "rides", cookie=Secret("cookie file", file=file)))
+    setattr(api, kind, "session=first")
+    cluster = Cluster(Connection(api.host, "rides", **{kind: Secret(f"{kind} file", file=file)}))
     cluster.runs(1)
     file.write_text("session=second")
-    api.cookie = "session=second"
+    setattr(api, kind, "session=second")
     cluster.runs(1)
 
 
