@@ -7,6 +7,9 @@ MODERN_LANE ?= ../shared/tools/modern-lane
 TURNS ?= 4
 CONFIG ?= flights/noria.yaml
 PYTEST_ARGS ?=
+# Tests at a time, a file each; WORKERS=0 runs them in one process, for a debugger.
+WORKERS ?= 2
+SUITE = pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not servers and not container and not apart" $(PYTEST_ARGS)
 PARTS ?=
 # What mypy reads: all that is free of TFX.
 TYPED := $(addprefix -p noria.,stores streaming pipeline.commands) \
@@ -28,7 +31,7 @@ run: setup ## turn the wheel on the flights of 2013: one cold run and three warm
 	@$(BIN)/noria run --config $(CONFIG) --turns $(TURNS)
 
 test: setup ## all tests but those that need servers or root, on this machine's lane
-	$(BIN)/python -m pytest -m "not servers and not container and not apart" $(PYTEST_ARGS)
+	$(BIN)/python -m $(SUITE)
 	$(if $(PYTEST_ARGS),,$(BIN)/python -m pytest -m apart)
 
 test-servers: setup ## metadata on PostgreSQL and MariaDB, Beam on a portable runner (Debian: postgresql mariadb-server)
@@ -42,7 +45,7 @@ test-quick: setup ## the tests that take seconds
 
 test-current: ## all tests on the newest TFX, also where glibc is too old for it
 	@$(PYTHON) -m pipeline.lane current --venv .venv-current --modern-lane "$(MODERN_LANE)"
-	.venv-current/bin/python -m pytest -m "not servers and not container and not apart" $(PYTEST_ARGS)
+	.venv-current/bin/python -m $(SUITE)
 	$(if $(PYTEST_ARGS),,.venv-current/bin/python -m pytest -m apart)
 
 lint: setup ## ruff, mypy and the layers

@@ -21,6 +21,7 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 UV = "0.13.9"  # the version that made the locks
+ZIG = "0.17.1"  # a C and C++ compiler that the package index has
 
 
 @dataclasses.dataclass(frozen=True)
@@ -335,13 +337,47 @@ def _version(program: Path) -> str | None:
         return None
 
 
-def _run(command: list[str], trouble: str, cwd: Path = ROOT, quiet: bool = False) -> None:
+@contextlib.contextmanager
+def _compiler(program: str, python: str) -> Iterator[dict[str, str]]:
+    """The variables that name a C++ compiler, where the machine has none: one package of the locks is source.
+
+    Args:
+      program: uv.
+      python: of the environment that is being made.
+
+    Raises:
+      NoLane: there is none, and none can be fetched.
+    """
+    if os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++"):
+        yield {}
+        return
+    _say(f"no C++ compiler here (Debian: g++): lending ziglang {ZIG} for the set-up")
+    folder = ROOT / ".setup" / "zig"
+    try:
+        _run(
+            [program, "pip", "install", "-q", "--python", python, "--target", str(folder), f"ziglang=={ZIG}"],
+            "a C++ compiler cannot be fetched\n  next:  apt-get install g++, then the same command again",
+        )
+        zig = shlex.quote(str(folder / "ziglang" / "zig"))
+        yield {"CC": f"{zig} cc", "CXX": f"{zig} c++"}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(
+    command: list[str],
+    trouble: str,
+    cwd: Path = ROOT,
+    quiet: bool = False,
+    variables: dict[str, str] | None = None,
+) -> None:
     # A VIRTUAL_ENV or PYTHONPATH of the caller's shell must not decide what goes where.
     env = {
         key: value
         for key, value in os.environ.items()
         if key not in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")
     }
+    env.update(variables or {})
     output = subprocess.PIPE if quiet else None
     done = subprocess.run(command, cwd=str(cwd), env=env, stderr=output, check=False)
     if done.returncode:
@@ -409,10 +445,12 @@ def install(venv: Path, wanted: str | None = None) -> None:
             )
         python = str(venv / "bin" / "python")
         _say(f"installing {choice.lane.lock.relative_to(ROOT)} into {_short(venv)}; minutes, the first time")
-        _run(
-            [program, "pip", "sync", "-q", "--python", python, str(choice.lane.lock)],
-            "the packages cannot be installed",
-        )
+        with _compiler(program, python) as variables:
+            _run(
+                [program, "pip", "sync", "-q", "--python", python, str(choice.lane.lock)],
+                "the packages cannot be installed",
+                variables=variables,
+            )
         _editable(program, venv)
         _stamp(venv, {**digests(choice.lane), "python": choice.interpreter.path})
         _say(f"ready in {time.monotonic() - started:.0f} s: {_short(venv)}/bin/noria --help")

@@ -10,8 +10,8 @@ import pyarrow as pa
 from noria.stores.errors import DataError
 from noria.streaming import calendar, kinds, times
 from noria.streaming.dead_letters import DeadLetters
+from noria.streaming.formats import Rows
 from noria.streaming.labels import Labels
-from noria.streaming.tables import Rows
 
 # Clocks differ, and zones are left out: so many seconds after now a row may lie. One row of the year 2031 among
 # this year's would make span 6695, the newest one for good.

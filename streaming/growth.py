@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from noria.streaming.duplicates import row_hashes
+from noria.streaming.formats import Rows, Table
 from noria.streaming.ledger import Beginning
-from noria.streaming.tables import Rows, Table
 
 
 class Growth:

@@ -23,11 +23,11 @@ from noria.streaming import calendar, duplicates, flights, tables
 from noria.streaming.calendar import Calendar
 from noria.streaming.dead_letters import DeadLetters
 from noria.streaming.events import EventSettings, code_labels, events, one_array, schema_of
+from noria.streaming.formats import FileTable, MemoryTable, Rows, Table
 from noria.streaming.growth import Growth
 from noria.streaming.labels import Labels
 from noria.streaming.ledger import Ledger
 from noria.streaming.partition import Partition
-from noria.streaming.tables import FileTable, Rows, Table
 
 # Names of the columns that go along with a row while it is sorted; no file can hold them.
 _TABLE, _ROW = "\x00table", "\x00row"
@@ -134,7 +134,7 @@ def _tables(source: Any, settings: EventSettings, name: str) -> list[Table]:
     return tables.open_tables(source, delimiter=settings.delimiter, name=name)
 
 
-class _Flights(tables.MemoryTable):
+class _Flights(MemoryTable):
     """Knows its digest without its rows, so that a second run does not build them."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from noria.stores import files
 from noria.stores.spans import SpanStore
-from noria.streaming.tables import FileTable, Table
+from noria.streaming.formats import FileTable, Table
 
 # A file that was changed so short a time before it was looked at may have been changed again within the same
 # tick of its file system's clock: its digest is not taken over (git calls such an entry "racily clean").

@@ -39,7 +39,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(path.name)
         return take(path)
 
-    monkeypatch.setattr("noria.streaming.tables.files.sha256", watched)
+    monkeypatch.setattr("noria.streaming.formats.files.sha256", watched)
     return names
 
 
