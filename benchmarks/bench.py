@@ -31,7 +31,9 @@ def measured(path: Path) -> bool:
         return False
     result = json.loads(path.read_text())
     at = result.get("machine", {}).get("commit")
-    return at is not None and at == measure.commit() and not result.get("quick") and not measure.busy(result)
+    known = at is not None and at == measure.commit() and not at.endswith("+")
+    whole = not result.get("quick") and result.get("command") == f"python -m benchmarks.{path.stem}"
+    return known and whole and not measure.busy(result)
 
 
 def run(part: str, options: measure.Options) -> str | None:

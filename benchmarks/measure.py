@@ -3,10 +3,12 @@ they are shown."""
 
 import argparse
 import dataclasses
+import datetime
 import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import statistics
 import subprocess
 import sys
@@ -58,6 +60,8 @@ class Options:
         if busy is not None and busy > BUSY:
             print(f"others use {busy:.1f} cores: don't keep these figures", file=sys.stderr, flush=True)
         return {
+            "date": datetime.date.today().isoformat(),
+            "processor": processor(),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "busy": busy,
             "python": platform.python_version(),
@@ -65,14 +69,21 @@ class Options:
             "commit": commit(),
         }
 
+    def command(self, name: str) -> str:
+        """What measures this again: the part, and the options that were given."""
+        given = {key: value for key, value in vars(self.given).items() if key not in ("quick", "out")}
+        words = [
+            f"--{key.replace('_', '-')} {shlex.quote(str(v))}" for key, v in given.items() if v is not None
+        ]
+        return " ".join([f"python -m benchmarks.{name}", *words])
+
     def save(self, name: str, result: dict[str, Any], machine: dict[str, Any]) -> None:
         """Writes `<name>.json` beside, then renames it; looks once more at how busy the machine is."""
         self.out.mkdir(parents=True, exist_ok=True)
         machine = machine | {"busy_after": None if self.quick else others(LOOK)}
         path = self.out / f"{name}.json"
-        files.write_text(
-            path, json.dumps({**result, "quick": self.quick, "machine": machine}, indent=1) + "\n"
-        )
+        facts = {"command": self.command(name), "quick": self.quick, "machine": machine}
+        files.write_text(path, json.dumps({**result, **facts}, indent=1) + "\n")
         print(f"wrote {path}", flush=True)
 
 
@@ -117,16 +128,41 @@ def busy(result: dict[str, Any]) -> bool | None:
     return max(seen) > BUSY if seen else None
 
 
-def commit() -> str | None:
-    """The last commit that touched what is measured or how; None outside a git checkout."""
-    folders = ("benchmarks/*.py", "components", "pipeline", "preprocessing", "schemas", "stores", "streaming")
-    folders += (":!benchmarks/page.py", ":!benchmarks/bench.py")
-    command = ["git", "log", "-1", "--format=%h", "--", *folders]
+def processor() -> str | None:
+    """The processor's name, where the system tells it."""
     try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or None
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), None)
+
+
+def commit() -> str | None:
+    """The last commit that touched what is measured or how, `+` behind it where that was changed since.
+
+    None outside a git checkout.
+    """
+    folders = [
+        "components",
+        "pipeline",
+        "preprocessing",
+        "schemas",
+        "stores",
+        "streaming",
+        "flights",
+        "locks",
+    ]
+    folders += ["benchmarks/*.py", ":!benchmarks/page.py", ":!benchmarks/bench.py"]
+
+    def git(*words: str) -> str:
+        command = ["git", *words, "--", *folders]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        last, changed = git("log", "-1", "--format=%h"), git("status", "--porcelain")
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip() or None
+    return f"{last}+" if last and changed else last or None
 
 
 def median(runs: Iterable[dict[str, float]]) -> dict[str, float]:
@@ -149,6 +185,15 @@ def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> N
     for row in rows:
         table.add_row(*(f"{value:,.2f}" if isinstance(value, float) else str(value) for value in row))
     Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def proportional(pid: int | str) -> int | None:
+    """A process's resident bytes, a page that n processes map as 1/n (man 5 proc, Pss); None when it is gone."""
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return None
+    return int(rollup.split("\nPss:")[1].split()[0]) * 1024 if "\nPss:" in rollup else None
 
 
 def resident(pid: int | str = "self") -> int | None:

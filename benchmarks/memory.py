@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from benchmarks import measure, synthetic
 CHAMPION_ROWS = 10_000
 EVERY = 0.02  # seconds between two readings: a stage takes many times that
 AROUND = "around the stages"
-PEAKS = ("above_mib", "children_mib", "total_mib")
+PEAKS = ("above_mib", "total_mib")
 GOAL_MIB = 2048  # above TensorFlow's own
 MARK = "noria-mark "  # what the child prints is among what its libraries print
 
@@ -80,7 +79,7 @@ def watch(command: list[str], log: Path) -> tuple[list[dict[str, Any]], list[tup
     """Runs the child.
 
     Returns:
-      Its marks, and readings: seconds since 1970, bytes of the process, bytes of all that it started.
+      Its marks, and readings: seconds since 1970, bytes of the process, bytes of it and of all that it started.
     """
     readings = []
     with log.open("w+") as out, log.open() as told:
@@ -96,8 +95,10 @@ def watch(command: list[str], log: Path) -> tuple[list[dict[str, Any]], list[tup
                         )
             held = measure.resident(process.pid)
             if held is not None:
-                below = sum(measure.resident(child) or 0 for child in descendants(process.pid))
-                readings.append((time.time(), held, below))
+                below = descendants(process.pid)
+                # The probe is forked: what it shares with the process must not count twice.
+                both = sum(measure.proportional(pid) or 0 for pid in (process.pid, *below)) if below else 0
+                readings.append((time.time(), held, max(held, both)))
             time.sleep(EVERY)
         out.seek(0)
         text = out.read()
@@ -112,8 +113,8 @@ def peaks(
 ) -> dict[str, Any]:
     """Baseline and the peaks by mode and stage, in MiB.
 
-    `above_mib` is of the process, `children_mib` of what it started, `total_mib` of both at one instant; the first and
-    the last above the process after importing TensorFlow.
+    `above_mib` is of the process, `total_mib` of it and of what it started at one instant, both above the process after
+    importing TensorFlow.
     """
     ends = [mark["at"] for mark in marks[1:]] + [readings[-1][0]]
 
@@ -135,14 +136,8 @@ def peaks(
                 continue
             inside = between(mark["at"], end)
             stage = stages.setdefault(mark["stage"], dict.fromkeys((*PEAKS, "seconds"), 0.0))
-            of_process, of_children, of_both = (
-                max(held(row) for row in inside)
-                for held in (itemgetter(1), itemgetter(2), lambda row: row[1] + row[2])
-            )
-            for name, value in zip(
-                PEAKS, (of_process - baseline, of_children, of_both - baseline), strict=True
-            ):
-                stage[name] = max(stage[name], mib(value))
+            for at, name in enumerate(PEAKS, start=1):
+                stage[name] = max(stage[name], mib(max(row[at] for row in inside) - baseline))
             stage["seconds"] += end - mark["at"]
             for name, path in mark.get("path", {}).items():
                 stages[name]["path"] = path
@@ -165,7 +160,7 @@ def plot(watched: list[Watched], sizes: list[dict[str, Any]], path: Path) -> Non
         thinned = readings[:: max(1, len(readings) // 4000)]
         seconds = [reading[0] - zero for reading in thinned]
         held = [row[1] / 2**20 for row in thinned]
-        both = [(row[1] + row[2]) / 2**20 for row in thinned]
+        both = [row[2] / 2**20 for row in thinned]
         axis.plot(seconds, both, color="#8a8f98", lw=1, label="with what it started")
         axis.plot(seconds, held, color="#1f6feb", lw=1, label="the process")
         base = size["baseline_mib"]
@@ -220,6 +215,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "columns": synthetic.COLUMNS,
         "every_ms": round(EVERY * 1000),
         "goal_mib": GOAL_MIB,
+        "shared_pages": "once",
         "sizes": sizes,
     }
     options.save("memory", result, machine)
@@ -229,7 +225,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             measure.show(
                 f"{run['mode']}, {size['rows']:,} rows: MiB above the {size['baseline_mib']:,.0f} after importing "
                 "TensorFlow",
-                ["stage", "the process", "what it started", "both above", "seconds", "path"],
+                ["stage", "the process", "with what it started", "seconds", "path"],
                 [
                     (name, *(stage[peak] for peak in PEAKS), stage["seconds"], stage.get("path") or "")
                     for name, stage in run["stages"].items()

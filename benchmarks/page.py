@@ -35,8 +35,8 @@ def page() -> str:
         *goals(),
     ]
     for title, command, name, write, plot in SECTIONS:
-        parts += ["", f"## {title}", "", f"`{command}`", ""]
         result = _result(name)
+        parts += ["", f"## {title}", "", f"`{(result or {}).get('command', command)}`", ""]
         try:
             parts += ["Not measured yet."] if result is None else write(result)
         except KeyError:  # an older edition of the command
@@ -55,10 +55,10 @@ def provenance() -> list[str]:
         "",
         "`others`: how many cores other processes used just before and just after a measurement; above "
         f"{measure.BUSY} it counts as busy.",
-        "Older results know only the machine's load of the minute before.",
+        "Older results know only the machine's load of the minute before. A `+` behind a commit: with changes on top.",
         "",
-        "| measured | commit | TFX, TensorFlow, Python | cores | others | |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| measured | on | commit | TFX, TensorFlow, Python | cores | others | |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     names = dict.fromkeys(name for _, _, name, _, _ in SECTIONS)
     for name in names | {"hotspots_before.json": None}:
@@ -73,9 +73,10 @@ def provenance() -> list[str]:
         busy = measure.busy(result)
         cells = (
             f"`{name.removesuffix('.json')}`",
+            machine.get("date", "not recorded"),
             f"`{machine['commit']}`" if machine.get("commit") else "not recorded",
             versions or "not recorded",
-            str(machine.get("cores", "")),
+            " × ".join(str(machine[key]) for key in ("cores", "processor") if machine.get(key)),
             others or "not recorded",
             "busy: don't trust its seconds" if busy else "",
         )
@@ -185,6 +186,18 @@ def year(result: dict[str, Any]) -> list[str]:
     lines = ["The whole wheel, turned over the year with the example's own settings.", ""]
     lines += ["| data verdict | model verdict | weeks |", "| --- | --- | --- |"]
     lines += [f"| {data} | {model} | {count} |" for (data, model), count in sorted(kinds.items())]
+    seconds: dict[str, list[float]] = {"reuse": [], "refresh": []}
+    for turn in result["turns"]:
+        if turn.get("mode") == "warm" and turn.get("transform") in seconds:
+            seconds[turn["transform"]].append(sum(turn["seconds"].values()))
+    if all(seconds.values()):
+        reused, refreshed = (statistics.median(seconds[how]) for how in ("reuse", "refresh"))
+        lines += [
+            "",
+            f"Seconds of a warm turn's stages, median{circumstances(result)}: {reused:.1f} where it reused the transform "
+            f"graph ({len(seconds['reuse'])} weeks), {refreshed:.1f}",
+            f"where drift made it refresh the graph, which traces the model anew ({len(seconds['refresh'])} weeks).",
+        ]
     faults = result["faults"]
     published = sorted({fault["fault"] for fault in faults if fault["published"]})
     spans = sorted({fault["span"] for fault in faults})
@@ -229,9 +242,11 @@ def contest(result: dict[str, Any]) -> list[str]:
             else []
         ),
         "",
-        "A script is a process that runs once, and tracing its functions is part of that run; run again in its process it",
-        "builds its model anew and traces again. Noria's process stays, and keeps its trace from the first turn on: its later",
-        "turns are what the goals judge, and the first turn stands beside the script's first run.",
+        "Stock TFX runs as it ships: Beam in memory with one worker, Transform's statistics on. A script is a process that runs",
+        "once, and tracing its functions is part of that run; run again in its process it builds its model anew and traces",
+        "again. Noria's process stays (`noria run --every`), and where it reuses the transform graph it keeps its trace: those",
+        "later turns are what the goals judge. The first turn of a process, its champion made by another one, stands beside",
+        "the script's first run.",
         "",
         f"| | seconds{circumstances(result)} | from | to | runs |",
         "| --- | --- | --- | --- | --- |",
@@ -337,7 +352,7 @@ def memory(result: dict[str, Any]) -> list[str]:
         f"from outside every {result['every_ms']} ms, in MiB above what the process held after importing TensorFlow "
         f"({baselines}); in brackets",
         "together with what it started, above all the process that probes the model, which imports TensorFlow for itself.",
-        "Pages that both map are counted in each.",
+        f"Pages that both map count {'once' if result.get('shared_pages') == 'once' else 'twice'}.",
         "",
         f"| stage | {' | '.join(heads)} |",
         "| --- |" + " --- |" * len(runs),
@@ -407,6 +422,13 @@ def hotspots(result: dict[str, Any]) -> list[str]:
         ]
     lines += [
         "",
+        "What the profile asked for: rows handed from stage to stage in memory instead of files written and parsed again, and",
+        "TFDV's accumulators merged without Beam ([decision 10](decisions/0010-rows-are-handed-over.md)); a training loop of",
+        "our own whose trace is kept, and the champion's graph with new weights instead of a model built anew",
+        "([decision 11](decisions/0011-what-a-resident-process-keeps.md)).",
+    ]
+    lines += [
+        "",
         "| stage | Noria's functions, with what they call | functions alone |",
         "| --- | --- | --- |",
     ]
@@ -426,7 +448,9 @@ def goals() -> list[str]:
     def add(what: str, goal: str, file: str, command: str, reached: Callable[[dict[str, Any]], str]) -> None:
         result = _result(file)
         try:
-            found = None if result is None else reached(result)
+            found = (
+                None if result is None else reached(result) + (" **(busy)**" if measure.busy(result) else "")
+            )
         except KeyError:  # measured in part, or by an older edition of the command
             found = None
         rows.append((what, goal, found, command))
@@ -465,7 +489,8 @@ def goals() -> list[str]:
         "scale.json",
         "scale",
         lambda r: ", ".join(
-            f"{r['fits'][name]['per_million']:.1f}" for name in ("StatisticsGen", "Transform", "Evaluator")
+            f"{r['fits'][name]['per_million']:.1f} (R² {r['fits'][name]['r2']:.3f})"
+            for name in ("StatisticsGen", "Transform", "Evaluator")
         ),
     )
     add(
@@ -477,6 +502,15 @@ def goals() -> list[str]:
             f"{max(run['above_mib'] for run in size['runs']):,.0f} MiB on {size['rows']:,}, with children "
             f"{max(run['total_mib'] for run in size['runs']):,.0f}"
             for size in r["sizes"]
+        ),
+    )
+    add(
+        "the first turn of a process, against stock TFX and the script's first run",
+        "not asked",
+        "warm_run.json",
+        "warm_run",
+        lambda r: (
+            f"{r['ratio_vs_stock_first']:.1f} times faster; {r['ratio_vs_hand_first']:.2f} times as long"
         ),
     )
     add("`noria --help`", "1 s", "startup.json", "startup", lambda r: f"{r['help']['median']:.2f} s")

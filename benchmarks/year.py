@@ -8,6 +8,7 @@ year.json: a record per turn.
 """
 
 import dataclasses
+import json
 import shutil
 import sys
 import tempfile
@@ -46,7 +47,7 @@ def run(config: Config, count: int, fault_weeks: list[int], tell=print) -> dict[
                     tell(f"{span:2d}  {fault.name:32s} {turn.data_verdict:8s} {turn.model_verdict}")
         commit(SpanStore(config.home_path), span, table)
         for turn in turn_all(config):
-            turns.append(_record(turn))
+            turns.append(_record(turn) | {"transform": _transform(config, turn)})
             tell(f"{turn.span:2d}  {turn.mode or '':32s} {turn.data_verdict:8s} {turn.model_verdict}")
     return {"turns": turns, "faults": faults}
 
@@ -54,6 +55,14 @@ def run(config: Config, count: int, fault_weeks: list[int], tell=print) -> dict[
 def _record(turn: Turn) -> dict[str, Any]:
     record = dataclasses.asdict(turn)
     return {name: record[name] for name in KEPT}
+
+
+def _transform(config: Config, turn: Turn) -> str | None:
+    """Whether a turn reused the transform graph or refreshed it, as its journal says."""
+    journal = config.home_path / "runs" / turn.run_id / "journal.jsonl"
+    records = map(json.loads, journal.read_text(encoding="utf-8").splitlines())
+    said = [record["transform"] for record in records if record["event"] == "end" and "transform" in record]
+    return said[-1] if said else None
 
 
 def main(argv: Sequence[str] | None = None) -> int:

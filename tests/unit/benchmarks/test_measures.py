@@ -57,19 +57,45 @@ def test_others_at_work_are_seen():
     assert measure.busy({}) is None
 
 
-def test_resume_skips_only_full_results_of_this_code(tmp_path):
-    """A quick result, another commit's, a busy machine's or none at all is measured again."""
+def test_resume_skips_only_full_results_of_this_code(tmp_path, monkeypatch):
+    """A quick result, a smaller one, another commit's, changed code's or a busy machine's is measured again."""
     path = tmp_path / "part.json"
     assert not bench.measured(path)
-    for quick, commit, expected in (
-        (False, measure.commit(), measure.commit() is not None),
-        (True, measure.commit(), False),
-        (False, "0000000", False),
+    full = {
+        "quick": False,
+        "command": "python -m benchmarks.part",
+        "machine": {"commit": "1234567", "busy": 0.0},
+    }
+    for change, expected in (
+        ({}, True),
+        ({"quick": True}, False),
+        ({"command": "python -m benchmarks.part --repeats 1"}, False),
+        ({"machine": {"commit": "0000000"}}, False),
+        ({"machine": {"commit": "1234567", "busy": 1.0}}, False),
     ):
-        path.write_text(json.dumps({"quick": quick, "machine": {"commit": commit}}))
-        assert expected == bench.measured(path)
-    path.write_text(json.dumps({"quick": False, "machine": {"commit": measure.commit(), "busy": 1.0}}))
+        monkeypatch.setattr(measure, "commit", lambda: "1234567")
+        path.write_text(json.dumps(full | change))
+        assert expected == bench.measured(path), change
+    path.write_text(json.dumps(full | {"machine": {"commit": "1234567+"}}))
+    monkeypatch.setattr(measure, "commit", lambda: "1234567+")
     assert not bench.measured(path)
+
+
+def test_a_result_says_what_repeats_it(tmp_path):
+    """The command has the options that change what is measured, and not where it goes."""
+    made = measure.parser("")
+    made.add_argument("--stock-repeats", type=int)
+    given = measure.options(made, ["--out", str(tmp_path), "--stock-repeats", "2"])
+    given.save("part", {}, {})
+    assert (
+        "python -m benchmarks.part --stock-repeats 2"
+        == json.loads((tmp_path / "part.json").read_text())["command"]
+    )
+
+
+def test_shared_memory_counts_once():
+    """The proportional share of a process is no more than what it has mapped, and not nothing."""
+    assert 2**20 < measure.proportional("self") <= measure.resident("self")
 
 
 def test_a_straight_line_is_found():
@@ -88,18 +114,18 @@ def test_peaks_belong_to_the_stage_that_ran():
         {"at": 4.0, "stage": "end"},
     ]
     mib = [100, 300, 900, 500, 400]
-    children = [0, 0, 50, 700, 0]
+    both = [100, 300, 950, 1_200, 400]
     readings = [
-        (at + 0.01, held * 2**20, below * 2**20)
-        for at, (held, below) in enumerate(zip(mib, children, strict=True))
+        (at + 0.01, held * 2**20, all_of_it * 2**20)
+        for at, (held, all_of_it) in enumerate(zip(mib, both, strict=True))
     ]
     found = memory.peaks(marks, readings, ["cold"])
     [run] = found["runs"]
     assert (100.0, 300.0, 800.0) == (found["baseline_mib"], found["imported_mib"], run["above_mib"])
     assert 800.0 == run["stages"]["Transform"]["above_mib"]
     assert "in-process" == run["stages"]["Transform"]["path"]
-    assert (400.0, 700.0, 1100.0) == tuple(run["stages"][memory.AROUND][name] for name in memory.PEAKS)
-    assert (800.0, 700.0, 1100.0) == tuple(run[name] for name in memory.PEAKS)
+    assert (400.0, 1100.0) == tuple(run["stages"][memory.AROUND][name] for name in memory.PEAKS)
+    assert (800.0, 1100.0) == tuple(run[name] for name in memory.PEAKS)
 
 
 def test_kinds_of_work_add_up_to_the_wall_clock():
@@ -131,7 +157,7 @@ def test_the_page_says_what_is_not_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(page, "RESULTS", tmp_path)
     text = page.page()
     assert len(page.SECTIONS) == text.count("Not measured yet.")
-    assert 8 == text.count("| not measured yet |")
+    assert 9 == text.count("| not measured yet |")
 
 
 def test_ratios_have_a_range():
