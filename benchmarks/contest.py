@@ -8,6 +8,8 @@ before each clock starts. What the warm ones go on from was made in other proces
     python -m benchmarks.contest FOLDER      one turn of the project in a folder: makes a champion
 """
 
+import contextlib
+import importlib
 import json
 import shutil
 import subprocess
@@ -79,8 +81,10 @@ class Noria:
             subprocess.run(command, cwd=measure.ROOT, stdout=log, stderr=log, check=True)
         store.commit(2, [newest], source="nycflights13")
         shutil.copytree(self.config.home_path, folder / "before", symlinks=True)
-        ensure_keras3()  # what `noria run` imports before its first stage
-        import noria.pipeline.beam  # noqa: F401
+        ensure_keras3()
+        for name in json.loads((folder / "modules.json").read_text()):
+            with contextlib.suppress(Exception):  # what is no module, or wants to be imported by another one
+                importlib.import_module(name)
 
     @property
     def champion(self) -> Path:
@@ -385,12 +389,13 @@ def main(
 
 
 def turn_once(folder: Path) -> None:
-    """Turns the project in a folder, in a process of its own."""
+    """Turns the project in a folder, in a process of its own; writes down what a turn imports."""
     from noria.pipeline.config import load
     from noria.pipeline.wheel import turn_all
 
     [turn] = turn_all(load(folder))
     assert turn.model_verdict == "blessed", turn
+    (folder / "modules.json").write_text(json.dumps(list(sys.modules)))
 
 
 if __name__ == "__main__":
