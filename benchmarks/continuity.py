@@ -2,10 +2,9 @@
 
     python -m benchmarks.continuity [--steps 300] [--quick]
 
-Trains on four weeks of the flights of 2013, each family three times through the Trainer's own run_fn, every
-run in a process of its own: in one go, the first half, and the second half from what the first half wrote.
-Compares every weight and every Adam slot of the two results, and writes continuity.json. A quick run
-stays in one process.
+Trains on four weeks of the flights of 2013, each family three times through the Trainer's own run_fn: in one go, the
+first half, and, in a process of its own, the second half from what the first half wrote. Compares every weight and
+every Adam slot of the two results, and writes continuity.json. A quick run stays in one process.
 """
 
 import argparse
@@ -152,18 +151,17 @@ def differences(one: Path, other: Path) -> dict[str, float]:
 def continuity(
     data: Path, work: Path, settings: dict[str, Any], steps: int, fresh: bool = True
 ) -> dict[str, float]:
-    """The comparison for one family."""
+    """The comparison for one family; `fresh`: the second half in a process of its own."""
     half = {**settings, "steps": steps // 2, "early_stop": False}
-    run = _train_elsewhere if fresh else train
-    whole = run(data, work / "whole", {**half, "steps": steps // 2 * 2})
-    first = publish(run(data, work / "first", half), data / "graph")
-    second = run(data, work / "second", half, champion=first)
+    whole = train(data, work / "whole", {**half, "steps": steps // 2 * 2})
+    first = publish(train(data, work / "first", half), data / "graph")
+    second = (_train_elsewhere if fresh else train)(data, work / "second", half, champion=first)
     return differences(whole, second)
 
 
-def _train_elsewhere(data: Path, out: Path, settings: dict[str, Any], champion: Path | None = None) -> Path:
+def _train_elsewhere(data: Path, out: Path, settings: dict[str, Any], champion: Path) -> Path:
     """`train` in a process of its own."""
-    arguments = [str(data), str(out), json.dumps(settings), str(champion or "")]
+    arguments = [str(data), str(out), json.dumps(settings), str(champion)]
     command = [sys.executable, "-m", "benchmarks.continuity", "--train", *arguments]
     subprocess.run(command, cwd=measure.ROOT, check=True)
     return out
@@ -177,7 +175,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = measure.options(parser, argv)
     if options.given.train:
         data, out, settings, champion = options.given.train
-        train(Path(data), Path(out), json.loads(settings), Path(champion) if champion else None)
+        train(Path(data), Path(out), json.loads(settings), Path(champion))
         return
     steps = options.given.steps or options.size(300, 10)
     machine = options.machine()

@@ -32,7 +32,7 @@ from tfx.dsl.components.base.base_executor import BaseExecutor  # noqa: E402
 from tfx.types import standard_artifacts  # noqa: E402
 
 from benchmarks import measure  # noqa: E402
-from benchmarks.faults import FAULTS  # noqa: E402
+from benchmarks.faults import FAULTS, Fault  # noqa: E402
 from noria.components.data_gate.executor import VERDICT  # noqa: E402
 from noria.components.data_gate.executor import Executor as GateExecutor  # noqa: E402
 from noria.components.example_gen.executor import Executor as ExamplesExecutor  # noqa: E402
@@ -142,7 +142,9 @@ def link_tree(source: Path, target: Path) -> None:
         shutil.copytree(source, target, copy_function=os.link, ignore=shutil.ignore_patterns(".lock"))
 
 
-def run(folder: Path, count: int, fault_weeks: list[int], tell=print) -> dict[str, Any]:
+def run(
+    folder: Path, count: int, fault_weeks: list[int], injected: Sequence[Fault], tell=print
+) -> dict[str, Any]:
     """The whole benchmark; see the module."""
     started = time.monotonic()
     tables = weeks()[:count]
@@ -151,7 +153,7 @@ def run(folder: Path, count: int, fault_weeks: list[int], tell=print) -> dict[st
     year, faults, champion = [], [], None
     for span, table in enumerate(tables, start=1):
         if span in fault_weeks:
-            for fault in FAULTS:
+            for fault in injected:
                 spoilt_home = folder / "spoilt"
                 shutil.rmtree(spoilt_home, ignore_errors=True)
                 for part in ("spans", "statistics"):
@@ -176,7 +178,7 @@ def run(folder: Path, count: int, fault_weeks: list[int], tell=print) -> dict[st
             fault.name: dict(
                 collections.Counter(row["verdict"] for row in faults if row["fault"] == fault.name)
             )
-            for fault in FAULTS
+            for fault in injected
         },
         "seconds": round(time.monotonic() - started, 1),
     }
@@ -215,10 +217,11 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     return made
 
 
-def chosen(options: measure.Options) -> tuple[int, list[int]]:
-    """How many weeks, and those with faults; a quick run goes just beyond the first cold run."""
+def chosen(options: measure.Options) -> tuple[int, list[int], Sequence[Fault]]:
+    """How many weeks, those with faults, and the faults; a quick run goes just beyond the first cold run, with two."""
     named = options.size("10,26,44", "5") if options.given.fault_weeks is None else options.given.fault_weeks
-    return options.given.weeks or options.size(53, 5), [int(week) for week in named.split(",") if week]
+    weeks = [int(week) for week in named.split(",") if week]
+    return options.given.weeks or options.size(53, 5), weeks, FAULTS[: options.size(None, 2)]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import gates, measure
-from benchmarks.faults import FAULTS
+from benchmarks.faults import Fault
 from benchmarks.gates import commit, link_tree, weeks
 from noria.pipeline.config import Config
 from noria.pipeline.wheel import turn_all
@@ -27,13 +27,15 @@ from noria.stores.spans import SpanStore
 KEPT = ("span", "data_verdict", "model_verdict", "mode", "version", "metrics", "reasons", "seconds")
 
 
-def run(config: Config, count: int, fault_weeks: list[int], tell=print) -> dict[str, Any]:
+def run(
+    config: Config, count: int, fault_weeks: list[int], injected: Sequence[Fault], tell=print
+) -> dict[str, Any]:
     """The year and the faults; see the module."""
     tables = weeks()[:count]
     turns, faults = [], []
     for span, table in enumerate(tables, start=1):
         if span in fault_weeks:
-            for fault in FAULTS:
+            for fault in injected:
                 spoilt = config.moved_to(config.folder / "spoilt")
                 shutil.rmtree(spoilt.home_path, ignore_errors=True)
                 for part in ("spans", "statistics", "registry", "models", "analyzer_cache"):

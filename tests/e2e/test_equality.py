@@ -423,14 +423,18 @@ def judge(work: Path, inputs, models) -> Callable[..., tuple[Path, bool]]:
     [("learned", "green", True, ["origin", "carrier"]), ("green", "learned", False, ["origin"])],
 )
 def test_metrics_and_verdicts_are_stock_tfxs(judge, challenger, champion, blessed, slices):
-    """Every metric of every slice is within 1e-6 of stock TFX's, and so is what TFMA's thresholds make of it."""
-    found = {way: judge(way, challenger, champion, slices) for way in WAYS}
-    assert dict.fromkeys(WAYS, blessed) == {way: verdict for way, (_, verdict) in found.items()}
+    """Every metric of every slice is within 1e-6 of stock TFX's, and so is what TFMA's thresholds make of it.
+
+    Noria's Beam way, whose code is the same for both verdicts, is asked once.
+    """
+    ways = WAYS if blessed else ("in-process", "stock")
+    found = {way: judge(way, challenger, champion, slices) for way in ways}
+    assert dict.fromkeys(ways, blessed) == {way: verdict for way, (_, verdict) in found.items()}
     expected = metrics(found["stock"][0])
     assert {"origin": 1 + 3, "carrier": 1 + 3 + 16}[slices[-1]] == len(expected)
     validation = validated(found["stock"][0])
     assert blessed == validation["ok"]
-    for way in WAYS[:2]:
+    for way in set(ways) - {"stock"}:
         actual = metrics(found[way][0])
         assert set(expected) == set(actual)
         for part, values in expected.items():

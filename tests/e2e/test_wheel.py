@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from .conftest import Project, flights_project
 
@@ -82,25 +83,36 @@ def test_report_is_written(turned: Project):
     """Each turn has a page that names its verdicts."""
     for turn in turned.result["turns"]:
         page = Path(turn["report"]).read_text()
-        assert "<html" in page and turn["data_verdict"] in page
+        assert "<html" in page and turn["run_id"] in page
+        assert f"{turn['metrics']['challenger']['auc']:.4f}" in page
 
 
 def test_a_warm_run_carries_everything(turned: Project):
     """Every variable of a warm run is carried or remapped; the step goes on from the champion's."""
     [first, second] = [v for v in turned.json("status")["versions"] if v["mode"] == "warm"][:2]
-    payload = turned.home / "registry" / "versions" / str(second["version"])
-    carry = json.loads((payload / "carry.json").read_text())
-    assert "warm" == carry["mode"]
-    assert carry["step"] >= carry["start_step"] > 0
+    payloads = turned.home / "registry" / "versions"
+    parent, carry = (
+        json.loads((payloads / str(version["version"]) / "carry.json").read_text())
+        for version in (first, second)
+    )
+    assert ("warm", first["version"]) == (carry["mode"], carry["from_version"])
+    assert parent["step"] == carry["start_step"] < carry["step"]
+    assert {"kernel", "embedding"} <= {variable["name"].split("/")[-1] for variable in carry["variables"]}
     assert {"carried", "remapped"} >= {variable["how"] for variable in carry["variables"]}
-    assert second["parent"] == carry["from_version"]
 
 
-def test_second_run_goes_on(turned: Project):
-    """The next run turns on the span after the last one; nothing is turned twice."""
-    last = turned.result["turns"][-1]["span"]
+def test_what_the_gate_refuses_is_not_served(turned: Project):
+    """The next run takes the next span; its model is below the threshold: it is kept, and the champion serves on."""
+    before, last = champion_of(turned), turned.result["turns"][-1]["span"]
+    settings = yaml.safe_load((turned.folder / "noria.yaml").read_text())
+    metrics = settings["gates"]["model"]["metrics"]
+    strict = metrics | {"auc": metrics.get("auc", {}) | {"min": 0.99}}
+    turned.edit(gates=settings["gates"] | {"model": settings["gates"]["model"] | {"metrics": strict}})
     [turn] = turned.json("run", "--turns", "1")["turns"]
-    assert last + 1 == turn["span"]
+    assert (last + 1, "rejected") == (turn["span"], turn["model_verdict"])
+    assert "0.99" in " ".join(turn["reasons"])
+    assert before == champion_of(turned)
+    assert not Path(before["model_dir"]).with_name(str(turn["version"])).exists()
 
 
 def test_rollback_and_promote_are_audited(turned: Project):

@@ -23,7 +23,7 @@ WEEKS, SPOILT = 6, 6
 def year(tmp_path_factory):
     """Six weeks turned, and every fault in the sixth; what the benchmark does for the whole year."""
     folder = tmp_path_factory.mktemp("gates")
-    return gates.run(folder, WEEKS, [SPOILT], tell=lambda line: None), folder
+    return gates.run(folder, WEEKS, [SPOILT], FAULTS, tell=lambda line: None), folder
 
 
 @pytest.mark.slow

@@ -92,7 +92,7 @@ def test_two_halves_are_the_whole(family, week1, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_halves_in_processes_of_their_own(week1, tmp_path):
+def test_second_half_in_a_process_of_its_own(week1, tmp_path):
     """The same where the second half runs in a fresh process."""
     found = continuity.continuity(week1, tmp_path, SMALL, steps=20)
     assert found == {"variables": 0.0, "first": 0.0, "second": 0.0}
