@@ -1,4 +1,4 @@
-"""`noria run --every`: a process that stays. From its second turn on it pays for no import and traces nothing anew."""
+"""`noria run --every`: a process that stays. From its second turn on it pays for no import."""
 
 import contextlib
 import signal
