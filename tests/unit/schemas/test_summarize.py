@@ -7,7 +7,7 @@ import tensorflow_data_validation as tfdv
 from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_data_validation.utils import quantiles_util
 
-from noria.schemas import equi_width
+from noria.schemas import equi_width, exact_counts
 from noria.schemas.columns import list_batches
 from noria.schemas.summarize import Summary, summarize
 from noria.streaming import flights
@@ -104,3 +104,12 @@ def test_what_only_beam_does_is_refused():
     """Sampling is said not to be covered, rather than left out in silence."""
     with pytest.raises(ValueError, match="do not cover sample_rate"):
         summarize([], tfdv.StatsOptions(sample_rate=0.5))
+
+
+def test_a_distinct_value_costs_its_bytes_and_sixteen_more():
+    """200,000 strings of 20 bytes hold 36 bytes each once they are added up."""
+    before, counts = pa.total_allocated_bytes(), exact_counts._Counts(100)
+    for start in range(0, 200_000, 10_000):
+        counts.add(pa.array([b"%020d" % i for i in range(start, start + 10_000)]))
+    assert 200_000 == counts.distinct
+    assert (pa.total_allocated_bytes() - before) / 200_000 < 40
