@@ -67,7 +67,7 @@ def _commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
 def _name(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         return str(parameter.name).upper()
-    names = ", ".join(parameter.opts)
+    names = ", ".join([*parameter.opts, *parameter.secondary_opts])
     return names if getattr(parameter, "is_flag", False) else f"{names} {str(parameter.name).upper()}"
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +29,11 @@ Image = Annotated[
     ),
 ]
 PROJECT = Path("noria.yaml")
+
+
+def for_project(config: Path) -> str:
+    """The `--config` of a command that is proposed; '' where it would find the project by itself."""
+    return "" if config == PROJECT else f" --config {shlex.quote(str(config))}"
 
 
 def _option(name: str, kind: Any, says: str) -> inspect.Parameter:

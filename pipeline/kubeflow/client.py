@@ -162,8 +162,12 @@ class Cluster:
         seconds: int | None = None,
         max_concurrency: int = 1,
         catch_up: bool = False,
+        enabled: bool = True,
     ) -> Schedule:
-        """Runs the version again and again: at a cron expression's times, or every so many seconds."""
+        """Runs the version again and again: at a cron expression's times, or every so many seconds.
+
+        `enabled`: False makes it paused, so that not even a first run starts.
+        """
         with self._quiet():
             made = self._client.create_recurring_run(
                 experiment_id=self._experiment(),
@@ -174,6 +178,7 @@ class Cluster:
                 no_catchup=not catch_up,
                 pipeline_id=version.pipeline_id,
                 version_id=version.id,
+                enabled=enabled,
                 pipeline_root=pipeline_root,
                 service_account=self.connection.service_account,
             )

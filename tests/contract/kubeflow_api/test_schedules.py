@@ -61,6 +61,21 @@ def test_a_name_is_given_once(noria: Noria, api: KubeflowApi) -> None:
     assert api.calls.index("delete_recurring_run") > api.calls.index("create_recurring_run")
 
 
+def test_replaced_as_it_was(noria: Noria, api: KubeflowApi) -> None:
+    """--replace resumes no paused schedule, and keeps what is not said anew."""
+    create(noria, "nightly", "--every", "1d", "--max-concurrency", "3", "--catch-up")
+    noria("schedule", "pause", "nightly")
+    again = ("schedule", "create", "nightly", "--every", "1h", "--replace", "--package", str(noria.package))
+    said = noria(*again).stderr
+    assert "paused" in said and "noria schedule resume --config" in said
+    (there,) = api.recurring
+    assert ("DISABLE", "3", False) == (there["mode"], there["max_concurrency"], there["no_catchup"])
+    assert "enable_recurring_run" not in api.calls  # never on, not even for a moment
+    noria("schedule", "resume", "nightly")
+    made = noria.json(*again, "--max-concurrency", "1", "--no-catch-up")["schedule"]
+    assert (True, 1, False) == (made["enabled"], made["max_concurrency"], made["catch_up"])
+
+
 def test_pause_resume_delete(noria: Noria, api: KubeflowApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each verb acts on the schedule of that name or id, found on any page, and on no other."""
     monkeypatch.setattr(client, "PAGE", 2)
