@@ -21,6 +21,7 @@ from noria.pipeline.kubeflow.connection import Connection, Flags, resolve
 from noria.pipeline.kubeflow.image import with_image
 from noria.pipeline.kubeflow.package import Package, version_name
 from noria.pipeline.kubeflow.records import Run, Version
+from noria.pipeline.options import for_project
 from noria.stores.errors import ConfigError
 
 
@@ -148,7 +149,15 @@ def compiled(
             next_step="leave out --package to compile now, or give --image to `noria compile`",
         )
     if package is not None:
-        yield Package.read(package)
+        ready = Package.read(package)
+        if ready.name != config.name:
+            raise ConfigError(
+                f"the package is of the project {ready.name!r}, and this one is {config.name!r}",
+                where=package,
+                next_step=f"noria compile{for_project(config.path)} --output FILE writes this project's package; "
+                "or name the package's own project: --config",
+            )
+        yield ready
         return
     with tempfile.TemporaryDirectory(prefix="noria-") as folder:
         yield Package.read(

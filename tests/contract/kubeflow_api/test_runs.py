@@ -239,6 +239,16 @@ def test_compiles_by_itself(noria: Noria, api: KubeflowApi) -> None:
     }
 
 
+def test_another_project_s_package(noria: Noria, api: KubeflowApi) -> None:
+    """A package of another project is refused by submit and schedule: it would run under this one's name."""
+    write_package(noria.package, name="flights")
+    for command in (("submit",), ("schedule", "create", "--every", "1h")):
+        said = noria.refused(*command, "--package", str(noria.package))
+        assert "'flights'" in said and "'rides'" in said
+    assert {"upload_pipeline", "upload_pipeline_version"}.isdisjoint(api.calls)
+    assert [] == api.runs
+
+
 def test_a_package_has_its_image(noria: Noria, api: KubeflowApi) -> None:
     """--image beside --package is refused: what is compiled keeps its image."""
     said = noria.refused("submit", "--package", str(noria.package), "--image", "noria:2")
