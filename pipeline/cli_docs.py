@@ -18,7 +18,7 @@ EXIT_CODES = """\
 | 1 | refused: what was wrong, where and what to do next stand on standard error; nothing is half-written |
 | 2 | wrong usage: an unknown command or option |
 | 3 | it ran, and found something a person must look at: a broken span (`run`, `replay`, `ci`), a failed check \
-(`doctor`), a run on the cluster that ended badly or is not over in time (`submit`, `ci`) |
+(`doctor`), a run on the cluster that ended badly, is not over in time or cannot be watched any more (`submit`, `ci`) |
 | 70 | a bug; the traceback is in the file that is named |
 | 130 | interrupted; the last good state stays, and the next `noria run` goes on from it |
 """

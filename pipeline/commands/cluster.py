@@ -22,7 +22,7 @@ from noria.pipeline.kubeflow.image import with_image
 from noria.pipeline.kubeflow.package import Package, version_name
 from noria.pipeline.kubeflow.records import Run, Version
 from noria.pipeline.options import for_project
-from noria.stores.errors import ConfigError
+from noria.stores.errors import ConfigError, NoriaError
 
 
 def connect(config_path: Path, flags: Flags) -> tuple[Config, Cluster]:
@@ -79,7 +79,9 @@ def submit(
     tell_bad_end(run, cluster, config)
     if run.over:
         return console.OK if run.good and not run.found_broken else console.ATTENTION
-    return console.OK if no_wait else console.ATTENTION  # a run that is not over in time is looked at
+    return (
+        console.OK if no_wait else console.ATTENTION
+    )  # one that is not over in time, or not watched to its end, is looked at
 
 
 def wait_for_others(cluster: Cluster, config: Config, seconds: float) -> bool:
@@ -109,11 +111,18 @@ def tell_bad_end(run: Run, cluster: Cluster, config: Config) -> None:
 
 
 def _follow(cluster: Cluster, run: Run, view: RunView, timeout: float | None) -> Run:
+    """The run as it was last seen: a watch that fails after the start must not look like a run that never began."""
+    lost: NoriaError | None = None
     with view:
-        for seen in follow.follow(cluster, run, timeout, on_loss=view.lost):
-            run = seen
-            view.show(run)
-    if not run.over:
+        try:
+            for seen in follow.follow(cluster, run, timeout, on_loss=view.lost):
+                run = seen
+                view.show(run)
+        except NoriaError as error:
+            lost = error
+    if lost is not None:
+        console.show_error(lost)  # not above: the live table is gone here
+    elif not run.over:
         view.print(f"[yellow]{timeout:g} seconds are over;[/] the run goes on")
     return run
 
