@@ -19,7 +19,16 @@ from typer.core import TyperGroup
 
 from noria.pipeline import cli_cluster, console
 from noria.pipeline.kubeflow.connection import Flags
-from noria.pipeline.options import PROJECT, ConfigFile, Image, Json, WaitForRunning, connected
+from noria.pipeline.options import (
+    LONGEST,
+    PROJECT,
+    ConfigFile,
+    Image,
+    Json,
+    WaitForRunning,
+    a_number,
+    connected,
+)
 from noria.stores.errors import NoriaError
 
 EPILOG = "Exit codes: 0 done, 1 refused, 2 usage, 3 look at it (broken span, failed check or run), 70 bug, 130 stopped."
@@ -128,7 +137,13 @@ def run(
         int | None, typer.Option(min=1, help="At most so many turns. Left out: all that wait.")
     ] = None,
     wait: Annotated[
-        float, typer.Option(min=0, help="Seconds to wait for another run; 0 refuses at once.")
+        float,
+        typer.Option(
+            min=0,
+            max=LONGEST,
+            callback=a_number,
+            help="Seconds to wait for another run; 0 refuses at once.",
+        ),
     ] = 0,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Same as --wait 0.")] = False,
     cold: Annotated[

@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 
 from noria.pipeline.kubeflow.connection import Flags
-from noria.pipeline.options import PROJECT, ConfigFile, Image, Json, WaitForRunning, connected
+from noria.pipeline.options import (
+    LONGEST,
+    PROJECT,
+    ConfigFile,
+    Image,
+    Json,
+    WaitForRunning,
+    a_number,
+    connected,
+)
 
 schedule = typer.Typer(help="Runs again and again, on Kubeflow Pipelines.", no_args_is_help=True)
 
@@ -32,7 +41,12 @@ def submit(
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Start the run, and leave.")] = False,
     timeout: Annotated[
         float | None,
-        typer.Option(min=0, help="Seconds to follow the run; it goes on after that. Left out: to its end."),
+        typer.Option(
+            min=0,
+            max=LONGEST,
+            callback=a_number,
+            help="Seconds to follow the run; it goes on after that. Left out: to its end.",
+        ),
     ] = None,
     wait_for_running: WaitForRunning = 0,
     *,

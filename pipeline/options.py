@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import math
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,16 @@ import typer
 
 from noria.pipeline.kubeflow.connection import Flags
 
+LONGEST = 365 * 86400  # seconds to wait; the system's locks cannot wait for ever
+
+
+def a_number(value: float | None) -> float | None:
+    """Refuses nan, which lies in every range."""
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("nan is no number of seconds")
+    return value
+
+
 ConfigFile = Annotated[
     Path, typer.Option("--config", "-c", help="The project's YAML file, or the folder of its noria.yaml.")
 ]
@@ -19,6 +30,8 @@ WaitForRunning = Annotated[
     float,
     typer.Option(
         min=0,
+        max=LONGEST,
+        callback=a_number,
         help="Seconds to wait for a run of this project that goes on at the cluster; 0 refuses at once.",
     ),
 ]

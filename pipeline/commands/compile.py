@@ -1,6 +1,7 @@
 """`noria compile`: the project as a package for Kubeflow Pipelines."""
 
 import os
+import shlex
 import tempfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from noria.pipeline import console
 from noria.pipeline.commands.turn import QUIET
 from noria.pipeline.config import Config, load
 from noria.pipeline.kubeflow.image import with_image
+from noria.pipeline.options import for_project
 from noria.pipeline.progress import noise_to
 
 
@@ -47,5 +49,6 @@ def compile_project(config_path: Path, output: Path, image: str | None, as_json:
     out = console.out()
     out.print(f"[green]✓[/] {escape(str(package))}", soft_wrap=True)
     out.print(f"image {escape(section.image)}, artifacts to {escape(section.pipeline_root)}", soft_wrap=True)
-    out.print(f"[bold]next[/] noria submit --package {escape(str(output))}", soft_wrap=True)
+    command = f"noria submit{for_project(config_path)} --package {shlex.quote(str(output))}"
+    out.print(f"[bold]next[/] {escape(command)}", soft_wrap=True)
     return console.OK

@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import os.path
 import re
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -99,10 +100,11 @@ def check_root(root: str, where: str) -> None:
 def check_output(output: Path) -> None:
     """Raises ConfigError for a file name that Kubeflow's client does not take."""
     if output.suffix not in (".yaml", ".yml"):
+        better = output / "pipeline.yaml" if output.is_dir() else output.with_suffix(".yaml")
         raise ConfigError(
-            f"the package must be a .yaml file, got {output.name}",
+            f"the package must be a .yaml file, got {output.name or output}",
             where=output,
-            next_step=f"noria compile --output {output.with_suffix('.yaml').name}",
+            next_step=f"--output {shlex.quote(str(better))}",
         )
 
 

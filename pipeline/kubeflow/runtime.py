@@ -45,7 +45,8 @@ class Mirror:
         raise ConfigError(
             f"no task can read or write {uri!r}: Kubeflow's launcher copies s3://, minio:// and gs:// only",
             where="the run's pipeline root",
-            next_step="set `kubeflow.pipeline_root` to one of these, and submit without another `--pipeline-root`",
+            next_step="set `kubeflow.pipeline_root` to one of these and `noria submit`; a run that is started in the "
+            "web interface needs such a pipeline root as well",
         )
 
     def path(self, path: str) -> Path:

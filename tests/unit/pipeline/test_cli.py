@@ -9,8 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from noria.pipeline import cli, cli_docs, console
-from noria.pipeline.commands import start
+from noria.pipeline.commands import compile, start
 from noria.stores.errors import DataError
+from noria.stores.registry import Registry
 
 COMMANDS = (
     "init",
@@ -163,6 +164,33 @@ def test_nothing_to_act_on(project: Path, arguments: list[str], what: str) -> No
     done = noria(*arguments, cwd=project)
     assert 1 == done.returncode
     assert what in done.stderr
+
+
+def test_the_next_step_names_the_project(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is to be typed next works as it stands: with the --config that was given."""
+    monkeypatch.setattr(compile, "compile_quietly", lambda config, output: output)
+    arguments = ["compile", "--config", str(project), "-o", "my rides.yaml"]
+    done = CliRunner().invoke(cli.app, arguments, env={"COLUMNS": "500"})
+    assert f"noria submit --config {project} --package 'my rides.yaml'" in done.output
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "saved_model.pb").write_text("x")
+    Registry(project / "home").register({"serving": model}, blessed=False, run_id="a", mode="cold")
+    arguments = ["promote", "1", "--config", str(project)]
+    done = CliRunner().invoke(cli.app, arguments, env={"COLUMNS": "500"})
+    assert console.REFUSED == done.exit_code
+    assert f"noria promote 1 --config {project} --force" in done.output
+
+
+@pytest.mark.parametrize("seconds", ["inf", "1e10", "nan", "-1"])
+@pytest.mark.parametrize("command", ["run --wait", "ci --wait-for-running", "submit --timeout"])
+def test_no_time_to_wait(project: Path, command: str, seconds: str) -> None:
+    """Seconds that nobody can wait are wrong usage, found before anything is done."""
+    arguments = [*command.split(), seconds, "--config", str(project)]
+    assert console.USAGE == CliRunner().invoke(cli.app, arguments).exit_code
+    assert not (project / "home").exists()
 
 
 def test_doctor_finds_what_is_missing(project: Path) -> None:

@@ -115,8 +115,9 @@ def test_unknown_store_and_type() -> None:
     """A pipeline root of another scheme, and a type of another release, are refused with a way out."""
     from noria.pipeline.kubeflow import runtime
 
-    with pytest.raises(ConfigError, match="pipeline_root"):
+    with pytest.raises(ConfigError, match="kubeflow.pipeline_root") as caught:
         runtime.Mirror().local("hdfs://bucket/x")
+    assert "--pipeline-root" not in str(caught.value)  # no command has such an option
     with pytest.raises(ConfigError, match="same version"):
         runtime.artifact_class("noria.Nothing")
 
