@@ -1,5 +1,6 @@
 """`noria schedule`: recurring runs on Kubeflow Pipelines."""
 
+import math
 import re
 import shlex
 from pathlib import Path
@@ -17,6 +18,8 @@ from noria.pipeline.kubeflow.records import Schedule
 from noria.pipeline.options import for_project
 from noria.stores.errors import ClusterError, ConfigError
 
+SPAN_SECONDS = {"hour": 3600, "day": 86400, "week": 7 * 86400}  # of rows:N nobody knows how long one takes
+_KEEPS_UP = {"hour": "--every 1h", "day": "--every 1d", "week": "--every 7d"}
 _DONE = {"pause": "paused", "resume": "resumed", "delete": "deleted"}
 
 
@@ -80,6 +83,14 @@ def create(
         how = "replaced" if old else "scheduled"
         out.print(f"[green]✓[/] {how}: {escape(called)}, {escape(made.trigger)}, version {version.name}")
         out.print(f"[bold]link[/]     {escape(made.link)}", soft_wrap=True)
+    between = float(seconds or cron_fields.seconds_between(str(expression)))
+    span = SPAN_SECONDS.get(config.span.every, math.inf)
+    if between > 1.01 * span:
+        console.err().print(
+            f"[yellow]note[/] a run turns on one span, and there is one each {config.span.every}: "
+            f"{escape(made.trigger)} falls behind for ever; {_KEEPS_UP[config.span.every]} keeps up",
+            soft_wrap=True,
+        )
     if not made.enabled:
         resume = escape(f"noria schedule resume{for_project(config_path)} {shlex.quote(called)}")
         console.err().print(

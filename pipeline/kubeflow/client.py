@@ -19,7 +19,9 @@ from noria.pipeline.kubeflow.records import ENDS, SUCCEEDED, Run, Schedule, Task
 from noria.stores.errors import ClusterError, did_you_mean
 
 PAGE = 100
-LOOK_BACK = 500  # runs, newest first; each is a request, as a list of runs has no tasks
+# Runs, newest first; each is a request, as a list of runs has no tasks. A schedule of 15 minutes makes 672 in a week,
+# the longest span, all but one of them empty.
+LOOK_BACK = 1000
 # The task that records the turn, whatever the verdict. A run that found nothing new succeeds without it, as
 # does one on a broken span.
 RECORDS_THE_TURN = "Pusher"

@@ -1,5 +1,7 @@
 """`noria schedule` against a server that speaks the published contract."""
 
+import json
+
 import pytest
 
 from noria.pipeline.kubeflow import client
@@ -74,6 +76,26 @@ def test_replaced_as_it_was(noria: Noria, api: KubeflowApi) -> None:
     noria("schedule", "resume", "nightly")
     made = noria.json(*again, "--max-concurrency", "1", "--no-catch-up")["schedule"]
     assert (True, 1, False) == (made["enabled"], made["max_concurrency"], made["catch_up"])
+
+
+@pytest.mark.parametrize(
+    ("every", "when", "slow"),
+    [
+        ("hour", ("--every", "2h"), True),
+        ("hour", ("--every", "1h"), False),
+        ("day", ("--cron", "0 6 * * mon-fri"), True),
+        ("day", ("--cron", "0 6 * * *"), False),
+        ("week", ("--cron", "@monthly"), True),
+        ("rows:100", ("--every", "365d"), False),
+    ],
+)
+def test_slower_than_the_spans(noria: Noria, every: str, when: tuple[str, ...], slow: bool) -> None:
+    """A schedule that falls behind for ever is made all the same, and said on standard error."""
+    file = noria.folder / "noria.yaml"
+    file.write_text(file.read_text().replace("rows:100", every) + "time: at\n")
+    done = noria("schedule", "create", *when, "--package", str(noria.package), "--json")
+    assert slow == ("falls behind" in done.stderr)
+    assert json.loads(done.stdout)["schedule"]["enabled"]
 
 
 def test_pause_resume_delete(noria: Noria, api: KubeflowApi, monkeypatch: pytest.MonkeyPatch) -> None:
