@@ -1,31 +1,22 @@
 """`noria compile`: the project as a package for Kubeflow Pipelines."""
 
-import os
 import shlex
-import tempfile
 from pathlib import Path
 
 from rich.markup import escape
 
 from noria.pipeline import console
-from noria.pipeline.commands.turn import QUIET
+from noria.pipeline.commands.quiet import quietly
 from noria.pipeline.config import Config, load
 from noria.pipeline.kubeflow.image import with_image
 from noria.pipeline.options import for_project
-from noria.pipeline.progress import noise_to
 
 
 def compile_quietly(config: Config, output: Path, cold: bool = False) -> Path:
     """Writes the package; a spinner on a terminal, and nothing of what TensorFlow and TFX say."""
-    from noria.pipeline.kubeflow import compiler
+    with quietly("compiling"):
+        from noria.pipeline.kubeflow import compiler
 
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    with (
-        console.err().status("compiling"),
-        tempfile.TemporaryDirectory() as scratch,
-        noise_to(Path(scratch) / "log"),
-    ):
         return compiler.compile_package(config, output, cold)
 
 

@@ -1,6 +1,10 @@
 """The command line as people and machines use it: a process, its streams, its exit code."""
 
+import contextlib
 import json
+import os
+import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -191,6 +195,26 @@ def test_no_time_to_wait(project: Path, command: str, seconds: str) -> None:
     arguments = [*command.split(), seconds, "--config", str(project)]
     assert console.USAGE == CliRunner().invoke(cli.app, arguments).exit_code
     assert not (project / "home").exists()
+
+
+def test_the_spinner_spins() -> None:
+    """On a terminal something moves while `init` and `compile` work; what libraries write is not seen."""
+    code = (
+        "import os, time\nfrom noria.pipeline.commands.quiet import quietly\n"
+        "with quietly('compiling'):\n    os.write(2, b'noise')\n    time.sleep(0.5)\n"
+    )
+    terminal, slave = pty.openpty()
+    environ = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=slave, env=environ)
+    os.close(slave)
+    seen = b""
+    with contextlib.suppress(OSError):  # the other end is closed
+        while part := os.read(terminal, 4096):
+            seen += part
+    os.close(terminal)
+    assert 0 == process.wait()
+    assert b"compiling" in seen and b"noise" not in seen
+    assert 2 <= len(set(re.findall("[⠁-⣿]", seen.decode())))  # the dots of the spinner
 
 
 def test_doctor_finds_what_is_missing(project: Path) -> None:
