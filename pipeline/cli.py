@@ -46,8 +46,9 @@ class _Group(TyperGroup):
         except KeyboardInterrupt:
             console.err().print("interrupted; the last good state stays, and `noria run` goes on from it")
             raise typer.Exit(console.INTERRUPTED) from None
-        except BrokenPipeError:
-            raise typer.Exit(console.OK) from None  # `noria status | head`
+        except console.ReaderGone:
+            console.close_out()
+            raise typer.Exit(console.OK) from None
         except Exception as error:
             if type(error).__module__.split(".")[0] in ("typer", "click"):
                 raise
@@ -152,7 +153,8 @@ def run(
     every: Annotated[
         str | None,
         typer.Option(
-            help="Stay, and look for new data again after 90s, 15m, 1h30m: later turns pay no import."
+            help="Stay, and look for new data again after 90s, 15m, 1h30m: later turns pay no import. "
+            "--json: one line with an object for the first look, and for each that turned."
         ),
     ] = None,
     as_json: Json = False,

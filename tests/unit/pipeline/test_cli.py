@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from noria.pipeline import cli, cli_docs, console
-from noria.pipeline.commands import compile, start
+from noria.pipeline.commands import compile, start, turn
 from noria.stores.errors import DataError
 from noria.stores.registry import Registry
 
@@ -144,6 +144,26 @@ def test_json_has_no_nan(capsys: pytest.CaptureFixture) -> None:
     """NaN and infinity are no JSON: they come out as null."""
     console.emit({"auc": float("nan"), "list": [float("inf"), 1.5]})
     assert {"auc": None, "list": [None, 1.5]} == json.loads(capsys.readouterr().out)
+
+
+def test_json_lines(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run --every --json` prints a line for each object, so that a reader needs no parser of its own."""
+    monkeypatch.setattr(turn, "work", lambda config, work: [])
+    monkeypatch.setattr(turn, "stay", lambda every, look: look(True) or look(True))
+    done = CliRunner().invoke(cli.app, ["run", "--every", "1h", "--json", "--config", str(project)])
+    assert 0 == done.exit_code
+    assert ["rides", "rides"] == [json.loads(line)["project"] for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["status", "--json"], ["doctor"], ["doctor", "--json"]])
+def test_nobody_reads(project: Path, arguments: list[str]) -> None:
+    """`noria status | head`: no error, no traceback, and the same exit code with and without --json."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "noria.pipeline.cli", *arguments]
+    done = subprocess.run(command, cwd=project, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (0, "") == (done.returncode, done.stderr)
 
 
 def test_empty_project(project: Path) -> None:
