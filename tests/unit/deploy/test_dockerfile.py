@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from noria.pipeline import lane
 from noria.pipeline.config import load
 from noria.pipeline.kubeflow import checks
-from noria.pipeline.kubeflow.section import Kubeflow, Volume
+from noria.pipeline.kubeflow.section import MIRRORS, Kubeflow, Volume
 
 ROOT = Path(__file__).parents[3]
 
@@ -55,7 +55,7 @@ def test_places() -> None:
     """The folders that the config takes for granted in the container are there, and are the user's."""
     made = next(rest for word, rest in rootfs.lines() if word == "RUN" and "useradd" in rest)
     config = Kubeflow()
-    for place in (config.project, Volume(claim="any").mount, "/s3", "/minio", "/gcs"):
+    for place in (config.project, Volume(claim="any").mount, *(f"/{name}" for name in MIRRORS.values())):
         assert place in made.split()
     assert config.project in [rest for word, rest in rootfs.lines() if word == "WORKDIR"]
 
