@@ -8,8 +8,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from noria.pipeline import cli, cli_docs, console
@@ -17,20 +19,9 @@ from noria.pipeline.commands import compile, start, turn
 from noria.stores.errors import DataError
 from noria.stores.registry import Registry
 
-COMMANDS = (
-    "init",
-    "run",
-    "replay",
-    "status",
-    "report",
-    "promote",
-    "rollback",
-    "doctor",
-    "submit",
-    "runs",
-    "ci",
-)
-SCHEDULE = tuple(f"schedule {verb}" for verb in ("create", "list", "pause", "resume", "delete"))
+KNOWN: Any = typer.main.get_command(cli.app)
+COMMANDS = tuple(name for name in KNOWN.commands if name != "schedule")
+SCHEDULE = tuple(f"schedule {verb}" for verb in KNOWN.commands["schedule"].commands)
 PROJECT = "name: rides\nlabel: big_tip\nspan: rows:100\n"
 
 
@@ -50,7 +41,9 @@ def test_help_lists_the_commands(tmp_path: Path) -> None:
     """`noria --help` names every command and the exit codes."""
     done = noria("--help", cwd=tmp_path)
     assert 0 == done.returncode
-    assert [] == [name for name in COMMANDS if name not in done.stdout]
+    listed = set(re.findall(r"^\W*([a-z]+) ", done.stdout, re.MULTILINE))
+    assert {*COMMANDS, "schedule"} <= listed
+    assert {"release", "compile"} <= listed
     assert "Exit codes" in done.stdout
 
 
