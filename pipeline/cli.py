@@ -19,7 +19,16 @@ from typer.core import TyperGroup
 
 from noria.pipeline import cli_cluster, console
 from noria.pipeline.kubeflow.connection import Flags
-from noria.pipeline.options import PROJECT, ConfigFile, Image, Json, WaitForRunning, connected
+from noria.pipeline.options import (
+    LONGEST,
+    PROJECT,
+    ConfigFile,
+    Image,
+    Json,
+    WaitForRunning,
+    a_number,
+    connected,
+)
 from noria.stores.errors import NoriaError
 
 EPILOG = "Exit codes: 0 done, 1 refused, 2 usage, 3 look at it (broken span, failed check or run), 70 bug, 130 stopped."
@@ -37,8 +46,9 @@ class _Group(TyperGroup):
         except KeyboardInterrupt:
             console.err().print("interrupted; the last good state stays, and `noria run` goes on from it")
             raise typer.Exit(console.INTERRUPTED) from None
-        except BrokenPipeError:
-            raise typer.Exit(console.OK) from None  # `noria status | head`
+        except console.ReaderGone:
+            console.close_out()
+            raise typer.Exit(console.OK) from None
         except Exception as error:
             if type(error).__module__.split(".")[0] in ("typer", "click"):
                 raise
@@ -128,7 +138,13 @@ def run(
         int | None, typer.Option(min=1, help="At most so many turns. Left out: all that wait.")
     ] = None,
     wait: Annotated[
-        float, typer.Option(min=0, help="Seconds to wait for another run; 0 refuses at once.")
+        float,
+        typer.Option(
+            min=0,
+            max=LONGEST,
+            callback=a_number,
+            help="Seconds to wait for another run; 0 refuses at once.",
+        ),
     ] = 0,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Same as --wait 0.")] = False,
     cold: Annotated[
@@ -137,7 +153,8 @@ def run(
     every: Annotated[
         str | None,
         typer.Option(
-            help="Stay, and look for new data again after 90s, 15m, 1h30m: later turns pay no import."
+            help="Stay, and look for new data again after 90s, 15m, 1h30m: later turns pay no import. "
+            "--json: one line with an object for the first look, and for each that turned."
         ),
     ] = None,
     as_json: Json = False,

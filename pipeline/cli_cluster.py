@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 
 from noria.pipeline.kubeflow.connection import Flags
-from noria.pipeline.options import PROJECT, ConfigFile, Image, Json, WaitForRunning, connected
+from noria.pipeline.options import (
+    LONGEST,
+    PROJECT,
+    ConfigFile,
+    Image,
+    Json,
+    WaitForRunning,
+    a_number,
+    connected,
+)
 
 schedule = typer.Typer(help="Runs again and again, on Kubeflow Pipelines.", no_args_is_help=True)
 
@@ -32,7 +41,12 @@ def submit(
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Start the run, and leave.")] = False,
     timeout: Annotated[
         float | None,
-        typer.Option(min=0, help="Seconds to follow the run; it goes on after that. Left out: to its end."),
+        typer.Option(
+            min=0,
+            max=LONGEST,
+            callback=a_number,
+            help="Seconds to follow the run; it goes on after that. Left out: to its end.",
+        ),
     ] = None,
     wait_for_running: WaitForRunning = 0,
     *,
@@ -70,11 +84,22 @@ def create(
     every: Annotated[str | None, typer.Option(help="Or an interval: 90s, 15m, 1h, 2d, 1h30m.")] = None,
     package: Package = None,
     image: Image = None,
-    max_concurrency: Annotated[int, typer.Option(min=1, max=10, help="Runs at the same time.")] = 1,
+    max_concurrency: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=10, help="Runs at the same time. Left out: 1, or that of the one that is replaced."
+        ),
+    ] = None,
     catch_up: Annotated[
-        bool, typer.Option("--catch-up", help="After a pause, run once for each missed time.")
+        bool | None,
+        typer.Option(
+            "--catch-up/--no-catch-up",
+            help="After a pause, run once for each missed time. Left out: no, or as the one that is replaced.",
+        ),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="In place of the one of that name; paused, if that is.")
     ] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="In place of the one of that name.")] = False,
     *,
     flags: Flags,
     as_json: Json = False,

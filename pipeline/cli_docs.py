@@ -18,7 +18,7 @@ EXIT_CODES = """\
 | 1 | refused: what was wrong, where and what to do next stand on standard error; nothing is half-written |
 | 2 | wrong usage: an unknown command or option |
 | 3 | it ran, and found something a person must look at: a broken span (`run`, `replay`, `ci`), a failed check \
-(`doctor`), a run on the cluster that ended badly or is not over in time (`submit`, `ci`) |
+(`doctor`), a run on the cluster that ended badly, is not over in time or cannot be watched any more (`submit`, `ci`) |
 | 70 | a bug; the traceback is in the file that is named |
 | 130 | interrupted; the last good state stays, and the next `noria run` goes on from it |
 """
@@ -31,7 +31,9 @@ def documentation() -> str:
         "# The command line",
         "",
         "Results go to standard output; progress, notes and errors to standard error. With `--json`, standard output",
-        "is one JSON object. `noria COMMAND --help` says the same as this page, which is written by",
+        "is one JSON object; of `noria run --every` one line with an object for the first look, and for each that",
+        "turned. Where nobody reads standard output to its end, as in `noria status | head`, the exit code is 0.",
+        "`noria COMMAND --help` says the same as this page, which is written by",
         "`python -m noria.pipeline.cli_docs > docs/commands.md`; a test holds it to the code.",
         "",
         EXIT_CODES,
@@ -67,7 +69,7 @@ def _commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
 def _name(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         return str(parameter.name).upper()
-    names = ", ".join(parameter.opts)
+    names = ", ".join([*parameter.opts, *parameter.secondary_opts])
     return names if getattr(parameter, "is_flag", False) else f"{names} {str(parameter.name).upper()}"
 
 

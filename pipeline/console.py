@@ -1,7 +1,9 @@
 """Standard output for results, standard error for everything else, and the exit codes."""
 
+import contextlib
 import json
 import math
+import os
 import sys
 from typing import Any
 
@@ -18,9 +20,18 @@ UNEXPECTED = 70  # a bug, BSD's EX_SOFTWARE; the traceback is in the log
 INTERRUPTED = 130  # 128 + SIGINT
 
 
+class ReaderGone(Exception):
+    """Nobody reads standard output any more: `noria status | head`."""
+
+
+class _Out(Console):
+    def on_broken_pipe(self) -> None:
+        raise ReaderGone  # Rich would end the process, with 1
+
+
 def out() -> Console:
     """Standard output, made when asked for: tests and pipes exchange the stream."""
-    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 120)
+    return _Out(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 def err() -> Console:
@@ -28,9 +39,25 @@ def err() -> Console:
     return Console(file=sys.stderr, highlight=False)
 
 
-def emit(value: Any) -> None:
-    """One JSON object on standard output. What JSON cannot say (NaN, infinity) becomes null."""
-    sys.stdout.write(json.dumps(_finite(value), indent=1, default=str, allow_nan=False) + "\n")
+def emit(value: Any, *, line: bool = False) -> None:
+    """One JSON object on standard output, at once. What JSON cannot say (NaN, infinity) becomes null.
+
+    `line`: on one line, where more of them follow.
+    """
+    text = json.dumps(_finite(value), indent=None if line else 1, default=str, allow_nan=False)
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise ReaderGone from None
+
+
+def close_out() -> None:
+    """Leads standard output nowhere: what lies in its buffer would fail once more when Python ends."""
+    with contextlib.suppress(OSError, ValueError):  # a test's stream has no descriptor
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def show_error(error: NoriaError) -> None:

@@ -2,6 +2,8 @@
 
 import functools
 import inspect
+import math
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +11,16 @@ from typing import Annotated, Any
 import typer
 
 from noria.pipeline.kubeflow.connection import Flags
+
+LONGEST = 365 * 86400  # seconds to wait; the system's locks cannot wait for ever
+
+
+def a_number(value: float | None) -> float | None:
+    """Refuses nan, which lies in every range."""
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("nan is no number of seconds")
+    return value
+
 
 ConfigFile = Annotated[
     Path, typer.Option("--config", "-c", help="The project's YAML file, or the folder of its noria.yaml.")
@@ -18,6 +30,8 @@ WaitForRunning = Annotated[
     float,
     typer.Option(
         min=0,
+        max=LONGEST,
+        callback=a_number,
         help="Seconds to wait for a run of this project that goes on at the cluster; 0 refuses at once.",
     ),
 ]
@@ -28,6 +42,11 @@ Image = Annotated[
     ),
 ]
 PROJECT = Path("noria.yaml")
+
+
+def for_project(config: Path) -> str:
+    """The `--config` of a command that is proposed; '' where it would find the project by itself."""
+    return "" if config == PROJECT else f" --config {shlex.quote(str(config))}"
 
 
 def _option(name: str, kind: Any, says: str) -> inspect.Parameter:

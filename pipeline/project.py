@@ -87,7 +87,11 @@ def draft(
     """
     _refuse_overwriting(folder)
     if task not in (None, "binary", "multiclass", "regression"):
-        raise ConfigError(f"the task must be binary, multiclass or regression, got {task!r}", where="--task")
+        raise ConfigError(
+            f"the task must be binary, multiclass or regression, got {task!r}",
+            where="--task",
+            next_step="leave --task out, and it is inferred from the label",
+        )
     source = tables.open_tables(data, delimiter=delimiter)
     kinds = tables.columns_of(source)
     for name in (label, *([time] if time else []), *key):
@@ -95,7 +99,11 @@ def draft(
             error = tables.missing_column(name, source[0], ())
             raise DataError(error.what, where=error.where, next_step="name one of these columns")
     if label in (time, *key):
-        raise ConfigError(f"column {label!r} cannot be the label and the time or the key", where="--label")
+        raise ConfigError(
+            f"column {label!r} cannot be the label and the time or the key",
+            where="--label",
+            next_step="name another column: --label is what to predict, --time and --key are known before",
+        )
     table = tables.read_table(data, delimiter=delimiter, limit=ROWS)
     if not len(table):
         raise DataError("the table has a header, but no rows", where=data, next_step="give data with rows")
@@ -193,7 +201,11 @@ def _write(
         parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{drafted.folder.name}-", dir=parent))
     except OSError as error:
-        raise ConfigError(f"the folder cannot be made: {error.strerror}", where=drafted.folder) from error
+        raise ConfigError(
+            f"the folder cannot be made: {error.strerror}",
+            where=drafted.folder,
+            next_step="name a folder where you may write",
+        ) from error
     try:
         values = _values(drafted, data, label, form, delimiter)
         for name in FILES:

@@ -21,7 +21,8 @@ from noria.pipeline.kubeflow.connection import Connection, Flags, resolve
 from noria.pipeline.kubeflow.image import with_image
 from noria.pipeline.kubeflow.package import Package, version_name
 from noria.pipeline.kubeflow.records import Run, Version
-from noria.stores.errors import ConfigError
+from noria.pipeline.options import for_project
+from noria.stores.errors import ConfigError, NoriaError
 
 
 def connect(config_path: Path, flags: Flags) -> tuple[Config, Cluster]:
@@ -78,7 +79,9 @@ def submit(
     tell_bad_end(run, cluster, config)
     if run.over:
         return console.OK if run.good and not run.found_broken else console.ATTENTION
-    return console.OK if no_wait else console.ATTENTION  # a run that is not over in time is looked at
+    return (
+        console.OK if no_wait else console.ATTENTION
+    )  # one that is not over in time, or not watched to its end, is looked at
 
 
 def wait_for_others(cluster: Cluster, config: Config, seconds: float) -> bool:
@@ -108,11 +111,18 @@ def tell_bad_end(run: Run, cluster: Cluster, config: Config) -> None:
 
 
 def _follow(cluster: Cluster, run: Run, view: RunView, timeout: float | None) -> Run:
+    """The run as it was last seen: a watch that fails after the start must not look like a run that never began."""
+    lost: NoriaError | None = None
     with view:
-        for seen in follow.follow(cluster, run, timeout, on_loss=view.lost):
-            run = seen
-            view.show(run)
-    if not run.over:
+        try:
+            for seen in follow.follow(cluster, run, timeout, on_loss=view.lost):
+                run = seen
+                view.show(run)
+        except NoriaError as error:
+            lost = error
+    if lost is not None:
+        console.show_error(lost)  # not above: the live table is gone here
+    elif not run.over:
         view.print(f"[yellow]{timeout:g} seconds are over;[/] the run goes on")
     return run
 
@@ -148,7 +158,15 @@ def compiled(
             next_step="leave out --package to compile now, or give --image to `noria compile`",
         )
     if package is not None:
-        yield Package.read(package)
+        ready = Package.read(package)
+        if ready.name != config.name:
+            raise ConfigError(
+                f"the package is of the project {ready.name!r}, and this one is {config.name!r}",
+                where=package,
+                next_step=f"noria compile{for_project(config.path)} --output FILE writes this project's package; "
+                "or name the package's own project: --config",
+            )
+        yield ready
         return
     with tempfile.TemporaryDirectory(prefix="noria-") as folder:
         yield Package.read(

@@ -1,29 +1,22 @@
 """`noria compile`: the project as a package for Kubeflow Pipelines."""
 
-import os
-import tempfile
+import shlex
 from pathlib import Path
 
 from rich.markup import escape
 
 from noria.pipeline import console
-from noria.pipeline.commands.turn import QUIET
+from noria.pipeline.commands.quiet import quietly
 from noria.pipeline.config import Config, load
 from noria.pipeline.kubeflow.image import with_image
-from noria.pipeline.progress import noise_to
+from noria.pipeline.options import for_project
 
 
 def compile_quietly(config: Config, output: Path, cold: bool = False) -> Path:
     """Writes the package; a spinner on a terminal, and nothing of what TensorFlow and TFX say."""
-    from noria.pipeline.kubeflow import compiler
+    with quietly("compiling"):
+        from noria.pipeline.kubeflow import compiler
 
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    with (
-        console.err().status("compiling"),
-        tempfile.TemporaryDirectory() as scratch,
-        noise_to(Path(scratch) / "log"),
-    ):
         return compiler.compile_package(config, output, cold)
 
 
@@ -47,5 +40,6 @@ def compile_project(config_path: Path, output: Path, image: str | None, as_json:
     out = console.out()
     out.print(f"[green]✓[/] {escape(str(package))}", soft_wrap=True)
     out.print(f"image {escape(section.image)}, artifacts to {escape(section.pipeline_root)}", soft_wrap=True)
-    out.print(f"[bold]next[/] noria submit --package {escape(str(output))}", soft_wrap=True)
+    command = f"noria submit{for_project(config_path)} --package {shlex.quote(str(output))}"
+    out.print(f"[bold]next[/] {escape(command)}", soft_wrap=True)
     return console.OK

@@ -1,6 +1,8 @@
 """`noria schedule`: recurring runs on Kubeflow Pipelines."""
 
+import math
 import re
+import shlex
 from pathlib import Path
 
 from rich import box
@@ -13,8 +15,11 @@ from noria.pipeline.commands import cluster as runs
 from noria.pipeline.kubeflow import cron as cron_fields
 from noria.pipeline.kubeflow.connection import Flags
 from noria.pipeline.kubeflow.records import Schedule
+from noria.pipeline.options import for_project
 from noria.stores.errors import ClusterError, ConfigError
 
+SPAN_SECONDS = {"hour": 3600, "day": 86400, "week": 7 * 86400}  # of rows:N nobody knows how long one takes
+_KEEPS_UP = {"hour": "--every 1h", "day": "--every 1d", "week": "--every 7d"}
 _DONE = {"pause": "paused", "resume": "resumed", "delete": "deleted"}
 
 
@@ -25,13 +30,17 @@ def create(
     cron: str | None,
     every: str | None,
     package: Path | None,
-    max_concurrency: int,
-    catch_up: bool,
+    max_concurrency: int | None,
+    catch_up: bool | None,
     replace: bool,
     as_json: bool,
     image: str | None = None,
 ) -> int:
-    """Uploads this version where it is new, and schedules it."""
+    """Uploads this version where it is new, and schedules it.
+
+    A schedule in another's place is paused where that was, and keeps its `max_concurrency` and `catch_up` where
+    nothing is said of them (None).
+    """
     if (cron is None) == (every is None):
         raise ConfigError(
             "a schedule needs either times or an interval",
@@ -51,8 +60,19 @@ def create(
         )
     with runs.compiled(config, package, image=image) as ready:
         version = runs.upload(config, cluster, ready)
+    if old and max_concurrency is None:
+        max_concurrency = old[0].max_concurrency
+    if old and catch_up is None:
+        catch_up = old[0].catch_up
     made = cluster.create_schedule(
-        version, called, config.kubeflow.pipeline_root, expression, seconds, max_concurrency, catch_up
+        version,
+        called,
+        config.kubeflow.pipeline_root,
+        expression,
+        seconds,
+        max_concurrency or 1,
+        bool(catch_up),
+        enabled=not old or any(each.enabled for each in old),  # who paused it had a reason
     )
     for each in old:  # after the new one is there: killed in between, there are two, and --replace mends it
         cluster.delete(each)
@@ -63,6 +83,19 @@ def create(
         how = "replaced" if old else "scheduled"
         out.print(f"[green]✓[/] {how}: {escape(called)}, {escape(made.trigger)}, version {version.name}")
         out.print(f"[bold]link[/]     {escape(made.link)}", soft_wrap=True)
+    between = float(seconds or cron_fields.seconds_between(str(expression)))
+    span = SPAN_SECONDS.get(config.span.every, math.inf)
+    if between > 1.01 * span:
+        console.err().print(
+            f"[yellow]note[/] a run turns on one span, and there is one each {config.span.every}: "
+            f"{escape(made.trigger)} falls behind for ever; {_KEEPS_UP[config.span.every]} keeps up",
+            soft_wrap=True,
+        )
+    if not made.enabled:
+        resume = escape(f"noria schedule resume{for_project(config_path)} {shlex.quote(called)}")
+        console.err().print(
+            f"[yellow]paused[/], as the one before was; {resume} starts its runs again", soft_wrap=True
+        )
     return console.OK
 
 

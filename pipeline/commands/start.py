@@ -1,8 +1,6 @@
 """`noria init`: a project from a table, and what was inferred."""
 
-import os
 import shlex
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from noria.pipeline import console
-from noria.pipeline.commands.turn import QUIET
-from noria.pipeline.progress import noise_to
+from noria.pipeline.commands.quiet import quietly
 
 
 def init(
@@ -26,15 +23,8 @@ def init(
     as_json: bool,
 ) -> int:
     """Writes the project and says what it is."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
     out = console.out()
-    # TensorFlow says a screenful when it is imported; nobody needs it here.
-    with (
-        console.err().status("reading the data and inferring a schema"),
-        tempfile.TemporaryDirectory() as scratch,
-        noise_to(Path(scratch) / "log"),
-    ):
+    with quietly("reading the data and inferring a schema"):
         from noria.pipeline import project
 
         drafted = project.draft(

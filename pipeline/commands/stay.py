@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -34,7 +33,6 @@ def stay(every: str, look: Callable[[bool], int]) -> int:
         while not end.is_set():
             try:
                 look(first)
-                sys.stdout.flush()  # a pipe's reader waits for it
             except NoriaError as error:
                 if first and isinstance(error, ConfigError):
                     raise

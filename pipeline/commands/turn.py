@@ -38,7 +38,7 @@ def run(
 
             return turn_all(config, limit=turns, wait=wait, cold=cold and first, on_event=listen)
 
-        return _turn(config, turn, as_json, config_path, silent=not first)
+        return _turn(config, turn, as_json, config_path, silent=not first, line=every is not None)
 
     return look() if every is None else stay(every, look)
 
@@ -64,12 +64,13 @@ def _turn(
     *,
     replayed: bool = False,
     silent: bool = False,
+    line: bool = False,
 ) -> int:
     turns = work(config, turn)
     if silent and not turns:
         return console.OK
     if as_json:
-        console.emit(to_json(config, turns))
+        console.emit(to_json(config, turns), line=line)
     else:
         show(config, turns, config_path, replayed)
     return exit_code(turns)

@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from noria.pipeline import console, tables
 from noria.pipeline.config import load
+from noria.pipeline.options import for_project
 from noria.stores.errors import GateError, RegistryError
 from noria.stores.registry import Registry, Version
 
@@ -58,7 +59,7 @@ def promote(config_path: Path, version: int, force: bool, reason: str, as_json: 
         raise GateError(
             f"version {version} is {found.state}: promoting it overrides the gate ({said})",
             where=registry.folder,
-            next_step=f'noria promote {version} --force --reason "why"',
+            next_step=f'noria promote {version}{for_project(config_path)} --force --reason "why"',
         )
     return _changed(registry.promote(version, reason, actor(), config.model_root), "promoted", as_json)
 

@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import os.path
 import re
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -17,7 +18,6 @@ from noria.pipeline.kubeflow import place
 from noria.pipeline.sections import FLIGHTS, is_function
 from noria.stores.errors import ConfigError, LaneError
 
-_SCHEMES = ("s3://", "minio://", "gs://")
 INSTALL = "`make setup` has it; elsewhere `pip install '.[kubeflow]'` in a clone of Noria"
 # Keys that older releases of kfp-kubernetes have no word for, and the functions that say them.
 _NEWER = {"image_pull_secrets": "set_image_pull_secrets", "image_pull_policy": "set_image_pull_policy"}
@@ -62,7 +62,6 @@ def check_config(config: Config) -> None:
     """Raises ConfigError for settings that cannot work in a cluster."""
     section = config.kubeflow
     where = f"{config.path}, section kubeflow"
-    check_root(section.pipeline_root, where)
     if section.volume is None:
         raise ConfigError(
             "there is no volume: span store and registry would be gone with each task's container",
@@ -86,23 +85,14 @@ def check_config(config: Config) -> None:
     _check_caching(config)
 
 
-def check_root(root: str, where: str) -> None:
-    """Raises ConfigError for a pipeline root that the launcher has no folder for."""
-    if not root.startswith(_SCHEMES):
-        raise ConfigError(
-            f"the pipeline root must start with {', '.join(_SCHEMES)}, got {root!r}",
-            where=where,
-            next_step="Kubeflow's launcher copies artifacts to and from these only",
-        )
-
-
 def check_output(output: Path) -> None:
     """Raises ConfigError for a file name that Kubeflow's client does not take."""
     if output.suffix not in (".yaml", ".yml"):
+        better = output / "pipeline.yaml" if output.is_dir() else output.with_suffix(".yaml")
         raise ConfigError(
-            f"the package must be a .yaml file, got {output.name}",
+            f"the package must be a .yaml file, got {output.name or output}",
             where=output,
-            next_step=f"noria compile --output {output.with_suffix('.yaml').name}",
+            next_step=f"--output {shlex.quote(str(better))}",
         )
 
 

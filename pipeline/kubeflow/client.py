@@ -19,7 +19,9 @@ from noria.pipeline.kubeflow.records import ENDS, SUCCEEDED, Run, Schedule, Task
 from noria.stores.errors import ClusterError, did_you_mean
 
 PAGE = 100
-LOOK_BACK = 500  # runs, newest first; each is a request, as a list of runs has no tasks
+# Runs, newest first; each is a request, as a list of runs has no tasks. A schedule of 15 minutes makes 672 in a week,
+# the longest span, all but one of them empty.
+LOOK_BACK = 1000
 # The task that records the turn, whatever the verdict. A run that found nothing new succeeds without it, as
 # does one on a broken span.
 RECORDS_THE_TURN = "Pusher"
@@ -162,8 +164,12 @@ class Cluster:
         seconds: int | None = None,
         max_concurrency: int = 1,
         catch_up: bool = False,
+        enabled: bool = True,
     ) -> Schedule:
-        """Runs the version again and again: at a cron expression's times, or every so many seconds."""
+        """Runs the version again and again: at a cron expression's times, or every so many seconds.
+
+        `enabled`: False makes it paused, so that not even a first run starts.
+        """
         with self._quiet():
             made = self._client.create_recurring_run(
                 experiment_id=self._experiment(),
@@ -174,6 +180,7 @@ class Cluster:
                 no_catchup=not catch_up,
                 pipeline_id=version.pipeline_id,
                 version_id=version.id,
+                enabled=enabled,
                 pipeline_root=pipeline_root,
                 service_account=self.connection.service_account,
             )

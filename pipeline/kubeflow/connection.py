@@ -137,7 +137,7 @@ def resolve(
 def _host(value: str) -> str:
     """The API's address out of what people paste: without a scheme, or a page of the web interface."""
     address = value if "://" in value else f"https://{value}"
-    address = address.partition("#")[0].partition("/apis/")[0].rstrip("/")
+    address = address.partition("#")[0].partition("?")[0].partition("/apis/")[0].rstrip("/")
     try:
         parts = urlsplit(address)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0

@@ -18,9 +18,8 @@ from tfx.types import artifact as tfx_artifact
 from tfx.types import standard_artifacts
 
 from noria.components import types as noria_types
+from noria.pipeline.kubeflow.section import MIRRORS
 from noria.stores.errors import ConfigError
-
-MIRRORS = {"s3://": "s3", "minio://": "minio", "gs://": "gcs"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,9 +42,10 @@ class Mirror:
             if uri.startswith(scheme):
                 return str(self.root / folder / uri[len(scheme) :])
         raise ConfigError(
-            f"no task can read or write {uri!r}: Kubeflow's launcher copies s3://, minio:// and gs:// only",
+            f"no task can read or write {uri!r}: Kubeflow's launcher copies {', '.join(MIRRORS)} only",
             where="the run's pipeline root",
-            next_step="set `kubeflow.pipeline_root` to one of these, and submit without another `--pipeline-root`",
+            next_step="set `kubeflow.pipeline_root` to one of these and `noria submit`; a run that is started in the "
+            "web interface needs such a pipeline root as well",
         )
 
     def path(self, path: str) -> Path:

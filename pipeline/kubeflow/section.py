@@ -12,6 +12,8 @@ from noria.stores.errors import did_you_mean
 
 # A Kubeflow run has two nodes more than the wheel: what comes before a turn, and what comes after.
 TASKS = ("Ingest", *NODES, "Report")
+# What Kubeflow's launcher copies to and from: the object store's scheme, and the folder in the container.
+MIRRORS = {"s3://": "s3", "minio://": "minio", "gs://": "gcs"}
 
 
 def _quantity(value: str) -> str:
@@ -82,7 +84,7 @@ class Kubeflow(Section):
     )
     pipeline_root: str = Field(
         default="minio://mlpipeline/noria",
-        description="Where the artifacts go: `s3://`, `minio://` or `gs://`.",
+        description=f"Where the artifacts go: {', '.join(f'`{scheme}`' for scheme in MIRRORS)} and a bucket.",
     )
     image: ImageName = Field(
         default="noria:latest",
@@ -122,8 +124,8 @@ class Kubeflow(Section):
     @field_validator("pipeline_root")
     @classmethod
     def _root(cls, value: str) -> str:
-        if not re.match(r"(s3|minio|gs)://[^/]+", value):
-            raise ValueError(f"must start with s3://, minio:// or gs:// and a bucket, got {value!r}")
+        if not re.match(rf"({'|'.join(MIRRORS)})[^/]+", value):
+            raise ValueError(f"must start with {', '.join(MIRRORS)} and a bucket, got {value!r}")
         return value.rstrip("/")
 
     @field_validator("per_task")

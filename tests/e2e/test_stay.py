@@ -24,16 +24,8 @@ def _until(found: Callable[[], Any], process: subprocess.Popen, seconds: float =
 
 
 def _objects(text: str) -> list[dict[str, Any]]:
-    """The JSON objects in a row, the last one perhaps not whole yet."""
-    found, at = [], 0
-    while at < len(text):
-        try:
-            value, at = json.JSONDecoder().raw_decode(text, at)
-        except ValueError:
-            break
-        found.append(value)
-        at += len(text[at:]) - len(text[at:].lstrip())
-    return found
+    """The JSON objects, a line each; the last line is perhaps not whole yet."""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def test_one_process_turns_again_and_says_what_it_refuses(flights: Project, tmp_path: Path):

@@ -45,7 +45,7 @@ class Executor(base_executor.BaseExecutor):
                     stage.note(recovered=line)
             waiting = wheel.waiting(config, again=bool(exec_properties.get("again")))
             facts = {"state": "waiting" if waiting else "nothing", "span": waiting[0] if waiting else -1}
-            stage.note(**report, **facts)
+            stage.note(**report, **facts, waiting=len(waiting))  # one a run: a number that grows falls behind
         artifact.set_string_custom_property("state", facts["state"])
         artifact.set_int_custom_property("span", facts["span"])
         folder = Path(artifact.uri)

@@ -19,14 +19,14 @@ def write_project(folder: Path, **kubeflow: object) -> Path:
     return write_package(folder / "rides.yaml")
 
 
-def write_package(path: Path, image: str = "noria:1", source_digest: str = "") -> Path:
+def write_package(path: Path, image: str = "noria:1", source_digest: str = "", name: str = "rides") -> Path:
     """A package of two documents: the specification, and the volume of each task.
 
     With a digest of the sources there is an Ingest that compares it, as in a compiled one.
     """
     container = {"container": {"image": image, "command": ["python"]}}
     spec = {
-        "pipelineInfo": {"name": "rides"},
+        "pipelineInfo": {"name": name},
         "schemaVersion": "2.1.0",
         "sdkVersion": "kfp-2.5.0",
         "root": {

@@ -13,7 +13,7 @@ import yaml
 from noria.pipeline import lineage
 from noria.pipeline.config import load
 from noria.pipeline.kubeflow import client
-from noria.stores.registry import Registry
+from noria.stores.registry import Registry, Turn
 
 from .conftest import Noria
 from .project import frames, write_package
@@ -24,7 +24,10 @@ NOTHING_NEW = [Frame("SUCCEEDED", [("Ingest", "SUCCEEDED", ""), ("Pusher", "SKIP
 
 
 class Repository:
-    """The project under git, its home on the cluster's volume; a home of the same name lies here as well."""
+    """The project under git, its home on the cluster's volume.
+
+    A home of the same name lies here as well: it has had a turn and has no champion, and does not count.
+    """
 
     def __init__(self, noria: Noria):
         self.noria, self.folder = noria, noria.folder
@@ -32,7 +35,7 @@ class Repository:
         settings = {"name": "rides", "label": "big_tip", "span": "rows:100", "schema": "schema.pbtxt"}
         settings |= {"kubeflow": {"volume": {"claim": "noria"}}}
         self.commit({"noria.yaml": yaml.safe_dump(settings), "schema.pbtxt": "", ".gitignore": "home/\n"})
-        Registry(self.folder / "home")
+        Registry(self.folder / "home").record_turn(Turn(span=3, run_id="here", data_verdict="broken"))
 
     def commit(self, files: dict[str, str]) -> None:
         for name, text in files.items():
@@ -72,6 +75,10 @@ def test_no_run_yet(repository: Repository) -> None:
     decided = repository.decide()
     assert ("cold", None, False) == (decided["verdict"], decided["run"], decided["again"])
     assert "no run on the cluster has turned" in decided["reasons"][0]
+    here = repository.decide("--home", str(repository.folder / "home"))
+    assert (
+        "there is no champion" in here["reasons"][0]
+    )  # where it is asked for, this machine's home does count
 
 
 def test_a_change_is_not_lost(repository: Repository, api: KubeflowApi) -> None:
@@ -159,7 +166,7 @@ def test_the_run_that_goes_on(repository: Repository, api: KubeflowApi) -> None:
 def test_submits_a_cold_run(repository: Repository, api: KubeflowApi) -> None:
     """A cold verdict submits a package that trains from nothing, on the newest span where none waits; then no more.
 
-    The home folder of this machine does not count: its registry is empty.
+    The home folder of this machine does not count: it has no champion.
     """
     settings = yaml.safe_load((ROOT / "flights" / "noria.yaml").read_text())
     settings |= {"home": "home", "schema": "flights.pbtxt", "kubeflow": {"volume": {"claim": "noria"}}}

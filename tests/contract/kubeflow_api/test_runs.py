@@ -172,21 +172,39 @@ def test_drop_while_following(noria: Noria, api: KubeflowApi) -> None:
 
 
 def test_token_expires_while_following(noria: Noria, api: KubeflowApi) -> None:
-    """A token that expires ends the watch with what to do; the error says that the run goes on."""
+    """A token that expires ends the watch with what to do and the run as last seen; exit code 3, as one was started."""
     api.script = [Frame("RUNNING")]
-    api.faults = [Fault("get_run", 401, 1)]
-    said = noria.refused("submit", "--package", str(noria.package)).replace("\n", " ")
-    assert "the run goes on" in said
-    assert "--token-file" in said
+    for arguments in ((), ("--json",)):
+        api.faults = [Fault("get_run", 401, 1, after=1)]
+        done = noria.submit(*arguments, code=3)
+        assert "the run goes on" in done.stderr and "--token-file" in done.stderr
+        assert api.runs[-1]["run_id"] in done.stdout
+        api.runs[-1]["state"] = "CANCELED"  # so that the next may start
+    told = json.loads(done.stdout)
+    assert ("RUNNING", False) == (told["state"], told["over"])
+
+
+def test_token_file_vanishes_while_following(
+    noria: Noria, api: KubeflowApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else ends the watch: exit code 3, and the run."""
+    token = tmp_path / "token"
+    token.write_text("t")
+    api.script = [Frame("RUNNING")]
+    monkeypatch.setattr(follow.time, "sleep", lambda seconds: token.unlink(missing_ok=True))
+    done = noria.submit("--json", "--token-file", str(token), code=3)
+    assert "cannot be read" in done.stderr
+    assert api.runs[0]["run_id"] == json.loads(done.stdout)["run_id"]
 
 
 def test_deleted_while_following(noria: Noria, api: KubeflowApi) -> None:
-    """A run that somebody deletes is not said to go on."""
+    """A run that somebody deletes is not said to go on; it was started, so the exit code is 3."""
     api.script = [Frame("RUNNING")]
     api.faults = [Fault("get_run", 404, 1, after=1)]
-    said = noria.refused("submit", "--package", str(noria.package))
-    assert "not there any more" in said
-    assert "goes on" not in said
+    done = noria.submit(code=3)
+    assert "not there any more" in done.stderr
+    assert "goes on" not in done.stderr
+    assert api.runs[0]["run_id"] in done.stdout
 
 
 def test_runs(noria: Noria, api: KubeflowApi, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,6 +255,16 @@ def test_compiles_by_itself(noria: Noria, api: KubeflowApi) -> None:
     assert other["uploaded"] and {"registry.example.com/noria:abc"} == {
         each["container"]["image"] for each in executors.values()
     }
+
+
+def test_another_project_s_package(noria: Noria, api: KubeflowApi) -> None:
+    """A package of another project is refused by submit and schedule: it would run under this one's name."""
+    write_package(noria.package, name="flights")
+    for command in (("submit",), ("schedule", "create", "--every", "1h")):
+        said = noria.refused(*command, "--package", str(noria.package))
+        assert "'flights'" in said and "'rides'" in said
+    assert {"upload_pipeline", "upload_pipeline_version"}.isdisjoint(api.calls)
+    assert [] == api.runs
 
 
 def test_a_package_has_its_image(noria: Noria, api: KubeflowApi) -> None:

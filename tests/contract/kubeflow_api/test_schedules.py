@@ -1,5 +1,7 @@
 """`noria schedule` against a server that speaks the published contract."""
 
+import json
+
 import pytest
 
 from noria.pipeline.kubeflow import client
@@ -59,6 +61,41 @@ def test_a_name_is_given_once(noria: Noria, api: KubeflowApi) -> None:
     assert [before] == made["replaced"]
     assert [made["schedule"]["id"]] == [each["recurring_run_id"] for each in api.recurring]
     assert api.calls.index("delete_recurring_run") > api.calls.index("create_recurring_run")
+
+
+def test_replaced_as_it_was(noria: Noria, api: KubeflowApi) -> None:
+    """--replace resumes no paused schedule, and keeps what is not said anew."""
+    create(noria, "nightly", "--every", "1d", "--max-concurrency", "3", "--catch-up")
+    noria("schedule", "pause", "nightly")
+    again = ("schedule", "create", "nightly", "--every", "1h", "--replace", "--package", str(noria.package))
+    said = noria(*again).stderr
+    assert "paused" in said and "noria schedule resume --config" in said
+    (there,) = api.recurring
+    assert ("DISABLE", "3", False) == (there["mode"], there["max_concurrency"], there["no_catchup"])
+    assert "enable_recurring_run" not in api.calls  # never on, not even for a moment
+    noria("schedule", "resume", "nightly")
+    made = noria.json(*again, "--max-concurrency", "1", "--no-catch-up")["schedule"]
+    assert (True, 1, False) == (made["enabled"], made["max_concurrency"], made["catch_up"])
+
+
+@pytest.mark.parametrize(
+    ("every", "when", "slow"),
+    [
+        ("hour", ("--every", "2h"), True),
+        ("hour", ("--every", "1h"), False),
+        ("day", ("--cron", "0 6 * * mon-fri"), True),
+        ("day", ("--cron", "0 6 * * *"), False),
+        ("week", ("--cron", "@monthly"), True),
+        ("rows:100", ("--every", "365d"), False),
+    ],
+)
+def test_slower_than_the_spans(noria: Noria, every: str, when: tuple[str, ...], slow: bool) -> None:
+    """A schedule that falls behind for ever is made all the same, and said on standard error."""
+    file = noria.folder / "noria.yaml"
+    file.write_text(file.read_text().replace("rows:100", every) + "time: at\n")
+    done = noria("schedule", "create", *when, "--package", str(noria.package), "--json")
+    assert slow == ("falls behind" in done.stderr)
+    assert json.loads(done.stdout)["schedule"]["enabled"]
 
 
 def test_pause_resume_delete(noria: Noria, api: KubeflowApi, monkeypatch: pytest.MonkeyPatch) -> None:

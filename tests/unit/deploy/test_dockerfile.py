@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from noria.pipeline import lane
 from noria.pipeline.config import load
 from noria.pipeline.kubeflow import checks
-from noria.pipeline.kubeflow.section import Kubeflow, Volume
+from noria.pipeline.kubeflow.section import MIRRORS, Kubeflow, Volume
 
 ROOT = Path(__file__).parents[3]
 
@@ -55,7 +55,7 @@ def test_places() -> None:
     """The folders that the config takes for granted in the container are there, and are the user's."""
     made = next(rest for word, rest in rootfs.lines() if word == "RUN" and "useradd" in rest)
     config = Kubeflow()
-    for place in (config.project, Volume(claim="any").mount, "/s3", "/minio", "/gcs"):
+    for place in (config.project, Volume(claim="any").mount, *(f"/{name}" for name in MIRRORS.values())):
         assert place in made.split()
     assert config.project in [rest for word, rest in rootfs.lines() if word == "WORKDIR"]
 
@@ -95,14 +95,19 @@ def test_project_context() -> None:
 
 
 def test_layers() -> None:
-    """The dependencies are a layer of their own: no source of Noria is copied before the stage that makes it ends."""
-    stage, own = "", {"dependencies": set(), "noria": set(), "": set()}
+    """The dependencies are a layer of their own: no source is copied into their stage, and no other starts from it.
+
+    A cache that came with an image has its last stage's layers only: what starts from another stage needs that anew.
+    """
+    stage, base, own = "", {}, {}
     for word, rest in rootfs.lines():
         if word == "FROM":
-            stage = rest.partition(" AS ")[2]
+            before, _, stage = rest.partition(" AS ")
+            base[stage], own[stage] = before, set()
         elif word == "COPY":
             own[stage] |= set(rest.split()[:-1])
-    assert {"locks/current.txt", "setup.py", "README.md"} == own["dependencies"]
+    assert {"tools": "${BASE}", "dependencies": "tools", "noria": "tools", "": "${BASE}"} == base
+    assert ({"locks/current.txt"}, {"setup.py"}) == (own["tools"], own["dependencies"])
     assert {"stores", "pipeline"} < own["noria"]
     assert {"--from=dependencies", "/noria/env", "--from=noria", "/noria/own"} == own[""]
 

@@ -162,6 +162,36 @@ def test_the_image_is_asked_for(image: str, code: int) -> None:
     assert (code == 1) == ("::error::" in done.stdout)
 
 
+@pytest.mark.parametrize(
+    ("config", "file", "folder"),
+    [
+        ("rides/noria.yaml", "deploy/project.Dockerfile", "rides"),
+        ("rides", "deploy/project.Dockerfile", "rides"),
+        ("own/noria.yaml", "own/Dockerfile", "own"),
+        ("own", "own/Dockerfile", "own"),
+        ("noria.yaml", "deploy/project.Dockerfile", "."),
+    ],
+)
+def test_the_project_s_folder(tmp_path: Path, config: str, file: str, folder: str) -> None:
+    """What goes into the image is the folder of NORIA_CONFIG, which may be the file or the folder, as --config."""
+    for name in ("rides", "own"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "noria.yaml").touch()
+    (tmp_path / "own" / "Dockerfile").touch()
+    (script,) = [step["run"] for step in steps("submit") if "project.Dockerfile" in step.get("run", "")]
+    script = f'docker() {{ echo "$@"; }}\n{script}'
+    environ = {"CONFIG": config, "IMAGE": "i", VARIABLE: "i:1", "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        ["bash", "-e", "-c", script],
+        env=environ,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ["--file", file, folder] == done.stdout.split()[-3:]
+
+
 def test_head_names_what_is_read() -> None:
     """Every variable and secret that retrain.yml reads is explained at its head."""
     text = (ROOT / ".github" / "workflows" / "retrain.yml").read_text(encoding="utf-8")

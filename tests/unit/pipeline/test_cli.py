@@ -1,31 +1,27 @@
 """The command line as people and machines use it: a process, its streams, its exit code."""
 
+import contextlib
 import json
+import os
+import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from noria.pipeline import cli, cli_docs, console
-from noria.pipeline.commands import start
+from noria.pipeline.commands import compile, start, turn
 from noria.stores.errors import DataError
+from noria.stores.registry import Registry
 
-COMMANDS = (
-    "init",
-    "run",
-    "replay",
-    "status",
-    "report",
-    "promote",
-    "rollback",
-    "doctor",
-    "submit",
-    "runs",
-    "ci",
-)
-SCHEDULE = tuple(f"schedule {verb}" for verb in ("create", "list", "pause", "resume", "delete"))
+KNOWN: Any = typer.main.get_command(cli.app)
+COMMANDS = tuple(name for name in KNOWN.commands if name != "schedule")
+SCHEDULE = tuple(f"schedule {verb}" for verb in KNOWN.commands["schedule"].commands)
 PROJECT = "name: rides\nlabel: big_tip\nspan: rows:100\n"
 
 
@@ -45,7 +41,9 @@ def test_help_lists_the_commands(tmp_path: Path) -> None:
     """`noria --help` names every command and the exit codes."""
     done = noria("--help", cwd=tmp_path)
     assert 0 == done.returncode
-    assert [] == [name for name in COMMANDS if name not in done.stdout]
+    listed = set(re.findall(r"^\W*([a-z]+) ", done.stdout, re.MULTILINE))
+    assert {*COMMANDS, "schedule"} <= listed
+    assert {"release", "compile"} <= listed
     assert "Exit codes" in done.stdout
 
 
@@ -141,6 +139,26 @@ def test_json_has_no_nan(capsys: pytest.CaptureFixture) -> None:
     assert {"auc": None, "list": [None, 1.5]} == json.loads(capsys.readouterr().out)
 
 
+def test_json_lines(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run --every --json` prints a line for each object, so that a reader needs no parser of its own."""
+    monkeypatch.setattr(turn, "work", lambda config, work: [])
+    monkeypatch.setattr(turn, "stay", lambda every, look: look(True) or look(True))
+    done = CliRunner().invoke(cli.app, ["run", "--every", "1h", "--json", "--config", str(project)])
+    assert 0 == done.exit_code
+    assert ["rides", "rides"] == [json.loads(line)["project"] for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["status", "--json"], ["doctor"], ["doctor", "--json"]])
+def test_nobody_reads(project: Path, arguments: list[str]) -> None:
+    """`noria status | head`: no error, no traceback, and the same exit code with and without --json."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "noria.pipeline.cli", *arguments]
+    done = subprocess.run(command, cwd=project, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (0, "") == (done.returncode, done.stderr)
+
+
 def test_empty_project(project: Path) -> None:
     """A project that was never run has a status: no champion, no versions, and nothing is made by looking."""
     done = noria("status", "--json", cwd=project)
@@ -163,6 +181,53 @@ def test_nothing_to_act_on(project: Path, arguments: list[str], what: str) -> No
     done = noria(*arguments, cwd=project)
     assert 1 == done.returncode
     assert what in done.stderr
+
+
+def test_the_next_step_names_the_project(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is to be typed next works as it stands: with the --config that was given."""
+    monkeypatch.setattr(compile, "compile_quietly", lambda config, output: output)
+    arguments = ["compile", "--config", str(project), "-o", "my rides.yaml"]
+    done = CliRunner().invoke(cli.app, arguments, env={"COLUMNS": "500"})
+    assert f"noria submit --config {project} --package 'my rides.yaml'" in done.output
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "saved_model.pb").write_text("x")
+    Registry(project / "home").register({"serving": model}, blessed=False, run_id="a", mode="cold")
+    arguments = ["promote", "1", "--config", str(project)]
+    done = CliRunner().invoke(cli.app, arguments, env={"COLUMNS": "500"})
+    assert console.REFUSED == done.exit_code
+    assert f"noria promote 1 --config {project} --force" in done.output
+
+
+@pytest.mark.parametrize("seconds", ["inf", "1e10", "nan", "-1"])
+@pytest.mark.parametrize("command", ["run --wait", "ci --wait-for-running", "submit --timeout"])
+def test_no_time_to_wait(project: Path, command: str, seconds: str) -> None:
+    """Seconds that nobody can wait are wrong usage, found before anything is done."""
+    arguments = [*command.split(), seconds, "--config", str(project)]
+    assert console.USAGE == CliRunner().invoke(cli.app, arguments).exit_code
+    assert not (project / "home").exists()
+
+
+def test_the_spinner_spins() -> None:
+    """On a terminal something moves while `init` and `compile` work; what libraries write is not seen."""
+    code = (
+        "import os, time\nfrom noria.pipeline.commands.quiet import quietly\n"
+        "with quietly('compiling'):\n    os.write(2, b'noise')\n    time.sleep(0.5)\n"
+    )
+    terminal, slave = pty.openpty()
+    environ = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=slave, env=environ)
+    os.close(slave)
+    seen = b""
+    with contextlib.suppress(OSError):  # the other end is closed
+        while part := os.read(terminal, 4096):
+            seen += part
+    os.close(terminal)
+    assert 0 == process.wait()
+    assert b"compiling" in seen and b"noise" not in seen
+    assert 2 <= len(set(re.findall("[⠁-⣿]", seen.decode())))  # the dots of the spinner
 
 
 def test_doctor_finds_what_is_missing(project: Path) -> None:

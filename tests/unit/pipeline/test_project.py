@@ -138,6 +138,7 @@ def refused(folder: Path, text: str, kind: type[Exception] = DataError, **option
         project.draft(folder / "p", data, options.pop("label", "y"), **options)
     assert not (folder / "p").exists()
     assert [data] == list(folder.iterdir())
+    assert caught.value.next_step
     return caught.value
 
 
@@ -165,12 +166,23 @@ def test_refusals_leave_nothing(tmp_path: Path, text: str, options: dict, what: 
     """What cannot become a project is refused with what and what next, and no half of one is left."""
     error = refused(tmp_path, text, **options)
     assert what in error.what
-    assert error.next_step
 
 
-def test_unknown_task(tmp_path: Path) -> None:
-    """A task that does not exist is refused."""
-    assert "got 'ranking'" in refused(tmp_path, table(lambda i: i % 2), ConfigError, task="ranking").what
+@pytest.mark.parametrize(
+    ("options", "what"), [({"task": "ranking"}, "got 'ranking'"), ({"key": ["y"]}, "cannot be the label and")]
+)
+def test_options_that_make_no_sense(tmp_path: Path, options: dict, what: str) -> None:
+    """A task that does not exist, or a label that is the key, is refused with what next."""
+    assert what in refused(tmp_path, table(lambda i: i % 2), ConfigError, **options).what
+
+
+def test_no_place_for_the_folder(tmp_path: Path) -> None:
+    """A folder below a file cannot be made: said, with what next."""
+    data = tmp_path / "data.csv"
+    data.write_text(table(lambda i: i % 2), encoding="utf-8")
+    with pytest.raises(ConfigError, match="the folder cannot be made") as caught:
+        project.draft(data / "p", data, "y")
+    assert caught.value.next_step
 
 
 def test_never_overwrites(tmp_path: Path) -> None:

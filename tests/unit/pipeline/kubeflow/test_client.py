@@ -71,6 +71,8 @@ def test_the_experiment_is_the_project(tmp_path: Path) -> None:
         ("http://localhost:8080/", "http://localhost:8080"),
         ("https://k.example.com/pipeline/#/runs/details/1", "https://k.example.com/pipeline"),
         ("https://k.example.com/pipeline/apis/v2beta1/healthz", "https://k.example.com/pipeline"),
+        ("https://k.example.com/pipeline/?ns=team#/runs", "https://k.example.com/pipeline"),
+        ("https://k.example.com/pipeline?ns=team", "https://k.example.com/pipeline"),
     ],
 )
 def test_hosts_as_people_paste_them(config: Config, pasted: str, meant: str) -> None:

@@ -1,6 +1,7 @@
 """The compiled package, and what is refused at compile time."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -280,9 +281,14 @@ def test_the_image_is_chosen(tmp_path: Path) -> None:
 
 
 def test_a_package_is_yaml(tmp_path: Path) -> None:
-    """The client takes .yaml files only."""
-    with pytest.raises(ConfigError, match="must be a .yaml file"):
-        checks.check_output(tmp_path / "pipeline.json")
+    """The client takes .yaml files only; the next step is one that it takes."""
+    (tmp_path / "a folder").mkdir()
+    for output in (tmp_path / "pipeline.json", tmp_path / "rides", tmp_path / "a folder", Path("/")):
+        with pytest.raises(ConfigError, match="must be a .yaml file") as caught:
+            checks.check_output(output)
+        option, better = shlex.split(str(caught.value.next_step))
+        checks.check_output(Path(better))
+        assert "--output" == option and not Path(better).is_dir()
 
 
 def test_kfp_is_an_extra(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from noria.pipeline.commands.schedules import six_fields
+from noria.pipeline.kubeflow import cron as cron_fields
 from noria.stores.errors import ConfigError
 
 
@@ -34,3 +35,24 @@ def test_refused(cron: str, field: str) -> None:
     """What lies outside of a field's range is refused, with the field and what it takes."""
     with pytest.raises(ConfigError, match=f"the {field} must be"):
         six_fields(cron)
+
+
+@pytest.mark.parametrize(
+    ("cron", "days"),
+    [
+        ("0 6 * * *", 1),
+        ("0 6,18 * * *", 1 / 2),
+        ("30 * * * *", 1 / 24),
+        ("5/10 * * * *", 1 / 144),
+        ("0 0 ? * 0", 7),
+        ("0 6 * * mon-fri", 7 / 5),
+        ("0 6 1 * *", 31),
+        ("0 6 1-15,16-31 * 1", 1),
+        ("*/30 0 6 * * *", 1 / 2),
+        ("@hourly", 1 / 24),
+        ("@weekly", 7),
+    ],
+)
+def test_seconds_between(cron: str, days: float) -> None:
+    """How often it runs, on average."""
+    assert days * 86400 == pytest.approx(cron_fields.seconds_between(six_fields(cron)), rel=0.002)

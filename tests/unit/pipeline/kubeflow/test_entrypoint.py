@@ -1,6 +1,7 @@
 """The container's entrypoint: what the launcher hands over, and what it gets back."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -8,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from noria.components import journal
 from noria.stores.errors import ConfigError
 
 pytestmark = pytest.mark.slow  # each test, or its process, imports TFX
@@ -115,8 +118,9 @@ def test_unknown_store_and_type() -> None:
     """A pipeline root of another scheme, and a type of another release, are refused with a way out."""
     from noria.pipeline.kubeflow import runtime
 
-    with pytest.raises(ConfigError, match="pipeline_root"):
+    with pytest.raises(ConfigError, match="kubeflow.pipeline_root") as caught:
         runtime.Mirror().local("hdfs://bucket/x")
+    assert "--pipeline-root" not in str(caught.value)  # no command has such an option
     with pytest.raises(ConfigError, match="same version"):
         runtime.artifact_class("noria.Nothing")
 
@@ -183,3 +187,30 @@ def test_no_place_for_outputs(tmp_path: Path) -> None:
     message = done.stderr[done.stderr.index("error ") :]
     assert "has no place to be written to" in message and "next:" in message
     assert "Traceback" not in done.stderr
+
+
+def test_how_many_spans_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ingest says how many spans wait: a run takes one of them, and a schedule may fall behind."""
+    from noria.components.types import Ingested
+    from noria.pipeline import wheel
+    from noria.pipeline.config import load
+    from noria.pipeline.kubeflow import place
+    from noria.pipeline.kubeflow.ingest import executor
+
+    home = {"home": str(tmp_path / "home")}
+    (tmp_path / "noria.yaml").write_text(
+        yaml.safe_dump({"name": "rides", "label": "late", "span": "rows:9", "kubeflow": home})
+    )
+    monkeypatch.setattr(wheel, "take_in", lambda config, listen: {"rows": 0})
+    monkeypatch.setattr(wheel, "waiting", lambda config, again: [4, 5, 6])
+    told: list[dict[str, Any]] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: told.append(record.journal)  # type: ignore[method-assign]
+    journal.logger.addHandler(handler)
+    news = Ingested()
+    news.uri = str(tmp_path / "news")
+    try:
+        executor.Executor().Do({}, {"news": [news]}, {"config": place.to_json(load(tmp_path))})
+    finally:
+        journal.logger.removeHandler(handler)
+    assert ("end", "waiting", 4, 3) == tuple(told[-1][key] for key in ("event", "state", "span", "waiting"))
