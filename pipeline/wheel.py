@@ -122,24 +122,51 @@ def replay(
 ) -> list[Turn]:
     """Turns the wheel on the history again, in a home of its own: what would these settings have done?
 
-    The spans are hard-linked from the project's store; its registry and its model directory stay as they are.
+    The spans are hard-linked from the project's store, its source is not read; its registry and its model directory
+    stay as they are.
 
     Args:
       config: the project's settings, changed or not.
       home: an empty or earlier replay's folder; an earlier one is gone on with.
       last: id of the last span to turn on.
       on_event: as in `turn_all`.
+
+    Raises:
+      SpanError: `home` is the project's own, or there is no span to replay.
+      LockedError: another replay holds that home.
     """
     if home.resolve() == config.home_path.resolve():
         raise SpanError(
             "a replay needs a home of its own", where=home, next_step="name another folder with --home"
         )
-    for span in SpanStore(config.home_path).ids():
-        target = home / "spans" / f"{span:08d}"
-        if (last is None or span <= last) and not target.exists():
-            files.copy_tree(config.home_path / "spans" / f"{span:08d}", target)
-            (target / "QUARANTINED.json").unlink(missing_ok=True)
-    return turn_all(config.moved_to(home), on_event=on_event)
+    # The history is what the project's store holds: the source may have gone on since, and is left alone.
+    quiet = config.model_copy(update={"data": config.data.model_copy(update={"source": None})}).moved_to(home)
+    with hold(home):
+        with files.explained("the spans cannot be linked", home, SpanError):
+            _link_spans(config.home_path, home, last)
+        waits = [span for span in pending(quiet) if last is None or span <= last]
+        return turn_all(quiet, limit=len(waits), on_event=on_event)
+
+
+def _link_spans(source: Path, home: Path, last: int | None) -> None:
+    """Links each version of the spans up to `last` by one rename; what is in quarantine there is judged anew here."""
+    spans = home / "spans"
+    files.sweep(spans)
+    store = SpanStore(source)
+    ids = [span for span in store.ids() if last is None or span <= last]
+    if not ids:
+        raise SpanError(
+            "there is no span to replay" if last is None else f"there is no span up to {last} to replay",
+            where=store.folder,
+            next_step="`noria status` lists the spans; `noria run` makes them of the source",
+        )
+    for span in ids:
+        for version in sorted((store.folder / f"{span:08d}").glob("v*")):
+            target = spans / version.parent.name / version.name
+            if not target.exists():
+                beside = files.staging(spans)
+                files.copy_tree(version, beside)
+                files.commit_folder(beside, target)
 
 
 def take_in(config: Config, tell: Listener) -> dict[str, Any]:
