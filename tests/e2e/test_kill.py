@@ -51,8 +51,12 @@ class Reader(threading.Thread):
             time.sleep(0.002)
 
 
-def _kill_in(project: Project, stage: str) -> bool:
-    """Starts a run and kills it, with all its children, when the journal says that the stage began."""
+def _kill_in(project: Project, stage: str, how: signal.Signals = signal.SIGKILL) -> int:
+    """Starts a run and signals it, and all its children, when the journal says that the stage began.
+
+    Returns:
+      How it ended: its exit code, or the signal's number, negative.
+    """
     before = set((project.home / "runs").glob("*/journal.jsonl"))
     process = subprocess.Popen(
         project.command("run", "--turns", "1"),
@@ -72,12 +76,13 @@ def _kill_in(project: Project, stage: str) -> bool:
             if any(r["stage"] == stage and r["event"] == "start" for r in records):
                 break
             time.sleep(0.002)
-        running = process.poll() is None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, how)
+        return process.wait(120)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    return running
 
 
 @pytest.mark.slow
@@ -86,7 +91,7 @@ def test_killed_in_every_stage(flights: Project):
     """Killed while it ingests, the first run is made again. Then a second span's warm run is killed in each stage in
     turn: version 1 is served whole all the time, and one undisturbed run gives one more version and one more turn.
     """
-    assert _kill_in(flights, "Ingest")
+    assert -signal.SIGKILL == _kill_in(flights, "Ingest")
     flights.noria("run", "--turns", "1")
     # The year's rows are all there, once.
     rows = [
@@ -101,7 +106,7 @@ def test_killed_in_every_stage(flights: Project):
     reader = Reader(flights.home / "models", first)
     reader.start()
     killed = {stage: _kill_in(flights, stage) for stage in STAGES}
-    assert dict.fromkeys(STAGES, True) == killed
+    assert dict.fromkeys(STAGES, -signal.SIGKILL) == killed
     flights.noria("run", "--turns", "1")
     reader.stopped = True
     reader.join()
@@ -113,3 +118,11 @@ def test_killed_in_every_stage(flights: Project):
     assert [(1, "retired"), (2, "published")] == [(v["version"], v["state"]) for v in status["versions"]]
     turns = [(turn["mode"], turn["model_verdict"], turn["version"]) for turn in status["turns"]]
     assert [("cold", "blessed", 1), ("warm", "blessed", 2)] == turns
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_stage(flights: Project):
+    """Ctrl-C while a stage works is an interruption, not a bug; the next run makes the turn."""
+    assert 130 == _kill_in(flights, "StatisticsGen", signal.SIGINT)
+    assert [] == flights.json("status")["versions"]
+    assert 1 == len(flights.json("run", "--turns", "1")["turns"])
