@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 from noria.pipeline import cli_cluster, console
 from noria.pipeline.kubeflow.connection import Flags
 from noria.pipeline.options import PROJECT, ConfigFile, Image, Json, WaitForRunning, connected
+from noria.stores import files
 from noria.stores.errors import NoriaError
 
 EPILOG = "Exit codes: 0 done, 1 refused, 2 usage, 3 look at it (broken span, failed check or run), 70 bug, 130 stopped."
@@ -31,6 +32,7 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             code = super().invoke(ctx)
+            sys.stdout.flush()
         except NoriaError as error:
             console.show_error(error)
             raise typer.Exit(console.REFUSED) from None
@@ -42,6 +44,11 @@ class _Group(TyperGroup):
         except Exception as error:
             if type(error).__module__.split(".")[0] in ("typer", "click"):
                 raise
+            if isinstance(error, OSError) and error.errno in files.NEXT_STEPS:
+                console.let_go()
+                where = "standard output"  # what has a name says it
+                console.show_error(files.refusal(error, "cannot go on", where, NoriaError))
+                raise typer.Exit(console.REFUSED) from None
             _show_bug(error)
             raise typer.Exit(console.UNEXPECTED) from None
         if isinstance(code, int) and code:

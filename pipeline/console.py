@@ -1,7 +1,9 @@
 """Standard output for results, standard error for everything else, and the exit codes."""
 
+import contextlib
 import json
 import math
+import os
 import sys
 from typing import Any
 
@@ -31,6 +33,12 @@ def err() -> Console:
 def emit(value: Any) -> None:
     """One JSON object on standard output. What JSON cannot say (NaN, infinity) becomes null."""
     sys.stdout.write(json.dumps(_finite(value), indent=1, default=str, allow_nan=False) + "\n")
+
+
+def let_go() -> None:
+    """Gives standard output up: what could not be written Python would try again at its end, and fail its own way."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def show_error(error: NoriaError) -> None:

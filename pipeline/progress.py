@@ -149,6 +149,10 @@ class Progress:
             self._stages.clear()
             self._print(_turned(record.get("turn"), time.monotonic() - self._since))
             self._span = None
+        elif event == "failed":
+            self._stages.clear()
+            self._print(f"[red]✗[/] span {self._span}  failed: {escape(str(record.get('report')))}")
+            self._span = None
 
     def _print(self, markup: str) -> None:
         self.console.print(markup, highlight=False, soft_wrap=True)
@@ -165,7 +169,7 @@ class Progress:
             (f"span {self._span}", "bold"), f"  {self._mode}", (f"  {_seconds(self._since)}", "dim")
         )
         table = Table.grid(padding=(0, 2))
-        for name, stage in self._stages.items():
+        for name, stage in list(self._stages.items()):  # another thread adds stages meanwhile
             if name in _SILENT:
                 continue
             ended, failed = stage.get("event") == "end", stage.get("event") == "failed"

@@ -71,24 +71,23 @@ def rollback(config_path: Path, to: int | None, reason: str, as_json: bool) -> i
 
 
 def report(config_path: Path, span: int | None, open_it: bool, as_json: bool) -> int:
-    """The path of a turn's report, the newest by default."""
-    from noria.pipeline.status import measured
+    """The path of a turn's report, the newest by default; of a turn that failed, too."""
+    from noria.pipeline.report.turns import summaries
 
-    config = load(config_path)
-    turns = [turn for turn in Registry(config.home_path).turns() if span in (None, turn.span)]
-    found = [turn for turn in (measured(config.home_path, turn) for turn in turns) if turn.report]
+    reports = load(config_path).home_path / "reports"
+    found = [page for page in summaries(reports) if span in (None, page.get("span"))]
     if not found:
         raise RegistryError(
             "there is no report yet" if span is None else f"there is no report of a turn on span {span}",
-            where=config.home_path / "reports",
+            where=reports,
             next_step="`noria run` writes one for each turn; `noria status` lists the turns",
         )
-    turn = found[-1]
+    page = found[-1]
     if as_json:
-        console.emit({"span": turn.span, "run_id": turn.run_id, "report": turn.report})
+        console.emit({"span": page.get("span"), "run_id": page.get("run_id"), "report": str(page["path"])})
     else:
-        console.out().print(escape(str(turn.report)), soft_wrap=True)
-    if open_it and not webbrowser.open(Path(str(turn.report)).as_uri()):
+        console.out().print(escape(str(page["path"])), soft_wrap=True)
+    if open_it and not webbrowser.open(page["path"].as_uri()):
         console.err().print("no browser here; open the file by hand")
     return console.OK
 

@@ -44,7 +44,7 @@ def write_index(reports: Path) -> Path:
 
     turns = summaries(reports)
     points: dict[str, list[tuple[int, float | None, float | None, str]]] = {}
-    judged = [turn for turn in turns if isinstance(turn.get("span"), int)]
+    judged = [t for t in turns if isinstance(t.get("span"), int) and t.get("kind") != "failed"]
     for metric in _metrics(judged):
         # A span that was turned twice (a killed run, a cold one by hand) is shown as it came out last.
         by_span = {turn["span"]: turn for turn in judged}

@@ -213,6 +213,36 @@ def test_limit_on_file_sizes(tmp_path: Path):
     assert [] == _committed(project)
 
 
+@pytest.mark.parametrize("command", ["run", "replay"])
+def test_home_below_a_file(tmp_path: Path, command: str):
+    """A home that cannot be made is refused in words, before anything is read."""
+    (tmp_path / "taken").write_text("")
+    project = _project(tmp_path, home="taken/home")
+    done = project.noria(command, code=1)
+    said = " ".join(done.stderr.split())
+    assert "the home folder cannot be used" in said
+    assert f"where {tmp_path / 'taken'}" in said
+    assert "next" in said and "Traceback" not in said
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("arguments", [["status"], ["status", "--json"]])
+def test_output_that_cannot_be_written(tmp_path: Path, arguments: list[str]):
+    """A result on a full disk is an error, in words."""
+    project = _project(tmp_path)
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            project.command(*arguments),
+            cwd=tmp_path,
+            env=project.env(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    said = " ".join(done.stderr.split())
+    assert (1, True) == (done.returncode, "No space left on device where standard output" in said), said
+
+
 def test_help_imports_nothing_heavy():
     """`noria --help` answers without TFX, TensorFlow, pandas or pyarrow."""
     code = (

@@ -4,9 +4,12 @@ import io
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
 from rich.console import Console
 
+from noria.pipeline import progress
 from noria.pipeline.progress import Progress
 from noria.stores.registry import Turn
 
@@ -53,9 +56,9 @@ RECORDS = [
 def shown(terminal: bool) -> str:
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=120, color_system=None, highlight=False)
-    with Progress(console) as progress:
+    with Progress(console) as view:
         for record in RECORDS:
-            progress.listen(record)
+            view.listen(record)
     return out.getvalue()
 
 
@@ -77,6 +80,31 @@ def test_live_view_on_a_terminal() -> None:
     said = shown(terminal=True)
     assert "\x1b[" in said
     assert "✓ span 4  warm  data drifted  blessed  version 2" in said
+
+
+def test_a_failed_turn_names_its_page() -> None:
+    """Where a turn fails, the last line says where its page is."""
+    out = io.StringIO()
+    with Progress(Console(file=out, width=120, color_system=None)) as view:
+        for record in RECORDS[3:-1]:
+            view.listen(record)
+        view.listen({"stage": "Turn", "event": "failed", "span": 4, "report": "home/reports/[4].html"})
+    assert "✗ span 4  failed: home/reports/[4].html" == out.getvalue().splitlines()[-1]
+
+
+def test_a_stage_begins_while_the_view_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The view is drawn in a thread of its own: a stage that comes meanwhile does not break it."""
+    view = Progress(Console(file=io.StringIO()))
+    for record in RECORDS[3:-1]:
+        view.listen(record)
+    before = progress._facts
+
+    def slow(stage: dict[str, Any]) -> str:
+        view.listen({"stage": "Pusher", "event": "start"})
+        return before(stage)
+
+    monkeypatch.setattr(progress, "_facts", slow)
+    view._draw()
 
 
 def test_noise_goes_to_the_file(tmp_path: Path) -> None:

@@ -475,6 +475,17 @@ def test_latest_and_the_index_know_every_turn(tmp_path, protos):
     assert again.name in Page(index).links
 
 
+def test_a_failed_turn_takes_no_point_from_the_plot(tmp_path, protos):
+    """A span that was judged, and whose later turn failed, keeps its point; the index lists both."""
+    good = write(tmp_path, make_turn(tmp_path, protos, span=4))
+    failed = [{"stage": "Trainer", "event": "failed", "seconds": 1.0, "error": "no"}]
+    nothing = {"model_verdict": None, "data_verdict": None, "turn": {"run_id": "failed"}, "journal": failed}
+    bad = write(tmp_path, make_turn(tmp_path, protos, span=4, **nothing))
+    index = tmp_path / "reports" / "index.html"
+    assert [bad.name, good.name] == Page(index).links
+    assert "span 4: challenger 0.7012" in index.read_text(encoding="utf-8")
+
+
 def test_the_report_needs_no_tensorflow_and_latest_needs_nothing():
     """`latest` imports neither jinja2 nor numpy; writing a page imports neither TensorFlow nor matplotlib."""
     code = (
