@@ -12,6 +12,7 @@ from typing import Any
 from noria.pipeline import lineage
 from noria.pipeline.config import Config, load
 from noria.pipeline.kubeflow.records import Turned
+from noria.pipeline.report.words import ranges
 from noria.pipeline.revisions import Repository, Since
 from noria.stores.errors import ClusterError, ConfigError, LaneError
 from noria.stores.registry import Registry, Version
@@ -335,8 +336,6 @@ def _stale(stores: Stores) -> tuple[str, ...]:
 
 
 def _waiting(stores: Stores) -> str:
-    from noria.pipeline.tables import ranges
-
     one = len(stores.pending) == 1
     return (
         f"{'a new span waits' if one else f'{len(stores.pending)} new spans wait'}: {ranges(stores.pending)}"

@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from noria.pipeline import console, tables
 from noria.pipeline.config import load
+from noria.pipeline.report.words import ranges
 from noria.stores.errors import GateError, RegistryError
 from noria.stores.registry import Registry, Version
 
@@ -22,11 +23,11 @@ def status(config_path: Path, as_json: bool, all_turns: bool) -> int:
         console.emit(found.to_json())
         return console.OK
     out = console.out()
-    spans = f"{len(found.spans)} spans ({tables.ranges(found.spans)})"
+    spans = f"{len(found.spans)} spans ({ranges(found.spans)})"
     if found.quarantined:
-        spans += f", [red]in quarantine: {tables.ranges(found.quarantined)}[/]"
+        spans += f", [red]in quarantine: {ranges(found.quarantined)}[/]"
     if found.pending:
-        spans += f", waiting for a turn: {tables.ranges(found.pending)}"
+        spans += f", waiting for a turn: {ranges(found.pending)}"
     out.print(f"[bold]{found.config.name}[/]  {spans}", soft_wrap=True)
     if not found.versions:
         out.print("no version yet; `noria run` makes the first")
