@@ -231,10 +231,10 @@ def preprocessing(config: Config) -> Check:
         file = local_modules(module, str(config.folder))[module]
     except ConfigError as error:
         return Check("preprocessing", PROBLEM, f"{error.what} ({error.where})", error.next_step)
-    source = file.read_bytes()
+    source = importlib.util.decode_source(file.read_bytes())
     found = symtable.symtable(source, str(file), "exec").get_symbols()
     names = {symbol.get_name() for symbol in found if symbol.is_assigned() or symbol.is_imported()}
-    if function not in names and b"import *" not in source:  # which may bring it
+    if function not in names and "import *" not in source:  # which may bring it
         return Check("preprocessing", PROBLEM, f"{file} does not define {function}", "define it there")
     return Check("preprocessing", OK, f"{config.preprocessing} ({file})")
 

@@ -224,7 +224,7 @@ def test_reports_that_cannot_be_written(config: Config) -> None:
 
 
 def test_old_artifacts_go(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of turns the newest `retention` stay; of failed ones the very last, so that a failing schedule fills no disk."""
+    """Of turns the newest `retention` stay; of failed ones the last: a failing schedule fills no disk."""
     numbers = itertools.count()  # run ids sort by second, and these turns take less
     monkeypatch.setattr(uuid, "uuid4", lambda: types.SimpleNamespace(hex=f"{next(numbers):06d}"))
     commit(config, 1, 2, 3)
