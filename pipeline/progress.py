@@ -207,7 +207,7 @@ def _facts(stage: dict[str, Any]) -> str:
 
 
 def _line(name: str, stage: dict[str, Any]) -> str:
-    end = "failed" if stage.get("event") == "failed" else ""
+    end = "failed  " if stage.get("event") == "failed" else ""
     return escape(f"{name:<17}{stage.get('seconds', 0.0):>7.1f} s  {end}{_facts(stage)}".rstrip())
 
 

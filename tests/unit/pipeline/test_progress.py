@@ -88,7 +88,9 @@ def test_a_failed_turn_names_its_page() -> None:
     with Progress(Console(file=out, width=120, color_system=None)) as view:
         for record in RECORDS[3:-1]:
             view.listen(record)
+        view.listen({"stage": "Transform", "event": "failed", "seconds": 1.0, "transform": "refreshed"})
         view.listen({"stage": "Turn", "event": "failed", "span": 4, "report": "home/reports/[4].html"})
+    assert "Transform            1.0 s  failed  refreshed" in out.getvalue()
     assert "✗ span 4  failed: home/reports/[4].html" == out.getvalue().splitlines()[-1]
 
 
