@@ -70,8 +70,9 @@ def noise_to(log: Path) -> Iterator[Output]:
             output.to(log)
             yield output
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError):  # a full disk must not keep the terminal from us
+                    stream.flush()
             os.dup2(kept[0], 1)
             os.dup2(kept[1], 2)
             os.close(kept[0])

@@ -1,5 +1,6 @@
 """`noria run` and `noria replay`: turns, seen from the terminal."""
 
+import contextlib
 import os
 import shlex
 import sys
@@ -88,8 +89,10 @@ def work(config: Config, turn: Work) -> list[Turn]:
             try:
                 turns = turn(progress.listen)
             except Exception as error:
+                if not isinstance(error, NoriaError) or error.__cause__ is not None:
+                    with contextlib.suppress(OSError):  # the disk may be full
+                        traceback.print_exc()  # into the log, where the lines before tell how it came to that
                 if not isinstance(error, NoriaError):
-                    traceback.print_exc()  # into the log, where the lines before it tell how it came to that
                     error.log = output.log  # type: ignore[attr-defined]
                 raise
     return turns

@@ -1,6 +1,7 @@
 """What is shown while the wheel turns, from recorded journal records."""
 
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -124,3 +125,28 @@ def test_noise_goes_to_the_file(tmp_path: Path) -> None:
     assert ("result\n", "progress\n") == (done.stdout, done.stderr)
     assert "noise one\nnoise two\n" == (tmp_path / "a.log").read_text(encoding="utf-8")
     assert {"noise three", "noise four"} == set((tmp_path / "runs" / "b.log").read_text().splitlines())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_log_leaves_the_terminal() -> None:
+    """Where the log's disk is full, what went wrong is still said on the terminal."""
+    code = (
+        "from pathlib import Path\nfrom noria.pipeline.progress import noise_to\n"
+        "with noise_to(Path('/dev/full')):\n    print('noise')\n    raise ValueError('the error')\n"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert "ValueError: the error" in done.stderr
+
+
+def test_the_cause_of_a_refusal_is_in_the_log(tmp_path: Path) -> None:
+    """What a person is told is short; the log has the traceback behind it."""
+    (tmp_path / "noria.yaml").write_text("name: rides\nlabel: late\nspan: rows:10\n", encoding="utf-8")
+    code = (
+        "from noria.pipeline.commands.turn import work\nfrom noria.pipeline.config import load\n"
+        "from noria.stores.errors import SpanError\n"
+        "def turn(listen):\n    raise SpanError('the turn stopped') from ValueError('deep down')\n"
+        "work(load(), turn)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=tmp_path)
+    assert "ValueError: deep down" in (tmp_path / "home" / "runs" / "noria.log").read_text(encoding="utf-8")
