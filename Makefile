@@ -13,7 +13,7 @@ SUITE = pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not serv
 PARTS ?=
 # What mypy reads: all that is free of TFX.
 TYPED := $(addprefix -p noria.,stores streaming pipeline.commands) \
-	$(addprefix -m noria.pipeline.,ci cli cli_cluster cli_docs config config_errors console doctor inference lane lineage \
+	$(addprefix -m noria.pipeline.,ci cli cli_cluster cli_docs closing config config_errors console doctor inference lane lineage \
 	options progress project revisions sections status tables wheel) \
 	$(addprefix -m noria.pipeline.kubeflow.,checks client connection cron entrypoint follow image names package place records section \
 	tasklog tasks transport)

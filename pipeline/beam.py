@@ -46,6 +46,8 @@ def run(
 
     Raises:
       NoriaError: a component refused; the component's own error, not Beam's wrapping of it.
+      OSError: a component met a full disk or a missing right, say; its own error, too.
+      KeyboardInterrupt: somebody broke the run off.
     """
     # TFX remembers every pipeline that its process ever defined, unless it has a registry of its own to go with.
     with dsl_context_registry.new_registry():
@@ -60,9 +62,12 @@ def run(
             beam_dag_runner.BeamDagRunner().run(wheel)
         except Exception as error:
             for cause in book.errors:
-                if isinstance(cause, NoriaError):
+                if isinstance(cause, (NoriaError, OSError, KeyboardInterrupt)):
                     raise cause from None
-            raise error
+            # Between two stages nobody journals it, and Beam makes a RuntimeError of it.
+            if "KeyboardInterrupt" in str(error):
+                raise KeyboardInterrupt from None
+            raise
         finally:
             handover.examples.clear()
     return book.records

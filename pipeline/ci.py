@@ -12,6 +12,7 @@ from typing import Any
 from noria.pipeline import lineage
 from noria.pipeline.config import Config, load
 from noria.pipeline.kubeflow.records import Turned
+from noria.pipeline.report.words import ranges
 from noria.pipeline.revisions import Repository, Since
 from noria.stores.errors import ClusterError, ConfigError, LaneError
 from noria.stores.registry import Registry, Version
@@ -51,7 +52,7 @@ class Stores:
     Attributes:
       champion: the version that serves.
       differing: parts in which the present code differs from the champion's; None where the champion does not say.
-      tried: the newest version that the present code made and that does not serve.
+      tried: the newest version that the present code made after the champion and that does not serve.
       spans: how many there are; `first`: how many the first run needs.
       pending: ids of the spans that wait for a turn.
       turned: id of the newest span that was turned on.
@@ -258,7 +259,9 @@ def _stores(config: Config, now: str) -> Stores:
     if champion is not None:
         made_of = champion.code_digest
         differing = tuple(lineage.differing(made_of, now)) if made_of else None
-    made = [v for v in registry.versions() if v.code_digest == now and v != champion]
+    # What this code made before the champion was trained says nothing of it now: since then the wheel went on.
+    since = 0 if champion is None else champion.promoted["version"] if champion.promoted else champion.version
+    made = [v for v in registry.versions() if v.code_digest == now and v != champion and v.version > since]
     return Stores(
         champion=champion,
         differing=differing,
@@ -333,8 +336,6 @@ def _stale(stores: Stores) -> tuple[str, ...]:
 
 
 def _waiting(stores: Stores) -> str:
-    from noria.pipeline.tables import ranges
-
     one = len(stores.pending) == 1
     return (
         f"{'a new span waits' if one else f'{len(stores.pending)} new spans wait'}: {ranges(stores.pending)}"

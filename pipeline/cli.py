@@ -29,6 +29,7 @@ from noria.pipeline.options import (
     a_number,
     connected,
 )
+from noria.stores import files
 from noria.stores.errors import NoriaError
 
 EPILOG = "Exit codes: 0 done, 1 refused, 2 usage, 3 look at it (broken span, failed check or run), 70 bug, 130 stopped."
@@ -40,6 +41,7 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             code = super().invoke(ctx)
+            console.flush()
         except NoriaError as error:
             console.show_error(error)
             raise typer.Exit(console.REFUSED) from None
@@ -52,6 +54,11 @@ class _Group(TyperGroup):
         except Exception as error:
             if type(error).__module__.split(".")[0] in ("typer", "click"):
                 raise
+            if isinstance(error, OSError) and error.errno in files.NEXT_STEPS:
+                console.close_out()
+                where = "standard output"  # what has a name says it
+                console.show_error(files.refusal(error, "cannot go on", where, NoriaError))
+                raise typer.Exit(console.REFUSED) from None
             _show_bug(error)
             raise typer.Exit(console.UNEXPECTED) from None
         if isinstance(code, int) and code:

@@ -37,7 +37,9 @@ from noria.stores.errors import ConfigError
 if TYPE_CHECKING:
     from noria.streaming.events import EventSettings
 
-__all__ = ["Config", "documentation", "load", "parse_metadata"]
+__all__ = ["NAME_LENGTH", "Config", "documentation", "load", "parse_metadata"]
+
+NAME_LENGTH = 63  # characters of a Kubernetes label, which the pipeline's name becomes
 
 
 def _short_for(key: str) -> BeforeValidator:
@@ -84,8 +86,9 @@ class Config(Section):
 
     name: str = Field(
         pattern=r"^[a-z][a-z0-9-]*$",
+        max_length=NAME_LENGTH,
         description="The project's name: the model's in TF Serving, the pipeline's in ML Metadata. "
-        "Small letters, digits and hyphens.",
+        f"Small letters, digits and hyphens, at most {NAME_LENGTH}.",
     )
     home: ProjectPath = Field(
         default=Path("home"),
@@ -269,8 +272,12 @@ class Config(Section):
 
     def digest(self) -> str:
         """12 hex digits of the settings' SHA-256; comments, the order of keys and places don't count."""
-        settings = self.model_dump_json(by_alias=True, exclude={"home", "metadata", "schema_", "kubeflow"})
-        return hashlib.sha256(settings.encode()).hexdigest()[:12]
+        settings = self.model_dump(
+            mode="json", by_alias=True, exclude={"home", "metadata", "schema_", "kubeflow"}
+        )
+        data = self._settings.get("data")  # as written: a path of the project, wherever the project lies
+        settings["data"]["source"] = data.get("source") if isinstance(data, dict) else data
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def load(path: str | Path = "noria.yaml") -> Config:

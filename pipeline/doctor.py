@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import socket
+import symtable
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +18,11 @@ from typing import Any
 
 from packaging.markers import Marker
 
+from noria.components.code_digest import local_modules
 from noria.pipeline import lane as lanes
 from noria.pipeline.config import Config, load
 from noria.stores import lock
-from noria.stores.errors import NoriaError
+from noria.stores.errors import ConfigError, NoriaError
 from noria.stores.files import STAGING
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
@@ -225,22 +227,16 @@ def schema(path: Path) -> Check:
 def preprocessing(config: Config) -> Check:
     """Whether the module is found and defines the function; it is read, not run (it imports TensorFlow)."""
     module, _, function = config.preprocessing.rpartition(".")
-    sys.path.insert(0, str(config.folder))
     try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        spec = None
-    finally:
-        sys.path.remove(str(config.folder))
-    if spec is None or not spec.origin:
-        todo = f"add {module.split('.')[0]}.py to {config.folder}, or correct `preprocessing`"
-        return Check("preprocessing", PROBLEM, f"there is no module {module}", todo)
-    source = Path(spec.origin).read_text(encoding="utf-8")
-    if not re.search(
-        rf"^(def\s+{function}\b|{function}\s*=|from .* import .*\b{function}\b)", source, re.MULTILINE
-    ):
-        return Check("preprocessing", PROBLEM, f"{spec.origin} does not define {function}", "define it there")
-    return Check("preprocessing", OK, f"{config.preprocessing} ({spec.origin})")
+        file = local_modules(module, str(config.folder))[module]
+    except ConfigError as error:
+        return Check("preprocessing", PROBLEM, f"{error.what} ({error.where})", error.next_step)
+    source = importlib.util.decode_source(file.read_bytes())
+    found = symtable.symtable(source, str(file), "exec").get_symbols()
+    names = {symbol.get_name() for symbol in found if symbol.is_assigned() or symbol.is_imported()}
+    if function not in names and "import *" not in source:  # which may bring it
+        return Check("preprocessing", PROBLEM, f"{file} does not define {function}", "define it there")
+    return Check("preprocessing", OK, f"{config.preprocessing} ({file})")
 
 
 def metadata(config: Config) -> Check:

@@ -70,8 +70,9 @@ def noise_to(log: Path) -> Iterator[Output]:
             output.to(log)
             yield output
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError):  # a full disk must not keep the terminal from us
+                    stream.flush()
             os.dup2(kept[0], 1)
             os.dup2(kept[1], 2)
             os.close(kept[0])
@@ -149,6 +150,10 @@ class Progress:
             self._stages.clear()
             self._print(_turned(record.get("turn"), time.monotonic() - self._since))
             self._span = None
+        elif event == "failed":
+            self._stages.clear()
+            self._print(f"[red]✗[/] span {self._span}  failed: {escape(str(record.get('report')))}")
+            self._span = None
 
     def _print(self, markup: str) -> None:
         self.console.print(markup, highlight=False, soft_wrap=True)
@@ -165,7 +170,7 @@ class Progress:
             (f"span {self._span}", "bold"), f"  {self._mode}", (f"  {_seconds(self._since)}", "dim")
         )
         table = Table.grid(padding=(0, 2))
-        for name, stage in self._stages.items():
+        for name, stage in list(self._stages.items()):  # another thread adds stages meanwhile
             if name in _SILENT:
                 continue
             ended, failed = stage.get("event") == "end", stage.get("event") == "failed"
@@ -203,7 +208,7 @@ def _facts(stage: dict[str, Any]) -> str:
 
 
 def _line(name: str, stage: dict[str, Any]) -> str:
-    end = "failed" if stage.get("event") == "failed" else ""
+    end = "failed  " if stage.get("event") == "failed" else ""
     return escape(f"{name:<17}{stage.get('seconds', 0.0):>7.1f} s  {end}{_facts(stage)}".rstrip())
 
 

@@ -14,7 +14,7 @@ import jinja2
 import pyarrow as pa
 
 from noria.pipeline import inference
-from noria.pipeline.config import load
+from noria.pipeline.config import NAME_LENGTH, load
 from noria.stores.errors import ConfigError, DataError
 from noria.streaming import tables
 
@@ -270,9 +270,10 @@ def _feature(column: str, taken: set[str]) -> str:
 
 
 def project_name(folder: Path) -> str:
-    """A folder's name as a project's: small letters, digits and hyphens, a letter first."""
+    """A folder's name as a project's: small letters, digits and hyphens, a letter first, not too long."""
     name = re.sub(r"[^a-z0-9]+", "-", folder.absolute().name.lower()).strip("-")
-    return name if name[:1].isalpha() else f"project-{name}".rstrip("-")
+    name = name if name[:1].isalpha() else f"project-{name}"
+    return name[:NAME_LENGTH].rstrip("-")
 
 
 def _rendered(template: str, values: dict[str, Any]) -> str:

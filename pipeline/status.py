@@ -44,10 +44,11 @@ def read(config: Config) -> Status:
     from noria.pipeline.wheel import pending
 
     registry, store = Registry(config.home_path), SpanStore(config.home_path)
+    champion = registry.champion()
     return Status(
         config=config,
-        champion=registry.champion(),
-        versions=registry.versions(),
+        champion=champion and here(config.home_path, champion),
+        versions=[here(config.home_path, version) for version in registry.versions()],
         turns=[measured(config.home_path, turn) for turn in registry.turns()],
         spans=store.ids(),
         quarantined=store.quarantined(),
@@ -61,6 +62,15 @@ def measured(home: Path, turn: Turn) -> Turn:
         told = json.loads((home / "runs" / turn.run_id / "turn.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return turn
-    return dataclasses.replace(
-        turn, seconds=told.get("seconds") or turn.seconds, report=told.get("report") or turn.report
-    )
+    report = told.get("report") or turn.report
+    if report:  # written under the home's path of then: the volume may be mounted elsewhere here
+        report = str(home / "reports" / Path(report).name)
+    return dataclasses.replace(turn, seconds=told.get("seconds") or turn.seconds, report=report)
+
+
+def here(home: Path, version: Version) -> Version:
+    """A version whose `model_dir` is a path of today: the home may have been elsewhere when it was published."""
+    if version.model_dir is None:
+        return version
+    folder = Path(version.model_dir)
+    return dataclasses.replace(version, model_dir=str(home / "models" / folder.parent.name / folder.name))

@@ -11,11 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from noria.pipeline import lineage
+from noria.pipeline.report.words import judged_metrics, metric_name, ranges
 from noria.stores.registry import Turn, Version
 
-# The metrics that a table has room for, the ones that a task is judged by first; two are shown.
-_METRICS = ("auc", "accuracy", "log_loss", "rmse", "mae", "mse", "loss")
-_TITLES = {"auc": "AUC", "log_loss": "log loss", "rmse": "RMSE", "mae": "MAE", "mse": "MSE"}
 _COLOURS = {
     "ok": "green",
     "drifted": "yellow",
@@ -51,7 +49,7 @@ def turns_table(turns: Sequence[Turn]) -> Table:
     table.add_column("data")
     table.add_column("run")
     for name in names:
-        table.add_column(f"{_TITLES.get(name, name)}\nchampion", justify="right")
+        table.add_column(f"{metric_name(name)}\nchampion", justify="right")
         table.add_column("\nchallenger", justify="right")
     table.add_column("model")
     table.add_column("version", justify="right")
@@ -110,7 +108,7 @@ def versions_table(versions: Sequence[Version]) -> Table:
     table.add_column("parent", justify="right")
     table.add_column("spans")
     for name in names:
-        table.add_column(_TITLES.get(name, name), justify="right")
+        table.add_column(metric_name(name), justify="right")
     table.add_column("transform")
     table.add_column("code")
     table.add_column("made")
@@ -130,20 +128,9 @@ def versions_table(versions: Sequence[Version]) -> Table:
 
 
 def metric_names(metrics: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The two metrics to show: the first of the known ones that anybody has."""
+    """The two metrics to show: those of anybody's that tell most."""
     found = {name for each in metrics for side in each.values() if isinstance(side, dict) for name in side}
-    return [name for name in _METRICS if name in found][:2]
-
-
-def ranges(numbers: Iterable[int]) -> str:
-    """Numbers with runs drawn together: 1, 2, 3, 5 gives '1-3, 5'."""
-    parts: list[list[int]] = []
-    for number in sorted(numbers):
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts) or "–"
+    return judged_metrics(found)
 
 
 def coloured(word: str | None) -> Text:

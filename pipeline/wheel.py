@@ -3,9 +3,9 @@
 Imports neither TFX nor TensorFlow before the first turn, so that refusals come at once.
 """
 
+import contextlib
 import dataclasses
 import datetime
-import json
 import os
 import time
 import uuid
@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from noria.components.pusher import probe
-from noria.pipeline import lineage
+from noria.pipeline import closing, lineage
 from noria.pipeline.config import Config
 from noria.pipeline.sections import is_function
 from noria.stores import files
 from noria.stores import pending as stores_pending
-from noria.stores.errors import DataError, SpanError
+from noria.stores.errors import ConfigError, DataError, SpanError
 from noria.stores.lock import hold
 from noria.stores.registry import Registry, Turn
 from noria.stores.spans import SpanStore
@@ -122,24 +122,51 @@ def replay(
 ) -> list[Turn]:
     """Turns the wheel on the history again, in a home of its own: what would these settings have done?
 
-    The spans are hard-linked from the project's store; its registry and its model directory stay as they are.
+    The spans are hard-linked from the project's store, its source is not read; its registry and its model directory
+    stay as they are.
 
     Args:
       config: the project's settings, changed or not.
       home: an empty or earlier replay's folder; an earlier one is gone on with.
       last: id of the last span to turn on.
       on_event: as in `turn_all`.
+
+    Raises:
+      SpanError: `home` is the project's own, or there is no span to replay.
+      LockedError: another replay holds that home.
     """
     if home.resolve() == config.home_path.resolve():
         raise SpanError(
             "a replay needs a home of its own", where=home, next_step="name another folder with --home"
         )
-    for span in SpanStore(config.home_path).ids():
-        target = home / "spans" / f"{span:08d}"
-        if (last is None or span <= last) and not target.exists():
-            files.copy_tree(config.home_path / "spans" / f"{span:08d}", target)
-            (target / "QUARANTINED.json").unlink(missing_ok=True)
-    return turn_all(config.moved_to(home), on_event=on_event)
+    # The history is what the project's store holds: the source may have gone on since, and is left alone.
+    quiet = config.model_copy(update={"data": config.data.model_copy(update={"source": None})}).moved_to(home)
+    with hold(home):
+        with files.explained("the spans cannot be linked", home, SpanError):
+            _link_spans(config.home_path, home, last)
+        waits = [span for span in pending(quiet) if last is None or span <= last]
+        return turn_all(quiet, limit=len(waits), on_event=on_event)
+
+
+def _link_spans(source: Path, home: Path, last: int | None) -> None:
+    """Links each version of the spans up to `last` by one rename; what is in quarantine there is judged anew here."""
+    spans = home / "spans"
+    files.sweep(spans)
+    store = SpanStore(source)
+    ids = [span for span in store.ids() if last is None or span <= last]
+    if not ids:
+        raise SpanError(
+            "there is no span to replay" if last is None else f"there is no span up to {last} to replay",
+            where=store.folder,
+            next_step="`noria status` lists the spans; `noria run` makes them of the source",
+        )
+    for span in ids:
+        for version in sorted((store.folder / f"{span:08d}").glob("v*")):
+            target = spans / version.parent.name / version.name
+            if not target.exists():
+                beside = files.staging(spans)
+                files.copy_tree(version, beside)
+                files.commit_folder(beside, target)
 
 
 def take_in(config: Config, tell: Listener) -> dict[str, Any]:
@@ -187,57 +214,41 @@ def _source(config: Config) -> Any:
 
 
 def _turn(config: Config, registry: Registry, span: int, cold: bool, tell: Listener) -> Turn:
-    started = datetime.datetime.now(datetime.timezone.utc)
-    run_id = f"{started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-    folder = config.home_path / "runs" / run_id
-    tell({"stage": "Turn", "event": "start", "span": span, "run_id": run_id, "log": str(folder / "tfx.log")})
-    records = _run(config, span, "cold" if cold else "auto", run_id, folder, tell)
-    turn = next(turn for turn in registry.turns() if turn.run_id == run_id)
-    turn = dataclasses.replace(turn, started=started.isoformat(timespec="seconds"))
-    paths = artifacts(config.home_path / "tfx" / run_id)
-    turn = close(config, turn, records, paths, log=folder / "tfx.log")
-    tell({"stage": "Turn", "event": "end", "turn": turn})
-    _prune(config)
-    return turn
-
-
-def close(
-    config: Config,
-    turn: Turn,
-    records: list[dict[str, Any]],
-    paths: dict[str, dict[str, str]],
-    log: Path | None = None,
-) -> Turn:
-    """Writes a turn's report and its `turn.json`, which keeps what only the runner knows.
-
-    Args:
-      config: the project's settings.
-      turn: as the registry has it.
-      records: the turn's journal.
-      paths: node id -> output name -> folder of the artifact.
-      log: the turn's log file.
-
-    Returns:
-      The turn with its seconds by stage, its times and the path of its report.
-    """
     now = datetime.datetime.now(datetime.timezone.utc)
-    first = min((record["time"] for record in records), default=now.timestamp())
-    begun = datetime.datetime.fromtimestamp(first, datetime.timezone.utc)
-    turn = dataclasses.replace(
-        turn,
-        started=turn.started or begun.isoformat(timespec="seconds"),
-        finished=now.isoformat(timespec="seconds"),
-        seconds={r["stage"]: r["seconds"] for r in records if r["event"] == "end"},
-    )
-    turn = dataclasses.replace(turn, report=str(_report(config, turn, records, paths, log)))
-    folder = config.home_path / "runs" / turn.run_id
-    files.write_text(folder / "turn.json", json.dumps(dataclasses.asdict(turn), default=str, indent=1))
+    started, run_id = now.isoformat(timespec="seconds"), f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+    folder = config.home_path / "runs" / run_id
+    records: list[dict[str, Any]] = []
+
+    def listen(record: dict[str, Any]) -> None:
+        records.append(record)
+        tell(record)
+
+    log = folder / "tfx.log"
+    try:
+        tell({"stage": "Turn", "event": "start", "span": span, "run_id": run_id, "log": str(log)})
+        _run(config, span, "cold" if cold else "auto", run_id, folder, listen)
+        turn = next(turn for turn in registry.turns() if turn.run_id == run_id)
+    except Exception as error:
+        said = closing.in_words(config, span, error)
+        facts = {"span": span, "run_id": run_id, "started": started, "log": str(log)}
+        # What went wrong counts, not that it cannot be written down as well.
+        with contextlib.suppress(OSError):
+            closing.prune(config)
+        with contextlib.suppress(Exception):
+            page = closing.failed(config, facts, said, records)
+            tell({"stage": "Turn", "event": "failed", "span": span, "report": str(page)})
+        if said is error:
+            raise
+        raise said from error
+    turn = dataclasses.replace(turn, started=started)
+    turn = closing.close(config, turn, records, closing.artifacts(config, run_id), log=log)
+    tell({"stage": "Turn", "event": "end", "turn": turn})
+    with files.explained("what old runs left cannot be deleted", config.home_path, ConfigError):
+        closing.prune(config)
     return turn
 
 
-def _run(
-    config: Config, span: int, mode: str, run_id: str, folder: Path, tell: Listener
-) -> list[dict[str, Any]]:
+def _run(config: Config, span: int, mode: str, run_id: str, folder: Path, tell: Listener) -> None:
     from noria.components.user_code import add_project
 
     add_project(str(config.folder))
@@ -250,7 +261,7 @@ def _run(
     ensure_keras3()
     from noria.pipeline import beam
 
-    return beam.run(
+    beam.run(
         config,
         span=span,
         mode=mode,
@@ -259,43 +270,3 @@ def _run(
         run_folder=folder,
         listen=tell,
     )
-
-
-def _report(
-    config: Config,
-    turn: Turn,
-    records: list[dict[str, Any]],
-    paths: dict[str, dict[str, str]],
-    log: Path | None,
-) -> Path:
-    from noria.pipeline import report
-
-    known: dict[str, Any] = {} if log is None else {"log": str(log)}
-    if turn.version is not None:
-        version = Registry(config.home_path).version(turn.version)
-        known |= {"spans": version.spans, "parent": version.parent, "code_digest": version.code_digest}
-    event_time = SpanStore(config.home_path).manifest(turn.span).event_time
-    if event_time is not None:
-        known |= {"span_start": event_time[0], "span_end": event_time[1]}
-    facts = report.RunFacts(
-        project=config.name,
-        turn=dataclasses.asdict(turn) | known,
-        journal=records,
-        paths=paths,
-    )
-    return report.write(config.home_path / "reports" / f"{turn.span:08d}-{turn.run_id}.html", facts)
-
-
-def _prune(config: Config) -> None:
-    """Deletes the artifacts of all but the newest runs; what a version needs is in the registry."""
-    runs = sorted(path for path in (config.home_path / "tfx").glob("*") if path.is_dir())
-    for folder in runs[: -config.retention]:
-        files.remove_tree(folder)
-
-
-def artifacts(pipeline_root: Path) -> dict[str, dict[str, str]]:
-    """What a run made: node id -> output name -> folder (TFX's layout: root/node/output/execution)."""
-    found: dict[str, dict[str, str]] = {}
-    for folder in sorted(pipeline_root.glob("*/*/[0-9]*")):
-        found.setdefault(folder.parent.parent.name, {})[folder.parent.name] = str(folder)
-    return found

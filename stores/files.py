@@ -22,7 +22,7 @@ STAGING = ".staging-"
 _CHUNK = 1 << 20
 
 # What the operating system says -> what a person does about it.
-_NEXT_STEPS = {
+NEXT_STEPS = {
     errno.ENOSPC: "free some disk space (noria keeps what it had), then run again",
     errno.EDQUOT: "free some of your disk quota (noria keeps what it had), then run again",
     errno.EFBIG: "raise the limit on file sizes (ulimit -f), then run again",
@@ -38,9 +38,14 @@ def explained(what: str, where: Path, kind: type[NoriaError]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        said = os.strerror(error.errno) if error.errno else str(error)
-        step = _NEXT_STEPS.get(error.errno or 0, "see to the disk or the path, then run again")
-        raise kind(f"{what}: {said}", where=error.filename or where, next_step=step) from error
+        raise refusal(error, what, where, kind) from error
+
+
+def refusal(error: OSError, what: str, where: object, kind: type[NoriaError]) -> NoriaError:
+    """An OSError in words: `what` went wrong, what the system says of it, and what to do."""
+    said = os.strerror(error.errno) if error.errno else str(error)
+    step = NEXT_STEPS.get(error.errno or 0, "see to the disk or the path, then run again")
+    return kind(f"{what}: {said}", where=error.filename or where, next_step=step)
 
 
 def sync(path: Path) -> None:

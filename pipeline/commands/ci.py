@@ -44,8 +44,21 @@ class Asked:
     force: bool = False
 
     def load(self) -> Config:
+        """The project's settings, with the home folder that counts.
+
+        Raises:
+          ConfigError: the named home folder is not there.
+        """
         config = load(self.config)
-        return config if self.home is None else config.moved_to(self.home.absolute())
+        if self.home is None:
+            return config
+        if not self.home.is_dir():  # an empty one would say that nothing is due
+            raise ConfigError(
+                "there is no home folder",
+                where=f"--home {self.home}",
+                next_step="is the volume mounted? Before the first run, leave --home out",
+            )
+        return config.moved_to(self.home.absolute())
 
 
 def decide(asked: Asked, flags: Flags, as_json: bool) -> int:

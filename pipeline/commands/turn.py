@@ -1,5 +1,6 @@
 """`noria run` and `noria replay`: turns, seen from the terminal."""
 
+import contextlib
 import os
 import shlex
 import sys
@@ -15,8 +16,9 @@ from noria.pipeline import console, tables
 from noria.pipeline.commands.stay import stay
 from noria.pipeline.config import Config, load
 from noria.pipeline.progress import Progress, noise_to
-from noria.stores.errors import NoriaError
-from noria.stores.registry import Registry, Turn
+from noria.stores import files
+from noria.stores.errors import ConfigError, NoriaError
+from noria.stores.registry import Registry, Turn, Version
 
 # Turns, and tells what it does as it does it.
 Work = Callable[[Callable[[dict[str, Any]], None]], list[Turn]]
@@ -88,8 +90,10 @@ def work(config: Config, turn: Work) -> list[Turn]:
             try:
                 turns = turn(progress.listen)
             except Exception as error:
+                if not isinstance(error, NoriaError) or error.__cause__ is not None:
+                    with contextlib.suppress(OSError):  # the disk may be full
+                        traceback.print_exc()  # into the log, where the lines before tell how it came to that
                 if not isinstance(error, NoriaError):
-                    traceback.print_exc()  # into the log, where the lines before it tell how it came to that
                     error.log = output.log  # type: ignore[attr-defined]
                 raise
     return turns
@@ -102,7 +106,7 @@ def exit_code(turns: list[Turn]) -> int:
 
 def to_json(config: Config, turns: list[Turn]) -> dict[str, Any]:
     """The object that `--json` prints."""
-    champion = Registry(config.home_path).champion()
+    champion = _champion(config)
     return {
         "project": config.name,
         "home": str(config.home_path),
@@ -132,7 +136,7 @@ def show(config: Config, turns: list[Turn], config_path: Path, replayed: bool = 
             out.print(f"to go on with it: ingest a corrected delivery, or {command}", soft_wrap=True)
     else:
         out.print(_nothing(config))
-    champion = Registry(config.home_path).champion()
+    champion = _champion(config)
     if champion is not None and champion.model_dir:
         out.print(f"[bold]serving[/]  {escape(champion.model_dir)}", soft_wrap=True)
     if turns and turns[-1].report:
@@ -144,6 +148,13 @@ def show(config: Config, turns: list[Turn], config_path: Path, replayed: bool = 
         [] if replayed else [f"noria run{option}"]
     )
     out.print("[bold]next[/]     " + " · ".join(steps), soft_wrap=True)
+
+
+def _champion(config: Config) -> Version | None:
+    from noria.pipeline.status import here
+
+    champion = Registry(config.home_path).champion()
+    return champion and here(config.home_path, champion)
 
 
 def _nothing(config: Config) -> str:
@@ -159,7 +170,13 @@ def _nothing(config: Config) -> str:
 
 
 def log_file(config: Config) -> Path:
-    """Where a command's own noise goes until the turn's log takes over."""
-    folder = config.home_path / "runs"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / "noria.log"
+    """Where a command's own noise goes until the turn's log takes over.
+
+    Raises:
+      ConfigError: the home folder cannot be made, or not be written to.
+    """
+    log = config.home_path / "runs" / "noria.log"
+    with files.explained("the home folder cannot be used", config.home_path, ConfigError):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.touch()
+    return log

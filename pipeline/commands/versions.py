@@ -10,6 +10,7 @@ from rich.markup import escape
 from noria.pipeline import console, tables
 from noria.pipeline.config import load
 from noria.pipeline.options import for_project
+from noria.pipeline.report.words import ranges
 from noria.stores.errors import GateError, RegistryError
 from noria.stores.registry import Registry, Version
 
@@ -23,11 +24,11 @@ def status(config_path: Path, as_json: bool, all_turns: bool) -> int:
         console.emit(found.to_json())
         return console.OK
     out = console.out()
-    spans = f"{len(found.spans)} spans ({tables.ranges(found.spans)})"
+    spans = f"{len(found.spans)} spans ({ranges(found.spans)})"
     if found.quarantined:
-        spans += f", [red]in quarantine: {tables.ranges(found.quarantined)}[/]"
+        spans += f", [red]in quarantine: {ranges(found.quarantined)}[/]"
     if found.pending:
-        spans += f", waiting for a turn: {tables.ranges(found.pending)}"
+        spans += f", waiting for a turn: {ranges(found.pending)}"
     out.print(f"[bold]{found.config.name}[/]  {spans}", soft_wrap=True)
     if not found.versions:
         out.print("no version yet; `noria run` makes the first")
@@ -72,24 +73,23 @@ def rollback(config_path: Path, to: int | None, reason: str, as_json: bool) -> i
 
 
 def report(config_path: Path, span: int | None, open_it: bool, as_json: bool) -> int:
-    """The path of a turn's report, the newest by default."""
-    from noria.pipeline.status import measured
+    """The path of a turn's report, the newest by default; of a turn that failed, too."""
+    from noria.pipeline.report.turns import summaries
 
-    config = load(config_path)
-    turns = [turn for turn in Registry(config.home_path).turns() if span in (None, turn.span)]
-    found = [turn for turn in (measured(config.home_path, turn) for turn in turns) if turn.report]
+    reports = load(config_path).home_path / "reports"
+    found = [page for page in summaries(reports) if span in (None, page.get("span"))]
     if not found:
         raise RegistryError(
             "there is no report yet" if span is None else f"there is no report of a turn on span {span}",
-            where=config.home_path / "reports",
+            where=reports,
             next_step="`noria run` writes one for each turn; `noria status` lists the turns",
         )
-    turn = found[-1]
+    page = found[-1]
     if as_json:
-        console.emit({"span": turn.span, "run_id": turn.run_id, "report": turn.report})
+        console.emit({"span": page.get("span"), "run_id": page.get("run_id"), "report": str(page["path"])})
     else:
-        console.out().print(escape(str(turn.report)), soft_wrap=True)
-    if open_it and not webbrowser.open(Path(str(turn.report)).as_uri()):
+        console.out().print(escape(str(page["path"])), soft_wrap=True)
+    if open_it and not webbrowser.open(page["path"].as_uri()):
         console.err().print("no browser here; open the file by hand")
     return console.OK
 

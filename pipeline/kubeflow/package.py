@@ -15,7 +15,7 @@ from noria.pipeline.config import Config
 from noria.stores.errors import DataError
 
 # Noria's own code that runs inside a task. Read file by file: `code_digest` would import TensorFlow to find it.
-ROOMS = ("components", "preprocessing", "schemas", "stores", "streaming")
+ROOMS = ("components", "pipeline", "preprocessing", "schemas", "stores", "streaming")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,6 @@ The pages open offline: the style, the script and every plot stand inside the fi
 policy keeps the browser from fetching anything else.
 
     write(out, facts)   writes the page, its summary (`.json` beside it) and the index, each by one rename
-    latest(home)        the newest page, or None
 
 Importing this package costs nothing that the command line would feel: jinja2, numpy and the protos are
 imported by the functions that need them. The plots are drawn as SVG by the templates: matplotlib's import
@@ -13,6 +12,6 @@ alone takes 1.1 s, more than the whole report, and its SVG follows neither dark 
 
 from noria.pipeline.report.facts import RunFacts
 from noria.pipeline.report.page import write
-from noria.pipeline.report.turns import latest, write_index
+from noria.pipeline.report.turns import write_index
 
-__all__ = ["RunFacts", "latest", "write", "write_index"]
+__all__ = ["RunFacts", "write", "write_index"]

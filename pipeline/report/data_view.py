@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from noria.pipeline.report import charts, distributions
-from noria.pipeline.report.words import is_number, number, or_zero, percent
+from noria.pipeline.report.words import is_number, number, or_zero, percent, ranges
 
 
 def drift_rows(drift: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -63,7 +63,7 @@ def numbers(facts: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """The numbers of a check as pairs of a name and a text; nested ones, such as one per reference, too.
 
     >>> numbers({"rate": 0.25, "spans": [1, 2, 3], "references": {"previous span 4": {"change": -0.01}}})
-    [('rate', '25.0 %'), ('spans', '1 to 3'), ('previous span 4', 'change −1.0 %')]
+    [('rate', '25.0 %'), ('spans', '1-3'), ('previous span 4', 'change −1.0 %')]
     """
     shares = ("rate", "unlabelled", "change")
     found = []
@@ -91,18 +91,3 @@ def anomalies(verdict: Mapping[str, Any] | None) -> list[dict[str, str]]:
         for line in (verdict or {}).get("anomalies") or []
     ]
     return sorted(found, key=lambda line: line["severity"] != "error")
-
-
-def ranges(spans: Iterable[Any]) -> str:
-    """Span ids in short.
-
-    >>> ranges([1, 2, 3, 5, 7, 8])
-    '1 to 3, 5, 7 to 8'
-    """
-    runs: list[list[int]] = []
-    for span in sorted(int(span) for span in spans):
-        if runs and span == runs[-1][-1] + 1:
-            runs[-1].append(span)
-        else:
-            runs.append([span])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)

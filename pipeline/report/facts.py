@@ -21,8 +21,8 @@ class RunFacts:
       turn: facts of the turn, each of them optional: `run_id`, `span`, `span_start` and `span_end` (event
         times), `mode` (warm or cold), `spans` (the window), `rows` ({train, eval, unlabelled, new, replay}),
         `version` (the published version), `parent` (the champion's version), `code_digest`,
-        `data_verdict`, `transform` (reused or refreshed), `transform_reason`, `started` (text or epoch
-        seconds), `seconds`, `log` (path of the log file), `error` (message of a turn that failed).
+        `data_verdict`, `transform` (reused or refreshed), `started` (text or epoch seconds), `seconds`,
+        `log` (path of the log file), `error` (message of a turn that failed).
       journal: the turn's records (components/journal.py), in order.
       paths: node id -> output name -> folder of the artifact (a path or a file:// URI).
     """

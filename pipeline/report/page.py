@@ -10,6 +10,7 @@ from typing import Any
 
 from noria.pipeline.report import outcome, turns
 from noria.pipeline.report.facts import RunFacts, gather
+from noria.stores import files
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 
@@ -55,8 +56,8 @@ def write(out: Path, facts: RunFacts) -> Path:
         "started": facts.turn.get("started"),
     }
     # The summary first: a page without one would be listed without its facts.
-    turns.replace(out.with_suffix(".json"), json.dumps(summary, indent=1, default=str))
-    turns.replace(out, content)
+    files.write_text(out.with_suffix(".json"), json.dumps(summary, indent=1, default=str))
+    files.write_text(out, content)
     turns.write_index(out.parent)
     return out
 

@@ -1,22 +1,17 @@
-"""All turns that have a report: their summaries (`.json` beside each page), the newest one, the index.
+"""All turns that have a report: their summaries (`.json` beside each page), and the index.
 
 The index is made of the summaries alone, so that it can be written again at any time and shows what was there
 when each turn ended.
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from noria.stores import files
+
 INDEX = "index.html"
 FORMAT = 1
-
-
-def latest(home: Path) -> Path | None:
-    """The page of the turn that ended last, or None where no turn has a report yet."""
-    found = summaries(Path(home) / "reports")
-    return found[-1]["path"] if found else None
 
 
 def summaries(reports: Path) -> list[dict[str, Any]]:
@@ -44,7 +39,7 @@ def write_index(reports: Path) -> Path:
 
     turns = summaries(reports)
     points: dict[str, list[tuple[int, float | None, float | None, str]]] = {}
-    judged = [turn for turn in turns if isinstance(turn.get("span"), int)]
+    judged = [t for t in turns if isinstance(t.get("span"), int) and t.get("kind") != "failed"]
     for metric in _metrics(judged):
         # A span that was turned twice (a killed run, a cold one by hand) is shown as it came out last.
         by_span = {turn["span"]: turn for turn in judged}
@@ -67,16 +62,8 @@ def write_index(reports: Path) -> Path:
         plots=[plot for plot in plots if plot is not None],
         best=next((turn for turn in reversed(turns) if turn.get("kind") == "published"), None),
     )
-    return replace(reports / INDEX, content)
-
-
-def replace(path: Path, content: str) -> Path:
-    """Writes a file beside and renames it, so that nobody ever reads half a page."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(content, encoding="utf-8")
-    os.replace(beside, path)
-    return path
+    files.write_text(reports / INDEX, content)
+    return reports / INDEX
 
 
 def _metrics(turns: list[dict[str, Any]]) -> list[str]:

@@ -6,20 +6,9 @@ from typing import Any
 from noria.pipeline.report import charts, data_view, distributions, model_view, outcome
 from noria.pipeline.report.facts import Artifacts, RunFacts
 from noria.pipeline.report.outcome import Outcome
-from noria.pipeline.report.words import is_number, moment
+from noria.pipeline.report.words import is_number, moment, ranges
+from noria.pipeline.sections import NODES
 
-# The wheel's nodes in their order: what is missing in the journal did not run.
-NODES = (
-    "ChampionResolver",
-    "SpanExampleGen",
-    "SchemaGen",
-    "StatisticsGen",
-    "DataGate",
-    "Transform",
-    "Trainer",
-    "Evaluator",
-    "Pusher",
-)
 # TFX's own SchemaGen writes no journal: its absence says nothing.
 SILENT = ("SchemaGen",)
 AFTER_GATE = NODES[NODES.index("DataGate") + 1 :]
@@ -45,7 +34,6 @@ def build(facts: RunFacts, artifacts: Artifacts, result: Outcome) -> dict[str, A
         "failure": outcome.failure(facts),
         "tiles": tiles(facts, artifacts),
         "stages": stages(facts, result),
-        "total": outcome.total_seconds(facts),
         "features": data_view.cards(features, drift),
         "series": [key for key in distributions.SERIES if any(key in f.shares for f in features)],
         "names": charts.NAMES,
@@ -131,11 +119,11 @@ def lineage(facts: RunFacts, artifacts: Artifacts, result: Outcome) -> list[tupl
     transform = stages.get("Transform", {})
     spans = turn.get("spans") or stages.get("SpanExampleGen", {}).get("spans")
     used = turn.get("transform") or (artifacts.carry or {}).get("transform") or transform.get("transform")
-    reason = turn.get("transform_reason") or transform.get("reason")
+    reason = transform.get("reason")
     pairs = [
         ("Run", turn.get("run_id")),
         ("Started", moment(turn["started"]) if turn.get("started") else None),
-        ("Trained on spans", data_view.ranges(spans) if isinstance(spans, list | tuple) else spans),
+        ("Trained on spans", ranges(spans) if isinstance(spans, list | tuple) else spans),
         ("Parent", f"version {result.champion}" if result.champion else "none: trained from nothing"),
         ("Transform graph", f"{used}: {reason}" if used and reason else used),
         ("Code digest", turn.get("code_digest")),

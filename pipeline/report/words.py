@@ -104,6 +104,21 @@ def moment(value: Any) -> str:
     return f"{found.astimezone(utc):%Y-%m-%d %H:%M} UTC"
 
 
+def ranges(numbers: Iterable[Any]) -> str:
+    """Whole numbers, such as ids of spans, with runs drawn together.
+
+    >>> ranges([1, 2, 3, 5, 7, 8]), ranges([])
+    ('1-3, 5, 7-8', '–')
+    """
+    parts: list[list[int]] = []
+    for each in sorted(int(number) for number in numbers):
+        if parts and each == parts[-1][-1] + 1:
+            parts[-1].append(each)
+        else:
+            parts.append([each])
+    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts) or MISSING
+
+
 def is_number(value: Any) -> bool:
     """Whether a JSON value is a finite number (a bool is none)."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

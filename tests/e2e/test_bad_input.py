@@ -21,6 +21,7 @@ from noria.stores.spans import SpanStore
 from noria.streaming.ingest import ingest
 
 from .conftest import Project
+from .small import FEATURES, small_project
 
 HOURS = [(day, hour) for day in range(1, 29) for hour in range(24)]
 ROWS = [f"2013-01-{day:02d}T{hour:02d}:00:00,{hour},{'AB'[hour % 2]},{hour % 2}" for day, hour in HOURS]
@@ -211,6 +212,56 @@ def test_limit_on_file_sizes(tmp_path: Path):
     assert "File too large" in said
     assert "next raise the limit on file sizes (ulimit -f), then run again" in said
     assert [] == _committed(project)
+
+
+@pytest.mark.parametrize("command", ["run", "replay"])
+def test_home_below_a_file(tmp_path: Path, command: str):
+    """A home that cannot be made is refused in words, before anything is read."""
+    (tmp_path / "taken").write_text("")
+    project = _project(tmp_path, home="taken/home")
+    done = project.noria(command, code=1)
+    said = " ".join(done.stderr.split())
+    assert "the home folder cannot be used" in said
+    assert f"where {tmp_path / 'taken'}" in said
+    assert "next" in said and "Traceback" not in said
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("arguments", [["status"], ["status", "--json"]])
+def test_output_that_cannot_be_written(tmp_path: Path, arguments: list[str]):
+    """A result on a full disk is an error, in words."""
+    project = _project(tmp_path)
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            project.command(*arguments),
+            cwd=tmp_path,
+            env=project.env(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    said = " ".join(done.stderr.split())
+    assert (1, True) == (done.returncode, "No space left on device where standard output" in said), said
+
+
+@pytest.mark.slow
+def test_failed_turn_has_a_page(tmp_path: Path):
+    """A `preprocessing_fn` that raises: refused, with a page that says where; the mended one's turn takes its place."""
+    project = small_project(tmp_path)
+    features = tmp_path / "my_features.py"
+    features.write_text(
+        FEATURES.replace("outputs = flights", "raise ValueError('no wings')\n    outputs = flights")
+    )
+    said = _refused(project, "no wings")
+    told = project.json("report")
+    assert told["report"].endswith("-failed.html") and told["report"] in said
+    assert (
+        "The turn stopped in Transform" in (page := Path(told["report"]).read_text()) and "no wings" in page
+    )
+    features.write_text(FEATURES)
+    (turn,) = project.json("run", "--turns", "1")["turns"]
+    assert turn["report"] == project.json("report")["report"]
+    assert not Path(told["report"]).exists()
 
 
 def test_help_imports_nothing_heavy():

@@ -53,8 +53,12 @@ class Reader(threading.Thread):
             time.sleep(0.002)
 
 
-def _kill_in(project: Project, stage: str, after: float = 0.0) -> bool:
-    """Starts a run and kills it, with all its children, so many seconds after the journal says that the stage began."""
+def _kill_in(project: Project, stage: str, how: signal.Signals = signal.SIGKILL, after: float = 0.0) -> int:
+    """Starts a run and signals it, and all its children, so many seconds after the journal says that the stage began.
+
+    Returns:
+      How it ended: its exit code, or the signal's number, negative.
+    """
     before = set((project.home / "runs").glob("*/journal.jsonl"))
     process = subprocess.Popen(
         project.command("run", "--turns", "1"),
@@ -75,12 +79,13 @@ def _kill_in(project: Project, stage: str, after: float = 0.0) -> bool:
                 break
             time.sleep(0.002)
         time.sleep(after)
-        running = process.poll() is None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, how)
+        return process.wait(120)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    return running
 
 
 @pytest.mark.slow
@@ -90,7 +95,7 @@ def test_killed_in_every_stage(flights: Project):
     turn, in the middle of those that take long: version 1 is served whole all the time, and one undisturbed run gives
     one more version and one more turn.
     """
-    assert _kill_in(flights, "Ingest")
+    assert -signal.SIGKILL == _kill_in(flights, "Ingest")
     flights.noria("run", "--turns", "1")
     # The year's rows are all there, once.
     rows = [
@@ -104,8 +109,8 @@ def test_killed_in_every_stage(flights: Project):
 
     reader = Reader(flights.home / "models", first)
     reader.start()
-    killed = {stage: _kill_in(flights, stage, AFTER.get(stage, 0.0)) for stage in STAGES}
-    assert dict.fromkeys(STAGES, True) == killed
+    killed = {stage: _kill_in(flights, stage, after=AFTER.get(stage, 0.0)) for stage in STAGES}
+    assert dict.fromkeys(STAGES, -signal.SIGKILL) == killed
     flights.noria("run", "--turns", "1")
     reader.stopped = True
     reader.join()
@@ -117,3 +122,11 @@ def test_killed_in_every_stage(flights: Project):
     assert [(1, "retired"), (2, "published")] == [(v["version"], v["state"]) for v in status["versions"]]
     turns = [(turn["mode"], turn["model_verdict"], turn["version"]) for turn in status["turns"]]
     assert [("cold", "blessed", 1), ("warm", "blessed", 2)] == turns
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_stage(flights: Project):
+    """Ctrl-C while a stage works is an interruption, not a bug; the next run makes the turn."""
+    assert 130 == _kill_in(flights, "StatisticsGen", signal.SIGINT)
+    assert [] == flights.json("status")["versions"]
+    assert 1 == len(flights.json("run", "--turns", "1")["turns"])

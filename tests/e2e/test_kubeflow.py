@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from noria.pipeline.config import load
 from noria.stores.registry import Registry
@@ -142,14 +143,26 @@ def test_same_registry_as_under_beam(wheel: Wheel) -> None:
     assert Path(champions["kubeflow"].model_dir, "saved_model.pb").exists()
 
 
-def test_status_and_report_work_on_the_volume(wheel: Wheel) -> None:
-    """`noria status` and `noria report` read what the tasks left: stages with their seconds, and a page per turn."""
-    status = wheel.kubeflow.json("status")
+def test_status_and_report_work_on_the_volume(wheel: Wheel, tmp_path: Path) -> None:
+    """`noria status` and `noria report` read what the tasks left: stages with their seconds, and a page per turn.
+
+    The volume is mounted elsewhere here: what the tasks wrote down as paths of theirs is found all the same.
+    """
+    mounted = tmp_path / "mounted"
+    mounted.symlink_to(wheel.homes["kubeflow"].parent)
+    settings = yaml.safe_load((wheel.kubeflow.folder / "noria.yaml").read_text())
+    (tmp_path / "noria.yaml").write_text(yaml.safe_dump({**settings, "home": str(mounted / "home")}))
+    status = Project(tmp_path).json("status")
     assert [] == status["pending"]
     for turn in status["turns"]:
         assert {"Ingest", "SpanExampleGen", "DataGate"} <= set(turn["seconds"])
+        assert Path(turn["report"]).is_relative_to(mounted)
         page = Path(turn["report"]).read_text(encoding="utf-8")
         assert turn["data_verdict"] in page and turn["run_id"] in page
+    assert status["turns"][-1]["report"] == Project(tmp_path).json("report")["report"]
+    (champion,) = (v for v in status["versions"] if v["version"] == status["champion"])
+    assert Path(champion["model_dir"]).is_relative_to(mounted)
+    assert Path(champion["model_dir"], "saved_model.pb").exists()
     config = load(wheel.kubeflow.folder)
     told = json.loads((config.home_path / "runs" / wheel.runs[0].run_id / "turn.json").read_text())
     assert told["started"] and told["finished"]

@@ -8,7 +8,7 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 
 from noria.components import journal
-from noria.pipeline import wheel
+from noria.pipeline import closing
 from noria.pipeline.kubeflow import place, tasklog
 from noria.stores.errors import RegistryError
 from noria.stores.registry import Registry
@@ -53,7 +53,7 @@ class Executor(base_executor.BaseExecutor):
                 if name in MAKERS
             }
             records = tasklog.read(config.home_path, run_id)
-            closed = wheel.close(config, turn, records, paths)
+            closed = closing.close(config, turn, records, paths)
             folder = Path(output_dict["report"][0].uri)
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(str(closed.report), folder / "report.html")

@@ -215,6 +215,31 @@ def test_tried_and_rejected(served: Project) -> None:
     assert (ci.COLD, False) == (served.decide().verdict, served.decide().again)
 
 
+def test_published_and_taken_back(served: Project) -> None:
+    """A published change that is reverted asks for a run: the version before it does not serve any more."""
+    served.commit({"helper.py": "X = 2\n"})
+    served.span(2)
+    served.version(2, parent=1)
+    served.commit({"helper.py": "X = 1\n"})
+    decision = served.decide()
+    assert (ci.COLD, True) == (decision.verdict, decision.again)
+    _reject(served, 2)
+    assert ci.NOTHING == served.decide().verdict
+
+
+def test_gone_back_by_hand(served: Project) -> None:
+    """Where a person has gone back, by rollback or by promotion, the code that lost is not tried again by itself."""
+    served.commit({"helper.py": "X = 2\n"})
+    served.span(2)
+    served.version(2, parent=1)
+    registry, root = Registry(served.folder / "home"), served.config.model_root
+    registry.promote(1, "better", "me", root)
+    assert (3, ci.NOTHING) == (registry.champion().version, served.decide().verdict)
+    registry.rollback(root, "no", "me", to=2)
+    registry.rollback(root, "yes", "me", to=1)
+    assert (1, ci.NOTHING) == (registry.champion().version, served.decide().verdict)
+
+
 def _reject(project: Project, span: int) -> None:
     registry = Registry(project.folder / "home")
     model = {"serving": project.folder.parent / "model"}
@@ -266,6 +291,13 @@ def test_an_older_home_here(served: Project) -> None:
     assert ci.COLD == ci.decide(*ci.look(served.config, None, HERE, here=True)).verdict
     assert 1 == json.loads(served.noria("--json", "--home", str(served.folder / "home")).stdout)["champion"]
     assert "--home" in served.noria("--action", "run", "--home", "elsewhere", code=1).stderr
+
+
+def test_home_that_is_not_there(served: Project) -> None:
+    """A home folder that is named and not there is refused: an empty one would say that nothing is due."""
+    said = " ".join(served.noria("--home", "elsewhere", code=1).stderr.split())
+    assert "there is no home folder where --home elsewhere next is the volume mounted?" in said
+    assert not Path("elsewhere").exists()
 
 
 def test_by_hand(served: Project) -> None:

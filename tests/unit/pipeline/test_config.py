@@ -81,6 +81,13 @@ def test_refusals(tmp_path: Path, text: str, line: int, what: str, hint: str) ->
     assert "secret" not in str(error)
 
 
+def test_long_name(tmp_path: Path) -> None:
+    """A name is a Kubernetes label as well: what is longer than one is refused here, not by the compiler."""
+    assert "r" * 63 == load(written(tmp_path, SMALLEST.replace("rides", "r" * 63))).name
+    error = refusal(tmp_path, SMALLEST.replace("rides", "r" * 64))
+    assert "`name` must have at most 63 characters" in error.what
+
+
 def test_all_refusals_at_once(tmp_path: Path) -> None:
     """Every mistake is named, in the order of the lines."""
     error = refusal(tmp_path, "name: Rides\ncolour: red\n")
@@ -152,6 +159,19 @@ def test_digest_knows_what_matters(tmp_path: Path) -> None:
     first = load(written(tmp_path, SMALLEST)).digest()
     assert first == load(written(tmp_path, "# hello\n" + SMALLEST)).digest()
     assert first != load(written(tmp_path, SMALLEST + "eval_share: 0.3\n")).digest()
+
+
+def test_digest_knows_no_places(tmp_path: Path) -> None:
+    """The same project has one digest in every folder and with every home; another source has another one."""
+    digests = []
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        for source in ("data: events/*.csv\n", "data: {source: events/*.csv}\n", "data: other.csv\n"):
+            config = load(written(tmp_path / name, SMALLEST + source))
+            assert config.digest() == config.moved_to(tmp_path / "home").digest()
+            digests.append(config.digest())
+    assert digests[:3] == digests[3:]
+    assert 2 == len(set(digests))
 
 
 def test_agrees_with_the_components(tmp_path: Path) -> None:

@@ -89,6 +89,36 @@ def test_home_that_is_a_file(config: Config) -> None:
     assert doctor.PROBLEM == doctor.home(config.home_path).state
 
 
+@pytest.mark.parametrize(
+    ("files", "path", "state", "what"),
+    [
+        ({"f.py": "def fn(x):\n    return x\n"}, "f.fn", doctor.OK, "f.py"),
+        ({"f.py": "from g import (\n    fn,\n)\n", "g.py": ""}, "f.fn", doctor.OK, "f.py"),
+        ({"f.py": "from typing import Any\nfn: Any = print\n"}, "f.fn", doctor.OK, "f.py"),
+        (
+            {"f.py": "try:\n    from g import fn\nexcept ImportError:\n    fn = None\n"},
+            "f.fn",
+            doctor.OK,
+            "f.py",
+        ),
+        ({"f.py": "from g import *\n"}, "f.fn", doctor.OK, "f.py"),
+        ({"p/__init__.py": "raise SystemExit\n", "p/f.py": "fn = print\n"}, "p.f.fn", doctor.OK, "f.py"),
+        ({"f.py": "def other():\n    fn = 1\n"}, "f.fn", doctor.PROBLEM, "f.py does not define fn"),
+        ({"p/__init__.py": "def (\n", "p/f.py": "fn = 1\n"}, "p.f.fn", doctor.PROBLEM, "__init__.py:1"),
+        ({}, "f.fn", doctor.PROBLEM, "there is no module 'f'"),
+    ],
+)
+def test_preprocessing(tmp_path: Path, files: dict[str, str], path: str, state: str, what: str) -> None:
+    """The function is found however it came into its module, and nothing of the project is run for that."""
+    for name, text in {**files, "noria.yaml": f"{PROJECT}preprocessing: {path}\n"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    check = doctor.preprocessing(load(tmp_path))
+    assert state == check.state
+    assert what in check.found
+    assert (state == doctor.OK) == (check.next_step is None)
+
+
 def test_kubeflow_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the extra, its versions are named; without it, the check is a warning that says what to install."""
     assert doctor.OK == doctor.kubeflow().state

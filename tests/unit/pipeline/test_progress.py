@@ -1,12 +1,16 @@
 """What is shown while the wheel turns, from recorded journal records."""
 
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
 from rich.console import Console
 
+from noria.pipeline import progress
 from noria.pipeline.progress import Progress
 from noria.stores.registry import Turn
 
@@ -53,9 +57,9 @@ RECORDS = [
 def shown(terminal: bool) -> str:
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=120, color_system=None, highlight=False)
-    with Progress(console) as progress:
+    with Progress(console) as view:
         for record in RECORDS:
-            progress.listen(record)
+            view.listen(record)
     return out.getvalue()
 
 
@@ -79,6 +83,33 @@ def test_live_view_on_a_terminal() -> None:
     assert "✓ span 4  warm  data drifted  blessed  version 2" in said
 
 
+def test_a_failed_turn_names_its_page() -> None:
+    """Where a turn fails, the last line says where its page is."""
+    out = io.StringIO()
+    with Progress(Console(file=out, width=120, color_system=None)) as view:
+        for record in RECORDS[3:-1]:
+            view.listen(record)
+        view.listen({"stage": "Transform", "event": "failed", "seconds": 1.0, "transform": "refreshed"})
+        view.listen({"stage": "Turn", "event": "failed", "span": 4, "report": "home/reports/[4].html"})
+    assert "Transform            1.0 s  failed  refreshed" in out.getvalue()
+    assert "✗ span 4  failed: home/reports/[4].html" == out.getvalue().splitlines()[-1]
+
+
+def test_a_stage_begins_while_the_view_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The view is drawn in a thread of its own: a stage that comes meanwhile does not break it."""
+    view = Progress(Console(file=io.StringIO()))
+    for record in RECORDS[3:-1]:
+        view.listen(record)
+    before = progress._facts
+
+    def slow(stage: dict[str, Any]) -> str:
+        view.listen({"stage": "Pusher", "event": "start"})
+        return before(stage)
+
+    monkeypatch.setattr(progress, "_facts", slow)
+    view._draw()
+
+
 def test_noise_goes_to_the_file(tmp_path: Path) -> None:
     """What C code and child processes write lands in the log; the terminal stays ours."""
     code = (
@@ -94,3 +125,28 @@ def test_noise_goes_to_the_file(tmp_path: Path) -> None:
     assert ("result\n", "progress\n") == (done.stdout, done.stderr)
     assert "noise one\nnoise two\n" == (tmp_path / "a.log").read_text(encoding="utf-8")
     assert {"noise three", "noise four"} == set((tmp_path / "runs" / "b.log").read_text().splitlines())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_log_leaves_the_terminal() -> None:
+    """Where the log's disk is full, what went wrong is still said on the terminal."""
+    code = (
+        "from pathlib import Path\nfrom noria.pipeline.progress import noise_to\n"
+        "with noise_to(Path('/dev/full')):\n    print('noise')\n    raise ValueError('the error')\n"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert "ValueError: the error" in done.stderr
+
+
+def test_the_cause_of_a_refusal_is_in_the_log(tmp_path: Path) -> None:
+    """What a person is told is short; the log has the traceback behind it."""
+    (tmp_path / "noria.yaml").write_text("name: rides\nlabel: late\nspan: rows:10\n", encoding="utf-8")
+    code = (
+        "from noria.pipeline.commands.turn import work\nfrom noria.pipeline.config import load\n"
+        "from noria.stores.errors import SpanError\n"
+        "def turn(listen):\n    raise SpanError('the turn stopped') from ValueError('deep down')\n"
+        "work(load(), turn)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=tmp_path)
+    assert "ValueError: deep down" in (tmp_path / "home" / "runs" / "noria.log").read_text(encoding="utf-8")

@@ -195,7 +195,13 @@ def test_never_overwrites(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("folder", "name"), [("My Rides", "my-rides"), ("2024_rides", "project-2024-rides"), ("größe", "gr-e")]
+    ("folder", "name"),
+    [
+        ("My Rides", "my-rides"),
+        ("2024_rides", "project-2024-rides"),
+        ("größe", "gr-e"),
+        ("x" * 62 + " rides", "x" * 62),
+    ],
 )
 def test_names(folder: str, name: str) -> None:
     """A folder's name becomes a name that TF Serving and ML Metadata take."""

@@ -17,7 +17,7 @@ import tensorflow_data_validation as tfdv
 from tensorflow_data_validation.statistics import stats_impl
 
 from noria.pipeline import report
-from noria.pipeline.report import charts, data_view, distributions, words
+from noria.pipeline.report import charts, data_view, distributions, turns, words
 
 COLUMNS = {
     "origin": "string",
@@ -275,7 +275,7 @@ def test_the_page_holds_every_part_of_a_full_turn(tmp_path, protos):
         "no regression on the slice",
         "from step 600 to 900",
         "101 of 104 by entry",
-        "2 to 4",
+        "2-4",
     ):
         assert words_of_page in page.text, words_of_page
     assert len(COLUMNS) == page.tags.count("article")
@@ -453,14 +453,14 @@ def test_a_missing_share_and_an_empty_column_are_told(weeks):
     assert charts.distribution(temp) is None
 
 
-def test_latest_and_the_index_know_every_turn(tmp_path, protos):
+def test_summaries_and_the_index_know_every_turn(tmp_path, protos):
     """The newest page is the one of the turn that ended last, whatever its span; the index links all."""
-    assert report.latest(tmp_path) is None
+    assert [] == turns.summaries(tmp_path / "reports")
     first = write(tmp_path, make_turn(tmp_path, protos, span=4))
     blessed = {**MODEL_VERDICT, "blessed": True}
     second = write(tmp_path, make_turn(tmp_path, protos, span=6, model_verdict=blessed))
     again = write(tmp_path, make_turn(tmp_path, protos, span=5, data_verdict={"verdict": "broken"}))
-    assert again == report.latest(tmp_path)
+    assert again == turns.summaries(tmp_path / "reports")[-1]["path"]
     index = tmp_path / "reports" / "index.html"
     page = Page(index)
     assert [again.name, second.name, first.name] == page.links
@@ -470,16 +470,28 @@ def test_latest_and_the_index_know_every_turn(tmp_path, protos):
 
     again.with_suffix(".json").write_text("{")
     os.utime(again, (0, 0))
-    assert second == report.latest(tmp_path)
+    assert second == turns.summaries(tmp_path / "reports")[-1]["path"]
     report.write_index(tmp_path / "reports")
     assert again.name in Page(index).links
 
 
-def test_the_report_needs_no_tensorflow_and_latest_needs_nothing():
-    """`latest` imports neither jinja2 nor numpy; writing a page imports neither TensorFlow nor matplotlib."""
+def test_a_failed_turn_takes_no_point_from_the_plot(tmp_path, protos):
+    """A span that was judged, and whose later turn failed, keeps its point; the index lists both."""
+    good = write(tmp_path, make_turn(tmp_path, protos, span=4))
+    failed = [{"stage": "Trainer", "event": "failed", "seconds": 1.0, "error": "no"}]
+    nothing = {"model_verdict": None, "data_verdict": None, "turn": {"run_id": "failed"}, "journal": failed}
+    bad = write(tmp_path, make_turn(tmp_path, protos, span=4, **nothing))
+    index = tmp_path / "reports" / "index.html"
+    assert [bad.name, good.name] == Page(index).links
+    assert "span 4: challenger 0.7012" in index.read_text(encoding="utf-8")
+
+
+def test_the_report_needs_no_tensorflow_and_summaries_need_nothing():
+    """`summaries` imports neither jinja2 nor numpy; writing a page imports neither TensorFlow nor matplotlib."""
     code = (
         "import sys, pathlib, tempfile; from noria.pipeline import report\n"
-        "home = pathlib.Path(tempfile.mkdtemp()); report.latest(home)\n"
+        "from noria.pipeline.report import turns\n"
+        "home = pathlib.Path(tempfile.mkdtemp()); turns.summaries(home)\n"
         "assert not {'jinja2', 'numpy', 'tensorflow_metadata'} & set(sys.modules)\n"
         "report.write(home / 'reports' / 'x.html', report.RunFacts('p', {}, [], {}))\n"
         "assert not {'tensorflow', 'tfx', 'apache_beam', 'matplotlib'} & set(sys.modules)\n"

@@ -1,6 +1,7 @@
 """The compiled package, and what is refused at compile time."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from noria.pipeline import lineage
 from noria.pipeline.config import load
 from noria.pipeline.kubeflow import checks, compiler, place
 from noria.pipeline.kubeflow.image import VARIABLE, with_image
+from noria.pipeline.kubeflow.package import ROOMS
 from noria.stores.errors import ConfigError, LaneError
 
 ROOT = Path(__file__).parents[4]
@@ -94,6 +96,14 @@ def test_settings_per_task(package: tuple[dict[str, Any], dict[str, Any]]) -> No
     assert not {"Report", "ReportBroken"} & {name for name, task in graph.items() if "retryPolicy" in task}
     assert {"registry.example.com/noria:7"} == {each["container"]["image"] for each in executors.values()}
     assert all(compiler.ENTRYPOINT in each["container"]["command"] for each in executors.values())
+
+
+@pytest.mark.slow
+def test_what_a_version_is_named_after(package: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """The code that runs in the tasks is the code that the version's name stands for."""
+    said = [json.dumps(each["container"]) for each in package[0]["deploymentSpec"]["executors"].values()]
+    rooms = {room for text in said for room in re.findall(r'"noria\.(\w+)\.', text)}
+    assert {"components", "pipeline"} <= rooms <= set(ROOMS)
 
 
 @pytest.mark.slow

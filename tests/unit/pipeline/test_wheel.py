@@ -1,0 +1,262 @@
+"""The wheel around a turn: replays, what is kept of old runs, and what a failed turn leaves. No turn trains here."""
+
+import errno
+import itertools
+import json
+import shutil
+import time
+import types
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from noria.pipeline import cli, status, wheel
+from noria.pipeline.commands.turn import to_json
+from noria.pipeline.config import Config, load
+from noria.stores import files
+from noria.stores.errors import DataError, NoriaError, SpanError
+from noria.stores.registry import Registry, Turn
+from noria.stores.spans import SpanStore
+
+SETTINGS = """
+name: rides
+label: late
+span: rows:10
+window: {first: 1}
+retention: 2
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    (tmp_path / "noria.yaml").write_text(SETTINGS, encoding="utf-8")
+    return load(tmp_path)
+
+
+def commit(config: Config, *spans: int, **facts: Any) -> None:
+    """Spans of one row."""
+    for span in spans:
+        SpanStore(config.home_path).commit(span, [pa.table({"late": [1]})], source="a", **facts)
+
+
+@pytest.fixture(autouse=True)
+def turns(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """In place of TFX: a turn leaves an artifact and its entry in the registry. The spans that it was asked for."""
+    asked: list[int] = []
+
+    def run(config: Config, span: int, mode: str, run_id: str, folder: Path, listen: wheel.Listener) -> None:
+        asked.append(span)
+        artifact(config, run_id)
+        Registry(config.home_path).record_turn(Turn(span, run_id, data_verdict="ok", mode=mode))
+
+    monkeypatch.setattr(wheel, "_run", run)
+    monkeypatch.setattr(wheel.probe, "start_ahead", lambda: None)
+    return asked
+
+
+def artifact(config: Config, run_id: str) -> None:
+    """What a run leaves in its folder of artifacts."""
+    (config.home_path / "tfx" / run_id / "Trainer" / "model" / "1").mkdir(parents=True)
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, stage: str | None = "Trainer") -> None:
+    """Turns stop with an error from here on, in a stage or before the first one."""
+
+    def run(config: Config, span: int, mode: str, run_id: str, folder: Path, listen: wheel.Listener) -> None:
+        artifact(config, run_id)
+        if stage is not None:
+            said = {"stage": stage, "event": "failed", "seconds": 1.0, "error": str(error)}
+            listen({"time": time.time(), **said})
+        raise error
+
+    monkeypatch.setattr(wheel, "_run", run)
+
+
+def pages(config: Config) -> list[str]:
+    """Names of the pages, without the index."""
+    return sorted(path.name for path in (config.home_path / "reports").glob("0*.html"))
+
+
+def test_replay_turns_on_the_history_alone(config: Config, tmp_path: Path, turns: list[int]) -> None:
+    """Spans up to `last`, and no farther; what the source has brought since is not read."""
+    commit(config, 1, 2, 3)
+    (tmp_path / "more.csv").write_text("late\n" + "0\n" * 50)
+    ahead = config.model_copy(
+        update={"data": config.data.model_copy(update={"source": str(tmp_path / "more.csv")})}
+    )
+    home = tmp_path / "replay"
+    assert [1, 2] == [turn.span for turn in wheel.replay(ahead, home, last=2)]
+    assert [1, 2] == SpanStore(home).ids()
+    assert [] == Registry(config.home_path).turns()
+    # Gone on with; and what waits there beyond `last` goes on waiting.
+    wheel.replay(ahead, home)
+    assert [1, 2, 3] == turns
+    commit(config, 4, 5)
+    wheel._link_spans(config.home_path, home, None)
+    assert [4] == [turn.span for turn in wheel.replay(ahead, home, last=4)]
+
+
+def test_replay_takes_later_versions_and_no_quarantine(
+    config: Config, tmp_path: Path, turns: list[int]
+) -> None:
+    """A span in quarantine is judged anew; its corrected delivery arrives in a replay that has the older version."""
+    commit(config, 1, 2)
+    SpanStore(config.home_path).quarantine(2, "bad")
+    home = tmp_path / "replay"
+    wheel.replay(config, home)
+    assert ([1, 2], {}) == (turns, SpanStore(home).quarantined())
+    commit(config, 2, late=True)
+    wheel.replay(config, home)
+    assert 2 == SpanStore(home).manifest(2).version
+    linked = SpanStore(home).manifest(2).folder / "data-00000.parquet"
+    assert linked.samefile(SpanStore(config.home_path).manifest(2).folder / "data-00000.parquet")
+
+
+def test_replay_that_was_killed_goes_on(
+    config: Config, tmp_path: Path, turns: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill between two files leaves no half of a span, and the next replay has it whole."""
+    commit(config, 1)
+    home = tmp_path / "replay"
+
+    def killed(source: Path, target: Path, **_: Any) -> None:
+        target.mkdir(parents=True)
+        shutil.copy(source / "data-00000.parquet", target)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(files, "copy_tree", killed)
+        wheel.replay(config, home)
+    assert [] == SpanStore(home).ids()
+    assert [1] == [turn.span for turn in wheel.replay(config, home)]
+    SpanStore(home).verify(1)
+    assert [] == list((home / "spans").glob(f"{files.STAGING}*"))
+
+
+@pytest.mark.parametrize(("last", "what"), [(None, "no span to replay"), (3, "no span up to 3 to replay")])
+def test_replay_of_nothing(config: Config, tmp_path: Path, last: int | None, what: str) -> None:
+    """Without a history the replay says so, not that the config names no source; nor does it turn in place."""
+    if last is not None:
+        commit(config, 4)
+    with pytest.raises(SpanError, match=what):
+        wheel.replay(config, tmp_path / "replay", last=last)
+    with pytest.raises(SpanError, match="a home of its own"):
+        wheel.replay(config, config.home_path)
+
+
+def test_a_failed_turn_has_a_page(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One page for all tries: where it stopped and why; it goes when a turn on the span comes to its end."""
+    commit(config, 1)
+    told: list[dict[str, Any]] = []
+    with monkeypatch.context() as patch:
+        for error, stage in ((DataError("first"), "Trainer"), (ValueError("nobody knew"), None)):
+            failing(patch, error, stage)
+            with pytest.raises(type(error)):
+                wheel.turn_all(config, on_event=told.append)
+            assert ["00000001-failed.html"] == pages(config)
+            path = config.home_path / "reports" / "00000001-failed.html"
+            page = path.read_text(encoding="utf-8")
+            assert f"The turn stopped in {stage or 'the run'}" in page
+            assert ("first" if stage else "ValueError: nobody knew") in page
+            assert told[-1] == {"stage": "Turn", "event": "failed", "span": 1, "report": str(path)}
+            assert path.name in (path.parent / "index.html").read_text(encoding="utf-8")
+    (turn,) = wheel.turn_all(config)
+    assert [Path(str(turn.report)).name] == pages(config)
+    assert "failed.html" not in (path.parent / "index.html").read_text(encoding="utf-8")
+
+
+def test_report_finds_the_failed_turn(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`noria report` prints the page of the newest turn, or of the newest one on a span, failed or not."""
+    commit(config, 1)
+    (good,) = wheel.turn_all(config)
+    commit(config, 2)
+    failing(monkeypatch, DataError("no"))
+    with pytest.raises(DataError):
+        wheel.turn_all(config)
+    for arguments, name in (([], "00000002-failed.html"), (["1"], Path(str(good.report)).name)):
+        done = CliRunner().invoke(cli.app, ["report", *arguments, "--json", "-c", str(config.path)])
+        assert str(config.home_path / "reports" / name) == json.loads(done.stdout)["report"]
+    assert 1 == CliRunner().invoke(cli.app, ["report", "3", "-c", str(config.path)]).exit_code
+
+
+@pytest.mark.parametrize(
+    ("error", "free", "what"),
+    [
+        (OSError(errno.ENOSPC, "full", "here"), 2**30, "stopped: No space left on device"),
+        (OSError(errno.EACCES, "no right", "here"), 2**30, "stopped: Permission denied"),
+        (RuntimeError("InternalError: database or disk is full"), 2**30, "No space left on device"),
+        (RuntimeError("InternalError: whatever"), 2**19, "No space left on device"),
+        (DataError("no"), 2**19, "no"),
+    ],
+)
+def test_a_full_disk_is_no_bug(
+    config: Config, monkeypatch: pytest.MonkeyPatch, error: Exception, free: int, what: str
+) -> None:
+    """A full disk and a missing right end a turn in words, also where a library has an error of its own for it."""
+    commit(config, 1)
+    failing(monkeypatch, error)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(2**40, 2**40 - free, free))
+    with pytest.raises(NoriaError, match=what) as caught:
+        wheel.turn_all(config)
+    assert caught.value.next_step is not None or isinstance(error, DataError)
+
+
+def test_what_is_a_bug_stays_one(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing file is nothing that a person could make room for: the error goes up as it is."""
+    commit(config, 1)
+    for error in (FileNotFoundError(errno.ENOENT, "no file", "x"), ZeroDivisionError("x")):
+        failing(monkeypatch, error)
+        with pytest.raises(type(error)):
+            wheel.turn_all(config)
+
+
+def test_reports_that_cannot_be_written(config: Config) -> None:
+    """A file where the reports' folder should be is said to be in the way."""
+    commit(config, 1)
+    (config.home_path / "reports").write_text("")
+    with pytest.raises(SpanError, match="the report of span 1 cannot be written") as caught:
+        wheel.turn_all(config)
+    assert caught.value.next_step
+
+
+def test_old_artifacts_go(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of turns the newest `retention` stay; of failed ones the last: a failing schedule fills no disk."""
+    numbers = itertools.count()  # run ids sort by second, and these turns take less
+    monkeypatch.setattr(uuid, "uuid4", lambda: types.SimpleNamespace(hex=f"{next(numbers):06d}"))
+    commit(config, 1, 2, 3)
+    made = [turn.run_id for turn in wheel.turn_all(config)]
+    folder = config.home_path / "tfx"
+    assert set(made[-2:]) == {path.name for path in folder.iterdir()}
+    commit(config, 4)
+    with monkeypatch.context() as patch:
+        failing(patch, DataError("no"))
+        for _ in range(3):
+            with pytest.raises(DataError):
+                wheel.turn_all(config)
+    kept = {path.name for path in folder.iterdir()}
+    assert set(made[-2:]) < kept and 3 == len(kept)
+    (last,) = wheel.turn_all(config)
+    assert {made[-1], last.run_id} == {path.name for path in folder.iterdir()}
+
+
+def test_a_home_that_was_moved(config: Config, tmp_path: Path) -> None:
+    """A volume that is mounted elsewhere: reports and model folders are named where they are, not where they were."""
+    commit(config, 1)
+    wheel.turn_all(config)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "saved_model.pb").write_text("a model")
+    registry = Registry(config.home_path)
+    made = registry.register({"serving": tmp_path / "model"}, run_id="r", span=1)
+    registry.publish(made.version, config.model_root)
+    moved = config.moved_to(config.home_path.rename(tmp_path / "elsewhere"))
+    found = status.read(moved)
+    assert found.champion is not None
+    assert Path(str(found.turns[0].report)).is_file()
+    for version in (found.champion, *found.versions):
+        assert str(moved.model_root / "1") == version.model_dir
+        assert Path(version.model_dir, "saved_model.pb").is_file()
+    assert str(moved.model_root / "1") == to_json(moved, [])["model_dir"]
