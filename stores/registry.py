@@ -7,10 +7,11 @@ Whatever takes several steps writes down first what it is about to do, so that `
 kill at any instant. Payload, then event: an event never speaks of files that are not there.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -372,8 +373,11 @@ class Registry:
             self._seen = number
         return self._state
 
-    def _writing(self, what: str) -> "_Writing":
-        return _Writing(self.folder, self.wait, what)
+    @contextlib.contextmanager
+    def _writing(self, what: str) -> Iterator[None]:
+        """The registry's lock, and errors of the disk in words."""
+        with hold(self.folder, wait=self.wait, name=".lock"), files.explained(what, self.folder, RegistryError):
+            yield
 
     def _serve(self, version: Version, root: Path) -> Path:
         # Where it is there already, or can be put back, adding only checks it.
@@ -479,24 +483,6 @@ class Registry:
                 model_root.delete(root, version.version)
                 done.append(f"deleted the files of version {version.version}, which is expired")
         return done
-
-
-class _Writing:
-    """The registry's lock, and errors of the disk in words."""
-
-    def __init__(self, folder: Path, wait: float, what: str):
-        self._explained = files.explained(what, folder, RegistryError)
-        self._lock = hold(folder, wait=wait, name=".lock")
-
-    def __enter__(self) -> None:
-        self._lock.__enter__()
-        self._explained.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        try:
-            self._explained.__exit__(*error)
-        finally:
-            self._lock.__exit__(*error)
 
 
 def _serving_digests(version: Version) -> dict[str, str]:

@@ -259,6 +259,22 @@ def test_a_damaged_event_is_named(tmp_path: Path) -> None:
     assert str(event) in str(error.value)
 
 
+def test_a_missing_event_is_named(tmp_path: Path) -> None:
+    """A gap stops readers and writers; what was written behind it would be read by nobody."""
+    for number in range(1, 6):
+        Registry(tmp_path).record_turn(Turn(span=number, run_id=f"run-{number}"))
+    started_before = Registry(tmp_path)
+    assert 5 == len(started_before.turns())
+    folder = tmp_path / "registry" / "events"
+    (folder / "00000003.json").unlink()
+    reader = Registry(tmp_path)
+    for work in (reader.turns, reader.turns, lambda: started_before.record_turn(Turn(6, "run-6"))):
+        with pytest.raises(RegistryError, match="event 3 of the registry is missing") as error:
+            work()
+        assert str(folder / "00000003.json") in str(error.value)
+    assert 4 == len(list(folder.iterdir()))
+
+
 def test_two_writers_never_clash(tmp_path: Path) -> None:
     """Turns from several processes at once all arrive, each once."""
     children = []
