@@ -376,7 +376,10 @@ class Registry:
     @contextlib.contextmanager
     def _writing(self, what: str) -> Iterator[None]:
         """The registry's lock, and errors of the disk in words."""
-        with hold(self.folder, wait=self.wait, name=".lock"), files.explained(what, self.folder, RegistryError):
+        with (
+            hold(self.folder, wait=self.wait, name=".lock"),
+            files.explained(what, self.folder, RegistryError),
+        ):
             yield
 
     def _serve(self, version: Version, root: Path) -> Path:
