@@ -3,6 +3,7 @@
 Imports neither TFX nor TensorFlow before the first turn, so that refusals come at once.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -19,7 +20,7 @@ from noria.pipeline.config import Config
 from noria.pipeline.sections import is_function
 from noria.stores import files
 from noria.stores import pending as stores_pending
-from noria.stores.errors import DataError, SpanError
+from noria.stores.errors import DataError, SpanError, ThinError
 from noria.stores.lock import hold
 from noria.stores.registry import Registry, Turn
 from noria.stores.spans import SpanStore
@@ -76,7 +77,7 @@ def turn_all(
 def retrain(config: Config, *, again: bool = False, on_event: Listener | None = None) -> list[Turn]:
     """Trains from nothing once, because what makes the model has changed, and goes on from that warm.
 
-    A broken span makes no version: then the next span's turn is the cold one.
+    A broken or thin span makes no version: then the next span's turn is the cold one.
 
     Args:
       config: the project's settings.
@@ -110,11 +111,8 @@ def pending(config: Config) -> list[int]:
 
 
 def waiting(config: Config, again: bool) -> list[int]:
-    """The same; where none waits and `again`, the newest span that is not in quarantine."""
-    store = SpanStore(config.home_path)
-    quarantined = store.quarantined()
-    good = [span for span in store.ids() if span not in quarantined]
-    return pending(config) or (good[-1:] if again else [])
+    """The same; where none waits and `again`, the newest span that can be trained on once more."""
+    return pending(config) or (stores_pending.once_more(config.home_path) if again else [])
 
 
 def replay(
@@ -191,7 +189,14 @@ def _turn(config: Config, registry: Registry, span: int, cold: bool, tell: Liste
     run_id = f"{started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     folder = config.home_path / "runs" / run_id
     tell({"stage": "Turn", "event": "start", "span": span, "run_id": run_id, "log": str(folder / "tfx.log")})
-    records = _run(config, span, "cold" if cold else "auto", run_id, folder, tell)
+    records: list[dict[str, Any]] = []
+
+    def listen(record: dict[str, Any]) -> None:
+        records.append(record)
+        tell(record)
+
+    with contextlib.suppress(ThinError):  # it ends the run, and the registry has its turn
+        _run(config, span, "cold" if cold else "auto", run_id, folder, listen)
     turn = next(turn for turn in registry.turns() if turn.run_id == run_id)
     turn = dataclasses.replace(turn, started=started.isoformat(timespec="seconds"))
     paths = artifacts(config.home_path / "tfx" / run_id)
@@ -235,9 +240,7 @@ def close(
     return turn
 
 
-def _run(
-    config: Config, span: int, mode: str, run_id: str, folder: Path, tell: Listener
-) -> list[dict[str, Any]]:
+def _run(config: Config, span: int, mode: str, run_id: str, folder: Path, tell: Listener) -> None:
     from noria.components.user_code import add_project
 
     add_project(str(config.folder))
@@ -250,7 +253,7 @@ def _run(
     ensure_keras3()
     from noria.pipeline import beam
 
-    return beam.run(
+    beam.run(
         config,
         span=span,
         mode=mode,

@@ -56,6 +56,7 @@ class Executor(tfx_pusher.Executor):
             champion = present(input_dict.get("champion"))
             raw = input_dict["examples"][0]
             transform = input_dict["transform_graph"][0]
+            span_versions = json.loads(raw.get_string_custom_property("span_versions") or "{}")
             version = registry.register(
                 {
                     "serving": serving,
@@ -71,6 +72,7 @@ class Executor(tfx_pusher.Executor):
                 mode=raw.get_string_custom_property("mode"),
                 parent=champion.get_int_custom_property("version") if champion else None,
                 span=raw.span,
+                span_version=span_versions.get(str(raw.span)),
                 spans=json.loads(raw.get_string_custom_property("spans")),
                 metrics=verdict["metrics"],
                 verdict={"model": verdict, "data": data_verdict},

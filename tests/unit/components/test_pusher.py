@@ -72,7 +72,12 @@ def push(tmp_path: Path):
             records.write(ROW)
         examples, champion = inputs["examples"][0], registry.champion()
         examples.split_names, examples.span = '["train", "eval"]', len(registry.turns()) + 1
-        for name, value in {"mode": "cold", "spans": "[1]", "rows": '{"train": 4, "eval": 1}'}.items():
+        for name, value in {
+            "mode": "cold",
+            "spans": "[1]",
+            "span_versions": json.dumps({examples.span: 7}),
+            "rows": '{"train": 4, "eval": 1}',
+        }.items():
             examples.set_string_custom_property(name, value)
         inputs["transform_graph"][0].set_string_custom_property("transform", "refresh")
         inputs["champion"][0].set_string_custom_property("state", "present" if champion else "absent")
@@ -99,7 +104,8 @@ def test_blessed_is_served(push, tmp_path: Path) -> None:
     assert (1, "published") == (champion.version, champion.state)
     assert (1, 1) == (output.get_int_custom_property("pushed"), output.get_int_custom_property("version"))
     assert (tmp_path / "models" / "1" / "assets.extra" / "tf_serving_warmup_requests").stat().st_size
-    assert ["blessed"] == [turn.model_verdict for turn in Registry(tmp_path / "home").turns()]
+    [turn] = Registry(tmp_path / "home").turns()
+    assert ("blessed", 1, 7) == (turn.model_verdict, turn.span, turn.span_version)
 
 
 @pytest.mark.parametrize(

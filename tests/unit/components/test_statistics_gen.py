@@ -59,6 +59,7 @@ def _examples(home: Path, span: int, out: Path):
     champion.set_string_custom_property("state", "absent")
     properties = {
         "home": str(home),
+        "run_id": f"run-{span}",
         "span": str(span),
         "mode": "auto",
         "label": "late",

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from noria.stores.errors import SpanError
-from noria.stores.pending import pending
+from noria.stores.pending import once_more, pending
 from noria.stores.quarantine import hold_back, release
 from noria.stores.registry import Registry, Turn
 from noria.stores.spans import SpanStore
@@ -92,6 +92,21 @@ def test_a_note_is_about_one_version(home: Path) -> None:
     SpanStore(home).commit(4, [rows(7)], source="b", late=True)
     (home / "spans" / "00000004" / "QUARANTINED.json").write_bytes(note)
     assert [4, 5] == pending(home, 2)
+
+
+def test_a_thin_span_waits_again_when_it_has_grown(home: Path) -> None:
+    """Later spans have their turns; a further run is made on the newest that is not thin; late rows change that."""
+    registry, store = Registry(home), SpanStore(home)
+    store.commit(6, [rows(6)], source="a")
+    for span, run in ((5, "run-5"), (6, "run-6")):
+        registry.record_turn(
+            Turn(span, run, span_version=1, data_verdict="thin", model_verdict="skipped", reasons=("few",))
+        )
+    assert ([], [3]) == (pending(home, 2), once_more(home))
+    store.commit(5, [rows(7, 8)], source="b", late=True)
+    assert ([5], [5]) == (pending(home, 2), once_more(home))
+    registry.record_turn(Turn(5, "run-5b", span_version=2, data_verdict="ok", model_verdict="blessed"))
+    assert ([], [5]) == (pending(home, 2), once_more(home))
 
 
 def test_a_withheld_turn_is_none(home: Path) -> None:
