@@ -57,11 +57,13 @@ class Executor(tfx_pusher.Executor):
             raw = input_dict["examples"][0]
             transform = input_dict["transform_graph"][0]
             span_versions = json.loads(raw.get_string_custom_property("span_versions") or "{}")
+            model = Path(input_dict["model"][0].uri)
+            # A run_fn of the user's own leaves a SavedModel, and need not leave more.
+            beside = {name: model / name for name in ("checkpoint", "carry.json") if (model / name).exists()}
             version = registry.register(
                 {
                     "serving": serving,
-                    "checkpoint": Path(input_dict["model"][0].uri) / "checkpoint",
-                    "carry.json": Path(input_dict["model"][0].uri) / "carry.json",
+                    **beside,
                     "transform_graph": Path(transform.uri),
                     "statistics": Path(input_dict["statistics"][0].uri) / "Split-train",
                     "schema": Path(input_dict["schema"][0].uri),

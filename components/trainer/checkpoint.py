@@ -87,9 +87,15 @@ def load(folder: Path) -> Checkpoint:
     """Reads a checkpoint.
 
     Raises:
-      CarryError: it is missing, damaged, or of a newer format.
+      CarryError: there is none, it is damaged, or of a newer format.
     """
     start_cold = "start from nothing with a cold run: noria run --cold"
+    if not folder.exists():
+        raise CarryError(
+            "the champion has no checkpoint to go on from: another run_fn made it",
+            where=folder,
+            next_step=start_cold,
+        )
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
