@@ -64,15 +64,17 @@ class Executor(beam_executor.BeamExecutor):
                 reason=reason,
             )
             out = Path(artifact.uri)
-            if path == "beam":
-                counts = self._in_beam(store.home, picks, window, exec_properties["label"], newest, out)
-            else:
-                counts = _in_process(store, picks, window, exec_properties["label"], newest, out)
+            # These and no others from here on: on a cluster another run may commit late rows meanwhile.
+            versions = {picked.span: manifest(picked.span).version for picked in picks}
+            job = (window, exec_properties["label"], newest, versions, out)
+            counts = (
+                self._in_beam(store.home, picks, *job) if path == "beam" else _in_process(store, picks, *job)
+            )
             if not counts["train"] or not counts["eval"]:
                 turn = Turn(
                     newest,
                     exec_properties["run_id"],
-                    span_version=manifest(newest).version,
+                    span_version=versions[newest],
                     data_verdict="thin",
                     model_verdict="skipped",
                     reasons=(_few(counts, exec_properties["label"]),),
@@ -81,13 +83,22 @@ class Executor(beam_executor.BeamExecutor):
                 # What follows does not run, so the turn ends here; a whole one ends in the Pusher.
                 Registry(store.home).record_turn(turn)
                 _stop_if_over([turn], turn.run_id, stage)
-            _describe(artifact, picks, counts, warm, {p.span: manifest(p.span).version for p in picks})
+            _describe(artifact, picks, counts, warm, versions)
             stage.note(rows=counts["train"] + counts["eval"], **counts)
 
     def _in_beam(
-        self, home: Path, picks: list[Pick], window: Window, label: str, newest: int, out: Path
+        self,
+        home: Path,
+        picks: list[Pick],
+        window: Window,
+        label: str,
+        newest: int,
+        versions: dict[int, int],
+        out: Path,
     ) -> collections.Counter:
-        work = [(str(home), picked, window, label, newest, str(out)) for picked in picks]
+        work = [
+            (str(home), picked, window, label, newest, versions[picked.span], str(out)) for picked in picks
+        ]
         counts_folder = out / ".counts"
         with self._make_beam_pipeline() as pipeline:
             (
@@ -150,22 +161,28 @@ def _newest(wanted: str, spans: list[int], home: Path, first: int) -> int:
 
 
 def _in_process(
-    store: SpanStore, picks: list[Pick], window: Window, label: str, newest: int, out: Path
+    store: SpanStore,
+    picks: list[Pick],
+    window: Window,
+    label: str,
+    newest: int,
+    versions: dict[int, int],
+    out: Path,
 ) -> collections.Counter:
     total: collections.Counter = collections.Counter()
     for picked in picks:
-        total.update(_write_span(store, picked, window, label, newest, out))
+        total.update(_write_span(store, picked, window, label, newest, versions[picked.span], out))
     return total
 
 
 def _write_span_job(job: tuple) -> dict[str, int]:
     """Beam's unit of work: one span, written where the job says."""
-    home, picked, window, label, newest, out = job
-    return _write_span(SpanStore(Path(home)), picked, window, label, newest, Path(out))
+    home, picked, window, label, newest, version, out = job
+    return _write_span(SpanStore(Path(home)), picked, window, label, newest, version, Path(out))
 
 
 def _write_span(
-    store: SpanStore, picked: Pick, window: Window, label: str, newest: int, out: Path
+    store: SpanStore, picked: Pick, window: Window, label: str, newest: int, version: int, out: Path
 ) -> dict[str, int]:
     counts: collections.Counter = collections.Counter()
     name = f"{picked.file_stem}-00000-of-00001.gz"
@@ -174,7 +191,7 @@ def _write_span(
         if picked.evaluate:
             writers["eval"] = stack.enter_context(example_file.create(out / "Split-eval" / name))
         # The digests are checked first: one more sequential read, which the second one finds in memory.
-        for batch in store.read(picked.span, verify=True):
+        for batch in store.read(picked.span, verify=True, version=version):
             table = pa.Table.from_batches([batch])
             if label not in table.column_names:
                 raise DataError(

@@ -14,7 +14,7 @@ tf = ensure_keras3()
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor  # noqa: E402
 from tfx.types import standard_artifacts  # noqa: E402
 
-from noria.components import example_file  # noqa: E402
+from noria.components import example_file, execution  # noqa: E402
 from noria.components.champion.executor import Executor as ChampionExecutor  # noqa: E402
 from noria.components.example_gen.executor import Executor  # noqa: E402
 from noria.stores.errors import DataError, SpanError, ThinError  # noqa: E402
@@ -158,6 +158,23 @@ def test_a_thin_span_has_its_turn_and_no_run(home: Path, tmp_path: Path):
     assert "[1, 2, 3, 4, 5]" == examples.get_string_custom_property("spans")
     store.commit(4, [_events(4).slice(1)], source="more", late=True)
     assert [4, 5] == pending(home, 1)
+
+
+def test_late_rows_that_come_during_a_run_wait_for_the_next(home: Path, tmp_path: Path, monkeypatch):
+    """All of a run is about the versions that were there when it picked its spans."""
+    choose = execution.choose
+
+    def chosen(*arguments):
+        SpanStore(home).commit(3, [_events(9)], source="late", late=True)
+        return choose(*arguments)
+
+    monkeypatch.setattr(execution, "choose", chosen)
+    examples = _run(home, tmp_path / "a")
+    counted = json.loads(examples.get_string_custom_property("rows"))
+    assert '{"2": 1, "3": 1}' == examples.get_string_custom_property("span_versions")
+    newest = len(_rows(examples, "train")["span-00000003-00000-of-00001.gz"])
+    assert 2000 == newest + counted["eval"] + counted["unlabelled"]
+    assert 2 == SpanStore(home).manifest(3).version
 
 
 def test_a_damaged_span_is_not_trained_on(home: Path, tmp_path: Path):

@@ -94,6 +94,19 @@ def test_a_note_is_about_one_version(home: Path) -> None:
     assert [4, 5] == pending(home, 2)
 
 
+def test_what_was_corrected_meanwhile_is_not_held_back(home: Path) -> None:
+    """A run on the cluster finds the older version broken: its turn ends, and the newer version waits, note or not."""
+    store = SpanStore(home)
+    store.commit(5, [rows(7)], source="b", late=True)
+    store.quarantine(5, BROKEN, 2, "run-b")
+    hold_back(home, 5, 1, BROKEN, "run-a")
+    assert 2 == store.quarantined()[5]["version"]
+    store.release(5)
+    hold_back(home, 5, 1, BROKEN, "run-c")
+    assert ([4], [5]) == (list(store.quarantined()), pending(home, 2))
+    assert (5, 1) == (Registry(home).turns()[-1].span, Registry(home).turns()[-1].span_version)
+
+
 def test_a_thin_span_waits_again_when_it_has_grown(home: Path) -> None:
     """Later spans have their turns; a further run is made on the newest that is not thin; late rows change that."""
     registry, store = Registry(home), SpanStore(home)
