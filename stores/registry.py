@@ -119,12 +119,15 @@ class Registry:
             self._log.append("released", **facts, forced=forced)
             return self._fold().releases[span]
 
-    def register(self, payload: Mapping[str, Path], *, blessed: bool = True, **facts: Any) -> Version:
+    def register(
+        self, payload: Mapping[str, Path], *, blessed: bool = True, above: int = 0, **facts: Any
+    ) -> Version:
         """Stores a model under the next number.
 
         Args:
           payload: name in the payload -> the file or folder it is copied from; `serving` is the SavedModel.
           blessed: False stores it as `rejected`.
+          above: a number that the version's must be larger than.
           **facts: fields of `Version`; `run_id` is required; a run that registers again gets its version.
 
         Raises:
@@ -144,7 +147,7 @@ class Registry:
                 if version.run_id == facts["run_id"]:
                     return version
             versions = self.folder / "versions"
-            number = max([*state.versions, *model_root.served(versions)], default=0) + 1
+            number = max([above, *state.versions, *model_root.served(versions)]) + 1
             beside = files.staging(versions)
             try:
                 beside.mkdir(parents=True)
@@ -249,8 +252,8 @@ class Registry:
     def promote(self, number: int, reason: str, actor: str, root: Path) -> Version:
         """Publishes a version whatever its verdict; who did it and why goes into the log.
 
-        A version that is older than what serves or served gets a new number, with the old one as its parent,
-        because TF Serving takes the largest.
+        A version that is older than what serves or served, be it from elsewhere, gets a new number, with the old
+        one as its parent, because TF Serving takes the largest.
 
         Returns:
           The version that serves now.
@@ -272,13 +275,14 @@ class Registry:
                     next_step="promote a later version; `noria status` lists them",
                 )
             state = self._fold()
+            newest = max([state.ever_served, *model_root.served(root)])
             for each in state.versions.values():
                 pending = each.promoted and each.promoted["version"] == number and each.state == REGISTERED
-                if pending and each.version >= state.ever_served:
+                if pending and each.version >= newest:
                     return self.publish(each.version, root)
             target = version
-            if number <= max([state.ever_served, *model_root.served(root)]):
-                target = self._register_again(version, state)
+            if number <= newest:
+                target = self._register_again(version, state, above=newest)
             self._log.append(
                 "promoted",
                 version=number,
@@ -330,6 +334,17 @@ class Registry:
                     f"{', '.join(map(str, earlier))}",
                     where=self.folder,
                     next_step="name one of these, or `noria promote` the version under a new number",
+                )
+            foreign = [
+                each for each in model_root.served(root) if each > target and each not in state.versions
+            ]
+            if foreign:
+                raise RegistryError(
+                    f"version {target} cannot serve beside version {max(foreign)}, which is not from this registry: "
+                    "TF Serving takes the largest",
+                    where=root,
+                    next_step="take it out of the model directory, or `noria promote "
+                    f"{target} --force --reason ...`, which gives version {target} a larger number",
                 )
             # All that can fail comes before anything is changed.
             self._serve(self.version(target), root)
@@ -408,7 +423,7 @@ class Registry:
             self._log.append("withheld", version=version.version, reason=reason)
         return self.version(version.version)
 
-    def _register_again(self, version: Version, state: State) -> Version:
+    def _register_again(self, version: Version, state: State, above: int) -> Version:
         again = sum(1 for each in state.versions.values() if each.parent == version.version)
         facts = {field.name: getattr(version, field.name) for field in dataclasses.fields(Version)}
         for name in (
@@ -427,11 +442,11 @@ class Registry:
         for each in state.versions.values():
             # Registered again before, by a promotion that was killed before it was written down.
             unused = each.parent == version.version and each.state == REJECTED and each.promoted is None
-            if unused and each.run_id.startswith(f"{version.run_id}.promoted-"):
+            if unused and each.version > above and each.run_id.startswith(f"{version.run_id}.promoted-"):
                 return each
         parts = [path for path in version.payload_path.iterdir() if path.name != FACTS]
         # As rejected: should the promotion be killed before its event, nothing may publish it.
-        return self.register({path.name: path for path in parts}, blessed=False, **facts)
+        return self.register({path.name: path for path in parts}, blessed=False, above=above, **facts)
 
     def _adopt_orphans(self) -> list[int]:
         """Writes the event of versions that are stored whole but whose event a kill prevented."""

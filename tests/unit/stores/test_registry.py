@@ -169,6 +169,42 @@ def test_a_foreign_newer_version_in_the_model_directory_is_refused(tmp_path: Pat
         registry.publish(1, root)
 
 
+def test_a_promotion_goes_above_a_foreign_version(tmp_path: Path, root: Path) -> None:
+    """What publishing advises does help: it serves under a larger number, later versions go on from that."""
+    registry = Registry(tmp_path)
+    for run in "ab":
+        publish(registry, run, tmp_path, root)
+    register(registry, "c", tmp_path, parent=2)
+    (root / "999").mkdir()
+    with pytest.raises(RegistryError, match="version 3 is older than version 999") as error:
+        registry.publish(3, root)
+    assert "promote 3 --force" in str(error.value)
+    assert (1000, 3, "published") == (lambda v: (v.version, v.parent, v.state))(
+        registry.promote(3, "999 is a trial", "me", root)
+    )
+    assert "saved_model.pb of c" == served_text(root)
+    assert [] == registry.recover(root)
+    assert 1001 == publish(registry, "d", tmp_path, root).version
+    registry.rollback(root, "d is bad", "me")
+    with pytest.raises(RegistryError, match="version 2 cannot serve beside version 999, which is not from"):
+        registry.rollback(root, "c is bad too", "me")
+    assert {2: "retired", 1000: "published", 1001: "rolled_back"}.items() <= states(registry).items()
+
+
+def test_a_promotion_that_a_foreign_version_stopped_can_be_made_good(tmp_path: Path, root: Path) -> None:
+    """Homes of earlier releases may hold one that was written down and could not be published."""
+    registry = Registry(tmp_path)
+    version = register(registry, "a", tmp_path)
+    facts = {"reason": "r", "actor": "me", "was": "registered", "model_root": str(root)}
+    registry._log.append("promoted", version=1, as_version=1, **facts)
+    (root / "999").mkdir(parents=True)
+    with pytest.raises(RegistryError, match="999"):
+        registry.recover(root)
+    assert 1000 == registry.promote(version.version, "999 is a trial", "me", root).version
+    assert ["gave up publishing version 1, which is registered"] == Registry(tmp_path).recover(root)
+    assert [] == Registry(tmp_path).recover(root)
+
+
 def test_damage_of_a_stored_model_is_found_before_it_serves(tmp_path: Path, root: Path) -> None:
     """A payload that changed since it was registered is not published."""
     registry = Registry(tmp_path)
