@@ -22,6 +22,7 @@ from noria.stores import files
 from noria.stores import pending as stores_pending
 from noria.stores.errors import DataError, SpanError, ThinError
 from noria.stores.lock import hold
+from noria.stores.recovery import recover
 from noria.stores.registry import Registry, Turn
 from noria.stores.spans import SpanStore
 from noria.streaming.ingest import ingest
@@ -64,7 +65,7 @@ def turn_all(
     with hold(config.home_path, wait=wait):
         _ingest(config, tell)
         registry = Registry(config.home_path)
-        for line in registry.recover(config.model_root):
+        for line in recover(registry, config.model_root):
             tell({"stage": "Recover", "event": "note", "recovered": line})
         turns = []
         for span in waiting(config, again)[:limit]:

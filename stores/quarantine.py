@@ -10,7 +10,7 @@ from noria.stores.versions import broken_turn
 
 
 def hold_back(home: Path | str, span: int, version: int, verdict: dict[str, Any], run_id: str) -> None:
-    """Puts a broken span in quarantine and ends its turn; what a kill leaves out, `Registry.recover` does.
+    """Puts a broken span in quarantine and ends its turn; what a kill leaves out, `recover` does.
 
     Where a later version has come meanwhile, that one waits for a turn of its own and is not held back.
 

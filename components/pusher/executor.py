@@ -13,6 +13,8 @@ from noria.components.champion.executor import present
 from noria.components.pusher import probe, warmup
 from noria.stores import files
 from noria.stores.errors import GateError
+from noria.stores.publication import Publication
+from noria.stores.recovery import retain
 from noria.stores.registry import Registry, turn_of
 from noria.stores.versions import PUBLISHED, REGISTERED
 
@@ -88,7 +90,7 @@ class Executor(tfx_pusher.Executor):
             model_root = Path(exec_properties["model_root"])
             # A task that is tried again may find that a later version has taken over from its own: nothing to do.
             if blessed and version.state in (REGISTERED, PUBLISHED):
-                version = registry.publish(version.version, model_root)
+                version = Publication(registry, model_root).publish(version.version)
             if version.state == PUBLISHED:
                 self._MarkPushed(
                     pushed, pushed_destination=str(version.model_dir), pushed_version=str(version.version)
@@ -96,7 +98,7 @@ class Executor(tfx_pusher.Executor):
             else:
                 self._MarkNotPushed(pushed)
             registry.record_turn(turn_of(version))
-            registry.retain(exec_properties["keep"], model_root)
+            retain(registry, exec_properties["keep"], model_root)
             stage.note(
                 version=version.version,
                 state=version.state,

@@ -16,6 +16,7 @@ from noria.pipeline import ci, lineage
 from noria.pipeline.config import load
 from noria.pipeline.revisions import Repository, Since
 from noria.stores.errors import RevisionError
+from noria.stores.publication import Publication
 from noria.stores.registry import Registry, Version, turn_of
 from noria.stores.spans import SpanStore
 
@@ -83,7 +84,7 @@ class Project:
         known = {"span": number, "spans": [number], "code_digest": lineage.digest(self.config), **facts}
         made = registry.register({"serving": model}, run_id=f"run-{number}", blessed=blessed, **known)
         registry.record_turn(turn_of(made))
-        return registry.publish(made.version, self.config.model_root) if blessed else made
+        return Publication(registry, self.config.model_root).publish(made.version) if blessed else made
 
     @property
     def config(self) -> Any:

@@ -8,6 +8,7 @@ import pytest
 from noria.stores.errors import SpanError
 from noria.stores.pending import once_more, pending
 from noria.stores.quarantine import hold_back, release
+from noria.stores.recovery import recover
 from noria.stores.registry import Registry, Turn
 from noria.stores.spans import SpanStore
 
@@ -141,7 +142,7 @@ def test_killed_between_quarantine_and_turn(home: Path, killed_at) -> None:
         killed = killed_at(n, home, lambda span=span: hold_back(home, span, 1, BROKEN, f"run-{span}"))
         held = span in SpanStore(home).quarantined()
         assert held != (span in pending(home, 2))
-        recovered = Registry(home).recover(models)
+        recovered = recover(Registry(home), models)
         turned = [turn for turn in Registry(home).turns() if turn.span == span]
         assert held == bool(turned)
         if held:
@@ -149,7 +150,7 @@ def test_killed_between_quarantine_and_turn(home: Path, killed_at) -> None:
             facts = (turn.data_verdict, turn.model_verdict, turn.reasons)
             assert ("broken", "skipped", tuple(BROKEN["reasons"])) == facts
         outcomes.add((held, any("ended the turn" in line for line in recovered)))
-        assert [] == Registry(home).recover(models)
+        assert [] == recover(Registry(home), models)
         if not killed:
             break
     assert {(False, False), (True, True), (True, False)} == outcomes
