@@ -108,6 +108,7 @@ class Turn:
             {"examples": [examples]},
             {
                 "home": str(self.home),
+                "run_id": f"run-{span}",
                 "span": str(span),
                 "mode": "auto",
                 "label": "late",

@@ -1,7 +1,7 @@
 """The journal: what each stage did, as structured records on one logger.
 
 Components write; the runner shows progress from it and keeps it in the run's `journal.jsonl`. Where nobody
-listens (a Kubeflow task) the records still reach the log as plain lines. Standard library only.
+listens (a Kubeflow task) the records still reach the log as plain lines. Beside the errors, standard library only.
 """
 
 import contextlib
@@ -9,6 +9,8 @@ import logging
 import time
 from collections.abc import Iterator
 from typing import Any
+
+from noria.stores.errors import ThinError
 
 logger = logging.getLogger("noria.journal")
 logger.setLevel(logging.INFO)
@@ -29,12 +31,18 @@ class Stage:
 
 @contextlib.contextmanager
 def stage(name: str, **facts: Any) -> Iterator[Stage]:
-    """Journals the start and the end of a stage, with its seconds; an error is journalled and goes on up."""
+    """Journals the start and the end of a stage, with its seconds; an error is journalled and goes on up.
+
+    A thin span is an end and no failure, though it goes up as an error.
+    """
     current = Stage(name, **facts)
     _write({"stage": name, "event": "start", **facts})
     started = time.monotonic()
     try:
         yield current
+    except ThinError as error:
+        _write({"stage": name, "event": "end", "seconds": time.monotonic() - started, **current.facts}, error)
+        raise
     except BaseException as error:
         record = {
             "stage": name,

@@ -35,6 +35,7 @@ def components(config: Config, *, span: str, mode: str, run_id: str, code_digest
     spans = SpanExampleGen(
         champion=champion.outputs["champion"],
         home=home,
+        run_id=run_id,
         span=span,
         mode=mode,
         label=label,

@@ -200,7 +200,7 @@ def _facts(stage: dict[str, Any]) -> str:
             parts.append(str(value))
         else:
             parts.append(f"{name} {value}")
-    if stage.get("verdict") in ("drifted", "broken") and stage.get("reasons"):
+    if stage.get("verdict") in ("drifted", "broken", "thin") and stage.get("reasons"):
         parts.append(str(stage["reasons"][0]))
     if stage.get("path") == "beam":
         parts.append("on Beam")
@@ -231,7 +231,9 @@ def _ingested(record: dict[str, Any]) -> str:
 
 
 def _turned(turn: Any, seconds: float) -> str:
-    mark = {"broken": "[red]✗[/]", "drifted": "[yellow]✓[/]"}.get(str(turn.data_verdict), "[green]✓[/]")
+    mark = {"broken": "[red]✗[/]", "drifted": "[yellow]✓[/]", "thin": "[yellow]–[/]"}.get(
+        str(turn.data_verdict), "[green]✓[/]"
+    )
     parts = [
         f"{mark} span {turn.span}",
         turn.mode or "",

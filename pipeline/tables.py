@@ -18,6 +18,7 @@ _COLOURS = {
     "ok": "green",
     "drifted": "yellow",
     "broken": "red",
+    "thin": "yellow",
     "blessed": "green",
     "rejected": "yellow",
     "published": "bold green",

@@ -19,8 +19,9 @@ from noria.pipeline.config import Config
 from noria.pipeline.sections import is_function
 from noria.stores import files
 from noria.stores import pending as stores_pending
-from noria.stores.errors import ConfigError, DataError, SpanError
+from noria.stores.errors import ConfigError, DataError, SpanError, ThinError
 from noria.stores.lock import hold
+from noria.stores.recovery import recover
 from noria.stores.registry import Registry, Turn
 from noria.stores.spans import SpanStore
 from noria.streaming.ingest import ingest
@@ -63,7 +64,7 @@ def turn_all(
     with hold(config.home_path, wait=wait):
         _ingest(config, tell)
         registry = Registry(config.home_path)
-        for line in registry.recover(config.model_root):
+        for line in recover(registry, config.model_root):
             tell({"stage": "Recover", "event": "note", "recovered": line})
         turns = []
         for span in waiting(config, again)[:limit]:
@@ -76,7 +77,7 @@ def turn_all(
 def retrain(config: Config, *, again: bool = False, on_event: Listener | None = None) -> list[Turn]:
     """Trains from nothing once, because what makes the model has changed, and goes on from that warm.
 
-    A broken span makes no version: then the next span's turn is the cold one.
+    A broken or thin span makes no version: then the next span's turn is the cold one.
 
     Args:
       config: the project's settings.
@@ -110,11 +111,8 @@ def pending(config: Config) -> list[int]:
 
 
 def waiting(config: Config, again: bool) -> list[int]:
-    """The same; where none waits and `again`, the newest span that is not in quarantine."""
-    store = SpanStore(config.home_path)
-    quarantined = store.quarantined()
-    good = [span for span in store.ids() if span not in quarantined]
-    return pending(config) or (good[-1:] if again else [])
+    """The same; where none waits and `again`, the newest span that can be trained on once more."""
+    return pending(config) or (stores_pending.once_more(config.home_path) if again else [])
 
 
 def replay(
@@ -226,7 +224,8 @@ def _turn(config: Config, registry: Registry, span: int, cold: bool, tell: Liste
     log = folder / "tfx.log"
     try:
         tell({"stage": "Turn", "event": "start", "span": span, "run_id": run_id, "log": str(log)})
-        _run(config, span, "cold" if cold else "auto", run_id, folder, listen)
+        with contextlib.suppress(ThinError):  # it ends the run, and the registry has its turn
+            _run(config, span, "cold" if cold else "auto", run_id, folder, listen)
         turn = next(turn for turn in registry.turns() if turn.run_id == run_id)
     except Exception as error:
         said = closing.in_words(config, span, error)

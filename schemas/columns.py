@@ -5,7 +5,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from noria.schemas.summarize import BATCH_ROWS
+# TFDV keeps up to about this many rows before it runs the combiners in Beam, too
+# (`_CombinerStatsGeneratorsCombineFn`): larger batches cost memory, smaller ones the combiners' fixed cost.
+BATCH_ROWS = 10_000
 
 
 def list_batches(source: pa.Table | Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -18,11 +20,18 @@ def list_batches(source: pa.Table | Iterable[pa.RecordBatch]) -> Iterator[pa.Rec
     for table in tables:
         for start in range(0, table.num_rows, BATCH_ROWS):
             part = table.slice(start, BATCH_ROWS)
-            columns = [_as_list(part.column(index)) for index in range(part.num_columns)]
+            columns = [as_list(part.column(index)) for index in range(part.num_columns)]
             yield pa.RecordBatch.from_arrays(columns, names=part.schema.names)
 
 
-def _as_list(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+def as_list(column: pa.Array | pa.ChunkedArray, large: bool = False) -> pa.Array:
+    """One flat column of `n` values as `n` lists of one value, or null where it is missing.
+
+    Args:
+      column: any type that `list_batches` takes.
+      large: as tfx_bsl decodes tf.Examples: 64-bit offsets of lists and text, and a list type for every column;
+        otherwise as TFDV reads Arrow: 32-bit offsets, and plain nulls for a column without a type.
+    """
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
         if isinstance(column, pa.ChunkedArray):  # older Arrow gives one chunk as a chunked array
@@ -30,7 +39,7 @@ def _as_list(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     kind = column.type
-    if pa.types.is_null(kind):
+    if pa.types.is_null(kind) and not large:
         return pa.nulls(len(column))
     if pa.types.is_timestamp(kind):
         column = column.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
@@ -40,6 +49,7 @@ def _as_list(column: pa.Array | pa.ChunkedArray) -> pa.Array:
         column = column.cast(pa.float32(), safe=False)
     else:
         column = column.cast(pa.string()).cast(pa.binary())
+        column = column.cast(pa.large_binary()) if large else column
     missing = np.asarray(column.is_null())
     if pa.types.is_floating(column.type):
         values = column.to_numpy(zero_copy_only=False)
@@ -47,7 +57,8 @@ def _as_list(column: pa.Array | pa.ChunkedArray) -> pa.Array:
         present = pa.array(values[~missing], type=pa.float32())
     else:
         present = column.drop_null()
-    offsets = np.concatenate([[0], np.cumsum(~missing)]).astype(np.int32)
-    return pa.ListArray.from_arrays(
-        pa.array(offsets, mask=np.append(missing, False), type=pa.int32()), present
-    )
+    kind, width = (pa.LargeListArray, np.int64) if large else (pa.ListArray, np.int32)
+    offsets = np.concatenate([[0], np.cumsum(~missing)]).astype(width)
+    # A null offset at the list's start is Arrow's way to say null. Not an empty list: TFDV and TFT take a null for
+    # missing and an empty one for a value.
+    return kind.from_arrays(pa.array(offsets, mask=np.append(missing, False)), present)

@@ -120,8 +120,9 @@ def _numeric(feature: schema_pb2.Feature, found: statistics_pb2.FeatureNameStati
     if feature.type == schema_pb2.INT and (low, high) == (0, 1):
         feature.int_domain.min, feature.int_domain.max = 0, 1
         return
-    # Three times the range seen, about its middle: wide enough for the seasons a sample has not seen, tight enough
-    # for a changed unit or a sentinel like -999999. DataGate lets single outliers pass.
+    # The range seen and as much again to either side, or the largest value as much where that is more, as it is for a
+    # narrow range far from 0: wide enough for the seasons a sample has not seen, tight enough for a changed unit or a
+    # sentinel like -999999. DataGate lets single outliers pass.
     width = max(high - low, abs(high), 1.0)
     if not math.isfinite(width):
         return

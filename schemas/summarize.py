@@ -19,10 +19,6 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from noria.schemas import equi_width
 from noria.schemas.exact_counts import ExactTopKUniques
 
-# TFDV keeps up to about this many rows before it runs the combiners in Beam, too
-# (`_CombinerStatsGeneratorsCombineFn`): larger batches cost memory, smaller ones the combiners' fixed cost.
-BATCH_ROWS = 10_000
-
 # Options that the loop below would pass over in silence; the lanes do not have all of them.
 _BEAM_ONLY = (
     "sample_rate",

@@ -21,7 +21,11 @@ class EventLog:
         self.folder = folder
 
     def append(self, kind: str, **facts: Any) -> int:
-        """Writes an event under the next number and returns the number."""
+        """Writes an event under the next number and returns the number.
+
+        Raises:
+          RegistryError: an event before it is missing: nobody would ever read what stands behind a gap.
+        """
         now = datetime.datetime.now(datetime.timezone.utc)
         event = {"kind": kind, "at": now.isoformat(timespec="milliseconds"), **facts}
         data = (json.dumps(event, indent=1, ensure_ascii=False) + "\n").encode("utf-8")
@@ -37,8 +41,10 @@ class EventLog:
         """The events after the one with this number, in order.
 
         Raises:
-          RegistryError: an event file is damaged (by something other than its writer).
+          RegistryError: an event file is damaged or missing (by something other than its writer).
         """
+        if number == 0:
+            self._last()  # whoever reads from the start looks for gaps; later on the writers do
         while (path := self._path(number + 1)).exists():
             number += 1
             try:
@@ -53,7 +59,20 @@ class EventLog:
     def _last(self) -> int:
         if not self.folder.is_dir():
             return 0
-        return max((int(path.stem) for path in self.folder.glob("*.json") if path.stem.isdigit()), default=0)
+        numbers = {int(path.stem) for path in self.folder.glob("*.json") if path.stem.isdigit()}
+        last = max(numbers, default=0)
+        if len(numbers) == last:
+            return last
+        for number in range(1, last):
+            # A folder that is written to while it is listed may show a later file and not the one before.
+            if number not in numbers and not self._path(number).exists():
+                raise RegistryError(
+                    f"event {number} of the registry is missing, and event {last} is there",
+                    where=self._path(number),
+                    next_step="restore the whole folder from one backup; without this file the registry's state "
+                    "is unknown",
+                )
+        return last
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:08d}.json"

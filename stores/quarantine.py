@@ -10,7 +10,9 @@ from noria.stores.versions import broken_turn
 
 
 def hold_back(home: Path | str, span: int, version: int, verdict: dict[str, Any], run_id: str) -> None:
-    """Puts a broken span in quarantine and ends its turn; what a kill leaves out, `Registry.recover` does.
+    """Puts a broken span in quarantine and ends its turn; what a kill leaves out, `recover` does.
+
+    Where a later version has come meanwhile, that one waits for a turn of its own and is not held back.
 
     Args:
       home: the project's home folder.
@@ -18,8 +20,11 @@ def hold_back(home: Path | str, span: int, version: int, verdict: dict[str, Any]
       verdict: `verdict`, `reasons` and `file` of the data verdict.
       run_id: the run.
     """
-    # The note first: it holds all that the turn says.
-    SpanStore(home).quarantine(span, verdict, version, run_id)
+    store = SpanStore(home)
+    with store.hold():
+        if store.manifest(span).version == version:
+            # The note first: it holds all that the turn says.
+            store.quarantine(span, verdict, version, run_id)
     note = {"span": span, "version": version, "run_id": run_id, "verdict": verdict}
     Registry(home).record_turn(broken_turn(note))
 

@@ -21,8 +21,9 @@ class Version:
       state: `rejected` (not blessed), `registered` (blessed, not served yet), `published` (the champion),
         `retired` (a newer champion serves), `rolled_back`, `expired` (its files were deleted by retention).
       mode: `warm` or `cold`.
-      parent: the version it went on from; None for the first.
-      span: id of its newest span.
+      parent: the champion it was judged against, from which a warm run goes on; of one that was promoted under a
+        new number, the one before. None for the first.
+      span: id of the span that the run was about; `span_version`: its version then.
       spans: ids of all spans it was trained on in this run.
       run_id: the run that made it.
       metrics: `challenger` and `champion` (or None), metric by metric.
@@ -48,6 +49,7 @@ class Version:
     created: str
     parent: int | None = None
     span: int | None = None
+    span_version: int | None = None
     spans: tuple[int, ...] = ()
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
     model_dir: str | None = None
@@ -80,8 +82,8 @@ class Turn:
     Attributes:
       span: id of the span; `span_version`: its version then.
       run_id: the run.
-      data_verdict: `ok`, `drifted` or `broken`.
-      model_verdict: `blessed`, `rejected`, `skipped` (broken data: nothing was trained) or None.
+      data_verdict: `ok`, `drifted`, `broken`, or `thin` (too few rows to train or judge on).
+      model_verdict: `blessed`, `rejected`, `skipped` (broken or thin data: nothing was trained) or None.
       mode: `warm`, `cold` or None.
       version: the version it made, if it made one.
       metrics: `challenger` and `champion` (or None) on the same rows.
@@ -146,6 +148,7 @@ def turn_of(version: Version, **facts: Any) -> Turn:
     """The turn that made a version; `facts` fill in or replace what the version does not know."""
     known: dict[str, Any] = {
         "span": version.span,
+        "span_version": version.span_version,
         "run_id": version.run_id,
         "data_verdict": version.verdict.get("data", {}).get("verdict"),
         "model_verdict": "rejected" if version.state == REJECTED else "blessed",

@@ -9,6 +9,7 @@ from tfx.dsl.components.base import base_executor
 
 from noria.components import journal
 from noria.stores import files
+from noria.stores.recovery import recover
 from noria.stores.registry import Registry
 
 # Payload folder in the registry -> folder in the artifact, which follows TFX's layout of a Model.
@@ -40,7 +41,7 @@ class Executor(base_executor.BaseExecutor):
         artifact = output_dict["champion"][0]
         with journal.stage("ChampionResolver") as stage:
             registry = Registry(Path(exec_properties["home"]))
-            for line in registry.recover(Path(exec_properties["model_root"])):
+            for line in recover(registry, exec_properties["model_root"]):
                 stage.note(recovered=line)
             champion = registry.champion()
             folder = Path(artifact.uri)

@@ -18,6 +18,7 @@ from noria.components.statistics_gen.kept import FILE, KeptStatistics
 from noria.schemas import loader
 from noria.schemas.diff import diff, propose
 from noria.stores.errors import GateError
+from noria.stores.manifest import Manifest
 from noria.stores.quarantine import hold_back
 from noria.stores.registry import Registry
 from noria.stores.spans import SpanStore
@@ -118,7 +119,7 @@ def gather(
     store = SpanStore(home)
     quarantined = set(store.quarantined())
     accepted = [other for other in store.ids() if other < span and other not in quarantined]
-    past = [_past(store, other) for other in accepted[-REMEMBERED:]]
+    past = [_past(store.manifest(other)) for other in accepted[-REMEMBERED:]]
     digest = loader.digest(schema)
     kept = {  # a later version of a span takes the place of the earlier one
         found.span: found
@@ -126,15 +127,17 @@ def gather(
         if found.schema == digest and (found.span == span or found.span in accepted)
     }
     rows = json.loads(statistics.get_string_custom_property("rows") or "{}")
-    present_here = span in store.ids()
+    # The version that the statistics are of; another run may have committed a later one since.
+    versions = json.loads(statistics.get_string_custom_property("span_versions") or "{}")
+    manifest = store.manifest(span, versions.get(str(span))) if span in store.ids() else None
     # What the spans were laid out by; the config need not repeat it.
-    calendar = (store.manifest(span).facts.get("calendar") or {}) if present_here else {}
+    calendar = (manifest.facts.get("calendar") or {}) if manifest is not None else {}
     time = context["time"] or calendar.get("time") or ""
     labelled = int(mine.datasets[0].num_examples)
     unlabelled = rows.get("unlabelled", 0)
     return verdict.Evidence(
-        span=_past(store, span) if present_here else Past(span, labelled + unlabelled, None),
-        version=store.manifest(span).version if present_here else 1,
+        span=Past(span, labelled + unlabelled, None) if manifest is None else _past(manifest),
+        version=1 if manifest is None else manifest.version,
         statistics=mine,
         schema=schema,
         references=references,
@@ -156,9 +159,8 @@ def gather(
     )
 
 
-def _past(store: SpanStore, span: int) -> Past:
-    manifest = store.manifest(span)
-    return Past(span, manifest.rows, manifest.event_time)
+def _past(manifest: Manifest) -> Past:
+    return Past(manifest.span, manifest.rows, manifest.event_time)
 
 
 def _load(path: Path) -> statistics_pb2.DatasetFeatureStatisticsList | None:

@@ -118,11 +118,15 @@ def _combine(
     outputs: dict[Any, dict[Any, Any]] = {key: {} for key in slices}
     row_by_row = []
     for computation in computations:
+        kind = fills.FILLS.get(type(computation.combiner).__name__)
+        if kind is None:
+            row_by_row.append(computation)
+            continue
         try:
-            fill = fills.FILLS[type(computation.combiner).__name__](computation.combiner, rows)
+            fill = kind(computation.combiner, rows)
             for key, index in slices.items():
                 outputs[key].update(fill.output(index))
-        except (KeyError, fills.NotVectorised):
+        except fills.NotVectorised:
             row_by_row.append(computation)
     if row_by_row:
         for key, output in _row_by_row(rows, slices, row_by_row).items():

@@ -11,6 +11,7 @@ class SpanExampleGenSpec(component_spec.ComponentSpec):
 
     PARAMETERS = {
         "home": component_spec.ExecutionParameter(type=str),
+        "run_id": component_spec.ExecutionParameter(type=str),
         "span": component_spec.ExecutionParameter(type=str),
         "mode": component_spec.ExecutionParameter(type=str),
         "label": component_spec.ExecutionParameter(type=str),
@@ -27,6 +28,7 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
     Args:
       champion: ChampionResolver's output; warm runs follow a champion, cold runs do without.
       home: the project's home folder, which holds the span store.
+      run_id: names the run; a span with too few rows ends it here, and the registry knows it by this name.
       span: id of the newest span of the window, or `newest`; `next`: the oldest that
         waits for a turn; `again`: the same, or the newest where none waits.
       mode: `auto`, or `cold` to train from nothing although there is a champion.
@@ -42,6 +44,7 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
         self,
         champion: channel.BaseChannel,
         home: str,
+        run_id: str,
         span: str,
         mode: str,
         label: str,
@@ -52,6 +55,7 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
             SpanExampleGenSpec(
                 champion=champion,
                 home=home,
+                run_id=run_id,
                 span=span,
                 mode=mode,
                 label=label,

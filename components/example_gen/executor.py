@@ -17,9 +17,9 @@ from noria.components import beam_executor, example_file, execution, journal
 from noria.components.champion.executor import present
 from noria.components.example_gen import encode
 from noria.components.example_gen.window import Pick, Window, pick, select
-from noria.stores.errors import DataError, SpanError
-from noria.stores.pending import pending
-from noria.stores.registry import Registry
+from noria.stores.errors import DataError, SpanError, ThinError
+from noria.stores.pending import once_more, pending
+from noria.stores.registry import Registry, Turn
 from noria.stores.spans import SpanStore
 
 
@@ -36,11 +36,14 @@ class Executor(beam_executor.BeamExecutor):
 
         Raises:
           SpanError: the span is missing, damaged or in quarantine.
-          DataError: no labelled row, or a column of the key is missing.
+          ThinError: there is no row to train on or none to judge on; the registry has the turn.
+          DataError: the label or a column of the key is missing.
         """
         with journal.stage("SpanExampleGen") as stage:
             window = Window.from_json(exec_properties["window"])
             store = SpanStore(Path(exec_properties["home"]))
+            turns = Registry(store.home).turns()
+            _stop_if_over(turns, exec_properties["run_id"], stage)
             quarantined = set(store.quarantined())
             spans = [span for span in store.ids() if span not in quarantined]
             newest = _newest(exec_properties["span"], spans, store.home, window.first)
@@ -48,11 +51,7 @@ class Executor(beam_executor.BeamExecutor):
             warm = champion is not None and exec_properties["mode"] != "cold"
             # Of the window's spans only: a long history costs a run nothing.
             manifest = functools.lru_cache(maxsize=None)(store.manifest)
-            turned = {
-                turn.span
-                for turn in Registry(store.home).turns()
-                if turn.model_verdict in ("blessed", "rejected")
-            }
+            turned = {turn.span for turn in turns if turn.model_verdict in ("blessed", "rejected")}
             picks = pick(window, spans, lambda span: manifest(span).rows, newest, warm, turned)
             size = sum(file["bytes"] for picked in picks for file in manifest(picked.span).files)
             path, reason = execution.choose(exec_properties["execution"], size, self._beam_pipeline_args)
@@ -65,23 +64,41 @@ class Executor(beam_executor.BeamExecutor):
                 reason=reason,
             )
             out = Path(artifact.uri)
-            if path == "beam":
-                counts = self._in_beam(store.home, picks, window, exec_properties["label"], newest, out)
-            else:
-                counts = _in_process(store, picks, window, exec_properties["label"], newest, out)
+            # These and no others from here on: on a cluster another run may commit late rows meanwhile.
+            versions = {picked.span: manifest(picked.span).version for picked in picks}
+            job = (window, exec_properties["label"], newest, versions, out)
+            counts = (
+                self._in_beam(store.home, picks, *job) if path == "beam" else _in_process(store, picks, *job)
+            )
             if not counts["train"] or not counts["eval"]:
-                raise DataError(
-                    f"span {newest} gives {counts['train']} rows to train on and {counts['eval']} to judge on",
-                    where=f"label column {exec_properties['label']!r}: {counts['unlabelled']} rows have none",
-                    next_step="wait for the labels, make the spans longer, or change eval_share",
+                turn = Turn(
+                    newest,
+                    exec_properties["run_id"],
+                    span_version=versions[newest],
+                    data_verdict="thin",
+                    model_verdict="skipped",
+                    reasons=(_few(counts, exec_properties["label"]),),
+                    rows=dict(counts),
                 )
-            _describe(artifact, picks, counts, warm, {p.span: manifest(p.span).version for p in picks})
+                # What follows does not run, so the turn ends here; a whole one ends in the Pusher.
+                Registry(store.home).record_turn(turn)
+                _stop_if_over([turn], turn.run_id, stage)
+            _describe(artifact, picks, counts, warm, versions)
             stage.note(rows=counts["train"] + counts["eval"], **counts)
 
     def _in_beam(
-        self, home: Path, picks: list[Pick], window: Window, label: str, newest: int, out: Path
+        self,
+        home: Path,
+        picks: list[Pick],
+        window: Window,
+        label: str,
+        newest: int,
+        versions: dict[int, int],
+        out: Path,
     ) -> collections.Counter:
-        work = [(str(home), picked, window, label, newest, str(out)) for picked in picks]
+        work = [
+            (str(home), picked, window, label, newest, versions[picked.span], str(out)) for picked in picks
+        ]
         counts_folder = out / ".counts"
         with self._make_beam_pipeline() as pipeline:
             (
@@ -100,6 +117,28 @@ class Executor(beam_executor.BeamExecutor):
         return total
 
 
+def _few(counts: dict[str, int], label: str) -> str:
+    gone = f", {counts['unlabelled']} have no {label!r}" if counts["unlabelled"] else ""
+    return f"too few rows: {counts['train']} to train on, {counts['eval']} to judge on{gone}"
+
+
+def _stop_if_over(turns: list[Turn], run_id: str, stage: journal.Stage) -> None:
+    """Ends a run whose span was found thin; so does a task that is tried again, which would pick the next span.
+
+    Raises:
+      ThinError: it was.
+    """
+    for turn in turns:
+        if turn.run_id == run_id and turn.data_verdict == "thin":
+            stage.note(span=turn.span, verdict=turn.data_verdict, reasons=list(turn.reasons))
+            raise ThinError(
+                f"span {turn.span} is thin: {'; '.join(turn.reasons)}",
+                where=f"span {turn.span}, version {turn.span_version}",
+                next_step="nothing: the next run takes the next span, and this one again when more of its rows or "
+                "labels have come; spans that are always thin should be longer (`span.every`)",
+            )
+
+
 def _newest(wanted: str, spans: list[int], home: Path, first: int) -> int:
     """The id that `newest`, `next`, `again` or a number stands for.
 
@@ -108,9 +147,10 @@ def _newest(wanted: str, spans: list[int], home: Path, first: int) -> int:
     """
     if wanted not in ("newest", "next", "again"):
         return int(wanted)
-    found = [] if wanted == "newest" else pending(home, first)[:1]
-    if wanted != "next":
-        found = found or spans[-1:]
+    if wanted == "newest":
+        found = spans[-1:]
+    else:
+        found = pending(home, first)[:1] or (once_more(home) if wanted == "again" else [])
     if not found:
         raise SpanError(
             f"there is no {wanted} span: {len(spans)} are there, and none waits for a turn",
@@ -121,22 +161,28 @@ def _newest(wanted: str, spans: list[int], home: Path, first: int) -> int:
 
 
 def _in_process(
-    store: SpanStore, picks: list[Pick], window: Window, label: str, newest: int, out: Path
+    store: SpanStore,
+    picks: list[Pick],
+    window: Window,
+    label: str,
+    newest: int,
+    versions: dict[int, int],
+    out: Path,
 ) -> collections.Counter:
     total: collections.Counter = collections.Counter()
     for picked in picks:
-        total.update(_write_span(store, picked, window, label, newest, out))
+        total.update(_write_span(store, picked, window, label, newest, versions[picked.span], out))
     return total
 
 
 def _write_span_job(job: tuple) -> dict[str, int]:
     """Beam's unit of work: one span, written where the job says."""
-    home, picked, window, label, newest, out = job
-    return _write_span(SpanStore(Path(home)), picked, window, label, newest, Path(out))
+    home, picked, window, label, newest, version, out = job
+    return _write_span(SpanStore(Path(home)), picked, window, label, newest, version, Path(out))
 
 
 def _write_span(
-    store: SpanStore, picked: Pick, window: Window, label: str, newest: int, out: Path
+    store: SpanStore, picked: Pick, window: Window, label: str, newest: int, version: int, out: Path
 ) -> dict[str, int]:
     counts: collections.Counter = collections.Counter()
     name = f"{picked.file_stem}-00000-of-00001.gz"
@@ -145,7 +191,7 @@ def _write_span(
         if picked.evaluate:
             writers["eval"] = stack.enter_context(example_file.create(out / "Split-eval" / name))
         # The digests are checked first: one more sequential read, which the second one finds in memory.
-        for batch in store.read(picked.span, verify=True):
+        for batch in store.read(picked.span, verify=True, version=version):
             table = pa.Table.from_batches([batch])
             if label not in table.column_names:
                 raise DataError(

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from noria.components.example_gen import split
-from noria.stores.errors import SpanError
+from noria.stores.errors import DataError, SpanError, did_you_mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,10 +112,21 @@ def select(table: pa.Table, picked: Pick, window: Window, label: str, newest: in
 
     Returns:
       `train`, `eval` (both labelled rows only) and `unlabelled`, each a table with the columns of `table`.
+
+    Raises:
+      DataError: a column of the key is missing.
     """
     labelled = np.asarray(table.column(label).is_valid())
     if pa.types.is_floating(table.column(label).type):
         labelled &= ~np.isnan(table.column(label).to_numpy())
+    missing = [name for name in window.key if name not in table.column_names]
+    if missing:
+        raise DataError(
+            f"span {picked.span} has no column {missing[0]!r}, which the config names in `key`",
+            where=f"columns: {', '.join(table.column_names)}",
+            next_step=did_you_mean(missing[0], table.column_names)
+            or "correct `key` in the config, or ingest the span again with the column",
+        )
     key = list(window.key) or [name for name in table.column_names if name != label]
     hashes = split.key_hash(table, key)
     held_out = split.is_eval(hashes, window.eval_share)

@@ -13,6 +13,8 @@ from noria.components.champion.executor import present
 from noria.components.pusher import probe, warmup
 from noria.stores import files
 from noria.stores.errors import GateError
+from noria.stores.publication import Publication
+from noria.stores.recovery import retain
 from noria.stores.registry import Registry, turn_of
 from noria.stores.versions import PUBLISHED, REGISTERED
 
@@ -56,11 +58,14 @@ class Executor(tfx_pusher.Executor):
             champion = present(input_dict.get("champion"))
             raw = input_dict["examples"][0]
             transform = input_dict["transform_graph"][0]
+            span_versions = json.loads(raw.get_string_custom_property("span_versions") or "{}")
+            model = Path(input_dict["model"][0].uri)
+            # A run_fn of the user's own leaves a SavedModel, and need not leave more.
+            beside = {name: model / name for name in ("checkpoint", "carry.json") if (model / name).exists()}
             version = registry.register(
                 {
                     "serving": serving,
-                    "checkpoint": Path(input_dict["model"][0].uri) / "checkpoint",
-                    "carry.json": Path(input_dict["model"][0].uri) / "carry.json",
+                    **beside,
                     "transform_graph": Path(transform.uri),
                     "statistics": Path(input_dict["statistics"][0].uri) / "Split-train",
                     "schema": Path(input_dict["schema"][0].uri),
@@ -71,6 +76,7 @@ class Executor(tfx_pusher.Executor):
                 mode=raw.get_string_custom_property("mode"),
                 parent=champion.get_int_custom_property("version") if champion else None,
                 span=raw.span,
+                span_version=span_versions.get(str(raw.span)),
                 spans=json.loads(raw.get_string_custom_property("spans")),
                 metrics=verdict["metrics"],
                 verdict={"model": verdict, "data": data_verdict},
@@ -84,7 +90,7 @@ class Executor(tfx_pusher.Executor):
             model_root = Path(exec_properties["model_root"])
             # A task that is tried again may find that a later version has taken over from its own: nothing to do.
             if blessed and version.state in (REGISTERED, PUBLISHED):
-                version = registry.publish(version.version, model_root)
+                version = Publication(registry, model_root).publish(version.version)
             if version.state == PUBLISHED:
                 self._MarkPushed(
                     pushed, pushed_destination=str(version.model_dir), pushed_version=str(version.version)
@@ -92,7 +98,7 @@ class Executor(tfx_pusher.Executor):
             else:
                 self._MarkNotPushed(pushed)
             registry.record_turn(turn_of(version))
-            registry.retain(exec_properties["keep"], model_root)
+            retain(registry, exec_properties["keep"], model_root)
             stage.note(
                 version=version.version,
                 state=version.state,

@@ -99,7 +99,7 @@ class Executor(beam_executor.BeamExecutor):
                 ["span", "train", *(["previous"] if "previous" in outputs else [])]
             )
             artifact.span = work.span
-            for name in ("rows", "spans", "mode"):
+            for name in ("rows", "spans", "span_versions", "mode"):
                 if value := examples.get_string_custom_property(name):
                     artifact.set_string_custom_property(name, value)
             artifact.set_int_custom_property("previous_span", -1 if previous_span is None else previous_span)

@@ -27,7 +27,8 @@ LABEL = "noria/label"
 LABEL_BY_VALUE = "noria/label_by_value"
 ASSOCIATION = "noria/association/"
 
-# Tables of pairs grow with the square: 6 features make 15 tables, 200 values each at most 40,000 cells a table.
+# Tables of pairs grow with the square: 6 features make 15 tables, 200 values each at most 40,000 cells a table. A
+# feature with more values, which broken data may have whatever its domain says, is given up as soon as that shows.
 MAX_FEATURES = 6
 MAX_VALUES = 200
 MAX_NUMERIC = 16
@@ -42,12 +43,33 @@ class Counts:
       labels: (feature, value) → labelled rows, sum of the label; ("", "") holds all rows.
       moments: (feature, value) → `[numeric features, 5]`: rows, Σx, Σx², Σy, Σxy with y the label.
       pairs: (feature, other) → (value, other's value) → rows.
+      values: feature → its values; at most 200.
+      crowded: features with more than 200 values; the other attributes know nothing of them.
     """
 
     outside: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     labels: dict = dataclasses.field(default_factory=lambda: collections.defaultdict(_zeros))
     moments: dict = dataclasses.field(default_factory=lambda: collections.defaultdict(float))
     pairs: dict = dataclasses.field(default_factory=lambda: collections.defaultdict(collections.Counter))
+    values: dict = dataclasses.field(default_factory=lambda: collections.defaultdict(set))
+    crowded: set = dataclasses.field(default_factory=set)
+
+    def admit(self, name: str, values: Collection[str]) -> bool:
+        """Takes up values of a feature; gives the feature up, and returns False, where they are too many."""
+        if name not in self.crowded:
+            self.values[name].update(values)
+            if len(self.values[name]) <= MAX_VALUES:
+                return True
+            self.give_up(name)
+        return False
+
+    def give_up(self, name: str) -> None:
+        """Forgets a feature that has too many values."""
+        self.crowded.add(name)
+        self.values.pop(name, None)
+        for table in (self.labels, self.moments, self.pairs):
+            for key in [key for key in table if name in (key if table is self.pairs else key[:1])]:
+                del table[key]
 
 
 def _zeros() -> np.ndarray:
@@ -89,11 +111,15 @@ class FactsGenerator(stats_generator.CombinerStatsGenerator):
                 accumulator.outside[name] += int(np.count_nonzero((values < low) | (values > high)))
         coded = {}
         for name in self._categories:
-            column = _scalars(columns.get(name), rows)
-            if column is not None:
-                encoded = column.dictionary_encode()
+            column = None if name in accumulator.crowded else _scalars(columns.get(name), rows)
+            if column is None:
+                continue
+            encoded = column.dictionary_encode()
+            # The first ones too many decide; a batch of garbage may have thousands.
+            values = [_text(value) for value in encoded.dictionary[: MAX_VALUES + 1].to_pylist()]
+            if accumulator.admit(name, values):
                 codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-                coded[name] = (codes, [_text(value) for value in encoded.dictionary.to_pylist()])
+                coded[name] = (codes, values)
         if self._label:
             self._add_label(accumulator, columns, coded, rows)
         names = list(coded)
@@ -105,14 +131,20 @@ class FactsGenerator(stats_generator.CombinerStatsGenerator):
     def merge_accumulators(self, accumulators: list[Counts]) -> Counts:
         """Adds the parts up."""
         total = Counts()
+        for name in set().union(*(part.crowded for part in accumulators)):
+            total.give_up(name)
+        for part in accumulators:
+            for name, values in part.values.items():
+                total.admit(name, values)
         for part in accumulators:
             total.outside.update(part.outside)
             for key, sums in part.labels.items():
-                total.labels[key] = total.labels[key] + sums
-            for key, sums in part.moments.items():
-                total.moments[key] = total.moments[key] + sums
+                if key[0] not in total.crowded:
+                    total.labels[key] = total.labels[key] + sums
+                    total.moments[key] = total.moments[key] + part.moments[key]
             for key, table in part.pairs.items():
-                total.pairs[key].update(table)
+                if total.crowded.isdisjoint(key):
+                    total.pairs[key].update(table)
         return total
 
     def extract_output(self, accumulator: Counts) -> statistics_pb2.DatasetFeatureStatistics:
@@ -125,7 +157,7 @@ class FactsGenerator(stats_generator.CombinerStatsGenerator):
             _feature(result, self._label).custom_stats.add(name=LABEL, str=text)
         for name in self._categories:
             keys = sorted(key for key in accumulator.labels if key[0] == name)
-            if 0 < len(keys) <= MAX_VALUES:
+            if keys:
                 text = json.dumps({key[1]: self._told(accumulator, key) for key in keys})
                 _feature(result, name).custom_stats.add(name=LABEL_BY_VALUE, str=text)
         for (name, other), table in sorted(accumulator.pairs.items()):
@@ -152,8 +184,6 @@ class FactsGenerator(stats_generator.CombinerStatsGenerator):
         sums = np.stack([usable, x, x * x, usable * y[:, None], x * y[:, None]], axis=2)
         sums = np.concatenate([known[:, None], y[:, None], sums.reshape(rows, -1)], axis=1)
         for name, (codes, values) in {"": (np.zeros(rows, np.int64), [""]), **coded}.items():
-            if len(values) > MAX_VALUES:
-                continue
             members = (codes == np.arange(len(values))[:, None]).astype(np.float64)
             totals = members @ sums
             for value, total in zip(values, totals, strict=True):

@@ -17,7 +17,8 @@ from tfx_bsl.public import tfxio
 
 from noria.components import handover
 from noria.components.statistics_gen.facts import FactsGenerator
-from noria.schemas.summarize import BATCH_ROWS, Summary
+from noria.schemas.columns import BATCH_ROWS
+from noria.schemas.summarize import Summary
 
 # Buckets of the quantile histogram. TFDV's default of 10 cannot tell a sensor that is stuck for a fifth of the rows;
 # 20 buckets of five percent each can. TFDV's cost grows with it: 50 buckets would double the time of a small span.

@@ -9,7 +9,6 @@ wrote. The folder is written beside its place and renamed into it, so it is ther
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from noria.stores import files
 from noria.stores.errors import CarryError
 
 FORMAT = 1
@@ -74,7 +74,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         for field in dataclasses.fields(checkpoint)
         if field.name not in _ARRAYS
     }
-    manifest |= {"format": FORMAT, "arrays_sha256": _digest(beside / "arrays.npz")}
+    manifest |= {"format": FORMAT, "arrays_sha256": files.sha256(beside / "arrays.npz")}
     with (beside / "manifest.json").open("w", encoding="utf-8") as file:
         json.dump(manifest, file, indent=1)
         file.flush()
@@ -87,9 +87,15 @@ def load(folder: Path) -> Checkpoint:
     """Reads a checkpoint.
 
     Raises:
-      CarryError: it is missing, damaged, or of a newer format.
+      CarryError: there is none, it is damaged, or of a newer format.
     """
     start_cold = "start from nothing with a cold run: noria run --cold"
+    if not folder.exists():
+        raise CarryError(
+            "the champion has no checkpoint to go on from: another run_fn made it",
+            where=folder,
+            next_step=start_cold,
+        )
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -102,7 +108,7 @@ def load(folder: Path) -> Checkpoint:
         )
     expected = manifest.pop("arrays_sha256")
     file = folder / "arrays.npz"
-    if not file.exists() or _digest(file) != expected:
+    if not file.exists() or files.sha256(file) != expected:
         raise CarryError(
             f"the champion's arrays are damaged: sha256 must be {expected}", where=file, next_step=start_cold
         )
@@ -115,7 +121,3 @@ def load(folder: Path) -> Checkpoint:
                 if name.startswith(f"{prefix}/")
             }
     return Checkpoint(**fields, **manifest)
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

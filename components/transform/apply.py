@@ -1,6 +1,5 @@
 """Applies a written transform graph to Examples files, in large batches in this process."""
 
-import hashlib
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ from noria.components import example_file, handover
 from noria.components.transform import coverage
 from noria.components.transform.internals import TransformGraph
 from noria.components.transform.source import Source
+from noria.stores.files import tree_digests
 
 KEEP_LOADED = 2  # the champion's and the one before; each holds its tables in memory
 
@@ -60,9 +60,5 @@ def apply(
 
 
 def _digest(folder: str) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(Path(folder).rglob("*")):
-        if path.is_file() and path.name != "noria.json":
-            digest.update(str(path.relative_to(folder)).encode() + b"\0")
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
+    digests = tree_digests(Path(folder))
+    return " ".join(f"{name}:{digest}" for name, digest in digests.items() if Path(name).name != "noria.json")

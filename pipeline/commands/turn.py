@@ -126,8 +126,10 @@ def show(config: Config, turns: list[Turn], config_path: Path, replayed: bool = 
         if seconds is not None:
             out.print(seconds)
         for made in turns:
-            if made.data_verdict == "broken" or made.model_verdict == "rejected":
-                what = "in quarantine" if made.data_verdict == "broken" else "not published"
+            if made.model_verdict in ("skipped", "rejected"):
+                what = {"broken": "in quarantine", "thin": "thin"}.get(
+                    str(made.data_verdict), "not published"
+                )
                 out.print(f"span {made.span} {what}: {escape('; '.join(made.reasons) or 'see the report')}")
         tables.print_decisions(out, turns)
         broken = [made.span for made in turns if made.data_verdict == "broken"]

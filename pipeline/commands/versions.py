@@ -12,6 +12,7 @@ from noria.pipeline.config import load
 from noria.pipeline.options import for_project
 from noria.pipeline.report.words import ranges
 from noria.stores.errors import GateError, RegistryError
+from noria.stores.publication import Publication
 from noria.stores.registry import Registry, Version
 
 
@@ -62,13 +63,15 @@ def promote(config_path: Path, version: int, force: bool, reason: str, as_json: 
             where=registry.folder,
             next_step=f'noria promote {version}{for_project(config_path)} --force --reason "why"',
         )
-    return _changed(registry.promote(version, reason, actor(), config.model_root), "promoted", as_json)
+    promoted = Publication(registry, config.model_root).promote(version, reason, actor())
+    return _changed(promoted, "promoted", as_json)
 
 
 def rollback(config_path: Path, to: int | None, reason: str, as_json: bool) -> int:
     """Makes an earlier champion serve again."""
     config = load(config_path)
-    version = Registry(config.home_path).rollback(config.model_root, reason, actor(), to)
+    publication = Publication(Registry(config.home_path), config.model_root)
+    version = publication.rollback(reason, actor(), to)
     return _changed(version, "rolled back", as_json)
 
 

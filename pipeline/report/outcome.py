@@ -13,7 +13,7 @@ class Outcome:
     """The turn in a nutshell.
 
     Attributes:
-      kind: 'published', 'refused', 'quarantined', 'failed' or 'unfinished'; also a CSS class.
+      kind: 'published', 'refused', 'quarantined', 'thin', 'failed' or 'unfinished'; also a CSS class.
       headline: one short sentence.
       meaning: what that means for what serves now.
       version: version of the challenger, published or registered as rejected; None where there is none.
@@ -51,6 +51,10 @@ def judge(facts: RunFacts, artifacts: Artifacts) -> Outcome:
     elif data == "broken":
         kind, headline = "quarantined", f"Span {facts.turn.get('span', '?')} is quarantined"
         meaning = f"Its data is broken, so nothing was trained on it. {serving}"
+    elif data == "thin":
+        kind, headline = "thin", f"Span {facts.turn.get('span', '?')} is thin"
+        why = "; ".join(str(reason) for reason in facts.turn.get("reasons") or ())
+        meaning = f"Nothing was trained on it alone ({why}). Its rows stay for later runs. {serving}"
     elif blessed is False or (blessed and state == "rejected"):
         kind, headline = "refused", "The challenger is refused"
         meaning = f"{serving} The challenger stays in the registry as rejected, with these reasons."

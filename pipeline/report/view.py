@@ -97,6 +97,8 @@ def stages(facts: RunFacts, result: Outcome) -> list[dict[str, Any]]:
             continue
         if result.kind == "quarantined" and node in AFTER_GATE:
             reason = "the data gate said broken"
+        elif result.kind == "thin":
+            reason = "the span is thin"
         elif result.kind == "failed":
             reason = "the turn stopped before it"
         else:

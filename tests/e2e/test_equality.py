@@ -111,6 +111,7 @@ def inputs(work: Path) -> dict[str, list[artifacts.Artifact]]:
     examples = made(standard_artifacts.Examples, work / "examples")
     properties = {
         "home": str(work / "home"),
+        "run_id": "run-1",
         "span": "1",
         "mode": "cold",
         "label": "late",

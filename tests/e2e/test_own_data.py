@@ -56,3 +56,26 @@ def test_init_then_run(tmp_path: Path, label: str, delimiter: str, time: str | N
     learned = result["turns"][-1]["metrics"]["challenger"][metric]
     assert learned > 0.7 if metric != "rmse" else learned < 1.5
     assert Path(result["model_dir"], "saved_model.pb").is_file()
+
+
+def test_thin_spans_are_turns(tmp_path: Path):
+    """Spans of one row can be trained on or judged on, not both: each has its turn, and the run is a good one."""
+    (tmp_path / "events.csv").write_text("n,late\n1,0\n2,1\n")
+    (tmp_path / "schema.pbtxt").write_text("")
+    (tmp_path / "preprocessing.py").write_text("def preprocessing_fn(inputs):\n    return inputs\n")
+    (tmp_path / "noria.yaml").write_text(
+        "name: events\nhome: home\ndata: {source: events.csv}\nlabel: late\nspan: rows:1\nschema: schema.pbtxt\n"
+        "window: {first: 1}\n"
+    )
+    project = Project(tmp_path)
+    turns = project.json("run")["turns"]
+    assert [(1, "thin", "skipped"), (2, "thin", "skipped")] == [
+        (turn["span"], turn["data_verdict"], turn["model_verdict"]) for turn in turns
+    ]
+    assert "too few rows" in turns[0]["reasons"][0]
+    assert all("is thin" in Path(turn["report"]).read_text() for turn in turns)
+    assert {"SpanExampleGen"} <= set(turns[0]["seconds"])
+    said = project.noria("run").stdout
+    assert "nothing" in said or "no span" in said
+    status = project.json("status")
+    assert ([], ["thin", "thin"]) == (status["pending"], [turn["data_verdict"] for turn in status["turns"]])

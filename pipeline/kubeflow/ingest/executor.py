@@ -13,6 +13,7 @@ from noria.pipeline.config import Config
 from noria.pipeline.kubeflow import place
 from noria.stores.errors import ConfigError
 from noria.stores.lock import hold
+from noria.stores.recovery import recover
 from noria.stores.registry import Registry
 
 # Another task of an earlier run may be at the store; a recurring run has time.
@@ -41,7 +42,7 @@ class Executor(base_executor.BaseExecutor):
             _same_sources(config, exec_properties.get("source_digest") or "")
             with hold(config.home_path, wait=LOCK_SECONDS, command="Kubeflow's Ingest"):
                 report = wheel.take_in(config, lambda record: stage.note(**record))
-                for line in Registry(config.home_path).recover(config.model_root):
+                for line in recover(Registry(config.home_path), config.model_root):
                     stage.note(recovered=line)
             waiting = wheel.waiting(config, again=bool(exec_properties.get("again")))
             facts = {"state": "waiting" if waiting else "nothing", "span": waiting[0] if waiting else -1}

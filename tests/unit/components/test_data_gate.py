@@ -3,13 +3,18 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from tfx.types import channel_utils, standard_artifacts
 
 from benchmarks import gates
 from benchmarks.faults import FAULTS
 from noria.components.data_gate.component import DataGate
+from noria.components.data_gate.executor import gather
+from noria.components.data_gate.thresholds import CONTEXT
 from noria.components.statistics_gen.component import StatisticsGen
+from noria.components.statistics_gen.kept import FILE
 from noria.components.types import DataVerdict
 from noria.stores.errors import ConfigError, GateError
 from noria.stores.quarantine import release
@@ -103,6 +108,24 @@ def test_the_first_span_has_no_reference(year):
     _, folder = year
     verdict = json.loads((folder / "turns" / "00000001" / "verdict" / "data_verdict.json").read_text())
     assert ("ok", []) == (verdict["verdict"], verdict["drift"])
+
+
+def test_the_version_that_the_statistics_are_of_is_judged(tmp_path):
+    """Late rows that came since are no part of the evidence, and not what would be held back."""
+    store = SpanStore(tmp_path / "home")
+    for late in (False, True):
+        store.commit(1, [pa.table({"late": [1, 0]})], source="a", event_time=(5, 9), late=late)
+    statistics = standard_artifacts.ExampleStatistics()
+    statistics.uri, statistics.span = str(tmp_path / "statistics"), 1
+    (tmp_path / "statistics" / "Split-span").mkdir(parents=True)
+    found = statistics_pb2.DatasetFeatureStatisticsList()
+    found.datasets.add(num_examples=2)
+    (tmp_path / "statistics" / "Split-span" / FILE).write_bytes(found.SerializeToString())
+    context = {**dict.fromkeys(CONTEXT, ""), "label": "late"}
+    for versions, version, rows in (('{"1": 1}', 1, 2), ("", 2, 4)):
+        statistics.set_string_custom_property("span_versions", versions)
+        evidence = gather(statistics, None, schema_pb2.Schema(), tmp_path / "home", context)
+        assert (version, rows) == (evidence.version, evidence.span.rows)
 
 
 def test_components_wire():

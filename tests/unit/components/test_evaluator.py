@@ -5,6 +5,7 @@ import importlib.util
 import json
 import logging
 import shutil
+import types
 from pathlib import Path
 
 import numpy as np
@@ -268,6 +269,21 @@ def test_row_by_row_and_vectorised_agree(bench, flights, monkeypatch):
     for part, values in theirs.items():
         for key, value in values.items():
             assert value == pytest.approx(ours[part][key], rel=1e-6, abs=1e-6, nan_ok=True), key
+
+
+def test_a_fault_in_a_fill_is_not_taken_for_a_metric_without_one(monkeypatch):
+    """Row by row goes what has no vectorised form; a KeyError in one that has is a bug, and shows."""
+
+    class Counting:
+        pass
+
+    class Faulty(fills.Fill):
+        def output(self, index):
+            raise KeyError("a model that is not there")
+
+    monkeypatch.setattr(fills, "FILLS", {"Counting": Faulty})
+    with pytest.raises(KeyError, match="a model that is not there"):
+        in_process._combine(None, {(): np.arange(2)}, [types.SimpleNamespace(combiner=Counting())])
 
 
 def test_a_model_trained_on_the_right_month_is_blessed(bench, flights):

@@ -14,10 +14,12 @@ tf = ensure_keras3()
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor  # noqa: E402
 from tfx.types import standard_artifacts  # noqa: E402
 
-from noria.components import example_file  # noqa: E402
+from noria.components import example_file, execution  # noqa: E402
 from noria.components.champion.executor import Executor as ChampionExecutor  # noqa: E402
 from noria.components.example_gen.executor import Executor  # noqa: E402
-from noria.stores.errors import DataError, SpanError  # noqa: E402
+from noria.stores.errors import DataError, SpanError, ThinError  # noqa: E402
+from noria.stores.pending import pending  # noqa: E402
+from noria.stores.registry import Registry, Turn  # noqa: E402
 from noria.stores.spans import SpanStore  # noqa: E402
 
 
@@ -49,6 +51,7 @@ def _run(home: Path, out: Path, version: int | None = None, **changes):
     champion.set_int_custom_property("version", version or 0)
     properties = {
         "home": str(home),
+        "run_id": "run-1",
         "span": "3",
         "mode": "auto",
         "label": "late",
@@ -129,6 +132,49 @@ def test_label_that_is_not_there(home: Path, tmp_path: Path):
     """A label column that the span does not have is named, with the columns that it has."""
     with pytest.raises(DataError, match="no column 'delay'"):
         _run(home, tmp_path / "a", label="delay")
+
+
+def test_a_thin_span_has_its_turn_and_no_run(home: Path, tmp_path: Path):
+    """One row: the run ends with its reason, and so does the task tried again; the span is grown, and waits anew."""
+    store, registry = SpanStore(home), Registry(home)
+    store.commit(4, [_events(4).slice(0, 1)], source="test")
+    store.commit(5, [_events(5)], source="test")
+    registry.record_turn(Turn(3, "run-0", data_verdict="ok", model_verdict="blessed"))
+    for task in ("first", "again"):
+        with pytest.raises(
+            ThinError, match="span 4 is thin: too few rows: [01] to train on, [01] to judge on"
+        ):
+            _run(home, tmp_path / task, span="next", window=json.dumps({"cold": 1}))
+    turn = registry.turns()[-1]
+    assert (4, 1, "run-1", "thin", "skipped") == (
+        turn.span,
+        turn.span_version,
+        turn.run_id,
+        turn.data_verdict,
+        turn.model_verdict,
+    )
+    assert [5] == pending(home, 1)
+    examples = _run(home, tmp_path / "next", span="next", run_id="run-2", version=1)
+    assert "[1, 2, 3, 4, 5]" == examples.get_string_custom_property("spans")
+    store.commit(4, [_events(4).slice(1)], source="more", late=True)
+    assert [4, 5] == pending(home, 1)
+
+
+def test_late_rows_that_come_during_a_run_wait_for_the_next(home: Path, tmp_path: Path, monkeypatch):
+    """All of a run is about the versions that were there when it picked its spans."""
+    choose = execution.choose
+
+    def chosen(*arguments):
+        SpanStore(home).commit(3, [_events(9)], source="late", late=True)
+        return choose(*arguments)
+
+    monkeypatch.setattr(execution, "choose", chosen)
+    examples = _run(home, tmp_path / "a")
+    counted = json.loads(examples.get_string_custom_property("rows"))
+    assert '{"2": 1, "3": 1}' == examples.get_string_custom_property("span_versions")
+    newest = len(_rows(examples, "train")["span-00000003-00000-of-00001.gz"])
+    assert 2000 == newest + counted["eval"] + counted["unlabelled"]
+    assert 2 == SpanStore(home).manifest(3).version
 
 
 def test_a_damaged_span_is_not_trained_on(home: Path, tmp_path: Path):

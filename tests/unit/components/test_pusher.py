@@ -40,7 +40,9 @@ def made(kind: type[artifact.Artifact], folder: Path) -> artifact.Artifact:
 def push(tmp_path: Path):
     """A function of run id, blessing and score: pushes such a model on span 1, 2, ...; gives the artifact."""
 
-    def pushed(run_id: str, blessed: bool, score: float = 0.25) -> standard_artifacts.PushedModel:
+    def pushed(
+        run_id: str, blessed: bool, score: float = 0.25, beside: bool = True
+    ) -> standard_artifacts.PushedModel:
         folder, registry = tmp_path / run_id, Registry(tmp_path / "home")
         kinds = {
             "model": standard_artifacts.Model,
@@ -55,8 +57,9 @@ def push(tmp_path: Path):
         }
         inputs = {name: [made(kind, folder / name)] for name, kind in kinds.items()}
         saved(folder / "model" / "Format-Serving", score)
-        (folder / "model" / "checkpoint").mkdir()
-        (folder / "model" / "carry.json").write_text("{}")
+        if beside:
+            (folder / "model" / "checkpoint").mkdir()
+            (folder / "model" / "carry.json").write_text("{}")
         inputs["model_blessing"][0].set_int_custom_property("blessed", int(blessed))
         reasons = ["auc 0.70 (champion 1: 0.60)"] if blessed else ["auc 0.50 is below 0.60"]
         verdict = {
@@ -72,7 +75,12 @@ def push(tmp_path: Path):
             records.write(ROW)
         examples, champion = inputs["examples"][0], registry.champion()
         examples.split_names, examples.span = '["train", "eval"]', len(registry.turns()) + 1
-        for name, value in {"mode": "cold", "spans": "[1]", "rows": '{"train": 4, "eval": 1}'}.items():
+        for name, value in {
+            "mode": "cold",
+            "spans": "[1]",
+            "span_versions": json.dumps({examples.span: 7}),
+            "rows": '{"train": 4, "eval": 1}',
+        }.items():
             examples.set_string_custom_property(name, value)
         inputs["transform_graph"][0].set_string_custom_property("transform", "refresh")
         inputs["champion"][0].set_string_custom_property("state", "present" if champion else "absent")
@@ -99,7 +107,17 @@ def test_blessed_is_served(push, tmp_path: Path) -> None:
     assert (1, "published") == (champion.version, champion.state)
     assert (1, 1) == (output.get_int_custom_property("pushed"), output.get_int_custom_property("version"))
     assert (tmp_path / "models" / "1" / "assets.extra" / "tf_serving_warmup_requests").stat().st_size
-    assert ["blessed"] == [turn.model_verdict for turn in Registry(tmp_path / "home").turns()]
+    [turn] = Registry(tmp_path / "home").turns()
+    assert ("blessed", 1, 7) == (turn.model_verdict, turn.span, turn.span_version)
+
+
+def test_a_bare_saved_model_is_served_too(push, tmp_path: Path) -> None:
+    """A run_fn of the user's own leaves neither checkpoint nor carry.json: the version has what there is."""
+    push("run-1", blessed=True, beside=False)
+    champion = Registry(tmp_path / "home").champion()
+    parts = {path.name for path in champion.payload_path.iterdir()}
+    assert ("published", True) == (champion.state, {"serving", "transform_graph"} <= parts)
+    assert not {"checkpoint", "carry.json"} & parts
 
 
 @pytest.mark.parametrize(

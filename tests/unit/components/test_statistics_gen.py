@@ -12,7 +12,7 @@ from noria.components.keras_first import ensure_keras3
 ensure_keras3()
 
 import tensorflow_data_validation as tfdv  # noqa: E402
-from tensorflow_metadata.proto.v0 import anomalies_pb2  # noqa: E402
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2  # noqa: E402
 from tfx.components.example_validator import executor as stock  # noqa: E402
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor  # noqa: E402
 from tfx.types import artifact_utils, standard_artifacts  # noqa: E402
@@ -59,6 +59,7 @@ def _examples(home: Path, span: int, out: Path):
     champion.set_string_custom_property("state", "absent")
     properties = {
         "home": str(home),
+        "run_id": f"run-{span}",
         "span": str(span),
         "mode": "auto",
         "label": "late",
@@ -123,6 +124,7 @@ def test_splits(examples, fresh, tmp_path: Path):
     statistics, _ = _run(examples[3], fresh, tmp_path)
     assert ["span", "train", "previous"] == artifact_utils.decode_split_names(statistics.split_names)
     assert 3 == statistics.span
+    assert {"2": 1, "3": 1} == json.loads(statistics.get_string_custom_property("span_versions"))
     rows = json.loads(statistics.get_string_custom_property("rows"))
     span, train = _load(statistics, "span"), _load(statistics, "train")
     assert ROWS - rows["unlabelled"] == span.datasets[0].num_examples
@@ -216,6 +218,38 @@ def test_facts(examples, fresh, tmp_path: Path):
     assert ua.late.corr(ua.sched_dep_minutes) == pytest.approx(correlation, abs=1e-5)
     assert 0 == facts.value_of(features["distance"], facts.OUT_OF_RANGE)
     assert 0.5 < facts.value_of(features["origin"], facts.ASSOCIATION + "carrier") < 0.7
+
+
+def test_values_beyond_any_domain_are_given_up():
+    """A closed domain full of garbage costs nothing, in one batch or over many; the other features' facts stay."""
+    schema = schema_pb2.Schema()
+    for name in ("a", "b", "c"):
+        schema.feature.add(name=name, type=schema_pb2.BYTES, domain=name)
+        schema.string_domain.add(name=name, value=["x", "y"])
+    schema.feature.add(name="late", type=schema_pb2.INT)
+    generator = facts.FactsGenerator(schema, "late")
+
+    def counts(batch: int, kinds: int) -> facts.Counts:
+        columns = {
+            "a": [[f"{batch}-{row % kinds}".encode()] for row in range(1000)],
+            "b": [[b"xy"[row % 2 :][:1]] for row in range(1000)],
+            "c": [[b"xy"[row % 2 :][:1]] for row in range(1000)],
+            "late": [[row % 2] for row in range(1000)],
+        }
+        return generator.add_input(generator.create_accumulator(), pa.RecordBatch.from_pydict(columns))
+
+    at_once, bit_by_bit = [counts(0, 1000)], [counts(batch, 90) for batch in range(3)]
+    assert {("b", "c")} == set(at_once[0].pairs)
+    for parts in (at_once, bit_by_bit, [*bit_by_bit, *at_once], [*at_once, *bit_by_bit]):
+        total = generator.merge_accumulators(parts)
+        assert ({"a"}, {("b", "c")}) == (total.crowded, set(total.pairs))
+        assert {"", "b", "c"} == {name for name, _ in total.labels} == {name for name, _ in total.moments}
+        features = {each.path.step[0]: each for each in generator.extract_output(total).features}
+        assert {"b", "c", "late"} == set(features)
+        assert 1.0 == facts.value_of(features["b"], facts.ASSOCIATION + "c")
+        assert len(parts) * 500 == facts.text_of(features["b"], facts.LABEL_BY_VALUE)["x"]["rows"]
+    two = generator.merge_accumulators(bit_by_bit[:2])
+    assert (set(), 180) == (two.crowded, len(two.values["a"]))
 
 
 def test_a_column_without_any_value(home, tmp_path: Path):

@@ -92,6 +92,13 @@ def test_checkpoint_comes_back_as_it_was(tmp_path):
     assert list(loaded.first) == ["deep/kernel"]
 
 
+def test_a_champion_without_a_checkpoint_is_refused(tmp_path):
+    """What a run_fn of the user's own made cannot be gone on from by Noria's; the message says what can be done."""
+    with pytest.raises(CarryError, match="another run_fn made it") as error:
+        checkpoint.load(tmp_path / "checkpoint")
+    assert "--cold" in str(error.value)
+
+
 @pytest.mark.parametrize("damage", ["cut", "gone", "format"])
 def test_damaged_checkpoint_is_refused(tmp_path, damage):
     """A cut or missing array file and an unknown format are errors that name the cold run."""

@@ -6,7 +6,7 @@ import pytest
 
 from noria.components.example_gen import split
 from noria.components.example_gen.window import Pick, Window, pick, select
-from noria.stores.errors import SpanError
+from noria.stores.errors import DataError, SpanError
 
 
 def _table(rows: int, first: int = 0) -> pa.Table:
@@ -48,6 +48,13 @@ def test_rows_without_a_label_are_counted():
     parts = select(_table(1000), Pick(1, 1.0, True), Window(key=("id",)), "late", 1)
     assert 1000 == sum(len(part) for part in parts.values())
     assert 100 == len(parts["unlabelled"])
+
+
+def test_a_key_that_the_span_lacks():
+    """A column of `key` that is not there is named, with the nearest one."""
+    with pytest.raises(DataError, match="span 1 has no column 'naem'") as error:
+        select(_table(10), Pick(1, 1.0, True), Window(key=("id", "naem")), "late", 1)
+    assert "did you mean 'name'?" in str(error.value)
 
 
 def test_two_runs_replay_different_rows():

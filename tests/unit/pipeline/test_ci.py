@@ -16,6 +16,7 @@ from noria.pipeline import ci, lineage
 from noria.pipeline.config import load
 from noria.pipeline.revisions import Repository, Since
 from noria.stores.errors import RevisionError
+from noria.stores.publication import Publication
 from noria.stores.registry import Registry, Version, turn_of
 from noria.stores.spans import SpanStore
 
@@ -83,7 +84,7 @@ class Project:
         known = {"span": number, "spans": [number], "code_digest": lineage.digest(self.config), **facts}
         made = registry.register({"serving": model}, run_id=f"run-{number}", blessed=blessed, **known)
         registry.record_turn(turn_of(made))
-        return registry.publish(made.version, self.config.model_root) if blessed else made
+        return Publication(registry, self.config.model_root).publish(made.version) if blessed else made
 
     @property
     def config(self) -> Any:
@@ -232,11 +233,12 @@ def test_gone_back_by_hand(served: Project) -> None:
     served.commit({"helper.py": "X = 2\n"})
     served.span(2)
     served.version(2, parent=1)
-    registry, root = Registry(served.folder / "home"), served.config.model_root
-    registry.promote(1, "better", "me", root)
+    registry = Registry(served.folder / "home")
+    publication = Publication(registry, served.config.model_root)
+    publication.promote(1, "better", "me")
     assert (3, ci.NOTHING) == (registry.champion().version, served.decide().verdict)
-    registry.rollback(root, "no", "me", to=2)
-    registry.rollback(root, "yes", "me", to=1)
+    publication.rollback("no", "me", to=2)
+    publication.rollback("yes", "me", to=1)
     assert (1, ci.NOTHING) == (registry.champion().version, served.decide().verdict)
 
 

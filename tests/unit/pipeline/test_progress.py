@@ -76,6 +76,20 @@ def test_plain_lines_without_a_terminal() -> None:
     assert "✓ span 4  warm  data drifted  blessed  version 2" in said
 
 
+def test_a_thin_span_is_told_with_its_reason() -> None:
+    """It ends its stage and its turn, and nothing failed."""
+    out = io.StringIO()
+    facts = {"stage": "SpanExampleGen", "seconds": 0.2, "verdict": "thin", "reasons": ["too few rows"]}
+    turn = Turn(5, "r", data_verdict="thin", model_verdict="skipped")
+    with Progress(Console(file=out, width=120, color_system=None)) as progress:
+        progress.listen({"stage": "Turn", "event": "start", "span": 5, "run_id": "r", "log": "l"})
+        progress.listen({**facts, "event": "end"})
+        progress.listen({"stage": "Turn", "event": "end", "turn": turn})
+    assert "span 5  SpanExampleGen       0.2 s  thin, too few rows" in out.getvalue()
+    assert "– span 5  data thin  skipped" in out.getvalue()
+    assert [] == progress.broken
+
+
 def test_live_view_on_a_terminal() -> None:
     """On a terminal the stages are drawn in place; what remains is a line for each turn."""
     said = shown(terminal=True)

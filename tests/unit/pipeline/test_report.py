@@ -335,6 +335,17 @@ WITHHELD = {
             "is published It takes over",
         ),
         (
+            {
+                "data_verdict": None,
+                "model_verdict": None,
+                "carry": None,
+                "turn": {"data_verdict": "thin", "reasons": ["too few rows: 1 to train on, 0 to judge on"]},
+                "journal": [{"stage": "SpanExampleGen", "event": "end", "seconds": 1.0, "verdict": "thin"}],
+            },
+            "Span 4 is thin Nothing was trained on it alone (too few rows: 1 to train on, 0 to judge on)",
+            "The turn ended without",
+        ),
+        (
             {"journal": [{"stage": "Trainer", "event": "failed", "seconds": 1.0, "error": "disk full"}]},
             "The turn stopped in Trainer",
             "is published",
@@ -351,7 +362,7 @@ WITHHELD = {
             "is published",
         ),
     ],
-    ids=["published", "quarantined", "withheld", "failed", "nothing but a span"],
+    ids=["published", "quarantined", "withheld", "thin", "failed", "nothing but a span"],
 )
 def test_each_outcome_is_said_in_plain_words(tmp_path, protos, changes, expected, absent):
     """The headline and its meaning follow the verdicts and the journal."""

@@ -19,6 +19,7 @@ from noria.pipeline.commands.turn import to_json
 from noria.pipeline.config import Config, load
 from noria.stores import files
 from noria.stores.errors import DataError, NoriaError, SpanError
+from noria.stores.publication import Publication
 from noria.stores.registry import Registry, Turn
 from noria.stores.spans import SpanStore
 
@@ -251,7 +252,7 @@ def test_a_home_that_was_moved(config: Config, tmp_path: Path) -> None:
     (tmp_path / "model" / "saved_model.pb").write_text("a model")
     registry = Registry(config.home_path)
     made = registry.register({"serving": tmp_path / "model"}, run_id="r", span=1)
-    registry.publish(made.version, config.model_root)
+    Publication(registry, config.model_root).publish(made.version)
     moved = config.moved_to(config.home_path.rename(tmp_path / "elsewhere"))
     found = status.read(moved)
     assert found.champion is not None

@@ -51,6 +51,17 @@ def _transform(function, rows: list[dict], spec: dict, folder: Path) -> tuple[di
     return {name: value.numpy() for name, value in columns.items()}, output
 
 
+def test_a_long_tail_is_scaled_by_its_logarithm(monkeypatch):
+    """ln(1 + x), sparse or dense; a negative amount counts as 0, a gap stays one."""
+    monkeypatch.setattr(features, "number", lambda column: column)
+    amounts, expected = [[-5.0], [0.0], [math.e - 1]], [[0.0], [0.0], [1.0]]
+    np.testing.assert_allclose(expected, features.log_number(tf.constant(amounts)), atol=1e-6)
+    sparse = tf.SparseTensor([[0, 0], [2, 0]], [-5, 7], [3, 1])
+    scaled = features.log_number(sparse)
+    assert [[0, 0], [2, 0]] == scaled.indices.numpy().tolist()
+    np.testing.assert_allclose([0.0, math.log(8)], scaled.values, atol=1e-6)
+
+
 def _feature(value) -> tf.train.Feature:
     value = value[0] if isinstance(value, list) else value
     if isinstance(value, str):

@@ -6,8 +6,9 @@ import pyarrow as pa
 import pytest
 
 from noria.stores.errors import SpanError
-from noria.stores.pending import pending
+from noria.stores.pending import once_more, pending
 from noria.stores.quarantine import hold_back, release
+from noria.stores.recovery import recover
 from noria.stores.registry import Registry, Turn
 from noria.stores.spans import SpanStore
 
@@ -94,6 +95,34 @@ def test_a_note_is_about_one_version(home: Path) -> None:
     assert [4, 5] == pending(home, 2)
 
 
+def test_what_was_corrected_meanwhile_is_not_held_back(home: Path) -> None:
+    """A run on the cluster finds the older version broken: its turn ends, and the newer version waits, note or not."""
+    store = SpanStore(home)
+    store.commit(5, [rows(7)], source="b", late=True)
+    store.quarantine(5, BROKEN, 2, "run-b")
+    hold_back(home, 5, 1, BROKEN, "run-a")
+    assert 2 == store.quarantined()[5]["version"]
+    store.release(5)
+    hold_back(home, 5, 1, BROKEN, "run-c")
+    assert ([4], [5]) == (list(store.quarantined()), pending(home, 2))
+    assert (5, 1) == (Registry(home).turns()[-1].span, Registry(home).turns()[-1].span_version)
+
+
+def test_a_thin_span_waits_again_when_it_has_grown(home: Path) -> None:
+    """Later spans have their turns; a further run is made on the newest that is not thin; late rows change that."""
+    registry, store = Registry(home), SpanStore(home)
+    store.commit(6, [rows(6)], source="a")
+    for span, run in ((5, "run-5"), (6, "run-6")):
+        registry.record_turn(
+            Turn(span, run, span_version=1, data_verdict="thin", model_verdict="skipped", reasons=("few",))
+        )
+    assert ([], [3]) == (pending(home, 2), once_more(home))
+    store.commit(5, [rows(7, 8)], source="b", late=True)
+    assert ([5], [5]) == (pending(home, 2), once_more(home))
+    registry.record_turn(Turn(5, "run-5b", span_version=2, data_verdict="ok", model_verdict="blessed"))
+    assert ([], [5]) == (pending(home, 2), once_more(home))
+
+
 def test_a_withheld_turn_is_none(home: Path) -> None:
     """A span whose model came too late waits again, unless another turn on it came through."""
     registry = Registry(home)
@@ -113,7 +142,7 @@ def test_killed_between_quarantine_and_turn(home: Path, killed_at) -> None:
         killed = killed_at(n, home, lambda span=span: hold_back(home, span, 1, BROKEN, f"run-{span}"))
         held = span in SpanStore(home).quarantined()
         assert held != (span in pending(home, 2))
-        recovered = Registry(home).recover(models)
+        recovered = recover(Registry(home), models)
         turned = [turn for turn in Registry(home).turns() if turn.span == span]
         assert held == bool(turned)
         if held:
@@ -121,7 +150,7 @@ def test_killed_between_quarantine_and_turn(home: Path, killed_at) -> None:
             facts = (turn.data_verdict, turn.model_verdict, turn.reasons)
             assert ("broken", "skipped", tuple(BROKEN["reasons"])) == facts
         outcomes.add((held, any("ended the turn" in line for line in recovered)))
-        assert [] == Registry(home).recover(models)
+        assert [] == recover(Registry(home), models)
         if not killed:
             break
     assert {(False, False), (True, True), (True, False)} == outcomes

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from noria.stores.errors import RegistryError
+from noria.stores.publication import Publication
+from noria.stores.recovery import recover, retain
 from noria.stores.registry import Registry, Turn, Version, turn_of
 
 
@@ -36,7 +38,7 @@ def register(registry: Registry, run_id: str, tmp_path: Path, **facts: object) -
 def publish(registry: Registry, run_id: str, tmp_path: Path, root: Path) -> Version:
     champion = registry.champion()
     version = register(registry, run_id, tmp_path, parent=champion.version if champion else None, mode="warm")
-    return registry.publish(version.version, root)
+    return Publication(registry, root).publish(version.version)
 
 
 def states(registry: Registry) -> dict[int, str]:
@@ -64,7 +66,7 @@ def test_register_then_publish_then_the_next(tmp_path: Path, root: Path) -> None
     first = register(registry, "a", tmp_path, **facts)
     assert (1, "registered", (1, 2, 3, 4)) == (first.version, first.state, first.spans)
     assert "a" == (first.payload_path / "checkpoint" / "weights").read_text()
-    published = registry.publish(1, root)
+    published = Publication(registry, root).publish(1)
     assert ("published", str(root / "1")) == (published.state, published.model_dir)
     assert "saved_model.pb of a" == served_text(root)
     publish(registry, "b", tmp_path, root)
@@ -96,7 +98,7 @@ def test_rejected_is_kept_and_not_published(tmp_path: Path, root: Path) -> None:
     version = register(registry, "a", tmp_path, blessed=False, reasons=["auc fell"])
     assert ("rejected", ("auc fell",)) == (version.state, version.reasons)
     with pytest.raises(RegistryError, match="version 1 is rejected"):
-        registry.publish(1, root)
+        Publication(registry, root).publish(1)
     assert not root.exists() or list(root.iterdir()) == []
 
 
@@ -106,37 +108,37 @@ def test_promote_publishes_a_rejected_version_and_says_who_and_why(tmp_path: Pat
     publish(registry, "a", tmp_path, root)
     register(registry, "b", tmp_path, blessed=False, parent=1)
     with pytest.raises(RegistryError, match="needs a reason"):
-        registry.promote(2, " ", "me", root)
-    promoted = registry.promote(2, "the gate is wrong", "me", root)
+        Publication(registry, root).promote(2, " ", "me")
+    promoted = Publication(registry, root).promote(2, "the gate is wrong", "me")
     assert (2, "published") == (promoted.version, promoted.state)
     assert ("the gate is wrong", "me") == (promoted.promoted["reason"], promoted.promoted["actor"])
     publish(registry, "c", tmp_path, root)
-    again = registry.promote(2, "b was better", "you", root)
+    again = Publication(registry, root).promote(2, "b was better", "you")
     assert (4, 2, "published") == (again.version, again.parent, again.state)
     assert "saved_model.pb of b" == served_text(root)
     assert {1: "retired", 2: "retired", 3: "retired", 4: "published"} == states(registry)
     with pytest.raises(RegistryError, match="serves already"):
-        registry.promote(4, "again", "me", root)
+        Publication(registry, root).promote(4, "again", "me")
     with pytest.raises(RegistryError, match="there is no version 9; known: 1, 2, 3, 4"):
-        registry.promote(9, "why", "me", root)
+        Publication(registry, root).promote(9, "why", "me")
 
 
 def test_rollback_goes_back_step_by_step(tmp_path: Path, root: Path) -> None:
     """The bad version's folder goes, so the largest number left is the good one."""
     registry = Registry(tmp_path)
     with pytest.raises(RegistryError, match="none ever served"):
-        registry.rollback(root, "bad", "me")
+        Publication(registry, root).rollback("bad", "me")
     for run in "abc":
         publish(registry, run, tmp_path, root)
-    assert 2 == registry.rollback(root, "bad", "me").version
+    assert 2 == Publication(registry, root).rollback("bad", "me").version
     assert "saved_model.pb of b" == served_text(root)
     assert {1: "retired", 2: "published", 3: "rolled_back"} == states(registry)
     publish(registry, "d", tmp_path, root)
     assert [4] == [version.version for version in registry.versions() if version.state == "published"]
-    assert 1 == registry.rollback(root, "all bad", "me", to=1).version
+    assert 1 == Publication(registry, root).rollback("all bad", "me", to=1).version
     assert "saved_model.pb of a" == served_text(root)
     with pytest.raises(RegistryError, match="only version 1 ever served"):
-        registry.rollback(root, "bad", "me")
+        Publication(registry, root).rollback("bad", "me")
 
 
 def test_rollback_restores_what_retention_took_from_the_model_directory(tmp_path: Path, root: Path) -> None:
@@ -145,7 +147,7 @@ def test_rollback_restores_what_retention_took_from_the_model_directory(tmp_path
     for run in "ab":
         publish(registry, run, tmp_path, root)
     shutil.rmtree(root / "1")
-    registry.rollback(root, "bad", "me")
+    Publication(registry, root).rollback("bad", "me")
     assert ["1"] == [path.name for path in root.iterdir() if path.name.isdigit()]
     assert "saved_model.pb of a" == served_text(root)
 
@@ -155,8 +157,8 @@ def test_a_promoted_rolled_back_version_gets_a_new_number(tmp_path: Path, root: 
     registry = Registry(tmp_path)
     for run in "ab":
         publish(registry, run, tmp_path, root)
-    registry.rollback(root, "seemed bad", "me")
-    assert 3 == registry.promote(2, "was fine", "me", root).version
+    Publication(registry, root).rollback("seemed bad", "me")
+    assert 3 == Publication(registry, root).promote(2, "was fine", "me").version
     assert {1: "retired", 2: "rolled_back", 3: "published"} == states(registry)
 
 
@@ -166,7 +168,43 @@ def test_a_foreign_newer_version_in_the_model_directory_is_refused(tmp_path: Pat
     registry = Registry(tmp_path)
     register(registry, "a", tmp_path)
     with pytest.raises(RegistryError, match="1700000000"):
-        registry.publish(1, root)
+        Publication(registry, root).publish(1)
+
+
+def test_a_promotion_goes_above_a_foreign_version(tmp_path: Path, root: Path) -> None:
+    """What publishing advises does help: it serves under a larger number, later versions go on from that."""
+    registry = Registry(tmp_path)
+    for run in "ab":
+        publish(registry, run, tmp_path, root)
+    register(registry, "c", tmp_path, parent=2)
+    (root / "999").mkdir()
+    with pytest.raises(RegistryError, match="version 3 is older than version 999") as error:
+        Publication(registry, root).publish(3)
+    assert "promote 3 --force" in str(error.value)
+    assert (1000, 3, "published") == (lambda v: (v.version, v.parent, v.state))(
+        Publication(registry, root).promote(3, "999 is a trial", "me")
+    )
+    assert "saved_model.pb of c" == served_text(root)
+    assert [] == recover(registry, root)
+    assert 1001 == publish(registry, "d", tmp_path, root).version
+    Publication(registry, root).rollback("d is bad", "me")
+    with pytest.raises(RegistryError, match="version 2 cannot serve beside version 999, which is not from"):
+        Publication(registry, root).rollback("c is bad too", "me")
+    assert {2: "retired", 1000: "published", 1001: "rolled_back"}.items() <= states(registry).items()
+
+
+def test_a_promotion_that_a_foreign_version_stopped_can_be_made_good(tmp_path: Path, root: Path) -> None:
+    """Homes of earlier releases may hold one that was written down and could not be published."""
+    registry = Registry(tmp_path)
+    version = register(registry, "a", tmp_path)
+    facts = {"reason": "r", "actor": "me", "was": "registered", "model_root": str(root)}
+    registry.log.append("promoted", version=1, as_version=1, **facts)
+    (root / "999").mkdir(parents=True)
+    with pytest.raises(RegistryError, match="999"):
+        recover(registry, root)
+    assert 1000 == Publication(registry, root).promote(version.version, "999 is a trial", "me").version
+    assert ["gave up publishing version 1, which is registered"] == recover(Registry(tmp_path), root)
+    assert [] == recover(Registry(tmp_path), root)
 
 
 def test_damage_of_a_stored_model_is_found_before_it_serves(tmp_path: Path, root: Path) -> None:
@@ -175,7 +213,7 @@ def test_damage_of_a_stored_model_is_found_before_it_serves(tmp_path: Path, root
     version = register(registry, "a", tmp_path)
     (version.payload_path / "serving" / "saved_model.pb").write_text("bit rot")
     with pytest.raises(RegistryError, match="damaged"):
-        registry.publish(1, root)
+        Publication(registry, root).publish(1)
     assert [] == [path for path in root.iterdir() if path.name.isdigit()]
 
 
@@ -186,16 +224,16 @@ def test_retention_keeps_what_is_needed(tmp_path: Path, root: Path) -> None:
         publish(registry, run, tmp_path, root)
     for run in "defg":
         register(registry, run, tmp_path, blessed=False, parent=3)
-    assert [1, 4, 5] == registry.retain(2, root)
+    assert [1, 4, 5] == retain(registry, 2, root)
     assert {1, 4, 5} == {number for number, state in states(registry).items() if state == "expired"}
     assert ["2", "3"] == sorted(path.name for path in root.iterdir())
     assert ["2", "3", "6", "7"] == sorted(
         path.name for path in (tmp_path / "registry" / "versions").iterdir() if path.name.isdigit()
     )
-    assert [] == registry.retain(2, root)
-    assert 2 == registry.rollback(root, "bad", "me").version
+    assert [] == retain(registry, 2, root)
+    assert 2 == Publication(registry, root).rollback("bad", "me").version
     with pytest.raises(RegistryError, match="retention deleted its files"):
-        registry.promote(1, "why not", "me", root)
+        Publication(registry, root).promote(1, "why not", "me")
 
 
 def test_retention_keeps_the_last_good_parent(tmp_path: Path, root: Path) -> None:
@@ -204,12 +242,12 @@ def test_retention_keeps_the_last_good_parent(tmp_path: Path, root: Path) -> Non
     publish(registry, "a", tmp_path, root)
     publish(registry, "b", tmp_path, root)
     child = register(registry, "c", tmp_path, parent=2)
-    registry.rollback(root, "bad", "me")
-    registry.promote(child.version, "its parent's fault is not its own", "me", root)
+    Publication(registry, root).rollback("bad", "me")
+    Publication(registry, root).promote(child.version, "its parent's fault is not its own", "me")
     for run in "defg":
         publish(registry, run, tmp_path, root)
-    registry.rollback(root, "bad", "me", to=3)
-    registry.retain(1, root)
+    Publication(registry, root).rollback("bad", "me", to=3)
+    retain(registry, 1, root)
     assert "retired" == states(registry)[1]
     assert "published" == states(registry)[3]
 
@@ -257,6 +295,22 @@ def test_a_damaged_event_is_named(tmp_path: Path) -> None:
     with pytest.raises(RegistryError) as error:
         Registry(tmp_path).versions()
     assert str(event) in str(error.value)
+
+
+def test_a_missing_event_is_named(tmp_path: Path) -> None:
+    """A gap stops readers and writers; what was written behind it would be read by nobody."""
+    for number in range(1, 6):
+        Registry(tmp_path).record_turn(Turn(span=number, run_id=f"run-{number}"))
+    started_before = Registry(tmp_path)
+    assert 5 == len(started_before.turns())
+    folder = tmp_path / "registry" / "events"
+    (folder / "00000003.json").unlink()
+    reader = Registry(tmp_path)
+    for work in (reader.turns, reader.turns, lambda: started_before.record_turn(Turn(6, "run-6"))):
+        with pytest.raises(RegistryError, match="event 3 of the registry is missing") as error:
+            work()
+        assert str(folder / "00000003.json") in str(error.value)
+    assert 4 == len(list(folder.iterdir()))
 
 
 def test_two_writers_never_clash(tmp_path: Path) -> None:
@@ -316,7 +370,7 @@ def test_a_reader_never_sees_half_a_version(tmp_path: Path, root: Path) -> None:
     for i in range(15):
         publish(registry, f"run-{i}", tmp_path, root)
         if i % 5 == 4:
-            registry.rollback(root, "bad", "me")
+            Publication(registry, root).rollback("bad", "me")
     reader.stop = True
     reader.join()
     assert [] == reader.torn
@@ -354,21 +408,21 @@ def test_sigkill_at_every_step_of_a_push(tmp_path: Path, killed_at) -> None:
         def push(home: Path = home, root: Path = root) -> None:
             registry = Registry(home)
             version = registry.register(new, run_id="b", parent=1)
-            registry.publish(version.version, root)
+            Publication(registry, root).publish(version.version)
 
         killed = killed_at(n, home, push)
         kills += killed
         check_whole(home, root)
         assert served_text(root) in ("saved_model.pb of a", "saved_model.pb of b")
         # The next run: recover first, then its own push of the same run's work.
-        Registry(home).recover(root)
+        recover(Registry(home), root)
         check_whole(home, root)
         served = served_text(root).split(" of ")[1]
         assert {"a": 1, "b": 2}[served] == Registry(home).champion().version
         push()
         assert {1: "retired", 2: "published"} == states(Registry(home))
         assert "saved_model.pb of b" == served_text(root)
-        assert [] == Registry(home).recover(root)
+        assert [] == recover(Registry(home), root)
         assert ["1", "2"] == sorted(path.name for path in root.iterdir())
         shutil.rmtree(home)
         if not killed:
@@ -385,19 +439,19 @@ def test_sigkill_at_every_step_of_a_correction(tmp_path: Path, killed_at, what: 
 
     def rollback(home: Path, root: Path) -> None:
         if Registry(home).champion().version == 3:
-            Registry(home).rollback(root, "bad", "me")
+            Publication(Registry(home), root).rollback("bad", "me")
 
     def promote(home: Path, root: Path) -> None:
         if Registry(home).champion().version == 3:
-            Registry(home).promote(1, "better", "me", root)
+            Publication(Registry(home), root).promote(1, "better", "me")
 
-    def retain(home: Path, root: Path) -> None:
-        Registry(home).retain(1, root)
+    def expire(home: Path, root: Path) -> None:
+        retain(Registry(home), 1, root)
 
     work, expected, text = {
         "rollback": (rollback, {1: "retired", 2: "published", 3: "rolled_back"}, "b"),
         "promote": (promote, {1: "retired", 2: "retired", 3: "retired", 4: "published"}, "a"),
-        "retain": (retain, {1: "expired", 2: "retired", 3: "published"}, "c"),
+        "retain": (expire, {1: "expired", 2: "retired", 3: "published"}, "c"),
     }[what]
     kills = 0
     for n in range(1, 200):
@@ -407,12 +461,12 @@ def test_sigkill_at_every_step_of_a_correction(tmp_path: Path, killed_at, what: 
         check_whole(home, root)
         served_text(root)
         if n % 2:
-            Registry(home).recover(root)
+            recover(Registry(home), root)
         work(home, root)
         assert expected == states(Registry(home)), n
         assert f"saved_model.pb of {text}" == served_text(root)
-        Registry(home).recover(root)
-        assert [] == Registry(home).recover(root)
+        recover(Registry(home), root)
+        assert [] == recover(Registry(home), root)
         check_whole(home, root)
         shutil.rmtree(home)
         if not killed:
@@ -425,7 +479,7 @@ def test_recover_puts_a_lost_champion_back(tmp_path: Path, root: Path) -> None:
     registry = Registry(tmp_path)
     publish(registry, "a", tmp_path, root)
     shutil.rmtree(root)
-    assert ["put version 1 back into " + str(root)] == registry.recover(root)
+    assert ["put version 1 back into " + str(root)] == recover(registry, root)
     assert "saved_model.pb of a" == served_text(root)
 
 
@@ -446,11 +500,11 @@ def test_rollback_over_several_marks_all_of_them(tmp_path: Path, root: Path) -> 
     registry = Registry(tmp_path)
     for run in "abc":
         publish(registry, run, tmp_path, root)
-    registry.rollback(root, "all bad", "me", to=1)
+    Publication(registry, root).rollback("all bad", "me", to=1)
     assert {1: "published", 2: "rolled_back", 3: "rolled_back"} == states(registry)
     assert [str(root / "1"), None, None] == [version.model_dir for version in registry.versions()]
     publish(registry, "d", tmp_path, root)
-    assert [2, 3] == registry.retain(1, root)  # not kept as somebody's last good parent
+    assert [2, 3] == retain(registry, 1, root)  # not kept as somebody's last good parent
 
 
 @pytest.mark.parametrize("what", ["another run published", "rolled back"])
@@ -461,21 +515,21 @@ def test_a_version_judged_against_another_champion_is_withheld(tmp_path: Path, r
         publish(registry, run, tmp_path, root)
     late = register(registry, "late", tmp_path, parent=2, span=5)
     if what == "rolled back":
-        registry.rollback(root, "bad", "me")
+        Publication(registry, root).rollback("bad", "me")
     else:
         publish(registry, "c", tmp_path, root)
     serving = registry.champion()
     for _ in range(2):  # tried again, it says the same, once
-        version = registry.publish(late.version, root)
+        version = Publication(registry, root).publish(late.version)
         reason = f"was judged against version 2, but version {serving.version} serves now; run again"
         assert ("registered", reason, (reason,)) == (version.state, version.withheld, version.reasons)
     assert serving == registry.champion()
     assert str(late.version) not in [path.name for path in root.iterdir()]
-    assert ["ended the turn of span 5: version 3 is registered"] == registry.recover(root)
+    assert ["ended the turn of span 5: version 3 is registered"] == recover(registry, root)
     (turn,) = registry.turns()
     assert ("blessed", reason) == (turn.model_verdict, turn.withheld)
     # A person may overrule this, as any verdict.
-    assert "published" == registry.promote(late.version, "I looked", "me", root).state
+    assert "published" == Publication(registry, root).promote(late.version, "I looked", "me").state
 
 
 def test_events_stay_small_and_the_verdict_is_kept_whole(tmp_path: Path, root: Path) -> None:
@@ -511,7 +565,7 @@ def test_a_run_killed_before_it_published_is_withheld_by_recovery(tmp_path: Path
     publish(registry, "a", tmp_path, root)
     register(registry, "killed", tmp_path, parent=1, span=5)
     publish(registry, "b", tmp_path, root)
-    assert ["ended the turn of span 5: version 2 is registered"] == registry.recover(root)
+    assert ["ended the turn of span 5: version 2 is registered"] == recover(registry, root)
     (turn,) = registry.turns()
     assert "was judged against version 1, but version 3 serves now; run again" == turn.withheld
     assert {1: "retired", 2: "registered", 3: "published"} == states(registry)

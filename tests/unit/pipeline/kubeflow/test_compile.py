@@ -181,7 +181,8 @@ def test_paths_are_the_container_s(package: tuple[dict[str, Any], dict[str, Any]
 
     assert "/noria/volume/home" == value("SpanExampleGen", "home")
     assert "/noria/project/schema.pbtxt" == value("SchemaGen", "schema_file")
-    assert "{{$.pipeline_job_uuid}}" == value("Pusher", "run_id") == value("DataGate", "run_id")
+    for task in ("SpanExampleGen", "DataGate", "Pusher"):
+        assert "{{$.pipeline_job_uuid}}" == value(task, "run_id")
     assert "next" == value("SpanExampleGen", "span")
     assert str(tmp_path.parent) not in json.dumps(package[0])
 

@@ -1,0 +1,239 @@
+"""What serves: the model directory, kept in step with the registry.
+
+Each step is written down before it is taken, so that `recovery` can finish it after a kill at any instant.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from noria.stores import files, model_root
+from noria.stores.errors import RegistryError
+from noria.stores.registry import FACTS, Registry
+from noria.stores.versions import EXPIRED, PUBLISHED, REGISTERED, REJECTED, State, Version
+
+SERVING = "serving"
+
+
+class Publication:
+    """Versions of a registry in a model directory.
+
+    Args:
+      registry: the project's.
+      root: the model directory that TF Serving watches.
+    """
+
+    def __init__(self, registry: Registry, root: Path | str):
+        self.registry = registry
+        self.root = Path(root)
+
+    def publish(self, number: int) -> Version:
+        """Makes a registered version the champion: into the model directory by one rename, then into the log.
+
+        May be repeated after a kill at any instant; a version that serves already is checked and, where its
+        folder is gone, put back.
+
+        A version whose parent does not serve any more was judged against something else than what it would
+        replace: it stays registered, and `withheld` says why. A person's promotion is not held up by this.
+
+        Raises:
+          RegistryError: the version is not blessed, is older than what serves, or is damaged.
+        """
+        with self.registry.writing("the version cannot be published"):
+            version = self.registry.version(number)
+            state = self.registry.state()
+            if version.state == PUBLISHED:
+                serve(version, self.root)
+                return version
+            if version.state != REGISTERED:
+                raise RegistryError(
+                    f"version {number} is {version.state}, only a registered one can be published",
+                    where=self.registry.folder,
+                    next_step=f"`noria promote {number} --force --reason ...` publishes it all the same",
+                )
+            serving = state.champion.version if state.champion else None
+            if version.promoted is None and serving != version.parent:
+                return self._withhold(version, serving)
+            newer = [each for each in {*model_root.served(self.root), state.ever_served} if each > number]
+            if newer:
+                raise RegistryError(
+                    f"version {number} is older than version {max(newer)}, which is or was served; "
+                    "TF Serving would pass over it",
+                    where=self.root,
+                    next_step=f"`noria promote {number} --force --reason ...` gives it a new number, or "
+                    "clear the model directory of versions that are not from this registry",
+                )
+            files.sweep(self.root)
+            if state.publishing.get(number) != str(self.root):
+                self.registry.log.append("publishing", version=number, model_root=str(self.root))
+            model_dir = serve(version, self.root)
+            self.registry.log.append("published", version=number, model_dir=str(model_dir))
+            return self.registry.version(number)
+
+    def promote(self, number: int, reason: str, actor: str) -> Version:
+        """Publishes a version whatever its verdict; who did it and why goes into the log.
+
+        A version that is older than what serves or served, be it from elsewhere, gets a new number, with the old
+        one as its parent, because TF Serving takes the largest.
+
+        Returns:
+          The version that serves now.
+
+        Raises:
+          RegistryError: no reason, it serves already, or its files were deleted.
+        """
+        if not reason.strip():
+            raise RegistryError("a promotion needs a reason", next_step='add --reason "..."')
+        with self.registry.writing("the version cannot be promoted"):
+            version = self.registry.version(number)
+            if version.state == PUBLISHED:
+                raise RegistryError(f"version {number} serves already", where=version.model_dir)
+            if version.state == EXPIRED:
+                raise RegistryError(
+                    f"version {number} is expired: retention deleted its files",
+                    where=self.registry.folder,
+                    next_step="promote a later version; `noria status` lists them",
+                )
+            state = self.registry.state()
+            newest = max([state.ever_served, *model_root.served(self.root)])
+            for each in state.versions.values():
+                pending = each.promoted and each.promoted["version"] == number and each.state == REGISTERED
+                if pending and each.version >= newest:
+                    return self.publish(each.version)
+            target = version
+            if number <= newest:
+                target = self._register_again(version, state, above=newest)
+            self.registry.log.append(
+                "promoted",
+                version=number,
+                as_version=target.version,
+                reason=reason,
+                actor=actor,
+                was=version.state,
+                model_root=str(self.root),
+            )
+            return self.publish(target.version)
+
+    def rollback(self, reason: str, actor: str, to: int | None = None) -> Version:
+        """Makes an earlier champion the champion again.
+
+        The model directory changes by one rename that takes the bad version out of it, so that the largest
+        number left is the good one. Called again after a kill it finishes what it began.
+
+        Args:
+          reason: why; goes into the log.
+          actor: who.
+          to: the version to go back to; the champion's predecessor by default.
+
+        Returns:
+          The version that serves now.
+
+        Raises:
+          RegistryError: there is no earlier good version, or its files are gone.
+        """
+        with self.registry.writing("the version cannot be rolled back"):
+            begun = self.registry.state().rolling_back
+            if begun is not None:
+                self.finish_rollback(begun)
+                return self.registry.version(begun["to"])
+            state = self.registry.state()
+            earlier = state.served[:-1]
+            if not earlier:
+                only = f"only version {state.served[-1]} ever served" if state.served else "none ever served"
+                raise RegistryError(
+                    f"there is no version to go back to: {only}",
+                    where=self.registry.folder,
+                    next_step="publish a better version, or take the model out of service by hand",
+                )
+            target = earlier[-1] if to is None else to
+            if target not in earlier:
+                raise RegistryError(
+                    f"version {target} is not one to go back to; these served before and count as good: "
+                    f"{', '.join(map(str, earlier))}",
+                    where=self.registry.folder,
+                    next_step="name one of these, or `noria promote` the version under a new number",
+                )
+            foreign = [
+                each for each in model_root.served(self.root) if each > target and each not in state.versions
+            ]
+            if foreign:
+                raise RegistryError(
+                    f"version {target} cannot serve beside version {max(foreign)}, which is not from this registry: "
+                    "TF Serving takes the largest",
+                    where=self.root,
+                    next_step="take it out of the model directory, or `noria promote "
+                    f"{target} --force --reason ...`, which gives version {target} a larger number",
+                )
+            # All that can fail comes before anything is changed.
+            serve(self.registry.version(target), self.root)
+            intent = {
+                "version": state.served[-1],
+                "to": target,
+                "model_root": str(self.root),
+                "reason": reason,
+                "actor": actor,
+            }
+            self.registry.log.append("rolling_back", **intent)
+            self.finish_rollback(intent)
+            return self.registry.version(target)
+
+    def finish_rollback(self, intent: dict[str, Any]) -> None:
+        """Ends a rollback that is written down, in the model directory that it began in."""
+        root, target = Path(intent["model_root"]), intent["to"]
+        model_dir = serve(self.registry.version(target), root)
+        known = self.registry.state().versions
+        bad = [each for each in model_root.served(root) if each > target and each in known]
+        model_root.withdraw(root, bad)
+        facts = {key: intent[key] for key in ("version", "to", "reason", "actor")}
+        self.registry.log.append("rolled_back", **facts, model_dir=str(model_dir))
+
+    def _withhold(self, version: Version, serving: int | None) -> Version:
+        names = [f"version {n}" if n is not None else "no version" for n in (version.parent, serving)]
+        reason = f"was judged against {names[0]}, but {names[1]} serves now; run again"
+        if version.withheld != reason:
+            self.registry.log.append("withheld", version=version.version, reason=reason)
+        return self.registry.version(version.version)
+
+    def _register_again(self, version: Version, state: State, above: int) -> Version:
+        again = sum(1 for each in state.versions.values() if each.parent == version.version)
+        facts = {field.name: getattr(version, field.name) for field in dataclasses.fields(Version)}
+        for name in (
+            "version",
+            "state",
+            "payload",
+            "created",
+            "model_dir",
+            "digests",
+            "promoted",
+            "withheld",
+        ):
+            del facts[name]
+        facts["verdict"] = self.registry.verdict(version.version)
+        facts.update(parent=version.version, run_id=f"{version.run_id}.promoted-{again + 1}")
+        for each in state.versions.values():
+            # Registered again before, by a promotion that was killed before it was written down.
+            unused = each.parent == version.version and each.state == REJECTED and each.promoted is None
+            if unused and each.version > above and each.run_id.startswith(f"{version.run_id}.promoted-"):
+                return each
+        parts = [path for path in version.payload_path.iterdir() if path.name != FACTS]
+        # As rejected: should the promotion be killed before its event, nothing may publish it.
+        return self.registry.register(
+            {path.name: path for path in parts}, blessed=False, above=above, **facts
+        )
+
+
+def serve(version: Version, root: Path) -> Path:
+    """Puts a version into the model directory; where it is there already, or can be put back, only checks it.
+
+    Raises:
+      RegistryError: its files are missing or damaged.
+    """
+    if not (root / str(version.version)).exists():
+        model_root.restore(root, version.version)
+    return model_root.add(root, version.version, version.payload_path / SERVING, _serving_digests(version))
+
+
+def _serving_digests(version: Version) -> dict[str, str]:
+    folder = f"{SERVING}/"
+    digests = version.digests.items()
+    return {name[len(folder) :]: digest for name, digest in digests if name.startswith(folder)}

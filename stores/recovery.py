@@ -1,0 +1,129 @@
+"""What a killed process left is finished or swept; what retention gives up is deleted."""
+
+from pathlib import Path
+
+from noria.stores import files, model_root
+from noria.stores.errors import RegistryError
+from noria.stores.publication import Publication, serve
+from noria.stores.registry import Registry
+from noria.stores.spans import SpanStore
+from noria.stores.versions import EXPIRED, REGISTERED, REJECTED, ROLLED_BACK, State, broken_turn, turn_of
+
+
+def recover(registry: Registry, root: Path | str) -> list[str]:
+    """Finishes what a killed process began, and sweeps what it left.
+
+    Args:
+      registry: the project's.
+      root: the model directory.
+
+    Returns:
+      What it did, one sentence each; empty where there was nothing to do.
+    """
+    root = Path(root)
+    publication = Publication(registry, root)
+    done = []
+    with registry.writing("the registry cannot be recovered"):
+        for folder in (root, registry.folder / "versions", registry.folder / "events"):
+            done += [f"swept unfinished {path.name} from {folder}" for path in files.sweep(folder)]
+        adopted = registry.adopt_orphans()
+        done += [f"registered version {number}, which a run had stored" for number in adopted]
+        intent = registry.state().rolling_back
+        if intent is not None:
+            publication.finish_rollback(intent)
+            done.append(f"finished the rollback from version {intent['version']} to {intent['to']}")
+        for number in sorted(registry.state().publishing):
+            state = registry.state()
+            is_now = state.versions[number].state
+            if number < state.ever_served or is_now != REGISTERED:
+                registry.log.append("abandoned", version=number)
+                done.append(f"gave up publishing version {number}, which is {is_now}")
+                continue
+            withheld = publication.publish(number).withheld
+            done.append(withheld or f"finished publishing version {number}")
+        done += _close_turns(registry, publication)
+        done += _close_broken(registry)
+        champion = registry.champion()
+        if champion is not None and champion.version not in model_root.served(root):
+            serve(champion, root)
+            done.append(f"put version {champion.version} back into {root}")
+        done += _delete_expired(registry, root)
+    return done
+
+
+def retain(registry: Registry, keep: int, root: Path | str) -> list[int]:
+    """Deletes the files of old versions; what the log says of them stays.
+
+    Kept are the newest `keep` versions, the champion, the version a rollback would go to, the last good
+    one of the champion's parent chain, and versions that are about to be published.
+
+    Args:
+      registry: the project's.
+      keep: how many versions stay, at least 1.
+      root: the model directory.
+
+    Returns:
+      The versions that expired now.
+    """
+    if keep < 1:
+        raise RegistryError(f"at least one version must be kept, got {keep}")
+    with registry.writing("old versions cannot be deleted"):
+        state = registry.state()
+        alive = sorted(number for number, v in state.versions.items() if v.state != EXPIRED)
+        kept = {*alive[-keep:], *state.served[-2:], *state.publishing, *_last_good_parent(state)}
+        gone = [number for number in alive if number not in kept]
+        if gone:
+            # The log first: nobody shall rely on files that are about to go.
+            registry.log.append("expired", versions=gone)
+        _delete_expired(registry, Path(root))
+        return gone
+
+
+def _close_turns(registry: Registry, publication: Publication) -> list[str]:
+    """Ends the turns of runs that were killed after their version was stored: no work is done twice."""
+    done = []
+    for version in registry.versions():
+        state = registry.state()
+        if version.span is None or version.run_id in state.turns or ".promoted-" in version.run_id:
+            continue
+        waits = version.state == REGISTERED and version.promoted is None
+        serving = state.champion.version if state.champion else None
+        # Where another version has taken over, publishing says so and withholds it.
+        if waits and (version.version > state.ever_served or version.parent != serving):
+            version = publication.publish(version.version)
+        registry.record_turn(turn_of(version))
+        done.append(f"ended the turn of span {version.span}: version {version.version} is {version.state}")
+    return done
+
+
+def _close_broken(registry: Registry) -> list[str]:
+    """Ends the turns of runs that were killed after they had put their span in quarantine."""
+    done = []
+    for span, note in SpanStore(registry.home).quarantined().items():
+        if note.get("run_id") is None or note["run_id"] in registry.state().turns:
+            continue
+        registry.record_turn(broken_turn(note))
+        done.append(f"ended the turn of span {span}: it is broken and in quarantine")
+    return done
+
+
+def _delete_expired(registry: Registry, root: Path) -> list[str]:
+    done = []
+    for version in registry.versions():
+        leftovers = [version.payload_path, root / str(version.version)]
+        leftovers.append(root / f"{model_root.WITHDRAWN}{version.version}")
+        if version.state == EXPIRED and any(path.exists() for path in leftovers):
+            files.remove_tree(version.payload_path)
+            model_root.delete(root, version.version)
+            done.append(f"deleted the files of version {version.version}, which is expired")
+    return done
+
+
+def _last_good_parent(state: State) -> list[int]:
+    number = state.champion.parent if state.champion else None
+    while number is not None and number in state.versions:
+        version = state.versions[number]
+        if version.state not in (REJECTED, ROLLED_BACK, EXPIRED):
+            return [number]
+        number = version.parent
+    return []
