@@ -45,13 +45,13 @@ def emit(value: Any, *, line: bool = False) -> None:
     `line`: on one line, where more of them follow.
     """
     text = json.dumps(_finite(value), indent=None if line else 1, default=str, allow_nan=False)
-    sys.stdout.write(f"{text}\n")
-    flush()
+    flush(f"{text}\n")
 
 
-def flush() -> None:
-    """Hands standard output on; raises ReaderGone where nobody takes it."""
+def flush(text: str = "") -> None:
+    """Hands standard output on, and a text with it; raises ReaderGone where nobody takes it."""
     try:
+        sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         raise ReaderGone from None
