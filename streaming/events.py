@@ -10,7 +10,7 @@ import pyarrow as pa
 from noria.stores.errors import DataError
 from noria.streaming import calendar, kinds, times
 from noria.streaming.dead_letters import DeadLetters
-from noria.streaming.formats import Rows
+from noria.streaming.formats import Rows, said_of
 from noria.streaming.labels import Labels
 
 # Clocks differ, and zones are left out: so many seconds after now a row may lie. One row of the year 2031 among
@@ -122,11 +122,7 @@ def events(
         arrays[settings.label], wrong = labels.normalise(raw)
         _bury(part, wrong & ~bad, settings.label, raw, f"is not {labels.expected}", letters)
         bad |= wrong
-        columns = list(arrays.values())
-        if bad.any():
-            keep = pa.array(~bad)
-            columns = [column.filter(keep) for column in columns]
-        yield Rows(pa.RecordBatch.from_arrays(columns, list(arrays)), part.numbers[~bad], part.table)
+        yield part.filter(~bad, list(arrays.values()))
 
 
 def code_labels(tables: Iterable[pa.Table], column: str, labels: Labels) -> Iterator[pa.Table]:
@@ -144,9 +140,6 @@ def one_array(column: pa.ChunkedArray) -> pa.Array:
 
 def _bury(part: Rows, bad: np.ndarray, column: str, raw: pa.Array, reason: str, letters: DeadLetters) -> None:
     for i in map(int, np.flatnonzero(bad)):
-        value = raw[i].as_py()
-        said = reason if value is None else f"{str(value)!r} {reason}"
-        text = part.table.text(part.batch, i)
-        letters.add(
-            part.table.name, int(part.numbers[i]), text, said, column, None if value is None else str(value)
-        )
+        value = said_of(raw, i)
+        said = reason if value is None else f"{value!r} {reason}"
+        letters.add(part.table.name, int(part.numbers[i]), part.text(i), said, column, value)

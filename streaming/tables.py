@@ -6,6 +6,7 @@ reason.
 
 import difflib
 import glob
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,13 @@ def open_tables(source: Any, *, delimiter: str | None = None, name: str = "table
         return [MemoryTable(source, name)]
     if isinstance(source, list | tuple):
         return [table for each in source for table in open_tables(each, delimiter=delimiter, name=name)]
+    if not isinstance(source, str | os.PathLike):
+        raise DataError(
+            "the data must be a path, a pandas or Arrow table, a list of these, or a function that returns "
+            f"one of these kinds, got {type(source).__name__}",
+            where="data.source",
+            next_step="let the function return a pandas data frame or an Arrow table",
+        )
     return [_open(path, delimiter) for path in _paths(Path(source).expanduser())]
 
 
@@ -126,10 +134,7 @@ def read(
                     reason = f"{value!r} is not {kinds.describe(kind)}"
                     letters.add(table.name, int(numbers[i]), table.text(raw, int(i)), reason, name, value)
                 bad |= wrong
-            batch = pa.RecordBatch.from_arrays(arrays, list(columns))
-            if bad.any():
-                batch = batch.filter(pa.array(~bad)) if hasattr(batch, "filter") else _filter(batch, ~bad)
-            yield Rows(batch, numbers[~bad], table)
+            yield Rows(pa.RecordBatch.from_arrays(arrays, list(columns)), numbers, table, raw).filter(~bad)
 
 
 def read_table(source: Any, *, delimiter: str | None = None, limit: int | None = None) -> pa.Table:
@@ -231,8 +236,3 @@ def _untouched(values: pa.Array) -> pa.Array:
     if kinds.plain(values.type) == pa.string():
         return kinds.convert(values, pa.string())[0]
     return values
-
-
-def _filter(batch: pa.RecordBatch, keep: np.ndarray) -> pa.RecordBatch:
-    mask = pa.array(keep)
-    return pa.RecordBatch.from_arrays([column.filter(mask) for column in batch.columns], batch.schema.names)

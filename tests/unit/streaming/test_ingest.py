@@ -162,6 +162,30 @@ def test_dead_letters_of_time_and_label(tmp_path: Path) -> None:
         (1002, "when", "the time is missing"),
         (1003, "tip", "'maybe' is not one of 'no', 'yes'"),
     ] == [(letter["row"], letter["column"], letter["reason"]) for letter in letters]
+    raw = ["x,soon,1.0,no", "y,,1.0,no", "z,2013-01-07T12:00:00Z,1.0,maybe"]
+    assert raw == [letter["raw"] for letter in letters]
+
+
+def test_dead_letters_hold_the_row_as_it_stands(tmp_path: Path) -> None:
+    """Also the columns that are left out, and numbers as they were written; before the first span, too."""
+    path = tmp_path / "a.csv"
+    bad = ['"1,0",soon,x y,no', "007,2013-01-06,z,no", "2.50,2013-01-08,z,maybe"]
+    path.write_text("\n".join(["fare,when,note,tip", *["1.0,2013-01-07,n,no"] * 9]) + "\n")
+    settings = EventSettings(
+        label="tip",
+        time="when",
+        every="day",
+        columns=("fare",),
+        classes=("no", "yes"),
+        types={"fare": "string"},
+        max_bad_share=1,
+    )
+    store = SpanStore(tmp_path / "home")
+    ingest(path, settings, store)
+    path.write_text("\n".join(["fare,when,note,tip", *bad, "1.0,2013-01-08,n,no"]) + "\n")
+    report = ingest(path, settings, store)
+    letters = [json.loads(line) for line in Path(report.dead_letter_file).read_text().splitlines()]
+    assert sorted(bad) == sorted(letter["raw"] for letter in letters)
 
 
 def test_rows_of_the_future_are_dead_letters(tmp_path: Path) -> None:
@@ -273,6 +297,21 @@ def test_parquet_tables_and_functions_are_sources(tmp_path: Path) -> None:
         ingest(source, DAYS, store)
         expected = expected or store.table(1)
         assert expected.equals(store.table(1)), source
+
+
+def test_what_a_function_raises_is_its_own(tmp_path: Path) -> None:
+    """A warehouse that does not answer is no fault of the disk; the function is named, and keeps errors of ours."""
+
+    def warehouse() -> pd.DataFrame:
+        raise ConnectionError("the warehouse does not answer")
+
+    store = SpanStore(tmp_path / "home")
+    with pytest.raises(DataError, match="ConnectionError: the warehouse does not answer") as error:
+        ingest(warehouse, DAYS, store)
+    assert "data.source" in error.value.where and "warehouse" in error.value.where
+    assert "disk" not in str(error.value)
+    with pytest.raises(DataError, match="must be a path, .*, got NoneType"):
+        ingest(lambda: None, DAYS, store)
 
 
 def test_a_deleted_span_comes_back_from_its_source(tmp_path: Path) -> None:
