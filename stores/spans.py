@@ -114,12 +114,7 @@ class SpanStore:
                 if bad is None:
                     manifest = _manifest(span, old, schema, written, source, event_time, labels, facts)
                 else:
-                    facts = {
-                        **bad.facts,
-                        **facts,
-                        "replaces": bad.version,
-                        "replaced": _replaced(bad, source, facts),
-                    }
+                    facts = _correcting(bad, source, facts)
                     manifest = _manifest(span, None, schema, written, source, event_time, labels, facts)
                     manifest["version"] = bad.version + 1
                 (beside / "manifest.json").write_text(
@@ -410,11 +405,18 @@ def _manifest(
     }
 
 
-def _replaced(bad: Manifest, source: Source, facts: dict[str, Any]) -> list[str]:
-    """sha256 of the sources whose rows a corrected version leaves out: ingested again, they must not come back."""
-    before = [*bad.facts.get("replaced", ()), *facts.get("replaced", ())]
-    old = {*before, *(each.get("sha256") for each in bad.sources)}
-    return sorted(old - {None} - {each.get("sha256") for each in _sources(source, 0)})
+def _correcting(bad: Manifest, source: Source, facts: dict[str, Any]) -> dict[str, Any]:
+    """What a corrected version says: what it replaces, and whose rows must not come back when read again."""
+    known = [
+        *bad.facts.get("replaced", ()),
+        *facts.get("replaced", ()),
+        *(each.get("sha256") for each in bad.sources),
+    ]
+    replaced = set(known) - {None} - {each.get("sha256") for each in _sources(source, 0)}
+    facts = {**bad.facts, **facts, "replaces": bad.version, "replaced": sorted(replaced)}
+    if not replaced:
+        del facts["replaced"]
+    return facts
 
 
 def _sources(source: Source, rows: int) -> list[dict[str, Any]]:

@@ -7,6 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from noria.streaming.formats import said_of
+
 
 def row_hashes(table: pa.Table | pa.RecordBatch) -> np.ndarray:
     """A 64-bit hash of each row's values, `[rows]`; equal in every process.
@@ -80,7 +82,7 @@ def _hashes(values: pa.Array) -> np.ndarray:
     elif _is_whole(values.type):
         hashes = np.asarray(pc.cast(values, pa.int64()).fill_null(0)).view(np.uint64)
     else:  # dates, decimals, booleans: what a label or time may be before it is read
-        return _hashes(pa.array([None if v is None else str(v) for v in values.to_pylist()], pa.string()))
+        return _hashes(pa.array([said_of(values, i) for i in range(len(values))], pa.string()))
     return np.where(valid, _mix(hashes), np.uint64(0x9E3779B97F4A7C15))
 
 

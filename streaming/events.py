@@ -16,6 +16,9 @@ from noria.streaming.labels import Labels
 # Clocks differ, and zones are left out: so many seconds after now a row may lie. One row of the year 2031 among
 # this year's would make span 6695, the newest one for good.
 FUTURE_SECONDS = calendar.DAY
+# 1901-01-01. Databases and spreadsheets write 0001-01-01, 1753-01-01, 1899-12-30 or 1900-01-01 where they know of no
+# time; one such row in the first file would be span 1 for good.
+PAST = -2_177_452_800
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,8 +88,8 @@ def schema_of(columns: Mapping[str, pa.DataType], settings: EventSettings) -> pa
 def events(
     rows: Iterable[Rows], settings: EventSettings, labels: Labels, letters: DeadLetters, now: float
 ) -> Iterator[Rows]:
-    """Reads time and label of each row; buries those without a readable time, of the future, or with an unknown
-    label.
+    """Reads time and label of each row; buries those without a readable time, of the future or of the far past, or
+    with an unknown label.
 
     Args:
       rows: from `tables.read`.
@@ -117,7 +120,9 @@ def events(
             today = datetime.datetime.fromtimestamp(now, datetime.timezone.utc)
             said = f"is in the future, by more than a day (now it is {today:%Y-%m-%dT%H:%MZ})"
             _bury(part, future, settings.time, raw, said, letters)
-            bad |= wrong | missing | future
+            past = ~(wrong | missing) & (seconds < PAST)
+            _bury(part, past, settings.time, raw, "is before 1901, which no event is", letters)
+            bad |= wrong | missing | future | past
         raw = arrays[settings.label]
         arrays[settings.label], wrong = labels.normalise(raw)
         _bury(part, wrong & ~bad, settings.label, raw, f"is not {labels.expected}", letters)

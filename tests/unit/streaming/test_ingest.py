@@ -216,6 +216,34 @@ def test_rows_of_the_future_are_dead_letters(tmp_path: Path) -> None:
     assert (tuple(range(1, 11)), 19, 1) == (report.spans, report.rows, report.dead_letters)
 
 
+def test_rows_of_the_far_past_are_dead_letters(tmp_path: Path) -> None:
+    """What databases write where they know of no time makes no span 1."""
+    path = rides(tmp_path / "a.csv", range(0, 10), per_day=100)
+    unknown = ["0001-01-01", "1753-01-01", "1899-12-30T00:00:00Z", "1900-01-01"]
+    with path.open("a") as file:
+        file.writelines(f"x,{when},1.0,no\n" for when in unknown)
+    store = SpanStore(tmp_path / "home")
+    report = ingest(path, DAYS, store)
+    assert (tuple(range(1, 11)), 1000, 4) == (report.spans, report.rows, report.dead_letters)
+    letters = [json.loads(line) for line in Path(report.dead_letter_file).read_text().splitlines()]
+    assert [f"'{when}' is before 1901, which no event is" for when in unknown] == [
+        letter["reason"] for letter in letters
+    ]
+
+
+@pytest.mark.parametrize("every", ["day", "rows:100"])
+def test_times_that_python_has_none_for(tmp_path: Path, every: str) -> None:
+    """A timestamp beyond the year 9999, of a wrong unit say, is a dead letter like another."""
+    times = pa.array([START] * 199 + [START * 1000], pa.timestamp("s"))
+    pq.write_table(pa.table({"when": times, "tip": [0, 1] * 100}), tmp_path / "a.parquet")
+    settings = EventSettings(label="tip", time="when", every=every)
+    report = ingest(tmp_path / "a.parquet", settings, SpanStore(tmp_path / "home"))
+    assert (199, 1) == (report.rows, report.dead_letters)
+    letter = json.loads(Path(report.dead_letter_file).read_text())
+    assert (200, "when") == (letter["row"], letter["column"])
+    assert "is in the future" in letter["reason"]
+
+
 def settings_of(max_bad_share: float) -> EventSettings:
     return EventSettings(label="tip", time="when", every="day", max_bad_share=max_bad_share)
 
