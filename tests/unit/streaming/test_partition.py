@@ -37,6 +37,21 @@ def test_rows_come_out_sorted_whatever_fits_in_memory(
     assert not (tmp_path / "parts").exists()
 
 
+def test_slices_count_as_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shuffled rows of many spans are written out long before their bytes are held, and into few files."""
+    monkeypatch.setattr(partition, "HELD_BYTES", 1 << 20)
+    spans = np.random.default_rng(0).permutation(np.arange(4_000) % 1_000)
+    batch = pa.RecordBatch.from_arrays([pa.array(spans)], ["n"])
+    with Partition(tmp_path / "parts") as parts:
+        for _ in range(4):
+            parts.add(batch, spans)
+        assert 4 * batch.nbytes < partition.HELD_BYTES
+        assert 0 < len(list((tmp_path / "parts").iterdir())) <= 4
+        for span in (0, 500, 999):
+            assert [span] * 16 == pa.concat_tables(parts.read(span, None))["n"].to_pylist()
+            assert [span] * 16 == pa.concat_tables(parts.read(span, "n"))["n"].to_pylist()
+
+
 def test_rows_delivered_before_are_taken_off_as_often_as_they_were_there() -> None:
     """Equal rows count: two old ones take off two of three new ones. Missing values equal missing values."""
     old = pa.table({"a": [1, 1, None, 2], "w": ["x", "x", None, "y"], "f": [0.5, 0.5, None, -0.0]})
