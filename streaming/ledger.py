@@ -106,9 +106,9 @@ class Ledger:
             if "rows_sha256" in entry
         ]
 
-    def last_span(self) -> int:
-        """The largest id of a span that has, or had, rows of a source that was ingested whole; 0 without any."""
-        return max((span for entry in self._entries() for span in entry.get("spans", ())), default=0)
+    def spans(self) -> set[int]:
+        """Ids of all spans that have, or had, rows of a source that was ingested whole."""
+        return {span for entry in self._entries() for span in entry.get("spans", ())}
 
     def brought_to(self, span: int) -> list[str]:
         """The sources, by sha256, that were ingested whole and had rows for a span."""

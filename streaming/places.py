@@ -83,17 +83,19 @@ def find(
     ids: Collection[int],
     rows: int,
     size: int,
+    had: Collection[int] | None = None,
     others: Collection[int] = (),
 ) -> Places:
     """The places of one source.
 
     Args:
       pieces: what the spans have of it.
-      entry: the ledger's entry of it; empty without one.
+      entry: the ledger's entry of it; its `name` alone without one.
       ids: the spans that are there.
       rows: all own rows of the source.
       size: rows of a span.
-      others: spans in the entry that may hold only rows of an earlier source, which this one begins with.
+      had: the spans that its rows were in when all were committed; None if that was never so.
+      others: spans that had rows of other sources, and maybe none of this one.
 
     Raises:
       SpanError: an earlier version of Noria committed its rows, and spans at several places are gone: which rows
@@ -103,18 +105,22 @@ def find(
     known = {(each.span, each.end - each.first): each.first for each in ranges}
     gone = [each for each in ranges if each.span not in ids]
     pieces = sorted(pieces, key=lambda piece: (piece.span, piece.first or 0))
-    lost: list[int] = []
+    # Where nothing is written down: rows were committed in their order, so what is missing stood where deleted spans
+    # did. Of a source that was never committed whole it is not known how much is missing.
     missing = rows - sum(piece.rows for piece in pieces)
-    if not ranges and missing > 0:
-        lost = sorted(set(entry.get("spans", ())) - set(ids) - set(others))
-    # Rows were committed in their order: what is missing stood where the deleted spans did.
+    lost: list[int] = []
+    if not ranges and (not pieces or any(piece.first is None for piece in pieces)):
+        if had is not None and missing > 0:
+            lost = sorted(set(had) - set(ids) - set(others))
+        elif had is None and pieces:
+            lost = sorted(set(range(1, pieces[-1].span)) - set(ids) - set(others))
     holes = {sum(piece.span < span for piece in pieces) for span in lost}
-    if len(holes) > 1:
+    if len(holes) > 1 or (lost and had is None):
         raise SpanError(
             f"spans {', '.join(map(str, lost))} are gone, and an earlier version of Noria did not write down which "
             "rows they had",
-            where=f"the spans of {entry.get('name')}",
-            next_step="restore all but one of them from a backup, or name a new `home` and ingest anew",
+            where=f"the spans of {entry['name']}",
+            next_step="restore them (all but one may do) from a backup, or name a new `home` and ingest anew",
         )
     here, at = [], 0
     for i, piece in enumerate([*pieces, None]):

@@ -55,7 +55,7 @@ class RowCuts(Cuts):
         # An id that a source knows must not come to mean other rows; an empty store begins anew.
         self._next = 1 + max(ids, default=0)
         if self._ids:
-            self._next = max(self._next, 1 + ledger.last_span())
+            self._next = max(self._next, 1 + max(ledger.spans(), default=0))
         self._kept = 0
 
     def watch(self, rows: Iterable[Rows]) -> Iterable[Rows]:
@@ -145,18 +145,33 @@ class RowCuts(Cuts):
         for i in range(len(self.fresh), len(self.sources)):
             bearers.append(min((table for origin, table in counts if origin == i), default=0))
         self._bearers, self._at = np.array(bearers), [0] * len(bearers)
-        begins = {table.digest: found for table, found in zip(self.fresh, self._begins, strict=True)}
-        for i, digest in enumerate(self.sources):
-            earlier = [self._ledger.entry(each.digest) for each in begins.get(digest, ())]
+        for i, (digest, name) in enumerate(self.sources.items()):
+            had, others = self._had(digest)
             known = places.find(
                 self._pieces.get(digest, []),
-                self._ledger.entry(digest) if self._ids else {},
+                {"name": name, **(self._ledger.entry(digest) if self._ids else {})},
                 self._ids,
                 counts.get((i, bearers[i]), 0),
                 self._size,
-                {span for entry in earlier for span in entry.get("spans", ())},
+                had if self._ids else None,
+                others,
             )
             self._places.append(known)
+
+    def _had(self, digest: str) -> tuple[list[int] | None, set[int]]:
+        """The spans of a source when it was committed whole, or of a longer one which begins with it; and of others.
+
+        Read of what earlier versions wrote down: what the spans of a source are, but not which rows they have.
+        """
+        for table, begins in zip(self.fresh, self._begins, strict=True):
+            chain = [*(each.digest for each in begins), table.digest]
+            if digest in chain:
+                at = chain.index(digest)
+                spans = [self._ledger.entry(each).get("spans") for each in chain]
+                had = next((each for each in spans[at:] if each is not None), None)
+                if had is not None:
+                    return had, {span for each in spans[:at] for span in each or ()}
+        return None, self._ledger.spans()
 
     def _origin(self, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
         """Indices of the table that each row is in, and of the source that brought it first, both `[rows]`."""

@@ -156,13 +156,34 @@ def test_spans_of_rows_in_another_home_go_on_where_they_end(tmp_path: Path) -> N
 def test_places_by_hand() -> None:
     """The order of ids is the order of places, as long as nothing else is written down."""
     pieces = [Piece("a", 4, 10, None), Piece("a", 1, 10, None), Piece("a", 9, 5, 20)]
-    found = places.find(pieces, {}, {1, 4, 9}, 40, 10)
+    found = places.find(pieces, {"name": "a"}, {1, 4, 9}, 40, 10, others={2, 3, 5, 6, 7, 8})
     assert [Range(0, 10, 1), Range(10, 20, 4), Range(20, 25, 9)] == found.here
     assert [False, True, True, False] == found.committed(np.array([25, 0, 24, 39])).tolist()
     entry = {"ranges": [[1, 0, 10], [2, 10, 10], [4, 20, 10]], "spans": [1, 2, 4]}
     found = places.find(pieces[:2], entry, {1, 4}, 30, 10)
     assert ([Range(0, 10, 1), Range(20, 30, 4)], [Range(10, 20, 2)]) == (found.here, found.gone)
     assert [0, 2, 2, 0] == found.homes(np.array([9, 10, 19, 20])).tolist()
+
+
+def test_places_that_an_earlier_version_did_not_write_down() -> None:
+    """One hole has a known size, if all rows were committed once; spans that were filled meanwhile say their place."""
+    pieces = [Piece("a", 2, 10, None), Piece("a", 5, 10, None)]
+    found = places.find(pieces, {"name": "a"}, {1, 2, 5}, 35, 10, had=[2, 3, 4, 5])
+    assert [Range(0, 10, 2), Range(25, 35, 5)] == found.here
+    assert [Range(10, 20, 3), Range(20, 25, 4)] == found.gone
+    found = places.find(
+        [*pieces, Piece("a", 3, 10, 10)], {"name": "a"}, {1, 2, 3, 5}, 35, 10, had=[2, 3, 4, 5]
+    )
+    assert [Range(0, 10, 2), Range(10, 20, 3), Range(25, 35, 5)] == found.here
+    assert [Range(20, 25, 4)] == found.gone
+    found = places.find(pieces, {"name": "a"}, {1, 2, 5}, 20, 10, had=[1, 2, 3, 4, 5], others={3})
+    assert ([Range(0, 10, 2), Range(10, 20, 5)], []) == (found.here, found.gone)
+    for had in (None, [1, 2, 4, 5]):  # killed; two holes
+        with pytest.raises(SpanError, match="are gone, and an earlier version"):
+            places.find(pieces, {"name": "a"}, {2, 5}, 35, 10, had=had)
+    assert [10, 10] == [
+        r.end - r.first for r in places.find(pieces, {"name": "a"}, {2, 5}, 35, 10, others={1, 3, 4}).here
+    ]
 
 
 @pytest.mark.parametrize("nights", [(1, 2, 3), (1, 3), (3,)])
