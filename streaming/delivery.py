@@ -99,7 +99,7 @@ class Delivery:
             adds = not _stands_for(times, old.event_time)
             if not adds:
                 keep, source = self._new(key, ())
-                others = set(self._ledger.brought_to(span)) - set(self._digests)
+                others = set(self._ledger.spans().get(span, ())) - set(self._digests)
                 facts["replaced"] = sorted(others)
             self.notes.append(_said_of_quarantine(old, int(keep.sum()), adds))
         pieces = self._pieces(key, span, source[keep])

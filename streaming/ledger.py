@@ -56,6 +56,7 @@ class Ledger:
         self._known = _read(self._folder / "files.json") or {}
         self._seen = dict(self._known)
         self._found: list[dict[str, Any]] | None = None
+        self._spans: dict[int, list[str]] | None = None
 
     def holds(self, table: Table, ids: set[int]) -> bool:
         """Whether the source was ingested whole and all its spans are still there.
@@ -106,17 +107,18 @@ class Ledger:
             if "rows_sha256" in entry
         ]
 
-    def spans(self) -> set[int]:
-        """Ids of all spans that have, or had, rows of a source that was ingested whole."""
-        return {span for entry in self._entries() for span in entry.get("spans", ())}
-
-    def brought_to(self, span: int) -> list[str]:
-        """The sources, by sha256, that were ingested whole and had rows for a span."""
-        return [entry["sha256"] for entry in self._entries() if span in entry.get("spans", ())]
+    def spans(self) -> dict[int, list[str]]:
+        """The spans that have, or had, rows of sources that were ingested whole, and these sources by sha256."""
+        if self._spans is None:
+            self._spans = {}
+            for entry in self._entries():
+                for span in entry.get("spans", ()):
+                    self._spans.setdefault(span, []).append(entry["sha256"])
+        return self._spans
 
     def made_anew(self, span: int, sources: Collection[str]) -> None:
         """A span that was deleted is to come back, with rows of these sources: any other lacks its rows there."""
-        for digest in self.brought_to(span):
+        for digest in self.spans().get(span, ()):
             old = self.entry(digest)
             if digest not in sources and span not in old.get("replaced", ()):
                 self.add(digest, lost=sorted({*old.get("lost", ()), span}))

@@ -171,7 +171,7 @@ class RowCuts(Cuts):
                 had = next((each for each in spans[at:] if each is not None), None)
                 if had is not None:
                     return had, {span for each in spans[:at] for span in each or ()}
-        return None, self._ledger.spans()
+        return None, set(self._ledger.spans())
 
     def _origin(self, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
         """Indices of the table that each row is in, and of the source that brought it first, both `[rows]`."""
