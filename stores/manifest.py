@@ -20,14 +20,16 @@ class Manifest:
       version: 1, and one more with each late or corrected delivery.
       rows: all rows, the unlabelled ones included.
       event_time: first and last event, epoch seconds; None for spans cut by rows.
-      sources: what the rows came from: `name`, `sha256`, `rows`.
+      sources: what the rows came from: `name`, `sha256`, `rows`; of spans cut by rows also `first`, the place of the
+        first of them among the source's own rows (from 0; the others follow).
       columns: column name -> Arrow type.
       schema_fingerprint: sha256 (12 hex digits) of the columns' names and types, in their order.
       files: `name`, `rows`, `bytes`, `sha256` of each Parquet file.
       late_rows: rows that this version added to the one before.
       labels: rows by label, with `unlabelled`; empty where nobody counted.
       created: when it was committed, ISO 8601 with zone.
-      facts: anything else that its maker gave; `replaces` is the version that was in quarantine and is corrected.
+      facts: anything else that its maker gave; `replaces` is the version that was in quarantine and is corrected,
+        `replaced` are the sources (sha256) whose rows corrected ones took the place of, in this version or before.
       folder: where it lies (not part of the file).
     """
 
@@ -44,11 +46,6 @@ class Manifest:
     created: str
     facts: dict[str, Any]
     folder: Path
-
-    @property
-    def late(self) -> bool:
-        """Whether late data made this version."""
-        return self.version > 1
 
     @property
     def source(self) -> str:

@@ -60,6 +60,7 @@ class SpanStore:
         source: Source,
         event_time: EventTime | Callable[[], EventTime] = None,
         late: bool = False,
+        adds: bool = False,
         labels: dict[str, int] | None = None,
         order: str | None = None,
         **facts: Any,
@@ -74,7 +75,9 @@ class SpanStore:
             written.
           late: the span exists and these rows came after it; makes its next version, of old and new rows. Where
             the span is in quarantine, these rows are a corrected delivery: the next version is made of them
-            alone, whatever their columns, and is not in quarantine. The bad rows stay in the version before.
+            alone, whatever their columns, and is not in quarantine. The bad rows stay in the version before, and
+            `facts` of this and all later versions has their sources in `replaced` (sha256).
+          adds: late rows come on top of rows in quarantine too, and the next version stays there.
           labels: rows by label, read when all rows are written; a late version adds them to the old counts.
           order: int64 column that the rows are sorted by; a late version then stays sorted by it.
           **facts: anything else worth keeping; JSON values.
@@ -98,7 +101,8 @@ class SpanStore:
                 raise SpanError(
                     f"span {span} does not exist, so nothing can be late for it", where=self.folder
                 )
-            bad = old if span in self.quarantined() else None
+            note = self.quarantined().get(span)
+            bad = old if note is not None and not adds else None
             if old is not None and bad is None:
                 batches = self._with_old(old, batches, order)
             beside = files.staging(self.folder)
@@ -110,7 +114,7 @@ class SpanStore:
                 if bad is None:
                     manifest = _manifest(span, old, schema, written, source, event_time, labels, facts)
                 else:
-                    facts = {**bad.facts, **facts, "replaces": bad.version}
+                    facts = _correcting(bad, source, facts)
                     manifest = _manifest(span, None, schema, written, source, event_time, labels, facts)
                     manifest["version"] = bad.version + 1
                 (beside / "manifest.json").write_text(
@@ -123,6 +127,9 @@ class SpanStore:
             files.sync(self.folder)
             if bad is not None:
                 self.release(span)  # only tidies up: the note is about the version before
+            elif note is not None:
+                # Killed before this, the gate judges the new version anew.
+                files.write_json(target.parent / QUARANTINED, {**note, "version": manifest["version"]})
             return Manifest.load(target)
 
     def ids(self) -> list[int]:
@@ -213,11 +220,25 @@ class SpanStore:
             files.write_json(self.folder / f"{span:08d}" / QUARANTINED, note)
 
     def quarantined(self) -> dict[int, dict[str, Any]]:
-        """The spans in quarantine, ascending: id -> `span`, `version`, `since`, `verdict`, and `run_id` if known."""
+        """The spans in quarantine, ascending: id -> `span`, `version`, `since`, `verdict`, and `run_id` if known.
+
+        Raises:
+          SpanError: a note is damaged.
+        """
         notes = {}
         for path in sorted(self.folder.glob(f"*/{QUARANTINED}")):
-            note = json.loads(path.read_text(encoding="utf-8"))
-            if self._versions(span := int(path.parent.name))[-1:] == [note["version"]]:
+            try:
+                note = json.loads(path.read_text(encoding="utf-8"))
+                version = note["version"]
+            except FileNotFoundError:
+                continue  # somebody has just released it
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise SpanError(
+                    f"the note of a span in quarantine cannot be read: {error!r}",
+                    where=path,
+                    next_step="restore it from a backup, or delete it; then the data gate judges the span anew",
+                ) from error
+            if self._versions(span := int(path.parent.name))[-1:] == [version]:
                 notes[span] = note
         return notes
 
@@ -382,6 +403,20 @@ def _manifest(
         "created": _now(),
         "facts": facts,
     }
+
+
+def _correcting(bad: Manifest, source: Source, facts: dict[str, Any]) -> dict[str, Any]:
+    """What a corrected version says: what it replaces, and whose rows must not come back when read again."""
+    known = [
+        *bad.facts.get("replaced", ()),
+        *facts.get("replaced", ()),
+        *(each.get("sha256") for each in bad.sources),
+    ]
+    replaced = set(known) - {None} - {each.get("sha256") for each in _sources(source, 0)}
+    facts = {**bad.facts, **facts, "replaces": bad.version, "replaced": sorted(replaced)}
+    if not replaced:
+        del facts["replaced"]
+    return facts
 
 
 def _sources(source: Source, rows: int) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from noria.stores import files
 from noria.stores.errors import DataError, SpanError
@@ -77,6 +78,10 @@ class Calendar:
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
+    def kinds(self) -> dict[str, pa.DataType]:
+        """The columns' kinds, as Arrow types."""
+        return {name: _kind(kind) for name, kind in self.columns.items()}
+
     def check(self, **asked: Any) -> None:
         """Compares the settings of a later ingestion.
 
@@ -123,6 +128,11 @@ def period_start(every: str, period: int) -> str:
     seconds = int(period) * _SECONDS[every] - (_MONDAY if every == "week" else 0)
     moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=seconds)
     return moment.isoformat(timespec="hours") if every == "hour" else moment.date().isoformat()
+
+
+def _kind(name: str) -> pa.DataType:
+    """From an Arrow type's text back to the type."""
+    return pa.timestamp("s") if name.startswith("timestamp") else pa.type_for_alias(name)
 
 
 def _path(store: SpanStore) -> Path:

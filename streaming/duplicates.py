@@ -1,11 +1,13 @@
 """Rows that were delivered before: a file that grew brings its old rows again; they must not count twice."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from noria.streaming.formats import said_of
 
 
 def row_hashes(table: pa.Table | pa.RecordBatch) -> np.ndarray:
@@ -23,29 +25,47 @@ def row_hashes(table: pa.Table | pa.RecordBatch) -> np.ndarray:
     return total
 
 
-def new_rows(old: Iterable[pa.RecordBatch], new: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The rows of `new` that are not in `old`; a row that is there n times in `old` is taken off n times.
+def new_rows(
+    old: Iterable[pa.RecordBatch], new: Iterable[tuple[pa.Table, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows of several sources are new: what is left is the same whether they come together or one by one.
+
+    A row that `old` or an earlier source has n times is taken off n times; within a source rows may repeat.
 
     Args:
       old: batches of the committed span.
-      new: the delivered rows, with the same columns.
+      new: the delivered rows, with the same columns, and the index of each row's source.
 
-    Yields:
-      What is left of each table of `new`, without empty ones.
+    Returns:
+      Whether each row of `new` is new, and its source, both `[rows]`.
     """
-    parts = [row_hashes(batch) for batch in old]
-    hashes, counts = np.unique(np.concatenate(parts) if parts else np.zeros(0, np.uint64), return_counts=True)
-    for table in new:
-        mine = row_hashes(table)
-        place = np.minimum(np.searchsorted(hashes, mine), max(len(hashes) - 1, 0))
-        known = hashes[place] == mine if len(hashes) else np.zeros(len(mine), bool)
-        keep = np.ones(len(mine), bool)
-        for row in np.flatnonzero(known):
-            if counts[place[row]]:
-                counts[place[row]] -= 1
-                keep[row] = False
-        if keep.any():
-            yield table.filter(pa.array(keep))
+    hashes = [row_hashes(batch) for batch in old]
+    sources = [np.full(len(each), -1) for each in hashes]
+    known = sum(map(len, hashes))
+    for table, source in new:
+        hashes.append(row_hashes(table))
+        sources.append(source)
+    values = np.concatenate(hashes) if hashes else np.zeros(0, np.uint64)
+    origin = np.concatenate(sources) if sources else np.zeros(0, np.int64)
+    keep = np.ones(len(values), bool)
+    if len(values):
+        order = np.lexsort((origin, values))
+        keep[order] = _beyond(values[order], origin[order])
+    return keep[known:], origin[known:]
+
+
+def _beyond(values: np.ndarray, sources: np.ndarray) -> np.ndarray:
+    """Of rows sorted by value and source: which are beyond what the sources before have of the value, `[rows]`."""
+    value_begins = np.r_[True, values[1:] != values[:-1]]
+    begins = value_begins | np.r_[True, sources[1:] != sources[:-1]]
+    first = np.flatnonzero(begins)
+    counts = np.diff(np.r_[first, len(values)])
+    # The running maximum of the counts, begun anew with each value: values are lifted above those before.
+    lift = np.cumsum(value_begins[first]) * (len(values) + 1)
+    most = np.maximum.accumulate(lift + counts) - lift
+    before = np.where(value_begins[first], 0, np.r_[0, most[:-1]])
+    group = np.cumsum(begins) - 1
+    return np.arange(len(values)) - first[group] >= before[group]
 
 
 def _hashes(values: pa.Array) -> np.ndarray:
@@ -62,7 +82,7 @@ def _hashes(values: pa.Array) -> np.ndarray:
     elif _is_whole(values.type):
         hashes = np.asarray(pc.cast(values, pa.int64()).fill_null(0)).view(np.uint64)
     else:  # dates, decimals, booleans: what a label or time may be before it is read
-        return _hashes(pa.array([None if v is None else str(v) for v in values.to_pylist()], pa.string()))
+        return _hashes(pa.array([said_of(values, i) for i in range(len(values))], pa.string()))
     return np.where(valid, _mix(hashes), np.uint64(0x9E3779B97F4A7C15))
 
 

@@ -10,12 +10,15 @@ import pyarrow as pa
 from noria.stores.errors import DataError
 from noria.streaming import calendar, kinds, times
 from noria.streaming.dead_letters import DeadLetters
-from noria.streaming.formats import Rows
+from noria.streaming.formats import Rows, said_of
 from noria.streaming.labels import Labels
 
 # Clocks differ, and zones are left out: so many seconds after now a row may lie. One row of the year 2031 among
 # this year's would make span 6695, the newest one for good.
 FUTURE_SECONDS = calendar.DAY
+# 1901-01-01. Databases and spreadsheets write 0001-01-01, 1753-01-01, 1899-12-30 or 1900-01-01 where they know of no
+# time; one such row in the first file would be span 1 for good.
+PAST = -2_177_452_800
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,8 +88,8 @@ def schema_of(columns: Mapping[str, pa.DataType], settings: EventSettings) -> pa
 def events(
     rows: Iterable[Rows], settings: EventSettings, labels: Labels, letters: DeadLetters, now: float
 ) -> Iterator[Rows]:
-    """Reads time and label of each row; buries those without a readable time, of the future, or with an unknown
-    label.
+    """Reads time and label of each row; buries those without a readable time, of the future or of the far past, or
+    with an unknown label.
 
     Args:
       rows: from `tables.read`.
@@ -117,16 +120,14 @@ def events(
             today = datetime.datetime.fromtimestamp(now, datetime.timezone.utc)
             said = f"is in the future, by more than a day (now it is {today:%Y-%m-%dT%H:%MZ})"
             _bury(part, future, settings.time, raw, said, letters)
-            bad |= wrong | missing | future
+            past = ~(wrong | missing) & (seconds < PAST)
+            _bury(part, past, settings.time, raw, "is before 1901, which no event is", letters)
+            bad |= wrong | missing | future | past
         raw = arrays[settings.label]
         arrays[settings.label], wrong = labels.normalise(raw)
         _bury(part, wrong & ~bad, settings.label, raw, f"is not {labels.expected}", letters)
         bad |= wrong
-        columns = list(arrays.values())
-        if bad.any():
-            keep = pa.array(~bad)
-            columns = [column.filter(keep) for column in columns]
-        yield Rows(pa.RecordBatch.from_arrays(columns, list(arrays)), part.numbers[~bad], part.table)
+        yield part.filter(~bad, list(arrays.values()))
 
 
 def code_labels(tables: Iterable[pa.Table], column: str, labels: Labels) -> Iterator[pa.Table]:
@@ -144,9 +145,6 @@ def one_array(column: pa.ChunkedArray) -> pa.Array:
 
 def _bury(part: Rows, bad: np.ndarray, column: str, raw: pa.Array, reason: str, letters: DeadLetters) -> None:
     for i in map(int, np.flatnonzero(bad)):
-        value = raw[i].as_py()
-        said = reason if value is None else f"{str(value)!r} {reason}"
-        text = part.table.text(part.batch, i)
-        letters.add(
-            part.table.name, int(part.numbers[i]), text, said, column, None if value is None else str(value)
-        )
+        value = said_of(raw, i)
+        said = reason if value is None else f"{value!r} {reason}"
+        letters.add(part.table.name, int(part.numbers[i]), part.text(i), said, column, value)

@@ -18,6 +18,7 @@ from noria.stores import files
 from noria.stores.errors import DataError
 from noria.streaming.csv_file import opened
 from noria.streaming.events import EventSettings
+from noria.streaming.formats import MemoryTable
 
 NAME = "nycflights13"
 ROWS = 336_776
@@ -39,6 +40,21 @@ _WEATHER = (
     "pressure",
     "visib",
 )
+
+
+class Flights(MemoryTable):
+    """The flights as a table that knows its digest without its rows: a second run does not build them."""
+
+    def __init__(self) -> None:
+        self.name = NAME
+        self._digest = digest()
+        self._table: pa.Table | None = None
+
+    @property
+    def table(self) -> pa.Table:
+        if self._table is None:
+            self._table = table()
+        return self._table
 
 
 def table() -> pa.Table:

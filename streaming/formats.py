@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import hashlib
 import io
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,39 @@ class Rows:
       batch: the values.
       numbers: each row's number in its file, from 1 after the header, `[rows]`.
       table: where they are from.
+      raw: the same rows as they stand there.
     """
 
     batch: pa.RecordBatch
     numbers: np.ndarray
     table: "Table"
+    raw: pa.RecordBatch
+
+    def text(self, row: int) -> str:
+        """One row, as it stands in the table."""
+        return self.table.text(self.raw, row)
+
+    def filter(self, keep: np.ndarray, columns: Sequence[pa.Array] | None = None) -> "Rows":
+        """Some of the rows.
+
+        Args:
+          keep: which ones, `[rows]`.
+          columns: what the columns became; as they are if None.
+        """
+        names = self.batch.schema.names
+        batch = self.batch if columns is None else pa.RecordBatch.from_arrays(list(columns), names)
+        if keep.all():
+            return dataclasses.replace(self, batch=batch)
+        return Rows(_filter(batch, keep), self.numbers[keep], self.table, _filter(self.raw, keep))
+
+
+def said_of(values: pa.Array, row: int) -> str | None:
+    """One value as text, None where it is missing."""
+    try:
+        value = values[row].as_py()
+    except (OverflowError, ValueError):  # times that Python has none for: beyond the year 9999
+        return str(values.slice(row, 1).cast(pa.string())[0].as_py())
+    return None if value is None else str(value)
 
 
 class Table:
@@ -78,9 +106,7 @@ class Table:
     def text(self, batch: pa.RecordBatch, row: int) -> str:
         """One row of a raw batch as text."""
         out = io.StringIO()
-        csv.writer(out, lineterminator="").writerow(
-            "" if (value := column[row].as_py()) is None else value for column in batch.columns
-        )
+        csv.writer(out, lineterminator="").writerow(said_of(column, row) or "" for column in batch.columns)
         return out.getvalue()
 
 
@@ -246,6 +272,12 @@ class _HashingSink(io.RawIOBase):
     def write(self, data: Any) -> int:
         self.digest.update(data)
         return len(data)
+
+
+def _filter(batch: pa.RecordBatch, keep: np.ndarray) -> pa.RecordBatch:
+    # RecordBatch has a `filter` from Arrow 12 on only.
+    mask = pa.array(keep)
+    return pa.RecordBatch.from_arrays([column.filter(mask) for column in batch.columns], batch.schema.names)
 
 
 def _typed_kinds(schema: pa.Schema, name: str, names: Collection[str]) -> dict[str, pa.DataType]:

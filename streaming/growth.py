@@ -19,18 +19,23 @@ class Growth:
       beginnings: the sources that were read before.
 
     Attributes:
-      found: by the sha256 of a new source, the earlier ones that it begins with, the longest last; `rows` is
-        the number of the last of these rows in the new one.
+      found: by the sha256 of a new source, the earlier ones that it begins with, those that are read before it in
+        the same ingestion among them; `rows` is the number of the last of these rows in the new one.
     """
 
     def __init__(self, beginnings: Iterable[Beginning]):
-        self._beginnings = sorted(beginnings, key=lambda each: each.rows)
+        self._before = sorted(beginnings, key=lambda each: each.rows)
+        self._beginnings = self._before
         self._digests: dict[str, _RowDigest] = {}
         self.found: dict[str, list[Beginning]] = {}
 
     def watch(self, rows: Iterable[Rows]) -> Iterator[Rows]:
         """Hands the rows of all tables on, as they were read, and takes their digests meanwhile."""
+        last: Table | None = None
         for part in rows:
+            if last is not None and last.digest != part.table.digest:
+                self._finish(last)
+            last = part.table
             mine = self._digests.setdefault(part.table.digest, _RowDigest())
             before = mine.count
             hashes = row_hashes(part.batch)
@@ -38,10 +43,9 @@ class Growth:
                 if before < each.rows <= before + len(hashes) and each.digest != part.table.digest:
                     done = each.rows - before
                     if mine.after(hashes[:done]) == each.rows_sha256:
-                        last = Beginning(
-                            each.name, each.digest, int(part.numbers[done - 1]), each.rows_sha256
-                        )
-                        self.found.setdefault(part.table.digest, []).append(last)
+                        number = int(part.numbers[done - 1])
+                        known = Beginning(each.name, each.digest, number, each.rows_sha256)
+                        self.found.setdefault(part.table.digest, []).append(known)
             mine.add(hashes)
             yield part
 
@@ -50,9 +54,17 @@ class Growth:
         mine = self._digests.get(table.digest, _RowDigest())
         return {"rows_read": mine.count, "rows_sha256": mine.after(np.zeros(0, np.uint64))}
 
-    def was_read(self, name: str) -> bool:
-        """Whether a source of this name was read before."""
-        return any(each.name == name for each in self._beginnings)
+    def changed(self, table: Table) -> bool:
+        """Whether a source of this name, but with another content, was read before, and never this one."""
+        known = {each.digest for each in self._before if each.name == table.name}
+        return bool(known) and table.digest not in known
+
+    def _finish(self, table: Table) -> None:
+        """A table that was read to its end: those that follow may begin with it, as if it had come before them."""
+        digest = self._digests[table.digest]
+        mine = Beginning(table.name, table.digest, digest.count, digest.after(np.zeros(0, np.uint64)))
+        others = [each for each in self._beginnings if each.digest != table.digest]
+        self._beginnings = sorted([*others, mine], key=lambda each: each.rows)
 
 
 class _RowDigest:

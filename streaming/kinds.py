@@ -150,10 +150,10 @@ def convert(values: pa.Array, kind: pa.DataType, comma: bool = False) -> tuple[p
     Returns:
       The values as `stored(kind)`, `[rows]`, and a mask of those that are not of this kind, which are null.
     """
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    if _is_text(values.type):
-        return _from_text(values.cast(pa.string()), kind, comma)
+    values, unreadable = texts(values)
+    if pa.types.is_string(values.type):
+        converted, bad = _from_text(values, kind, comma)
+        return converted, bad | unreadable
     none_bad = np.zeros(len(values), bool)
     if pa.types.is_null(values.type):
         return pa.nulls(len(values), stored(kind)), none_bad
@@ -162,6 +162,30 @@ def convert(values: pa.Array, kind: pa.DataType, comma: bool = False) -> tuple[p
     if pa.types.is_timestamp(kind) or pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
         return times.parse(values)
     return _to_number(values, stored(kind))
+
+
+def texts(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    """A column without what Arrow has several types for: categories become values, all kinds of text `string`.
+
+    Args:
+      values: any column, `[rows]`.
+
+    Returns:
+      The column, and a mask of the bytes that are no UTF-8, which are null.
+    """
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    none_bad = np.zeros(len(values), bool)
+    if not _is_text(values.type):
+        return values, none_bad
+    try:
+        return values.cast(pa.string()), none_bad
+    except pa.ArrowInvalid:
+        coded = values.dictionary_encode()
+        read = pa.array([_utf8(word) for word in coded.dictionary.to_pylist()], pa.string()).take(
+            coded.indices
+        )
+        return read, np.asarray(values.is_valid()) & ~np.asarray(read.is_valid())
 
 
 def blank(values: pa.Array, mask: pa.Array | np.ndarray) -> pa.Array:
@@ -181,6 +205,8 @@ def describe(kind: pa.DataType) -> str:
         return "a time (ISO 8601 or seconds since 1970)"
     if pa.types.is_integer(kind):
         return "a whole number"
+    if pa.types.is_null(kind):
+        return "a number (the column was empty in the first spans)"
     return "a number" if pa.types.is_floating(kind) else "text"
 
 
@@ -204,6 +230,9 @@ def _from_text(texts: pa.Array, kind: pa.DataType, comma: bool) -> tuple[pa.Arra
         return _finite(pc.cast(values, target))
     except pa.ArrowInvalid:
         present = np.asarray(values.is_valid())
+        if target == pa.int64():
+            # A column of whole numbers with a gap is often written as 3.0.
+            values = pc.replace_substring_regex(values, r"^([+-]?\d+)\.0*$", r"\1")
         good = _matches(values, _INTEGER if target == pa.int64() else _FLOAT)
         # Arrow reads no leading plus.
         unsigned = pc.replace_substring_regex(values, r"^\+", "")
@@ -263,6 +292,15 @@ def _numeric_text(texts: pa.Array, comma: bool) -> pa.Array:
 
 def _matches(texts: pa.Array, pattern: str) -> np.ndarray:
     return np.asarray(pc.match_substring_regex(texts, pattern).fill_null(False))
+
+
+def _utf8(word: bytes | str | None) -> str | None:
+    if not isinstance(word, bytes):
+        return word
+    try:
+        return word.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -11,21 +11,26 @@ from noria.stores import files
 # Bytes of rows held back before they are written out, and twice that while they are: 1.2 million flights.
 HELD_BYTES = 256 << 20
 PART_ROWS = 65_536
+# A slice of a batch takes memory of its own, mostly for its columns: at most so many bytes, and so many for each
+# column. Shuffled rows of hourly spans are almost nothing but slices.
+SLICE_BYTES, COLUMN_BYTES = 512, 256
 # Bytes of rows that are sorted in memory at once, and three times that while they are.
 SORT_BYTES = 128 << 20
 
 
 class Partition:
-    """Rows by span id, in Arrow files of a temporary folder.
+    """Rows by span id, in Arrow files of a temporary folder. A context manager, which makes and deletes the folder.
 
     Args:
-      folder: where the files go; deleted by `close`.
+      folder: where the files go.
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.rows: dict[int, int] = {}
-        self.parts: dict[int, list[Path]] = {}
+        # Each file holds many spans, one after another; by span, the numbers of file and batch.
+        self._files: list[pa.ipc.RecordBatchFileReader] = []
+        self._written: dict[int, list[tuple[int, int]]] = {}
         self._held: dict[int, list[pa.RecordBatch]] = {}
         self._held_bytes = 0
         self._bytes = 0  # of all rows
@@ -35,6 +40,7 @@ class Partition:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._files.clear()
         files.remove_tree(self.folder)
 
     @property
@@ -49,10 +55,12 @@ class Partition:
           batch: the rows.
           spans: their span ids, `[rows]`.
         """
+        slices = 0
         for span, part in _by_span(batch, spans):
             self.rows[span] = self.rows.get(span, 0) + part.num_rows
             self._held.setdefault(span, []).append(part)
-        self._held_bytes += batch.nbytes
+            slices += 1
+        self._held_bytes += batch.nbytes + slices * (SLICE_BYTES + COLUMN_BYTES * batch.num_columns)
         self._bytes += batch.nbytes
         if self._held_bytes > HELD_BYTES:
             self._write_out()
@@ -91,20 +99,23 @@ class Partition:
                 yield part.take(pa.array(np.argsort(part.column(order).to_numpy(), kind="stable")))
 
     def _tables(self, span: int) -> Iterator[pa.Table]:
-        for path in self.parts.get(span, []):
-            with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
-                for i in range(reader.num_record_batches):
-                    yield pa.Table.from_batches([reader.get_batch(i)])
+        for file, batch in self._written.get(span, []):
+            yield pa.Table.from_batches([self._files[file].get_batch(batch)])
         for batch in self._held.get(span, []):
             yield pa.Table.from_batches([batch])
 
     def _write_out(self) -> None:
-        for span, batches in self._held.items():
-            parts = self.parts.setdefault(span, [])
-            parts.append(self.folder / f"{span}-{len(parts)}.arrow")
-            table = pa.Table.from_batches(batches).combine_chunks()
-            with pa.OSFile(str(parts[-1]), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-                writer.write_table(table, max_chunksize=PART_ROWS)
+        path = self.folder / f"{len(self._files)}.arrow"
+        schema = next(iter(self._held.values()))[0].schema
+        count = 0
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+            for span in sorted(self._held):
+                table = pa.Table.from_batches(self._held.pop(span)).combine_chunks()
+                for batch in table.to_batches(max_chunksize=PART_ROWS):
+                    writer.write_batch(batch)
+                    self._written.setdefault(span, []).append((len(self._files), count))
+                    count += 1
+        self._files.append(pa.ipc.open_file(pa.memory_map(str(path))))
         self._held.clear()
         self._held_bytes = 0
 

@@ -4,8 +4,10 @@ They come out as Arrow batches of one schema. What cannot be read goes to the de
 reason.
 """
 
+import collections
 import difflib
 import glob
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import pyarrow.compute as pc
 from noria.stores.errors import DataError
 from noria.streaming import kinds
 from noria.streaming.dead_letters import DeadLetters
-from noria.streaming.formats import CsvTable, MemoryTable, ParquetTable, Rows, Table
+from noria.streaming.formats import CsvTable, MemoryTable, ParquetTable, Rows, Table, said_of
 
 _PARQUET = (".parquet", ".pq", ".parq")
 _CSV = (".csv", ".tsv", ".txt", ".tab", ".psv", ".data")
@@ -42,6 +44,13 @@ def open_tables(source: Any, *, delimiter: str | None = None, name: str = "table
         return [MemoryTable(source, name)]
     if isinstance(source, list | tuple):
         return [table for each in source for table in open_tables(each, delimiter=delimiter, name=name)]
+    if not isinstance(source, str | os.PathLike):
+        raise DataError(
+            "the data must be a path, a pandas or Arrow table, a list of these, or a function that returns "
+            f"one of these kinds, got {type(source).__name__}",
+            where="data.source",
+            next_step="let the function return a pandas data frame or an Arrow table",
+        )
     return [_open(path, delimiter) for path in _paths(Path(source).expanduser())]
 
 
@@ -68,6 +77,9 @@ def columns_of(
         for column in names:
             if column not in table.columns:
                 raise missing_column(column, table, names)
+    for table in tables:
+        if not isinstance(table, CsvTable):
+            table.kinds(names)  # refuses lists and the like, whatever is known; only the schema is looked at
     known = {column: kinds.named(kind) for column, kind in (types or {}).items()}
     found: dict[str, pa.DataType] = {column: pa.null() for column in names}
     unknown = [column for column in names if column not in as_it_is]
@@ -113,23 +125,23 @@ def read(
             arrays = []
             bad = np.zeros(raw.num_rows, bool)
             for name, kind in columns.items():
-                values = raw.column(raw.schema.get_field_index(name))
-                if missing:
-                    values = _blank(values, missing)
-                if name in as_it_is:
-                    arrays.append(_untouched(values))
-                    continue
-                converted, wrong = kinds.convert(values, kind, table.comma)
-                arrays.append(converted)
-                for i in np.flatnonzero(wrong & ~bad):
-                    value = str(values[int(i)].as_py())
-                    reason = f"{value!r} is not {kinds.describe(kind)}"
-                    letters.add(table.name, int(numbers[i]), table.text(raw, int(i)), reason, name, value)
+                column = raw.column(raw.schema.get_field_index(name))
+                values, no_text = kinds.texts(column)
+                if missing and pa.types.is_string(values.type):
+                    values = kinds.blank(values, pc.is_in(values, value_set=pa.array(missing)))
+                wrong = no_text
+                if name not in as_it_is:
+                    values, other = kinds.convert(values, kind, table.comma)
+                    wrong = wrong | other
+                elif pa.types.is_string(values.type):
+                    values, _ = kinds.convert(values, pa.string())
+                arrays.append(values)
+                for i in map(int, np.flatnonzero(wrong & ~bad)):
+                    value = said_of(column, i)
+                    reason = f"{value!r} is not {'text in UTF-8' if no_text[i] else kinds.describe(kind)}"
+                    letters.add(table.name, int(numbers[i]), table.text(raw, i), reason, name, value)
                 bad |= wrong
-            batch = pa.RecordBatch.from_arrays(arrays, list(columns))
-            if bad.any():
-                batch = batch.filter(pa.array(~bad)) if hasattr(batch, "filter") else _filter(batch, ~bad)
-            yield Rows(batch, numbers[~bad], table)
+            yield Rows(pa.RecordBatch.from_arrays(arrays, list(columns)), numbers, table, raw).filter(~bad)
 
 
 def read_table(source: Any, *, delimiter: str | None = None, limit: int | None = None) -> pa.Table:
@@ -146,13 +158,16 @@ def read_table(source: Any, *, delimiter: str | None = None, limit: int | None =
     tables = open_tables(source, delimiter=delimiter)
     columns = columns_of(tables)
     schema = pa.schema([(name, kinds.stored(kind)) for name, kind in columns.items()])
-    batches, rows = [], 0
+    batches: list[pa.RecordBatch] = []
+    rows: collections.Counter[str] = collections.Counter()
     with DeadLetters(None, "table", "") as letters:
         for part in read(tables, columns, letters):
             batches.append(part.batch)
-            rows += part.batch.num_rows
-            if limit is not None and rows >= limit:
+            rows[part.table.name] += part.batch.num_rows
+            if limit is not None and sum(rows.values()) >= limit:
                 break
+    for name in dict.fromkeys(each.name for each in tables):
+        letters.check(name, rows[name] + letters.count_of(name))
     table = pa.Table.from_batches(batches, schema)
     return table if limit is None else table.slice(0, limit)
 
@@ -217,22 +232,3 @@ def _begins_like_parquet(path: Path) -> bool:
             return file.read(4) == b"PAR1"
     except OSError:
         return False  # who reads it is told what is wrong
-
-
-def _blank(values: pa.Array, missing: Sequence[str]) -> pa.Array:
-    if not pa.types.is_string(values.type):
-        return values
-    return kinds.blank(values, pc.is_in(values, value_set=pa.array(missing)))
-
-
-def _untouched(values: pa.Array) -> pa.Array:
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    if kinds.plain(values.type) == pa.string():
-        return kinds.convert(values, pa.string())[0]
-    return values
-
-
-def _filter(batch: pa.RecordBatch, keep: np.ndarray) -> pa.RecordBatch:
-    mask = pa.array(keep)
-    return pa.RecordBatch.from_arrays([column.filter(mask) for column in batch.columns], batch.schema.names)

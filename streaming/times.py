@@ -7,6 +7,9 @@ import pyarrow.compute as pc
 # Absolute values up to here are seconds, milliseconds, microseconds; above, nanoseconds. 1e11 s is the year
 # 5138, and 1e11 ms is March 1973.
 _SCALES = ((1e11, 1), (1e14, 10**3), (1e17, 10**6), (np.inf, 10**9))
+# Where most numbers are days, written YYYYMMDD, one below this is a day that there is not (as seconds all of them
+# would be in the early seventies). Of any such numbers one in 27 is a day: seconds since the start of a recording.
+_NO_DAY = 10**8
 _ISO = (
     r"^\s*(?P<year>\d{4})[-/](?P<month>\d{1,2})[-/](?P<day>\d{1,2})"
     r"(?:[T ]+(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,]\d+)?)?)?"
@@ -20,8 +23,9 @@ def parse(values: pa.Array, form: str | None = None) -> tuple[pa.Array, np.ndarr
 
     Args:
       values: timestamps, dates, numbers or text, `[rows]`. Numbers are seconds, milliseconds, microseconds or
-        nanoseconds since 1970 by their size, or days written YYYYMMDD. Text is ISO 8601 with or without a
-        zone, or such a number. Without a zone it is UTC.
+        nanoseconds since 1970 by their size, or days written YYYYMMDD, where at least half of those of that
+        size are days.
+        Text is ISO 8601 with or without a zone, or such a number. Without a zone it is UTC.
       form: `strptime` format of text that is none of these.
 
     Returns:
@@ -70,15 +74,14 @@ def _from_numbers(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
         valid &= ~np.isnan(filled)
     # Beyond 2^63 nothing is a time.
     bad = valid & ~(np.abs(filled.astype(float)) < 9.2e18)
-    times = _scale(np.where(valid & ~bad, filled, 0))
+    times, impossible = _scale(np.where(valid & ~bad, filled, 0), valid & ~bad)
+    bad |= impossible
     return pa.array(times, pa.int64(), mask=~valid | bad), bad
 
 
-def _scale(numbers: np.ndarray) -> np.ndarray:
+def _scale(numbers: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds, and which numbers are no times."""
     exact = numbers.astype(np.int64) if numbers.dtype.kind == "f" else numbers.astype(np.int64, copy=False)
-    days = _written_days(exact)
-    if days is not None:
-        return days
     size = np.abs(exact.astype(float))
     times = exact.copy()
     below = 0.0
@@ -86,17 +89,19 @@ def _scale(numbers: np.ndarray) -> np.ndarray:
         chosen = (size >= below) & (size < limit)
         times[chosen] = np.floor_divide(exact[chosen], per_second)
         below = limit
-    return times
+    days, possible = _written_days(exact)
+    small = present & (size < _NO_DAY)
+    if 2 * (possible & present).sum() < max(int((small & (exact != 0)).sum()), 1):
+        return times, np.zeros(len(times), bool)
+    return np.where(possible, days, times), small & ~possible
 
 
-def _written_days(numbers: np.ndarray) -> np.ndarray | None:
-    """20130131 means a day, if every number does; as seconds they would all be in August 1970."""
-    present = numbers[numbers != 0]
-    if not len(present) or present.min() < 19000101 or present.max() > 21001231:
-        return None
-    month, day = numbers // 100 % 100, numbers % 100
-    times, bad = _seconds(numbers // 10_000, month, day)
-    return None if bad[numbers != 0].any() else times
+def _written_days(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """20130131 means a day: its seconds, and which numbers may be meant so."""
+    possible = (numbers >= 19000101) & (numbers <= 21001231)
+    written = np.where(possible, numbers, 19700101)
+    times, bad = _seconds(written // 10_000, written // 100 % 100, written % 100)
+    return times, possible & ~bad
 
 
 def _from_text(texts: pa.Array, form: str | None) -> tuple[np.ndarray, np.ndarray]:
@@ -107,7 +112,8 @@ def _from_text(texts: pa.Array, form: str | None) -> tuple[np.ndarray, np.ndarra
     number = np.asarray(pc.match_substring_regex(texts, _NUMBER).fill_null(False))
     if number.any():
         chosen = texts.filter(pa.array(number))
-        trimmed = pc.utf8_trim_whitespace(chosen)
+        # Arrow reads no leading plus.
+        trimmed = pc.replace_substring_regex(pc.utf8_trim_whitespace(chosen), r"^\+", "")
         try:
             numeric: pa.Array = pc.cast(trimmed, pa.int64())
         except pa.ArrowInvalid:

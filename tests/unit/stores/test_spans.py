@@ -139,6 +139,41 @@ def test_quarantine_and_release(tmp_path: Path) -> None:
         store.manifest(9)
 
 
+def test_rows_that_come_on_top_of_a_quarantined_span(tmp_path: Path) -> None:
+    """They stay in quarantine with it; a correction leaves it, and names whose rows it replaced."""
+    store = SpanStore(tmp_path)
+    store.commit(1, [_table([1, 5])], source={"name": "a", "sha256": "aa", "rows": 2}, event_time=(1, 5))
+    store.quarantine(1, {"verdict": "broken"}, run_id="r1")
+    since = store.quarantined()[1]["since"]
+    top = {"name": "b", "sha256": "bb", "rows": 1}
+    added = store.commit(1, [_table([3])], source=top, event_time=(3, 3), late=True, adds=True, order="time")
+    assert (2, 3, [1, 3, 5]) == (added.version, added.rows, store.table(1)["time"].to_pylist())
+    assert {
+        1: {"span": 1, "version": 2, "since": since, "verdict": {"verdict": "broken"}, "run_id": "r1"}
+    } == store.quarantined()
+    right = {"name": "c", "sha256": "cc", "rows": 1}
+    corrected = store.commit(1, [_table([2])], source=right, event_time=(2, 2), late=True)
+    assert {"replaces": 2, "replaced": ["aa", "bb"]} == corrected.facts
+    late = store.commit(1, [_table([4])], source=top | {"sha256": "dd"}, event_time=(4, 4), late=True)
+    assert ({}, {"replaced": ["aa", "bb"]}) == (store.quarantined(), late.facts)
+    store.quarantine(1, "broken again")
+    again = store.commit(1, [_table([2])], source=top, event_time=(2, 2), late=True)
+    assert {"replaces": 4, "replaced": ["aa", "cc", "dd"]} == again.facts
+
+
+@pytest.mark.parametrize("harm", ["", "{", "[]", "{}", "\x00\x00"])
+def test_a_damaged_note_of_quarantine_is_named(tmp_path: Path, harm: str) -> None:
+    """Nobody takes the span for a good one; the way on is said."""
+    store = SpanStore(tmp_path)
+    store.commit(1, [_table([1])], source="a")
+    store.quarantine(1, "broken")
+    note = store.folder / "00000001" / "QUARANTINED.json"
+    note.write_text(harm)
+    with pytest.raises(SpanError, match="the note of a span in quarantine cannot be read") as error:
+        store.quarantined()
+    assert str(note) == error.value.where and "backup" in error.value.next_step
+
+
 _DIE = """
 import os, signal, sys
 import pandas  # which Arrow imports when it is first used

@@ -243,6 +243,80 @@ def test_columns_that_have_no_place_in_a_table(tmp_path: Path) -> None:
         tables.read_table(pa.table({"l": [[1]]}))
 
 
+@pytest.mark.parametrize("odd", [pa.array([[1]]), pa.array([{"a": 1}]), pa.array([1], pa.duration("s"))])
+@pytest.mark.parametrize("column", ["x", "tip", "when"])
+def test_columns_that_have_no_place_in_a_later_file(tmp_path: Path, odd: pa.Array, column: str) -> None:
+    """Also where the kinds are known already, and for label and time."""
+    table = pa.table({"x": [1], "tip": [0], "when": [1357516800]})
+    table = table.set_column(table.column_names.index(column), column, odd)
+    pq.write_table(table, tmp_path / "a.parquet")
+    found = tables.open_tables(tmp_path / "a.parquet")
+    known = {"x": pa.int64(), "tip": pa.null(), "when": pa.null()}
+    with pytest.raises(DataError, match=f"'{column}' holds .*, which has no place in a flat table"):
+        tables.columns_of(found, wanted=list(known), types=known, as_it_is=("tip", "when"))
+
+
+@pytest.mark.parametrize("as_it_is", [(), ("word",)])
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
+def test_bytes_that_are_no_text_are_bad(tmp_path: Path, kind: pa.DataType, as_it_is: tuple[str, ...]) -> None:
+    """Each such row is a dead letter, be it a feature or the label; the others are read."""
+    words = pa.array([b"a", b"\xff\xfe", "é".encode(), None, b"a", b"\xff\xfe"], kind)
+    found = tables.open_tables(pa.table({"word": words, "n": range(6)}))
+    columns = tables.columns_of(found, as_it_is=as_it_is)
+    with DeadLetters(tmp_path, "t", "") as letters:
+        [part] = tables.read(found, columns, letters, as_it_is=as_it_is)
+    assert {"word": ["a", "é", None, "a"], "n": [0, 2, 3, 4]} == pa.Table.from_batches(
+        [part.batch]
+    ).to_pydict()
+    first, second = (json.loads(line) for line in letters.path.read_text().splitlines())
+    assert (2, "word", "b'\\xff\\xfe'") == (first["row"], first["column"], first["value"])
+    assert first["reason"].endswith("is not text in UTF-8")
+    assert 6 == second["row"]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pa.string(), pa.large_string(), pa.binary(), pa.dictionary(pa.int32(), pa.string())],
+)
+@pytest.mark.parametrize("as_it_is", [(), ("word",)])
+def test_words_that_mean_missing_in_every_type_of_text(kind: pa.DataType, as_it_is: tuple[str, ...]) -> None:
+    """`data.missing` counts for what polars and pandas write into Parquet, too."""
+    text = pa.array(["?", "a", None, "?"])
+    words = text.dictionary_encode() if pa.types.is_dictionary(kind) else text.cast(kind)
+    found = tables.open_tables(pa.table({"word": words}))
+    with DeadLetters(None, "t", "") as letters:
+        columns = tables.columns_of(found, as_it_is=as_it_is)
+        [part] = tables.read(found, columns, letters, as_it_is=as_it_is, missing=("?",))
+    assert [None, "a", None, None] == part.batch.column(0).to_pylist()
+
+
+def test_whole_numbers_written_with_a_fraction_of_zero(tmp_path: Path) -> None:
+    """What pandas makes of a column of whole numbers that gained a gap; 3.5 is none."""
+    path = write(tmp_path / "a.csv", "n,x\n3.0,a\n,b\n-4.,c\n+5.00,d\n3.5,e\n")
+    found = tables.open_tables(path)
+    with DeadLetters(tmp_path, "a", "") as letters:
+        [part] = tables.read(found, {"n": pa.int64(), "x": pa.string()}, letters)
+    assert [3, None, -4, 5] == part.batch.column(0).to_pylist()
+    [letter] = map(json.loads, letters.path.read_text().splitlines())
+    assert ("'3.5' is not a whole number", "3.5,e") == (letter["reason"], letter["raw"])
+
+
+def test_a_column_that_was_empty_before(tmp_path: Path) -> None:
+    """The error says why text is none here."""
+    found = tables.open_tables(write(tmp_path / "a.csv", "c\nred\n"))
+    with DeadLetters(tmp_path, "a", "") as letters:
+        list(tables.read(found, {"c": pa.null()}, letters))
+    assert "'red' is not a number (the column was empty in the first spans)" in letters.path.read_text()
+
+
+@pytest.mark.parametrize("limit", [None, 500])
+def test_a_first_look_refuses_what_ingestion_would(tmp_path: Path, limit: int | None) -> None:
+    """Nothing is dropped silently: with more than 1% of bad rows the first one is named."""
+    path = write(tmp_path / "a.csv", "n\n" + "\n".join("x" if i < 90 else str(i) for i in range(1000)) + "\n")
+    with pytest.raises(DataError, match=r"row 1, column 'n': 'x' is not a whole number \(90 of 1,000 rows"):
+        tables.read_table(path, limit=limit)
+
+
 def test_infinite_numbers_are_bad(tmp_path: Path) -> None:
     """One infinity would turn every weight into NaN."""
     with DeadLetters(None, "t", "") as letters:

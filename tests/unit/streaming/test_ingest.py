@@ -162,6 +162,30 @@ def test_dead_letters_of_time_and_label(tmp_path: Path) -> None:
         (1002, "when", "the time is missing"),
         (1003, "tip", "'maybe' is not one of 'no', 'yes'"),
     ] == [(letter["row"], letter["column"], letter["reason"]) for letter in letters]
+    raw = ["x,soon,1.0,no", "y,,1.0,no", "z,2013-01-07T12:00:00Z,1.0,maybe"]
+    assert raw == [letter["raw"] for letter in letters]
+
+
+def test_dead_letters_hold_the_row_as_it_stands(tmp_path: Path) -> None:
+    """Also the columns that are left out, and numbers as they were written; before the first span, too."""
+    path = tmp_path / "a.csv"
+    bad = ['"1,0",soon,x y,no', "007,2013-01-06,z,no", "2.50,2013-01-08,z,maybe"]
+    path.write_text("\n".join(["fare,when,note,tip", *["1.0,2013-01-07,n,no"] * 9]) + "\n")
+    settings = EventSettings(
+        label="tip",
+        time="when",
+        every="day",
+        columns=("fare",),
+        classes=("no", "yes"),
+        types={"fare": "string"},
+        max_bad_share=1,
+    )
+    store = SpanStore(tmp_path / "home")
+    ingest(path, settings, store)
+    path.write_text("\n".join(["fare,when,note,tip", *bad, "1.0,2013-01-08,n,no"]) + "\n")
+    report = ingest(path, settings, store)
+    letters = [json.loads(line) for line in Path(report.dead_letter_file).read_text().splitlines()]
+    assert sorted(bad) == sorted(letter["raw"] for letter in letters)
 
 
 def test_rows_of_the_future_are_dead_letters(tmp_path: Path) -> None:
@@ -190,6 +214,34 @@ def test_rows_of_the_future_are_dead_letters(tmp_path: Path) -> None:
     now = START + 8 * DAY
     report = ingest(rides(path, range(0, 10), per_day=2), settings_of(0.2), clock, now=lambda: now)
     assert (tuple(range(1, 11)), 19, 1) == (report.spans, report.rows, report.dead_letters)
+
+
+def test_rows_of_the_far_past_are_dead_letters(tmp_path: Path) -> None:
+    """What databases write where they know of no time makes no span 1."""
+    path = rides(tmp_path / "a.csv", range(0, 10), per_day=100)
+    unknown = ["0001-01-01", "1753-01-01", "1899-12-30T00:00:00Z", "1900-01-01"]
+    with path.open("a") as file:
+        file.writelines(f"x,{when},1.0,no\n" for when in unknown)
+    store = SpanStore(tmp_path / "home")
+    report = ingest(path, DAYS, store)
+    assert (tuple(range(1, 11)), 1000, 4) == (report.spans, report.rows, report.dead_letters)
+    letters = [json.loads(line) for line in Path(report.dead_letter_file).read_text().splitlines()]
+    assert [f"'{when}' is before 1901, which no event is" for when in unknown] == [
+        letter["reason"] for letter in letters
+    ]
+
+
+@pytest.mark.parametrize("every", ["day", "rows:100"])
+def test_times_that_python_has_none_for(tmp_path: Path, every: str) -> None:
+    """A timestamp beyond the year 9999, of a wrong unit say, is a dead letter like another."""
+    times = pa.array([START] * 199 + [START * 1000], pa.timestamp("s"))
+    pq.write_table(pa.table({"when": times, "tip": [0, 1] * 100}), tmp_path / "a.parquet")
+    settings = EventSettings(label="tip", time="when", every=every)
+    report = ingest(tmp_path / "a.parquet", settings, SpanStore(tmp_path / "home"))
+    assert (199, 1) == (report.rows, report.dead_letters)
+    letter = json.loads(Path(report.dead_letter_file).read_text())
+    assert (200, "when") == (letter["row"], letter["column"])
+    assert "is in the future" in letter["reason"]
 
 
 def settings_of(max_bad_share: float) -> EventSettings:
@@ -273,6 +325,21 @@ def test_parquet_tables_and_functions_are_sources(tmp_path: Path) -> None:
         ingest(source, DAYS, store)
         expected = expected or store.table(1)
         assert expected.equals(store.table(1)), source
+
+
+def test_what_a_function_raises_is_its_own(tmp_path: Path) -> None:
+    """A warehouse that does not answer is no fault of the disk; the function is named, and keeps errors of ours."""
+
+    def warehouse() -> pd.DataFrame:
+        raise ConnectionError("the warehouse does not answer")
+
+    store = SpanStore(tmp_path / "home")
+    with pytest.raises(DataError, match="ConnectionError: the warehouse does not answer") as error:
+        ingest(warehouse, DAYS, store)
+    assert "data.source" in error.value.where and "warehouse" in error.value.where
+    assert "disk" not in str(error.value)
+    with pytest.raises(DataError, match="must be a path, .*, got NoneType"):
+        ingest(lambda: None, DAYS, store)
 
 
 def test_a_deleted_span_comes_back_from_its_source(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ NOON = 1357041600  # 2013-01-01T12:00:00Z
         "1357041600000000",
         "1357041600000000000",
         "1.3570416e9",
+        "+1357041600",
+        " +1357041600.5 ",
     ],
 )
 def test_texts_that_mean_noon(text: str) -> None:
@@ -82,6 +84,23 @@ def test_numbers_beyond_all_times() -> None:
     assert [None, 1356998400, None, None, None] == parsed.to_pylist()
     parsed, bad = times.parse(pa.array([1e20, float(NOON)]))
     assert ([None, NOON], [True, False]) == (parsed.to_pylist(), bad.tolist())
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.float64(), pa.string()])
+def test_a_day_that_there_is_not(kind: pa.DataType) -> None:
+    """Among written days a wrong one is wrong, and the others stay days; so is a number that is no day at all."""
+    written = [20130101, 20130231, 20130102, 20130101, 99991231, 0, NOON, None]
+    parsed, bad = times.parse(pa.array(written, pa.int64()).cast(kind))
+    assert [False, True, False, False, True, True, False, False] == bad.tolist()
+    day = 1356998400
+    assert [day, None, day + 86_400, day, None, None, NOON, None] == parsed.to_pylist()
+
+
+def test_seconds_since_a_start_are_no_days() -> None:
+    """A recording of a year passes through the numbers that may be days; some few of them are."""
+    seconds = np.arange(19_000_000, 21_100_000, 997)
+    parsed, bad = times.parse(pa.array(seconds))
+    assert (seconds.tolist(), False) == (parsed.to_pylist(), bad.any())
 
 
 def test_a_format_of_ones_own() -> None:
