@@ -38,11 +38,13 @@ class Options:
       quick: tiny sizes, to see that it runs through; the figures mean nothing.
       out: folder that gets the JSON and the plots.
       given: the part's own options.
+      defaults: what these are where nothing is said.
     """
 
     quick: bool
     out: Path
     given: argparse.Namespace
+    defaults: dict[str, Any]
 
     def size(self, full: Any, quick: Any) -> Any:
         """The size for this mode."""
@@ -102,7 +104,7 @@ def options(made: argparse.ArgumentParser, argv: Sequence[str] | None) -> Option
         given.out = Path(tempfile.mkdtemp(prefix="noria-bench-")) if given.quick else RESULTS
     elif given.quick and given.out.resolve() == RESULTS:
         made.error("--quick does not write to the committed results; name another --out")
-    return Options(given.quick, given.out, given)
+    return Options(given.quick, given.out, given, {name: made.get_default(name) for name in vars(given)})
 
 
 def others(seconds: float) -> float | None:
