@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -130,10 +131,17 @@ def test_one_run_at_a_time(noria: Noria, api: KubeflowApi) -> None:
         "submit", "--package", str(noria.package), "--wait-for-running", "0.05"
     )
     assert 1 == len(api.runs)
-    timer = threading.Timer(0.2, lambda: api.runs[0].update(state="SUCCEEDED"))
-    timer.start()
+    before = api.calls.count("list_runs")
+
+    def end_once_seen() -> None:
+        while api.calls.count("list_runs") < before + 2:  # the first one found it going on
+            time.sleep(0.01)
+        api.runs[0].update(state="SUCCEEDED")
+
+    ending = threading.Thread(target=end_once_seen, daemon=True)
+    ending.start()
     waited = noria.submit("--wait-for-running", "30", "--no-wait")
-    timer.join()
+    ending.join(10)
     assert "waiting for the end of" in waited.stderr
     assert 2 == len(api.runs)
     api.runs[1]["pipeline_version_reference"]["pipeline_id"] = "another"
