@@ -327,16 +327,20 @@ def history(result: dict[str, Any]) -> list[str]:
 
 def scale(result: dict[str, Any]) -> list[str]:
     """Seconds per million rows."""
-    sizes = ", ".join(f"{run['rows']:,}" for run in result["runs"])
+    runs = result["runs"]
     lines = [
-        f"Cold runs on synthetic spans of {sizes} rows with {result['columns']} columns, a straight line through the seconds of each stage.",
+        f"Cold runs on synthetic spans with {result['columns']} columns, one of each size; a straight line through the seconds of each stage.",
         "`Transform` analyses, applies and writes; `Evaluator` judges two models on the held-out fifth, and its rows are those.",
+        "Up to 256 MiB, here about 250,000 rows, a stage takes the rows of the one before from memory",
+        "([decision 10](decisions/0010-rows-are-handed-over.md)); more than that is decoded from files, so StatisticsGen and",
+        "Transform cost more a row beyond: over sizes on both sides of it the line is not straight, whatever its R² says.",
         "",
-        "| stage | seconds per million rows | fixed seconds | R² |",
-        "| --- | --- | --- | --- |",
+        f"| stage | {' | '.join(format(run['rows'], ',') + ' rows' for run in runs)} | seconds per million rows | R² |",
+        "| --- |" + " --- |" * (len(runs) + 2),
     ]
     for stage, fit in result["fits"].items():
-        lines.append(f"| {stage} | {fit['per_million']:.1f} | {fit['fixed']:.1f} | {fit['r2']:.3f} |")
+        seconds = " | ".join(f"{run['stages'][stage]:.1f}" for run in runs)
+        lines.append(f"| {stage} | {seconds} | {fit['per_million']:.1f} | {fit['r2']:.3f} |")
     return lines
 
 
