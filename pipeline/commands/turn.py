@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shlex
 import sys
 import traceback
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from rich.markup import escape
 from noria.pipeline import console, tables
 from noria.pipeline.commands.stay import stay
 from noria.pipeline.config import Config, load
+from noria.pipeline.options import for_project
 from noria.pipeline.progress import Progress, noise_to
 from noria.stores import files
 from noria.stores.errors import ConfigError, NoriaError
@@ -119,7 +119,7 @@ def to_json(config: Config, turns: list[Turn]) -> dict[str, Any]:
 def show(config: Config, turns: list[Turn], config_path: Path, replayed: bool = False) -> None:
     """The turns as a table, where the model is, and what to do next."""
     out = console.out()
-    option = "" if config_path == Path("noria.yaml") else f" --config {shlex.quote(str(config_path))}"
+    option = for_project(config_path)
     if turns:
         out.print(tables.turns_table(turns))
         seconds = tables.seconds_table(turns)
