@@ -29,8 +29,14 @@ OPTIONS = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
 class ExampleFile:
     """An open file of tf.Examples; see `create`."""
 
-    def __init__(self, records: tf.io.TFRecordWriter, threads: ThreadPoolExecutor, schema: Any = None):
-        self.rows = handover.Collector(handover.examples)
+    def __init__(
+        self,
+        records: tf.io.TFRecordWriter,
+        threads: ThreadPoolExecutor,
+        rows: handover.Collector,
+        schema: Any = None,
+    ):
+        self._rows = rows
         self._records = records
         self._threads = threads
         self._schema = schema
@@ -40,7 +46,7 @@ class ExampleFile:
         """Adds rows: one list column for each feature, a null list where it is missing. The order is kept."""
         for start in range(0, batch.num_rows, ROWS):
             part = batch.slice(start, ROWS)
-            self.rows.add(part)
+            self._rows.add(part)
             self._pending.append(self._threads.submit(_encode, part, self._schema))
             while len(self._pending) > _THREADS:
                 self._write_next()
@@ -72,17 +78,22 @@ def create(path: str | Path, schema: Any = None) -> Iterator[ExampleFile]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    handover.examples.release(path)  # of a file that this one replaces
     # Beside the split's folder, as readers take every file that is in there.
     beside = files.staging(path.parent.parent)
+    rows = handover.examples.gather(path.parent.parent)
     try:
         with (
             ThreadPoolExecutor(_THREADS) as threads,
             tf.io.TFRecordWriter(str(beside), options=OPTIONS) as records,
         ):
-            file = ExampleFile(records, threads, schema)
+            file = ExampleFile(records, threads, rows, schema)
             yield file
             file.finish()
         os.replace(beside, path)
+    except BaseException:
+        rows.discard()
+        raise
     finally:
         beside.unlink(missing_ok=True)
-    file.rows.keep(path)
+    rows.keep(path)

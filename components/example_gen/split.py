@@ -7,6 +7,7 @@ column that gains a null would change its type and with it every row's place.
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 _MISSING = "\x1a"  # ASCII's "substitute": a missing value is a value of its own
 _SEPARATOR = "\x1f"  # ASCII's unit separator: ("a", "bc") and ("ab", "c") differ
@@ -22,11 +23,9 @@ def key_hash(table: pa.Table, key: list[str]) -> np.ndarray:
     Returns:
       `[n]` uint64, the same in every process, on every platform and in both lanes.
     """
-    texts = [_text(table.column(name)) for name in key]
-    joined = texts[0]
-    for text in texts[1:]:
-        joined = joined + _SEPARATOR + text
-    return pd.util.hash_array(joined.to_numpy(dtype=object), categorize=False)
+    texts = [_text(table.column(name)).cast(pa.large_string()) for name in key]
+    joined = pc.binary_join_element_wise(*texts, pa.scalar(_SEPARATOR, pa.large_string()))
+    return pd.util.hash_array(np.asarray(joined, dtype=object), categorize=False)
 
 
 def is_eval(hashes: np.ndarray, share: float) -> np.ndarray:
@@ -43,13 +42,18 @@ def in_sample(hashes: np.ndarray, rate: float, salt: int) -> np.ndarray:
     return is_eval(z ^ (z >> np.uint64(31)), rate)
 
 
-def _text(column: pa.ChunkedArray) -> pd.Series:
-    if pa.types.is_floating(column.type):
-        # 5.0 and 5 are the same key: a nullable integer column may have come in as floats.
-        values = column.to_pandas()
-        whole = values.notna() & (values == values.round()) & (values.abs() < 2**53)
-        text = values.astype(object)
-        text[whole] = values[whole].astype("int64").astype(str)
-        text[~whole & values.notna()] = values[~whole & values.notna()].map(repr)
-        return text.where(values.notna(), _MISSING)
-    return column.cast(pa.string()).fill_null(_MISSING).to_pandas()
+def _text(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+    if not pa.types.is_floating(column.type):
+        return column.cast(pa.string()).fill_null(_MISSING)
+    # 5.0 and 5 are the same key: a nullable integer column may have come in as floats.
+    values = column.to_numpy().astype(np.float64)
+    size = np.abs(values)
+    whole = (values == np.round(values)) & (size < 2**53)
+    integers = pa.array(np.where(whole, values, 0).astype(np.int64)).cast(pa.string())
+    text = pc.if_else(pa.array(whole), integers, pa.array(values).cast(pa.string()))
+    # Arrow writes the digits that Python's repr writes, but puts an exponent elsewhere.
+    missing = np.isnan(values)
+    other = ~whole & ~missing & ~((size >= 1e-4) & (size < 1e10))
+    written = pa.array([repr(value) for value in values[other].tolist()], pa.string())
+    text = pc.replace_with_mask(text, pa.array(other), written)
+    return pc.if_else(pa.array(missing), _MISSING, text)

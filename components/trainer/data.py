@@ -15,6 +15,7 @@ import os
 import tempfile
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,23 +106,14 @@ class Reader:
     def blocks(self, rows: int = BLOCK) -> Iterator[Block]:
         """All rows, file by file and in each in order, checked; the same whether handed over or read."""
         for file in self.files:
-            blocks = self.handed_over(file, rows)
-            for block in self._read(file, rows) if blocks is None else blocks:
+            for block in handover.examples.adapted(file, rows, self._adapt, partial(self._read, file, rows)):
                 self._check(block)
                 yield block
 
-    def handed_over(self, file: str, rows: int = BLOCK) -> list[Block] | None:
-        """A file's rows from Transform in this process; None where only the file has them, or something is amiss."""
-        batches = handover.examples.batches(file, rows)
-        if batches is None:
-            return None
-        found = []
-        for batch in batches:
-            columns = {name: _dense(batch, name, kind) for name, kind in self.spec.items()}
-            if any(column is None for column in columns.values()):
-                return None  # parsing the file says what is wrong
-            found.append(self._block(columns))
-        return found
+    def _adapt(self, batch: pa.RecordBatch) -> Block | None:
+        """Rows handed over by Transform; None where something is amiss, which parsing the file puts into words."""
+        columns = {name: _dense(batch, name, kind) for name, kind in self.spec.items()}
+        return None if any(column is None for column in columns.values()) else self._block(columns)
 
     def _read(self, file: str, rows: int) -> Iterator[Block]:
         for records in self.records([file]).batch(rows).prefetch(2):

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from noria.components import example_file, handover
+from noria.components import example_file
 from noria.components.transform import coverage
 from noria.components.transform.internals import TransformGraph
 from noria.components.transform.source import Source
@@ -53,9 +53,6 @@ def apply(
                 transformed = graph.to_record_batch(graph(projection.tensors(batch)))
                 parts.append(coverage.count(transformed, sizes))
                 file.write(transformed)
-            # The transformed rows take the raw ones' place, and not that of a split which is still to come. A refresh
-            # that follows because a champion's graph was found wanting reads the file.
-            handover.examples.release(path)
     return coverage.total(parts)
 
 

@@ -145,9 +145,11 @@ def transform(
                 record = work.refresh()
                 graph = request.graph
                 reuse.write_record(graph, record)
+            work.release("train")
             for split in request.splits:
                 if split != "train":
                     work.apply(graph, split, {})
+                    work.release(split)
         except NoriaError:
             raise
         except Exception as error:

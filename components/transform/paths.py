@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from noria.components import execution, journal, user_code
+from noria.components import execution, handover, journal, user_code
 from noria.components.code_digest import local_modules
 from noria.components.transform import analyze, apply, cache, coverage, internals, reuse
 from noria.components.transform.source import Source
@@ -173,8 +173,14 @@ class Work:
 
     def _read(self) -> Source:
         if self._source is None:
-            self._source = Source(self.request.schema)
+            os.makedirs(self.request.transformed, exist_ok=True)
+            self._source = Source(self.request.schema, self.request.transformed)
         return self._source
+
+    def release(self, split: str) -> None:
+        """Gives the room of a split's raw rows to what comes next, the transformed ones above all."""
+        for file in self.request.files(split):
+            handover.examples.release(file)
 
     def clean(self) -> None:
         """Removes what Beam left beside the output."""

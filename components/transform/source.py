@@ -1,11 +1,12 @@
 """The rows of Examples files as Arrow record batches and tensors, in bounded memory.
 
-A refresh reads the train files once per phase of analysis and once to transform them. What fits in the budget
-is kept decoded after the first reading, the rest is read again.
+A refresh reads the train files once per phase of analysis and once to transform them. They are decoded once: by then
+the rows are among those handed over (`components.handover`), whoever put them there.
 """
 
 import gzip
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +23,6 @@ APPLY_ROWS = 8192
 # batches are worse: on January's flights per-key z-scores are off by 7e-6 at 1,000 rows, 4e-4 at 8,192 and
 # 2e-3 at 32,768.
 ANALYZE_ROWS = 1000
-KEEP_BYTES = 256 << 20
 
 
 class Source:
@@ -30,50 +30,39 @@ class Source:
 
     Args:
       schema: of the examples; decides which columns become which tensors.
-      keep_bytes: how much to keep decoded between passes; 0 for nothing, None for KEEP_BYTES.
+      scratch: a folder on the disk for decoded rows that do not fit in memory.
 
     Attributes:
       specs: type spec of every column of the schema, `[rows]` or `[rows, ...]`.
     """
 
-    def __init__(self, schema: Any, keep_bytes: int | None = None):
+    def __init__(self, schema: Any, scratch: str):
         self.schema = schema
         self._config = internals.tfxio(["unused"], schema).TensorAdapterConfig()
         self._adapter = internals.TensorAdapter(self._config)
         self.specs: dict[str, Any] = self._adapter.OriginalTypeSpecs()
         self._decoder = internals.ExamplesToRecordBatchDecoder(schema.SerializeToString())
-        self._free = KEEP_BYTES if keep_bytes is None else keep_bytes
-        self._kept: dict[str, list[pa.RecordBatch]] = {}
+        self._scratch = scratch
 
     def small(self, files: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Batches of at most ANALYZE_ROWS rows; none spans two files. They are kept while the budget lasts.
+        """Batches of at most ANALYZE_ROWS rows; none spans two files. They are kept for who reads them next.
 
         Raises:
           DataError: a file cannot be read to its end.
         """
         for file in files:
-            if file in self._kept:
-                yield from self._kept[file]
-            else:
-                handed = self._handed(file, ANALYZE_ROWS, self._config.arrow_schema)
-                yield from self._keep(file) if handed is None else handed
+            yield from self._rows(file, ANALYZE_ROWS, self._config.arrow_schema, partial(self._keep, file))
 
     def large(self, files: Sequence[str], projection: "Projection") -> Iterator[pa.RecordBatch]:
-        """Batches of about APPLY_ROWS rows; none spans two files. They have the projection's columns at least.
+        """Batches of about APPLY_ROWS rows, with the projection's columns; none spans two files.
 
         Raises:
           DataError: a file cannot be read to its end.
         """
-        step = max(1, APPLY_ROWS // ANALYZE_ROWS)
         for file in files:
-            kept = self._kept.get(file)
-            if kept is None:
-                handed = self._handed(file, APPLY_ROWS, projection.schema)
-                yield from self._read(file, APPLY_ROWS, projection.decoder) if handed is None else handed
-                continue
-            for start in range(0, len(kept), step):
-                table = pa.Table.from_batches(kept[start : start + step])
-                yield from table.combine_chunks().to_batches()
+            yield from self._rows(
+                file, APPLY_ROWS, projection.schema, partial(self._read, file, APPLY_ROWS, projection.decoder)
+            )
 
     def tensors(self, batch: pa.RecordBatch) -> dict[str, Any]:
         """The batch as eager tensors, by column."""
@@ -83,25 +72,23 @@ class Source:
         """Tensors of some columns only."""
         return Projection(self.schema, columns)
 
-    def _handed(self, file: str, rows: int, schema: pa.Schema) -> Iterator[pa.RecordBatch] | None:
-        """The batches as the decoder would give them, from the hand-over; None where only the file has them."""
-        batches = handover.examples.batches(file, rows)
-        typed = [_typed(batch, schema) for batch in batches or ()]
+    def _rows(
+        self, file: str, rows: int, schema: pa.Schema, read: Callable[[], Iterator[pa.RecordBatch]]
+    ) -> Iterator[pa.RecordBatch]:
         # A column of another type than the schema says is an error, and the decoder knows how to put it.
-        return None if batches is None or None in typed else iter(typed)
+        return handover.examples.adapted(file, rows, lambda batch: _typed(batch, schema), read)
 
     def _keep(self, file: str) -> Iterator[pa.RecordBatch]:
-        kept: list[pa.RecordBatch] | None = []
-        for batch in self._read(file, ANALYZE_ROWS, self._decoder):
-            if kept is not None and batch.nbytes <= self._free:
-                kept.append(batch)
-                self._free -= batch.nbytes
-            elif kept is not None:
-                self._free += sum(part.nbytes for part in kept)
-                kept = None
-            yield batch
-        if kept is not None:
-            self._kept[file] = kept
+        """Reads a file, and hands its rows over: to the next phase of the analysis, and to what applies the graph."""
+        rows = handover.examples.gather(self._scratch)
+        try:
+            for batch in self._read(file, ANALYZE_ROWS, self._decoder):
+                rows.add(batch)
+                yield batch
+        except BaseException:
+            rows.discard()
+            raise
+        rows.keep(file)
 
     def _read(self, file: str, batch_rows: int, decoder: Any) -> Iterator[pa.RecordBatch]:
         tf = internals.tf

@@ -53,7 +53,15 @@ def _write(path: Path, table: pa.Table) -> None:
             file.write(encode.as_lists(flat))
 
 
-def test_handed_over_rows_are_the_decoded_files(table: pa.Table, tmp_path: Path):
+@pytest.fixture(params=["memory", "disk"])
+def place(request, monkeypatch) -> str:
+    """Where the rows of the test's files are: in memory, or in a file because no room is left there."""
+    if request.param == "disk":
+        monkeypatch.setattr(handover, "examples", handover.Handover(budget=0))
+    return request.param
+
+
+def test_handed_over_rows_are_the_decoded_files(table: pa.Table, tmp_path: Path, place: str):
     """Batch by batch and column by column, the rows handed over are what tfx_bsl decodes from the file."""
     path = tmp_path / "a.gz"
     _write(path, table)
@@ -81,20 +89,69 @@ def test_a_file_that_changed_is_read_again(table: pa.Table, tmp_path: Path):
     assert None is handover.examples.batches(path, 10)
 
 
-def test_no_more_than_the_budget_is_held(tmp_path: Path):
-    """The oldest files go first, and one that is larger than the budget is never gathered."""
-    batch = pa.RecordBatch.from_arrays([pa.array([[1]] * 100, pa.large_list(pa.int64()))], ["x"])
-    held = handover.Handover(budget=2 * batch.nbytes)
-    for name in "abc":
-        (tmp_path / name).touch()
-        assert held.keep(tmp_path / name, [batch])
-    assert [False, True, True] == [held.batches(tmp_path / name, 10) is not None for name in "abc"]
-    collector = handover.Collector(held)
-    for _ in range(3):
-        collector.add(batch)
-    collector.keep(tmp_path / "a")
-    assert None is held.batches(tmp_path / "a", 10)
-    assert not held.keep(tmp_path / "a", [batch] * 3)
+BATCH = pa.RecordBatch.from_arrays([pa.array([[1]] * 100, pa.large_list(pa.int64()))], ["x"])
+
+
+def _gathered(held: handover.Handover, path: Path, batches: int) -> handover.Collector:
+    path.touch()
+    rows = held.gather(path.parent)
+    for _ in range(batches):
+        rows.add(BATCH)
+    rows.keep(path)
+    return rows
+
+
+def test_what_is_over_the_budget_goes_to_a_file_without_a_name(tmp_path: Path):
+    """Rows in memory never exceed the budget, all of them are there, and the folder shows nothing of it."""
+    held = handover.Handover(budget=2 * BATCH.nbytes)
+    sizes = {"a": 1, "b": 3, "c": 1}
+    kinds = [type(_gathered(held, tmp_path / name, count).batches) for name, count in sizes.items()]
+    assert [list, handover.Spill, list] == kinds
+    for name, count in sizes.items():
+        found = held.batches(tmp_path / name, 70)
+        assert found is not None
+        assert 100 * count == sum(batch.num_rows for batch in found)
+    assert {"a", "b", "c"} == {path.name for path in tmp_path.iterdir()}
+
+
+def test_two_readers_of_a_spilled_file_do_not_disturb_each_other(tmp_path: Path):
+    """The file has one position; each reader gets all rows in their order."""
+    held = handover.Handover(budget=0)
+    rows = held.gather(tmp_path)
+    for start in range(0, 1000, 100):
+        rows.add(
+            pa.RecordBatch.from_arrays([pa.array([[i] for i in range(start, start + 100)], WHOLE)], ["x"])
+        )
+    (tmp_path / "a").touch()
+    rows.keep(tmp_path / "a")
+    one, other = (held.batches(tmp_path / "a", 64) for _ in range(2))
+    assert one is not None and other is not None
+    pairs = [(left, right) for left, right in zip(one, other, strict=True) if left.equals(right)]
+    assert list(range(1000)) == [i for left, _ in pairs for (i,) in left.column(0).to_pylist()]
+
+
+def test_a_disk_without_room_costs_the_handover_and_nothing_else(tmp_path: Path):
+    """Where rows fit nowhere the file is read again; the room they took is free."""
+    held = handover.Handover(budget=2 * BATCH.nbytes)
+    path = tmp_path / "a"
+    path.touch()
+    rows = held.gather(tmp_path / "none")
+    for _ in range(4):
+        rows.add(BATCH)
+    rows.keep(path)
+    assert held.batches(path, 10) is None
+    assert list is type(_gathered(held, path, 2).batches)
+
+
+def test_a_writer_that_fails_gives_its_room_back(tmp_path: Path, monkeypatch):
+    """What was gathered for a file that never came to be is let go of."""
+    held = handover.Handover(budget=2 * BATCH.nbytes)
+    monkeypatch.setattr(handover, "examples", held)
+    with pytest.raises(ZeroDivisionError), example_file.create(tmp_path / "s" / "a.gz") as file:
+        file.write(BATCH)
+        raise ZeroDivisionError
+    assert held.batches(tmp_path / "s" / "a.gz", 10) is None
+    assert list is type(_gathered(held, tmp_path / "b", 2).batches)
 
 
 def test_after_a_run_nothing_is_held(table: pa.Table, tmp_path: Path):
@@ -106,7 +163,7 @@ def test_after_a_run_nothing_is_held(table: pa.Table, tmp_path: Path):
     assert None is handover.examples.batches(path, 1)
 
 
-def test_the_trainer_takes_what_transform_handed_over(tmp_path: Path, monkeypatch):
+def test_the_trainer_takes_what_transform_handed_over(tmp_path: Path, monkeypatch, place: str):
     """Rows handed over give, block by block and bit for bit, the matrices that parsing the file gives."""
     rows = 20_000
     generator = np.random.default_rng(7)
@@ -130,11 +187,13 @@ def test_the_trainer_takes_what_transform_handed_over(tmp_path: Path, monkeypatc
     categorical = (features.Categorical("place", 6, -1, 4),)
     wanted = features.Features(categorical, (("amount", 1), ("pair", 2)), "late")
     reader = data.Reader([str(path)], spec, wanted, Settings(label="late"))
-    assert reader.handed_over(str(path)) is not None
+    parse, read = data.Reader._read, []
+    monkeypatch.setattr(data.Reader, "_read", lambda self, *how: read.append(how) or parse(self, *how))
     here = list(reader.blocks())
+    assert not read
     monkeypatch.setattr(handover, "examples", handover.Handover())
-    assert reader.handed_over(str(path)) is None
     there = list(reader.blocks())
+    assert read
     assert [8192, 8192, 3616] == [block.rows for block in here] == [block.rows for block in there]
     for mine, parsed in zip(here, there, strict=True):
         for field in ("numeric", "ids", "labels"):
@@ -156,20 +215,33 @@ def test_rows_of_another_shape_are_left_to_the_parser(tmp_path: Path):
     wanted = features.Features((), (("amount", 1),), "late")
     reader = data.Reader([str(path)], spec, wanted, Settings(label="late"))
     assert handover.examples.batches(path, 2) is not None
-    assert reader.handed_over(str(path)) is None
     with pytest.raises(tf.errors.InvalidArgumentError, match="amount"):
         list(reader.blocks())
 
 
+def test_from_the_first_rows_of_another_shape_the_file_is_read(tmp_path: Path):
+    """Rows before them were taken; the reader goes on behind those, and nothing comes twice."""
+    (tmp_path / "a").touch()
+    held = handover.Handover()
+    _gathered(held, tmp_path / "a", 3)
+
+    def adapt(batch: pa.RecordBatch, seen: list[int] = []) -> str | None:  # noqa: B006 - counts the calls
+        seen.append(batch.num_rows)
+        return "taken" if len(seen) < 3 else None
+
+    got = held.adapted(tmp_path / "a", 100, adapt, lambda: iter(["read 1", "read 2", "read 3"]))
+    assert ["taken", "taken", "read 3"] == list(got)
+    held.clear()
+    assert ["read 1"] == list(held.adapted(tmp_path / "a", 100, adapt, lambda: iter(["read 1"])))
+
+
 def test_rows_nobody_asks_for_again_make_room(tmp_path: Path):
     """Rows that were released give their room to the next ones, and those that are still waited for stay."""
-    batch = pa.RecordBatch.from_arrays([pa.array([[1]] * 100, pa.large_list(pa.int64()))], ["x"])
-    held = handover.Handover(budget=2 * batch.nbytes)
+    held = handover.Handover(budget=2 * BATCH.nbytes)
     for name in ("eval", "train", "transformed"):
-        (tmp_path / name).touch()
         if name == "transformed":
             held.release(tmp_path / "train")
-        assert held.keep(tmp_path / name, [batch])
+        assert list is type(_gathered(held, tmp_path / name, 1).batches)
     assert [True, False, True] == [
         held.batches(tmp_path / name, 10) is not None for name in ("eval", "train", "transformed")
     ]

@@ -1,5 +1,6 @@
 """Transform on real flights: both paths against TFT itself, reuse and refresh, the analyzer cache, errors."""
 
+import errno
 import importlib.util
 import json
 import logging
@@ -309,13 +310,24 @@ def test_both_paths_give_what_tft_gives(examples, project, tmp_path, function):
             assert sorted(names) == sorted(written)
 
 
-def test_nothing_kept_between_passes_gives_the_same(examples, project, tmp_path, monkeypatch):
-    """Rows that do not fit in the budget are read again in each pass, and change nothing."""
+@pytest.mark.parametrize("room", ["disk", "none"])
+def test_where_the_rows_are_between_passes_changes_nothing(examples, project, tmp_path, monkeypatch, room):
+    """Rows that do not fit in memory go to the disk; where there is no room either, each pass decodes anew."""
     run(request(examples, project, tmp_path / "kept", "rich_features", execution="in-process"))
-    monkeypatch.setattr("noria.components.transform.source.KEEP_BYTES", 0)
+    monkeypatch.setattr(handover, "examples", handover.Handover(budget=0))
+    if room == "none":
+        monkeypatch.setattr(handover.tempfile, "TemporaryFile", _full)
     run(request(examples, project, tmp_path / "again", "rich_features", execution="in-process"))
     assert_same_graph(tmp_path / "kept", tmp_path / "again")
     assert_same_rows(read(tmp_path / "kept", "train"), read(tmp_path / "again", "train"))
+
+
+def _not_read(self, file: str, *how) -> None:
+    raise AssertionError(f"{file} is read")
+
+
+def _full(dir: str) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), dir)
 
 
 def test_rows_handed_over_give_what_the_files_give(examples, project, tmp_path, monkeypatch):
@@ -326,8 +338,12 @@ def test_rows_handed_over_give_what_the_files_give(examples, project, tmp_path, 
     for file in glob(str(examples / "*" / "*")):
         records = list(tf.data.TFRecordDataset(file, "GZIP").as_numpy_iterator())
         batches = [decoder.DecodeBatch(records[:700]), decoder.DecodeBatch(records[700:])]
-        assert handover.examples.keep(file, [batch for batch in batches if batch.num_rows])
-    monkeypatch.setattr("noria.components.transform.source.Source._read", None)
+        rows = handover.examples.gather(tmp_path)
+        for batch in batches:
+            if batch.num_rows:
+                rows.add(batch)
+        rows.keep(file)
+    monkeypatch.setattr("noria.components.transform.source.Source._read", _not_read)
     run(request(examples, project, tmp_path / "handed", "rich_features", execution="in-process"))
     assert_same_graph(tmp_path / "read", tmp_path / "handed")
     for split in ("train", "eval"):

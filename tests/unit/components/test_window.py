@@ -22,6 +22,40 @@ def test_hash_is_pinned():
     assert expected == split.key_hash(table, ["a", "b"]).tolist()
 
 
+def test_a_number_is_hashed_as_python_writes_it():
+    """Of any size, and with every way to be missing: the text whose hash decides is repr's, or that of the integer."""
+    random = np.random.default_rng(11)
+    drawn = random.integers(0, 1 << 63, 20_000, dtype=np.uint64).view(np.float64)
+    drawn = np.where(random.random(20_000) < 0.5, -drawn, drawn)
+    scaled = random.standard_normal(20_000) * 10.0 ** random.integers(-8, 18, 20_000)
+    edges = [
+        np.nan,
+        np.inf,
+        -np.inf,
+        -0.0,
+        1e-4,
+        9.9e-5,
+        9999999999.5,
+        1e10 + 0.5,
+        1e16,
+        2.0**53,
+        2.0**53 - 1,
+    ]
+    values = np.concatenate([drawn, scaled, np.round(scaled, 2), edges])
+    for kind in (np.float64, np.float32):
+        with np.errstate(over="ignore", invalid="ignore"):
+            column = pa.array(values.astype(kind), mask=random.random(len(values)) < 0.1)
+        texts = [_written(value) for value in column.to_pylist()]
+        table = pa.table({"number": column, "text": pa.array(texts)})
+        assert split.key_hash(table, ["text"]).tolist() == split.key_hash(table, ["number"]).tolist()
+
+
+def _written(value: float | None) -> str:
+    if value is None or np.isnan(value):
+        return "\x1a"
+    return str(int(value)) if abs(value) < 2**53 and value == int(value) else repr(value)
+
+
 def test_a_column_that_gains_a_null_keeps_its_rows_in_place():
     """A nullable integer that came in as a float has the same key as the integer."""
     whole = pa.table({"a": pa.array([1, 2, 30], pa.int64())})
