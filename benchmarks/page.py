@@ -8,6 +8,7 @@ import json
 import statistics
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -327,20 +328,23 @@ def history(result: dict[str, Any]) -> list[str]:
 
 def scale(result: dict[str, Any]) -> list[str]:
     """Seconds per million rows."""
-    runs = result["runs"]
+    sizes = [f"{size:,}" for size in result["sizes"]]
     lines = [
-        f"Cold runs on synthetic spans with {result['columns']} columns, one of each size; a straight line through the seconds of each stage.",
-        "`Transform` analyses, applies and writes; `Evaluator` judges two models on the held-out fifth, and its rows are those.",
-        "Up to 256 MiB, here about 250,000 rows, a stage takes the rows of the one before from memory",
-        "([decision 10](decisions/0010-rows-are-handed-over.md)); more than that is decoded from files, so StatisticsGen and",
-        "Transform cost more a row beyond: over sizes on both sides of it the line is not straight, whatever its R² says.",
+        f"Cold runs on synthetic spans with {result['columns']} columns, medians of {result['repeats']} runs of each size, and a straight line",
+        "through them. `Transform` applies the champion's graph, finds it wanting, analyses, applies and writes; `Evaluator` judges two",
+        "models on the held-out fifth, and its rows are those. The last columns say what a million rows more cost between one size and",
+        "the next: equal where the line is straight. Rows that do not fit in memory are handed from stage to stage on the disk",
+        "([decision 10](decisions/0010-rows-are-handed-over.md)).",
         "",
-        f"| stage | {' | '.join(format(run['rows'], ',') + ' rows' for run in runs)} | seconds per million rows | R² |",
-        "| --- |" + " --- |" * (len(runs) + 2),
+        f"| stage | {' | '.join(f'{size} rows' for size in sizes)} | **seconds per million rows** | "
+        f"{' | '.join(f'{a} to {b}' for a, b in pairwise(sizes))} |",
+        "| --- |" + " --- |" * (2 * len(sizes)),
     ]
     for stage, fit in result["fits"].items():
-        seconds = " | ".join(f"{run['stages'][stage]:.1f}" for run in runs)
-        lines.append(f"| {stage} | {seconds} | {fit['per_million']:.1f} | {fit['r2']:.3f} |")
+        seconds, between = (
+            " | ".join(f"{value:.1f}" for value in fit[name]) for name in ("medians", "between")
+        )
+        lines.append(f"| {stage} | {seconds} | **{fit['per_million']:.1f}** | {between} |")
     return lines
 
 

@@ -1,13 +1,14 @@
 """Seconds per million rows of every stage, statistics, analysis and evaluation above all: is it a straight line?
 
-    python -m benchmarks.scale [--rows 250000,500000,1000000,2000000] [--quick]
+    python -m benchmarks.scale [--rows 250000,500000,1000000] [--repeats 5] [--quick]
 
 Cold runs on synthetic spans of 40 columns (see `benchmarks.synthetic`), each beside a champion trained on a small span,
-so that Transform analyses and the Evaluator judges two models. The Trainer's steps are the same at each size. Writes
-scale.json and .png.
+so that Transform analyses and the Evaluator judges two models. The Trainer's steps are the same at each size, and the
+sizes take turns. Writes scale.json and .png.
 """
 
 import shutil
+import statistics
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,6 +22,20 @@ from benchmarks import contest, measure, synthetic
 CHAMPION_ROWS = 10_000
 # Their rows grow with the span; the others' work does not.
 STAGES = ("SpanExampleGen", "StatisticsGen", "Transform", "Evaluator")
+
+
+def median(runs: Sequence[dict[str, Any]], size: int, stage: str) -> float:
+    """A stage's seconds on spans of one size: the median over the runs."""
+    return statistics.median(run["stages"][stage] for run in runs if run["rows"] == size)
+
+
+def straight(rows: Sequence[float], seconds: Sequence[float]) -> list[float]:
+    """Seconds that a million rows more cost between one size and the next; equal where the line is straight.
+
+    >>> straight([1e6, 2e6, 4e6], [3.0, 5.0, 12.0])
+    [2.0, 3.5]
+    """
+    return (np.diff(seconds) / np.diff(rows) * 1e6).tolist()
 
 
 def fit(rows: Sequence[float], seconds: Sequence[float]) -> dict[str, float]:
@@ -61,8 +76,9 @@ def plot(result: dict[str, Any], path: Path) -> None:
     for axis, stage in zip(axes, STAGES, strict=True):
         rows = [run["stage_rows"][stage] / 1e6 for run in result["runs"]]
         line = result["fits"][stage]
-        axis.plot(rows, [run["stages"][stage] for run in result["runs"]], "o", color="#1f6feb")
-        axis.plot(rows, [line["fixed"] + line["per_million"] * at for at in rows], color="#8a8f98")
+        axis.plot(rows, [run["stages"][stage] for run in result["runs"]], "o", color="#1f6feb", alpha=0.5)
+        ends = [min(rows), max(rows)]
+        axis.plot(ends, [line["fixed"] + line["per_million"] * at for at in ends], color="#8a8f98")
         axis.set_title(f"{stage}\n{line['per_million']:.1f} s a million rows", loc="left")
         axis.set_ylim(0, axis.dataLim.y1 * 1.1)
         axis.grid(alpha=0.3)
@@ -75,9 +91,11 @@ def plot(result: dict[str, Any], path: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = measure.parser(__doc__)
-    parser.add_argument("--rows", help="sizes, with commas between (default: 250000,500000,1000000,2000000)")
+    parser.add_argument("--rows", help="sizes, with commas between (default: 250000,500000,1000000)")
+    parser.add_argument("--repeats", type=int, help="runs of each size (default: 5)")
     options = measure.options(parser, argv)
-    sizes = options.size([250_000, 500_000, 1_000_000, 2_000_000], [2_000, 4_000])
+    sizes = options.size([250_000, 500_000, 1_000_000], [2_000, 4_000])
+    repeats = options.given.repeats or options.size(5, 1)
     if options.given.rows:
         sizes = [int(size) for size in options.given.rows.split(",")]
     machine = options.machine()
@@ -89,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         synthetic.commit(config.home_path, 1, CHAMPION_ROWS)
         turn(config)
         shutil.copytree(config.home_path, folder / "before", symlinks=True)
-        for size in sizes:
+        for size in sizes * repeats:
             contest.restore(config.home_path, folder / "before")
             synthetic.commit(config.home_path, 2, size)
             made, paths, wall = turn(config, cold=True)
@@ -98,17 +116,18 @@ def main(argv: Sequence[str] | None = None) -> None:
                 {"rows": size, "stage_rows": rows, "stages": made.seconds, "paths": paths, "wall": wall}
             )
             print(f"{size:,} rows: {wall:.1f} s", flush=True)
-    fits = {
-        stage: fit([run["stage_rows"][stage] for run in runs], [run["stages"][stage] for run in runs])
-        for stage in STAGES
-    }
-    result = {"columns": synthetic.COLUMNS, "runs": runs, "fits": fits}
+    fits = {}
+    for stage in STAGES:
+        rows = [next(run["stage_rows"][stage] for run in runs if run["rows"] == size) for size in sizes]
+        seconds = [median(runs, size, stage) for size in sizes]
+        fits[stage] = {**fit(rows, seconds), "between": straight(rows, seconds), "medians": seconds}
+    result = {"columns": synthetic.COLUMNS, "sizes": sizes, "repeats": repeats, "runs": runs, "fits": fits}
     options.save("scale", result, machine)
     plot(result, options.out / "scale.png")
     measure.show(
         "Seconds per million rows",
-        ["stage", "per million", "fixed", "R²", *(f"{run['rows']:,}" for run in runs)],
-        [(stage, *line.values(), *(run["stages"][stage] for run in runs)) for stage, line in fits.items()],
+        ["stage", "per million", "fixed", *(f"{size:,}" for size in sizes)],
+        [(stage, line["per_million"], line["fixed"], *line["medians"]) for stage, line in fits.items()],
     )
 
 
