@@ -24,6 +24,7 @@ from noria.pipeline.config import Config, load
 from noria.stores import lock
 from noria.stores.errors import ConfigError, NoriaError
 from noria.stores.files import STAGING
+from noria.stores.versions import State
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 # A cold and a warm run on the flights keep about 0.5 GiB; below twice that, a run may fill the disk.
@@ -279,7 +280,7 @@ def stores(config: Config) -> Iterator[Check]:
             store.verify(span)
         except NoriaError as error:
             yield Check("span", PROBLEM, f"{error.what} ({error.where})", error.next_step)
-    half = half_done(config)
+    half = half_done(config, registry.state())
     if half:
         yield Check("publishing", WARNING, "; ".join(half), "noria run finishes it first")
     if champion is None:
@@ -291,18 +292,11 @@ def stores(config: Config) -> Iterator[Check]:
         yield Check("registry", OK, f"{len(versions)} versions, champion {champion.version}")
 
 
-def half_done(config: Config) -> list[str]:
-    """What a killed run left: staging folders, and versions whose publishing began and did not end."""
-    from noria.stores.events import EventLog
-
-    found = []
-    events: dict[int, str] = {}
-    for _, event in EventLog(config.home_path / "registry" / "events").after(0):
-        if event["kind"] in ("publishing", "published", "abandoned", "withheld"):
-            events[event["version"]] = event["kind"]
-    found += [
-        f"version {version} was being published" for version, kind in events.items() if kind == "publishing"
-    ]
+def half_done(config: Config, state: State) -> list[str]:
+    """What a killed run left: versions and a rollback that were not finished, and staging folders."""
+    found = [f"version {version} was being published" for version in sorted(state.publishing)]
+    if state.rolling_back is not None:
+        found.append(f"a rollback to version {state.rolling_back['to']} had begun")
     for folder in (config.model_root, config.home_path / "registry" / "versions", config.home_path / "spans"):
         if folder.is_dir():
             left = [path.name for path in folder.iterdir() if path.name.startswith(STAGING)]

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import dataclasses
 import functools
 import json
 from pathlib import Path
@@ -21,6 +22,27 @@ from noria.stores.errors import DataError, SpanError, ThinError
 from noria.stores.pending import once_more, pending
 from noria.stores.registry import Registry, Turn
 from noria.stores.spans import SpanStore
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """What is the same for all spans of a window; it travels to Beam's workers.
+
+    Attributes:
+      home: the project's home folder.
+      window: the rules by which rows are picked.
+      label: the label's column.
+      newest: id of the newest span.
+      versions: span -> the version of it that the run began on.
+      out: folder of the output artifact.
+    """
+
+    home: Path
+    window: Window
+    label: str
+    newest: int
+    versions: dict[int, int]
+    out: Path
 
 
 class Executor(beam_executor.BeamExecutor):
@@ -66,10 +88,8 @@ class Executor(beam_executor.BeamExecutor):
             out = Path(artifact.uri)
             # These and no others from here on: on a cluster another run may commit late rows meanwhile.
             versions = {picked.span: manifest(picked.span).version for picked in picks}
-            job = (window, exec_properties["label"], newest, versions, out)
-            counts = (
-                self._in_beam(store.home, picks, *job) if path == "beam" else _in_process(store, picks, *job)
-            )
+            order = Order(store.home, window, exec_properties["label"], newest, versions, out)
+            counts = self._in_beam(picks, order) if path == "beam" else _in_process(picks, order)
             if not counts["train"] or not counts["eval"]:
                 turn = Turn(
                     newest,
@@ -86,25 +106,13 @@ class Executor(beam_executor.BeamExecutor):
             _describe(artifact, picks, counts, warm, versions)
             stage.note(rows=counts["train"] + counts["eval"], **counts)
 
-    def _in_beam(
-        self,
-        home: Path,
-        picks: list[Pick],
-        window: Window,
-        label: str,
-        newest: int,
-        versions: dict[int, int],
-        out: Path,
-    ) -> collections.Counter:
-        work = [
-            (str(home), picked, window, label, newest, versions[picked.span], str(out)) for picked in picks
-        ]
-        counts_folder = out / ".counts"
+    def _in_beam(self, picks: list[Pick], order: Order) -> collections.Counter:
+        counts_folder = order.out / ".counts"
         with self._make_beam_pipeline() as pipeline:
             (
                 pipeline
-                | "Spans" >> beam.Create(work, reshuffle=True)
-                | "Write" >> beam.Map(_write_span_job)
+                | "Spans" >> beam.Create(picks, reshuffle=True)
+                | "Write" >> beam.Map(_write_span, order)
                 | "Counts" >> beam.Map(json.dumps)
                 | "Collect" >> beam.io.WriteToText(str(counts_folder / "counts"))
             )
@@ -160,38 +168,25 @@ def _newest(wanted: str, spans: list[int], home: Path, first: int) -> int:
     return found[0]
 
 
-def _in_process(
-    store: SpanStore,
-    picks: list[Pick],
-    window: Window,
-    label: str,
-    newest: int,
-    versions: dict[int, int],
-    out: Path,
-) -> collections.Counter:
+def _in_process(picks: list[Pick], order: Order) -> collections.Counter:
     total: collections.Counter = collections.Counter()
     for picked in picks:
-        total.update(_write_span(store, picked, window, label, newest, versions[picked.span], out))
+        total.update(_write_span(picked, order))
     return total
 
 
-def _write_span_job(job: tuple) -> dict[str, int]:
-    """Beam's unit of work: one span, written where the job says."""
-    home, picked, window, label, newest, version, out = job
-    return _write_span(SpanStore(Path(home)), picked, window, label, newest, version, Path(out))
-
-
-def _write_span(
-    store: SpanStore, picked: Pick, window: Window, label: str, newest: int, version: int, out: Path
-) -> dict[str, int]:
+def _write_span(picked: Pick, order: Order) -> dict[str, int]:
+    """Writes one span; Beam's unit of work."""
+    label = order.label
     counts: collections.Counter = collections.Counter()
     name = f"{picked.file_stem}-00000-of-00001.gz"
     with contextlib.ExitStack() as stack:
-        writers = {"train": stack.enter_context(example_file.create(out / "Split-train" / name))}
+        writers = {"train": stack.enter_context(example_file.create(order.out / "Split-train" / name))}
         if picked.evaluate:
-            writers["eval"] = stack.enter_context(example_file.create(out / "Split-eval" / name))
+            writers["eval"] = stack.enter_context(example_file.create(order.out / "Split-eval" / name))
+        store = SpanStore(order.home)
         # The digests are checked first: one more sequential read, which the second one finds in memory.
-        for batch in store.read(picked.span, verify=True, version=version):
+        for batch in store.read(picked.span, verify=True, version=order.versions[picked.span]):
             table = pa.Table.from_batches([batch])
             if label not in table.column_names:
                 raise DataError(
@@ -199,7 +194,7 @@ def _write_span(
                     where=f"columns: {', '.join(table.column_names)}",
                     next_step="correct `label.column` in the config, or ingest the span again",
                 )
-            parts = select(table, picked, window, label, newest)
+            parts = select(table, picked, order.window, label, order.newest)
             counts["replay" if picked.train_rate < 1.0 else "new"] += len(parts["train"])
             for part, rows in parts.items():
                 counts[part] += len(rows)

@@ -12,7 +12,7 @@ import pytest
 
 from noria.pipeline import doctor
 from noria.pipeline.config import Config, load
-from noria.stores.events import EventLog
+from noria.stores.registry import Registry
 from noria.stores.spans import SpanStore
 
 PROJECT = "name: rides\nlabel: big_tip\nspan: rows:100\n"
@@ -48,14 +48,26 @@ def test_lock_of_a_killed_run(config: Config) -> None:
 
 
 def test_half_done_publish(config: Config) -> None:
-    """A version whose publishing began and did not end, and folders that were being written, are found."""
-    log = EventLog(config.home_path / "registry" / "events")
+    """Versions and a rollback that began and did not end, and folders that were being written, are found."""
+    registry = Registry(config.home_path)
+    saved = config.home_path / "saved"
+    saved.mkdir(parents=True)
+    for run in "abc":
+        registry.register({"serving": saved}, run_id=run)
+    log = registry.log
     log.append("publishing", version=1, model_root="m")
     log.append("published", version=1, model_dir="m/1")
     log.append("publishing", version=2, model_root="m")
+    log.append("promoted", version=1, as_version=3, model_root="m", reason="r", actor="a")
+    log.append("rolling_back", version=1, to=1, model_root="m", reason="r", actor="a")
     unfinished = config.model_root / f"{doctor.STAGING}99-aa"
     unfinished.mkdir(parents=True)
-    assert ["version 2 was being published", f"{unfinished} is unfinished"] == doctor.half_done(config)
+    assert [
+        "version 2 was being published",
+        "version 3 was being published",
+        "a rollback to version 1 had begun",
+        f"{unfinished} is unfinished",
+    ] == doctor.half_done(config, registry.state())
 
 
 def test_damaged_span(config: Config) -> None:
