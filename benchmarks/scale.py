@@ -95,9 +95,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, help="runs of each size (default: 5)")
     options = measure.options(parser, argv)
     sizes = options.size([250_000, 500_000, 1_000_000], [2_000, 4_000])
-    repeats = options.given.repeats or options.size(5, 1)
+    repeats = options.size(5, 1) if options.given.repeats is None else options.given.repeats
     if options.given.rows:
-        sizes = [int(size) for size in options.given.rows.split(",")]
+        sizes = sorted({int(size) for size in options.given.rows.split(",")})
+    if len(sizes) < 2 or repeats < 1:
+        parser.error("a line takes two sizes at least, and one run of each")
     machine = options.machine()
     runs = []
     with tempfile.TemporaryDirectory() as scratch:

@@ -93,7 +93,6 @@ def create(path: str | Path, schema: Any = None) -> Iterator[ExampleFile]:
         os.replace(beside, path)
     except BaseException:
         rows.discard()
-        raise
-    finally:
         beside.unlink(missing_ok=True)
+        raise
     rows.keep(path)

@@ -8,8 +8,10 @@ here, because it came from elsewhere or was changed since, is read; `tests/unit/
 ways equal.
 """
 
+import contextlib
 import logging
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +25,10 @@ logger = logging.getLogger(__name__)
 
 # What a resident process may hold in memory between its stages; a week of flights takes 3 MB.
 BUDGET = 128 << 20
+# What is spilled is a convenience: it leaves this much of the disk to the files that the stages must write.
+DISK_RESERVE = 1 << 30
+# Each spilled file holds a descriptor; macOS gives a process 256.
+MOST_SPILLS = 64
 
 Mark = tuple[int, int, int]
 Adapted = TypeVar("Adapted")
@@ -36,10 +42,15 @@ class Spill:
     Args:
       folder: on the disk to use.
       schema: of all batches.
+
+    Raises:
+      OSError, pa.ArrowException: from all that it does, where the disk is full or fails.
     """
 
     def __init__(self, folder: str | Path, schema: pa.Schema):
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - it lasts as long as the rows
+        self._folder = folder
+        self._process = os.getpid()
         # Half the room for the same time: most of a narrow row is Arrow's offsets.
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         self._writer = pa.ipc.new_file(self._file, schema, options=options)
@@ -47,6 +58,8 @@ class Spill:
         self._lock = threading.Lock()
 
     def append(self, batch: pa.RecordBatch) -> None:
+        if shutil.disk_usage(self._folder).free < DISK_RESERVE + batch.nbytes:
+            raise OSError(f"less than {DISK_RESERVE >> 20} MiB would be left")
         self._writer.write_batch(batch)
 
     def close(self) -> None:
@@ -58,9 +71,14 @@ class Spill:
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         for index in range(self._reader.num_record_batches):
+            if os.getpid() != self._process:  # a fork shares the file's position, and no lock
+                raise OSError("the rows are another process's")
             with self._lock:  # the file has one position
                 batch = self._reader.get_batch(index)
             yield batch
+
+
+Rows = list[pa.RecordBatch] | Spill
 
 
 class Handover:
@@ -70,20 +88,33 @@ class Handover:
 
     Args:
       budget: bytes of Arrow buffers to hold in memory, those that are still gathered among them.
+      awaited: whether anybody is going to ask for rows; where not, none are gathered.
     """
 
-    def __init__(self, budget: int = BUDGET):
+    def __init__(self, budget: int = BUDGET, awaited: bool = True):
         self._free = budget
+        self._spills = 0
+        self._awaited = awaited
         self._kept: dict[str, tuple[Mark, Collector]] = {}
         self._lock = threading.Lock()
 
+    @contextlib.contextmanager
+    def awaiting(self) -> Iterator[None]:
+        """While stages follow each other in this process. At the end all rows go: the next run's files are others."""
+        self._awaited = True
+        try:
+            yield
+        finally:
+            self._awaited = False
+            self.clear()
+
     def gather(self, scratch: str | Path) -> "Collector":
-        """Opens what gathers the rows of a file in the making.
+        """Opens what gathers the rows of a file.
 
         Args:
           scratch: folder on the disk for rows that do not fit in memory; it must be there by then.
         """
-        return Collector(self, scratch)
+        return Collector(self, scratch, self._awaited)
 
     def batches(self, path: str | Path, rows: int) -> Iterator[pa.RecordBatch] | None:
         """The file's rows in batches of `rows`, the last one shorter, as reading the file would give them.
@@ -91,11 +122,12 @@ class Handover:
         Returns:
           None where they are not here, or the file is not the one they were written to.
         """
+        now = mark(path)
         with self._lock:
-            found = self._kept.get(str(path))
-        if found is None or found[0] != _mark(path):
-            return None
-        return _cut(found[1].batches, rows)
+            known, collector = self._kept.get(str(path), (None, None))
+            if collector is None or known is None or known != now:
+                return None
+            return _cut(collector.rows, rows)
 
     def adapted(
         self,
@@ -112,39 +144,40 @@ class Handover:
           adapt: turns a batch into what the stage wants; None where it cannot, and the file's reader is to say why.
           read: reads the whole file in such batches.
         """
-        found = self.batches(path, rows)
-        done = 0
-        for batch in found or ():
+        found, done = self.batches(path, rows), 0
+        while found is not None:
+            try:
+                batch = next(found, None)
+            except (OSError, pa.ArrowException) as error:
+                logger.warning("%s is read again, because its rows cannot be taken over: %s", path, error)
+                break
+            if batch is None:
+                return
             part = adapt(batch)
             if part is None:
                 break
             done += 1
             yield part
-        else:
-            if found is not None:
-                return
         yield from islice(read(), done, None)
 
     def release(self, path: str | Path) -> None:
         """Lets go of a file's rows, which nobody asks for again: what others still wait for keeps its room."""
         with self._lock:
-            found = self._kept.pop(str(path), None)
-        if found is not None:
-            found[1].discard()
+            _, collector = self._kept.pop(str(path), (None, None))
+            if collector is not None:
+                self._take_back(collector)
 
     def clear(self) -> None:
-        """Lets go of all rows: the run is over, and the next one's files are others."""
+        """Lets go of all rows."""
         for path in list(self._kept):
             self.release(path)
 
-    def _keep(self, path: str | Path, rows: "Collector") -> None:
-        mark = _mark(path)
-        self.release(path)
-        if mark is None:
-            rows.discard()
-            return
+    def _keep(self, path: str | Path, now: Mark, collector: "Collector") -> None:
         with self._lock:
-            self._kept[str(path)] = (mark, rows)
+            _, earlier = self._kept.pop(str(path), (None, None))
+            if earlier is not None:
+                self._take_back(earlier)
+            self._kept[str(path)] = (now, collector)
 
     def _reserve(self, size: int) -> bool:
         with self._lock:
@@ -153,70 +186,109 @@ class Handover:
             self._free -= size
             return True
 
+    def _spill(self, collector: "Collector") -> None:
+        """Notes that the collector's rows leave memory for a file.
+
+        Raises:
+          OSError: there are too many such files.
+        """
+        with self._lock:
+            if self._spills >= MOST_SPILLS:
+                raise OSError(f"{MOST_SPILLS} files are held already")
+            self._spills += 1
+            collector.spilled = True
+            self._free += collector.reserved
+            collector.reserved = 0
+
+    def _discard(self, collector: "Collector") -> None:
+        with self._lock:
+            self._take_back(collector)
+
+    def _take_back(self, collector: "Collector") -> None:
+        self._free += collector.reserved
+        self._spills -= collector.spilled
+        collector.rows, collector.reserved, collector.spilled = [], 0, False
+
 
 class Collector:
     """Gathers a file's rows while it is written: in memory, and on the disk from where they do not fit there.
 
     Attributes:
-      batches: those gathered; a list, or a `Spill`.
+      rows: those gathered.
+      reserved: bytes of the handover's budget that they take.
+      spilled: whether they are on the disk.
     """
 
-    def __init__(self, handover: Handover, scratch: str | Path):
-        self.batches: list[pa.RecordBatch] | Spill = []
+    def __init__(self, handover: Handover, scratch: str | Path, wanted: bool):
+        self.rows: Rows = []
+        self.reserved = 0
+        self.spilled = False
         self._handover = handover
         self._scratch = scratch
-        self._reserved = 0
-        self._lost = False
+        self._wanted = wanted
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Adds rows: one list column for each feature, as tfx_bsl decodes tf.Examples.
 
         That is large_list of int64, float or large_binary; a null list where the feature is missing.
         """
-        if self._lost:
+        if not self._wanted:
             return
-        if isinstance(self.batches, list) and self._handover._reserve(batch.nbytes):
-            self._reserved += batch.nbytes
-            self.batches.append(batch)
+        if isinstance(self.rows, list) and self._handover._reserve(batch.nbytes):
+            self.reserved += batch.nbytes
+            self.rows.append(batch)
             return
         try:
-            self._spilled(batch.schema).append(batch)
-        except (OSError, pa.ArrowInvalid) as error:  # the disk is full, say: the file itself is read
+            self._on_disk(batch.schema).append(batch)
+        except (OSError, pa.ArrowException) as error:
             self._lose(error)
 
-    def keep(self, path: str | Path) -> None:
-        """Hands over what was gathered, under the name of the file that holds the same rows and is closed."""
-        if isinstance(self.batches, Spill):
+    def keep(self, path: str | Path, written: Mark | None = None) -> None:
+        """Hands over what was gathered, under the name of the file that holds the same rows and is closed.
+
+        Args:
+          path: the file.
+          written: its mark when its rows were read; left out where this process has just written it.
+        """
+        written = written or mark(path)
+        if isinstance(self.rows, Spill):
             try:
-                self.batches.close()
-            except OSError as error:
+                self.rows.close()
+            except (OSError, pa.ArrowException) as error:
                 self._lose(error)
-        if not self._lost:
-            self._handover._keep(path, self)
+        if self._wanted and written is not None:
+            self._handover._keep(path, written, self)
+        else:
+            self.discard()
 
     def discard(self) -> None:
         """Lets go of what was gathered."""
-        self.batches = []
-        self._lost = True
-        self._give_back()
+        self._wanted = False
+        self._handover._discard(self)
 
-    def _spilled(self, schema: pa.Schema) -> Spill:
-        if isinstance(self.batches, list):
+    def _on_disk(self, schema: pa.Schema) -> Spill:
+        if isinstance(self.rows, list):
+            self._handover._spill(self)
             spill = Spill(self._scratch, schema)
-            for earlier in self.batches:
+            for earlier in self.rows:
                 spill.append(earlier)
-            self.batches = spill
-            self._give_back()
-        return self.batches
+            self.rows = spill
+        return self.rows
 
     def _lose(self, error: Exception) -> None:
-        logger.info("Rows are not handed over but read again from their file: %s", error)
+        logger.warning(
+            "Rows do not fit in memory, nor in %s; their file will be read: %s", self._scratch, error
+        )
         self.discard()
 
-    def _give_back(self) -> None:
-        with self._handover._lock:
-            self._handover._free += self._reserved
-        self._reserved = 0
+
+def mark(path: str | Path) -> Mark | None:
+    """What tells a file from another one of the same name; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _cut(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
@@ -236,12 +308,4 @@ def _cut(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatc
         yield from pa.Table.from_batches(waiting).combine_chunks().to_batches()
 
 
-def _mark(path: str | Path) -> Mark | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-examples = Handover()
+examples = Handover(awaited=False)

@@ -57,6 +57,7 @@ def run(
         _logging_to(run_folder / "tfx.log", metadata.secrets(config)),
         _journal(run_folder / "journal.jsonl", listen) as book,
         channels.by_query(),
+        handover.examples.awaiting(),
     ):
         try:
             beam_dag_runner.BeamDagRunner().run(wheel)
@@ -68,8 +69,6 @@ def run(
             if "KeyboardInterrupt" in str(error):
                 raise KeyboardInterrupt from None
             raise
-        finally:
-            handover.examples.clear()
     return book.records
 
 

@@ -5,6 +5,7 @@ field; a new TFX release that changes either breaks that test and not a user.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import apache_beam as beam
@@ -48,15 +49,15 @@ def read(files: Sequence[Path]) -> Iterator[pa.RecordBatch]:
 
     What SpanExampleGen handed over in this process is not read again.
     """
-    decoder = example_coder.ExamplesToRecordBatchDecoder()
     for path in files:
-        kept = handover.examples.batches(path, BATCH_ROWS)
-        if kept is not None:
-            yield from map(_as_decoded, kept)
-            continue
-        records = tf.data.TFRecordDataset(str(path), compression_type="GZIP")
-        for batch in records.batch(BATCH_ROWS).as_numpy_iterator():
-            yield decoder.DecodeBatch(batch)
+        yield from handover.examples.adapted(path, BATCH_ROWS, _as_decoded, partial(_decoded, path))
+
+
+def _decoded(path: Path) -> Iterator[pa.RecordBatch]:
+    decoder = example_coder.ExamplesToRecordBatchDecoder()
+    records = tf.data.TFRecordDataset(str(path), compression_type="GZIP")
+    for batch in records.batch(BATCH_ROWS).as_numpy_iterator():
+        yield decoder.DecodeBatch(batch)
 
 
 def _as_decoded(batch: pa.RecordBatch) -> pa.RecordBatch:

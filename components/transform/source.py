@@ -1,7 +1,7 @@
 """The rows of Examples files as Arrow record batches and tensors, in bounded memory.
 
-A refresh reads the train files once per phase of analysis and once to transform them. They are decoded once: by then
-the rows are among those handed over (`components.handover`), whoever put them there.
+A refresh reads the train files once per phase of analysis and once to transform them. Rows that SpanExampleGen handed
+over (`components.handover`) are not decoded at all, others in the first phase and no more.
 """
 
 import gzip
@@ -43,6 +43,7 @@ class Source:
         self.specs: dict[str, Any] = self._adapter.OriginalTypeSpecs()
         self._decoder = internals.ExamplesToRecordBatchDecoder(schema.SerializeToString())
         self._scratch = scratch
+        self._decoded = handover.Handover()  # by the schema, so of no use to other stages
 
     def small(self, files: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Batches of at most ANALYZE_ROWS rows; none spans two files. They are kept for who reads them next.
@@ -76,11 +77,13 @@ class Source:
         self, file: str, rows: int, schema: pa.Schema, read: Callable[[], Iterator[pa.RecordBatch]]
     ) -> Iterator[pa.RecordBatch]:
         # A column of another type than the schema says is an error, and the decoder knows how to put it.
-        return handover.examples.adapted(file, rows, lambda batch: _typed(batch, schema), read)
+        adapt = partial(_typed, schema=schema)
+        read_once = partial(self._decoded.adapted, file, rows, adapt, read)
+        return handover.examples.adapted(file, rows, adapt, read_once)
 
     def _keep(self, file: str) -> Iterator[pa.RecordBatch]:
-        """Reads a file, and hands its rows over: to the next phase of the analysis, and to what applies the graph."""
-        rows = handover.examples.gather(self._scratch)
+        """Decodes a file, and keeps the rows for the next phase of the analysis, and for what applies the graph."""
+        written, rows = handover.mark(file), self._decoded.gather(self._scratch)
         try:
             for batch in self._read(file, ANALYZE_ROWS, self._decoder):
                 rows.add(batch)
@@ -88,7 +91,7 @@ class Source:
         except BaseException:
             rows.discard()
             raise
-        rows.keep(file)
+        rows.keep(file, written)
 
     def _read(self, file: str, batch_rows: int, decoder: Any) -> Iterator[pa.RecordBatch]:
         tf = internals.tf

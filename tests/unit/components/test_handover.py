@@ -1,5 +1,9 @@
 """What one stage leaves for the next in the same process is what the file holds."""
 
+import errno
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +55,12 @@ def _write(path: Path, table: pa.Table) -> None:
         for part in (table.slice(0, 9_000), table.slice(9_000)):
             (flat,) = part.combine_chunks().to_batches()
             file.write(encode.as_lists(flat))
+
+
+@pytest.fixture(autouse=True)
+def awaited(monkeypatch) -> None:
+    """As while a run's stages follow each other in this process."""
+    monkeypatch.setattr(handover, "examples", handover.Handover())
 
 
 @pytest.fixture(params=["memory", "disk"])
@@ -105,7 +115,7 @@ def test_what_is_over_the_budget_goes_to_a_file_without_a_name(tmp_path: Path):
     """Rows in memory never exceed the budget, all of them are there, and the folder shows nothing of it."""
     held = handover.Handover(budget=2 * BATCH.nbytes)
     sizes = {"a": 1, "b": 3, "c": 1}
-    kinds = [type(_gathered(held, tmp_path / name, count).batches) for name, count in sizes.items()]
+    kinds = [type(_gathered(held, tmp_path / name, count).rows) for name, count in sizes.items()]
     assert [list, handover.Spill, list] == kinds
     for name, count in sizes.items():
         found = held.batches(tmp_path / name, 70)
@@ -114,33 +124,95 @@ def test_what_is_over_the_budget_goes_to_a_file_without_a_name(tmp_path: Path):
     assert {"a", "b", "c"} == {path.name for path in tmp_path.iterdir()}
 
 
-def test_two_readers_of_a_spilled_file_do_not_disturb_each_other(tmp_path: Path):
-    """The file has one position; each reader gets all rows in their order."""
-    held = handover.Handover(budget=0)
-    rows = held.gather(tmp_path)
-    for start in range(0, 1000, 100):
-        rows.add(
-            pa.RecordBatch.from_arrays([pa.array([[i] for i in range(start, start + 100)], WHOLE)], ["x"])
-        )
-    (tmp_path / "a").touch()
-    rows.keep(tmp_path / "a")
-    one, other = (held.batches(tmp_path / "a", 64) for _ in range(2))
-    assert one is not None and other is not None
-    pairs = [(left, right) for left, right in zip(one, other, strict=True) if left.equals(right)]
-    assert list(range(1000)) == [i for left, _ in pairs for (i,) in left.column(0).to_pylist()]
-
-
-def test_a_disk_without_room_costs_the_handover_and_nothing_else(tmp_path: Path):
-    """Where rows fit nowhere the file is read again; the room they took is free."""
-    held = handover.Handover(budget=2 * BATCH.nbytes)
-    path = tmp_path / "a"
+def _spilled(held: handover.Handover, path: Path) -> handover.Spill:
+    """A thousand rows 0, 1, ... in ten batches on the disk."""
     path.touch()
-    rows = held.gather(tmp_path / "none")
-    for _ in range(4):
-        rows.add(BATCH)
+    rows = held.gather(path.parent)
+    for start in range(0, 1000, 100):
+        numbers = pa.array([[i] for i in range(start, start + 100)], WHOLE)
+        rows.add(pa.RecordBatch.from_arrays([numbers], ["x"]))
     rows.keep(path)
-    assert held.batches(path, 10) is None
-    assert list is type(_gathered(held, path, 2).batches)
+    assert isinstance(rows.rows, handover.Spill)
+    return rows.rows
+
+
+def _numbers(batches: Iterator[pa.RecordBatch] | None) -> list[int]:
+    assert batches is not None
+    return [i for batch in batches for (i,) in batch.column(0).to_pylist()]
+
+
+def test_readers_of_a_spilled_file_do_not_disturb_each_other(tmp_path: Path):
+    """The file has one position; each of several threads gets all rows in their order."""
+    held = handover.Handover(budget=0)
+    _spilled(held, tmp_path / "a")
+    with ThreadPoolExecutor(4) as threads:
+        read = [threads.submit(_numbers, held.batches(tmp_path / "a", 7 + i)) for i in range(8)]
+        assert all(list(range(1000)) == each.result() for each in read)
+
+
+def test_another_process_reads_the_file(tmp_path: Path):
+    """A fork would move the position under its parent's reader: there the rows count as not handed over."""
+    held = handover.Handover(budget=0)
+    _spilled(held, tmp_path / "a")
+    child = os.fork()
+    if child == 0:
+        found = held.adapted(tmp_path / "a", 100, lambda batch: "taken", lambda: iter(["read"]))
+        os._exit(0 if list(found) == ["read"] else 1)
+    assert 0 == os.waitpid(child, 0)[1]
+    assert list(range(1000)) == _numbers(held.batches(tmp_path / "a", 100))
+
+
+def test_a_spill_that_cannot_be_read_costs_another_reading(tmp_path: Path, caplog):
+    """The disk fails half-way: the rest comes from the file, and the log says so."""
+    held = handover.Handover(budget=0)
+    spill = _spilled(held, tmp_path / "a")
+    spill._file.truncate(spill._file.seek(0, os.SEEK_END) // 2)
+    found = list(held.adapted(tmp_path / "a", 100, lambda batch: "taken", lambda: iter(["read"] * 10)))
+    assert 10 == len(found) and "read" == found[-1]
+    assert "is read again" in caplog.text
+
+
+def _refuse(*what: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("when", ["opened", "written", "closed", "nearly full", "too many"])
+def test_a_disk_without_room_costs_the_handover_and_nothing_else(tmp_path: Path, monkeypatch, caplog, when):
+    """Where rows fit nowhere the file is read again, the log says so, and the room they took is free."""
+    held = handover.Handover(budget=2 * BATCH.nbytes)
+    if when == "opened":
+        monkeypatch.setattr(handover.tempfile, "TemporaryFile", lambda dir: _refuse())
+    elif when == "nearly full":
+        monkeypatch.setattr(handover, "DISK_RESERVE", 1 << 60)
+    elif when == "too many":
+        monkeypatch.setattr(handover, "MOST_SPILLS", 0)
+    else:
+        monkeypatch.setattr(handover.Spill, "append" if when == "written" else "close", _refuse)
+    _gathered(held, tmp_path / "a", 4)
+    assert held.batches(tmp_path / "a", 10) is None
+    assert str(tmp_path) in caplog.text
+    monkeypatch.undo()
+    assert [list, handover.Spill] == [type(_gathered(held, tmp_path / name, 2).rows) for name in "bc"]
+
+
+def test_a_file_that_is_written_anew_gives_its_room_back(tmp_path: Path):
+    """The later rows take the place of the earlier ones, in the budget too."""
+    held = handover.Handover(budget=2 * BATCH.nbytes)
+    for _ in range(3):
+        _gathered(held, tmp_path / "a", 1)
+    held.clear()
+    assert list is type(_gathered(held, tmp_path / "b", 2).rows)
+
+
+def test_where_no_stage_follows_nothing_is_gathered(tmp_path: Path):
+    """A task of a cluster writes its files and ends."""
+    held = handover.Handover(awaited=False)
+    _gathered(held, tmp_path / "a", 1)
+    assert held.batches(tmp_path / "a", 10) is None
+    with held.awaiting():
+        _gathered(held, tmp_path / "a", 1)
+        assert held.batches(tmp_path / "a", 10) is not None
+    assert held.batches(tmp_path / "a", 10) is None
 
 
 def test_a_writer_that_fails_gives_its_room_back(tmp_path: Path, monkeypatch):
@@ -151,7 +223,7 @@ def test_a_writer_that_fails_gives_its_room_back(tmp_path: Path, monkeypatch):
         file.write(BATCH)
         raise ZeroDivisionError
     assert held.batches(tmp_path / "s" / "a.gz", 10) is None
-    assert list is type(_gathered(held, tmp_path / "b", 2).batches)
+    assert list is type(_gathered(held, tmp_path / "b", 2).rows)
 
 
 def test_after_a_run_nothing_is_held(table: pa.Table, tmp_path: Path):
@@ -241,7 +313,7 @@ def test_rows_nobody_asks_for_again_make_room(tmp_path: Path):
     for name in ("eval", "train", "transformed"):
         if name == "transformed":
             held.release(tmp_path / "train")
-        assert list is type(_gathered(held, tmp_path / name, 1).batches)
+        assert list is type(_gathered(held, tmp_path / name, 1).rows)
     assert [True, False, True] == [
         held.batches(tmp_path / name, 10) is not None for name in ("eval", "train", "transformed")
     ]

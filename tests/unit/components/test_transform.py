@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shutil
+from functools import partial
 from glob import glob
 from pathlib import Path
 
@@ -314,7 +315,7 @@ def test_both_paths_give_what_tft_gives(examples, project, tmp_path, function):
 def test_where_the_rows_are_between_passes_changes_nothing(examples, project, tmp_path, monkeypatch, room):
     """Rows that do not fit in memory go to the disk; where there is no room either, each pass decodes anew."""
     run(request(examples, project, tmp_path / "kept", "rich_features", execution="in-process"))
-    monkeypatch.setattr(handover, "examples", handover.Handover(budget=0))
+    monkeypatch.setattr(handover, "Handover", partial(handover.Handover, budget=0))
     if room == "none":
         monkeypatch.setattr(handover.tempfile, "TemporaryFile", _full)
     run(request(examples, project, tmp_path / "again", "rich_features", execution="in-process"))
