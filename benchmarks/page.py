@@ -332,7 +332,7 @@ def scale(result: dict[str, Any]) -> list[str]:
     lines = [
         f"Cold runs on synthetic spans with {result['columns']} columns, medians of {result['repeats']} runs of each size, and a straight line",
         "through them. `Transform` applies the champion's graph, finds it wanting, analyses, applies and writes; `Evaluator` judges two",
-        "models on the held-out fifth, and its rows are those. The last columns say what a million rows more cost between one size and",
+        "models on the held-out half, and its rows are those. The last columns say what a million rows more cost between one size and",
         "the next: equal where the line is straight. Rows that do not fit in memory are handed from stage to stage on the disk",
         "([decision 10](decisions/0010-rows-are-handed-over.md)).",
         "",
@@ -400,6 +400,15 @@ def memory(result: dict[str, Any]) -> list[str]:
                 f"From {small:,} to {large:,} rows, {large / small:.1f} times as many, the {mode} run's peak went from "
                 f"{less:,.0f} to {more:,.0f} MiB, {more / less:.2f} times."
             )
+    others = [
+        f"{max(stage['above_mib'] for name, stage in run['stages'].items() if name != 'Trainer'):,.0f} "
+        f"({run['mode']}, {size['rows']:,} rows)"
+        for size, run in runs
+    ]
+    lines.append(
+        "The Trainer of a large window picks its rows out of a mapped file: clean pages, which count here as long as nobody "
+        f"else wants the room. The highest of all other stages: {', '.join(others)} MiB."
+    )
     lines.append(
         "TFX and TFMA take part of that before the first row is read: "
         + ", ".join(f"{size['imported_mib'] - size['baseline_mib']:,.0f}" for size in sizes)

@@ -29,7 +29,7 @@ class EventLog:
         now = datetime.datetime.now(datetime.timezone.utc)
         event = {"kind": kind, "at": now.isoformat(timespec="milliseconds"), **facts}
         data = (json.dumps(event, indent=1, ensure_ascii=False) + "\n").encode("utf-8")
-        number = self._last() + 1
+        number = self.last() + 1
         while True:
             try:
                 files.write_new(self._path(number), data)
@@ -44,7 +44,7 @@ class EventLog:
           RegistryError: an event file is damaged or missing (by something other than its writer).
         """
         if number == 0:
-            self._last()  # whoever reads from the start looks for gaps; later on the writers do
+            self.last()  # whoever reads from the start looks for gaps; later on the writers do
         while (path := self._path(number + 1)).exists():
             number += 1
             try:
@@ -56,7 +56,20 @@ class EventLog:
                     next_step="restore this file from a backup; without it the registry's state is unknown",
                 ) from error
 
-    def _last(self) -> int:
+    def mark(self, number: int) -> tuple[int, int, int] | None:
+        """What tells an event's file from another one of the same number; None where there is none."""
+        try:
+            status = self._path(number).stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+    def last(self) -> int:
+        """The newest event's number, 0 for none.
+
+        Raises:
+          RegistryError: one before it is missing.
+        """
         if not self.folder.is_dir():
             return 0
         numbers = {int(path.stem) for path in self.folder.glob("*.json") if path.stem.isdigit()}

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from noria.stores import files, model_root
+from noria.stores import files, folds, model_root
 from noria.stores.errors import RegistryError
 from noria.stores.events import EventLog
 from noria.stores.lock import hold
@@ -183,9 +183,14 @@ class Registry:
 
     def state(self) -> State:
         """The fold over all events so far."""
+        if not self._seen:
+            self._seen, self._state = folds.resume(self.log) or (0, self._state)
+        before = self._seen
         for number, event in self.log.after(self._seen):
             self._state.apply(event)
             self._seen = number
+        if self._seen != before:
+            folds.remember(self.log, self._seen, self._state)
         return self._state
 
     @contextlib.contextmanager

@@ -206,6 +206,14 @@ class State:
         """Folds one event in. Kinds this release does not know are left alone."""
         getattr(self, f"_{event['kind']}", lambda event: None)(event)
 
+    def copy(self) -> "State":
+        """Another fold that goes on from here; what it holds of each version, turn and event is never changed."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        held: dict[str, Any] = {
+            name: value.copy() for name, value in fields.items() if isinstance(value, dict | set | list)
+        }
+        return dataclasses.replace(self, **held)
+
     @property
     def champion(self) -> Version | None:
         return self.versions[self.served[-1]] if self.served else None

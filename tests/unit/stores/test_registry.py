@@ -12,6 +12,7 @@ from noria.stores.errors import RegistryError
 from noria.stores.publication import Publication
 from noria.stores.recovery import recover, retain
 from noria.stores.registry import Registry, Turn, Version, turn_of
+from noria.stores.versions import State
 
 
 @pytest.fixture
@@ -311,6 +312,40 @@ def test_a_missing_event_is_named(tmp_path: Path) -> None:
             work()
         assert str(folder / "00000003.json") in str(error.value)
     assert 4 == len(list(folder.iterdir()))
+
+
+def test_a_process_reads_each_event_once(tmp_path: Path, monkeypatch) -> None:
+    """Every stage opens a registry; the history before is not read again, what is new is, and nobody shares a state."""
+    for number in range(1, 6):
+        Registry(tmp_path).record_turn(Turn(span=number, run_id=f"run-{number}"))
+    assert 5 == len(Registry(tmp_path).turns())
+    folded: list[str] = []
+    apply = State.apply
+    monkeypatch.setattr(
+        State, "apply", lambda self, event: folded.append(event["kind"]) or apply(self, event)
+    )
+    first, second = Registry(tmp_path), Registry(tmp_path)
+    assert 5 == len(first.turns()) == len(second.turns())
+    assert [] == folded
+    second.record_turn(Turn(span=6, run_id="run-6"))
+    assert 6 == len(second.turns())
+    assert ["turn"] == folded
+    assert 6 == len(Registry(tmp_path).turns()) == len(first.turns())
+    assert ["turn"] * 2 == folded
+
+
+def test_a_log_that_took_anothers_place_is_read_anew(tmp_path: Path) -> None:
+    """A home that was restored from a backup while a process stays has the backup's history."""
+    for number in range(1, 4):
+        Registry(tmp_path).record_turn(Turn(span=number, run_id=f"run-{number}"))
+        if number == 2:
+            shutil.copytree(tmp_path / "registry", tmp_path / "backup")
+    assert 3 == len(Registry(tmp_path).turns())
+    shutil.rmtree(tmp_path / "registry")
+    shutil.copytree(tmp_path / "backup", tmp_path / "registry")
+    assert 2 == len(Registry(tmp_path).turns())
+    Registry(tmp_path).record_turn(Turn(span=9, run_id="other"))
+    assert [1, 2, 9] == [turn.span for turn in Registry(tmp_path).turns()]
 
 
 def test_two_writers_never_clash(tmp_path: Path) -> None:
