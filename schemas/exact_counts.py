@@ -2,7 +2,7 @@
 
 In memory TFDV counts values with a sketch of 1,024 entries, in Beam exactly: a week of flights has 2,900 aircraft,
 whose counts would differ between the two. This generator is TFDV's own with exact counters in the sketches' place.
-The counts are Arrow columns: a distinct value costs its own bytes and 16 more, and up to three times that while they
+The counts are Arrow columns: a distinct value costs its own bytes and 12 more, and up to three times that while they
 are added up (`tests/unit/schemas/test_summarize.py`).
 """
 
