@@ -401,15 +401,6 @@ def memory(result: dict[str, Any]) -> list[str]:
                 f"From {small:,} to {large:,} rows, {large / small:.1f} times as many, the {mode} run's peak went from "
                 f"{less:,.0f} to {more:,.0f} MiB, {more / less:.2f} times."
             )
-    others = [
-        f"{max(stage['above_mib'] for name, stage in run['stages'].items() if name != 'Trainer'):,.0f} "
-        f"({run['mode']}, {size['rows']:,} rows)"
-        for size, run in runs
-    ]
-    lines.append(
-        "The Trainer of a large window picks its rows out of a mapped file: clean pages, which count here as long as nobody "
-        f"else wants the room. The highest of all other stages: {', '.join(others)} MiB."
-    )
     lines.append(
         "TFX and TFMA take part of that before the first row is read: "
         + ", ".join(f"{size['imported_mib'] - size['baseline_mib']:,.0f}" for size in sizes)

@@ -15,9 +15,9 @@ import numpy as np
 from noria.components.keras_first import ensure_keras3
 from noria.components.trainer import batches
 from noria.components.trainer.adam import Adam
-from noria.components.trainer.data import Stream, Table
 from noria.components.trainer.network import Network
 from noria.components.trainer.settings import Settings
+from noria.components.trainer.window import Window
 
 tf = ensure_keras3()
 
@@ -106,7 +106,7 @@ class Loop:
         logits = self.network.logits(numeric, ids)
         return self.network.score_of(logits), self.network.losses(logits, labels)
 
-    def evaluate(self, window: Table | Stream) -> dict[str, float]:
+    def evaluate(self, window: Window) -> dict[str, float]:
         """Mean loss over all rows of a split, and AUC of a binary task if the split has both classes."""
         scores, losses, labels = [], [], []
         for block in window.blocks():
@@ -130,8 +130,8 @@ class Loop:
 
     def train(
         self,
-        train: Table | Stream,
-        evaluation: Table | Stream | None,
+        train: Window,
+        evaluation: Window | None,
         start: int,
         origin: int,
         steps: int,
@@ -180,7 +180,7 @@ class Loop:
 class _Keeper:
     """Keeps the best state seen on the eval split."""
 
-    def __init__(self, loop: Loop, evaluation: Table | Stream | None, warm: bool):
+    def __init__(self, loop: Loop, evaluation: Window | None, warm: bool):
         self.loop, self.evaluation, self.warm = loop, evaluation, warm
         self.checks: list[dict[str, float]] = []
         self.best: tuple[float, int, dict[str, np.ndarray]] | None = None

@@ -22,7 +22,6 @@ from noria.components.keras_first import ensure_keras3
 from noria.components.trainer import (
     batches,
     checkpoint,
-    data,
     graphs,
     kept,
     models,
@@ -35,8 +34,10 @@ from noria.components.trainer.adam import Adam
 from noria.components.trainer.features import Features, read_features
 from noria.components.trainer.loop import Loop, Outcome
 from noria.components.trainer.network import Network
+from noria.components.trainer.reader import Reader
 from noria.components.trainer.settings import Settings
 from noria.components.trainer.transform_layer import TransformLayer
+from noria.components.trainer.window import Window, open_window
 from noria.stores import files
 
 tf = ensure_keras3()
@@ -91,11 +92,11 @@ def run_fn(fn_args: Any) -> None:
         # Not the system's folder for temporary files, which may be memory.
         scratch = Path(fn_args.model_run_dir or fn_args.serving_model_dir)
         spec = graph.transformed_feature_spec()
-        train = data.open_window(data.Reader(fn_args.train_files, spec, run.features, settings), scratch)
+        train = open_window(Reader(fn_args.train_files, spec, run.features, settings), scratch)
         evaluation = None
         if settings.early_stop:
-            reader = data.Reader(fn_args.eval_files, spec, run.features, settings)
-            evaluation = data.open_window(reader, scratch)
+            reader = Reader(fn_args.eval_files, spec, run.features, settings)
+            evaluation = open_window(reader, scratch)
         clock.lap("read")
         _start(run, train, graph, layer, config, saved)
         stage.note(mode=run.facts["mode"], rows=train.rows, path=train.path, start_step=run.start)
@@ -153,7 +154,7 @@ def _recipe(settings: Settings, features: Features, graph: tft.TFTransformOutput
 
 def _start(
     run: Run,
-    train: data.Table | data.Stream,
+    train: Window,
     graph: tft.TFTransformOutput,
     layer: TransformLayer,
     config: dict[str, Any],

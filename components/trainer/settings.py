@@ -96,7 +96,7 @@ class Settings:
     strategy: str = "none"
     devices: tuple[str, ...] | None = None
     cache: bool = True
-    memory_mb: int = 512
+    memory_mb: int = 128
     shuffle_rows: int = 100_000
     seed: int = 17
     reset: tuple[str, ...] = ()

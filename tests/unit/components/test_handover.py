@@ -19,9 +19,9 @@ from tfx_bsl.coders import example_coder  # noqa: E402
 from noria.components import example_file, handover  # noqa: E402
 from noria.components.example_gen import encode  # noqa: E402
 from noria.components.statistics_gen import in_process  # noqa: E402
-from noria.components.trainer import data, features  # noqa: E402
+from noria.components.trainer import features  # noqa: E402
+from noria.components.trainer.reader import Reader  # noqa: E402
 from noria.components.trainer.settings import Settings  # noqa: E402
-from noria.stores.errors import DataError  # noqa: E402
 
 REAL, WHOLE = pa.large_list(pa.float32()), pa.large_list(pa.int64())
 
@@ -258,9 +258,9 @@ def test_the_trainer_takes_what_transform_handed_over(tmp_path: Path, monkeypatc
     }
     categorical = (features.Categorical("place", 6, -1, 4),)
     wanted = features.Features(categorical, (("amount", 1), ("pair", 2)), "late")
-    reader = data.Reader([str(path)], spec, wanted, Settings(label="late"))
-    parse, read = data.Reader._read, []
-    monkeypatch.setattr(data.Reader, "_read", lambda self, *how: read.append(how) or parse(self, *how))
+    reader = Reader([str(path)], spec, wanted, Settings(label="late"))
+    parse, read = Reader._read, []
+    monkeypatch.setattr(Reader, "_read", lambda self, *how: read.append(how) or parse(self, *how))
     here = list(reader.blocks())
     assert not read
     monkeypatch.setattr(handover, "examples", handover.Handover())
@@ -285,7 +285,7 @@ def test_rows_of_another_shape_are_left_to_the_parser(tmp_path: Path):
         file.write(batch)
     spec = {"amount": tf.io.FixedLenFeature([], tf.float32), "late": tf.io.FixedLenFeature([], tf.int64)}
     wanted = features.Features((), (("amount", 1),), "late")
-    reader = data.Reader([str(path)], spec, wanted, Settings(label="late"))
+    reader = Reader([str(path)], spec, wanted, Settings(label="late"))
     assert handover.examples.batches(path, 2) is not None
     with pytest.raises(tf.errors.InvalidArgumentError, match="amount"):
         list(reader.blocks())
@@ -317,29 +317,3 @@ def test_rows_nobody_asks_for_again_make_room(tmp_path: Path):
     assert [True, False, True] == [
         held.batches(tmp_path / name, 10) is not None for name in ("eval", "train", "transformed")
     ]
-
-
-def test_a_mapped_window_goes_to_the_disk_it_is_told_and_has_no_name_there(tmp_path: Path, monkeypatch):
-    """Rows that do not fit in memory are the same from the disk; no kill can leave a file; an error says what to do."""
-    path = tmp_path / "a.gz"
-    amounts = np.arange(5_000, dtype=np.float32)
-    arrays = [pa.array([[x] for x in amounts], REAL), pa.array([[x % 2] for x in range(5_000)], WHOLE)]
-    with example_file.create(path) as file:
-        file.write(pa.RecordBatch.from_arrays(arrays, ["amount", "late"]))
-    spec = {"amount": tf.io.FixedLenFeature([], tf.float32), "late": tf.io.FixedLenFeature([], tf.int64)}
-    wanted = features.Features((), (("amount", 1),), "late")
-    reader = data.Reader([str(path)], spec, wanted, Settings(label="late"))
-    monkeypatch.setattr(data, "GROWTH", 1e9)
-    made = []
-    monkeypatch.setattr(
-        data.tempfile,
-        "TemporaryFile",
-        lambda dir, make=data.tempfile.TemporaryFile: made.append(dir) or make(dir=dir),
-    )
-    window = data.open_window(reader, tmp_path / "run")
-    assert "mapped" == window.path
-    np.testing.assert_array_equal(amounts, window.block.numeric[:, 0])
-    assert [tmp_path / "run"] * 3 == made
-    assert [] == list((tmp_path / "run").iterdir())
-    with pytest.raises(DataError, match="cannot be kept on the disk"):
-        data.open_window(reader, path)

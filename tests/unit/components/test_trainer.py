@@ -101,9 +101,9 @@ def test_second_half_in_a_process_of_its_own(week1, tmp_path):
 @pytest.mark.parametrize("limits", [{"memory_mb": 1, "cache": True}, {"memory_mb": 1, "cache": False}])
 def test_windows_that_do_not_fit_in_memory(limits, week1, tmp_path, monkeypatch):
     """Mapped files give the batches of memory; a stream is continued where it stopped."""
-    from noria.components.trainer import data
+    from noria.components.trainer import window
 
-    monkeypatch.setattr(data, "GROWTH", 1e6)
+    monkeypatch.setattr(window, "GROWTH", 1e6)
     settings = {**SMALL, **limits, "shuffle_rows": 300}
     found = continuity.continuity(week1, tmp_path / "a", settings, steps=60, fresh=False)
     assert found == {"variables": 0.0, "first": 0.0, "second": 0.0}

@@ -1,0 +1,156 @@
+"""Transformed examples as matrices, parsed and checked.
+
+Rows that Transform has handed over in this process are taken as they are. Others are parsed once, in batches of
+8,192 rows: at 256 rows a batch, parsing costs more than the step.
+"""
+
+import dataclasses
+import glob
+import math
+import os
+import zlib
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from noria.components import handover
+from noria.components.keras_first import ensure_keras3
+from noria.components.trainer.features import Features
+from noria.components.trainer.settings import Settings
+from noria.stores.errors import DataError
+
+tf = ensure_keras3()
+
+BLOCK = 8192  # rows parsed at once
+
+
+@dataclasses.dataclass
+class Block:
+    """Rows, packed: numeric float32 `[n, F]`, ids int32 `[n, C]`, labels float32 `[n]`."""
+
+    numeric: Any
+    ids: Any
+    labels: Any
+
+    @property
+    def rows(self) -> int:
+        return int(self.labels.shape[0])
+
+
+class Reader:
+    """Reads and checks transformed gzip TFRecords.
+
+    Args:
+      patterns: files, or patterns of files.
+      spec: the transform graph's transformed feature spec.
+      features: what the model reads.
+      settings: task and limits.
+    """
+
+    def __init__(self, patterns: list[str], spec: dict[str, Any], features: Features, settings: Settings):
+        self.files = sorted(
+            file for pattern in patterns for file in glob.glob(pattern) if os.path.isfile(file)
+        )
+        self.features, self.settings = features, settings
+        self.spec = {name: spec[name] for name in [*features.names, features.label]}
+        self.where = os.path.dirname(patterns[0]) if patterns else "no files"
+        if not self.files:
+            raise DataError("there are no examples to read", where=self.where)
+
+    @property
+    def compressed(self) -> int:
+        """Bytes on disk."""
+        return sum(os.path.getsize(file) for file in self.files)
+
+    def digest(self) -> str:
+        """Digest of the files' names and contents."""
+        value = 0
+        for file in self.files:
+            value = zlib.crc32(os.path.basename(file).encode(), value)
+            with open(file, "rb") as opened:
+                while piece := opened.read(1 << 22):
+                    value = zlib.crc32(piece, value)
+        return f"{value:08x}-{self.compressed}"
+
+    def records(self, files: Any = None) -> Any:
+        """tf.data.Dataset of serialized examples; several files at a time, always in the same order."""
+        reads = min(8, len(self.files))
+        return tf.data.TFRecordDataset(
+            self.files if files is None else files, compression_type="GZIP", num_parallel_reads=reads
+        )
+
+    def parse(self, records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Parses serialized examples `[n]` into numeric, ids and labels."""
+        return self._pack(tf.io.parse_example(records, self.spec))
+
+    def blocks(self, rows: int = BLOCK) -> Iterator[Block]:
+        """All rows, file by file and in each in order, checked; the same whether handed over or read."""
+        for file in self.files:
+            for block in handover.examples.adapted(file, rows, self._adapt, partial(self._read, file, rows)):
+                self._check(block)
+                yield block
+
+    def _adapt(self, batch: pa.RecordBatch) -> Block | None:
+        """Rows handed over by Transform; None where something is amiss, which parsing the file puts into words."""
+        columns = {name: _dense(batch, name, kind) for name, kind in self.spec.items()}
+        return None if any(column is None for column in columns.values()) else self._block(columns)
+
+    def _read(self, file: str, rows: int) -> Iterator[Block]:
+        for records in self.records([file]).batch(rows).prefetch(2):
+            yield self._block(tf.io.parse_example(records, self.spec))
+
+    def _block(self, columns: dict[str, Any]) -> Block:
+        return Block(*(tensor.numpy() for tensor in self._pack(columns)))
+
+    def _pack(self, columns: dict[str, Any]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        numeric, ids = self.features.pack(columns)
+        return numeric, ids, tf.reshape(tf.cast(columns[self.features.label], tf.float32), [-1])
+
+    def _check(self, block: Block) -> None:
+        if not np.isfinite(block.numeric).all():
+            for name, columns in self.features.numeric_columns().items():
+                bad = int((~np.isfinite(block.numeric[:, columns])).any(1).sum())
+                if bad:
+                    raise DataError(
+                        f"feature {name!r} is not a finite number in {bad} of {block.rows} rows",
+                        where=self.where,
+                        next_step="fill missing values, guard divisions and logarithms in preprocessing_fn",
+                    )
+        labels, task = block.labels, self.settings.task
+        good = np.isfinite(labels)
+        if task != "regression":
+            good &= (
+                (labels >= 0)
+                & (labels < (2 if task == "binary" else self.settings.classes))
+                & (labels % 1 == 0)
+            )
+        if not good.all():
+            classes = "0 or 1" if task == "binary" else f"0 .. {self.settings.classes - 1}"
+            raise DataError(
+                f"label {self.features.label!r} is {labels[~good][0]}, the first of {int((~good).sum())}; "
+                f"expected {'a finite number' if task == 'regression' else classes}",
+                where=self.where,
+                next_step="rows without a label are left out at ingestion: correct the task or the label",
+            )
+
+
+def _dense(batch: pa.RecordBatch, name: str, kind: Any) -> tf.Tensor | None:
+    """A column of a fixed shape as parsing gives it; None if it has another type, or rows with other shapes."""
+    at = batch.schema.get_field_index(name)
+    if at < 0 or not isinstance(kind, tf.io.FixedLenFeature):
+        return None
+    lists, shape = batch.column(at), (batch.num_rows, *kind.shape)
+    if not pa.types.is_large_list(lists.type) or lists.null_count:
+        return None
+    values = lists.flatten()
+    width = math.prod(kind.shape)
+    if (
+        values.null_count
+        or values.type.to_pandas_dtype() != kind.dtype.as_numpy_dtype
+        or not (np.diff(lists.offsets.to_numpy()) == width).all()
+    ):
+        return None
+    return tf.constant(values.to_numpy().reshape(shape))
