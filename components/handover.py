@@ -21,6 +21,8 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from noria.stores import files
+
 logger = logging.getLogger(__name__)
 
 # What a resident process may hold in memory between its stages; a week of flights takes 3 MB.
@@ -30,7 +32,6 @@ DISK_RESERVE = 1 << 30
 # Each spilled file holds a descriptor; macOS gives a process 256.
 MOST_SPILLS = 64
 
-Mark = tuple[int, int, int]
 Adapted = TypeVar("Adapted")
 
 
@@ -95,7 +96,7 @@ class Handover:
         self._free = budget
         self._spills = 0
         self._awaited = awaited
-        self._kept: dict[str, tuple[Mark, Collector]] = {}
+        self._kept: dict[str, tuple[files.Mark, Collector]] = {}
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
@@ -122,7 +123,7 @@ class Handover:
         Returns:
           None where they are not here, or the file is not the one they were written to.
         """
-        now = mark(path)
+        now = files.mark(path)
         with self._lock:
             known, collector = self._kept.get(str(path), (None, None))
             if collector is None or known is None or known != now:
@@ -172,7 +173,7 @@ class Handover:
         for path in list(self._kept):
             self.release(path)
 
-    def _keep(self, path: str | Path, now: Mark, collector: "Collector") -> None:
+    def _keep(self, path: str | Path, now: files.Mark, collector: "Collector") -> None:
         with self._lock:
             _, earlier = self._kept.pop(str(path), (None, None))
             if earlier is not None:
@@ -243,14 +244,14 @@ class Collector:
         except (OSError, pa.ArrowException) as error:
             self._lose(error)
 
-    def keep(self, path: str | Path, written: Mark | None = None) -> None:
+    def keep(self, path: str | Path, written: files.Mark | None = None) -> None:
         """Hands over what was gathered, under the name of the file that holds the same rows and is closed.
 
         Args:
           path: the file.
           written: its mark when its rows were read; left out where this process has just written it.
         """
-        written = written or mark(path)
+        written = written or files.mark(path)
         if isinstance(self.rows, Spill):
             try:
                 self.rows.close()
@@ -280,15 +281,6 @@ class Collector:
             "Rows do not fit in memory, nor in %s; their file will be read: %s", self._scratch, error
         )
         self.discard()
-
-
-def mark(path: str | Path) -> Mark | None:
-    """What tells a file from another one of the same name; None where there is none."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _cut(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:

@@ -56,13 +56,9 @@ class EventLog:
                     next_step="restore this file from a backup; without it the registry's state is unknown",
                 ) from error
 
-    def mark(self, number: int) -> tuple[int, int, int] | None:
+    def mark(self, number: int) -> files.Mark | None:
         """What tells an event's file from another one of the same number; None where there is none."""
-        try:
-            status = self._path(number).stat()
-        except OSError:
-            return None
-        return status.st_ino, status.st_size, status.st_mtime_ns
+        return files.mark(self._path(number))
 
     def last(self) -> int:
         """The newest event's number, 0 for none.

@@ -185,6 +185,18 @@ def sweep(folder: Path) -> list[Path]:
     return leftovers
 
 
+Mark = tuple[int, int, int]
+
+
+def mark(path: str | Path) -> Mark | None:
+    """What tells a file from another one of the same name (inode, bytes, time of change); None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def sha256(path: Path) -> str:
     """Hex digest of a file's bytes, read in chunks of 1 MiB."""
     digest = hashlib.sha256()

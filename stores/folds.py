@@ -6,10 +6,11 @@ Every stage of a run opens a registry of its own; a history of thousands of even
 import threading
 from pathlib import Path
 
+from noria.stores import files
 from noria.stores.events import EventLog
 from noria.stores.versions import State
 
-_known: dict[Path, tuple[int, tuple[int, int, int], State]] = {}
+_known: dict[Path, tuple[int, files.Mark, State]] = {}
 _lock = threading.Lock()
 
 

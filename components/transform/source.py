@@ -14,6 +14,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from noria.components import handover
 from noria.components.transform import internals
+from noria.stores import files
 from noria.stores.errors import DataError
 
 # To apply a graph: large enough that the fixed cost of a call (3 to 4 ms) does not count; 8,192 rows come to
@@ -45,22 +46,22 @@ class Source:
         self._scratch = scratch
         self._decoded = handover.Handover()  # by the schema, so of no use to other stages
 
-    def small(self, files: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def small(self, paths: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Batches of at most ANALYZE_ROWS rows; none spans two files. They are kept for who reads them next.
 
         Raises:
           DataError: a file cannot be read to its end.
         """
-        for file in files:
+        for file in paths:
             yield from self._rows(file, ANALYZE_ROWS, self._config.arrow_schema, partial(self._keep, file))
 
-    def large(self, files: Sequence[str], projection: "Projection") -> Iterator[pa.RecordBatch]:
+    def large(self, paths: Sequence[str], projection: "Projection") -> Iterator[pa.RecordBatch]:
         """Batches of about APPLY_ROWS rows, with the projection's columns; none spans two files.
 
         Raises:
           DataError: a file cannot be read to its end.
         """
-        for file in files:
+        for file in paths:
             yield from self._rows(
                 file, APPLY_ROWS, projection.schema, partial(self._read, file, APPLY_ROWS, projection.decoder)
             )
@@ -83,7 +84,7 @@ class Source:
 
     def _keep(self, file: str) -> Iterator[pa.RecordBatch]:
         """Decodes a file, and keeps the rows for the next phase of the analysis, and for what applies the graph."""
-        written, rows = handover.mark(file), self._decoded.gather(self._scratch)
+        written, rows = files.mark(file), self._decoded.gather(self._scratch)
         try:
             for batch in self._read(file, ANALYZE_ROWS, self._decoder):
                 rows.add(batch)
