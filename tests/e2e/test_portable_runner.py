@@ -72,7 +72,13 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
             with (folder / f"{name}.log").open("wb") as log:
                 processes.append(
                     subprocess.Popen(
-                        [sys.executable, "-m", *command], cwd=folder, stdout=log, stderr=log, env=environment
+                        [sys.executable, "-m", *command],
+                        cwd=folder,
+                        stdout=log,
+                        stderr=log,
+                        env=environment,
+                        # A shell starts what it puts into the background deaf to Ctrl-C, and children inherit that.
+                        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
                     )
                 )
         yield Runner(service, pool)
