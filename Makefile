@@ -12,11 +12,10 @@ WORKERS ?= 2
 SUITE = pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not servers and not container and not apart" $(PYTEST_ARGS)
 PARTS ?=
 # What mypy reads: all that is free of TFX.
-TYPED := $(addprefix -p noria.,stores streaming pipeline.commands) \
-	$(addprefix -m noria.pipeline.,ci cli cli_cluster cli_docs closing config config_errors console doctor inference lane lineage \
-	options progress project revisions sections status tables wheel) \
-	$(addprefix -m noria.pipeline.kubeflow.,checks client connection cron entrypoint follow image names package place records section \
-	tasklog tasks transport)
+TYPED := $(addprefix -p noria.,core stores ingestion pipeline.cli pipeline.config pipeline.init pipeline.retraining pipeline.runs) \
+	$(addprefix -m noria.pipeline.,doctor lane) \
+	$(addprefix -m noria.pipeline.runners.kubeflow.,checks client connection container_project cron entrypoint follow image names \
+	package records section tasklog tasks transport)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-quick test-servers test-container test-current lint format bench lock docs clean
@@ -67,7 +66,7 @@ lock: ## resolve both lock files anew (UPGRADE=1: to the newest releases)
 
 docs: setup ## write the pages that come from the code
 	$(BIN)/python -m noria.pipeline.config > docs/config.md
-	$(BIN)/python -m noria.pipeline.cli_docs > docs/commands.md
+	$(BIN)/python -m noria.pipeline.cli.docs > docs/commands.md
 
 clean: ## remove what was built; the environments and the project's home stay
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-ROOMS = ("pipeline", "streaming", "components", "preprocessing", "stores", "schemas")
+ROOMS = ("pipeline", "ingestion", "components", "preprocessing", "schemas", "stores", "core")
 FOLDERS = [name for room in ROOMS for name in find_packages(include=[room, f"{room}.*"])]
 
 setup(
@@ -17,7 +17,11 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=[f"noria.{name}" for name in FOLDERS],
     package_dir={f"noria.{name}": name.replace(".", "/") for name in FOLDERS},
-    package_data={"noria.schemas": ["*.pbtxt"], "noria.pipeline": ["templates/*"]},
+    package_data={
+        "noria.schemas": ["*.pbtxt"],
+        "noria.pipeline.init": ["templates/*"],
+        "noria.pipeline.report": ["templates/*"],
+    },
     install_requires=[
         "tfx>=1.16,<1.22",
         "tensorflow",
@@ -58,5 +62,5 @@ setup(
             "kubernetes-validate",  # the manifests of deploy/
         ],
     },
-    entry_points={"console_scripts": ["noria = noria.pipeline.cli:main"]},
+    entry_points={"console_scripts": ["noria = noria.pipeline.cli.app:main"]},
 )

@@ -69,7 +69,7 @@ class Noria:
     """
 
     def __init__(self, folder: Path, champion: pa.Table, newest: pa.Table, steps: int, cold: bool):
-        from noria.components.keras_first import ensure_keras3
+        from noria.components.keras3 import ensure_keras3
         from noria.stores.spans import SpanStore
 
         self.folder, self.cold = folder, cold
@@ -95,7 +95,7 @@ class Noria:
 
     def run(self) -> dict[str, float]:
         """Seconds of each stage, of all (`stages`), and from the waiting span to the published version (`wall`)."""
-        from noria.pipeline.wheel import turn_all
+        from noria.pipeline.runs.run import turn_all
 
         restore(self.config.home_path, self.folder / "before")
         started = time.perf_counter()
@@ -391,7 +391,7 @@ def main(
 def turn_once(folder: Path) -> None:
     """Turns the project in a folder, in a process of its own; writes down what a turn imports."""
     from noria.pipeline.config import load
-    from noria.pipeline.wheel import turn_all
+    from noria.pipeline.runs.run import turn_all
 
     [turn] = turn_all(load(folder))
     assert turn.model_verdict == "blessed", turn

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from noria.components.keras_first import ensure_keras3
+from noria.components.keras3 import ensure_keras3
 
 tf = ensure_keras3()
 
@@ -29,8 +29,8 @@ from benchmarks import measure
 from noria.components import journal
 from noria.components.example_gen import encode
 from noria.components.transform import executor
+from noria.ingestion import flights
 from noria.schemas import loader
-from noria.streaming import flights
 
 LABEL = flights.LABEL
 SCHEMA = Path(loader.__file__).parent / "flights.pbtxt"

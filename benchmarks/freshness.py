@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     trainer = options.size({}, {"steps": 5, "early_stop": None})
     machine = options.machine()
 
-    from noria.pipeline.wheel import turn_all
+    from noria.pipeline.runs.run import turn_all
     from noria.stores.registry import Registry
     from noria.stores.spans import SpanStore
 

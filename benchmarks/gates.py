@@ -23,7 +23,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from noria.components.keras_first import ensure_keras3
+from noria.components.keras3 import ensure_keras3
 
 ensure_keras3()
 
@@ -38,8 +38,8 @@ from noria.components.data_gate.executor import Executor as GateExecutor  # noqa
 from noria.components.example_gen.executor import Executor as ExamplesExecutor  # noqa: E402
 from noria.components.statistics_gen.executor import Executor as StatisticsExecutor  # noqa: E402
 from noria.components.types import DataVerdict  # noqa: E402
+from noria.ingestion import flights  # noqa: E402
 from noria.stores.spans import SpanStore  # noqa: E402
-from noria.streaming import flights  # noqa: E402
 
 SCHEMA = Path(__file__).parents[1] / "schemas" / "flights.pbtxt"
 GATE = {"label": "late", "task": "binary", "time": "time_hour", "every": "week"}

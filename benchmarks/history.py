@@ -51,9 +51,9 @@ def plot(result: dict[str, Any], path: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
-    from noria.pipeline.wheel import turn_all
+    from noria.ingestion import flights
+    from noria.pipeline.runs.run import turn_all
     from noria.stores.spans import SpanStore
-    from noria.streaming import flights
 
     parser = measure.parser(__doc__)
     parser.add_argument("--spans", type=int, help="of the longest history (default: 50)")

@@ -82,7 +82,7 @@ def name(where: tuple[str, int, str]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Profiles and prints."""
-    from noria.pipeline.wheel import turn_all
+    from noria.pipeline.runs.run import turn_all
 
     parser = measure.parser(__doc__)
     parser.add_argument("--name", default="hotspots", help="of the JSON file (default: hotspots)")

@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from noria.stores import files
+from noria.core import files
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"

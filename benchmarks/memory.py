@@ -38,12 +38,12 @@ def work(folder: str, modes: list[str]) -> None:
 
     assert tf.keras.Model  # imported at its first use
     mark(stage="baseline")
-    from noria.components.keras_first import ensure_keras3
+    from noria.components.keras3 import ensure_keras3
 
     ensure_keras3()
-    import noria.pipeline.beam  # noqa: F401
+    import noria.pipeline.runners.beam  # noqa: F401
     from noria.pipeline.config import load
-    from noria.pipeline.wheel import turn_all
+    from noria.pipeline.runs.run import turn_all
 
     mark(stage="imported")
     config = load(Path(folder))

@@ -56,7 +56,7 @@ def fit(rows: Sequence[float], seconds: Sequence[float]) -> dict[str, float]:
 
 def turn(config: Any, **how: Any) -> tuple[Any, dict[str, str], float]:
     """One turn: its record, the path that each stage took, and wall-clock seconds."""
-    from noria.pipeline.wheel import turn_all
+    from noria.pipeline.runs.run import turn_all
 
     paths: dict[str, str] = {}
 

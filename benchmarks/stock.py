@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from noria.components.keras_first import ensure_keras3
+from noria.components.keras3 import ensure_keras3
 
 tf = ensure_keras3()
 

@@ -20,7 +20,7 @@ from benchmarks import gates, measure
 from benchmarks.faults import Fault
 from benchmarks.gates import commit, link_tree, weeks
 from noria.pipeline.config import Config
-from noria.pipeline.wheel import turn_all
+from noria.pipeline.runs.run import turn_all
 from noria.stores.registry import Registry, Turn
 from noria.stores.spans import SpanStore
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from noria.components.user_code import split_path
-from noria.stores.errors import ConfigError
+from noria.core.errors import ConfigError
 
 # Installed packages whose versions change what the code means.
 PACKAGES = ("tensorflow-transform",)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from noria.stores.errors import ThinError
+from noria.core.errors import ThinError
 
 logger = logging.getLogger("noria.journal")
 logger.setLevel(logging.INFO)

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from noria.stores.errors import ConfigError, did_you_mean
+from noria.core.errors import ConfigError, did_you_mean
 
 _folders: list[str] = []  # projects' folders that stand on sys.path through add_project, newest first
 _loaded: dict[str, str] = {}  # file of a project's module -> sha256 of the source that was imported

@@ -19,11 +19,11 @@ from typing import Any
 from packaging.markers import Marker
 
 from noria.components.code_digest import local_modules
+from noria.core import locks
+from noria.core.errors import ConfigError, NoriaError
+from noria.core.files import STAGING
 from noria.pipeline import lane as lanes
 from noria.pipeline.config import Config, load
-from noria.stores import lock
-from noria.stores.errors import ConfigError, NoriaError
-from noria.stores.files import STAGING
 from noria.stores.versions import State
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
@@ -121,7 +121,7 @@ def environment() -> Iterator[Check]:
 
 def kubeflow() -> Check:
     """Whether `noria compile` can work here; a project that stays off Kubeflow does without."""
-    from noria.pipeline.kubeflow import checks
+    from noria.pipeline.runners.kubeflow import checks
 
     try:
         checks.check_installed("kfp.kubernetes")
@@ -198,7 +198,7 @@ def disk(folder: Path) -> Check:
 
 def running(folder: Path) -> Check:
     """Whether a run holds the project; a killed one's note is no obstacle."""
-    holder = lock.holder(folder)
+    holder = locks.holder(folder)
     if holder is None:
         return Check("lock", OK, "no run at work")
     who = f"process {holder.get('pid')} on {holder.get('host')} since {holder.get('since')}"

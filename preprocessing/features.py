@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 # tensorflow_transform makes tf.keras mean tf_keras for whoever uses it first afterwards. This module may be the first
-# to import it, and may not import `noria.components.keras_first`, which stands above it.
+# to import it, and may not import `noria.components.keras3`, which stands above it.
 # In a Beam worker it comes last, and tf.keras is tf_keras, which has no version: without a Keras model no matter.
 _KERAS = getattr(tf.keras, "__version__", None)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from noria.stores.errors import SpanError
+from noria.core.errors import SpanError
 from noria.stores.registry import Registry, Release
 from noria.stores.spans import SpanStore
 from noria.stores.versions import broken_turn

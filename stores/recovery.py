@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from noria.stores import files, model_root
-from noria.stores.errors import RegistryError
+from noria.core import files
+from noria.core.errors import RegistryError
+from noria.stores import model_directory
 from noria.stores.publication import Publication, serve
 from noria.stores.registry import Registry
 from noria.stores.spans import SpanStore
@@ -44,7 +45,7 @@ def recover(registry: Registry, root: Path | str) -> list[str]:
         done += _close_turns(registry, publication)
         done += _close_broken(registry)
         champion = registry.champion()
-        if champion is not None and champion.version not in model_root.served(root):
+        if champion is not None and champion.version not in model_directory.served(root):
             serve(champion, root)
             done.append(f"put version {champion.version} back into {root}")
         done += _delete_expired(registry, root)
@@ -111,10 +112,10 @@ def _delete_expired(registry: Registry, root: Path) -> list[str]:
     done = []
     for version in registry.versions():
         leftovers = [version.payload_path, root / str(version.version)]
-        leftovers.append(root / f"{model_root.WITHDRAWN}{version.version}")
+        leftovers.append(root / f"{model_directory.WITHDRAWN}{version.version}")
         if version.state == EXPIRED and any(path.exists() for path in leftovers):
             files.remove_tree(version.payload_path)
-            model_root.delete(root, version.version)
+            model_directory.delete(root, version.version)
             done.append(f"deleted the files of version {version.version}, which is expired")
     return done
 

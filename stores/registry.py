@@ -15,10 +15,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from noria.stores import files, folds, model_root
-from noria.stores.errors import RegistryError
-from noria.stores.events import EventLog
-from noria.stores.lock import hold
+from noria.core import files
+from noria.core.errors import RegistryError
+from noria.core.locks import hold
+from noria.stores import model_directory, state_cache
+from noria.stores.event_log import EventLog
 from noria.stores.versions import (
     REGISTERED,
     REJECTED,
@@ -145,7 +146,7 @@ class Registry:
                 if version.run_id == facts["run_id"]:
                     return version
             versions = self.folder / "versions"
-            number = max([above, *state.versions, *model_root.served(versions)]) + 1
+            number = max([above, *state.versions, *model_directory.served(versions)]) + 1
             beside = files.staging(versions)
             try:
                 beside.mkdir(parents=True)
@@ -173,7 +174,7 @@ class Registry:
         files.sweep(self.folder / "versions")
         known = self.state().versions
         adopted = []
-        for number in model_root.served(self.folder / "versions"):
+        for number in model_directory.served(self.folder / "versions"):
             if number in known:
                 continue
             path = self.folder / "versions" / str(number) / FACTS
@@ -184,13 +185,13 @@ class Registry:
     def state(self) -> State:
         """The fold over all events so far."""
         if not self._seen:
-            self._seen, self._state = folds.resume(self.log) or (0, self._state)
+            self._seen, self._state = state_cache.resume(self.log) or (0, self._state)
         before = self._seen
         for number, event in self.log.after(self._seen):
             self._state.apply(event)
             self._seen = number
         if self._seen != before:
-            folds.remember(self.log, self._seen, self._state)
+            state_cache.remember(self.log, self._seen, self._state)
         return self._state
 
     @contextlib.contextmanager

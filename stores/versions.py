@@ -31,7 +31,7 @@ class Version:
       created: when it was registered, ISO 8601 with zone.
       transform: `reused` or `refreshed`.
       transform_digest: digest of the transform graph.
-      code_digest: of code, schema and settings, part by part (`noria.pipeline.lineage`).
+      code_digest: of code, schema and settings, part by part (`noria.pipeline.runs.lineage`).
       verdict: of `model` and `data`, what `summary` keeps; `Registry.verdict` reads all that the gates wrote.
       reasons: why it was blessed or not.
       rows: rows of the run by kind (`train`, `eval`, `unlabelled`, `new`, `replay`).

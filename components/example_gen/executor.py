@@ -18,7 +18,7 @@ from noria.components import beam_executor, example_file, execution, journal
 from noria.components.champion.executor import present
 from noria.components.example_gen import encode
 from noria.components.example_gen.window import Pick, Window, pick, select
-from noria.stores.errors import DataError, SpanError, ThinError
+from noria.core.errors import DataError, SpanError, ThinError
 from noria.stores.pending import once_more, pending
 from noria.stores.registry import Registry, Turn
 from noria.stores.spans import SpanStore

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from noria.components.example_gen import split
-from noria.stores.errors import DataError, SpanError, did_you_mean
+from noria.core.errors import DataError, SpanError, did_you_mean
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,9 +10,9 @@ from tfx.types import artifact_utils
 
 from noria.components import journal
 from noria.components.champion.executor import present
-from noria.components.pusher import probe, warmup
-from noria.stores import files
-from noria.stores.errors import GateError
+from noria.components.pusher import infra_validation, warmup
+from noria.core import files
+from noria.core.errors import GateError
 from noria.stores.publication import Publication
 from noria.stores.recovery import retain
 from noria.stores.registry import Registry, turn_of
@@ -49,7 +49,7 @@ class Executor(tfx_pusher.Executor):
             reasons = [*verdict["reasons"], *filter(None, [data_verdict.get("released")])]
             if blessed:
                 try:
-                    probe.probe(serving, examples, task=exec_properties["task"])
+                    infra_validation.probe(serving, examples, task=exec_properties["task"])
                 except GateError as error:
                     blessed = False
                     reasons.append(f"the model did not answer in a fresh process: {error.what}")

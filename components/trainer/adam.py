@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from noria.components.keras_first import ensure_keras3
+from noria.components.keras3 import ensure_keras3
 from noria.components.trainer.settings import Settings
 
 tf = ensure_keras3()

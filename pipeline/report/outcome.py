@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 from typing import Any
 
-from noria.pipeline.report.facts import Artifacts, RunFacts
+from noria.pipeline.report.run_data import Artifacts, RunFacts
 from noria.pipeline.report.words import is_number
 
 

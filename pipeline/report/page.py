@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from noria.pipeline.report import outcome, turns
-from noria.pipeline.report.facts import RunFacts, gather
-from noria.stores import files
+from noria.core import files
+from noria.pipeline.report import index, outcome
+from noria.pipeline.report.run_data import RunFacts, gather
 
-TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
+TEMPLATES = Path(__file__).with_name("templates")
 
 
 def write(out: Path, facts: RunFacts) -> Path:
@@ -36,9 +36,9 @@ def write(out: Path, facts: RunFacts) -> Path:
     out = Path(out)
     artifacts = gather(facts)
     result = outcome.judge(facts, artifacts)
-    content = render("report.html.j2", **view.build(facts, artifacts, result), index=turns.INDEX)
+    content = render("report.html.j2", **view.build(facts, artifacts, result), index=index.INDEX)
     summary = {
-        "format": turns.FORMAT,
+        "format": index.FORMAT,
         "project": facts.project,
         "run_id": facts.turn.get("run_id"),
         "span": facts.turn.get("span"),
@@ -58,7 +58,7 @@ def write(out: Path, facts: RunFacts) -> Path:
     # The summary first: a page without one would be listed without its facts.
     files.write_text(out.with_suffix(".json"), json.dumps(summary, indent=1, default=str))
     files.write_text(out, content)
-    turns.write_index(out.parent)
+    index.write_index(out.parent)
     return out
 
 

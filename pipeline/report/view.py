@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from noria.pipeline.config.sections import NODES
 from noria.pipeline.report import charts, data_view, distributions, model_view, outcome
-from noria.pipeline.report.facts import Artifacts, RunFacts
 from noria.pipeline.report.outcome import Outcome
+from noria.pipeline.report.run_data import Artifacts, RunFacts
 from noria.pipeline.report.words import is_number, moment, ranges
-from noria.pipeline.sections import NODES
 
 # TFX's own SchemaGen writes no journal: its absence says nothing.
 SILENT = ("SchemaGen",)

@@ -22,7 +22,7 @@ class Project:
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of `noria` with this project's config."""
-        return [sys.executable, "-m", "noria.pipeline.cli", *arguments]
+        return [sys.executable, "-m", "noria.pipeline", *arguments]
 
     def noria(self, *arguments: str, code: int = 0, timeout: float = 570) -> subprocess.CompletedProcess:
         """Runs `noria` to its end and checks its exit code."""

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from noria.streaming import flights
+from noria.ingestion import flights
 
 from .conftest import Project, flights_project
 

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from noria.core import files
+from noria.core.locks import hold
+from noria.ingestion.ingest import ingest
 from noria.pipeline.config import load
-from noria.stores import files
-from noria.stores.lock import hold
 from noria.stores.spans import SpanStore
-from noria.streaming.ingest import ingest
 
 from .conftest import Project
 from .small import FEATURES, small_project
@@ -148,7 +148,7 @@ def _disk(home: Path) -> Iterator[Callable[[], list[str]]]:
             return [sys.executable, "-c", _NO_SPACE, str(home)]
         free = os.statvfs(home)
         (home / "ballast").write_bytes(bytes(free.f_bavail * free.f_bsize - (40 << 10)))
-        return [sys.executable, "-m", "noria.pipeline.cli"]
+        return [sys.executable, "-m", "noria.pipeline"]
 
     try:
         yield fill
@@ -164,7 +164,7 @@ def hook(event, arguments):
     if event == "os.mkdir" and str(arguments[0]).startswith(f"{home}/spans/.staging-"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(arguments[0]))
 sys.addaudithook(hook)
-runpy.run_module("noria.pipeline.cli", run_name="__main__")
+runpy.run_module("noria.pipeline", run_name="__main__")
 """
 
 

@@ -105,7 +105,7 @@ def test_task(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "noria.pipeline.cli",
+        "noria.pipeline",
         "compile",
         "-c",
         str(tmp_path),

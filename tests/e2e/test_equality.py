@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pytest
 import yaml
 
-from noria.components.keras_first import ensure_keras3
+from noria.components.keras3 import ensure_keras3
 
 tf = ensure_keras3()
 
@@ -35,17 +35,17 @@ from tfx.types import standard_artifacts  # noqa: E402
 from noria.components.evaluator import eval_config, gate  # noqa: E402
 from noria.components.evaluator.executor import Executor as Evaluator  # noqa: E402
 from noria.components.example_gen.executor import Executor as SpanExampleGen  # noqa: E402
-from noria.components.statistics_gen import facts, in_process  # noqa: E402
+from noria.components.statistics_gen import gate_statistics, in_process  # noqa: E402
 from noria.components.statistics_gen.executor import Executor as StatisticsGen  # noqa: E402
 from noria.components.trainer.executor import Executor as Trainer  # noqa: E402
 from noria.components.transform import internals  # noqa: E402
 from noria.components.transform.executor import Executor as Transform  # noqa: E402
 from noria.components.transform.source import ANALYZE_ROWS  # noqa: E402
-from noria.pipeline import config as configs  # noqa: E402
-from noria.pipeline.wheel import turn_all  # noqa: E402
+from noria.ingestion import flights  # noqa: E402
+from noria.pipeline.config import project as configs  # noqa: E402
+from noria.pipeline.runs.run import turn_all  # noqa: E402
 from noria.stores.registry import Registry  # noqa: E402
 from noria.stores.spans import SpanStore  # noqa: E402
-from noria.streaming import flights  # noqa: E402
 
 from .conftest import ROOT, flights_project  # noqa: E402
 
@@ -253,7 +253,7 @@ def test_norias_own_facts_are_equal_too(statistics):
             assert set(there) == {stat.name for stat in feature.custom_stats}, name
             for stat in feature.custom_stats:
                 assert there[stat.name].num == pytest.approx(stat.num, rel=1e-9), (name, stat.name)
-                if stat.name in (facts.LABEL, facts.LABEL_BY_VALUE):
+                if stat.name in (gate_statistics.LABEL, gate_statistics.LABEL_BY_VALUE):
                     assert same(json.loads(there[stat.name].str), json.loads(stat.str)), (name, stat.name)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from noria.pipeline import lineage
 from noria.pipeline.config import load
-from noria.pipeline.kubeflow import client
+from noria.pipeline.runners.kubeflow import client
+from noria.pipeline.runs import lineage
 from noria.stores.registry import Registry, Turn
 
 from .conftest import Noria

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from noria.pipeline import lineage
 from noria.pipeline.config import load
-from noria.pipeline.kubeflow import client, follow
+from noria.pipeline.runners.kubeflow import client, follow
+from noria.pipeline.runs import lineage
 
 from .conftest import Noria
 from .project import TASKS, frames, write_package

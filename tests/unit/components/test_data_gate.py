@@ -14,9 +14,9 @@ from noria.components.data_gate.component import DataGate
 from noria.components.data_gate.executor import gather
 from noria.components.data_gate.thresholds import CONTEXT
 from noria.components.statistics_gen.component import StatisticsGen
-from noria.components.statistics_gen.kept import FILE
+from noria.components.statistics_gen.statistics_cache import FILE
 from noria.components.types import DataVerdict
-from noria.stores.errors import ConfigError, GateError
+from noria.core.errors import ConfigError, GateError
 from noria.stores.quarantine import release
 from noria.stores.registry import Registry
 from noria.stores.spans import SpanStore

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from noria.components.keras_first import ensure_keras3
+from noria.components.keras3 import ensure_keras3
 
 tf = ensure_keras3()
 
@@ -17,7 +17,7 @@ from tfx.types import standard_artifacts  # noqa: E402
 from noria.components import example_file, execution  # noqa: E402
 from noria.components.champion.executor import Executor as ChampionExecutor  # noqa: E402
 from noria.components.example_gen.executor import Executor  # noqa: E402
-from noria.stores.errors import DataError, SpanError, ThinError  # noqa: E402
+from noria.core.errors import DataError, SpanError, ThinError  # noqa: E402
 from noria.stores.pending import pending  # noqa: E402
 from noria.stores.registry import Registry, Turn  # noqa: E402
 from noria.stores.spans import SpanStore  # noqa: E402

@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 
 from noria.pipeline import lane
 from noria.pipeline.config import load
-from noria.pipeline.kubeflow import checks
-from noria.pipeline.kubeflow.section import MIRRORS, Kubeflow, Volume
+from noria.pipeline.runners.kubeflow import checks
+from noria.pipeline.runners.kubeflow.section import MIRRORS, Kubeflow, Volume
 
 ROOT = Path(__file__).parents[3]
 

@@ -9,9 +9,9 @@ import apache_beam
 import pytest
 
 from noria.components import journal
-from noria.pipeline import beam
+from noria.core.errors import DataError
 from noria.pipeline.config import load
-from noria.stores.errors import DataError
+from noria.pipeline.runners import beam
 
 
 class Node(apache_beam.DoFn):

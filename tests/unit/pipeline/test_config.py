@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from noria.pipeline import config_errors
-from noria.pipeline.config import Config, documentation, load, parse_metadata
-from noria.pipeline.sections import Bound
-from noria.stores.errors import ConfigError
+from noria.core.errors import ConfigError
+from noria.pipeline.config import Config, documentation, errors, load, parse_metadata
+from noria.pipeline.config.sections import Bound
 
 ROOT = Path(__file__).parents[3]
 SMALLEST = "name: rides\nlabel: big_tip\nspan: rows:100\n"
@@ -208,7 +207,7 @@ def test_documentation_is_current() -> None:
 
 def test_every_key_is_described() -> None:
     """No key goes without a sentence that ends."""
-    for name, field, _ in config_errors.walk(Config):
+    for name, field, _ in errors.walk(Config):
         assert (field.description or "").rstrip("`").endswith("."), name
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from noria.pipeline import progress
-from noria.pipeline.progress import Progress
+from noria.pipeline.cli import progress
+from noria.pipeline.cli.progress import Progress
 from noria.stores.registry import Turn
 
 RECORDS = [
@@ -127,7 +127,7 @@ def test_a_stage_begins_while_the_view_is_drawn(monkeypatch: pytest.MonkeyPatch)
 def test_noise_goes_to_the_file(tmp_path: Path) -> None:
     """What C code and child processes write lands in the log; the terminal stays ours."""
     code = (
-        "import os, sys\nfrom pathlib import Path\nfrom noria.pipeline.progress import noise_to\n"
+        "import os, sys\nfrom pathlib import Path\nfrom noria.pipeline.cli.progress import noise_to\n"
         f"with noise_to(Path({str(tmp_path / 'a.log')!r})) as output:\n"
         "    os.write(1, b'noise one\\n'); os.write(2, b'noise two\\n')\n"
         f"    output.to(Path({str(tmp_path / 'runs' / 'b.log')!r}))\n"
@@ -145,7 +145,7 @@ def test_noise_goes_to_the_file(tmp_path: Path) -> None:
 def test_a_full_log_leaves_the_terminal() -> None:
     """Where the log's disk is full, what went wrong is still said on the terminal."""
     code = (
-        "from pathlib import Path\nfrom noria.pipeline.progress import noise_to\n"
+        "from pathlib import Path\nfrom noria.pipeline.cli.progress import noise_to\n"
         "with noise_to(Path('/dev/full')):\n    print('noise')\n    raise ValueError('the error')\n"
     )
     env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
@@ -157,8 +157,8 @@ def test_the_cause_of_a_refusal_is_in_the_log(tmp_path: Path) -> None:
     """What a person is told is short; the log has the traceback behind it."""
     (tmp_path / "noria.yaml").write_text("name: rides\nlabel: late\nspan: rows:10\n", encoding="utf-8")
     code = (
-        "from noria.pipeline.commands.turn import work\nfrom noria.pipeline.config import load\n"
-        "from noria.stores.errors import SpanError\n"
+        "from noria.pipeline.cli.run import work\nfrom noria.pipeline.config import load\n"
+        "from noria.core.errors import SpanError\n"
         "def turn(listen):\n    raise SpanError('the turn stopped') from ValueError('deep down')\n"
         "work(load(), turn)\n"
     )

@@ -17,7 +17,8 @@ import tensorflow_data_validation as tfdv
 from tensorflow_data_validation.statistics import stats_impl
 
 from noria.pipeline import report
-from noria.pipeline.report import charts, data_view, distributions, turns, words
+from noria.pipeline.report import charts, data_view, distributions, words
+from noria.pipeline.report import index as report_index
 
 COLUMNS = {
     "origin": "string",
@@ -466,12 +467,12 @@ def test_a_missing_share_and_an_empty_column_are_told(weeks):
 
 def test_summaries_and_the_index_know_every_turn(tmp_path, protos):
     """The newest page is the one of the turn that ended last, whatever its span; the index links all."""
-    assert [] == turns.summaries(tmp_path / "reports")
+    assert [] == report_index.summaries(tmp_path / "reports")
     first = write(tmp_path, make_turn(tmp_path, protos, span=4))
     blessed = {**MODEL_VERDICT, "blessed": True}
     second = write(tmp_path, make_turn(tmp_path, protos, span=6, model_verdict=blessed))
     again = write(tmp_path, make_turn(tmp_path, protos, span=5, data_verdict={"verdict": "broken"}))
-    assert again == turns.summaries(tmp_path / "reports")[-1]["path"]
+    assert again == report_index.summaries(tmp_path / "reports")[-1]["path"]
     index = tmp_path / "reports" / "index.html"
     page = Page(index)
     assert [again.name, second.name, first.name] == page.links
@@ -481,7 +482,7 @@ def test_summaries_and_the_index_know_every_turn(tmp_path, protos):
 
     again.with_suffix(".json").write_text("{")
     os.utime(again, (0, 0))
-    assert second == turns.summaries(tmp_path / "reports")[-1]["path"]
+    assert second == report_index.summaries(tmp_path / "reports")[-1]["path"]
     report.write_index(tmp_path / "reports")
     assert again.name in Page(index).links
 
@@ -502,7 +503,7 @@ def test_the_report_needs_no_tensorflow_and_summaries_need_nothing():
     code = (
         "import sys, pathlib, tempfile; from noria.pipeline import report\n"
         "from noria.pipeline.report import turns\n"
-        "home = pathlib.Path(tempfile.mkdtemp()); turns.summaries(home)\n"
+        "home = pathlib.Path(tempfile.mkdtemp()); report_index.summaries(home)\n"
         "assert not {'jinja2', 'numpy', 'tensorflow_metadata'} & set(sys.modules)\n"
         "report.write(home / 'reports' / 'x.html', report.RunFacts('p', {}, [], {}))\n"
         "assert not {'tensorflow', 'tfx', 'apache_beam', 'matplotlib'} & set(sys.modules)\n"

@@ -14,11 +14,12 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from noria.pipeline import cli, status, wheel
-from noria.pipeline.commands.turn import to_json
+from noria.core import files
+from noria.core.errors import DataError, NoriaError, SpanError
+from noria.pipeline.cli import app, project_status
+from noria.pipeline.cli.run import to_json
 from noria.pipeline.config import Config, load
-from noria.stores import files
-from noria.stores.errors import DataError, NoriaError, SpanError
+from noria.pipeline.runs import run
 from noria.stores.publication import Publication
 from noria.stores.registry import Registry, Turn
 from noria.stores.spans import SpanStore
@@ -49,13 +50,13 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """In place of TFX: a turn leaves an artifact and its entry in the registry. The spans that it was asked for."""
     asked: list[int] = []
 
-    def run(config: Config, span: int, mode: str, run_id: str, folder: Path, listen: wheel.Listener) -> None:
+    def run(config: Config, span: int, mode: str, run_id: str, folder: Path, listen: run.Listener) -> None:
         asked.append(span)
         artifact(config, run_id)
         Registry(config.home_path).record_turn(Turn(span, run_id, data_verdict="ok", mode=mode))
 
-    monkeypatch.setattr(wheel, "_run", run)
-    monkeypatch.setattr(wheel.probe, "start_ahead", lambda: None)
+    monkeypatch.setattr(run, "_run", run)
+    monkeypatch.setattr(run.probe, "start_ahead", lambda: None)
     return asked
 
 
@@ -67,14 +68,14 @@ def artifact(config: Config, run_id: str) -> None:
 def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, stage: str | None = "Trainer") -> None:
     """Turns stop with an error from here on, in a stage or before the first one."""
 
-    def run(config: Config, span: int, mode: str, run_id: str, folder: Path, listen: wheel.Listener) -> None:
+    def run(config: Config, span: int, mode: str, run_id: str, folder: Path, listen: run.Listener) -> None:
         artifact(config, run_id)
         if stage is not None:
             said = {"stage": stage, "event": "failed", "seconds": 1.0, "error": str(error)}
             listen({"time": time.time(), **said})
         raise error
 
-    monkeypatch.setattr(wheel, "_run", run)
+    monkeypatch.setattr(run, "_run", run)
 
 
 def pages(config: Config) -> list[str]:
@@ -90,15 +91,15 @@ def test_replay_turns_on_the_history_alone(config: Config, tmp_path: Path, turns
         update={"data": config.data.model_copy(update={"source": str(tmp_path / "more.csv")})}
     )
     home = tmp_path / "replay"
-    assert [1, 2] == [turn.span for turn in wheel.replay(ahead, home, last=2)]
+    assert [1, 2] == [turn.span for turn in run.replay(ahead, home, last=2)]
     assert [1, 2] == SpanStore(home).ids()
     assert [] == Registry(config.home_path).turns()
     # Gone on with; and what waits there beyond `last` goes on waiting.
-    wheel.replay(ahead, home)
+    run.replay(ahead, home)
     assert [1, 2, 3] == turns
     commit(config, 4, 5)
-    wheel._link_spans(config.home_path, home, None)
-    assert [4] == [turn.span for turn in wheel.replay(ahead, home, last=4)]
+    run._link_spans(config.home_path, home, None)
+    assert [4] == [turn.span for turn in run.replay(ahead, home, last=4)]
 
 
 def test_replay_takes_later_versions_and_no_quarantine(
@@ -108,10 +109,10 @@ def test_replay_takes_later_versions_and_no_quarantine(
     commit(config, 1, 2)
     SpanStore(config.home_path).quarantine(2, "bad")
     home = tmp_path / "replay"
-    wheel.replay(config, home)
+    run.replay(config, home)
     assert ([1, 2], {}) == (turns, SpanStore(home).quarantined())
     commit(config, 2, late=True)
-    wheel.replay(config, home)
+    run.replay(config, home)
     assert 2 == SpanStore(home).manifest(2).version
     linked = SpanStore(home).manifest(2).folder / "data-00000.parquet"
     assert linked.samefile(SpanStore(config.home_path).manifest(2).folder / "data-00000.parquet")
@@ -131,9 +132,9 @@ def test_replay_that_was_killed_goes_on(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(files, "copy_tree", killed)
-        wheel.replay(config, home)
+        run.replay(config, home)
     assert [] == SpanStore(home).ids()
-    assert [1] == [turn.span for turn in wheel.replay(config, home)]
+    assert [1] == [turn.span for turn in run.replay(config, home)]
     SpanStore(home).verify(1)
     assert [] == list((home / "spans").glob(f"{files.STAGING}*"))
 
@@ -144,9 +145,9 @@ def test_replay_of_nothing(config: Config, tmp_path: Path, last: int | None, wha
     if last is not None:
         commit(config, 4)
     with pytest.raises(SpanError, match=what):
-        wheel.replay(config, tmp_path / "replay", last=last)
+        run.replay(config, tmp_path / "replay", last=last)
     with pytest.raises(SpanError, match="a home of its own"):
-        wheel.replay(config, config.home_path)
+        run.replay(config, config.home_path)
 
 
 def test_a_failed_turn_has_a_page(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +158,7 @@ def test_a_failed_turn_has_a_page(config: Config, monkeypatch: pytest.MonkeyPatc
         for error, stage in ((DataError("first"), "Trainer"), (ValueError("nobody knew"), None)):
             failing(patch, error, stage)
             with pytest.raises(type(error)):
-                wheel.turn_all(config, on_event=told.append)
+                run.turn_all(config, on_event=told.append)
             assert ["00000001-failed.html"] == pages(config)
             path = config.home_path / "reports" / "00000001-failed.html"
             page = path.read_text(encoding="utf-8")
@@ -165,7 +166,7 @@ def test_a_failed_turn_has_a_page(config: Config, monkeypatch: pytest.MonkeyPatc
             assert ("first" if stage else "ValueError: nobody knew") in page
             assert told[-1] == {"stage": "Turn", "event": "failed", "span": 1, "report": str(path)}
             assert path.name in (path.parent / "index.html").read_text(encoding="utf-8")
-    (turn,) = wheel.turn_all(config)
+    (turn,) = run.turn_all(config)
     assert [Path(str(turn.report)).name] == pages(config)
     assert "failed.html" not in (path.parent / "index.html").read_text(encoding="utf-8")
 
@@ -173,15 +174,15 @@ def test_a_failed_turn_has_a_page(config: Config, monkeypatch: pytest.MonkeyPatc
 def test_report_finds_the_failed_turn(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """`noria report` prints the page of the newest turn, or of the newest one on a span, failed or not."""
     commit(config, 1)
-    (good,) = wheel.turn_all(config)
+    (good,) = run.turn_all(config)
     commit(config, 2)
     failing(monkeypatch, DataError("no"))
     with pytest.raises(DataError):
-        wheel.turn_all(config)
+        run.turn_all(config)
     for arguments, name in (([], "00000002-failed.html"), (["1"], Path(str(good.report)).name)):
-        done = CliRunner().invoke(cli.app, ["report", *arguments, "--json", "-c", str(config.path)])
+        done = CliRunner().invoke(app.app, ["report", *arguments, "--json", "-c", str(config.path)])
         assert str(config.home_path / "reports" / name) == json.loads(done.stdout)["report"]
-    assert 1 == CliRunner().invoke(cli.app, ["report", "3", "-c", str(config.path)]).exit_code
+    assert 1 == CliRunner().invoke(app.app, ["report", "3", "-c", str(config.path)]).exit_code
 
 
 @pytest.mark.parametrize(
@@ -202,7 +203,7 @@ def test_a_full_disk_is_no_bug(
     failing(monkeypatch, error)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(2**40, 2**40 - free, free))
     with pytest.raises(NoriaError, match=what) as caught:
-        wheel.turn_all(config)
+        run.turn_all(config)
     assert caught.value.next_step is not None or isinstance(error, DataError)
 
 
@@ -212,7 +213,7 @@ def test_what_is_a_bug_stays_one(config: Config, monkeypatch: pytest.MonkeyPatch
     for error in (FileNotFoundError(errno.ENOENT, "no file", "x"), ZeroDivisionError("x")):
         failing(monkeypatch, error)
         with pytest.raises(type(error)):
-            wheel.turn_all(config)
+            run.turn_all(config)
 
 
 def test_reports_that_cannot_be_written(config: Config) -> None:
@@ -220,7 +221,7 @@ def test_reports_that_cannot_be_written(config: Config) -> None:
     commit(config, 1)
     (config.home_path / "reports").write_text("")
     with pytest.raises(SpanError, match="the report of span 1 cannot be written") as caught:
-        wheel.turn_all(config)
+        run.turn_all(config)
     assert caught.value.next_step
 
 
@@ -229,7 +230,7 @@ def test_old_artifacts_go(config: Config, monkeypatch: pytest.MonkeyPatch) -> No
     numbers = itertools.count()  # run ids sort by second, and these turns take less
     monkeypatch.setattr(uuid, "uuid4", lambda: types.SimpleNamespace(hex=f"{next(numbers):06d}"))
     commit(config, 1, 2, 3)
-    made = [turn.run_id for turn in wheel.turn_all(config)]
+    made = [turn.run_id for turn in run.turn_all(config)]
     folder = config.home_path / "tfx"
     assert set(made[-2:]) == {path.name for path in folder.iterdir()}
     commit(config, 4)
@@ -237,24 +238,24 @@ def test_old_artifacts_go(config: Config, monkeypatch: pytest.MonkeyPatch) -> No
         failing(patch, DataError("no"))
         for _ in range(3):
             with pytest.raises(DataError):
-                wheel.turn_all(config)
+                run.turn_all(config)
     kept = {path.name for path in folder.iterdir()}
     assert set(made[-2:]) < kept and 3 == len(kept)
-    (last,) = wheel.turn_all(config)
+    (last,) = run.turn_all(config)
     assert {made[-1], last.run_id} == {path.name for path in folder.iterdir()}
 
 
 def test_a_home_that_was_moved(config: Config, tmp_path: Path) -> None:
     """A volume that is mounted elsewhere: reports and model folders are named where they are, not where they were."""
     commit(config, 1)
-    wheel.turn_all(config)
+    run.turn_all(config)
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "saved_model.pb").write_text("a model")
     registry = Registry(config.home_path)
     made = registry.register({"serving": tmp_path / "model"}, run_id="r", span=1)
     Publication(registry, config.model_root).publish(made.version)
     moved = config.moved_to(config.home_path.rename(tmp_path / "elsewhere"))
-    found = status.read(moved)
+    found = project_status.read(moved)
     assert found.champion is not None
     assert Path(str(found.turns[0].report)).is_file()
     for version in (found.champion, *found.versions):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from noria.stores.errors import SpanError
+from noria.core.errors import SpanError
 from noria.stores.pending import once_more, pending
 from noria.stores.quarantine import hold_back, release
 from noria.stores.recovery import recover

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from noria.stores.errors import RegistryError
+from noria.core.errors import RegistryError
 from noria.stores.publication import Publication
 from noria.stores.recovery import recover, retain
 from noria.stores.registry import Registry, Turn, Version, turn_of

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from noria.pipeline.commands.run_view import RunView
-from noria.pipeline.commands.schedules import six_fields
+from noria.core.errors import ConfigError
+from noria.pipeline.cli.run_view import RunView
+from noria.pipeline.cli.schedule import six_fields
 from noria.pipeline.config import Config, load
-from noria.pipeline.kubeflow.connection import Flags, Secret, resolve
-from noria.pipeline.kubeflow.records import Run, Task
-from noria.stores.errors import ConfigError
+from noria.pipeline.runners.kubeflow.connection import Flags, Secret, resolve
+from noria.pipeline.runners.kubeflow.records import Run, Task
 
 PROJECT = """\
 name: rides
