@@ -4,7 +4,7 @@
 PYTHON ?= $(shell for p in python3 /usr/bin/python3 python3.12 python3.11 python3.10 python; do $$p -c '' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 MODERN_LANE ?= ../shared/tools/modern-lane
-TURNS ?= 4
+RUNS ?= 4
 CONFIG ?= flights/noria.yaml
 PYTEST_ARGS ?=
 # Tests at a time, a file each; WORKERS=0 runs them in one process, for a debugger.
@@ -26,8 +26,8 @@ help: ## list the targets
 setup: ## .venv with this machine's lane; quick when nothing changed
 	@$(PYTHON) -m pipeline.lane install
 
-run: setup ## turn the wheel on the flights of 2013: one cold run and three warm ones, then go on
-	@$(BIN)/noria run --config $(CONFIG) --turns $(TURNS)
+run: setup ## run the pipeline on the flights of 2013: one cold run and three warm ones, then go on
+	@$(BIN)/noria run --config $(CONFIG) --runs $(RUNS)
 
 test: setup ## all tests but those that need servers or root, on this machine's lane
 	$(BIN)/python -m $(SUITE)

@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if contest.exists():
         found = json.loads(contest.read_text())
         print(
-            f"A process that turned already, from the new span to the published version: "
+            f"A process that ran already, from the new span to the published version: "
             f"{found['noria_median']['wall']:.2f} s (benchmarks.warm_run, commit {found['machine']['commit']})"
         )
 

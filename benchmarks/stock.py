@@ -1,4 +1,4 @@
-"""The wheel's work, done by the stock TFX components: what a warm run is measured against.
+"""The pipeline's work, done by the stock TFX components: what a warm run is measured against.
 
     python -m benchmarks.stock CSV_FOLDER BASELINE_MODEL SCHEMA.pbtxt OUT.json [--steps 300]
 

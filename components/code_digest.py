@@ -110,7 +110,7 @@ def _find(module: str, project: str | None) -> Path | None:
     return Path(spec.origin).resolve()
 
 
-@functools.lru_cache(maxsize=256)  # a resident wheel asks for the same sources at every turn
+@functools.lru_cache(maxsize=256)  # a resident process asks for the same sources at every run
 def _imports(package: str, source: bytes, module: str, file: str) -> tuple[str, ...]:
     """Names that the source imports; of `from a import b` both a and a.b, as b may be a module."""
     try:

@@ -17,7 +17,7 @@ logger.setLevel(logging.INFO)
 
 
 class Stage:
-    """One stage of a turn, while it works."""
+    """One stage of a run, while it works."""
 
     def __init__(self, name: str, **facts: Any):
         self.name = name

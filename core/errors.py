@@ -4,7 +4,7 @@
     ├── ConfigError     a key or value in the project's YAML file
     ├── RevisionError   a git repository or revision that is not there
     ├── DataError       a table, file, column or value that cannot be read or trained on
-    │   └── ThinError   a span with too few rows: its turn is over, and the next span's may begin
+    │   └── ThinError   a span with too few rows: its run is over, and the next span's may begin
     ├── SpanError       a span that exists already, is missing, or is damaged
     ├── RegistryError   a version that is missing, in the wrong state, or damaged
     ├── LockedError     another run holds the project
@@ -63,7 +63,7 @@ class DataError(NoriaError):
 
 
 class ThinError(DataError):
-    """A span with too few rows to train or judge on: its turn is over, and the next span's may begin."""
+    """A span with too few rows to train or judge on: its run is over, and the next span's may begin."""
 
 
 class SpanError(NoriaError):

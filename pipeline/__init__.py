@@ -1,1 +1,1 @@
-"""The wheel: config, the DAG, runners, the command line."""
+"""The pipeline: config, the DAG, runners, the command line."""

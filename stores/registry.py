@@ -24,14 +24,14 @@ from noria.stores.versions import (
     REGISTERED,
     REJECTED,
     Release,
+    RunRecord,
     State,
-    Turn,
     Version,
+    run_of,
     summary,
-    turn_of,
 )
 
-__all__ = ["Registry", "Release", "Turn", "Version", "turn_of"]
+__all__ = ["Registry", "Release", "RunRecord", "Version", "run_of"]
 
 # Beside the payload's parts: all facts of the version, the verdicts whole.
 FACTS = "version.json"
@@ -90,23 +90,23 @@ class Registry:
         except (OSError, ValueError, KeyError):
             return version.verdict
 
-    def turns(self) -> list[Turn]:
-        """All turns, oldest first."""
-        return list(self.state().turns.values())
+    def runs(self) -> list[RunRecord]:
+        """All runs, oldest first."""
+        return list(self.state().runs.values())
 
-    def record_turn(self, turn: Turn) -> None:
-        """Writes a turn down; recording a run again replaces what was known of it."""
-        with self.writing("the turn cannot be recorded"):
-            self.log.append("turn", turn=dataclasses.asdict(turn))
+    def record_run(self, run: RunRecord) -> None:
+        """Writes a run down; recording a run again replaces what was known of it."""
+        with self.writing("the run cannot be recorded"):
+            self.log.append("run", run=dataclasses.asdict(run))
 
     def release_of(self, span: int, span_version: int, *, waiting: bool = False) -> Release | None:
-        """The newest release of a version of a span; with `waiting`, only if the span had no turn since."""
+        """The newest release of a version of a span; with `waiting`, only if the span had no run since."""
         state = self.state()
         release = state.releases.get(span)
         if (
             release is None
             or release.span_version != span_version
-            or (waiting and span not in state.unturned)
+            or (waiting and span not in state.awaiting)
         ):
             return None
         return release

@@ -8,7 +8,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, path_pb2, schema_pb2, st
 from noria.components.data_gate.finding import BROKEN, OK, Finding
 from noria.components.data_gate.thresholds import Thresholds
 from noria.components.statistics_gen import gate_statistics
-from noria.pipeline.init.schema_inference import TRAINING
+from noria.schemas.environments import TRAINING
 
 Statistics = statistics_pb2.DatasetFeatureStatisticsList
 Reason = anomalies_pb2.AnomalyInfo

@@ -74,7 +74,7 @@ class Executor(base_executor.BaseExecutor):
             (folder / VERDICT).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
             if result.verdict == finding.BROKEN:
                 kept = {"verdict": result.verdict, "reasons": result.reasons, "file": str(folder / VERDICT)}
-                # What follows is skipped, so the turn ends here; a whole one ends in the Pusher.
+                # What follows is skipped, so the run ends here; a whole one ends in the Pusher.
                 hold_back(home, span, evidence.version, kept, exec_properties["run_id"])
             artifact.set_string_custom_property("verdict", result.verdict)
             stage.note(verdict=result.verdict, reasons=result.reasons[:3])

@@ -1,4 +1,4 @@
-"""Probes, registers, publishes, records the turn; in this order, so that a kill leaves nothing half-served."""
+"""Probes, registers, publishes, records the run; in this order, so that a kill leaves nothing half-served."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from noria.core import files
 from noria.core.errors import GateError
 from noria.stores.publication import Publication
 from noria.stores.recovery import retain
-from noria.stores.registry import Registry, turn_of
+from noria.stores.registry import Registry, run_of
 from noria.stores.versions import PUBLISHED, REGISTERED
 
 
@@ -33,7 +33,7 @@ class Executor(tfx_pusher.Executor):
         A challenger that is not blessed is registered as rejected, with its verdict and its files, so that
         `noria promote --force` has something to promote. One that is blessed but does not answer in a fresh
         process is rejected too, with the reason. One that was judged against a champion that does not serve any
-        more stays registered, with the reason; its span waits for another turn.
+        more stays registered, with the reason; its span waits for another run.
         """
         with journal.stage("Pusher") as stage:
             pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
@@ -97,7 +97,7 @@ class Executor(tfx_pusher.Executor):
                 )
             else:
                 self._MarkNotPushed(pushed)
-            registry.record_turn(turn_of(version))
+            registry.record_run(run_of(version))
             retain(registry, exec_properties["keep"], model_root)
             stage.note(
                 version=version.version,

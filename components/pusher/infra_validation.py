@@ -89,7 +89,7 @@ class Prober:
                 stderr=self._log,
                 text=True,
                 env=environment,
-                start_new_session=True,  # Ctrl-C is for the wheel; it closes us in its own time
+                start_new_session=True,  # Ctrl-C is for the pipeline; it closes us in its own time
             )
             arguments = (self._process, self._answers)
             threading.Thread(target=_listen, args=arguments, daemon=True).start()

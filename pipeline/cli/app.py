@@ -141,8 +141,8 @@ def init(
 @app.command()
 def run(
     config: ConfigFile = PROJECT,
-    turns: Annotated[
-        int | None, typer.Option(min=1, help="At most so many turns. Left out: all that wait.")
+    runs: Annotated[
+        int | None, typer.Option(min=1, help="At most so many runs. Left out: all that wait.")
     ] = None,
     wait: Annotated[
         float,
@@ -160,16 +160,16 @@ def run(
     every: Annotated[
         str | None,
         typer.Option(
-            help="Stay, and look for new data again after 90s, 15m, 1h30m: later turns pay no import. "
-            "--json: one line with an object for the first look, and for each that turned."
+            help="Stay, and look for new data again after 90s, 15m, 1h30m: later runs pay no import. "
+            "--json: one line with an object for the first look, and for each that trained."
         ),
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Turn the wheel: check, train, judge and publish, for every new span."""
+    """Run the pipeline: check, train, judge and publish, for every new span."""
     from noria.pipeline.cli import run
 
-    return run.run(config, turns, 0 if no_wait else wait, cold, every, as_json)
+    return run.run(config, runs, 0 if no_wait else wait, cold, every, as_json)
 
 
 @app.command()
@@ -179,10 +179,10 @@ def replay(
         Path | None,
         typer.Option(help="Folder for the replay. Left out: home/replays/ and the settings' digest."),
     ] = None,
-    last: Annotated[int | None, typer.Option(help="The last span to turn on.")] = None,
+    last: Annotated[int | None, typer.Option(help="The last span to run on.")] = None,
     as_json: Json = False,
 ) -> int:
-    """Turn the wheel on the past again, beside the project: what would these settings have done?"""
+    """Run the pipeline on the past again, beside the project: what would these settings have done?"""
     from noria.pipeline.cli import run
 
     return run.replay(config, home, last, as_json)
@@ -191,23 +191,23 @@ def replay(
 @app.command()
 def status(
     config: ConfigFile = PROJECT,
-    all_turns: Annotated[bool, typer.Option("--all", help="Every turn, not the last eight.")] = False,
+    all_runs: Annotated[bool, typer.Option("--all", help="Every run, not the last eight.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Show versions, states, lineage and turns."""
+    """Show versions, states, lineage and runs."""
     from noria.pipeline.cli import versions
 
-    return versions.status(config, as_json, all_turns)
+    return versions.status(config, as_json, all_runs)
 
 
 @app.command()
 def report(
-    span: Annotated[int | None, typer.Argument(help="The span of the turn. Left out: the newest.")] = None,
+    span: Annotated[int | None, typer.Argument(help="The span of the run. Left out: the newest.")] = None,
     config: ConfigFile = PROJECT,
     open_it: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Print the path of a turn's report."""
+    """Print the path of a run's report."""
     from noria.pipeline.cli import versions
 
     return versions.report(config, span, open_it, as_json)
@@ -255,7 +255,7 @@ def release(
     config: ConfigFile = PROJECT,
     as_json: Json = False,
 ) -> int:
-    """Take a span out of quarantine, so that the next run turns on it; who and why is kept."""
+    """Take a span out of quarantine, so that the next run runs on it; who and why is kept."""
     from noria.pipeline.cli import unquarantine as command
 
     return command.release(config, span, reason, force, as_json)
@@ -270,7 +270,7 @@ def compile_(
     image: Image = None,
     as_json: Json = False,
 ) -> int:
-    """Write the package for Kubeflow Pipelines: the wheel, with its volume, secrets and resources."""
+    """Write the package for Kubeflow Pipelines: the pipeline, with its volume, secrets and resources."""
     from noria.pipeline.cli import compile
 
     return compile.compile_project(config, output, image, as_json)
@@ -288,7 +288,7 @@ def ci(
         ),
     ] = None,
     action: Annotated[
-        Action, typer.Option(help="decide: say it. run: ingest, and turn here. submit: run it on Kubeflow.")
+        Action, typer.Option(help="decide: say it. run: ingest, and run here. submit: run it on Kubeflow.")
     ] = Action.decide,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="With --action submit: start the run, and leave.")

@@ -11,12 +11,12 @@ from rich.markup import escape
 
 from noria.core.errors import ConfigError
 from noria.pipeline.cli import console
-from noria.pipeline.cli import run as turns
+from noria.pipeline.cli import run as terminal
 from noria.pipeline.config import Config, load
 from noria.pipeline.retraining import decision as evidence
 from noria.pipeline.runners.kubeflow.connection import Flags, resolve
-from noria.pipeline.runners.kubeflow.records import Turned
-from noria.stores.registry import Turn
+from noria.pipeline.runners.kubeflow.records import TrainedRun
+from noria.stores.registry import RunRecord
 
 _STYLES = {evidence.NOTHING: "dim", evidence.WARM: "green", evidence.COLD: "yellow"}
 _TITLES = {
@@ -65,7 +65,7 @@ def decide(asked: Asked, flags: Flags, as_json: bool) -> int:
     """Says what is to be done and why; changes nothing."""
     config = asked.load()
     here = asked.home is not None or config.kubeflow.volume is None
-    change, stores, decision = _decided(config, asked, here, _turned(config, flags))
+    change, stores, decision = _decided(config, asked, here, _trained(config, flags))
     tell_github(config, change, stores, decision, os.environ)
     if as_json:
         console.emit(evidence.to_json(change, stores, decision))
@@ -77,36 +77,38 @@ def decide(asked: Asked, flags: Flags, as_json: bool) -> int:
 
 
 def run(asked: Asked, as_json: bool) -> int:
-    """Ingests, decides, and turns the wheel here if that is the verdict."""
+    """Ingests, decides, and runs the pipeline here if that is the verdict."""
     from noria.pipeline.runs import run
 
     config = load(asked.config)
     if asked.home is not None:
         raise ConfigError(
-            "--action run turns in the project's own home folder",
+            "--action run works in the project's own home folder",
             where=f"--home {asked.home}",
             next_step=f"leave --home out, or set `home` in {asked.config}",
         )
 
-    def bring_in(listen: run.Listener) -> list[Turn]:
+    def bring_in(listen: run.Listener) -> list[RunRecord]:
         run.bring_in(config, on_event=listen)
         return []
 
-    turns.work(config, bring_in)
+    terminal.work(config, bring_in)
     change, stores, decision = _decided(config, asked, here=True)
     tell_github(config, change, stores, decision, os.environ)
     if not as_json:
         _show(config, change, decision)
     made = []
     if decision.verdict == evidence.COLD:
-        made = turns.work(config, lambda listen: run.retrain(config, again=decision.again, on_event=listen))
+        made = terminal.work(
+            config, lambda listen: run.retrain(config, again=decision.again, on_event=listen)
+        )
     elif decision.verdict == evidence.WARM:
-        made = turns.work(config, lambda listen: run.turn_all(config, on_event=listen))
+        made = terminal.work(config, lambda listen: run.run_pending(config, on_event=listen))
     if as_json:
-        console.emit({**evidence.to_json(change, stores, decision), **turns.to_json(config, made)})
+        console.emit({**evidence.to_json(change, stores, decision), **terminal.to_json(config, made)})
     elif made:
-        turns.show(config, made, asked.config)
-    return turns.exit_code(made)
+        terminal.show(config, made, asked.config)
+    return terminal.exit_code(made)
 
 
 def submit(
@@ -121,9 +123,9 @@ def submit(
     config = asked.load()
     _, server = submit.connect(asked.config, flags)  # what cannot be submitted need not be decided
     here = asked.home is not None
-    change, stores, decision = _decided(config, asked, here, lambda: server.turned(config.name))
+    change, stores, decision = _decided(config, asked, here, lambda: server.trained(config.name))
     if decision.retrain and submit.wait_for_others(server, config, wait):
-        change, stores, decision = _decided(config, asked, here, lambda: server.turned(config.name))
+        change, stores, decision = _decided(config, asked, here, lambda: server.trained(config.name))
     tell_github(config, change, stores, decision, os.environ)
     facts = evidence.to_json(change, stores, decision)
     if not as_json:
@@ -139,22 +141,22 @@ def submit(
 
 
 def _decided(
-    config: Config, asked: Asked, here: bool, turned: Callable[[], Turned | None] | None = None
+    config: Config, asked: Asked, here: bool, trained: Callable[[], TrainedRun | None] | None = None
 ) -> tuple[evidence.Change, evidence.Stores | evidence.Remote, evidence.Decision]:
-    change, stores = evidence.look(config, asked.since, os.environ, turned, here)
+    change, stores = evidence.look(config, asked.since, os.environ, trained, here)
     decision = evidence.decide(change, stores)
     return change, stores, evidence.forced(decision, stores) if asked.force else decision
 
 
-def _turned(config: Config, flags: Flags) -> Callable[[], Turned | None] | None:
+def _trained(config: Config, flags: Flags) -> Callable[[], TrainedRun | None] | None:
     """What asks the cluster; None where none is named."""
     if not (flags.host or os.environ.get("NORIA_KUBEFLOW_HOST") or config.kubeflow.host):
         return None
 
-    def ask() -> Turned | None:
+    def ask() -> TrainedRun | None:
         from noria.pipeline.runners.kubeflow.client import Cluster
 
-        return Cluster(resolve(config, flags)).turned(config.name)
+        return Cluster(resolve(config, flags)).trained(config.name)
 
     return ask
 

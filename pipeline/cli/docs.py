@@ -32,7 +32,7 @@ def documentation() -> str:
         "",
         "Results go to standard output; progress, notes and errors to standard error. With `--json`, standard output",
         "is one JSON object; of `noria run --every` one line with an object for the first look, and for each that",
-        "turned. Where nobody reads standard output to its end, as in `noria status | head`, the exit code is 0.",
+        "made a run. Where nobody reads standard output to its end, as in `noria status | head`, the exit code is 0.",
         "`noria COMMAND --help` says the same as this page, which is written by",
         "`python -m noria.pipeline.cli.docs > docs/commands.md`; a test holds it to the code.",
         "",

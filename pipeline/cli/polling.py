@@ -1,4 +1,4 @@
-"""`noria run --every`: a process that stays. From its second turn on it pays for no import."""
+"""`noria run --every`: a process that stays. From its second run on it pays for no import."""
 
 import contextlib
 import signal
@@ -14,13 +14,13 @@ from noria.pipeline.cli import console
 def stay(every: str, look: Callable[[bool], int]) -> int:
     """Looks for new data again and again, until it is told to end.
 
-    SIGTERM and Ctrl-C end it at once while it waits. During a turn SIGTERM lets the turns under way finish; Ctrl-C
+    SIGTERM and Ctrl-C end it at once while it waits. During a run SIGTERM lets the runs under way finish; Ctrl-C
     breaks them off, and the next run goes on from there. What a look refuses (a delivery that cannot be read,
     another run at work) is said, and the next look tries again.
 
     Args:
       every: from the end of one look to the next, such as `15m`.
-      look: turns on what waits; told whether it is the first look.
+      look: runs on what waits; told whether it is the first look.
 
     Returns:
       Exit code 0.

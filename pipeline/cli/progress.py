@@ -1,6 +1,6 @@
-"""What a person sees while the wheel turns: stage, span, rows, seconds. The noise goes to a file.
+"""What a person sees while the pipeline runs: stage, span, rows, seconds. The noise goes to a file.
 
-On a terminal the stages of the turn at work are drawn in place; elsewhere (CI, a log) each ends as a line.
+On a terminal the stages of the run at work are drawn in place; elsewhere (CI, a log) each ends as a line.
 """
 
 import contextlib
@@ -80,11 +80,11 @@ def noise_to(log: Path) -> Iterator[Output]:
 
 
 class Progress:
-    """Shows journal records; give `listen` to the wheel.
+    """Shows journal records; give `listen` to the pipeline.
 
     Args:
       console: where to; a terminal gets a live view, anything else plain lines.
-      output: the streams that are turned away, whose file follows the turns; None leaves them alone.
+      output: the streams that are turned away, whose file follows the runs; None leaves them alone.
     """
 
     def __init__(self, console: Console, output: Output | None = None):
@@ -117,7 +117,7 @@ class Progress:
     def listen(self, record: dict[str, Any]) -> None:
         """Takes one journal record."""
         name, event = record.get("stage", ""), record.get("event", "")
-        if name == "Turn":
+        if name == "Run":
             self._turn(event, record)
             return
         if name == "Recover":
@@ -148,7 +148,7 @@ class Progress:
                 self._print(f"span {self._span}: log in {escape(str(log))}")
         elif event == "end":
             self._stages.clear()
-            self._print(_turned(record.get("turn"), time.monotonic() - self._since))
+            self._print(_trained(record.get("run"), time.monotonic() - self._since))
             self._span = None
         elif event == "failed":
             self._stages.clear()
@@ -230,16 +230,16 @@ def _ingested(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _turned(turn: Any, seconds: float) -> str:
+def _trained(run: Any, seconds: float) -> str:
     mark = {"broken": "[red]✗[/]", "drifted": "[yellow]✓[/]", "thin": "[yellow]–[/]"}.get(
-        str(turn.data_verdict), "[green]✓[/]"
+        str(run.data_verdict), "[green]✓[/]"
     )
     parts = [
-        f"{mark} span {turn.span}",
-        turn.mode or "",
-        f"data {turn.data_verdict}",
-        turn.model_verdict or "",
+        f"{mark} span {run.span}",
+        run.mode or "",
+        f"data {run.data_verdict}",
+        run.model_verdict or "",
     ]
-    if turn.version is not None:
-        parts.append(f"version {turn.version}")
+    if run.version is not None:
+        parts.append(f"version {run.version}")
     return "  ".join(part for part in parts if part) + f"  [dim]{seconds:.1f} s[/]"

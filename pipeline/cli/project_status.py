@@ -1,4 +1,4 @@
-"""What `noria status` says of a project: spans, versions, champion, the last turns."""
+"""What `noria status` says of a project: spans, versions, champion, the last runs."""
 
 import dataclasses
 import json
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from noria.pipeline.config import Config
-from noria.stores.registry import Registry, Turn, Version
+from noria.stores.registry import Registry, RunRecord, Version
 from noria.stores.spans import SpanStore
 
 
@@ -17,14 +17,14 @@ class Status:
     config: Config
     champion: Version | None
     versions: list[Version]
-    turns: list[Turn]
+    runs: list[RunRecord]
     spans: list[int]
     quarantined: dict[int, dict[str, Any]]
     pending: list[int]
 
     def to_json(self) -> dict[str, Any]:
         """The object that `noria status --json` prints."""
-        from noria.pipeline.cli.rendering import turn_row, version_row
+        from noria.pipeline.cli.rendering import run_row, version_row
 
         return {
             "project": self.config.name,
@@ -32,7 +32,7 @@ class Status:
             "model_root": str(self.config.model_root),
             "champion": self.champion.version if self.champion else None,
             "versions": [version_row(version) for version in self.versions],
-            "turns": [turn_row(turn) for turn in self.turns],
+            "runs": [run_row(run) for run in self.runs],
             "spans": self.spans,
             "quarantined": sorted(self.quarantined),
             "pending": self.pending,
@@ -49,23 +49,23 @@ def read(config: Config) -> Status:
         config=config,
         champion=champion and here(config.home_path, champion),
         versions=[here(config.home_path, version) for version in registry.versions()],
-        turns=[measured(config.home_path, turn) for turn in registry.turns()],
+        runs=[measured(config.home_path, run) for run in registry.runs()],
         spans=store.ids(),
         quarantined=store.quarantined(),
         pending=pending(config),
     )
 
 
-def measured(home: Path, turn: Turn) -> Turn:
-    """A turn with what only the runner knows: its seconds and its report."""
+def measured(home: Path, run: RunRecord) -> RunRecord:
+    """A run with what only the runner knows: its seconds and its report."""
     try:
-        told = json.loads((home / "runs" / turn.run_id / "turn.json").read_text(encoding="utf-8"))
+        told = json.loads((home / "runs" / run.run_id / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return turn
-    report = told.get("report") or turn.report
+        return run
+    report = told.get("report") or run.report
     if report:  # written under the home's path of then: the volume may be mounted elsewhere here
         report = str(home / "reports" / Path(report).name)
-    return dataclasses.replace(turn, seconds=told.get("seconds") or turn.seconds, report=report)
+    return dataclasses.replace(run, seconds=told.get("seconds") or run.seconds, report=report)
 
 
 def here(home: Path, version: Version) -> Version:

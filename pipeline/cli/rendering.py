@@ -1,4 +1,4 @@
-"""Turns and versions as rows: the same values in the tables for people and the JSON for machines."""
+"""Runs and versions as rows: the same values in the tables for people and the JSON for machines."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from noria.pipeline.report.words import judged_metrics, metric_name, ranges
 from noria.pipeline.runs import lineage
-from noria.stores.registry import Turn, Version
+from noria.stores.registry import RunRecord, Version
 
 _COLOURS = {
     "ok": "green",
@@ -26,12 +26,12 @@ _COLOURS = {
     "expired": "dim",
     "retired": "dim",
 }
-_SILENT = ("Ingest", "Turn", "SchemaGen")
+_SILENT = ("Ingest", "Run", "SchemaGen")
 
 
-def turn_row(turn: Turn) -> dict[str, Any]:
-    """A turn as one JSON object: the fields of `Turn`."""
-    return dataclasses.asdict(turn)
+def run_row(run: RunRecord) -> dict[str, Any]:
+    """A run as one JSON object: the fields of `RunRecord`."""
+    return dataclasses.asdict(run)
 
 
 def version_row(version: Version) -> dict[str, Any]:
@@ -42,9 +42,9 @@ def version_row(version: Version) -> dict[str, Any]:
     return values
 
 
-def turns_table(turns: Sequence[Turn]) -> Table:
+def runs_table(runs: Sequence[RunRecord]) -> Table:
     """Span, verdicts, and the metrics of champion and challenger on the same rows."""
-    names = metric_names(turn.metrics for turn in turns)
+    names = metric_names(run.metrics for run in runs)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("span", justify="right")
     table.add_column("data")
@@ -55,36 +55,34 @@ def turns_table(turns: Sequence[Turn]) -> Table:
     table.add_column("model")
     table.add_column("version", justify="right")
     table.add_column("seconds", justify="right")
-    for turn in turns:
-        champion, challenger = turn.metrics.get("champion"), turn.metrics.get("challenger")
+    for run in runs:
+        champion, challenger = run.metrics.get("champion"), run.metrics.get("challenger")
         figures = [cell for name in names for cell in (_figure(champion, name), _figure(challenger, name))]
         table.add_row(
-            str(turn.span),
-            coloured(turn.data_verdict),
-            turn.mode or "–",
+            str(run.span),
+            coloured(run.data_verdict),
+            run.mode or "–",
             *figures,
-            coloured(turn.model_verdict),
-            "–" if turn.version is None else str(turn.version),
-            f"{sum(turn.seconds.values()):.1f}" if turn.seconds else "–",
+            coloured(run.model_verdict),
+            "–" if run.version is None else str(run.version),
+            f"{sum(run.seconds.values()):.1f}" if run.seconds else "–",
         )
     return table
 
 
-def print_decisions(out: Console, turns: Sequence[Turn]) -> None:
+def print_decisions(out: Console, runs: Sequence[RunRecord]) -> None:
     """What a person decided about a span, and what was blessed but not published: a line each."""
-    for turn in turns:
-        if turn.released is not None:
-            out.print(f"span {turn.span} was {escape(turn.released)}", soft_wrap=True)
-        if turn.withheld is not None:
-            text = f"version {turn.version} of span {turn.span} is not published: it {turn.withheld}"
+    for run in runs:
+        if run.released is not None:
+            out.print(f"span {run.span} was {escape(run.released)}", soft_wrap=True)
+        if run.withheld is not None:
+            text = f"version {run.version} of span {run.span} is not published: it {run.withheld}"
             out.print(escape(text), soft_wrap=True)
 
 
-def seconds_table(turns: Sequence[Turn]) -> Table | None:
-    """Seconds of each stage, a row for each turn; None where nothing was measured."""
-    stages = [
-        name for name in dict.fromkeys(s for turn in turns for s in turn.seconds) if name not in _SILENT
-    ]
+def seconds_table(runs: Sequence[RunRecord]) -> Table | None:
+    """Seconds of each stage, a row for each run; None where nothing was measured."""
+    stages = [name for name in dict.fromkeys(s for run in runs for s in run.seconds) if name not in _SILENT]
     if not stages:
         return None
     table = Table(
@@ -93,9 +91,9 @@ def seconds_table(turns: Sequence[Turn]) -> Table | None:
     table.add_column("span", justify="right")
     for stage in stages:
         table.add_column(_broken(stage), justify="right")
-    for turn in turns:
-        cells = [f"{turn.seconds[stage]:.1f}" if stage in turn.seconds else "–" for stage in stages]
-        table.add_row(str(turn.span), *cells)
+    for run in runs:
+        cells = [f"{run.seconds[stage]:.1f}" if stage in run.seconds else "–" for stage in stages]
+        table.add_row(str(run.span), *cells)
     return table
 
 

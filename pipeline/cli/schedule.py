@@ -88,7 +88,7 @@ def create(
     span = SPAN_SECONDS.get(config.span.every, math.inf)
     if between > 1.01 * span:
         console.err().print(
-            f"[yellow]note[/] a run turns on one span, and there is one each {config.span.every}: "
+            f"[yellow]note[/] a run runs on one span, and there is one each {config.span.every}: "
             f"{escape(made.trigger)} falls behind for ever; {_KEEPS_UP[config.span.every]} keeps up",
             soft_wrap=True,
         )

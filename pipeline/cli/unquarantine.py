@@ -13,7 +13,7 @@ from noria.stores.pending import pending
 
 
 def release(config_path: Path, span: int, reason: str, force: bool, as_json: bool) -> int:
-    """Writes the release into the registry's log; the next run turns on the span."""
+    """Writes the release into the registry's log; the next run runs on the span."""
     config = load(config_path)
     made = quarantine.release(config.home_path, span, reason, actor(), forced=force)
     waiting = pending(config.home_path, config.window.first)

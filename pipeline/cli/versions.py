@@ -16,8 +16,8 @@ from noria.stores.publication import Publication
 from noria.stores.registry import Registry, Version
 
 
-def status(config_path: Path, as_json: bool, all_turns: bool) -> int:
-    """Champion, versions and turns."""
+def status(config_path: Path, as_json: bool, all_runs: bool) -> int:
+    """Champion, versions and runs."""
     from noria.pipeline.cli import project_status as reader
 
     found = reader.read(load(config_path))
@@ -29,20 +29,18 @@ def status(config_path: Path, as_json: bool, all_turns: bool) -> int:
     if found.quarantined:
         spans += f", [red]in quarantine: {ranges(found.quarantined)}[/]"
     if found.pending:
-        spans += f", waiting for a turn: {ranges(found.pending)}"
+        spans += f", waiting for a run: {ranges(found.pending)}"
     out.print(f"[bold]{found.config.name}[/]  {spans}", soft_wrap=True)
     if not found.versions:
         out.print("no version yet; `noria run` makes the first")
     else:
         out.print(rendering.versions_table(found.versions))
-    if found.turns:
-        shown = found.turns if all_turns else found.turns[-8:]
+    if found.runs:
+        shown = found.runs if all_runs else found.runs[-8:]
         out.print(
-            "turns"
-            if len(shown) == len(found.turns)
-            else f"the last {len(shown)} of {len(found.turns)} turns"
+            "runs" if len(shown) == len(found.runs) else f"the last {len(shown)} of {len(found.runs)} runs"
         )
-        out.print(rendering.turns_table(shown))
+        out.print(rendering.runs_table(shown))
         rendering.print_decisions(out, shown)
     if found.champion:
         out.print(
@@ -76,16 +74,16 @@ def rollback(config_path: Path, to: int | None, reason: str, as_json: bool) -> i
 
 
 def report(config_path: Path, span: int | None, open_it: bool, as_json: bool) -> int:
-    """The path of a turn's report, the newest by default; of a turn that failed, too."""
+    """The path of a run's report, the newest by default; of a run that failed, too."""
     from noria.pipeline.report.index import summaries
 
     reports = load(config_path).home_path / "reports"
     found = [page for page in summaries(reports) if span in (None, page.get("span"))]
     if not found:
         raise RegistryError(
-            "there is no report yet" if span is None else f"there is no report of a turn on span {span}",
+            "there is no report yet" if span is None else f"there is no report of a run on span {span}",
             where=reports,
-            next_step="`noria run` writes one for each turn; `noria status` lists the turns",
+            next_step="`noria run` writes one for each run; `noria status` lists the runs",
         )
     page = found[-1]
     if as_json:

@@ -93,7 +93,7 @@ class Config(Section):
     home: ProjectPath = Field(
         default=Path("home"),
         validate_default=True,
-        description="Folder for everything that the wheel keeps: spans, models, registry, reports, runs.",
+        description="Folder for everything that the pipeline keeps: spans, models, registry, reports, runs.",
     )
     data: Annotated[Data, _short_for("source")] = Field(
         default=Data(), description="Where the events come from. A string is short for `data.source`."
@@ -137,7 +137,7 @@ class Config(Section):
     gates: Gates = Field(default=Gates(), description="What stops a span, and what stops a version.")
     beam: Beam = Field(default=Beam(), description="What Apache Beam is told, where it is used.")
     kubeflow: Kubeflow = Field(
-        default=Kubeflow(), description="Where and how the wheel runs on Kubeflow Pipelines."
+        default=Kubeflow(), description="Where and how the pipeline runs on Kubeflow Pipelines."
     )
     metadata: Annotated[str, AfterValidator(_metadata)] = Field(
         default="sqlite",

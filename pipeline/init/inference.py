@@ -18,7 +18,7 @@ from noria.ingestion import times
 HOUR, DAY, WEEK = 3_600, 86_400, 7 * 86_400
 # 1970 began on a Thursday; weeks begin on a Monday.
 MONDAY = 4 * DAY
-# About a dozen spans show what the wheel does: a cold run on four and some eight warm ones.
+# About a dozen spans show what the pipeline does: a cold run on four and some eight warm ones.
 FEWEST, BEST, MOST = 8, 11, 14
 # A class has to be seen in every span to be learnt and judged.
 MOST_CLASSES = 50

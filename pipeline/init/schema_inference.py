@@ -9,10 +9,8 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from noria.components.statistics_gen.summarize import summarize
 from noria.core.errors import DataError
+from noria.schemas.environments import SERVING, TRAINING
 from noria.schemas.list_columns import list_batches
-
-TRAINING = "TRAINING"
-SERVING = "SERVING"
 
 # A string column with more distinct values than this is open-ended: names, ids, free text. A domain would have
 # to change with every span.

@@ -1,4 +1,4 @@
-"""The report: one static page per turn of the wheel, and an index over all of them.
+"""The report: one static page per run of the pipeline, and an index over all of them.
 
 The pages open offline: the style, the script and every plot stand inside the file, and a content security
 policy keeps the browser from fetching anything else.

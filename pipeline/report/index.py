@@ -1,7 +1,7 @@
-"""All turns that have a report: their summaries (`.json` beside each page), and the index.
+"""All runs that have a report: their summaries (`.json` beside each page), and the index.
 
 The index is made of the summaries alone, so that it can be written again at any time and shows what was there
-when each turn ended.
+when each run ended.
 """
 
 import json
@@ -15,7 +15,7 @@ FORMAT = 1
 
 
 def summaries(reports: Path) -> list[dict[str, Any]]:
-    """One summary per page, in the order in which the turns ended; `path` is the page.
+    """One summary per page, in the order in which the runs ended; `path` is the page.
 
     A page whose summary is missing or damaged is listed by its name and the time of its file.
     """
@@ -37,45 +37,45 @@ def write_index(reports: Path) -> Path:
     """Writes `index.html` over all reports of the folder, and returns it."""
     from noria.pipeline.report import charts, page, words
 
-    turns = summaries(reports)
+    runs = summaries(reports)
     points: dict[str, list[tuple[int, float | None, float | None, str]]] = {}
-    judged = [t for t in turns if isinstance(t.get("span"), int) and t.get("kind") != "failed"]
+    judged = [t for t in runs if isinstance(t.get("span"), int) and t.get("kind") != "failed"]
     for metric in _metrics(judged):
-        # A span that was turned twice (a killed run, a cold one by hand) is shown as it came out last.
-        by_span = {turn["span"]: turn for turn in judged}
+        # A span that had a run twice (a killed run, a cold one by hand) is shown as it came out last.
+        by_span = {run["span"]: run for run in judged}
         points[metric] = [
             (
                 span,
-                _value(turn, "challenger", metric),
-                _value(turn, "champion", metric),
-                str(turn.get("model")),
+                _value(run, "challenger", metric),
+                _value(run, "champion", metric),
+                str(run.get("model")),
             )
-            for span, turn in sorted(by_span.items())
+            for span, run in sorted(by_span.items())
         ]
     plots = [charts.over_spans(metric, words.metric_name(metric), points[metric]) for metric in points]
     content = page.render(
         "report_index.html.j2",
-        project=next((turn["project"] for turn in reversed(turns) if turn.get("project")), "Noria"),
-        turns=turns[::-1],
+        project=next((run["project"] for run in reversed(runs) if run.get("project")), "Noria"),
+        runs=runs[::-1],
         metrics=_metrics(judged),
         value=_value,
         plots=[plot for plot in plots if plot is not None],
-        best=next((turn for turn in reversed(turns) if turn.get("kind") == "published"), None),
+        best=next((run for run in reversed(runs) if run.get("kind") == "published"), None),
     )
     files.write_text(reports / INDEX, content)
     return reports / INDEX
 
 
-def _metrics(turns: list[dict[str, Any]]) -> list[str]:
+def _metrics(runs: list[dict[str, Any]]) -> list[str]:
     """The two metrics that are shown: the first ones of the verdicts that have a better and a worse side."""
     from noria.pipeline.report import words
 
-    found = [(turn.get("metrics") or {}).get("challenger") or {} for turn in turns]
+    found = [(run.get("metrics") or {}).get("challenger") or {} for run in runs]
     return words.judged_metrics(key for metrics in found for key in metrics)
 
 
-def _value(turn: dict[str, Any], who: str, metric: str) -> float | None:
+def _value(run: dict[str, Any], who: str, metric: str) -> float | None:
     from noria.pipeline.report import words
 
-    value = ((turn.get("metrics") or {}).get(who) or {}).get(metric)
+    value = ((run.get("metrics") or {}).get(who) or {}).get(metric)
     return float(value) if words.is_number(value) else None

@@ -1,6 +1,6 @@
-"""What the report knows about one turn: the runner's plain values, and the files of the turn's artifacts.
+"""What the report knows about one run: the runner's plain values, and the files of the run's artifacts.
 
-The report is written for good turns and for bad ones, so nothing here raises for a file that is missing or
+The report is written for good runs and for bad ones, so nothing here raises for a file that is missing or
 damaged: a missing file is None, a damaged one is None with a line in `damaged`, and the page shows both.
 """
 
@@ -14,28 +14,28 @@ from urllib.parse import unquote, urlparse
 
 @dataclasses.dataclass(frozen=True)
 class RunFacts:
-    """One turn of the wheel, as the runner hands it over.
+    """One run of the pipeline, as the runner hands it over.
 
     Attributes:
       project: the project's name.
-      turn: facts of the turn, each of them optional: `run_id`, `span`, `span_start` and `span_end` (event
+      run: facts of the run, each of them optional: `run_id`, `span`, `span_start` and `span_end` (event
         times), `mode` (warm or cold), `spans` (the window), `rows` ({train, eval, unlabelled, new, replay}),
         `version` (the published version), `parent` (the champion's version), `code_digest`,
         `data_verdict`, `transform` (reused or refreshed), `started` (text or epoch seconds), `seconds`,
-        `log` (path of the log file), `error` (message of a turn that failed).
-      journal: the turn's records (components/journal.py), in order.
+        `log` (path of the log file), `error` (message of a run that failed).
+      journal: the run's records (components/journal.py), in order.
       paths: node id -> output name -> folder of the artifact (a path or a file:// URI).
     """
 
     project: str
-    turn: Mapping[str, Any]
+    run: Mapping[str, Any]
     journal: Sequence[Mapping[str, Any]]
     paths: Mapping[str, Mapping[str, str | None]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Artifacts:
-    """What the turn's artifacts say; None for what the turn did not make or what cannot be read."""
+    """What the run's artifacts say; None for what the run did not make or what cannot be read."""
 
     data_verdict: dict[str, Any] | None
     model_verdict: dict[str, Any] | None
@@ -59,7 +59,7 @@ def folder(facts: RunFacts, node: str, output: str) -> Path | None:
 
 
 def gather(facts: RunFacts) -> Artifacts:
-    """Reads the turn's artifacts; never raises for a missing or damaged file."""
+    """Reads the run's artifacts; never raises for a missing or damaged file."""
     damaged: list[str] = []
 
     def read(node: str, output: str, name: str) -> bytes | None:

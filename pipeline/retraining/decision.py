@@ -13,7 +13,7 @@ from noria.core.errors import ClusterError, ConfigError, LaneError
 from noria.pipeline.config import Config, load
 from noria.pipeline.report.words import ranges
 from noria.pipeline.retraining.revisions import Repository, Since
-from noria.pipeline.runners.kubeflow.records import Turned
+from noria.pipeline.runners.kubeflow.records import TrainedRun
 from noria.pipeline.runs import lineage
 from noria.stores.registry import Registry, Version
 from noria.stores.spans import SpanStore
@@ -54,8 +54,8 @@ class Stores:
       differing: parts in which the present code differs from the champion's; None where the champion does not say.
       tried: the newest version that the present code made after the champion and that does not serve.
       spans: how many there are; `first`: how many the first run needs.
-      pending: ids of the spans that wait for a turn.
-      turned: id of the newest span that was turned on.
+      pending: ids of the spans that wait for a run.
+      trained: id of the newest span that was trained on.
     """
 
     champion: Version | None = None
@@ -64,7 +64,7 @@ class Stores:
     spans: int = 0
     first: int = 1
     pending: tuple[int, ...] = ()
-    turned: int | None = None
+    trained: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Remote:
     """What Kubeflow Pipelines says, where the home folder is there: spans and champion are out of sight.
 
     Attributes:
-      run: name of the newest run that turned on a span; None where none has, or nobody was asked.
+      run: name of the newest run that trained on a span; None where none has, or nobody was asked.
       differing: parts in which the present code differs from that run's; None where its version does not say.
       silence: why the server says nothing; None where it was asked.
     """
@@ -89,7 +89,7 @@ class Decision:
     Attributes:
       verdict: `nothing`, `warm` (go on from the champion, on the new spans) or `cold` (train from nothing).
       reasons: sentences, the deciding one first.
-      again: where no new span waits, the run turns once more on the newest one.
+      again: where no new span waits, the run runs once more on the newest one.
       first: nothing was trained yet, so that the run is a cold one by itself, once its spans are there.
     """
 
@@ -107,7 +107,7 @@ def decide(change: Change, stores: Stores | Remote) -> Decision:
     """Weighs what git and the home folder, or the cluster, say.
 
     What counts is what made the champion, not what the last commits changed: a change that was trained already
-    asks for nothing, and one that an earlier run missed is not forgotten. On a cluster, the newest run that turned
+    asks for nothing, and one that an earlier run missed is not forgotten. On a cluster, the newest run that trained
     stands for the champion. Only where neither says what made it the commits decide.
 
     Args:
@@ -131,7 +131,7 @@ def decide(change: Change, stores: Stores | Remote) -> Decision:
         )
         if stores.tried is not None and not stores.pending:
             return Decision(NOTHING, (_tried(stores.tried), differ, *_said(change)))
-        also = (waiting,) if stores.pending else ("no new span waits: the newest one is turned on again",)
+        also = (waiting,) if stores.pending else ("no new span waits: the newest one is run again",)
         return Decision(COLD, (differ, *also, *_said(change)), again=not stores.pending)
     same = f"version {champion.version}, the champion, was made by this code, schema and settings"
     stale = _stale(stores)
@@ -152,7 +152,7 @@ def look(
     config: Config,
     revision: str | None,
     environ: Mapping[str, str],
-    turned: Callable[[], Turned | None] | None = None,
+    trained: Callable[[], TrainedRun | None] | None = None,
     here: bool | None = None,
 ) -> tuple[Change, Stores | Remote]:
     """Gathers the evidence.
@@ -161,7 +161,7 @@ def look(
       config: the project as it is in the work tree.
       revision: what to compare with; None: see `Repository.since`.
       environ: the environment.
-      turned: asks the cluster for the newest run that turned; None where no cluster is named.
+      trained: asks the cluster for the newest run that trained; None where no cluster is named.
       here: whether the home folder that counts is `config.home_path`; None: unless `kubeflow.volume` is set. A
         folder of that name may well be here all the same, of runs that somebody tried on this machine.
 
@@ -173,7 +173,7 @@ def look(
     change = _change(config, now, revision, environ)
     if config.kubeflow.volume is None if here is None else here:
         return change, _stores(config, "".join(now.values()))
-    return change, _remote(config, turned)
+    return change, _remote(config, trained)
 
 
 def to_json(change: Change, evidence: Stores | Remote | None, decision: Decision) -> dict[str, Any]:
@@ -232,14 +232,14 @@ def _project(repository: Repository, since: Since, config: Config) -> Iterator[C
         yield load(file)
 
 
-def _remote(config: Config, turned: Callable[[], Turned | None] | None) -> Remote:
+def _remote(config: Config, trained: Callable[[], TrainedRun | None] | None) -> Remote:
     nowhere = "spans and champion are not on this machine"
-    if turned is None:
+    if trained is None:
         return Remote(
             differing=None, silence=f"{nowhere}, and no cluster is named to be asked (`kubeflow.host`)"
         )
     try:
-        found = turned()
+        found = trained()
     except (ClusterError, ConfigError, LaneError) as error:
         return Remote(differing=None, silence=f"{nowhere}, and the cluster cannot be asked ({error.what})")
     if found is None:
@@ -254,12 +254,12 @@ def _stores(config: Config, now: str) -> Stores:
     from noria.pipeline.runs.run import pending
 
     registry = Registry(config.home_path)
-    champion, turns = registry.champion(), registry.turns()
+    champion, records = registry.champion(), registry.runs()
     differing: tuple[str, ...] | None = ()
     if champion is not None:
         made_of = champion.code_digest
         differing = tuple(lineage.differing(made_of, now)) if made_of else None
-    # What this code made before the champion was trained says nothing of it now: since then the wheel went on.
+    # What this code made before the champion was trained says nothing of it now: since then the pipeline went on.
     since = 0 if champion is None else champion.promoted["version"] if champion.promoted else champion.version
     made = [v for v in registry.versions() if v.code_digest == now and v != champion and v.version > since]
     return Stores(
@@ -269,7 +269,7 @@ def _stores(config: Config, now: str) -> Stores:
         spans=len(SpanStore(config.home_path).ids()),
         first=config.window.first,
         pending=tuple(pending(config)),
-        turned=max((turn.span for turn in turns), default=None),
+        trained=max((record.span for record in records), default=None),
     )
 
 
@@ -277,9 +277,9 @@ def _by_run(change: Change, remote: Remote) -> Decision:
     if remote.silence is not None:
         return _by_change(change, f"{remote.silence}, so the commits decide", again=True)
     if remote.run is None:
-        none = "no run on the cluster has turned on a span yet"
+        none = "no run on the cluster has trained on a span yet"
         return Decision(COLD, (none, *_said(change)), first=True)
-    newest = f"run {remote.run!r}, the newest on the cluster that turned on a span,"
+    newest = f"run {remote.run!r}, the newest on the cluster that trained on a span,"
     if remote.differing is None:
         return _by_change(change, f"{newest} does not say what made it, so the commits decide", again=True)
     if remote.differing:
@@ -294,11 +294,11 @@ def _by_change(change: Change, because: str, again: bool) -> Decision:
 
 
 def _without_champion(change: Change, stores: Stores) -> Decision:
-    if stores.turned is None and not stores.pending:
+    if stores.trained is None and not stores.pending:
         return Decision(
             NOTHING, (f"{stores.spans} spans are there, the first run needs {stores.first} (`window.first`)",)
         )
-    if stores.turned is None:
+    if stores.trained is None:
         return Decision(COLD, (f"there is no champion: the first run, on {stores.spans} spans",))
     none = "there is no champion: no version was good enough"
     if stores.pending:
@@ -329,10 +329,10 @@ def _tried(version: Version) -> str:
 
 
 def _stale(stores: Stores) -> tuple[str, ...]:
-    champion, turned = stores.champion, stores.turned
-    if champion is None or champion.span is None or turned is None or champion.span >= turned:
+    champion, trained = stores.champion, stores.trained
+    if champion is None or champion.span is None or trained is None or champion.span >= trained:
         return ()
-    return (f"the champion is stale: it learnt from spans up to {champion.span}, turns went on to {turned}",)
+    return (f"the champion is stale: it learnt from spans up to {champion.span}, runs went on to {trained}",)
 
 
 def _waiting(stores: Stores) -> str:

@@ -1,4 +1,4 @@
-"""Runs one turn of the wheel on TFX's BeamDagRunner, in this process."""
+"""Runs one run of the pipeline on TFX's BeamDagRunner, in this process."""
 
 import contextlib
 import json
@@ -31,7 +31,7 @@ def run(
     run_folder: Path,
     listen: Listener | None = None,
 ) -> list[dict[str, Any]]:
-    """Turns the wheel on one span.
+    """Runs the pipeline on one span.
 
     Args:
       config: the project's settings.
@@ -52,7 +52,7 @@ def run(
     """
     # TFX remembers every pipeline that its process ever defined, unless it has a registry of its own to go with.
     with dsl_context_registry.new_registry():
-        wheel = _pipeline(config, span=span, mode=mode, run_id=run_id, code_digest=code_digest)
+        nodes = _pipeline(config, span=span, mode=mode, run_id=run_id, code_digest=code_digest)
     run_folder.mkdir(parents=True, exist_ok=True)
     with (
         _logging_to(run_folder / "tfx.log", metadata.secrets(config)),
@@ -61,7 +61,7 @@ def run(
         batch_cache.examples.awaiting(),
     ):
         try:
-            beam_dag_runner.BeamDagRunner().run(wheel)
+            beam_dag_runner.BeamDagRunner().run(nodes)
         except Exception as error:
             for cause in book.errors:
                 if isinstance(cause, (NoriaError, OSError, KeyboardInterrupt)):

@@ -1,4 +1,4 @@
-"""Closes a turn, good or failed: its page, its `turn.json`, and what older runs need not leave any longer."""
+"""Closes a run, good or failed: its page, its `run.json`, and what older runs need not leave any longer."""
 
 import dataclasses
 import datetime
@@ -12,7 +12,7 @@ from typing import Any
 from noria.core import files
 from noria.core.errors import NoriaError, SpanError
 from noria.pipeline.config import Config
-from noria.stores.registry import Registry, Turn
+from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
 
 FULL = 1 << 20  # bytes: a disk with less room than this is full
@@ -20,22 +20,22 @@ FULL = 1 << 20  # bytes: a disk with less room than this is full
 
 def close(
     config: Config,
-    turn: Turn,
+    run: RunRecord,
     records: list[dict[str, Any]],
     paths: dict[str, dict[str, str]],
     log: Path | None = None,
-) -> Turn:
-    """Writes a turn's report and its `turn.json`, which keeps what only the runner knows.
+) -> RunRecord:
+    """Writes a run's report and its `run.json`, which keeps what only the runner knows.
 
     Args:
       config: the project's settings.
-      turn: as the registry has it.
-      records: the turn's journal.
+      run: as the registry has it.
+      records: the run's journal.
       paths: node id -> output name -> folder of the artifact.
-      log: the turn's log file.
+      log: the run's log file.
 
     Returns:
-      The turn with its seconds by stage, its times and the path of its report.
+      The run with its seconds by stage, its times and the path of its report.
 
     Raises:
       SpanError: the disk is full, or the home folder cannot be written to.
@@ -43,27 +43,27 @@ def close(
     now = datetime.datetime.now(datetime.timezone.utc)
     first = min((record["time"] for record in records), default=now.timestamp())
     begun = datetime.datetime.fromtimestamp(first, datetime.timezone.utc)
-    turn = dataclasses.replace(
-        turn,
-        started=turn.started or begun.isoformat(timespec="seconds"),
+    run = dataclasses.replace(
+        run,
+        started=run.started or begun.isoformat(timespec="seconds"),
         finished=now.isoformat(timespec="seconds"),
         seconds={r["stage"]: r["seconds"] for r in records if r["event"] == "end"},
     )
-    with files.explained(f"the report of span {turn.span} cannot be written", config.home_path, SpanError):
-        turn = dataclasses.replace(turn, report=str(_report(config, turn, records, paths, log)))
-        folder = config.home_path / "runs" / turn.run_id
-        files.write_text(folder / "turn.json", json.dumps(dataclasses.asdict(turn), default=str, indent=1))
-    return turn
+    with files.explained(f"the report of span {run.span} cannot be written", config.home_path, SpanError):
+        run = dataclasses.replace(run, report=str(_report(config, run, records, paths, log)))
+        folder = config.home_path / "runs" / run.run_id
+        files.write_text(folder / "run.json", json.dumps(dataclasses.asdict(run), default=str, indent=1))
+    return run
 
 
 def failed(config: Config, facts: dict[str, Any], error: Exception, records: list[dict[str, Any]]) -> Path:
-    """Writes the page of a turn that failed; the next try's takes its place.
+    """Writes the page of a run that failed; the next try's takes its place.
 
     Args:
       config: the project's settings.
-      facts: `span`, `run_id`, `started` and `log` of the turn.
+      facts: `span`, `run_id`, `started` and `log` of the run.
       error: what it failed with.
-      records: the turn's journal as far as it went.
+      records: the run's journal as far as it went.
 
     Returns:
       The page.
@@ -75,7 +75,7 @@ def failed(config: Config, facts: dict[str, Any], error: Exception, records: lis
 
 def in_words(config: Config, span: int, error: Exception) -> Exception:
     """A full disk or a missing right as an error that says what to do; anything else as it is."""
-    what = f"the turn on span {span} stopped"
+    what = f"the run on span {span} stopped"
     if isinstance(error, OSError) and error.errno in files.NEXT_STEPS:
         return files.refusal(error, what, config.home_path, SpanError)
     # SQLite and TensorFlow have errors of their own for a full disk; TFX works in the temporary folder, too.
@@ -92,7 +92,7 @@ def prune(config: Config) -> None:
 
     The newest run of all stays even if it failed: somebody will look at it.
     """
-    ended = {turn.run_id for turn in Registry(config.home_path).turns()}
+    ended = {run.run_id for run in Registry(config.home_path).runs()}
     runs = sorted(path for path in (config.home_path / "tfx").glob("*") if path.is_dir())
     good = [folder for folder in runs if folder.name in ended]
     stopped = [folder for folder in runs[:-1] if folder.name not in ended]
@@ -110,38 +110,38 @@ def artifacts(config: Config, run_id: str) -> dict[str, dict[str, str]]:
 
 def _report(
     config: Config,
-    turn: Turn,
+    run: RunRecord,
     records: list[dict[str, Any]],
     paths: dict[str, dict[str, str]],
     log: Path | None,
 ) -> Path:
     known: dict[str, Any] = {} if log is None else {"log": str(log)}
-    if turn.version is not None:
-        version = Registry(config.home_path).version(turn.version)
+    if run.version is not None:
+        version = Registry(config.home_path).version(run.version)
         known |= {"spans": version.spans, "parent": version.parent, "code_digest": version.code_digest}
     reports = config.home_path / "reports"
     for suffix in (".html", ".json"):  # the span's earlier tries are over
-        (reports / f"{_failed_name(turn.span)}{suffix}").unlink(missing_ok=True)
-    name = f"{turn.span:08d}-{turn.run_id}"
-    return _page(config, name, dataclasses.asdict(turn) | known, records, paths)
+        (reports / f"{_failed_name(run.span)}{suffix}").unlink(missing_ok=True)
+    name = f"{run.span:08d}-{run.run_id}"
+    return _page(config, name, dataclasses.asdict(run) | known, records, paths)
 
 
 def _failed_name(span: int) -> str:
-    """Name of the page of a span whose turn failed: one for all tries, until a turn on it comes to its end."""
+    """Name of the page of a span whose run failed: one for all tries, until a run on it comes to its end."""
     return f"{span:08d}-failed"
 
 
 def _page(
     config: Config,
     name: str,
-    turn: dict[str, Any],
+    run: dict[str, Any],
     records: list[dict[str, Any]],
     paths: dict[str, dict[str, str]],
 ) -> Path:
     from noria.pipeline import report
 
-    event_time = SpanStore(config.home_path).manifest(turn["span"]).event_time
+    event_time = SpanStore(config.home_path).manifest(run["span"]).event_time
     if event_time is not None:
-        turn = {**turn, "span_start": event_time[0], "span_end": event_time[1]}
-    facts = report.RunFacts(project=config.name, turn=turn, journal=records, paths=paths)
+        run = {**run, "span_start": event_time[0], "span_end": event_time[1]}
+    facts = report.RunFacts(project=config.name, run=run, journal=records, paths=paths)
     return report.write(config.home_path / "reports" / f"{name}.html", facts)

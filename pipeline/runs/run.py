@@ -1,6 +1,6 @@
-"""Turns the wheel: ingests what is new, finishes what a killed run left, and turns on each span in its order.
+"""Runs the pipeline: ingests what is new, finishes what a killed run left, and runs on each span in its order.
 
-Imports neither TFX nor TensorFlow before the first turn, so that refusals come at once.
+Imports neither TFX nor TensorFlow before the first run, so that refusals come at once.
 """
 
 import contextlib
@@ -23,14 +23,14 @@ from noria.pipeline.config.sections import is_function
 from noria.pipeline.runs import lineage, recorder
 from noria.stores import pending as stores_pending
 from noria.stores.recovery import recover
-from noria.stores.registry import Registry, Turn
+from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
 
 # Called with each journal record: {"stage": ..., "event": "start" | "note" | "end" | "failed", ...}.
 Listener = Callable[[dict[str, Any]], None]
 
 
-def turn_all(
+def run_pending(
     config: Config,
     *,
     limit: int | None = None,
@@ -38,19 +38,19 @@ def turn_all(
     cold: bool = False,
     again: bool = False,
     on_event: Listener | None = None,
-) -> list[Turn]:
-    """Turns the wheel on every span that waits (`noria.stores.pending`).
+) -> list[RunRecord]:
+    """Runs the pipeline on every span that waits (`noria.stores.pending`).
 
     Args:
       config: the project's settings.
-      limit: at most so many turns; None for all.
+      limit: at most so many runs; None for all.
       wait: seconds to wait for another run that holds the project; 0 refuses at once.
       cold: train from nothing although there is a champion.
-      again: where no span waits, turn once more on the newest good one.
-      on_event: gets the journal of every stage, and of `Ingest` and `Turn` around them.
+      again: where no span waits, run once more on the newest good one.
+      on_event: gets the journal of every stage, and of `Ingest` and `Run` around them.
 
     Returns:
-      The turns made, oldest first, with the seconds of each stage and the path of the report.
+      The runs made, oldest first, with the seconds of each stage and the path of the report.
 
     Raises:
       LockedError: another run holds the project.
@@ -66,36 +66,36 @@ def turn_all(
         registry = Registry(config.home_path)
         for line in recover(registry, config.model_root):
             tell({"stage": "Recover", "event": "note", "recovered": line})
-        turns = []
+        made = []
         for span in waiting(config, again)[:limit]:
             # The Pusher asks each model in a fresh process; one that has imported TensorFlow waits for it.
             infra_validation.start_ahead()
-            turns.append(_turn(config, registry, span, cold, tell))
-        return turns
+            made.append(_run(config, registry, span, cold, tell))
+        return made
 
 
-def retrain(config: Config, *, again: bool = False, on_event: Listener | None = None) -> list[Turn]:
+def retrain(config: Config, *, again: bool = False, on_event: Listener | None = None) -> list[RunRecord]:
     """Trains from nothing once, because what makes the model has changed, and goes on from that warm.
 
-    A broken or thin span makes no version: then the next span's turn is the cold one.
+    A broken or thin span makes no version: then the next span's run is the cold one.
 
     Args:
       config: the project's settings.
-      again: where no span waits, turn once more on the newest good one.
-      on_event: as in `turn_all`.
+      again: where no span waits, run once more on the newest good one.
+      on_event: as in `run_pending`.
     """
-    turns: list[Turn] = []
+    records: list[RunRecord] = []
     cold = True
     while True:
-        made = turn_all(config, limit=1, cold=cold, again=again and not turns, on_event=on_event)
-        turns += made
+        made = run_pending(config, limit=1, cold=cold, again=again and not records, on_event=on_event)
+        records += made
         if not made:
-            return turns
+            return records
         cold = cold and made[0].version is None
 
 
 def bring_in(config: Config, *, on_event: Listener | None = None) -> None:
-    """Makes spans of what is new in the source, and turns on none.
+    """Makes spans of what is new in the source, and runs on none.
 
     Raises:
       LockedError: another run holds the project.
@@ -106,7 +106,7 @@ def bring_in(config: Config, *, on_event: Listener | None = None) -> None:
 
 
 def pending(config: Config) -> list[int]:
-    """Spans that wait for a turn, oldest first."""
+    """Spans that wait for a run, oldest first."""
     return stores_pending.pending(config.home_path, config.window.first)
 
 
@@ -117,8 +117,8 @@ def waiting(config: Config, again: bool) -> list[int]:
 
 def replay(
     config: Config, home: Path, *, last: int | None = None, on_event: Listener | None = None
-) -> list[Turn]:
-    """Turns the wheel on the history again, in a home of its own: what would these settings have done?
+) -> list[RunRecord]:
+    """Runs the pipeline on the history again, in a home of its own: what would these settings have done?
 
     The spans are hard-linked from the project's store, its source is not read; its registry and its model directory
     stay as they are.
@@ -126,8 +126,8 @@ def replay(
     Args:
       config: the project's settings, changed or not.
       home: an empty or earlier replay's folder; an earlier one is gone on with.
-      last: id of the last span to turn on.
-      on_event: as in `turn_all`.
+      last: id of the last span to run on.
+      on_event: as in `run_pending`.
 
     Raises:
       SpanError: `home` is the project's own, or there is no span to replay.
@@ -143,7 +143,7 @@ def replay(
         with files.explained("the spans cannot be linked", home, SpanError):
             _link_spans(config.home_path, home, last)
         waits = [span for span in pending(quiet) if last is None or span <= last]
-        return turn_all(quiet, limit=len(waits), on_event=on_event)
+        return run_pending(quiet, limit=len(waits), on_event=on_event)
 
 
 def _link_spans(source: Path, home: Path, last: int | None) -> None:
@@ -211,7 +211,7 @@ def _source(config: Config) -> Any:
     return load_function(source.replace(":", "."), str(config.folder), "data.source")
 
 
-def _turn(config: Config, registry: Registry, span: int, cold: bool, tell: Listener) -> Turn:
+def _run(config: Config, registry: Registry, span: int, cold: bool, tell: Listener) -> RunRecord:
     now = datetime.datetime.now(datetime.timezone.utc)
     started, run_id = now.isoformat(timespec="seconds"), f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     folder = config.home_path / "runs" / run_id
@@ -223,10 +223,10 @@ def _turn(config: Config, registry: Registry, span: int, cold: bool, tell: Liste
 
     log = folder / "tfx.log"
     try:
-        tell({"stage": "Turn", "event": "start", "span": span, "run_id": run_id, "log": str(log)})
-        with contextlib.suppress(ThinError):  # it ends the run, and the registry has its turn
-            _run(config, span, "cold" if cold else "auto", run_id, folder, listen)
-        turn = next(turn for turn in registry.turns() if turn.run_id == run_id)
+        tell({"stage": "Run", "event": "start", "span": span, "run_id": run_id, "log": str(log)})
+        with contextlib.suppress(ThinError):  # it ends the run, and the registry has its run
+            _execute(config, span, "cold" if cold else "auto", run_id, folder, listen)
+        record = next(record for record in registry.runs() if record.run_id == run_id)
     except Exception as error:
         said = recorder.in_words(config, span, error)
         facts = {"span": span, "run_id": run_id, "started": started, "log": str(log)}
@@ -235,19 +235,19 @@ def _turn(config: Config, registry: Registry, span: int, cold: bool, tell: Liste
             recorder.prune(config)
         with contextlib.suppress(Exception):
             page = recorder.failed(config, facts, said, records)
-            tell({"stage": "Turn", "event": "failed", "span": span, "report": str(page)})
+            tell({"stage": "Run", "event": "failed", "span": span, "report": str(page)})
         if said is error:
             raise
         raise said from error
-    turn = dataclasses.replace(turn, started=started)
-    turn = recorder.close(config, turn, records, recorder.artifacts(config, run_id), log=log)
-    tell({"stage": "Turn", "event": "end", "turn": turn})
+    record = dataclasses.replace(record, started=started)
+    record = recorder.close(config, record, records, recorder.artifacts(config, run_id), log=log)
+    tell({"stage": "Run", "event": "end", "run": record})
     with files.explained("what old runs left cannot be deleted", config.home_path, ConfigError):
         recorder.prune(config)
-    return turn
+    return record
 
 
-def _run(config: Config, span: int, mode: str, run_id: str, folder: Path, tell: Listener) -> None:
+def _execute(config: Config, span: int, mode: str, run_id: str, folder: Path, tell: Listener) -> None:
     from noria.components.user_code import add_project
 
     add_project(str(config.folder))

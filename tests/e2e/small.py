@@ -38,7 +38,7 @@ FEATURES = textwrap.dedent(
 
 
 def small_project(folder: Path, **changes: Any) -> Project:
-    """The first weeks' flights, one of eight; five steps a turn; every version is blessed, however bad it is."""
+    """The first weeks' flights, one of eight; five steps a run; every version is blessed, however bad it is."""
     (folder / "my_features.py").write_text(FEATURES)
     pq.write_table(_flights(), folder / "flights.parquet")
     settings: dict[str, Any] = {

@@ -81,16 +81,16 @@ def test_lane() -> None:
     assert "ok" == checks["lane"]["state"]
 
 
-def test_turn(tmp_path: Path) -> None:
-    """A whole turn of the wheel in the image, as its user: from events to a served version."""
+def test_run(tmp_path: Path) -> None:
+    """A whole run of the pipeline in the image, as its user: from events to a served version."""
     small_project(tmp_path)
     settings = yaml.safe_load((tmp_path / "noria.yaml").read_text(encoding="utf-8"))
     shutil.copyfile(ROOT / "schemas" / "flights.pbtxt", tmp_path / "schema.pbtxt")
     (tmp_path / "noria.yaml").write_text(yaml.safe_dump({**settings, "schema": "schema.pbtxt"}))
     for path in (tmp_path, *tmp_path.rglob("*")):
         os.chown(path, USER, USER)
-    told = json.loads(inside("noria", "run", "--turns", "1", "--json", bind=tmp_path))
-    assert ["blessed"] == [turn["model_verdict"] for turn in told["turns"]]
+    told = json.loads(inside("noria", "run", "--runs", "1", "--json", bind=tmp_path))
+    assert ["blessed"] == [run["model_verdict"] for run in told["runs"]]
     assert (tmp_path / "home" / "models" / "flights" / "1" / "saved_model.pb").is_file()
     assert {USER} == {path.stat().st_uid for path in tmp_path.rglob("*")}
 

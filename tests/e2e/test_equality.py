@@ -43,7 +43,7 @@ from noria.components.transform.executor import Executor as Transform  # noqa: E
 from noria.components.transform.source import ANALYZE_ROWS  # noqa: E402
 from noria.ingestion import flights  # noqa: E402
 from noria.pipeline.config import project as configs  # noqa: E402
-from noria.pipeline.runs.run import turn_all  # noqa: E402
+from noria.pipeline.runs.run import run_pending  # noqa: E402
 from noria.stores.registry import Registry  # noqa: E402
 from noria.stores.spans import SpanStore  # noqa: E402
 
@@ -465,7 +465,7 @@ def validated(evaluation: Path) -> dict[str, Any]:
     return {"ok": result.validation_ok, "failures": failures, "details": str(result.validation_details)}
 
 
-# --------------------------------------------------------------------------------------- a turn of the wheel
+# --------------------------------------------------------------------------------------- a run of the pipeline
 
 
 @pytest.fixture
@@ -495,8 +495,8 @@ def small(tmp_path: Path) -> Callable[[str], configs.Config]:
     return project
 
 
-def test_a_turn_on_beam_is_a_turn_in_process(small):
-    """Versions, verdicts, metrics and the data's drift agree to 1e-6 after a cold and a warm turn."""
+def test_a_run_on_beam_is_a_run_in_process(small):
+    """Versions, verdicts, metrics and the data's drift agree to 1e-6 after a cold and a warm run."""
     here, there = (list(told(small(execution))) for execution in WAYS[:2])
     assert 2 == len(here) == len(there)
     for ours, theirs in zip(here, there, strict=True):
@@ -506,22 +506,22 @@ def test_a_turn_on_beam_is_a_turn_in_process(small):
 
 
 def told(config: configs.Config) -> Iterator[dict[str, Any]]:
-    """What each turn made, without its names and times; checks that each stage took the path it was told to."""
-    for turn in turn_all(config):
-        lines = (config.home_path / "runs" / turn.run_id / "journal.jsonl").read_text().splitlines()
+    """What each run made, without its names and times; checks that each stage took the path it was told to."""
+    for run in run_pending(config):
+        lines = (config.home_path / "runs" / run.run_id / "journal.jsonl").read_text().splitlines()
         ends = {record["stage"]: record for record in map(json.loads, lines) if record["event"] == "end"}
         for stage in ("SpanExampleGen", "StatisticsGen", "Transform", "Evaluator"):
             assert config.execution == ends[stage]["path"], stage
-        [data] = (config.home_path / "tfx" / turn.run_id).glob("DataGate/verdict/*/data_verdict.json")
+        [data] = (config.home_path / "tfx" / run.run_id).glob("DataGate/verdict/*/data_verdict.json")
         drift = json.loads(data.read_text())["drift"]
-        version = Registry(config.home_path).version(turn.version)
+        version = Registry(config.home_path).version(run.version)
         judged = json.loads((version.payload_path / "evaluation" / "model_verdict.json").read_text())
         yield {
             "rows": {
                 stage: ends[stage]["rows"] for stage in ("SpanExampleGen", "StatisticsGen", "Evaluator")
             },
             "drift": {f"{d['feature']} {d['measure']} {d['reference']}": d["value"] for d in drift},
-            "verdicts": [turn.mode, turn.data_verdict, turn.model_verdict, ends["Transform"]["transform"]],
+            "verdicts": [run.mode, run.data_verdict, run.model_verdict, ends["Transform"]["transform"]],
             "state": version.state,
             "metrics": judged["metrics"],
             "blessed": judged["blessed"],

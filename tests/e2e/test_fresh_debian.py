@@ -57,7 +57,7 @@ def inside(debian: Path, python: Path, *command: str) -> subprocess.CompletedPro
 
 
 def test_two_commands(debian: Path, python: Path) -> None:
-    """`make run` sets up without a compiler and turns the wheel; the second goes on where the first stopped."""
+    """`make run` sets up without a compiler and runs the pipeline; the second goes on where the first stopped."""
     assert 0 != inside(debian, python, "sh", "-c", "command -v g++ cc").returncode
     first = inside(debian, python, "make", "run", "TURNS=2")
     assert 0 == first.returncode, (first.stdout[-2000:], first.stderr[-4000:])

@@ -1,1 +1,1 @@
-"""The wheel on Kubeflow Pipelines 2.x: compiled, submitted, scheduled, and run task by task in a container."""
+"""The pipeline on Kubeflow Pipelines 2.x: compiled, submitted, scheduled, and run task by task in a container."""

@@ -127,7 +127,7 @@ def check_nodes(nodes: Iterable[Any]) -> None:
             )
         if node.exec_properties.get("module_file"):
             raise ConfigError(
-                f"{node.id} is given a `module_file`, which TFX would build a wheel of below the pipeline root",
+                f"{node.id} is given a `module_file`, which TFX would build a pipeline of below the pipeline root",
                 where=where,
                 next_step="name the function by its import path (module.function), and put it into the image",
             )

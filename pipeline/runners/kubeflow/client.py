@@ -16,13 +16,13 @@ from noria.pipeline.runners.kubeflow import checks
 from noria.pipeline.runners.kubeflow.connection import Connection
 from noria.pipeline.runners.kubeflow.failure import STORE
 from noria.pipeline.runners.kubeflow.package import Package
-from noria.pipeline.runners.kubeflow.records import ENDS, SUCCEEDED, Run, Schedule, Task, Turned, Version
+from noria.pipeline.runners.kubeflow.records import ENDS, SUCCEEDED, Run, Schedule, Task, TrainedRun, Version
 
 PAGE = 100
 # Runs, newest first; each is a request, as a list of runs has no tasks. A schedule of 15 minutes makes 672 in a week,
 # the longest span, all but one of them empty.
 LOOK_BACK = 1000
-# The task that records the turn, whatever the verdict. A run that found nothing new succeeds without it, as
+# The task that records the run, whatever the verdict. A run that found nothing new succeeds without it, as
 # does one on a broken span.
 RECORDS_THE_TURN = "Pusher"
 _DIGEST = "source_digest="
@@ -104,8 +104,8 @@ class Cluster:
         newest = itertools.islice(self._runs_of(name), PAGE)
         return next((run for run in newest if not run.over), None)
 
-    def turned(self, name: str) -> Turned | None:
-        """The newest run of the pipeline of that name that turned on a span, and what its version was made of.
+    def trained(self, name: str) -> TrainedRun | None:
+        """The newest run of the pipeline of that name that trained on a span, and what its version was made of.
 
         Raises:
           ClusterError: none of the newest `LOOK_BACK` did; what came before is not looked at.
@@ -113,7 +113,7 @@ class Cluster:
         for looked, listed in enumerate(self._runs_of(name)):
             if looked == LOOK_BACK:
                 raise ClusterError(
-                    f"none of the newest {LOOK_BACK} runs has turned on a span",
+                    f"none of the newest {LOOK_BACK} runs has trained on a span",
                     where=f"experiment {self.connection.experiment} on {self.connection.host}",
                     next_step="see whether data still comes; archive old runs",
                 )
@@ -121,7 +121,7 @@ class Cluster:
                 continue
             run = self.look(listed.id)
             if any(task.name == RECORDS_THE_TURN and task.state == SUCCEEDED for task in run.tasks):
-                return Turned(run, self._source_digest(run))
+                return TrainedRun(run, self._source_digest(run))
         return None
 
     def schedules(self) -> list[Schedule]:

@@ -70,19 +70,19 @@ def pipeline_spec(config: Config, cold: bool = False) -> dict[str, Any]:
     nodes = graph.components(config, source_digest=lineage.source_digest(config), cold=cold)
     checks.check_nodes(nodes)
     logging.getLogger().setLevel(logging.WARNING)  # TFX tells of each node that it compiles
-    wheel_pipeline = pipeline.Pipeline(
+    whole = pipeline.Pipeline(
         pipeline_name=config.name,
         pipeline_root=section.pipeline_root,
         components=nodes,
         enable_cache=False,  # the backend's key sees neither the stores nor the image's code
     )
-    _forget_keys(wheel_pipeline)
+    _forget_keys(whole)
     command = ["python", "-m", ENTRYPOINT, "--home", section.home, "--project", section.project]
     job = runner.KubeflowV2DagRunner(
         config=runner.KubeflowV2DagRunnerConfig(
             default_image=section.image, default_commands=command, use_pipeline_spec_2_1=True
         ),
-    ).run(wheel_pipeline, write_out=False)
+    ).run(whole, write_out=False)
     spec = job["pipelineSpec"]
     spec["defaultPipelineRoot"] = section.pipeline_root
     tasks.apply(spec, section)

@@ -63,7 +63,7 @@ def follow(
 def wait_for_others(
     cluster: Cluster, name: str, seconds: float, on_wait: Callable[[Run], None] = lambda run: None
 ) -> bool:
-    """Waits until no run of the pipeline of that name goes on: two at once would turn on the same span.
+    """Waits until no run of the pipeline of that name goes on: two at once would run on the same span.
 
     Somebody may start one right after. The stores' locks keep the registry whole even then.
 

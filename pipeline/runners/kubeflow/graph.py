@@ -1,4 +1,4 @@
-"""The wheel's graph for Kubeflow: the nodes of `noria.pipeline.dag`, ingestion before them, the report behind.
+"""The pipeline's graph for Kubeflow: the nodes of `noria.pipeline.dag`, ingestion before them, the report behind.
 
 `noria run` ingests, picks the span and writes the report around the DAG, in one process. A Kubeflow run has
 nothing around it, so these are nodes there. "Nothing new" is a condition that skips everything: the run
@@ -13,14 +13,14 @@ from noria.pipeline import dag
 from noria.pipeline.config import Config
 from noria.pipeline.runners.kubeflow import container_project, pusher
 from noria.pipeline.runners.kubeflow.ingest.component import Ingest
-from noria.pipeline.runners.kubeflow.run_report.component import TurnReport
+from noria.pipeline.runners.kubeflow.run_report.component import RunReport
 
 # The backend's own placeholder: the id of the run, another one in each run of a compiled pipeline.
 RUN_ID = "{{$.pipeline_job_uuid}}"
 
 
 def components(config: Config, *, source_digest: str, cold: bool = False) -> list[BaseNode]:
-    """The nodes of one Kubeflow run: ingest, one turn on the oldest span that waits, its report.
+    """The nodes of one Kubeflow run: ingest, one run on the oldest span that waits, its report.
 
     Args:
       config: the project's settings, with the paths of this machine.
@@ -31,14 +31,14 @@ def components(config: Config, *, source_digest: str, cold: bool = False) -> lis
     settings = container_project.to_json(config)
     ingest = Ingest(config=settings, source_digest=source_digest, again=cold)
     with conditional.Cond(ingest.outputs["news"].future()[0].custom_property("state") == "waiting"):
-        wheel = dag.components(
+        nodes = dag.components(
             there,
             span="again" if cold else "next",
             mode="cold" if cold else "auto",
             run_id=RUN_ID,
             code_digest=settings,  # push.Executor makes the digest of it, of what the image holds
         )
-        nodes = {node.id: node for node in wheel}
+        nodes = {node.id: node for node in nodes}
         nodes["Pusher"].executor_spec = executor_spec.ExecutorClassSpec(pusher.Executor)
         verdict = nodes["DataGate"].outputs["verdict"]
         gate = {
@@ -47,7 +47,7 @@ def components(config: Config, *, source_digest: str, cold: bool = False) -> lis
             "verdict": verdict,
         }
         with conditional.Cond(verdict.future()[0].custom_property("verdict") != "broken"):
-            report = TurnReport(
+            report = RunReport(
                 config=settings,
                 run_id=RUN_ID,
                 **gate,
@@ -55,9 +55,9 @@ def components(config: Config, *, source_digest: str, cold: bool = False) -> lis
                 evaluation=nodes["Evaluator"].outputs["evaluation"],
             ).with_id("Report")
         with conditional.Cond(verdict.future()[0].custom_property("verdict") == "broken"):
-            broken = TurnReport(config=settings, run_id=RUN_ID, **gate).with_id("ReportBroken")
-    report.add_upstream_node(nodes["Pusher"])  # it records the turn
-    for node in wheel:
+            broken = RunReport(config=settings, run_id=RUN_ID, **gate).with_id("ReportBroken")
+    report.add_upstream_node(nodes["Pusher"])  # it records the run
+    for node in nodes:
         if hasattr(node, "with_beam_pipeline_args"):
             node.with_beam_pipeline_args(config.beam.per_component.get(node.id, config.beam.args))
-    return [ingest, *wheel, report, broken]
+    return [ingest, *nodes, report, broken]

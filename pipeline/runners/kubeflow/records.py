@@ -8,7 +8,7 @@ from typing import Any
 # ERROR, which kfp ends on as well; a server that says it is believed.
 SUCCEEDED, SKIPPED = "SUCCEEDED", "SKIPPED"
 FAILURES = ("FAILED", "ERROR")
-BROKEN = "ReportBroken"  # the task that closes a turn on a broken span
+BROKEN = "ReportBroken"  # the task that closes a run on a broken span
 ENDS = (SUCCEEDED, SKIPPED, *FAILURES, "CANCELED")
 
 
@@ -108,8 +108,8 @@ class Schedule:
 
 
 @dataclasses.dataclass(frozen=True)
-class Turned:
-    """A run that turned on a span.
+class TrainedRun:
+    """A run that trained on a span.
 
     Attributes:
       run: the run.

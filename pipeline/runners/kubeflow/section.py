@@ -10,7 +10,7 @@ from noria.core.errors import did_you_mean
 from noria.pipeline.config.sections import NODES, ProjectPath, Section
 from noria.pipeline.runners.kubeflow.names import ImageName, NodeLabels, ObjectName, SecretKeys
 
-# A Kubeflow run has two nodes more than the wheel: what comes before a turn, and what comes after.
+# A Kubeflow run has two nodes more than the pipeline: what comes before a run, and what comes after.
 TASKS = ("Ingest", *NODES, "Report")
 # What Kubeflow's launcher copies to and from: the object store's scheme, and the folder in the container.
 MIRRORS = {"s3://": "s3", "minio://": "minio", "gs://": "gcs"}

@@ -1,4 +1,4 @@
-"""A task's journal: plain lines for the pod's log, and records on the volume for the turn's report.
+"""A task's journal: plain lines for the pod's log, and records on the volume for the run's report.
 
     <home>/runs/<run id>/tasks/<task>.jsonl
 

@@ -123,11 +123,11 @@ def test_unknown_span_is_refused():
         pick(Window(), [1, 2], lambda span: 1, 9, warm=False)
 
 
-def test_a_turn_on_an_older_span_keeps_what_came_after_it():
-    """A released span's run trains on later spans that had their turn too, but never on those that wait."""
+def test_a_run_on_an_older_span_keeps_what_came_after_it():
+    """A released span's run trains on later spans that had their run too, but never on those that wait."""
     spans = [1, 2, 3, 4, 5, 6]
-    cold = pick(Window(cold=4), spans, lambda span: 100, 3, warm=False, turned={4, 5})
+    cold = pick(Window(cold=4), spans, lambda span: 100, 3, warm=False, trained={4, 5})
     assert [Pick(2, 1.0, False), Pick(4, 1.0, False), Pick(5, 1.0, False), Pick(3, 1.0, True)] == cold
-    warm = pick(Window(replay_spans=3), spans, lambda span: 100, 3, warm=True, turned={4, 5})
+    warm = pick(Window(replay_spans=3), spans, lambda span: 100, 3, warm=True, trained={4, 5})
     assert [2, 4, 5, 3] == [picked.span for picked in warm]
     assert [False, False, False, True] == [picked.evaluate for picked in warm]

@@ -641,7 +641,7 @@ def test_executor_reads_and_writes_artifacts(examples, project, tmp_path, caplog
         "project": str(project),
     }
 
-    def turn(name: str):
+    def record(name: str):
         graph, transformed = standard_artifacts.TransformGraph(), standard_artifacts.Examples()
         graph.uri, transformed.uri = str(tmp_path / name / "graph"), str(tmp_path / name / "transformed")
         executor.Executor().Do(
@@ -651,13 +651,13 @@ def test_executor_reads_and_writes_artifacts(examples, project, tmp_path, caplog
         )
         return graph, transformed
 
-    graph, transformed = turn("one")
+    graph, transformed = record("one")
     assert graph.get_string_custom_property("transform") == "refreshed"
     assert (transformed.split_names, transformed.span) == ('["train", "eval"]', 2)
     shutil.copytree(graph.uri, Path(champion.uri, "transform_graph"))
     champion.set_string_custom_property("state", "present")
     with caplog.at_level(logging.INFO, logger="noria.journal"):
-        graph, _ = turn("two")
+        graph, _ = record("two")
     assert graph.get_string_custom_property("transform") == "reused"
     assert "code, schema and label are the champion's" in graph.get_string_custom_property("reason")
     assert {"carrier", "origin", "tailnum"} == set(

@@ -15,7 +15,7 @@ from noria.pipeline.runners import beam
 
 
 class Node(apache_beam.DoFn):
-    """A node of the wheel that fails: in its stage, or before it has begun one."""
+    """A node of the pipeline that fails: in its stage, or before it has begun one."""
 
     def __init__(self, error: BaseException, stage: str | None):
         self.error, self.stage = error, stage

@@ -18,7 +18,7 @@ from noria.pipeline.retraining import decision as retraining
 from noria.pipeline.retraining.revisions import Repository, Since
 from noria.pipeline.runs import lineage
 from noria.stores.publication import Publication
-from noria.stores.registry import Registry, Version, turn_of
+from noria.stores.registry import Registry, Version, run_of
 from noria.stores.spans import SpanStore
 
 HERE = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
@@ -77,14 +77,14 @@ class Project:
         )
 
     def version(self, number: int, blessed: bool = True, **facts: Any) -> Version:
-        """Turns on a span: a version by the code as it is now, served if it is blessed."""
+        """Runs on a span: a version by the code as it is now, served if it is blessed."""
         model = self.folder.parent / "model"
         model.mkdir(exist_ok=True)
         (model / "saved_model.pb").write_text("a model")
         registry = Registry(self.folder / "home")
         known = {"span": number, "spans": [number], "code_digest": lineage.digest(self.config), **facts}
         made = registry.register({"serving": model}, run_id=f"run-{number}", blessed=blessed, **known)
-        registry.record_turn(turn_of(made))
+        registry.record_run(run_of(made))
         return Publication(registry, self.config.model_root).publish(made.version) if blessed else made
 
     @property
@@ -250,11 +250,11 @@ def _reject(project: Project, span: int) -> None:
     made = registry.register(
         model, run_id="rejected", blessed=False, span=span, code_digest=digest, reasons=["auc fell"]
     )
-    registry.record_turn(turn_of(made))
+    registry.record_run(run_of(made))
 
 
 def test_stale_champion(served: Project) -> None:
-    """A champion behind the turns is called stale."""
+    """A champion behind the runs is called stale."""
     served.span(2)
     served.version(2, blessed=False)
     assert any("the champion is stale" in reason for reason in served.decide().reasons)
@@ -476,7 +476,7 @@ def test_json_and_github(served: Project, tmp_path: Path) -> None:
         outputs[name] for name in ("earlier", "verdict", "retrain", "changed")
     )
     assert "### rides: cold run" in summary.read_text() and "README.md" in summary.read_text()
-    assert 1 == len(Registry(served.folder / "home").turns())
+    assert 1 == len(Registry(served.folder / "home").runs())
 
 
 def test_in_words(served: Project) -> None:

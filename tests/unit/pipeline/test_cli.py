@@ -163,7 +163,7 @@ def test_empty_project(project: Path) -> None:
     done = noria("status", "--json", cwd=project)
     found = json.loads(done.stdout)
     assert 0 == done.returncode
-    assert (None, [], []) == (found["champion"], found["versions"], found["turns"])
+    assert (None, [], []) == (found["champion"], found["versions"], found["runs"])
     assert not (project / "home").exists()
 
 

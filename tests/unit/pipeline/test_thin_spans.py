@@ -1,4 +1,4 @@
-"""A span with too few rows is a turn of its own; no turn trains here."""
+"""A span with too few rows is a run of its own; no run trains here."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from noria.components.pusher import infra_validation
 from noria.core.errors import DataError, ThinError
 from noria.pipeline.config import Config, load
 from noria.pipeline.runs import run
-from noria.stores.registry import Registry, Turn
+from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
 
 
@@ -28,16 +28,16 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
 
 
 def runs(verdicts: dict[int, str]) -> Any:
-    """In place of a run on TFX: records the span's turn by its verdict, as a component would; thin ones end it."""
+    """In place of a run on TFX: records the span's run by its verdict, as a component would; thin ones end it."""
 
     def run(config: Config, span: int, mode: str, run_id: str, folder: Path, tell: Any) -> None:
         verdict = verdicts[span]
         if verdict == "failed":
             raise DataError("no")
-        turn = Turn(
+        record = RunRecord(
             span, run_id, span_version=1, data_verdict=verdict, model_verdict="skipped", reasons=("few",)
         )
-        Registry(config.home_path).record_turn(turn)
+        Registry(config.home_path).record_run(record)
         tell({"stage": "SpanExampleGen", "event": "end", "time": 1.0, "seconds": 0.5, "verdict": verdict})
         if verdict == "thin":
             raise ThinError("few")
@@ -45,13 +45,13 @@ def runs(verdicts: dict[int, str]) -> Any:
     return run
 
 
-def test_a_thin_span_is_a_turn(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its turn has seconds and a report like any other, the next span's follows, and it does not wait any more."""
+def test_a_thin_span_is_a_run(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its run has seconds and a report like any other, the next span's follows, and it does not wait any more."""
     monkeypatch.setattr(run, "_run", runs({1: "ok", 2: "thin", 3: "ok"}))
     told: list[dict[str, Any]] = []
-    turns = run.turn_all(config, on_event=told.append)
-    assert [(1, "ok"), (2, "thin"), (3, "ok")] == [(turn.span, turn.data_verdict) for turn in turns]
-    thin = turns[1]
+    records = run.run_pending(config, on_event=told.append)
+    assert [(1, "ok"), (2, "thin"), (3, "ok")] == [(record.span, record.data_verdict) for record in records]
+    thin = records[1]
     assert ({"SpanExampleGen": 0.5}, ("few",)) == (thin.seconds, thin.reasons)
     assert "Span 2 is thin" in Path(str(thin.report)).read_text()
     assert ["start", "end", "end"] == [record["event"] for record in told][3:6]
@@ -59,10 +59,10 @@ def test_a_thin_span_is_a_turn(config: Config, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_any_other_error_ends_the_run(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bad data is no turn: the error goes up, and the span waits."""
+    """Bad data is no run: the error goes up, and the span waits."""
     monkeypatch.setattr(run, "_run", runs({1: "ok", 2: "failed"}))
     with pytest.raises(DataError, match="no"):
-        run.turn_all(config)
+        run.run_pending(config)
     assert [2, 3] == run.pending(config)
 
 

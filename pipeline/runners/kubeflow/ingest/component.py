@@ -1,4 +1,4 @@
-"""Ingest: new events become spans on the volume; says whether a span waits for a turn."""
+"""Ingest: new events become spans on the volume; says whether a span waits for a run."""
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel_utils, component_spec

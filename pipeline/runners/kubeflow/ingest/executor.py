@@ -21,7 +21,7 @@ LOCK_SECONDS = 600
 
 
 class Executor(base_executor.BaseExecutor):
-    """What `noria run` does before its first turn."""
+    """What `noria run` does before its first run."""
 
     def Do(
         self,

@@ -1,14 +1,14 @@
-"""TurnReport: what `noria run` leaves behind a turn: journal, times, and the page for people."""
+"""TurnReport: what `noria run` leaves behind a run: journal, times, and the page for people."""
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, channel_utils, component_spec, standard_artifacts
 
 from noria.components.types import DataVerdict
-from noria.components.types import TurnReport as TurnReportType
+from noria.components.types import RunReport as RunReportType
 from noria.pipeline.runners.kubeflow.run_report import executor
 
 
-class TurnReportSpec(component_spec.ComponentSpec):
+class RunReportSpec(component_spec.ComponentSpec):
     """The artifacts that the page shows; a broken span has no model."""
 
     PARAMETERS = {
@@ -22,10 +22,10 @@ class TurnReportSpec(component_spec.ComponentSpec):
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
         "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation, optional=True),
     }
-    OUTPUTS = {"report": component_spec.ChannelParameter(type=TurnReportType)}
+    OUTPUTS = {"report": component_spec.ChannelParameter(type=RunReportType)}
 
 
-class TurnReport(base_component.BaseComponent):
+class RunReport(base_component.BaseComponent):
     """The last node of a Kubeflow run, so that `noria status` and `noria report` work on the volume.
 
     Args:
@@ -35,7 +35,7 @@ class TurnReport(base_component.BaseComponent):
       model, evaluation: of this run; None where the span is broken.
     """
 
-    SPEC_CLASS = TurnReportSpec
+    SPEC_CLASS = RunReportSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
     def __init__(
@@ -49,7 +49,7 @@ class TurnReport(base_component.BaseComponent):
         evaluation: channel.BaseChannel | None = None,
     ):
         super().__init__(
-            TurnReportSpec(
+            RunReportSpec(
                 config=config,
                 run_id=run_id,
                 champion=champion,
@@ -57,6 +57,6 @@ class TurnReport(base_component.BaseComponent):
                 verdict=verdict,
                 model=model,
                 evaluation=evaluation,
-                report=channel_utils.as_channel([TurnReportType()]),
+                report=channel_utils.as_channel([RunReportType()]),
             )
         )

@@ -1,4 +1,4 @@
-"""Closes a turn: `turn.json` and the report, from the artifacts and the journal that the tasks left on the volume."""
+"""Closes a run: `run.json` and the report, from the artifacts and the journal that the tasks left on the volume."""
 
 import shutil
 from pathlib import Path
@@ -24,7 +24,7 @@ MAKERS = {
 
 
 class Executor(base_executor.BaseExecutor):
-    """What `noria run` does after a turn."""
+    """What `noria run` does after a run."""
 
     def Do(
         self,
@@ -32,18 +32,18 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes `<home>/reports/`, `<home>/runs/<run_id>/turn.json`, and the page into the output artifact.
+        """Writes `<home>/reports/`, `<home>/runs/<run_id>/run.json`, and the page into the output artifact.
 
         Raises:
-          RegistryError: the run has recorded no turn.
+          RegistryError: the run has recorded no run.
         """
         config = container_project.from_json(exec_properties["config"])
         run_id = exec_properties["run_id"]
         with journal.stage("Report") as stage:
-            turn = next((turn for turn in Registry(config.home_path).turns() if turn.run_id == run_id), None)
-            if turn is None:
+            run = next((run for run in Registry(config.home_path).runs() if run.run_id == run_id), None)
+            if run is None:
                 raise RegistryError(
-                    f"run {run_id} has recorded no turn",
+                    f"run {run_id} has recorded no run",
                     where=config.home_path / "registry",
                     next_step="look at the logs of the tasks before; is `kubeflow.home` on the same volume for all?",
                 )
@@ -53,7 +53,7 @@ class Executor(base_executor.BaseExecutor):
                 if name in MAKERS
             }
             records = tasklog.read(config.home_path, run_id)
-            closed = recorder.close(config, turn, records, paths)
+            closed = recorder.close(config, run, records, paths)
             folder = Path(output_dict["report"][0].uri)
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(str(closed.report), folder / "report.html")

@@ -14,9 +14,9 @@ THIN = 3
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_released_span_is_turned_on(tmp_path: Path) -> None:
-    """Three of four flights of week 3 are missing: it is broken, the weeks around it are turned on. Released by force,
-    its turn comes, later than week 4's, and every view says who released it and why.
+def test_a_released_span_is_trained_on(tmp_path: Path) -> None:
+    """Three of four flights of week 3 are missing: it is broken, the weeks around it get a run. Released by force,
+    its run comes, later than week 4's, and every view says who released it and why.
     """
     project = small_project(tmp_path)
     table = pq.read_table(tmp_path / "flights.parquet")
@@ -27,11 +27,11 @@ def test_a_released_span_is_turned_on(tmp_path: Path) -> None:
     pq.write_table(pa.concat_tables([table.filter(pc.invert(week)), kept]), tmp_path / "flights.parquet")
 
     first = project.json("run", code=3)
-    assert [2, 3, 4] == [turn["span"] for turn in first["turns"]]
-    assert ["broken"] == [turn["data_verdict"] for turn in first["turns"] if turn["span"] == THIN]
+    assert [2, 3, 4] == [run["span"] for run in first["runs"]]
+    assert ["broken"] == [run["data_verdict"] for run in first["runs"] if run["span"] == THIN]
     status = project.json("status")
     assert ([THIN], []) == (status["quarantined"], status["pending"])
-    assert [] == project.json("run")["turns"]
+    assert [] == project.json("run")["runs"]
 
     project.noria("release", str(THIN), code=1)  # without a reason
     reason = "a terminal is closed for good"
@@ -42,13 +42,13 @@ def test_a_released_span_is_turned_on(tmp_path: Path) -> None:
     word = f"released by {released['actor']}: {reason}"
     assert f"span {THIN} was {word}" in said
     status = project.json("status")
-    turn = status["turns"][-1]
+    run = status["runs"][-1]
     assert (THIN, "drifted", "blessed", "warm", word) == (
-        turn["span"],
-        turn["data_verdict"],
-        turn["model_verdict"],
-        turn["mode"],
-        turn["released"],
+        run["span"],
+        run["data_verdict"],
+        run["model_verdict"],
+        run["mode"],
+        run["released"],
     )
     assert ([], []) == (status["quarantined"], status["pending"])
     version = status["versions"][-1]

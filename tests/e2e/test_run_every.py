@@ -28,13 +28,13 @@ def _objects(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def test_one_process_turns_again_and_says_what_it_refuses(flights: Project, tmp_path: Path):
-    """Each look turns on what waits; a config broken meanwhile is said, and mended without a restart."""
+def test_one_process_runs_again_and_says_what_it_refuses(flights: Project, tmp_path: Path):
+    """Each look runs on what waits; a config broken meanwhile is said, and mended without a restart."""
     settings = (flights.folder / "noria.yaml").read_text()
     out, err = tmp_path / "out", tmp_path / "err"
     with out.open("w") as stdout, err.open("w") as stderr:
         process = subprocess.Popen(
-            flights.command("run", "--every", "1s", "--turns", "1", "--json"),
+            flights.command("run", "--every", "1s", "--runs", "1", "--json"),
             cwd=flights.folder,
             env=flights.env(),
             stdout=stdout,
@@ -51,9 +51,9 @@ def test_one_process_turns_again_and_says_what_it_refuses(flights: Project, tmp_
             assert 0 == process.wait(120)
         finally:
             process.kill()
-    turns = [turn for each in _objects(out.read_text()) for turn in each["turns"]]
-    assert ["cold", *["warm"] * (len(turns) - 1)] == [turn["mode"] for turn in turns]
-    spans = [turn["span"] for turn in turns]
+    runs = [run for each in _objects(out.read_text()) for run in each["runs"]]
+    assert ["cold", *["warm"] * (len(runs) - 1)] == [run["mode"] for run in runs]
+    spans = [run["span"] for run in runs]
     assert list(range(spans[0], spans[0] + len(spans))) == spans
     assert "Traceback" not in err.read_text()
 
