@@ -1,7 +1,7 @@
 """Seams: places where one more kind of a thing is one more file.
 
-A seam is a folder with a base class in `base.py` and one file for each kind. The file's name is the kind's name, and the
-class in it is the only subclass of the base that it defines. A user's kind has an import path for a name, such as
+A seam is a folder with a base class in `base.py` and one file for each kind. The file's name is the kind's name, and
+the class in it is the only subclass of the base that it defines. A user's kind has an import path for a name, such as
 `my_project.measures.Hellinger`, and lives in the user's project.
 
     seam = Seam(Measure, "noria.components.data_gate.measures", "gates.data.measures")
@@ -13,11 +13,11 @@ class in it is the only subclass of the base that it defines. A user's kind has 
 import importlib
 import importlib.util
 import pkgutil
-import sys
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from noria.core.errors import ConfigError, did_you_mean
+from noria.core.user_code import load_function
 
 Kind = TypeVar("Kind")
 
@@ -62,16 +62,7 @@ class Seam(Generic[Kind]):
                 )
             module = importlib.import_module(f"{self.package}.{name}")
             return next(kind for kind in vars(module).values() if self._is_kind(kind, module.__name__))
-        if project is not None and str(project) not in sys.path:
-            sys.path.insert(0, str(project))
-        path, _, attribute = name.rpartition(".")
-        try:
-            kind = getattr(importlib.import_module(path), attribute)
-        except (ImportError, AttributeError) as error:
-            raise self._error(
-                f"{name!r} cannot be imported: {error}",
-                "correct the path; the folder of the project's YAML file is on Python's path",
-            ) from error
+        kind = load_function(name, None if project is None else str(project), self.key)
         if not self._is_kind(kind):
             base = f"{self.base.__module__}.{self.base.__name__}"
             raise self._error(

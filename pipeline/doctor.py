@@ -18,8 +18,8 @@ from typing import Any
 
 from packaging.markers import Marker
 
-from noria.components.code_digest import local_modules
 from noria.core import locks
+from noria.core.code_digest import local_modules
 from noria.core.errors import ConfigError, NoriaError
 from noria.core.files import STAGING
 from noria.pipeline import lane as lanes

@@ -11,8 +11,8 @@ from noria.components import journal
 from noria.components.champion.executor import present
 from noria.components.trainer.batches import steps_of
 from noria.components.trainer.settings import Settings
-from noria.components.user_code import load_function
 from noria.core.errors import ConfigError
+from noria.core.user_code import load_function
 
 
 class Executor(base_executor.BaseExecutor):

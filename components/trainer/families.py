@@ -16,8 +16,8 @@ from typing import Any
 from noria.components.keras3 import ensure_keras3
 from noria.components.trainer.model_inputs import Features
 from noria.components.trainer.settings import Settings
-from noria.components.user_code import load_function
 from noria.core.errors import ConfigError
+from noria.core.user_code import load_function
 
 tf = ensure_keras3()
 keras = tf.keras

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from noria.components import journal
-from noria.components.code_digest import code_digest
 from noria.components.keras3 import ensure_keras3
 from noria.components.trainer import (
     batches,
@@ -39,6 +38,7 @@ from noria.components.trainer.settings import Settings
 from noria.components.trainer.training_rows import Window, open_window
 from noria.components.trainer.transform_layer import TransformLayer
 from noria.core import files
+from noria.core.code_digest import code_digest
 
 tf = ensure_keras3()
 

@@ -12,10 +12,11 @@ from typing import Any
 from tfx import types
 from tfx.types import artifact_utils
 
-from noria.components import beam_executor, execution, journal, user_code
+from noria.components import beam_executor, execution, journal
 from noria.components.champion.executor import present
-from noria.components.code_digest import code_digest, local_modules
 from noria.components.transform import reuse
+from noria.core import user_code
+from noria.core.code_digest import code_digest, local_modules
 from noria.core.errors import ConfigError, DataError, NoriaError
 from noria.schemas import loader
 

@@ -6,10 +6,11 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from noria.components import batch_cache, execution, journal, user_code
-from noria.components.code_digest import local_modules
+from noria.components import batch_cache, execution, journal
 from noria.components.transform import analyze, analyzer_cache, apply, coverage, internals, reuse
 from noria.components.transform.source import Source
+from noria.core import user_code
+from noria.core.code_digest import local_modules
 from noria.core.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:

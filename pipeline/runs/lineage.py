@@ -9,9 +9,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from noria.components.code_digest import PACKAGES, code_digest, local_modules
-from noria.components.user_code import split_path
+from noria.core.code_digest import PACKAGES, code_digest, local_modules
 from noria.core.errors import ConfigError
+from noria.core.user_code import split_path
 from noria.pipeline.config import Config
 
 PARTS = ("preprocessing", "model", "schema", "settings")

@@ -206,7 +206,7 @@ def _source(config: Config) -> Any:
     source = config.data.source
     if source is None or not is_function(source):
         return source
-    from noria.components.user_code import load_function
+    from noria.core.user_code import load_function
 
     return load_function(source.replace(":", "."), str(config.folder), "data.source")
 
@@ -248,7 +248,7 @@ def _run(config: Config, registry: Registry, span: int, cold: bool, tell: Listen
 
 
 def _execute(config: Config, span: int, mode: str, run_id: str, folder: Path, tell: Listener) -> None:
-    from noria.components.user_code import add_project
+    from noria.core.user_code import add_project
 
     add_project(str(config.folder))
     # The fresh processes that a run starts (the probe, Beam's workers) find the project's code the same way.

@@ -55,7 +55,7 @@ def pipeline_spec(config: Config, cold: bool = False) -> dict[str, Any]:
     Raises:
       ConfigError: a node that the cluster would refuse, or code that cannot be found.
     """
-    from noria.components.user_code import add_project
+    from noria.core.user_code import add_project
 
     add_project(str(config.folder))
     from noria.components.keras3 import ensure_keras3

@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noria.components import journal, keras3
-from noria.components.user_code import add_project
 from noria.core import files
 from noria.core.errors import ConfigError, NoriaError
+from noria.core.user_code import add_project
 
 if TYPE_CHECKING:
     from noria.pipeline.runners.kubeflow.runtime import Invocation

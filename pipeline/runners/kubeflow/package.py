@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from noria.components.code_digest import code_digest
+from noria.core.code_digest import code_digest
 from noria.core.errors import DataError
 from noria.pipeline.config import Config
 

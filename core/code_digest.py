@@ -12,8 +12,8 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-from noria.components.user_code import split_path
 from noria.core.errors import ConfigError
+from noria.core.user_code import split_path
 
 # Installed packages whose versions change what the code means.
 PACKAGES = ("tensorflow-transform",)
