@@ -14,7 +14,7 @@ import importlib
 import importlib.util
 import pkgutil
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from noria.core.errors import ConfigError, did_you_mean
 from noria.core.user_code import load_function
@@ -62,7 +62,7 @@ class Seam(Generic[Kind]):
                 )
             module = importlib.import_module(f"{self.package}.{name}")
             return next(kind for kind in vars(module).values() if self._is_kind(kind, module.__name__))
-        kind = load_function(name, None if project is None else str(project), self.key)
+        kind: Any = load_function(name, None if project is None else str(project), self.key)
         if not self._is_kind(kind):
             base = f"{self.base.__module__}.{self.base.__name__}"
             raise self._error(

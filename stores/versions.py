@@ -228,7 +228,7 @@ class State:
         verdict = summary(version.verdict)
         self.versions[version.version] = dataclasses.replace(version, payload=payload, verdict=verdict)
 
-    def _turn(self, event: dict[str, Any]) -> None:
+    def _run(self, event: dict[str, Any]) -> None:
         run = _from_json(RunRecord, event["run"])
         if run.run_id not in self.runs:
             self.awaiting.discard(run.span)

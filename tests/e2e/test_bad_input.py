@@ -265,8 +265,8 @@ def test_failed_run_has_a_page(tmp_path: Path):
 def test_help_imports_nothing_heavy():
     """`noria --help` answers without TFX, TensorFlow, pandas or pyarrow."""
     code = (
-        "import sys\nfrom noria.pipeline import cli\n"
-        "try:\n    sys.argv = ['noria', '--help']\n    cli.main()\nexcept SystemExit:\n    pass\n"
+        "import sys\nfrom noria.pipeline.cli import app\n"
+        "try:\n    sys.argv = ['noria', '--help']\n    app.main()\nexcept SystemExit:\n    pass\n"
         "heavy = {'tensorflow', 'tfx', 'apache_beam', 'pandas', 'pyarrow', 'numpy'} & set(sys.modules)\n"
         "sys.exit(f'imports {heavy}' if heavy else 0)"
     )

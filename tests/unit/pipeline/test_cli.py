@@ -63,8 +63,8 @@ def test_documentation_is_current() -> None:
 def test_starts_light() -> None:
     """The command line and its help import neither TFX, TensorFlow, Beam, pandas nor pyarrow."""
     code = (
-        "import sys\nfrom noria.pipeline import cli\nsys.argv = ['noria', '--help']\n"
-        "try:\n    cli.main()\nexcept SystemExit:\n    pass\n"
+        "import sys\nfrom noria.pipeline.cli import app\nsys.argv = ['noria', '--help']\n"
+        "try:\n    app.main()\nexcept SystemExit:\n    pass\n"
         "print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -207,9 +207,9 @@ def test_without_kfp(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "sys.modules['kfp'] = None  # what Python does for a package that is not there\n"
-        "from noria.pipeline import cli\n"
+        "from noria.pipeline.cli import app\n"
         "sys.argv = ['noria', 'runs']\n"
-        "cli.main()"
+        "app.main()"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert (1, "") == (done.returncode, done.stdout)
