@@ -21,4 +21,4 @@ class Ingested(artifact.Artifact):
 class RunReport(artifact.Artifact):
     """The page of one run, `report.html`."""
 
-    TYPE_NAME = "noria.TurnReport"
+    TYPE_NAME = "noria.RunReport"

@@ -15,7 +15,7 @@ from noria.core.locks import hold, holder
 _HOLDS = """
 import sys, time
 from pathlib import Path
-from noria.stores.lock import hold
+from noria.core.locks import hold
 with hold(Path(sys.argv[1]), command="noria run"):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))

@@ -502,7 +502,7 @@ def test_the_report_needs_no_tensorflow_and_summaries_need_nothing():
     """`summaries` imports neither jinja2 nor numpy; writing a page imports neither TensorFlow nor matplotlib."""
     code = (
         "import sys, pathlib, tempfile; from noria.pipeline import report\n"
-        "from noria.pipeline.report import runs\n"
+        "from noria.pipeline.report import index\n"
         "home = pathlib.Path(tempfile.mkdtemp()); report_index.summaries(home)\n"
         "assert not {'jinja2', 'numpy', 'tensorflow_metadata'} & set(sys.modules)\n"
         "report.write(home / 'reports' / 'x.html', report.RunFacts('p', {}, [], {}))\n"

@@ -50,13 +50,15 @@ def records(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """In place of TFX: a run leaves an artifact and its entry in the registry. The spans that it was asked for."""
     asked: list[int] = []
 
-    def run(config: Config, span: int, mode: str, run_id: str, folder: Path, listen: run.Listener) -> None:
+    def execute(
+        config: Config, span: int, mode: str, run_id: str, folder: Path, listen: run.Listener
+    ) -> None:
         asked.append(span)
         artifact(config, run_id)
         Registry(config.home_path).record_run(RunRecord(span, run_id, data_verdict="ok", mode=mode))
 
-    monkeypatch.setattr(run, "_run", run)
-    monkeypatch.setattr(run.probe, "start_ahead", lambda: None)
+    monkeypatch.setattr(run, "_execute", execute)
+    monkeypatch.setattr(run.infra_validation, "start_ahead", lambda: None)
     return asked
 
 
@@ -68,14 +70,16 @@ def artifact(config: Config, run_id: str) -> None:
 def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, stage: str | None = "Trainer") -> None:
     """Turns stop with an error from here on, in a stage or before the first one."""
 
-    def run(config: Config, span: int, mode: str, run_id: str, folder: Path, listen: run.Listener) -> None:
+    def execute(
+        config: Config, span: int, mode: str, run_id: str, folder: Path, listen: run.Listener
+    ) -> None:
         artifact(config, run_id)
         if stage is not None:
             said = {"stage": stage, "event": "failed", "seconds": 1.0, "error": str(error)}
             listen({"time": time.time(), **said})
         raise error
 
-    monkeypatch.setattr(run, "_run", run)
+    monkeypatch.setattr(run, "_execute", execute)
 
 
 def pages(config: Config) -> list[str]:

@@ -30,7 +30,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
 def runs(verdicts: dict[int, str]) -> Any:
     """In place of a run on TFX: records the span's run by its verdict, as a component would; thin ones end it."""
 
-    def run(config: Config, span: int, mode: str, run_id: str, folder: Path, tell: Any) -> None:
+    def execute(config: Config, span: int, mode: str, run_id: str, folder: Path, tell: Any) -> None:
         verdict = verdicts[span]
         if verdict == "failed":
             raise DataError("no")
@@ -42,12 +42,12 @@ def runs(verdicts: dict[int, str]) -> Any:
         if verdict == "thin":
             raise ThinError("few")
 
-    return run
+    return execute
 
 
 def test_a_thin_span_is_a_run(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its run has seconds and a report like any other, the next span's follows, and it does not wait any more."""
-    monkeypatch.setattr(run, "_run", runs({1: "ok", 2: "thin", 3: "ok"}))
+    monkeypatch.setattr(run, "_execute", runs({1: "ok", 2: "thin", 3: "ok"}))
     told: list[dict[str, Any]] = []
     records = run.run_pending(config, on_event=told.append)
     assert [(1, "ok"), (2, "thin"), (3, "ok")] == [(record.span, record.data_verdict) for record in records]
@@ -60,7 +60,7 @@ def test_a_thin_span_is_a_run(config: Config, monkeypatch: pytest.MonkeyPatch) -
 
 def test_any_other_error_ends_the_run(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bad data is no run: the error goes up, and the span waits."""
-    monkeypatch.setattr(run, "_run", runs({1: "ok", 2: "failed"}))
+    monkeypatch.setattr(run, "_execute", runs({1: "ok", 2: "failed"}))
     with pytest.raises(DataError, match="no"):
         run.run_pending(config)
     assert [2, 3] == run.pending(config)

@@ -310,7 +310,7 @@ def test_kfp_is_an_extra(tmp_path: Path) -> None:
         "import importlib.util as u; real = u.find_spec\n"
         "u.find_spec = lambda name, *a: None if name.startswith('kfp') else real(name, *a)\n"
         "sys.argv = ['noria', 'compile', '--output', 'p.yaml']\n"
-        "from noria.pipeline.cli import main; main()"
+        "from noria.pipeline.cli.app import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert 1 == done.returncode
