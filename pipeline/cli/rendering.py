@@ -73,8 +73,8 @@ def runs_table(runs: Sequence[RunRecord]) -> Table:
 def print_decisions(out: Console, runs: Sequence[RunRecord]) -> None:
     """What a person decided about a span, and what was blessed but not published: a line each."""
     for run in runs:
-        if run.released is not None:
-            out.print(f"span {run.span} was {escape(run.released)}", soft_wrap=True)
+        if run.unquarantined is not None:
+            out.print(f"span {run.span} was {escape(run.unquarantined)}", soft_wrap=True)
         if run.withheld is not None:
             text = f"version {run.version} of span {run.span} is not published: it {run.withheld}"
             out.print(escape(text), soft_wrap=True)

@@ -42,7 +42,7 @@ def test_help_lists_the_commands(tmp_path: Path) -> None:
     assert 0 == done.returncode
     listed = set(re.findall(r"^\W*([a-z]+) ", done.stdout, re.MULTILINE))
     assert {*COMMANDS, "schedule"} <= listed
-    assert {"release", "compile"} <= listed
+    assert {"unquarantine", "compile"} <= listed
     assert "Exit codes" in done.stdout
 
 
