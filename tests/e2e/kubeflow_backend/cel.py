@@ -1,6 +1,6 @@
 """The part of CEL, the Common Expression Language, that TFX's compiler writes into trigger conditions.
 
-    (inputs.artifacts['news'].artifacts[0].metadata['state'] == 'waiting') && !(... > 3.0)
+    (inputs.artifacts['ingested'].artifacts[0].metadata['state'] == 'waiting') && !(... > 3.0)
 
 As in the backend's evaluation: a key that is missing and an operand of the wrong type are errors, not false.
 """

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from noria.pipeline import lane
 from noria.pipeline.config import load
 from noria.pipeline.runners.kubeflow import checks
-from noria.pipeline.runners.kubeflow.section import MIRRORS, Kubeflow, Volume
+from noria.pipeline.config.kubeflow import MIRRORS, Kubeflow, Volume
 
 ROOT = Path(__file__).parents[3]
 
