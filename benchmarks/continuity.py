@@ -29,6 +29,7 @@ from benchmarks import measure
 from noria.components import journal
 from noria.components.example_gen import encode
 from noria.components.transform import executor
+from noria.components.transform.request import Request
 from noria.ingestion import flights
 from noria.schemas import loader
 
@@ -82,7 +83,7 @@ def lay_out(
             for batch in rows.combine_chunks().to_batches():
                 for record in encode.encode(batch):
                     writer.write(record)
-    request = executor.Request(
+    request = Request(
         examples=str(folder / "raw"),
         splits=list(splits),
         schema=loader.load(SCHEMA),

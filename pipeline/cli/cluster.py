@@ -65,9 +65,7 @@ def submit(
         try:
             run = _follow(cluster, run, view, timeout)
         except KeyboardInterrupt:
-            console.err().print(
-                f"no longer following; the run continues: {escape(run.link)}", soft_wrap=True
-            )
+            console.err().print(f"no longer following; the run continues: {escape(run.link)}", soft_wrap=True)
             return console.INTERRUPTED
     if as_json:
         console.emit({**(decision or {}), **_to_json(run, version, cluster.connection, view)})
@@ -98,7 +96,8 @@ def print_failure(run: Run, cluster: Cluster, config: Config) -> None:
     err = console.err()
     if run.found_broken:
         err.print(
-            "[yellow]the span is broken:[/] it is in quarantine, and the champion still serves", soft_wrap=True
+            "[yellow]the span is broken:[/] it is in quarantine, and the champion still serves",
+            soft_wrap=True,
         )
         err.print("   [dim]next[/] noria report, where the volume is mounted", soft_wrap=True)
     if not run.over or run.good:

@@ -15,7 +15,8 @@ def init(
     data: Annotated[Path, typer.Option(help="A CSV or Parquet file with the events.")],
     label: Annotated[str, typer.Option(help="The column to predict.")],
     time: Annotated[
-        str | None, typer.Option(help="The column with the time of the event. Default: none, rows in file order.")
+        str | None,
+        typer.Option(help="The column with the time of the event. Default: none, rows in file order."),
     ] = None,
     task: Annotated[
         str | None, typer.Option(help="binary, multiclass or regression. Default: inferred from the label.")

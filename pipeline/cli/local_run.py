@@ -106,7 +106,9 @@ def show(config: Config, runs: list[RunRecord], config_path: Path, replayed: boo
             out.print(seconds)
         for run in runs:
             if run.model_verdict in ("skipped", "rejected"):
-                outcome = {"broken": "in quarantine", "thin": "thin"}.get(str(run.data_verdict), "not published")
+                outcome = {"broken": "in quarantine", "thin": "thin"}.get(
+                    str(run.data_verdict), "not published"
+                )
                 out.print(f"span {run.span} {outcome}: {escape('; '.join(run.reasons) or 'see the report')}")
         rendering.print_decisions(out, runs)
         broken = [run.span for run in runs if run.data_verdict == "broken"]

@@ -9,7 +9,9 @@ from noria.pipeline.cli.options import PROJECT, ConfigFile, Json
 
 
 def report(
-    span: Annotated[int | None, typer.Argument(help="The span of the run. Default: that of the newest run.")] = None,
+    span: Annotated[
+        int | None, typer.Argument(help="The span of the run. Default: that of the newest run.")
+    ] = None,
     config: ConfigFile = PROJECT,
     open_it: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
     as_json: Json = False,

@@ -1,6 +1,5 @@
 """`noria submit`: a run on Kubeflow Pipelines, followed to its end."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer

@@ -14,7 +14,8 @@ def unquarantine(
     force: Annotated[
         bool,
         typer.Option(
-            "--force", help="Train on it as it is: broken counts as drifted. Default: the gate judges it again."
+            "--force",
+            help="Train on it as it is: broken counts as drifted. Default: the gate judges it again.",
         ),
     ] = False,
     config: ConfigFile = PROJECT,

@@ -1,6 +1,6 @@
 """A project's one YAML file: its sections, how it is read, and the errors for a wrong one.
 
-    config = load("noria.yaml")   a checked `Config`, or a `ConfigError` with file, line and what to write instead
+config = load("noria.yaml")   a checked `Config`, or a `ConfigError` with file, line and what to write instead
 """
 
 from noria.pipeline.config.kubeflow import Kubeflow

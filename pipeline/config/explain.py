@@ -109,7 +109,10 @@ def _message(
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return f"`{name}` must hold keys and values, got {got}", _description(location, model)
     if kind == "string_pattern_mismatch":
-        return f"`{name}` must be lower-case letters, digits and hyphens, and start with a letter, got {got}", None
+        return (
+            f"`{name}` must be lower-case letters, digits and hyphens, and start with a letter, got {got}",
+            None,
+        )
     message = re.sub(r"^(Input|String|List|Value) should ", "", detail["msg"])
     message = re.sub(r", unable to .*$", "", message)
     hint = None

@@ -8,8 +8,8 @@ from pydantic import AfterValidator, Field, field_validator
 
 from noria.core.errors import did_you_mean
 from noria.core.settings import Settings
-from noria.pipeline.config.sections import NODES, ProjectPath
 from noria.pipeline.config.kubernetes_names import ImageName, NodeLabels, ObjectName, SecretKeys
+from noria.pipeline.config.sections import NODES, ProjectPath
 
 # A Kubeflow run has two more nodes than the pipeline: ingestion before it, the report after it.
 TASKS = ("Ingest", *NODES, "Report")
@@ -41,9 +41,7 @@ ContainerPath = Annotated[str, AfterValidator(_in_container)]
 class Task(Settings):
     cpu: Quantity | None = Field(default=None, description="CPU request and limit.")
     memory: Quantity | None = Field(default=None, description="Memory request and limit.")
-    retries: int | None = Field(
-        default=None, ge=0, le=20, description="How often a failed task is retried."
-    )
+    retries: int | None = Field(default=None, ge=0, le=20, description="How often a failed task is retried.")
     node_selector: NodeLabels | None = Field(
         default=None, description="Labels of the nodes that may run the task."
     )
@@ -119,7 +117,8 @@ class Kubeflow(Settings):
     )
     tasks: Task = Field(default=Task(), description="Settings of every task.")
     per_task: dict[str, Task] = Field(
-        default_factory=dict, description="Settings of single tasks, by component name; they override `tasks`."
+        default_factory=dict,
+        description="Settings of single tasks, by component name; they override `tasks`.",
     )
 
     @field_validator("pipeline_root")

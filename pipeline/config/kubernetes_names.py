@@ -39,7 +39,9 @@ def secret_keys(value: dict[str, str]) -> dict[str, str]:
     """Keys of a Secret, each with its environment variable."""
     for key, variable in value.items():
         if len(key) > 253 or not re.fullmatch(r"[-._a-zA-Z0-9]+", key):
-            raise ValueError(f"must use only letters, digits, '-', '_' and '.' in a Secret's keys, got {key!r}")
+            raise ValueError(
+                f"must use only letters, digits, '-', '_' and '.' in a Secret's keys, got {key!r}"
+            )
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
             raise ValueError(
                 f"must name environment variables (letters, digits and '_', not a digit first), got {variable!r}"
@@ -56,7 +58,7 @@ def node_labels(value: dict[str, str]) -> dict[str, str]:
             raise ValueError(f"must be labels such as pool or example.com/pool, got {key!r}")
         if wanted and (len(wanted) > 63 or not _QUALIFIED.fullmatch(wanted)):
             raise ValueError(
-                f"must have values of letters, digits, '-', '_' and '.', at most 63 characters, got {wanted!r} for {key}"
+                f"must have values of at most 63 letters, digits, '-', '_' and '.', got {wanted!r} for {key}"
             )
     return value
 

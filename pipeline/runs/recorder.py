@@ -68,7 +68,7 @@ class RunRecorder:
             raise RegistryError(
                 f"the registry has no run {self.run_id}",
                 where=registry.folder,
-                next_step="see the logs of the earlier stages; on Kubeflow, all tasks need `kubeflow.home` on one volume",
+                next_step="see the logs of the earlier stages; on Kubeflow, `kubeflow.home` must be on one volume",
             )
         now = datetime.datetime.now(datetime.timezone.utc)
         first = min((record["time"] for record in journal), default=now.timestamp())

@@ -46,9 +46,7 @@ def replay(
     with hold(home):
         with files.explained("the spans cannot be linked", home, SpanError):
             link_spans(config.home_path, home, last)
-        waiting = [
-            span for span in pending(home, config.window.first) if last is None or span <= last
-        ]
+        waiting = [span for span in pending(home, config.window.first) if last is None or span <= last]
         return run_pending(offline, limit=len(waiting), on_event=on_event)
 
 

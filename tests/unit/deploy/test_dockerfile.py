@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 
 from noria.pipeline import lane
 from noria.pipeline.config import load
-from noria.pipeline.runners.kubeflow import checks
 from noria.pipeline.config.kubeflow import MIRRORS, Kubeflow, Volume
+from noria.pipeline.runners.kubeflow import checks
 
 ROOT = Path(__file__).parents[3]
 

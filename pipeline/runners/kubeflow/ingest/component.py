@@ -33,4 +33,6 @@ class Ingest(base_component.BaseComponent):
 
     def __init__(self, config: str, source_digest: str = "", again: bool = False):
         ingested = channel_utils.as_channel([Ingested()])
-        super().__init__(IngestSpec(config=config, source_digest=source_digest, again=int(again), ingested=ingested))
+        super().__init__(
+            IngestSpec(config=config, source_digest=source_digest, again=int(again), ingested=ingested)
+        )

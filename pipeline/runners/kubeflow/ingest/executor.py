@@ -67,5 +67,5 @@ def _same_sources(config: Config, compiled: str) -> None:
         raise ConfigError(
             "the code or the schema in the image differs from what the pipeline was compiled from",
             where=f"project folder {config.folder}: digest {found[:12]}, compiled {compiled[:12]}",
-            next_step="rebuild the image from the sources that `noria compile` reads, or compile from the image's sources",
+            next_step="rebuild the image from the sources that `noria compile` reads, or compile from the image",
         )

@@ -212,7 +212,9 @@ def test_how_many_spans_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     ingested = Ingested()
     ingested.uri = str(tmp_path / "ingested")
     try:
-        executor.Executor().Do({}, {"ingested": [ingested]}, {"config": container_project.to_json(load(tmp_path))})
+        executor.Executor().Do(
+            {}, {"ingested": [ingested]}, {"config": container_project.to_json(load(tmp_path))}
+        )
     finally:
         journal.logger.removeHandler(handler)
     assert ("end", "waiting", 4, 3) == tuple(told[-1][key] for key in ("event", "state", "span", "waiting"))
