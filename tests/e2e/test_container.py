@@ -85,7 +85,7 @@ def test_run(tmp_path: Path) -> None:
     """A whole run of the pipeline in the image, as its user: from events to a served version."""
     small_project(tmp_path)
     settings = yaml.safe_load((tmp_path / "noria.yaml").read_text(encoding="utf-8"))
-    shutil.copyfile(ROOT / "schemas" / "flights.pbtxt", tmp_path / "schema.pbtxt")
+    shutil.copyfile(ROOT / "examples" / "flights" / "schema.pbtxt", tmp_path / "schema.pbtxt")
     (tmp_path / "noria.yaml").write_text(yaml.safe_dump({**settings, "schema": "schema.pbtxt"}))
     for path in (tmp_path, *tmp_path.rglob("*")):
         os.chown(path, USER, USER)
@@ -98,7 +98,7 @@ def test_run(tmp_path: Path) -> None:
 def test_task(tmp_path: Path) -> None:
     """A task as Kubeflow starts it: the compiled command, the launcher's request, artifacts in its folders."""
     small_project(tmp_path, kubeflow={"volume": {"claim": "noria"}})
-    shutil.copyfile(ROOT / "schemas" / "flights.pbtxt", tmp_path / "schema.pbtxt")
+    shutil.copyfile(ROOT / "examples" / "flights" / "schema.pbtxt", tmp_path / "schema.pbtxt")
     settings = yaml.safe_load((tmp_path / "noria.yaml").read_text(encoding="utf-8"))
     (tmp_path / "noria.yaml").write_text(yaml.safe_dump({**settings, "schema": "schema.pbtxt"}))
     compiled = tmp_path / "package.yaml"

