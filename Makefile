@@ -13,7 +13,7 @@ SUITE = pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not serv
 PARTS ?=
 # What mypy reads: all that is free of TFX.
 TYPED := $(addprefix -p noria.,stores streaming pipeline.commands) \
-	$(addprefix -m noria.pipeline.,ci cli cli_cluster cli_docs closing config config_errors console doctor inference lane lineage \
+	$(addprefix -m noria.pipeline.,ci cli cli_cluster closing config config_errors console doctor inference lane lineage \
 	options progress project revisions sections status tables wheel) \
 	$(addprefix -m noria.pipeline.kubeflow.,checks client connection cron entrypoint follow image names package place records section \
 	tasklog tasks transport)
@@ -67,7 +67,7 @@ lock: ## resolve both lock files anew (UPGRADE=1: to the newest releases)
 
 docs: setup ## write the pages that come from the code
 	$(BIN)/python -m noria.pipeline.config > docs/config.md
-	$(BIN)/python -m noria.pipeline.cli_docs > docs/commands.md
+	$(BIN)/python -m typer noria.pipeline.cli utils docs --name noria --title "The command line" > docs/commands.md
 
 clean: ## remove what was built; the environments and the project's home stay
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
