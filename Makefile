@@ -37,7 +37,7 @@ test: setup ## all tests but those that need servers or root, on this machine's 
 test-servers: setup ## metadata on PostgreSQL and MariaDB, Beam on a portable runner (Debian: postgresql mariadb-server)
 	$(BIN)/python -m pytest -m servers $(PYTEST_ARGS)
 
-test-container: setup ## the image, from the Dockerfile's lines in a clean Debian; kubectl renders deploy/ (root; Debian: debootstrap)
+test-container: setup ## the images, built by buildah; kubectl renders deploy/ (root; Debian: buildah mmdebstrap)
 	$(BIN)/python -m pytest -m container $(PYTEST_ARGS)
 
 test-quick: setup ## the tests that take seconds
