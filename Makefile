@@ -36,7 +36,7 @@ test: setup ## all tests but those that need servers or root, on this machine's 
 test-servers: setup ## metadata on PostgreSQL and MariaDB, Beam on a portable runner (Debian: postgresql mariadb-server)
 	$(BIN)/python -m pytest -m servers $(PYTEST_ARGS)
 
-test-container: setup ## the image, from the Dockerfile's lines in a clean Debian; kubectl renders deploy/ (root; Debian: debootstrap)
+test-container: setup ## the images, built by buildah; kubectl renders deploy/ (root; Debian: buildah mmdebstrap)
 	$(BIN)/python -m pytest -m container $(PYTEST_ARGS)
 
 test-quick: setup ## the tests that take seconds
@@ -66,7 +66,7 @@ lock: ## resolve both lock files anew (UPGRADE=1: to the newest releases)
 
 docs: setup ## write the pages that come from the code
 	$(BIN)/python -m noria.pipeline.config > docs/config.md
-	$(BIN)/python -m noria.pipeline.cli.docs > docs/commands.md
+	$(BIN)/python -m typer noria.pipeline.cli.app utils docs --name noria --title "The command line" > docs/commands.md
 
 clean: ## remove what was built; the environments and the project's home stay
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

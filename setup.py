@@ -60,6 +60,7 @@ setup(
             "scikit-learn",
             "jsonschema",  # the Kubeflow API's contract
             "kubernetes-validate",  # the manifests of deploy/
+            "docker",  # the rules of .dockerignore
         ],
     },
     entry_points={"console_scripts": ["noria = noria.pipeline.cli.app:main"]},
