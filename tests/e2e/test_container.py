@@ -77,8 +77,8 @@ def test_locked() -> None:
 def test_lane() -> None:
     """The image is the current lane, on a C library that its wheels are made for."""
     checks = {check["name"]: check for check in json.loads(inside("noria", "doctor", "--json"))["checks"]}
-    assert "TFX 1.21" in checks["lane"]["found"]
-    assert "ok" == checks["lane"]["state"]
+    assert "TFX 1.21" in checks["tfx"]["found"]
+    assert "ok" == checks["tfx"]["state"]
 
 
 def test_turn(tmp_path: Path) -> None:
