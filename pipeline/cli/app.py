@@ -324,7 +324,7 @@ def doctor(
     config: ConfigFile = PROJECT,
     as_json: Json = False,
 ) -> int:
-    """Check lane, packages, disk, project and stores, and say what to do."""
+    """Check machine, packages, disk, project and stores, and say what to do."""
     from noria.pipeline.cli import doctor
 
     return doctor.doctor(config, as_json)

@@ -105,8 +105,8 @@ def test_lane(box: Container) -> None:
     checks = {
         check["name"]: check for check in json.loads(inside(box, "noria", "doctor", "--json"))["checks"]
     }
-    assert "TFX 1.21" in checks["lane"]["found"]
-    assert "ok" == checks["lane"]["state"]
+    assert "TFX 1.21" in checks["tfx"]["found"]
+    assert "ok" == checks["tfx"]["state"]
 
 
 def test_run(box: Container, tmp_path: Path) -> None:
