@@ -152,7 +152,8 @@ def commit() -> str | None:
         "preprocessing",
         "schemas",
         "stores",
-        "streaming",
+        "core",
+        "ingestion",
         "flights",
         "locks",
     ]

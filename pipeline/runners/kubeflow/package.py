@@ -15,7 +15,7 @@ from noria.core.errors import DataError
 from noria.pipeline.config import Config
 
 # Noria's own code that runs inside a task. Read file by file: `code_digest` would import TensorFlow to find it.
-ROOMS = ("components", "pipeline", "preprocessing", "schemas", "stores", "streaming")
+ROOMS = ("components", "core", "ingestion", "pipeline", "preprocessing", "schemas", "stores")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ class IngestSpec(component_spec.ComponentSpec):
 
 
 class Ingest(base_component.BaseComponent):
-    """The first node of a Kubeflow run. It stands above `components/`, which may not know of streaming.
+    """The first node of a Kubeflow run. It is not in `components/`, which must not import `ingestion/`.
 
     Args:
       config: the settings, as `noria.pipeline.runners.kubeflow.container_project.to_json` writes them.
