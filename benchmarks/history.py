@@ -54,7 +54,8 @@ def plot(result: dict[str, Any], path: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
-    from noria.ingestion import flights
+    import flight_events as flights
+
     from noria.pipeline.runs.run import run_pending
     from noria.stores.spans import SpanStore
 

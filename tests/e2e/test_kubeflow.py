@@ -32,7 +32,7 @@ def project(folder: Path, home: Path, **changes: Any) -> Project:
     folder.mkdir()
     home.mkdir()
     made = small_project(folder, **changes)
-    shutil.copy(ROOT / "schemas" / "flights.pbtxt", folder / "schema.pbtxt")
+    shutil.copy(ROOT / "examples" / "flights" / "schema.pbtxt", folder / "schema.pbtxt")
     table = pq.read_table(folder / "flights.parquet")
     late = pc.greater_equal(table["time_hour"], pc.min(table["time_hour"]).as_py() + 20 * 86400)
     lost = table.set_column(

@@ -1,4 +1,7 @@
-"""Cron expressions as Kubeflow's scheduler (robfig/cron) reads them, checked before they are sent."""
+"""Cron expressions as Kubeflow's scheduler (robfig/cron 1.2.0) reads them, checked before they are sent.
+
+Libraries accept expressions that it refuses, and refuse some that it accepts: docs/decisions/0014-libraries.md.
+"""
 
 import re
 

@@ -11,6 +11,7 @@ from noria.components.keras3 import ensure_keras3
 
 ensure_keras3()
 
+import flight_events as flights  # noqa: E402
 import tensorflow_data_validation as tfdv  # noqa: E402
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2  # noqa: E402
 from tfx.components.example_validator import executor as stock  # noqa: E402
@@ -21,11 +22,10 @@ from noria.components.example_gen.executor import Executor as ExamplesExecutor  
 from noria.components.statistics_gen import gate_statistics, statistics_cache  # noqa: E402
 from noria.components.statistics_gen.executor import Executor  # noqa: E402
 from noria.core.errors import DataError  # noqa: E402
-from noria.ingestion import flights  # noqa: E402
 from noria.schemas import loader  # noqa: E402
 from noria.stores.spans import SpanStore  # noqa: E402
 
-SCHEMA = Path(__file__).parents[3] / "schemas" / "flights.pbtxt"
+SCHEMA = Path(__file__).parents[3] / "examples" / "flights" / "schema.pbtxt"
 ROWS = 4_000
 
 

@@ -1,5 +1,6 @@
 """Statistics of batches in one process are TFDV's own."""
 
+import flight_events as flights
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,7 +10,6 @@ from tensorflow_data_validation.utils import quantiles_util
 
 from noria.components.statistics_gen import equi_width, exact_counts
 from noria.components.statistics_gen.summarize import Summary, summarize
-from noria.ingestion import flights
 from noria.schemas.list_columns import list_batches
 
 

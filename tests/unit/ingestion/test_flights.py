@@ -5,11 +5,10 @@ import subprocess
 import sys
 import zipfile
 
+import flight_events as flights
 import numpy as np
 import pyarrow.compute as pc
 import pytest
-
-from noria.ingestion import flights
 
 
 @pytest.fixture(scope="module")
@@ -82,5 +81,5 @@ def test_most_flights_have_their_weather_and_plane(table) -> None:
 
 def test_the_package_is_not_imported() -> None:
     """Its __init__ loads all tables into pandas, which takes seconds."""
-    code = "import sys; from noria.ingestion import flights as f; f.table(); sys.exit(f.NAME in sys.modules)"
+    code = "import sys; import flight_events as f; f.table(); sys.exit(f.PACKAGE in sys.modules)"
     assert 0 == subprocess.run([sys.executable, "-c", code]).returncode

