@@ -5,6 +5,8 @@ from pathlib import Path
 from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
 
+__all__ = ["once_more", "pending"]
+
 
 def pending(home: Path | str, first: int) -> list[int]:
     """Spans that wait for a run, oldest first.

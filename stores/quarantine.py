@@ -8,6 +8,8 @@ from noria.stores.registry import Registry, Unquarantine
 from noria.stores.spans import SpanStore
 from noria.stores.versions import broken_run
 
+__all__ = ["hold_back", "unquarantine"]
+
 
 def hold_back(home: Path | str, span: int, version: int, verdict: dict[str, Any], run_id: str) -> None:
     """Puts a broken span in quarantine and ends its run; what a kill leaves out, `recover` does.

@@ -24,6 +24,8 @@ from noria.core.locks import hold
 from noria.stores.manifest import Manifest, again, fingerprint
 from noria.stores.merging import merge_sorted
 
+__all__ = ["SpanStore"]
+
 # Rows of a row group: what a reader holds at a time.
 GROUP_ROWS = 65_536
 # Rows of a Parquet file: a damaged file costs no more than this.
