@@ -1,6 +1,6 @@
-"""What a person sees while the pipeline runs: stage, span, rows, seconds. The noise goes to a file.
+"""Progress while the pipeline runs: stage, span, rows, seconds. The output of libraries goes to a file.
 
-On a terminal the stages of the run at work are drawn in place; elsewhere (CI, a log) each ends as a line.
+On a terminal the stages of the current run are a live table; elsewhere (CI, a log) each ends as a line.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-# Facts of a journal record that say something to a person, in the order in which they are shown.
+# The values of a journal record that are shown, in this order.
 _SHOWN = (
     "mode",
     "rows",
@@ -36,9 +36,9 @@ _SILENT = ("SchemaGen",)
 
 
 class Output:
-    """The terminal's own streams, kept while file descriptors 1 and 2 lead to a log file.
+    """The terminal's streams, kept while file descriptors 1 and 2 write to a log file.
 
-    TensorFlow, Beam and gRPC write to the descriptors, not to `sys.stderr`; so those are turned away.
+    TensorFlow, Beam and gRPC write to the descriptors, not to `sys.stderr`, so the descriptors are redirected.
     """
 
     def __init__(self, log: Path):
@@ -46,7 +46,7 @@ class Output:
         self.terminal: TextIO = sys.stderr
 
     def to(self, log: Path) -> None:
-        """Leads the noise to another file from here on."""
+        """Redirects to another file from now on."""
         log.parent.mkdir(parents=True, exist_ok=True)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -59,7 +59,7 @@ class Output:
 
 @contextlib.contextmanager
 def noise_to(log: Path) -> Iterator[Output]:
-    """Leads what the libraries write to standard output and error to a file, and gives it back afterwards."""
+    """Redirects the libraries' standard output and error to a file inside the block."""
     output = Output(log)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -71,7 +71,7 @@ def noise_to(log: Path) -> Iterator[Output]:
             yield output
         finally:
             for stream in (sys.stdout, sys.stderr):
-                with contextlib.suppress(OSError):  # a full disk must not keep the terminal from us
+                with contextlib.suppress(OSError):  # a full disk must not prevent the output below
                     stream.flush()
             os.dup2(kept[0], 1)
             os.dup2(kept[1], 2)
@@ -84,7 +84,7 @@ class Progress:
 
     Args:
       console: where to; a terminal gets a live view, anything else plain lines.
-      output: the streams that are turned away, whose file follows the runs; None leaves them alone.
+      output: the redirected streams, whose file changes with each run; None for none.
     """
 
     def __init__(self, console: Console, output: Output | None = None):
@@ -115,13 +115,15 @@ class Progress:
             self._live.stop()
 
     def listen(self, record: dict[str, Any]) -> None:
-        """Takes one journal record."""
+        """Shows one journal record."""
         name, event = record.get("stage", ""), record.get("event", "")
         if name == "Run":
-            self._turn(event, record)
+            self._run(event, record)
             return
         if name == "Recover":
-            self._print(f"[yellow]finished what a killed run left:[/] {escape(str(record.get('recovered')))}")
+            self._print(
+                f"[yellow]finished the work of a killed run:[/] {escape(str(record.get('recovered')))}"
+            )
             return
         stage = self._stages.setdefault(name, {"since": time.monotonic()})
         if event == "start":
@@ -137,7 +139,7 @@ class Progress:
         elif self._live is None and event in ("end", "failed") and name not in _SILENT:
             self._print(f"  span {self._span}  {_line(name, stage)}")
 
-    def _turn(self, event: str, record: dict[str, Any]) -> None:
+    def _run(self, event: str, record: dict[str, Any]) -> None:
         if event == "start":
             self._stages.clear()
             self._span, self._mode, self._since = record.get("span"), "", time.monotonic()
@@ -170,7 +172,7 @@ class Progress:
             (f"span {self._span}", "bold"), f"  {self._mode}", (f"  {_seconds(self._since)}", "dim")
         )
         table = Table.grid(padding=(0, 2))
-        for name, stage in list(self._stages.items()):  # another thread adds stages meanwhile
+        for name, stage in list(self._stages.items()):  # another thread may add stages
             if name in _SILENT:
                 continue
             ended, failed = stage.get("event") == "end", stage.get("event") == "failed"

@@ -1,4 +1,4 @@
-"""A run on the cluster while it is followed: drawn in place on a terminal, a line for each change elsewhere."""
+"""A run on the cluster while it is followed: a live table on a terminal, a line for each change elsewhere."""
 
 import time
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ _MARKS = {
 
 
 def coloured_state(state: str) -> Text:
-    """A state in its colour, in small letters as the other tables have it."""
+    """A state in its colour, in lower case as in the other tables."""
     return Text(state.lower(), _COLOURS.get(state, ""))
 
 
@@ -44,7 +44,7 @@ class RunView:
 
     Args:
       console: where to; a terminal gets a live table.
-      names: the pipeline's own tasks, in order. The server lists drivers and launchers besides; those are left out.
+      names: the pipeline's tasks, in order. The server also lists drivers and launchers; they are not shown.
     """
 
     def __init__(self, console: Console, names: Sequence[str]):
@@ -52,8 +52,8 @@ class RunView:
         self._names = tuple(names)
         self._live: Live | None = None
         self._run: Run | None = None
-        self._told: dict[str, str] = {}
-        self._running: dict[str, float] = {}  # since when, by our clock: the server's may differ
+        self._shown: dict[str, str] = {}
+        self._running: dict[str, float] = {}  # start times by this machine's clock: the server's may differ
         self._since = time.monotonic()
 
     def __enter__(self) -> "RunView":
@@ -70,42 +70,44 @@ class RunView:
             self._live = None
 
     def started(self, run: Run, version: Version) -> None:
-        """Says what was submitted."""
-        how = "uploaded" if version.uploaded else "there already"
+        """Prints what was submitted."""
+        how = "uploaded" if version.uploaded else "exists already"
         self.print(f"[green]✓[/] version {version.name} {how}, run started: {escape(run.name)}")
 
     def show(self, run: Run) -> None:
-        """Takes the run as it is now."""
-        # First since when: the live table is drawn by another thread, which may look in between.
+        """Shows the run as it is now."""
+        # The start times first: another thread draws the live table and may read in between.
         for task in self.tasks(run):
             if task.state == "RUNNING":
                 self._running.setdefault(task.name, time.monotonic())
         self._run = run
         if self._live is None:
-            self._tell("run", f"run {run.state.lower()}", run.state)
+            self._print_change("run", f"run {run.state.lower()}", run.state)
         for task in self.tasks(run):
             ended = task.state in ENDS
             if self._live is None or task.state in ("FAILED", "ERROR", "CANCELED"):
                 seconds = f"{task.seconds:>7.1f} s  " if ended and task.seconds is not None else " " * 11
                 why = f"  {task.error}" if task.error else ""
-                self._tell(task.name, f"  {task.name:<17}{seconds}{task.state.lower()}{why}", task.state)
+                self._print_change(
+                    task.name, f"  {task.name:<17}{seconds}{task.state.lower()}{why}", task.state
+                )
 
     def lost(self, error: ClusterError) -> None:
-        """Says that the server does not answer for now."""
-        self.print(f"[yellow]{escape(error.what)};[/] the run is not harmed, looking again")
+        """Prints that the server does not answer for now."""
+        self.print(f"[yellow]{escape(error.what)};[/] the run is not affected; polling again")
 
     def print(self, markup: str) -> None:
-        """A line above the live table, or just a line."""
+        """Prints a line, above the live table if there is one."""
         self._console.print(markup, highlight=False, soft_wrap=True)
 
     def tasks(self, run: Run) -> list[Task]:
-        """The pipeline's own tasks that have begun, each as its newest try says."""
+        """The newest attempt of each of the pipeline's tasks that have started."""
         newest = run.newest
         return [newest[name] for name in self._names if name in newest]
 
-    def _tell(self, what: str, line: str, state: str) -> None:
-        if self._told.get(what) != state:
-            self._told[what] = state
+    def _print_change(self, what: str, line: str, state: str) -> None:
+        if self._shown.get(what) != state:
+            self._shown[what] = state
             self.print(escape(line.rstrip()))
 
     def _draw(self) -> Group:

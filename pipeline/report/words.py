@@ -1,9 +1,9 @@
-"""Numbers, times and verdicts in plain words."""
+"""Numbers, times and ranges as text."""
 
 import datetime
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 MISSING = "–"
 
@@ -119,7 +119,7 @@ def ranges(numbers: Iterable[Any]) -> str:
     return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts) or MISSING
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether a JSON value is a finite number (a bool is none)."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 

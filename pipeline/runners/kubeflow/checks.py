@@ -1,4 +1,4 @@
-"""What the cluster would refuse, or fail on hours later, refused at compile time with the reason.
+"""Errors at compile time for what the cluster would refuse, or fail on hours later.
 
 The reasons are those of Kubeflow Pipelines 2.x on Argo and of TFX's compiler; docs/kubeflow.md lists them.
 """
@@ -19,7 +19,7 @@ from noria.pipeline.config import Config
 from noria.pipeline.config.sections import is_function
 from noria.pipeline.runners.kubeflow import container_project
 
-# Keys that older releases of kfp-kubernetes have no word for, and the functions that say them.
+# Keys that older releases of kfp-kubernetes do not support, and the functions for them.
 _NEWER = {"image_pull_secrets": "set_image_pull_secrets", "image_pull_policy": "set_image_pull_policy"}
 
 
@@ -45,16 +45,16 @@ def check_installed(*packages: str) -> None:
 
 
 def check_platform(config: Config) -> None:
-    """Raises LaneError where the installed kfp-kubernetes cannot say what the section asks for."""
+    """Raises LaneError if the installed kfp-kubernetes does not support a key of the section."""
     from kfp import kubernetes
 
     for key, function in _NEWER.items():
         if getattr(config.kubeflow, key) and not hasattr(kubernetes, function):
             raise LaneError(
-                f"kfp-kubernetes {importlib.metadata.version('kfp-kubernetes')} has no word for `kubeflow.{key}`",
+                f"kfp-kubernetes {importlib.metadata.version('kfp-kubernetes')} does not support `kubeflow.{key}`",
                 where=config.path,
-                next_step="compile on the current lane, or leave it out and name the Secrets in the runs' service "
-                "account; an image with a tag of its own needs no policy",
+                next_step="compile on the current lane, or remove the key and name the Secrets in the runs' service "
+                "account; an image with a unique tag needs no policy",
             )
 
 
@@ -64,7 +64,7 @@ def check_config(config: Config) -> None:
     where = f"{config.path}, section kubeflow"
     if section.volume is None:
         raise ConfigError(
-            "there is no volume: span store and registry would be gone with each task's container",
+            "there is no volume: span store and registry would be lost with each task's container",
             where=where,
             next_step="set `kubeflow.volume: {claim: NAME}` to a PersistentVolumeClaim; deploy/ has one",
         )
@@ -86,7 +86,7 @@ def check_config(config: Config) -> None:
 
 
 def check_output(output: Path) -> None:
-    """Raises ConfigError for a file name that Kubeflow's client does not take."""
+    """Raises ConfigError for a file name that Kubeflow's client does not accept."""
     if output.suffix not in (".yaml", ".yml"):
         better = output / "pipeline.yaml" if output.is_dir() else output.with_suffix(".yaml")
         raise ConfigError(
@@ -111,37 +111,37 @@ def check_nodes(nodes: Iterable[Any]) -> None:
             raise ConfigError(
                 f"a node's id must be letters, digits and hyphens, got {node.id!r}",
                 where=where,
-                next_step=f"Argo takes no other task names; .with_id({_argo_name(node.id)!r})",
+                next_step=f"Argo accepts no other task names; .with_id({_argo_name(node.id)!r})",
             )
         if isinstance(node, Resolver):
             raise ConfigError(
-                f"{node.id} is a Resolver, and the backend has none",
+                f"{node.id} is a Resolver, which the backend does not support",
                 where=where,
-                next_step="bring the champion with ChampionResolver, which is an ordinary component",
+                next_step="get the champion from ChampionResolver, which is an ordinary component",
             )
         if isinstance(node, FileBasedExampleGen):
             raise ConfigError(
-                f"{node.id} resolves its files before the cache check, a step that the backend leaves out",
+                f"{node.id} resolves its files before the cache check, a step that the backend omits",
                 where=where,
-                next_step="use SpanExampleGen, which picks its spans itself",
+                next_step="use SpanExampleGen, which chooses its spans itself",
             )
         if node.exec_properties.get("module_file"):
             raise ConfigError(
-                f"{node.id} is given a `module_file`, which TFX would build a pipeline of below the pipeline root",
+                f"{node.id} is given a `module_file`, which TFX would package below the pipeline root",
                 where=where,
                 next_step="name the function by its import path (module.function), and put it into the image",
             )
 
 
 def _check_paths(config: Config) -> None:
-    """A path that leaves the project's folder and the volume, in the container, is on this machine only."""
+    """Refuses a path that is, in the container, outside of the project's folder and the volume."""
     if not config.schema_path.is_file():
         raise ConfigError(
-            "the schema is not there",
+            "the schema does not exist",
             where=config.schema_path,
             next_step="correct `schema`; `noria init` writes a draft from your data",
         )
-    there = container_project.in_container(config)  # refuses whatever else does not hold there
+    there = container_project.in_container(config)  # refuses other settings that are wrong there
     paths: dict[str, tuple[Any, str | Path]] = {"schema": (config.settings.get("schema"), there.schema_path)}
     source = there.data.source
     if source is not None and not is_function(source):
@@ -167,10 +167,10 @@ def _check_caching(config: Config) -> None:
         if task.cache:
             raise ConfigError(
                 f"`kubeflow.{key}.cache` cannot be true: Kubeflow's key holds the names of a task's input artifacts, "
-                "which are new in each run as the tasks before read the stores anew, and it sees no code in the image: "
-                "it would never hit, or lie",
+                "which are new in each run as earlier tasks read the stores again, and it ignores the code in the image: "
+                "it would never hit, or return stale results",
                 where=f"{config.path}, section kubeflow",
-                next_step="leave `cache` out; Transform reuses by itself what the champion's run has counted",
+                next_step="remove `cache`; Transform already reuses what the champion's run has computed",
             )
 
 

@@ -1,6 +1,6 @@
 """Pipelines, versions, runs and schedules on Kubeflow Pipelines, by way of the kfp SDK (2.5 to 2.16).
 
-Values come back as our own: the same names whatever kfp's version, times in UTC.
+Results are Noria's records: the same names for every version of kfp, times in UTC.
 """
 
 import dataclasses
@@ -24,12 +24,12 @@ PAGE = 100
 LOOK_BACK = 1000
 # The task that records the run, whatever the verdict. A run that found nothing new succeeds without it, as
 # does one on a broken span.
-RECORDS_THE_TURN = "Pusher"
+RECORDS_THE_RUN = "Pusher"
 _DIGEST = "source_digest="
 
 
 class Cluster:
-    """What Noria asks of Kubeflow Pipelines.
+    """The requests of Noria to Kubeflow Pipelines.
 
     Raises:
       ClusterError: from every method, where the server refuses, fails or cannot be reached.
@@ -47,13 +47,13 @@ class Cluster:
         self.namespace: str | None = connection.namespace or self._client.get_user_namespace() or None
         if self._client.get_kfp_healthz().multi_user and self.namespace is None:
             raise ClusterError(
-                "this Kubeflow has several users, and nothing says which namespace is ours",
+                "this Kubeflow has several users, and no namespace is set",
                 where=connection.host,
-                next_step="--namespace, NORIA_KUBEFLOW_NAMESPACE or `kubeflow.namespace`",
+                next_step="set --namespace, NORIA_KUBEFLOW_NAMESPACE or `kubeflow.namespace`",
             )
 
     def upload(self, package: Package, name: str, version: str) -> Version:
-        """The version of that name; uploaded, together with the pipeline, where it is not there yet."""
+        """The version of that name; uploaded, with the pipeline, if the server does not have it."""
         client, pipeline = self._client, self._pipeline(name)
         with self._quiet():
             if pipeline is None:
@@ -100,7 +100,7 @@ class Cluster:
         return [self._as_run(each) for each in pages]
 
     def unfinished(self, name: str) -> Run | None:
-        """A run of the pipeline of that name that is not over, among the experiment's newest."""
+        """A run of the pipeline of that name that is not finished, among the experiment's newest."""
         newest = itertools.islice(self._runs_of(name), PAGE)
         return next((run for run in newest if not run.over), None)
 
@@ -108,19 +108,19 @@ class Cluster:
         """The newest run of the pipeline of that name that trained on a span, and what its version was made of.
 
         Raises:
-          ClusterError: none of the newest `LOOK_BACK` did; what came before is not looked at.
+          ClusterError: none of the newest `LOOK_BACK` did; older ones are not read.
         """
         for looked, listed in enumerate(self._runs_of(name)):
             if looked == LOOK_BACK:
                 raise ClusterError(
                     f"none of the newest {LOOK_BACK} runs has trained on a span",
                     where=f"experiment {self.connection.experiment} on {self.connection.host}",
-                    next_step="see whether data still comes; archive old runs",
+                    next_step="check whether new data still arrives; archive old runs",
                 )
             if listed.state != SUCCEEDED:
                 continue
             run = self.look(listed.id)
-            if any(task.name == RECORDS_THE_TURN and task.state == SUCCEEDED for task in run.tasks):
+            if any(task.name == RECORDS_THE_RUN and task.state == SUCCEEDED for task in run.tasks):
                 return TrainedRun(run, self._source_digest(run))
         return None
 
@@ -152,7 +152,7 @@ class Cluster:
         raise ClusterError(
             f"there is no schedule {name!r}" + (f"; {hint}" if hint else ""),
             where=where,
-            next_step="`noria schedule list` shows those that are there",
+            next_step="`noria schedule list` lists the schedules",
         )
 
     def create_schedule(
@@ -166,9 +166,9 @@ class Cluster:
         catch_up: bool = False,
         enabled: bool = True,
     ) -> Schedule:
-        """Runs the version again and again: at a cron expression's times, or every so many seconds.
+        """Runs the version repeatedly: at the times of a cron expression, or at an interval in seconds.
 
-        `enabled`: False makes it paused, so that not even a first run starts.
+        `enabled`: False creates it paused, so that no run starts.
         """
         with self._quiet():
             made = self._client.create_recurring_run(
@@ -187,21 +187,21 @@ class Cluster:
         return self._as_schedule(made)
 
     def pause(self, schedule: Schedule) -> Schedule:
-        """No further runs until resumed."""
+        """Starts no more runs until it is resumed."""
         self._client.disable_recurring_run(schedule.id)
         return dataclasses.replace(schedule, enabled=False)
 
     def resume(self, schedule: Schedule) -> Schedule:
-        """Runs again."""
+        """Starts runs again."""
         self._client.enable_recurring_run(schedule.id)
         return dataclasses.replace(schedule, enabled=True)
 
     def delete(self, schedule: Schedule) -> None:
-        """Forgets the schedule; its runs stay."""
+        """Deletes the schedule; its runs are kept."""
         try:
             self._client.delete_recurring_run(schedule.id)
         except ClusterError as error:
-            if error.status != 404:  # gone is gone: the first try's answer may have been lost
+            if error.status != 404:  # it is deleted: the answer to an earlier attempt may have been lost
                 raise
 
     def _experiment(self) -> str:
@@ -299,10 +299,10 @@ class Cluster:
         )
 
 
-def _state(said: str | None, run_over: bool = False) -> str:
-    """The server has no word for a task that never began, because one before it failed; Argo says omitted."""
-    if said and said != "RUNTIME_STATE_UNSPECIFIED":
-        return str(said)
+def _state(state: str | None, run_over: bool = False) -> str:
+    """The server has no state for a task that never started because an earlier one failed; Argo's is omitted."""
+    if state and state != "RUNTIME_STATE_UNSPECIFIED":
+        return str(state)
     return "OMITTED" if run_over else "PENDING"
 
 
@@ -319,7 +319,7 @@ def _named(name: str) -> str:
 
 
 def _message(status: Any) -> str | None:
-    """One line of the server's words: the one in which the object store refuses, or the first."""
+    """One line of the server's message: the one with the object store's error, or the first."""
     lines = [
         line.strip() for line in str(getattr(status, "message", None) or "").splitlines() if line.strip()
     ]
@@ -327,7 +327,7 @@ def _message(status: Any) -> str | None:
 
 
 def _utc(time: datetime | None) -> datetime | None:
-    """The server says 1970 for "not yet"."""
+    """The server uses 1970 for "not yet"."""
     if time is None or time.year <= 1970:
         return None
     return time.astimezone(timezone.utc) if time.tzinfo else time.replace(tzinfo=timezone.utc)

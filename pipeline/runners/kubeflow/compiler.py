@@ -1,8 +1,8 @@
 """Compiles a project for open-source Kubeflow Pipelines 2.x: one YAML file, two documents.
 
 The first is the pipeline (schema 2.1.0) as TFX's KubeflowV2DagRunner writes it, the second the platform
-document of `kfp-kubernetes`: volume, secrets, node selectors, how the image is fetched. What that runner cannot say
-per task (resources from a config, retries) is written into its result.
+document of `kfp-kubernetes`: volume, secrets, node selectors, how the image is fetched. What that runner does not support
+per task (resources from a config, retries) is added to its result.
 """
 
 import logging
@@ -26,14 +26,14 @@ def compile_package(config: Config, output: Path, cold: bool = False) -> Path:
     Args:
       config: the project's settings.
       output: the YAML file; written whole or not at all.
-      cold: its runs train from nothing, on the newest span where none waits.
+      cold: its runs train from scratch, on the newest span if none waits.
 
     Returns:
       The file, absolute.
 
     Raises:
-      LaneError: kfp is not installed, or this Python is none of its.
-      ConfigError: something that the cluster would refuse later, or would run into.
+      LaneError: kfp is not installed, or does not support this Python.
+      ConfigError: something that would fail on the cluster later.
     """
     output = Path(output).absolute()
     checks.check_installed("kfp.kubernetes")
@@ -69,12 +69,12 @@ def pipeline_spec(config: Config, cold: bool = False) -> dict[str, Any]:
     section = config.kubeflow
     nodes = graph.components(config, source_digest=lineage.source_digest(config), cold=cold)
     checks.check_nodes(nodes)
-    logging.getLogger().setLevel(logging.WARNING)  # TFX tells of each node that it compiles
+    logging.getLogger().setLevel(logging.WARNING)  # TFX logs each node that it compiles
     whole = pipeline.Pipeline(
         pipeline_name=config.name,
         pipeline_root=section.pipeline_root,
         components=nodes,
-        enable_cache=False,  # the backend's key sees neither the stores nor the image's code
+        enable_cache=False,  # the backend's cache key ignores the stores and the image's code
     )
     _forget_keys(whole)
     command = ["python", "-m", ENTRYPOINT, "--home", section.home, "--project", section.project]
@@ -90,9 +90,9 @@ def pipeline_spec(config: Config, cold: bool = False) -> dict[str, Any]:
 
 
 def _forget_keys(pipeline: Any) -> None:
-    """Lets each node name the channels of its conditions itself.
+    """Makes each node name the channels of its conditions.
 
-    TFX leaves a key at a condition's channel when it is written, and takes it for the first node that it compiles;
+    TFX stores a key in a condition's channel and uses it for the first node that it compiles;
     where that node has the channel among its inputs, under another name, the backend finds no such input.
     """
     from tfx.dsl.experimental.conditionals import conditional

@@ -1,7 +1,7 @@
-"""Where Kubeflow Pipelines is and who asks: from flags, then environment, then the project's file.
+"""Address and credentials of Kubeflow Pipelines: from flags, then environment, then the project's file.
 
-Imports no kfp. Secrets come from files or the environment, never from a flag (`ps` shows those), and are
-left out of every `repr`.
+Imports no kfp. Secrets come from files or the environment, never from a flag (`ps` shows those), and no
+`repr` contains them.
 """
 
 import dataclasses
@@ -18,13 +18,17 @@ if TYPE_CHECKING:
     from noria.pipeline.config import Config
 
 PREFIX = "NORIA_KUBEFLOW_"
-LEAST = {"timeout": 0.1, "retries": 0, "poll": 0.1}  # what no answer could meet, or would ask without a pause
+LEAST = {
+    "timeout": 0.1,
+    "retries": 0,
+    "poll": 0.1,
+}  # lower bounds: shorter ones would never succeed, or flood the server
 FORWARD = "kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80"
 
 
 @dataclasses.dataclass(frozen=True)
 class Flags:
-    """What the command line says; None where it says nothing."""
+    """The command line's options; None where one is not given."""
 
     host: str | None = None
     namespace: str | None = None
@@ -37,7 +41,7 @@ class Flags:
 
 @dataclasses.dataclass(frozen=True)
 class Secret:
-    """A token or cookie. One in a file is read anew each time: Kubernetes renews the tokens that it mounts."""
+    """A token or cookie. A file is read again each time: Kubernetes renews the tokens that it mounts."""
 
     source: str
     value: str | None = dataclasses.field(default=None, repr=False)
@@ -47,7 +51,7 @@ class Secret:
         """The secret itself.
 
         Raises:
-          ConfigError: the file is missing or unreadable, or the secret is empty or no single line.
+          ConfigError: the file is missing or unreadable, or the secret is empty or not a single line.
         """
         try:
             text = self.value or "" if self.file is None else self.file.read_text(encoding="utf-8")
@@ -60,12 +64,12 @@ class Secret:
             ) from None
         found = text.strip().removeprefix("Bearer ").strip()
         if not found or not (found.isascii() and found.isprintable()):
-            # Checked here: what sends a header would repeat a bad one in its error.
+            # Checked here: the HTTP library would repeat a bad header in its error.
             problem = "must be one line of plain characters" if found else "is empty"
             raise ConfigError(
                 f"the {self.source} {problem}",
                 where=self.file or "environment",
-                next_step="write the secret alone into it",
+                next_step="the file must hold the secret only",
             )
         return found
 
@@ -80,10 +84,10 @@ class Connection:
     token: Secret | None = None
     cookie: Secret | None = None
     ca_file: Path | None = None
-    service_account: str | None = None  # of the tasks' pods; None: the one that the server gives
+    service_account: str | None = None  # of the tasks' pods; None: the server's default
     timeout: float = 30.0  # seconds that one answer may take
     retries: int = 4  # of a request that may be repeated
-    poll: float = 5.0  # seconds between two looks at a run; the SDK's own default
+    poll: float = 5.0  # seconds between two polls of a run; the SDK's default
 
     def link(self, kind: str, name: str) -> str:
         """The page of a run or a schedule in the web interface."""
@@ -97,8 +101,8 @@ def resolve(
 
     Args:
       environ: `NORIA_KUBEFLOW_HOST`, `_NAMESPACE`, `_EXPERIMENT`, `_TOKEN`, `_TOKEN_FILE`, `_COOKIE`,
-        `_COOKIE_FILE`, `_CA_FILE`, `_SERVICE_ACCOUNT`, `_TIMEOUT`, `_RETRIES` and `_POLL`; None for this
-        process's own.
+        `_COOKIE_FILE`, `_CA_FILE`, `_SERVICE_ACCOUNT`, `_TIMEOUT`, `_RETRIES` and `_POLL`; None for that of
+        this process.
 
     Raises:
       ConfigError: no host, or a host, a number or a file that cannot be used.
@@ -113,7 +117,7 @@ def resolve(
     host = flags.host or env.get("host") or section.host
     if not host:
         raise ConfigError(
-            "nothing says where Kubeflow Pipelines is",
+            "the address of Kubeflow Pipelines is not set",
             where=config.path,
             next_step=f"set `kubeflow.host`, {PREFIX}HOST or --host; with `{FORWARD}` it is http://localhost:8080",
         )
@@ -135,7 +139,7 @@ def resolve(
 
 
 def _host(value: str) -> str:
-    """The API's address out of what people paste: without a scheme, or a page of the web interface."""
+    """The API's address from a pasted one, which may lack the scheme or be a page of the web interface."""
     address = value if "://" in value else f"https://{value}"
     address = address.partition("#")[0].partition("?")[0].partition("/apis/")[0].rstrip("/")
     try:
@@ -151,7 +155,7 @@ def _host(value: str) -> str:
         )
     if parts.username or parts.password:
         raise ConfigError(
-            "the host must come without user and password",
+            "the host must not contain user and password",
             where=value.rpartition("@")[2],
             next_step="put a token into a file: `kubeflow.token_file` or --token-file",
         )
@@ -189,7 +193,7 @@ def _check_certificates(file: Path) -> None:
     try:
         ssl.create_default_context(cafile=str(file))
     except OSError as error:  # ssl.SSLError is one too
-        reason = "it holds no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror
+        reason = "it contains no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror
         raise ConfigError(
             f"the CA file cannot be used: {reason}",
             where=file,

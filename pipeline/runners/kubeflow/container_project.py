@@ -1,18 +1,18 @@
-"""The project as a task's container sees it: the same file, in another folder, with its home on the volume."""
+"""The project in a task's container: the same file, in another folder, with its home on the volume."""
 
 import json
 from pathlib import Path
 
 from noria.pipeline.config import Config
 
-# The password of a metadata server has no place in a compiled pipeline, and no task reads these two sections.
+# A compiled pipeline must not contain the metadata server's password, and no task reads these sections.
 _LEFT_OUT = ("kubeflow", "metadata", "home")
 
 
 def in_container(config: Config) -> Config:
-    """The settings with the paths that hold in the container.
+    """The settings with the paths of the container.
 
-    A relative path of the YAML file starts from `kubeflow.project` there; an absolute one stays what it is.
+    A relative path of the YAML file starts from `kubeflow.project` there; an absolute one is kept.
     """
     return from_json(to_json(config))
 

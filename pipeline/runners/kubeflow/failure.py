@@ -1,16 +1,16 @@
-"""A run that ended badly: which tasks failed, and where to look next."""
+"""A run that failed: what to do next."""
 
 import re
 
 from noria.pipeline.runners.kubeflow.records import Run
 
-# How S3, MinIO and Google Cloud Storage say no, and how Kubeflow's launcher passes it on: it moves a task's
-# inputs and outputs itself, before and after our process, so that only its error tells.
+# Refusals of S3, MinIO and Google Cloud Storage, as Kubeflow's launcher reports them: it copies a task's inputs and
+# outputs before and after the task's process, so that only its error shows them.
 STORE = re.compile(r"Access ?Denied|NoSuchBucket|\b403\b|upload", re.IGNORECASE)
 
 
 def next_steps(run: Run, namespace: str | None, pipeline_root: str) -> list[str]:
-    """What to do about it, the likeliest first.
+    """What to do about it, the most likely cause first.
 
     Args:
       run: with its tasks.
@@ -25,6 +25,6 @@ def next_steps(run: Run, namespace: str | None, pipeline_root: str) -> list[str]
             "the object store refuses what a task reads or writes: correct `kubeflow.pipeline_root` "
             f"({pipeline_root}), or endpoint and credentials in the config map kfp-launcher "
             f"(kubectl get configmap -n {where} kfp-launcher -o yaml); "
-            "the bucket must exist, and the runs' account may write to it",
+            "the bucket must exist, and the runs' account needs write access",
         )
     return steps

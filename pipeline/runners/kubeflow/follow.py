@@ -1,4 +1,4 @@
-"""Looks at runs again and again until they end. A lost connection does not harm a run, so it is waited out."""
+"""Polls runs until they end. A lost connection does not affect a run, so polling continues."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from noria.core.errors import ClusterError, LockedError
 from noria.pipeline.runners.kubeflow.client import Cluster
 from noria.pipeline.runners.kubeflow.records import Run
 
-PATIENCE = 600.0  # seconds without an answer, over and above each request's own retries
+PATIENCE = 600.0  # seconds without an answer, in addition to each request's retries
 
 
 def follow(
@@ -17,15 +17,15 @@ def follow(
     on_loss: Callable[[ClusterError], None] = lambda error: None,
     patience: float = PATIENCE,
 ) -> Iterator[Run]:
-    """The run at each look; the last one is over, unless `timeout` came first.
+    """The run at each poll; the last one is finished, unless `timeout` comes first.
 
     Args:
-      timeout: seconds to look for at most; None: until the end.
-      on_loss: told once of each time that the server stops answering.
+      timeout: seconds to follow it for; None: until its end.
+      on_loss: called once each time the server stops answering.
       patience: seconds without an answer after which to give up.
 
     Raises:
-      ClusterError: the server does not answer any more, or refuses to.
+      ClusterError: the server stays unreachable, or refuses the request.
     """
     end = None if timeout is None else time.monotonic() + timeout
     lost: float | None = None
@@ -39,9 +39,9 @@ def follow(
         except ClusterError as error:
             if error.status == 404:
                 raise ClusterError(
-                    "the run is not there any more; somebody has deleted it",
+                    "the run no longer exists; somebody has deleted it",
                     where=run.link,
-                    next_step="`noria runs` shows those that are there",
+                    next_step="`noria runs` lists the runs",
                     status=404,
                 ) from None
             if lost is None and error.passing:
@@ -49,7 +49,7 @@ def follow(
                 on_loss(error)
             if not error.passing or time.monotonic() - (lost or 0.0) > patience:
                 raise ClusterError(
-                    f"the run goes on, but cannot be watched any more: {error.what}",
+                    f"the run continues, but can no longer be followed: {error.what}",
                     where=run.link,
                     next_step=error.next_step,
                     status=error.status,
@@ -63,19 +63,19 @@ def follow(
 def wait_for_others(
     cluster: Cluster, name: str, seconds: float, on_wait: Callable[[Run], None] = lambda run: None
 ) -> bool:
-    """Waits until no run of the pipeline of that name goes on: two at once would run on the same span.
+    """Waits until no run of the pipeline of that name is active: two at once would run on the same span.
 
-    Somebody may start one right after. The stores' locks keep the registry whole even then.
+    Somebody may start one right after. The stores' locks keep the registry consistent even then.
 
     Args:
-      seconds: to wait at most; 0 refuses at once.
-      on_wait: told once of each run that is waited for.
+      seconds: to wait at most; 0 fails at once.
+      on_wait: called once for each run that is waited for.
 
     Returns:
       Whether there was one.
 
     Raises:
-      LockedError: one goes on all the same.
+      LockedError: one is still active.
       ClusterError: the server refuses or does not answer.
     """
     end = time.monotonic() + seconds
@@ -86,7 +86,7 @@ def wait_for_others(
             raise LockedError(
                 f"a run of this project is {run.state.lower()}: {run.name}",
                 where=run.link,
-                next_step="--wait-for-running SECONDS waits for its end; or terminate it in the web interface",
+                next_step="wait for its end with --wait-for-running SECONDS, or terminate it in the web interface",
             )
         if run.id not in told:
             told.add(run.id)

@@ -1,6 +1,6 @@
 """Which image the tasks run: from the flag, then the environment, then the project's file.
 
-CI names a new one for each commit, so that a package never runs other code than it was compiled from.
+CI builds a new one for each commit, so that a package never runs other code than it was compiled from.
 """
 
 import os
@@ -14,7 +14,7 @@ VARIABLE = "NORIA_KUBEFLOW_IMAGE"
 
 
 def with_image(config: Config, flag: str | None = None, environ: Mapping[str, str] | None = None) -> Config:
-    """The same settings, with the image that counts as `kubeflow.image`.
+    """The same settings, with that image as `kubeflow.image`.
 
     Args:
       config: the project's settings.
@@ -22,7 +22,7 @@ def with_image(config: Config, flag: str | None = None, environ: Mapping[str, st
       environ: holds `NORIA_KUBEFLOW_IMAGE`; None for this process's own.
 
     Raises:
-      ConfigError: it is no image's name.
+      ConfigError: it is not a valid image name.
     """
     given = (os.environ if environ is None else environ).get(VARIABLE)
     image, where = (flag, "--image") if flag else (given, VARIABLE)
@@ -32,6 +32,6 @@ def with_image(config: Config, flag: str | None = None, environ: Mapping[str, st
         image_name(image)
     except ValueError as error:
         raise ConfigError(
-            f"the image {error}", where=where, next_step="name the image as `docker push` takes it"
+            f"the image {error}", where=where, next_step="write the image as for `docker push`"
         ) from None
     return config.model_copy(update={"kubeflow": config.kubeflow.model_copy(update={"image": image})})

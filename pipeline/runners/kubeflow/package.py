@@ -1,4 +1,4 @@
-"""A compiled pipeline, and the name of its version: what it was made of, so that the same is never uploaded twice."""
+"""A compiled pipeline, and the name of its version, which is a digest of its sources: none is uploaded twice."""
 
 import dataclasses
 import graphlib
@@ -14,7 +14,7 @@ from noria.core.code_digest import code_digest
 from noria.core.errors import DataError
 from noria.pipeline.config import Config
 
-# Noria's own code that runs inside a task. Read file by file: `code_digest` would import TensorFlow to find it.
+# Noria's own code that runs inside a task. Read file by file, as `code_digest` would import TensorFlow to find it.
 ROOMS = ("components", "core", "ingestion", "pipeline", "preprocessing", "schemas", "stores")
 
 
@@ -29,7 +29,7 @@ class Package:
 
     @classmethod
     def read(cls, path: Path) -> "Package":
-        """Raises DataError where the file is no package."""
+        """Raises DataError if the file is not a package."""
         try:
             spec = next(yaml.safe_load_all(path.read_text(encoding="utf-8")))
             dags = [each["dag"] for each in (spec["root"], *spec["components"].values()) if "dag" in each]
@@ -46,18 +46,18 @@ class Package:
             ValueError,
             yaml.YAMLError,
         ):
-            reason = "it is no Kubeflow pipeline (schema 2.1, YAML)"
+            reason = "it is not a Kubeflow pipeline (schema 2.1, YAML)"
         raise DataError(
             f"the package cannot be used: {reason}",
             where=path,
-            next_step="noria compile --output FILE writes one; left out, `noria submit` compiles by itself",
+            next_step="noria compile --output FILE writes one; without --package, `noria submit` compiles",
         )
 
 
 def version_name(config: Config, package: Package) -> str:
     """`settings-code-package`, 8 hex digits each: equal names mean equal settings, code, schema and package.
 
-    The package counts as well: it holds the image, the resources, and what the compiler made of them.
+    The package counts as well: it contains the image, the resources and the compiler's output.
     """
     code = hashlib.sha256(_noria())
     for path in (config.preprocessing, config.trainer.run_fn, config.trainer.build_model):
@@ -90,6 +90,6 @@ def _source_digest(dags: list[Any]) -> str | None:
 
 
 def _in_order(tasks: dict[str, Any]) -> Iterator[str]:
-    """Names as the tasks run; the file has them by the alphabet."""
+    """Names in the order of the tasks; the file sorts them by the alphabet."""
     after = {name: task.get("dependentTasks", ()) for name, task in sorted(tasks.items())}
     return iter(graphlib.TopologicalSorter(after).static_order())

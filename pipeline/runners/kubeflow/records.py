@@ -1,14 +1,14 @@
-"""What the server says of runs, tasks, schedules and versions, as our own values: times in UTC, one name for each."""
+"""Runs, tasks, schedules and versions of the server as Noria's records, with times in UTC."""
 
 import dataclasses
 from datetime import datetime, timezone
 from typing import Any
 
-# The ends of a run. kfp's own `wait_for_run_completion` waits for ever on CANCELED. The published states lack
-# ERROR, which kfp ends on as well; a server that says it is believed.
+# The ends of a run. kfp's `wait_for_run_completion` never returns on CANCELED. The published states lack
+# ERROR, which kfp also treats as an end.
 SUCCEEDED, SKIPPED = "SUCCEEDED", "SKIPPED"
 FAILURES = ("FAILED", "ERROR")
-BROKEN = "ReportBroken"  # the task that closes a run on a broken span
+BROKEN = "ReportBroken"  # the task that ends a run on a broken span
 ENDS = (SUCCEEDED, SKIPPED, *FAILURES, "CANCELED")
 
 
@@ -30,7 +30,7 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One run as the server tells it."""
+    """One run."""
 
     id: str
     name: str
@@ -50,23 +50,23 @@ class Run:
 
     @property
     def good(self) -> bool:
-        """Whether it ended as it should."""
+        """Whether it ended well."""
         return self.state in (SUCCEEDED, SKIPPED)
 
     @property
     def newest(self) -> dict[str, Task]:
-        """Each task as its newest try says, by name."""
+        """The newest attempt of each task, by name."""
         epoch = datetime.min.replace(tzinfo=timezone.utc)
         return {task.name: task for task in sorted(self.tasks, key=lambda each: each.started or epoch)}
 
     @property
     def failed(self) -> list[Task]:
-        """The tasks that failed in the end."""
+        """The tasks whose newest attempt failed."""
         return [task for task in self.newest.values() if task.state in FAILURES]
 
     @property
     def found_broken(self) -> bool:
-        """Whether the run put a broken span into quarantine: that is no failure of the run, and yet news."""
+        """Whether the run put a broken span into quarantine: the run succeeded, and needs attention."""
         return BROKEN in self.newest and self.newest[BROKEN].state == SUCCEEDED
 
     @property
@@ -113,7 +113,7 @@ class TrainedRun:
 
     Attributes:
       run: the run.
-      source_digest: `lineage.source_digest` of what its version was compiled from; None where that does not say.
+      source_digest: `lineage.source_digest` of what its version was compiled from; None where that is unknown.
     """
 
     run: Run

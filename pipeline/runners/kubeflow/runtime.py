@@ -1,8 +1,8 @@
-"""Kubeflow's artifacts and arguments, as its launcher hands them over, to TFX's and back. Plain JSON: no kfp here.
+"""Converts artifacts and arguments between Kubeflow's launcher and TFX. Plain JSON: no kfp here.
 
 The launcher downloads inputs from the object store to local folders (`s3://bucket/key` to `/s3/bucket/key`), and
-uploads from there what a task wrote to its outputs' places. TFX is shown these folders only, so that any object
-store will do: neither TensorFlow nor Beam has to know its scheme.
+uploads from there what a task wrote. TFX sees these folders only, so that any object
+store works: neither TensorFlow nor Beam needs to know its scheme.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ class Mirror:
     """The launcher's local folders.
 
     Attributes:
-      root: where they lie; `/` in the cluster, another folder in tests (`NORIA_KUBEFLOW_MIRROR`).
+      root: where they are; `/` in the cluster, another folder in tests (`NORIA_KUBEFLOW_MIRROR`).
     """
 
     root: Path = Path(os.environ.get("NORIA_KUBEFLOW_MIRROR", "/"))
@@ -53,7 +53,7 @@ class Mirror:
         return self.root / path.lstrip("/")
 
     def remote(self, path: str) -> str:
-        """The URI of a local folder; what is none of ours stays what it is."""
+        """The URI of a local folder; any other path is returned as it is."""
         for scheme, folder in MIRRORS.items():
             prefix = f"{self.root / folder}/"
             if path.startswith(prefix):
@@ -63,12 +63,12 @@ class Mirror:
 
 @dataclasses.dataclass(frozen=True)
 class Invocation:
-    """What the launcher asks of one task.
+    """The launcher's request to one task.
 
     Attributes:
       inputs, outputs: by name, each a list of one TFX artifact with a local URI.
       exec_properties: by name.
-      output_file: where the launcher reads what the outputs are.
+      output_file: where the launcher reads the outputs' metadata.
       project, run_id, task: names of the pipeline, its run and this task; '' where the outputs' URIs do not say.
     """
 
@@ -84,8 +84,8 @@ class Invocation:
 def parse(executor_input: Mapping[str, Any], inputs_spec: Mapping[str, Any], mirror: Mirror) -> Invocation:
     """Reads the launcher's `ExecutorInput` and the component's `ComponentInputsSpec`, both as JSON objects.
 
-    Inputs arrive without their type, so it is taken from the specification. Dropped are inputs that only a
-    condition needs (their names start with an underscore) and outputs that are not TFX's (`executor-logs`).
+    Inputs arrive without their type, so it is taken from the specification. Inputs that only a
+    condition needs (their names start with an underscore) and outputs of other types (`executor-logs`) are dropped.
     """
     given, asked = executor_input.get("inputs", {}), executor_input.get("outputs", {})
     specified = inputs_spec.get("artifacts", {})
@@ -116,7 +116,7 @@ def parse(executor_input: Mapping[str, Any], inputs_spec: Mapping[str, Any], mir
 
 
 def executor_output(outputs: Mapping[str, list[types.Artifact]], mirror: Mirror) -> dict[str, Any]:
-    """The launcher's `ExecutorOutput`: the outputs' remote places and their properties, without nulls."""
+    """The launcher's `ExecutorOutput`: the outputs' URIs and their properties, without nulls."""
     return {
         "artifacts": {
             name: {"artifacts": [_runtime_artifact(each, mirror) for each in artifacts]}
@@ -162,7 +162,7 @@ def _runtime_artifact(artifact: types.Artifact, mirror: Mirror) -> dict[str, Any
             values[key] = artifact.get_json_value_custom_property(name)
         elif kind is not None:
             values[key] = getattr(value, kind)
-    # A property that names another artifact by its place (the blessing's models) must not speak of this pod.
+    # A property may be the path of another artifact (the blessing's models), which is valid in this pod only.
     metadata = {key: mirror.remote(v) if isinstance(v, str) else v for key, v in values.items()}
     metadata = {key: value for key, value in metadata.items() if value is not None}
     return {"uri": mirror.remote(artifact.uri), "metadata": metadata}

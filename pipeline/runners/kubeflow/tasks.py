@@ -1,5 +1,5 @@
-"""What the config says of single tasks: resources and retries, written into the compiled pipeline; volume, secrets,
-node selectors and how the image is fetched, written into its platform document by kfp-kubernetes.
+"""Settings of single tasks: resources and retries, written into the compiled pipeline; volume, secrets,
+node selectors and how the image is pulled, written into its platform document by kfp-kubernetes.
 
 Caching is off for every task: TFX compiles it so, and `checks` refuses to switch it on.
 """
@@ -15,8 +15,8 @@ _UNITS |= {f"{unit}i": 1024.0**power for power, unit in enumerate("KMGTPE", 1)}
 
 
 def settings_of(section: Kubeflow, node: str) -> Task:
-    """What holds for one task: `kubeflow.tasks`, and over it `kubeflow.per_task`."""
-    # A broken span's report is the same work under another condition.
+    """The settings of one task: `kubeflow.tasks`, overridden by `kubeflow.per_task`."""
+    # The report of a broken span is the same task under another condition.
     own = section.per_task.get("Report" if node == "ReportBroken" else node)
     return section.tasks.model_copy(update=own.model_dump(exclude_none=True) if own else {})
 
@@ -26,7 +26,7 @@ def apply(spec: dict[str, Any], section: Kubeflow) -> None:
     for name, task in spec["root"]["dag"]["tasks"].items():
         settings = settings_of(section, name)
         if settings.retries:
-            # An exit code says nothing about whether it helps to try again; a second apart it mostly does not.
+            # An exit code does not say whether a retry helps; after one second it rarely does.
             policy = {"maxRetryCount": settings.retries, "backoffDuration": "30s", "backoffFactor": 2.0}
             task["retryPolicy"] = policy
         container = spec["deploymentSpec"]["executors"][f"{name}_executor"]["container"]
@@ -41,7 +41,7 @@ def apply(spec: dict[str, Any], section: Kubeflow) -> None:
 
 
 def platform_spec(section: Kubeflow, executors: list[str]) -> dict[str, Any]:
-    """The platform document: what Kubernetes must know of each task."""
+    """The platform document: what Kubernetes needs to know about each task."""
     configs = {
         label: _executor_config(section, settings_of(section, label.removesuffix("_executor")))
         for label in sorted(executors)
@@ -52,7 +52,7 @@ def platform_spec(section: Kubeflow, executors: list[str]) -> dict[str, Any]:
 def _executor_config(section: Kubeflow, settings: Task) -> dict[str, Any]:
     """One task's `KubernetesExecutorConfig`, in the fields that this release of kfp-kubernetes writes.
 
-    Its functions read and write `platform_config` of a task and, with constants, nothing else of it.
+    Its functions use only `platform_config` of a task.
     """
     from kfp import kubernetes
 

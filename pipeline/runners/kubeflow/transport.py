@@ -1,7 +1,7 @@
-"""kfp's client over a transport that times out, tries again, and says in words what went wrong.
+"""kfp's client over a transport that times out, retries, and explains errors.
 
-kfp waits for ever, shows a traceback for a wrong host, and takes a login page for an answer. All its requests go
-through one object, `rest_client`; ours takes its place and turns every failure into a `ClusterError`.
+kfp has no time-outs, shows a traceback for a wrong host, and takes a login page for an answer. All its requests go
+through one object, `rest_client`; this one replaces it and turns every failure into a `ClusterError`.
 """
 
 import contextlib
@@ -24,17 +24,17 @@ from urllib3 import exceptions
 from noria.core.errors import ClusterError
 from noria.pipeline.runners.kubeflow.connection import FORWARD, Connection
 
-logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # what it tries again, it need not tell
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it would log every retry
 CONNECT_SECONDS = 10.0
-# Only what may be repeated without starting a second run; a refused connection is tried again for all.
+# Methods that may be repeated without starting a second run; a refused connection is retried for all.
 REPEATABLE = frozenset({"GET", "HEAD", "DELETE"})
 PASSING = (429, 500, 502, 503, 504)
-AUDIENCE = "pipelines.kubeflow.org"  # Kubeflow Pipelines takes no token that was made for another
-_DONE_ALL_THE_SAME = "see whether it was done all the same: `noria runs`, `noria schedule list`"
+AUDIENCE = "pipelines.kubeflow.org"  # Kubeflow Pipelines accepts only tokens for this audience
+_MAY_BE_DONE = "check whether it was done: `noria runs`, `noria schedule list`"
 
 
 class _Token(TokenCredentialsBase):
-    """The bearer token of each request, read anew."""
+    """The bearer token, read again for each request."""
 
     def __init__(self, connection: Connection):
         self._token = connection.token
@@ -45,7 +45,7 @@ class _Token(TokenCredentialsBase):
 
 
 class _Transport(rest.RESTClientObject):
-    """Sends a request; what fails becomes a `ClusterError` that says what, where and what next."""
+    """Sends a request; a failure becomes a `ClusterError` that says what, where and what next."""
 
     def __init__(self, configuration: Any, connection: Connection):
         configuration.retries = urllib3.Retry(
@@ -54,19 +54,19 @@ class _Transport(rest.RESTClientObject):
             read=connection.retries,
             status=connection.retries,
             redirect=5,
-            other=0,  # a certificate does not get better
+            other=0,  # retrying does not help a certificate
             backoff_factor=0.5,
             status_forcelist=PASSING,
             allowed_methods=REPEATABLE,
             raise_on_status=False,
-            respect_retry_after_header=False,  # an hour of silence is no answer; ours doubles from half a second
+            respect_retry_after_header=False,  # the server may ask for an hour; this doubles from half a second
         )
         super().__init__(configuration)
         self._connection = connection
 
     def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
         kwargs["_request_timeout"] = (CONNECT_SECONDS, self._connection.timeout)
-        if self._connection.cookie is not None:  # read anew, like the token
+        if self._connection.cookie is not None:  # read again, like the token
             kwargs["headers"] = {**(kwargs.get("headers") or {}), "Cookie": self._connection.cookie.read()}
         try:
             response = super().request(method, url, *args, **kwargs)
@@ -80,7 +80,7 @@ class _Transport(rest.RESTClientObject):
 
     def _no_api(self) -> ClusterError:
         return ClusterError(
-            "the host answers with a web page, not with the API: a login page, or a wrong path",
+            "the host answers with a web page, not with the API: it is a login page, or the path is wrong",
             where=self._connection.host,
             next_step="give a token or a session cookie (--token-file, --cookie-file); "
             "the API is often under /pipeline; `curl HOST/apis/v2beta1/healthz` must answer JSON",
@@ -88,10 +88,10 @@ class _Transport(rest.RESTClientObject):
 
     def _refused(self, error: Any, method: str, url: str) -> NoReturn:
         status = int(error.status or 0)
-        said = self._said(error.body)
+        message = self._server_message(error.body)
         what, step = self._meaning(status, method)
         raise ClusterError(
-            f"{what}: {said}" if said else what,
+            f"{what}: {message}" if message else what,
             where=f"{method} {url.partition('?')[0]}",
             next_step=step,
             status=status,
@@ -103,34 +103,34 @@ class _Transport(rest.RESTClientObject):
         if status == 401:
             secret = self._connection.token or self._connection.cookie
             return (
-                f"the server does not know us: the {secret.source} is wrong or has expired"
+                f"authentication failed (401): the {secret.source} is invalid or has expired"
                 if secret
-                else "the server wants to know who asks, and there is no token and no cookie",
+                else "authentication failed (401): there is no token and no cookie",
                 f"get a new one (`kubectl create token SERVICE_ACCOUNT --audience={AUDIENCE}`, or log in again) "
                 "and give it: --token-file, NORIA_KUBEFLOW_TOKEN, --cookie-file or NORIA_KUBEFLOW_COOKIE",
             )
         if status == 403:
             namespace = self._connection.namespace
             return (
-                f"this is forbidden to us{f' in namespace {namespace}' if namespace else ''}",
-                "ask for the right to it (a RoleBinding), or name your own namespace: --namespace",
+                f"permission denied (403){f' in namespace {namespace}' if namespace else ''}",
+                "ask for permission (a RoleBinding), or name your namespace: --namespace",
             )
         if status == 404:
             return (
-                "this is not there",
-                "see to host and path; the server must be Kubeflow Pipelines 2.x",
+                "not found (404)",
+                "check host and path; the server must be Kubeflow Pipelines 2.x",
             )
         if status == 409:
             return (
-                "something of that name is there already, where we may not see it",
+                "the name exists already (409), in a place that you cannot see",
                 "delete it there, or change `name` in the project's file",
             )
         if status in PASSING:
-            step = "do this again later; `kubectl logs -n kubeflow deploy/ml-pipeline` says more"
+            step = "try again later; `kubectl logs -n kubeflow deploy/ml-pipeline` says more"
             if method in REPEATABLE:
                 return f"the server failed ({status}), {self._connection.retries + 1} times in a row", step
-            return f"the server failed ({status})", f"{_DONE_ALL_THE_SAME}; {step}"
-        return f"the server refuses this ({status})", "correct what it names"
+            return f"the server failed ({status})", f"{_MAY_BE_DONE}; {step}"
+        return f"the server refused the request ({status})", "correct what the message names"
 
     def _unreachable(self, error: Exception, method: str) -> NoReturn:
         causes = list(_causes(error))
@@ -141,26 +141,29 @@ class _Transport(rest.RESTClientObject):
         if any(isinstance(cause, exceptions.SSLError) for cause in causes):
             what, step = _insecure(text)
         elif any(isinstance(cause, socket.gaierror) for cause in causes):
-            what, step = "there is no host of this name", "correct the host; is the VPN up?"
+            what, step = "the host name does not exist", "correct the host; check the VPN"
             passing = "temporary failure" in text
         elif any(isinstance(cause, ConnectionRefusedError) for cause in causes):
-            what, step = "nothing listens there", f"correct host and port; is `{FORWARD}` running?"
+            what, step = (
+                "connection refused: nothing listens at this address",
+                f"correct host and port; check that `{FORWARD}` is running",
+            )
             passing = True
         elif any(isinstance(cause, exceptions.TimeoutError) for cause in causes):
             what = f"no answer within {self._connection.timeout:g} seconds"
-            step = "do this again later, or allow more: NORIA_KUBEFLOW_TIMEOUT"
+            step = "try again later, or set a longer NORIA_KUBEFLOW_TIMEOUT"
             passing = True
         else:
             deepest = [cause for cause in causes if isinstance(cause, (OSError, exceptions.HTTPError))][-1]
-            what = f"the connection broke: {self._without_secrets(str(deepest))}"
-            step = "do this again; does the server speak https? then write https://"
+            what = f"the connection was lost: {self._without_secrets(str(deepest))}"
+            step = "try again; if the server uses https, write https://"
             passing = True
         if method not in REPEATABLE and passing and "nothing listens" not in what:
-            step = f"{_DONE_ALL_THE_SAME}; {step}"
+            step = f"{_MAY_BE_DONE}; {step}"
         raise ClusterError(what, where=self._connection.host, next_step=step, passing=passing) from None
 
-    def _said(self, body: Any) -> str:
-        """The server's own words: the first line, at most 300 letters; never a page."""
+    def _server_message(self, body: Any) -> str:
+        """The server's message: its first line, at most 300 characters; never a page."""
         text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body or "")
         with contextlib.suppress(ValueError):
             answer = json.loads(text)
@@ -178,7 +181,7 @@ class _Transport(rest.RESTClientObject):
 
 
 class Client(kfp.Client):
-    """kfp's client with our transport, which is in place before the first request."""
+    """kfp's client with this transport, which is in place before the first request."""
 
     def __init__(self, connection: Connection):
         self._connection = connection
@@ -191,12 +194,12 @@ class Client(kfp.Client):
         self._use_transport()
 
     def get_kfp_healthz(self, sleep_duration: int = 5) -> Any:
-        """The server's health. kfp's constructor asks for it, and would ask five times, whatever the answer."""
+        """The server's health. kfp's constructor asks for it, and without the transport would ask five times."""
         self._use_transport()
         return super().get_kfp_healthz(sleep_duration)
 
     def set_user_namespace(self, namespace: str) -> None:
-        """The pod's own namespace, which kfp finds where several users share a cluster; it would write it down."""
+        """The pod's namespace, which kfp finds where several users share a cluster; kfp itself would write it to a file."""
         self._context_setting["namespace"] = namespace
 
     def _load_context_setting_or_default(self) -> None:
@@ -211,7 +214,7 @@ class Client(kfp.Client):
 
 @contextlib.contextmanager
 def _without_kfp_environment() -> Iterator[None]:
-    """Hides `KF_PIPELINES_*`, which kfp puts before what it is given: another host, or Google's credentials."""
+    """Hides `KF_PIPELINES_*`, which kfp prefers to its arguments: another host, or Google's credentials."""
     hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("KF_PIPELINES_")}
     try:
         yield
@@ -249,14 +252,14 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _insecure(text: str) -> tuple[str, str]:
     if "wrong version number" in text or "wrong_version_number" in text or "record layer" in text:
-        return "the server does not speak https there", "write http://, or correct the port"
+        return "the server does not use https at this port", "write http://, or correct the port"
     if "mismatch" in text or "doesn't match" in text or "is not valid for" in text:
         return "the server's certificate is for another name", "use the name that the certificate is for"
     if "has expired" in text:
         return "the server's certificate has expired", "have it renewed"
     if "verify failed" in text or "verify_failed" in text:
         return (
-            "the server's certificate is signed by nobody known here (self-signed, or a company's own authority)",
-            "give the certificate that signed it: --ca-file, NORIA_KUBEFLOW_CA_FILE or `kubeflow.ca_file`",
+            "the server's certificate is not signed by a trusted authority (self-signed, or a company's CA)",
+            "give the CA certificate: --ca-file, NORIA_KUBEFLOW_CA_FILE or `kubeflow.ca_file`",
         )
-    return "the encrypted connection failed", "see to host, port and certificates"
+    return "the TLS connection failed", "check host, port and certificates"

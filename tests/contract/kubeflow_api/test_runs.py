@@ -167,7 +167,7 @@ def test_timeout(noria: Noria, api: KubeflowApi) -> None:
     """--timeout ends the wait, not the run: exit code 3."""
     api.script = [Frame("RUNNING")]
     done = noria.submit("--timeout", "0.05", code=3)
-    assert "the run goes on" in done.stderr
+    assert "the run continues" in done.stderr
 
 
 def test_drop_while_following(noria: Noria, api: KubeflowApi) -> None:
@@ -175,7 +175,7 @@ def test_drop_while_following(noria: Noria, api: KubeflowApi) -> None:
     api.script = frames("SUCCEEDED")
     api.faults = [Fault("get_run", "drop", 3), Fault("get_run", "cut", 3), Fault("get_run", 503, 3)]
     done = noria.submit()
-    assert "looking again" in done.stderr
+    assert "polling again" in done.stderr
     assert 1 == len(api.runs)
 
 
@@ -185,7 +185,7 @@ def test_token_expires_while_following(noria: Noria, api: KubeflowApi) -> None:
     for arguments in ((), ("--json",)):
         api.faults = [Fault("get_run", 401, 1, after=1)]
         done = noria.submit(*arguments, code=3)
-        assert "the run goes on" in done.stderr and "--token-file" in done.stderr
+        assert "the run continues" in done.stderr and "--token-file" in done.stderr
         assert api.runs[-1]["run_id"] in done.stdout
         api.runs[-1]["state"] = "CANCELED"  # so that the next may start
     told = json.loads(done.stdout)
@@ -210,8 +210,8 @@ def test_deleted_while_following(noria: Noria, api: KubeflowApi) -> None:
     api.script = [Frame("RUNNING")]
     api.faults = [Fault("get_run", 404, 1, after=1)]
     done = noria.submit(code=3)
-    assert "not there any more" in done.stderr
-    assert "goes on" not in done.stderr
+    assert "no longer exists" in done.stderr
+    assert "continues" not in done.stderr
     assert api.runs[0]["run_id"] in done.stdout
 
 
@@ -232,7 +232,7 @@ def test_runs(noria: Noria, api: KubeflowApi, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_interrupted(noria: Noria, api: KubeflowApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C ends the watch with 130 and the run's link; the run goes on."""
+    """Ctrl-C ends the watch with 130 and the run's link; the run continues."""
 
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
@@ -240,7 +240,7 @@ def test_interrupted(noria: Noria, api: KubeflowApi, monkeypatch: pytest.MonkeyP
     api.script = [Frame("RUNNING")]
     monkeypatch.setattr(follow.time, "sleep", interrupt)
     done = noria.submit(code=130)
-    assert f"the run goes on: {api.host}/#/runs/details/{api.runs[0]['run_id']}" in done.stderr
+    assert f"the run continues: {api.host}/#/runs/details/{api.runs[0]['run_id']}" in done.stderr
 
 
 @pytest.mark.slow  # imports TFX
@@ -278,5 +278,5 @@ def test_another_project_s_package(noria: Noria, api: KubeflowApi) -> None:
 def test_a_package_has_its_image(noria: Noria, api: KubeflowApi) -> None:
     """--image beside --package is refused: what is compiled keeps its image."""
     said = noria.refused("submit", "--package", str(noria.package), "--image", "noria:2")
-    assert "names its image already" in said
+    assert "has an image already" in said
     assert [] == api.runs

@@ -301,7 +301,9 @@ def test_an_older_home_here(served: Project) -> None:
 def test_home_that_is_not_there(served: Project) -> None:
     """A home folder that is named and not there is refused: an empty one would say that nothing is due."""
     said = " ".join(served.noria("--home", "elsewhere", code=1).stderr.split())
-    assert "there is no home folder where --home elsewhere next is the volume mounted?" in said
+    assert (
+        "the home folder does not exist where --home elsewhere next check that the volume is mounted" in said
+    )
     assert not Path("elsewhere").exists()
 
 

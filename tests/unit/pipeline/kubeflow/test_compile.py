@@ -131,7 +131,7 @@ def test_how_the_image_is_fetched(package: tuple[dict[str, Any], dict[str, Any]]
         checks.check_platform(load(project(tmp_path, image_pull_secrets=["pull"])))
     else:
         for asked in ({"image_pull_secrets": ["pull"]}, {"image_pull_policy": "Always"}):
-            with pytest.raises(LaneError, match=f"has no word for `kubeflow.{next(iter(asked))}`"):
+            with pytest.raises(LaneError, match=f"does not support `kubeflow.{next(iter(asked))}`"):
                 checks.check_platform(load(project(tmp_path, **asked)))
 
 
