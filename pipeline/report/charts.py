@@ -254,8 +254,9 @@ def over_spans(
         return round(left + 14 + (right - left - 28) * (span - first) / (last - first), 1)
 
     lines = {}
-    for key, i in (("champion", 2), ("challenger", 1)):
-        found = [(x(p[0]), y(float(p[i]))) for p in usable if p[i] is not None]
+    sides = {"champion": [(p[0], p[2]) for p in usable], "challenger": [(p[0], p[1]) for p in usable]}
+    for key, values in sides.items():
+        found = [(x(span), y(value)) for span, value in values if value is not None]
         if len(found) > 1:
             lines[key] = "M" + "L".join(f"{a} {b}" for a, b in found)
     dots = []

@@ -35,8 +35,7 @@ def cards(features: list[distributions.Feature], drift: list[dict[str, Any]]) ->
     """The features with their plots, the one that drifted most first."""
     worst: dict[str, dict[str, Any]] = {}
     for row in drift:
-        if row["feature"] not in worst:
-            worst[row["feature"]] = row
+        worst.setdefault(row["feature"], row)
     found = []
     for feature in features:
         rows = []
@@ -44,7 +43,7 @@ def cards(features: list[distributions.Feature], drift: list[dict[str, Any]]) ->
             if any(key in known for known in feature.summary.values()):
                 values = [feature.summary.get(series, {}).get(key) for series in distributions.SERIES]
                 rows.append({"key": key, "name": name, "values": values})
-        row = worst.get(feature.name)
+        drifted_most = worst.get(feature.name)
         found.append(
             {
                 "name": feature.name,
@@ -52,8 +51,8 @@ def cards(features: list[distributions.Feature], drift: list[dict[str, Any]]) ->
                 "plot": charts.distribution(feature),
                 "summary": rows,
                 "here": "span" in feature.summary,
-                "worst": row,
-                "drifted": bool(row and row["drifted"]),
+                "worst": drifted_most,
+                "drifted": bool(drifted_most and drifted_most["drifted"]),
             }
         )
     return sorted(found, key=lambda c: (not c["drifted"], -((c["worst"] or {}).get("severity") or 0.0)))

@@ -37,17 +37,36 @@ def slice_rows(verdict: Mapping[str, Any] | None) -> dict[str, Any] | None:
         cells = []
         for key in shown:
             new, old, scale = challenger.get(key), champion.get(key), scales[key]
-            cell = {"metric": key, "challenger": new, "champion": old, "difference": difference(new, old)}
-            for side, value in (("x", new), ("x_champion", old)):
-                inside = scale and is_number(value) and scale.low <= value <= scale.high
-                cell[side] = scale(value) if scale and inside else None
-            beyond = scale and is_number(new) and cell["x"] is None
-            cell["beyond"] = ("left" if new < scale.low else "right") if scale and beyond else None
-            cell["better"] = better(key, cell["difference"])
-            cells.append(cell)
+            change = difference(new, old)
+            cells.append(
+                {
+                    "metric": key,
+                    "challenger": new,
+                    "champion": old,
+                    "difference": change,
+                    "better": better(key, change),
+                    "x": _position(scale, new),
+                    "x_champion": _position(scale, old),
+                    "beyond": _beyond(scale, new),
+                }
+            )
         row = {"name": name, "count": challenger.get("example_count"), "cells": cells, "status": status}
         found.append({**row, "calibration": challenger.get("calibration")})
     return {"rows": found, "metrics": shown, "scales": scales, "width": SLICE_WIDTH}
+
+
+def _position(scale: charts.Scale | None, value: Any) -> float | None:
+    """Where the value's dot is; None where it has none, or lies outside of the scale."""
+    if scale is None or not is_number(value) or not scale.low <= value <= scale.high:
+        return None
+    return scale(value)
+
+
+def _beyond(scale: charts.Scale | None, value: Any) -> str | None:
+    """On which side a value lies outside of the scale."""
+    if scale is None or not is_number(value) or scale.low <= value <= scale.high:
+        return None
+    return "left" if value < scale.low else "right"
 
 
 def checks(verdict: Mapping[str, Any] | None) -> list[dict[str, Any]]:

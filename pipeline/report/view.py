@@ -74,7 +74,7 @@ def tiles(run_data: RunData, artifacts: Artifacts) -> list[dict[str, Any]]:
 
 def stages(run_data: RunData, result: Outcome) -> list[dict[str, Any]]:
     """One line per stage that ran, in order, and one per node of the pipeline that did not."""
-    found = []
+    found: list[dict[str, Any]] = []
     for record in run_data.journal:
         if record.get("event") not in ("end", "failed"):
             continue
@@ -96,7 +96,7 @@ def stages(run_data: RunData, result: Outcome) -> list[dict[str, Any]]:
         if node in ran or node in SILENT:
             continue
         if result.kind == "quarantined" and node in AFTER_GATE:
-            reason = "the data gate said broken"
+            reason = "the data gate found the span broken"
         elif result.kind == "thin":
             reason = "the span is thin"
         elif result.kind == "failed":

@@ -13,21 +13,22 @@ from noria.pipeline.config import Config
 SECONDS = 10
 
 
-def connection(config: Config) -> metadata_store_pb2.ConnectionConfig:
-    """The connection for TFX, tried out where it is a server's.
+def connection(config: Config) -> Any:
+    """The connection for TFX, a `ConnectionConfig`; one to a server is tested.
 
     Raises:
-      ConfigError: nothing answers at the server's port, or it does not let ML Metadata in.
+      ConfigError: the server does not answer, or refuses ML Metadata.
     """
-    result = metadata_store_pb2.ConnectionConfig()
+    protos: Any = metadata_store_pb2  # mypy does not see the generated classes
+    result = protos.ConnectionConfig()
     server = config.metadata_server()
     if server is None:
         result.sqlite.filename_uri = str(config.home_path / "metadata.sqlite")
-        result.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+        result.sqlite.connection_mode = protos.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
         return result
     if server["kind"] == "mysql":
         mysql = result.mysql
-        # MySQL's client takes `localhost` for a Unix socket at a place of its own, whatever the port.
+        # For `localhost`, MySQL's client uses a Unix socket and ignores the port.
         mysql.host = "127.0.0.1" if server["host"] == "localhost" else server["host"]
         mysql.port, mysql.database = int(server["port"]), server["database"]
         mysql.user, mysql.password = server["user"], server["password"]
@@ -41,33 +42,31 @@ def connection(config: Config) -> metadata_store_pb2.ConnectionConfig:
 
 
 def secrets(config: Config) -> list[str]:
-    """What no log may show: the server's password, as it is and as a text proto writes it."""
+    """What no log may show: the server's password, also as escaped in a text proto."""
     password = (config.metadata_server() or {}).get("password")
     if not password:
         return []
     return list(dict.fromkeys([text_encoding.CEscape(password.encode(), as_utf8=False), password]))
 
 
-def _try(connect: metadata_store_pb2.ConnectionConfig, server: dict[str, Any]) -> None:
-    """Opens the store once. ML Metadata's own errors leave out why: its MySQL error has an empty text."""
+def _try(connect: Any, server: dict[str, Any]) -> None:
+    """Opens the store once, as ML Metadata's errors lack the reason: its MySQL error has an empty text."""
     name = f"{server['kind']}://{server['user']}@{server['host']}:{server['port']}/{server['database']}"
     try:
         socket.create_connection((server["host"], int(server["port"])), SECONDS).close()
     except OSError as error:
         raise ConfigError(
-            f"nothing answers where ML Metadata's server should be: {error.strerror or error}",
+            f"ML Metadata's server does not answer: {error.strerror or error}",
             where=f"metadata: {name}",
             next_step="start the server, or correct the config's `metadata`",
         ) from None
     try:
         metadata_store.MetadataStore(connect)
     except (errors.StatusError, RuntimeError) as error:
-        advice = "check that the user or password is right and that the user may make tables in the database"
+        advice = "check user and password, and that the user may create tables in the database"
         if server["kind"] == "mysql":
-            advice += (
-                "; the user must be IDENTIFIED WITH mysql_native_password, the only way ML Metadata knows"
-            )
-        said = str(error).strip().splitlines()[0]
+            advice += "; the user must be IDENTIFIED WITH mysql_native_password, the only method that ML Metadata supports"
+        message = str(error).strip().splitlines()[0]
         raise ConfigError(
-            f"ML Metadata cannot use the server: {said}", where=f"metadata: {name}", next_step=advice
+            f"ML Metadata cannot use the server: {message}", where=f"metadata: {name}", next_step=advice
         ) from None

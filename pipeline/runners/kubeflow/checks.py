@@ -167,8 +167,8 @@ def _check_caching(config: Config) -> None:
         if task.cache:
             raise ConfigError(
                 f"`kubeflow.{key}.cache` cannot be true: Kubeflow's key holds the names of a task's input artifacts, "
-                "which are new in each run as earlier tasks read the stores again, and it ignores the code in the image: "
-                "it would never hit, or return stale results",
+                "which are new in each run as earlier tasks read the stores again, and it ignores the code in the "
+                "image: it would never hit, or return stale results",
                 where=f"{config.path}, section kubeflow",
                 next_step="remove `cache`; Transform already reuses what the champion's run has computed",
             )

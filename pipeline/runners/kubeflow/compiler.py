@@ -1,8 +1,8 @@
 """Compiles a project for open-source Kubeflow Pipelines 2.x: one YAML file, two documents.
 
 The first is the pipeline (schema 2.1.0) as TFX's KubeflowV2DagRunner writes it, the second the platform
-document of `kfp-kubernetes`: volume, secrets, node selectors, how the image is fetched. What that runner does not support
-per task (resources from a config, retries) is added to its result.
+document of `kfp-kubernetes`: volume, secrets, node selectors, how the image is pulled. What that runner does not
+support per task (resources from a config, retries) is added to its result.
 """
 
 import logging

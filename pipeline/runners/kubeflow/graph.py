@@ -27,21 +27,21 @@ def components(config: Config, *, source_digest: str, cold: bool = False) -> lis
       source_digest: digest of the project's sources; the image must hold the same.
       cold: train from nothing, once more on the newest span where none waits.
     """
-    there = container_project.in_container(config)
+    in_container = container_project.in_container(config)
     settings = container_project.to_json(config)
     ingest = Ingest(config=settings, source_digest=source_digest, again=cold)
     with conditional.Cond(ingest.outputs["ingested"].future()[0].custom_property("state") == "waiting"):
-        nodes = dag.components(
-            there,
+        run = dag.components(
+            in_container,
             span="again" if cold else "next",
             mode="cold" if cold else "auto",
             run_id=RUN_ID,
             code_digest=settings,  # pusher.Executor computes the digest from it and from the image's sources
         )
-        nodes = {node.id: node for node in nodes}
+        nodes = {node.id: node for node in run}
         nodes["Pusher"].executor_spec = executor_spec.ExecutorClassSpec(pusher.Executor)
         verdict = nodes["DataGate"].outputs["verdict"]
-        gate = {
+        inputs = {
             "champion": nodes["ChampionResolver"].outputs["champion"],
             "statistics": nodes["StatisticsGen"].outputs["statistics"],
             "verdict": verdict,
@@ -50,14 +50,14 @@ def components(config: Config, *, source_digest: str, cold: bool = False) -> lis
             report = RunReport(
                 config=settings,
                 run_id=RUN_ID,
-                **gate,
+                **inputs,
                 model=nodes["Trainer"].outputs["model"],
                 evaluation=nodes["Evaluator"].outputs["evaluation"],
             ).with_id("Report")
         with conditional.Cond(verdict.future()[0].custom_property("verdict") == "broken"):
-            broken = RunReport(config=settings, run_id=RUN_ID, **gate).with_id("ReportBroken")
+            broken = RunReport(config=settings, run_id=RUN_ID, **inputs).with_id("ReportBroken")
     report.add_upstream_node(nodes["Pusher"])  # it records the run
-    for node in nodes:
+    for node in run:
         if hasattr(node, "with_beam_pipeline_args"):
             node.with_beam_pipeline_args(config.beam.per_component.get(node.id, config.beam.args))
-    return [ingest, *nodes, report, broken]
+    return [ingest, *run, report, broken]

@@ -199,7 +199,7 @@ class Client(kfp.Client):
         return super().get_kfp_healthz(sleep_duration)
 
     def set_user_namespace(self, namespace: str) -> None:
-        """The pod's namespace, which kfp finds where several users share a cluster; kfp itself would write it to a file."""
+        """The pod's namespace, which kfp finds on a cluster of several users; kfp would write it to a file."""
         self._context_setting["namespace"] = namespace
 
     def _load_context_setting_or_default(self) -> None:

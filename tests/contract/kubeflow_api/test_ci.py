@@ -137,7 +137,7 @@ def test_the_commits_decide(repository: Repository, api: KubeflowApi) -> None:
         assert ("cold", ["preprocessing"]) == (decided["verdict"], decided["changed"]), name
         assert said in decided["reasons"][-1] and "the commits decide" in decided["reasons"][-1]
     repository.noria.environment |= environment | {"NORIA_KUBEFLOW_HOST": "http://localhost:1"}
-    assert "cannot be asked (nothing listens there)" in repository.decide()["reasons"][-1]
+    assert "cannot be asked (connection refused: nothing listens at this address)" in repository.decide()["reasons"][-1]
 
 
 def test_by_hand(repository: Repository) -> None:

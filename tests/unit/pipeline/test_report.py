@@ -390,7 +390,7 @@ def test_what_is_missing_is_shown_as_missing(tmp_path, protos):
         "Nothing was measured",
         "No model was judged in this run.",
         "Nothing was trained in this run",
-        "the data gate said broken",
+        "the data gate found the span broken",
         "No change is proposed.",
     ):
         assert words_of_page in page.text, words_of_page

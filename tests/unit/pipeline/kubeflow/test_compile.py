@@ -350,7 +350,7 @@ def test_nodes_that_do_not_run_there() -> None:
         ([champion("my_champion")], "with_id('my-champion')"),
         ([champion("a.b")], "with_id('a-b')"),
         ([resolver], "is a Resolver"),
-        ([files], "picks its spans itself"),
+        ([files], "chooses its spans itself"),
         ([trainer], "module_file"),
     ):
         with pytest.raises(ConfigError) as caught:
