@@ -1,6 +1,6 @@
-"""What `noria doctor` looks at: the machine, the environment, the project. Each check says what to do.
+"""The checks of `noria doctor`: the machine, the environment, the project. Each says what to do.
 
-The checks only look; nothing is changed or repaired here.
+The checks only read; they change and repair nothing.
 """
 
 import dataclasses
@@ -32,13 +32,13 @@ FREE_GIB = 1.0
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """One thing looked at.
+    """The result of one check.
 
     Attributes:
-      name: what.
-      state: `ok`, `warning` (works, but look at it) or `problem`.
+      name: what was checked.
+      state: `ok`, `warning` (it works, and needs attention) or `problem`.
       found: what was found.
-      next_step: what to do about it; None where nothing needs to be done.
+      next_step: what to do about it; None where nothing is to be done.
     """
 
     name: str
@@ -83,24 +83,24 @@ def packages() -> Iterator[Check]:
     """Packages against the clone's lock, or else against what Noria requires; and optional parts."""
     lock_file = environment.lock()
     if lock_file is not None:
-        told, wrong = (
+        required_by, wrong = (
             f"locks/{lock_file.name}",
             environment.differences(lock_file.read_text(encoding="utf-8")),
         )
         again = "make setup"
     else:
-        told, wrong = f"noria {environment.version('noria')}", environment.unmet()
+        required_by, wrong = f"noria {environment.version('noria')}", environment.unmet()
         again = _repair(*wrong)
     if wrong:
         shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        yield Check("packages", PROBLEM, f"not as {told} requires: {shown}", again)
+        yield Check("packages", PROBLEM, f"not as {required_by} requires: {shown}", again)
     else:
-        yield Check("packages", OK, f"as {told} requires")
+        yield Check("packages", OK, f"as {required_by} requires")
     yield kubeflow()
 
 
 def kubeflow() -> Check:
-    """Whether `noria compile` can work here; a project that stays off Kubeflow does without."""
+    """Whether `noria compile` can work here; a project without Kubeflow does not need it."""
     from noria.pipeline.runners.kubeflow import checks
 
     try:
@@ -158,20 +158,20 @@ def disk(folder: Path) -> Check:
 
 
 def running(folder: Path) -> Check:
-    """Whether a run holds the project; a killed one's note is no obstacle."""
+    """Whether a run holds the project; the note of a killed run does no harm."""
     holder = locks.holder(folder)
     if holder is None:
-        return Check("lock", OK, "no run at work")
+        return Check("lock", OK, "no run is active")
     who = f"process {holder.get('pid')} on {holder.get('host')} since {holder.get('since')}"
     if holder.get("host") == socket.gethostname() and not _alive(holder.get("pid", "")):
-        return Check("lock", WARNING, f"{who} was killed", "noria run finishes what it left")
+        return Check("lock", WARNING, f"{who} was killed", "noria run finishes its work")
     return Check(
         "lock", WARNING, f"held by {who}: {holder.get('command')}", "wait for it, or noria run --wait 600"
     )
 
 
 def schema(path: Path) -> Check:
-    """Whether the curated schema is there and not empty."""
+    """Whether the curated schema exists and is not empty."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -196,7 +196,7 @@ def preprocessing(config: Config) -> Check:
     source = importlib.util.decode_source(file.read_bytes())
     found = symtable.symtable(source, str(file), "exec").get_symbols()
     names = {symbol.get_name() for symbol in found if symbol.is_assigned() or symbol.is_imported()}
-    if function not in names and "import *" not in source:  # which may bring it
+    if function not in names and "import *" not in source:  # which may define it
         return Check("preprocessing", PROBLEM, f"{file} does not define {function}", "define it there")
     return Check("preprocessing", OK, f"{config.preprocessing} ({file})")
 
@@ -215,7 +215,7 @@ def metadata(config: Config) -> Check:
 
 
 def stores(config: Config) -> Iterator[Check]:
-    """Spans, quarantine, half-done publishes, and whether the champion is really served."""
+    """Spans, quarantine, unfinished publications, and whether the champion is in the model directory."""
     from noria.stores.registry import Registry
     from noria.stores.spans import SpanStore
 
@@ -254,7 +254,7 @@ def stores(config: Config) -> Iterator[Check]:
 
 
 def half_done(config: Config, state: State) -> list[str]:
-    """What a killed run left: versions and a rollback that were not finished, and staging folders."""
+    """What a killed run left unfinished: publications, a rollback, staging folders."""
     found = [f"version {version} was being published" for version in sorted(state.publishing)]
     if state.rolling_back is not None:
         found.append(f"a rollback to version {state.rolling_back['to']} had begun")

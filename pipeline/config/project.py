@@ -49,12 +49,12 @@ def parse_metadata(url: str) -> dict[str, Any] | None:
     """ML Metadata's server as keywords, or None for SQLite.
 
     Raises:
-      ValueError: the URL is of no kind that ML Metadata knows, or lacks the host or the database.
+      ValueError: ML Metadata does not support the kind of URL, or the host or the database is missing.
     """
     if url == "sqlite":
         return None
     shapes = "sqlite, mysql://user:password@host:port/database or postgresql://... of the same form"
-    hidden = re.sub(r"(//[^:/@]*):[^@]*@", r"\1:***@", url)  # a password has no place in a log
+    hidden = re.sub(r"(//[^:/@]*):[^@]*@", r"\1:***@", url)  # a log must not contain a password
     parts = urlsplit(url)
     kind = {"postgres": "postgresql"}.get(parts.scheme, parts.scheme)
     database = unquote(parts.path.lstrip("/"))
@@ -86,7 +86,7 @@ class Config(Section):
         pattern=r"^[a-z][a-z0-9-]*$",
         max_length=NAME_LENGTH,
         description="The project's name: the model's in TF Serving, the pipeline's in ML Metadata. "
-        f"Small letters, digits and hyphens, at most {NAME_LENGTH}.",
+        f"Lower-case letters, digits and hyphens, at most {NAME_LENGTH}.",
     )
     home: ProjectPath = Field(
         default=Path("home"),
@@ -107,19 +107,19 @@ class Config(Section):
     )
     key: Names = Field(
         default_factory=list,
-        description="Columns that name an event. Their hash decides whether a row is held out, so that it "
-        "never moves between the splits. Left out, all columns but the label count.",
+        description="Columns that identify an event. Their hash decides whether a row is held out, so that it "
+        "never moves between the splits. Default: all columns except the label.",
     )
     span: Annotated[Span, _short_for("every")] = Field(
-        default=Span(), description="How the stream is cut. A string is short for `span.every`."
+        default=Span(), description="The spans of the event stream. A string is short for `span.every`."
     )
     window: Window = Field(default=Window(), description="Which spans a run trains on.")
     eval_share: float = Field(
         default=0.2,
         gt=0,
         lt=1,
-        description="Share of each span's rows that is never trained on; the newest span's judge champion "
-        "and challenger.",
+        description="Share of each span's rows that is never trained on; on the newest span's, "
+        "champion and challenger are compared.",
     )
     schema_: ProjectPath = Field(
         default=Path("schema.pbtxt"),
@@ -132,8 +132,8 @@ class Config(Section):
         description="Import path of the `preprocessing_fn`. The YAML file's folder is on Python's path.",
     )
     trainer: Trainer = Field(default=Trainer(), description="How a challenger is trained.")
-    gates: Gates = Field(default=Gates(), description="What stops a span, and what stops a version.")
-    beam: Beam = Field(default=Beam(), description="What Apache Beam is told, where it is used.")
+    gates: Gates = Field(default=Gates(), description="What rejects a span, and what rejects a version.")
+    beam: Beam = Field(default=Beam(), description="Arguments of Apache Beam, if it is used.")
     kubeflow: Kubeflow = Field(
         default=Kubeflow(), description="Where and how the pipeline runs on Kubeflow Pipelines."
     )
@@ -145,12 +145,12 @@ class Config(Section):
     retention: int = Field(
         default=10,
         ge=2,
-        description="Newest versions whose files are kept; what the registry says of the others stays.",
+        description="How many of the newest versions keep their files; the registry's records of the others stay.",
     )
     execution: Literal["auto", "in-process", "beam"] = Field(
         default="auto",
-        description="`in-process` works here, in bounded memory; `beam` leaves it to Beam; `auto` chooses by size and "
-        "by the machines that `beam.args` name, and says why.",
+        description="`in-process` computes in this process, in bounded memory; `beam` uses Beam; `auto` chooses by "
+        "size and by the runner in `beam.args`, and logs the reason.",
     )
 
     _path: Path = PrivateAttr(Path("noria.yaml"))
@@ -164,7 +164,7 @@ class Config(Section):
         if self.task == "binary" and classes is not None and len(classes) != 2:
             raise ValueError(f"`label.classes` must be two where task is binary, got {len(classes)}")
         if self.task == "regression" and classes is not None:
-            raise ValueError(f"`label.classes` must be left out where task is regression, got {classes}")
+            raise ValueError(f"`label.classes` must not be set where task is regression, got {classes}")
         if self.task != "binary" and self.trainer.early_stop and self.trainer.early_stop.metric == "auc":
             raise ValueError(f"`trainer.early_stop.metric` must be loss where task is {self.task}, got 'auc'")
         if self.time.column is None and not self.span.every.startswith("rows:"):
@@ -184,15 +184,15 @@ class Config(Section):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The YAML file's keys as they stand there: paths relative, defaults left out."""
+        """The keys as written in the YAML file: paths are relative, defaults are missing."""
         return self._settings
 
     @classmethod
     def read(cls, settings: dict[str, Any], path: Path) -> "Config":
-        """Settings as if they stood in the file `path`, which need not be there.
+        """Settings as if written in the file `path`, which need not exist.
 
         Raises:
-          ValidationError: pydantic's, of a value that is not allowed.
+          ValidationError: pydantic's, for a value that is not allowed.
         """
         config = cls.model_validate(settings, context={"folder": path.parent})
         config._path = path
@@ -220,7 +220,7 @@ class Config(Section):
         return self.schema_
 
     def moved_to(self, home: Path) -> "Config":
-        """The same settings with another home folder; ML Metadata moves along, into a file there."""
+        """The same settings with another home folder; ML Metadata moves with it, into a file there."""
         moved = self.model_copy(update={"home": home.absolute(), "metadata": "sqlite"})
         moved._path, moved._settings = self._path, self._settings
         return moved
@@ -230,7 +230,7 @@ class Config(Section):
         return parse_metadata(self.metadata)
 
     def event_settings(self) -> "EventSettings":
-        """How ingestion makes events of rows."""
+        """How ingestion makes events from rows."""
         from noria.ingestion.events import EventSettings
 
         data = self.data
@@ -253,13 +253,13 @@ class Config(Section):
         return {**self.window.model_dump(), "eval_share": self.eval_share, "key": self.key}
 
     def trainer_settings(self) -> dict[str, Any]:
-        """The Trainer's exec property: the keys of `trainer`, and what it must know of the label."""
+        """The Trainer's exec property: the keys of `trainer`, and facts of the label."""
         trainer = self.trainer.model_dump(mode="json", exclude={"run_fn"})
         classes = len(self.label.classes or ()) or 2
         return {**trainer, "label": self.label.column, "task": self.task, "classes": classes}
 
     def data_gate_settings(self) -> dict[str, Any]:
-        """DataGate's exec property: the keys of `gates.data`, and what it must know of the project."""
+        """DataGate's exec property: the keys of `gates.data`, and facts of the project."""
         gate = self.gates.data.model_dump(mode="json")
         context = {"label": self.label.column, "task": self.task}
         return {**gate, **context, "time": self.time.column or "", "every": self.span.every}
@@ -269,11 +269,13 @@ class Config(Section):
         return self.gates.model.model_dump(mode="json")
 
     def digest(self) -> str:
-        """12 hex digits of the settings' SHA-256; comments, the order of keys and places don't count."""
+        """12 hex digits of the settings' SHA-256; comments, the order of keys and paths do not count."""
         settings = self.model_dump(
             mode="json", by_alias=True, exclude={"home", "metadata", "schema_", "kubeflow"}
         )
-        data = self._settings.get("data")  # as written: a path of the project, wherever the project lies
+        data = self._settings.get(
+            "data"
+        )  # as written, so that the digest does not depend on the project's folder
         settings["data"]["source"] = data.get("source") if isinstance(data, dict) else data
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -303,7 +305,7 @@ def load(path: str | Path = "noria.yaml") -> Config:
         raise ConfigError(
             f"the file must be YAML: {problem}",
             where=where,
-            next_step="look at this line and the one above: indentation, a missing colon or quote",
+            next_step="check this line and the one above for indentation, a missing colon or quote",
         ) from None
     if not isinstance(settings, dict):
         found = "nothing" if settings is None else f"a {type(settings).__name__}"
@@ -323,11 +325,11 @@ def _read(file: Path) -> str:
         raise ConfigError(
             "there is no project here: the file does not exist",
             where=file.absolute(),
-            next_step="noria init my-project --data FILE --label COLUMN begins one; --config FILE names one",
+            next_step="noria init my-project --data FILE --label COLUMN creates one; --config FILE names one",
         ) from None
     except OSError as error:
         raise ConfigError(
-            f"the file cannot be read: {error.strerror}", where=file, next_step="see to its rights"
+            f"the file cannot be read: {error.strerror}", where=file, next_step="check the permissions"
         ) from None
     except UnicodeDecodeError as error:
         raise ConfigError(

@@ -39,15 +39,15 @@ NODES = (
 
 
 def in_folder(path: Path, info: ValidationInfo) -> Path:
-    """A path as seen from the YAML file's folder, absolute and without detours."""
+    """A path relative to the YAML file's folder as an absolute, normalized path."""
     if re.match(r"[a-z][a-z0-9+.-]*:/", str(path)):  # Path has made one slash of two
         raise ValueError(
             f"must be a path of this machine or of a mounted volume, got {str(path)!r}; object storage "
-            "renames nothing at once, so that a kill could leave half a version"
+            "has no atomic rename, so a kill could leave half a version"
         )
     folder = (info.context or {}).get("folder")
     expanded = path.expanduser()
-    # Not resolve(): a home that is a symbolic link stays what the person called it.
+    # Not resolve(): a home that is a symbolic link keeps the name that the user gave it.
     return expanded if folder is None else Path(os.path.normpath(folder / expanded))
 
 
@@ -83,29 +83,27 @@ class Data(Section):
         default=None,
         description="Where the events come from: a CSV or Parquet file, a folder or a glob of them; "
         "or `module:function`, a function without arguments that returns an Arrow or pandas "
-        "table. Every run reads what is new there. Left out, the spans are those already in the home folder.",
+        "table. Every run reads what is new there. Default: none, only the spans that are in the home folder.",
     )
     delimiter: str | None = Field(
         default=None,
         min_length=1,
         max_length=1,
-        description="The character between the columns of a CSV file. Left out, it is found in the file.",
+        description="The delimiter of CSV files. Default: detected.",
     )
     columns: Names | None = Field(
-        default=None, description="The columns to keep besides label and time. Left out: all of them."
+        default=None, description="The columns to keep, in addition to label and time. Default: all."
     )
     types: dict[str, Literal["int", "float", "string", "bool", "time"]] = Field(
         default_factory=dict,
-        description="Kinds of columns that shall not be found in the data, such as `{zip: string}`.",
+        description="Types of columns that are not to be inferred, such as `{zip: string}`.",
     )
-    missing: Names = Field(
-        default_factory=list, description='Further texts that mean "missing", such as `"?"`.'
-    )
+    missing: Names = Field(default_factory=list, description='More texts that mean "missing", such as `"?"`.')
     max_bad_share: float = Field(
         default=0.01,
         ge=0,
         le=1,
-        description="Share of a file's rows that may be unreadable; with more, none of it is taken.",
+        description="Share of a file's rows that may be unreadable; a file with more is refused.",
     )
 
     @field_validator("source")
@@ -118,13 +116,13 @@ class Data(Section):
 
 class Label(Section):
     column: str = Field(
-        description="The column to predict. Rows without a value are kept, but not trained on."
+        description="The column to predict. Rows without a value are kept, and not trained on."
     )
     classes: list[str | int | float | bool] | None = Field(
         default=None,
         min_length=2,
         description="The label's values in the order of their class numbers; the second one of a `binary` "
-        "label is the positive class. Left out, a binary label's are found in the data.",
+        "label is the positive class. Default: for a binary label, found in the data.",
     )
 
 
@@ -132,11 +130,11 @@ class Time(Section):
     column: str | None = Field(
         default=None,
         description="The column with the time of the event: ISO 8601, or seconds, milliseconds, microseconds "
-        "or nanoseconds since 1970. Left out, rows count as they stand in the file (`span.every: rows:N`).",
+        "or nanoseconds since 1970. Default: none, rows are in file order (`span.every: rows:N`).",
     )
     format: str | None = Field(
         default=None,
-        description="`strptime` format of that column, where it is neither ISO 8601 nor a number.",
+        description="`strptime` format of that column, if it is neither ISO 8601 nor a number.",
     )
 
 
@@ -149,7 +147,7 @@ def _every(value: str) -> str:
 class Span(Section):
     every: Annotated[str, AfterValidator(_every)] = Field(
         default="week",
-        description="How much of the stream makes one span: `hour`, `day` or `week` (from Monday, UTC) of "
+        description="The length of a span: `hour`, `day` or `week` (from Monday, UTC) of "
         "the time column, or `rows:N`.",
     )
 

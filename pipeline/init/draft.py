@@ -20,7 +20,7 @@ from noria.pipeline.init import inference
 
 TEMPLATES = Path(__file__).with_name("templates")
 FILES = ("noria.yaml", "schema.pbtxt", "preprocessing.py", "README.md", ".dockerignore")
-# A look at more rows changes no draft, and a first look should take seconds.
+# More rows do not change the draft, and it should take seconds.
 ROWS = 1_000_000
 
 
@@ -78,19 +78,19 @@ def draft(
       label: the column to predict.
       time: the column with the events' time; None for row order.
       task: `binary`, `multiclass` or `regression`; None to infer it.
-      key: columns that name an event.
-      delimiter: of CSV files; None to find it.
+      key: columns that identify an event.
+      delimiter: of CSV files; None to detect it.
 
     Raises:
       ConfigError: the folder holds a project already, or the task is unknown.
-      DataError: the table cannot be read, a named column is missing, or the label cannot be learnt.
+      DataError: the table cannot be read, a named column is missing, or the label cannot be learned.
     """
     _refuse_overwriting(folder)
     if task not in (None, "binary", "multiclass", "regression"):
         raise ConfigError(
             f"the task must be binary, multiclass or regression, got {task!r}",
             where="--task",
-            next_step="leave --task out, and it is inferred from the label",
+            next_step="omit --task to infer it from the label",
         )
     source = tables.open_tables(data, delimiter=delimiter)
     kinds = tables.columns_of(source)
@@ -102,11 +102,11 @@ def draft(
         raise ConfigError(
             f"column {label!r} cannot be the label and the time or the key",
             where="--label",
-            next_step="name another column: --label is what to predict, --time and --key are known before",
+            next_step="name another column: --label is what to predict; --time and --key are known before",
         )
     table = tables.read_table(data, delimiter=delimiter, limit=ROWS)
     if not len(table):
-        raise DataError("the table has a header, but no rows", where=data, next_step="give data with rows")
+        raise DataError("the table has a header but no rows", where=data, next_step="give data with rows")
 
     boolean = pa.types.is_boolean(kinds[label])
     facts = inference.label(table.column(label), label, task, boolean)
@@ -137,12 +137,12 @@ def draft(
 def _refuse_overwriting(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(
-            "a project needs a folder, but this is a file", where=folder, next_step="name another one"
+            "the project must be a folder, and this is a file", where=folder, next_step="name another one"
         )
     there = [name for name in FILES if (folder / name).exists()]
     if there:
         raise ConfigError(
-            f"there is a project already; {', '.join(there)} would be overwritten",
+            f"there is a project already: {', '.join(there)} would be overwritten",
             where=folder,
             next_step="name another folder, or move these files away",
         )
@@ -151,17 +151,19 @@ def _refuse_overwriting(folder: Path) -> None:
 def _notes(table: pa.Table, facts: inference.LabelFacts, spans: int, seconds: Any) -> list[str]:
     notes = []
     if facts.missing:
-        notes.append(f"{facts.missing:,} rows have no label; they are counted, not trained on")
+        notes.append(f"{facts.missing:,} rows have no label; they are counted and not trained on")
     if facts.shares and min(facts.shares.values()) < 0.02:
         rarest = min(facts.shares, key=lambda name: facts.shares[name])
-        notes.append(f"class {rarest!r} is rare ({facts.shares[rarest]:.2%}): longer spans judge it better")
+        notes.append(
+            f"class {rarest!r} is rare ({facts.shares[rarest]:.2%}): use longer spans to evaluate it"
+        )
     if len(table) / spans < 200:
-        notes.append(f"only about {len(table) // spans} rows a span: verdicts will be coarse")
+        notes.append(f"only about {len(table) // spans} rows per span: verdicts will be coarse")
     if seconds is not None and len(seconds) < len(table):
         notes.append(f"{len(table) - len(seconds):,} rows have no time; they go to the dead letters")
     if facts.task == "regression":
         notes.append(
-            "set an absolute threshold for the first run (gates.model.metrics), or promote it by hand"
+            "set an absolute threshold for the first run (gates.model.metrics), or use `noria promote` after it"
         )
     return notes
 
@@ -174,7 +176,7 @@ def _event_table(
     form: str | None,
     key: Sequence[str],
 ) -> pa.Table:
-    """The table as the span store will hold it: the label as numbers, the time as epoch seconds."""
+    """The table as the span store holds it: the label as numbers, the time as epoch seconds."""
     from noria.ingestion import times
 
     def put(name: str, values: pa.Array) -> None:
@@ -190,9 +192,9 @@ def _event_table(
 def _write(
     drafted: Draft, data: Path, label: str, form: str | None, delimiter: str | None, table: pa.Table
 ) -> None:
-    """Writes all files beside the folder first: a project is there whole or not at all."""
+    """Writes all files to a staging folder first, so that the project is complete or does not exist."""
     from noria.pipeline.init import schema_inference
-    from noria.schemas import loader  # TensorFlow, seconds; after everything that can be refused at once
+    from noria.schemas import loader  # TensorFlow takes seconds; after all cheap checks
 
     parent = drafted.folder.absolute().parent
     try:
@@ -202,7 +204,7 @@ def _write(
         raise ConfigError(
             f"the folder cannot be made: {error.strerror}",
             where=drafted.folder,
-            next_step="name a folder where you may write",
+            next_step="name a folder that you can write to",
         ) from error
     try:
         values = _values(drafted, data, label, form, delimiter)
@@ -213,9 +215,9 @@ def _write(
                 )
         schema = schema_inference.infer(table, label, drafted.time, drafted.columns.key)
         loader.save(schema, beside / "schema.pbtxt")
-        load(beside)  # what was written must be what can be read
+        load(beside)  # the written project must be valid
         drafted.folder.mkdir(exist_ok=True)
-        for name in (*FILES[1:], FILES[0]):  # the YAML file last: it is what makes the folder a project
+        for name in (*FILES[1:], FILES[0]):  # the YAML file last: it makes the folder a project
             os.replace(beside / name, drafted.folder / name)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -225,7 +227,7 @@ def _values(
     drafted: Draft, data: Path, label: str, form: str | None, delimiter: str | None
 ) -> dict[str, Any]:
     rows_a_span = max(1, drafted.rows // drafted.spans)
-    # What the template itself makes of the time.
+    # Features that the template makes from the time.
     taken = {label, "time_of_day_sin", "time_of_day_cos", "time_of_week_sin", "time_of_week_cos"}
     numeric = {_feature(name, taken): name for name in drafted.columns.numeric}
     return {
@@ -253,7 +255,7 @@ def _values(
         "gaps": [name for name, column in numeric.items() if column in drafted.columns.gaps],
         "categorical": {_feature(name, taken): name for name in drafted.columns.categorical},
         "left_out": drafted.columns.left_out,
-        # What names a row is new in every span: that is no drift.
+        # A column that identifies the row has new values in every span, which is not drift.
         "ignore": [name for name in drafted.columns.left_out if name not in drafted.columns.constant],
     }
 
@@ -268,7 +270,7 @@ def _feature(column: str, taken: set[str]) -> str:
 
 
 def project_name(folder: Path) -> str:
-    """A folder's name as a project's: small letters, digits and hyphens, a letter first, not too long."""
+    """A folder's name as a project's: lower-case letters, digits and hyphens, first a letter, not too long."""
     name = re.sub(r"[^a-z0-9]+", "-", folder.absolute().name.lower()).strip("-")
     name = name if name[:1].isalpha() else f"project-{name}"
     return name[:NAME_LENGTH].rstrip("-")
@@ -288,7 +290,7 @@ def _rendered(template: str, values: dict[str, Any]) -> str:
 
 
 def _python(value: Any) -> str:
-    """A Python literal, one entry a line where it is a mapping, as ruff writes it."""
+    """A Python literal as ruff formats it: a mapping has one entry per line."""
     if isinstance(value, dict):
         if not value:
             return "{}"

@@ -1,6 +1,6 @@
-"""What `noria init` makes of a table: the task, the classes, the spans, and what each column is good for.
+"""What `noria init` infers from a table: the task, the classes, the spans, and the role of each column.
 
-Plain functions over a `pyarrow.Table`; the first draft that they give is for a person to correct.
+Plain functions over a `pyarrow.Table`; a person corrects the draft that they give.
 """
 
 import dataclasses
@@ -69,16 +69,16 @@ class LabelFacts:
 
 
 def label(values: pa.ChunkedArray, name: str, task: str | None = None, boolean: bool = False) -> LabelFacts:
-    """Reads the task off the label's values.
+    """Infers the task from the label's values.
 
     Args:
       values: the label column.
       name: its name, for messages.
-      task: what a person said it is; None to infer it.
+      task: as the user gave it; None to infer it.
       boolean: the column held true and false (which are 0 and 1 by now).
 
     Raises:
-      DataError: no value, one class only, or values that the task cannot be.
+      DataError: no value, one class only, or values that do not fit the task.
     """
     counts = _counts(values)
     missing = len(values) - sum(counts.values())
@@ -112,7 +112,7 @@ def label(values: pa.ChunkedArray, name: str, task: str | None = None, boolean: 
         raise DataError(
             f"a multiclass label has at most {MOST_CLASSES} classes, this one {len(counts)}: {_some(counts)}",
             where=name,
-            next_step="--task regression for a quantity, or draw rare classes together",
+            next_step="--task regression for a quantity, or merge rare classes",
         )
     classes = _ordered(counts) if task == "binary" else sorted(counts)
     rows = sum(counts.values())
@@ -152,12 +152,14 @@ def _task(counts: Mapping, text: bool, boolean: bool, name: str) -> str:
 
 
 def _ordered(counts: Mapping) -> list:
-    """Two values, the positive one second: what says yes, else the larger number, else the rarer text."""
+    """Two values, the positive one second: a word such as yes, else the larger number, else the rarer text."""
     first, second = sorted(counts)
     if not isinstance(first, str):
         return [first, second]
-    said = [value for value in (first, second) if value.strip().lower() in POSITIVE]
-    positive = said[0] if len(said) == 1 else min((first, second), key=lambda value: counts[value])
+    affirmative = [value for value in (first, second) if value.strip().lower() in POSITIVE]
+    positive = (
+        affirmative[0] if len(affirmative) == 1 else min((first, second), key=lambda value: counts[value])
+    )
     return [second, first] if positive == first else [first, second]
 
 
@@ -197,11 +199,11 @@ def event_times(values: pa.ChunkedArray, name: str) -> tuple[np.ndarray, str | N
                 return _present(times.parse(array, form)[0], name), form
     wrong = array[int(np.flatnonzero(bad)[0])].as_py()
     if bad.mean() <= 0.01:
-        return _present(seconds, name), None  # single bad rows are the dead letters' business
+        return _present(seconds, name), None  # single bad rows become dead letters
     raise DataError(
         f"the time column must hold ISO 8601 times or numbers since 1970, got {wrong!r}",
         where=f"{name}, row {int(np.flatnonzero(bad)[0]) + 1}",
-        next_step="name another column with --time, or leave --time out: row order counts then",
+        next_step="name another column with --time, or omit --time to use the row order",
     )
 
 
@@ -209,16 +211,16 @@ def _present(seconds: pa.Array, name: str) -> np.ndarray:
     found = np.asarray(seconds.drop_null(), dtype=np.int64)
     if not len(found):
         raise DataError(
-            "the time column holds no value", where=name, next_step="leave --time out: row order counts"
+            "the time column holds no value", where=name, next_step="omit --time to use the row order"
         )
     return found
 
 
 def span_length(seconds: np.ndarray | None, rows: int) -> tuple[str, int]:
-    """How to cut the stream into about a dozen spans.
+    """The span length that gives about a dozen spans.
 
     Args:
-      seconds: epoch seconds of the events; None where rows count as they stand.
+      seconds: epoch seconds of the events; None for row order.
       rows: rows of the table.
 
     Returns:
@@ -240,15 +242,15 @@ def span_length(seconds: np.ndarray | None, rows: int) -> tuple[str, int]:
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """What the columns are good for.
+    """The roles of the columns.
 
     Attributes:
       numeric, categorical: the features.
       gaps: numeric ones that are missing in some rows.
-      slices: categorical ones with few values, to judge by.
-      key: columns that name an event.
-      left_out: name -> why it is no feature.
-      constant: those left out because they hold one value, or none.
+      slices: categorical ones with few values, for the model gate.
+      key: columns that identify an event.
+      left_out: name -> why it is not a feature.
+      constant: columns with one value, or none.
       distinct: name -> number of distinct values of the categorical ones.
     """
 
@@ -284,8 +286,8 @@ def columns(table: pa.Table, label_name: str, time: str | None, key: Sequence[st
             left_out[name] = "no value" if not present else "the same value in every row"
             constant.append(name)
         elif not pa.types.is_floating(values.type) and present == rows and different == rows and rows > 20:
-            # Each row has its own: a serial number or an id.
-            left_out[name] = "names the row"
+            # A different value in each row: a serial number or an id.
+            left_out[name] = "identifies the row"
             names_of_rows.append(name)
         elif pa.types.is_string(values.type):
             if different > UNIQUE * present and present > 20:

@@ -17,8 +17,8 @@ from noria.schemas.list_columns import list_batches
 MAX_DOMAIN = 100
 # Share of a column's values that must lie in its domain: new values appear in the world, a renamed one is an error.
 MIN_DOMAIN_MASS = 0.95
-# Over the 53 weeks of the flights of 2013, week on week, airlines, airports and hours stay below 0.03: three times that
-# is news.
+# Over the 53 weeks of the flights of 2013, week on week, airlines, airports and hours stay below 0.03; the threshold is
+# three times that.
 LINF = 0.1
 # The same weeks: distance stays below 0.01, plane age below 0.06, seats below 0.13; the medians of weather are 0.08
 # to 0.38.
@@ -84,8 +84,8 @@ def infer(
 def _presence(feature: schema_pb2.Feature, found: statistics_pb2.FeatureNameStatistics, rows: int) -> None:
     """Asks for nine tenths of the presence seen, or half of it where values are rare anyway.
 
-    A schema is for what is broken for certain; the drift measures count a missing value as a bin of its own
-    and see smaller changes.
+    A schema finds what is certainly broken; the drift measures count missing values as one bin and find
+    smaller changes.
     """
     share = _common(found).num_non_missing / rows
     asked = share * (0.9 if share >= 0.5 else 0.5)
@@ -146,5 +146,5 @@ def _common(found: statistics_pb2.FeatureNameStatistics) -> statistics_pb2.Commo
 
 
 def _round(value: float) -> float:
-    """Three significant digits: a range nobody mistakes for a measurement."""
+    """Three significant digits: so that nobody takes the range for a measurement."""
     return float(f"{value:.3g}")

@@ -1,4 +1,4 @@
-"""What the data gate saw, sorted and put in words: drift, features, anomalies, numbers."""
+"""The data gate's results for the page: drift, features, anomalies, numbers."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -23,11 +23,11 @@ def drift_rows(drift: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "drifted": bool(row.get("drifted")),
                 "bins": str(row.get("bins") or ""),
                 "severity": severity,
-                # The threshold stands at half of the bar, and no value is so large that the bar is full.
+                # The threshold is at half of the bar, and no value fills it.
                 "bar": severity / (1 + severity) if severity is not None and severity >= 0 else 0.0,
             }
         )
-    # What was measured without a threshold cannot be severe: it stands last, by value.
+    # What was measured without a threshold cannot be severe: it comes last, by value.
     return sorted(found, key=lambda r: (not r["drifted"], -(r["severity"] or 0.0), -or_zero(r["value"])))
 
 

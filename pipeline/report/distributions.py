@@ -15,7 +15,7 @@ SERIES = ("span", "previous", "champion")
 
 @dataclasses.dataclass(frozen=True)
 class Feature:
-    """One feature in up to three series (`span`, `previous`, `champion`; absent ones are left out).
+    """One feature in up to three series (`span`, `previous`, `champion`; absent ones are omitted).
 
     Attributes:
       name: the feature's name.

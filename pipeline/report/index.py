@@ -1,7 +1,7 @@
 """All runs that have a report: their summaries (`.json` beside each page), and the index.
 
-The index is made of the summaries alone, so that it can be written again at any time and shows what was there
-when each run ended.
+The index is made from the summaries only, so it can be rewritten at any time and shows the state at the end of
+each run.
 """
 
 import json
@@ -41,7 +41,7 @@ def write_index(reports: Path) -> Path:
     points: dict[str, list[tuple[int, float | None, float | None, str]]] = {}
     judged = [t for t in runs if isinstance(t.get("span"), int) and t.get("kind") != "failed"]
     for metric in _metrics(judged):
-        # A span that had a run twice (a killed run, a cold one by hand) is shown as it came out last.
+        # A span with several runs is shown with its last one.
         by_span = {run["span"]: run for run in judged}
         points[metric] = [
             (

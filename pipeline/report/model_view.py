@@ -1,4 +1,4 @@
-"""What became of the model, sorted and scaled: slices, checks, what was carried over."""
+"""The model's results for the page: slices, checks, what was carried over."""
 
 import collections
 from collections.abc import Mapping
@@ -110,7 +110,7 @@ def carried(carry: Mapping[str, Any] | None) -> dict[str, Any] | None:
         counts = collections.Counter(line["how"] for line in lines)
         lines.sort(key=lambda line: order.index(line["how"]) if line["how"] in order else -1)
         parts = [{"how": how, "count": n, "share": n / len(lines)} for how, n in counts.most_common()]
-        # In the bar, what was kept stands left and what is new stands right, in every group.
+        # In every group's bar, what was kept is on the left and what is new on the right.
         parts.sort(key=lambda part: -order.index(part["how"]) if part["how"] in order else 1)
         groups.append({"key": key, "name": name, "lines": lines, "parts": parts})
     keys = ("mode", "from_version", "step", "start_step", "examples_seen", "transform")

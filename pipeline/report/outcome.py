@@ -1,4 +1,4 @@
-"""What came out of a run, in one headline and in plain words."""
+"""The outcome of a run: a headline, and what it means."""
 
 import dataclasses
 import datetime
@@ -10,12 +10,12 @@ from noria.pipeline.report.words import is_number
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """The run in short.
+    """The run in brief.
 
     Attributes:
       kind: 'published', 'refused', 'quarantined', 'thin', 'failed' or 'unfinished'; also a CSS class.
       headline: one short sentence.
-      meaning: what that means for what serves now.
+      meaning: what it means for the version that serves.
       version: version of the challenger, published or registered as rejected; None where there is none.
       champion: version that was champion when the run began, or None.
       data: the data verdict, or 'none'.
@@ -32,7 +32,7 @@ class Outcome:
 
 
 def judge(run_data: RunData, artifacts: Artifacts) -> Outcome:
-    """Reads the outcome off the run, the journal and the two verdicts."""
+    """The outcome by the run, the journal and the two verdicts."""
     pusher = merged(run_data).get("Pusher", {})
     version = _whole(run_data.run.get("version"), pusher.get("version"))
     model = artifacts.model_verdict or {}
@@ -41,22 +41,22 @@ def judge(run_data: RunData, artifacts: Artifacts) -> Outcome:
     )
     data = str((artifacts.data_verdict or {}).get("verdict") or run_data.run.get("data_verdict") or "none")
     blessed = model.get("blessed")
-    serving = f"Version {champion} goes on serving." if champion else "Nothing is served yet."
+    serving = f"Version {champion} still serves." if champion else "Nothing is served yet."
     state = run_data.run.get("state") or pusher.get("state")
     failed = failure(run_data)
 
     if failed is not None:
         kind, headline = "failed", f"The run stopped in {failed[0]}"
-        meaning = f"{serving} The next run finishes the job from the last good state."
+        meaning = f"{serving} The next run continues from the last good state."
     elif data == "broken":
         kind, headline = "quarantined", f"Span {run_data.run.get('span', '?')} is quarantined"
         meaning = f"Its data is broken, so nothing was trained on it. {serving}"
     elif data == "thin":
         kind, headline = "thin", f"Span {run_data.run.get('span', '?')} is thin"
         why = "; ".join(str(reason) for reason in run_data.run.get("reasons") or ())
-        meaning = f"Nothing was trained on it alone ({why}). Its rows stay for later runs. {serving}"
+        meaning = f"Nothing was trained on it alone ({why}). Its rows are kept for later runs. {serving}"
     elif blessed is False or (blessed and state == "rejected"):
-        kind, headline = "refused", "The challenger is refused"
+        kind, headline = "refused", "The challenger is rejected"
         meaning = f"{serving} The challenger stays in the registry as rejected, with these reasons."
     elif blessed and state == "registered":
         kind, headline = "unfinished", f"Version {version} is blessed, but not published"
@@ -85,7 +85,7 @@ def reasons(run_data: RunData, artifacts: Artifacts) -> list[str]:
 
 
 def merged(run_data: RunData) -> dict[str, dict[str, Any]]:
-    """Everything that each stage said, the later record winning."""
+    """All values that each stage recorded; later ones replace earlier ones."""
     stages: dict[str, dict[str, Any]] = {}
     for record in run_data.journal:
         stages.setdefault(str(record.get("stage")), {}).update(record)

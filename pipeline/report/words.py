@@ -98,7 +98,7 @@ def moment(value: Any) -> str:
             found = datetime.datetime.fromisoformat(str(value))
         except ValueError:
             return number(value)
-        # A time without a zone is shown as it stands: it may be anybody's.
+        # A time without a zone is shown unchanged: the zone is not known.
         if found.tzinfo is None:
             return f"{found:%Y-%m-%d %H:%M}"
     return f"{found.astimezone(utc):%Y-%m-%d %H:%M} UTC"

@@ -20,7 +20,7 @@ from noria.stores.registry import Registry, Version
 from noria.stores.spans import SpanStore
 
 NOTHING, WARM, COLD = "nothing", "warm", "cold"
-# What a change of each part is called.
+# Each part in messages.
 WORDS = {
     "preprocessing": "the preprocessing code",
     "model": "the model's code",
@@ -31,13 +31,13 @@ WORDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """What git says.
+    """The changes in git.
 
     Attributes:
       since: the revision compared with; None where there is none before HEAD.
       parts: names of the changed parts of `lineage.PARTS`.
       problem: why the project could not be read as it was then (all parts count as changed); None where it could.
-      other: changed files that are behind none of the changed parts, relative to the repository.
+      other: changed files that belong to none of the changed parts, relative to the repository.
     """
 
     since: Since | None
@@ -48,11 +48,11 @@ class Change:
 
 @dataclasses.dataclass(frozen=True)
 class Stores:
-    """What the home folder says.
+    """The state of the home folder.
 
     Attributes:
       champion: the version that serves.
-      differing: parts in which the present code differs from the champion's; None where the champion does not say.
+      differing: parts in which the present code differs from the champion's; None where the champion has no digest.
       tried: the newest version that the present code made after the champion and that does not serve.
       spans: how many there are; `first`: how many the first run needs.
       pending: ids of the spans that wait for a run.
@@ -70,12 +70,12 @@ class Stores:
 
 @dataclasses.dataclass(frozen=True)
 class Remote:
-    """What Kubeflow Pipelines says, where the home folder is there: spans and champion are out of sight.
+    """The state of Kubeflow Pipelines, where the home folder is in the cluster, and spans and champion with it.
 
     Attributes:
-      run: name of the newest run that trained on a span; None where none has, or nobody was asked.
-      differing: parts in which the present code differs from that run's; None where its version does not say.
-      silence: why the server says nothing; None where it was asked.
+      run: name of the newest run that trained on a span; None where none has, or no cluster was asked.
+      differing: parts in which the present code differs from that run's; None where its version has no digest.
+      silence: why the server was not asked; None where it was.
     """
 
     run: str | None = None
@@ -88,10 +88,10 @@ class Decision:
     """The verdict, and why.
 
     Attributes:
-      verdict: `nothing`, `warm` (go on from the champion, on the new spans) or `cold` (train from nothing).
+      verdict: `nothing`, `warm` (continue from the champion, on the new spans) or `cold` (train from scratch).
       reasons: sentences, the deciding one first.
-      again: where no new span waits, the run runs once more on the newest one.
-      first: nothing was trained yet, so that the run is a cold one by itself, once its spans are there.
+      again: where no new span waits, run once more on the newest one.
+      first: nothing was trained yet, so the run is a cold one without being asked to be.
     """
 
     verdict: str
@@ -105,15 +105,15 @@ class Decision:
 
 
 def decide(change: Change, stores: Stores | Remote) -> Decision:
-    """Weighs what git and the home folder, or the cluster, say.
+    """Decides from the changes in git and the state of the home folder, or of the cluster.
 
-    What counts is what made the champion, not what the last commits changed: a change that was trained already
-    asks for nothing, and one that an earlier run missed is not forgotten. On a cluster, the newest run that trained
-    stands for the champion. Only where neither says what made it the commits decide.
+    The code that made the champion is compared, not the last commits: a change that was trained already needs
+    nothing, and one that an earlier run missed is still found. On a cluster, the newest run that trained takes the
+    place of the champion. Only where neither has a digest do the commits decide.
 
     Args:
-      change: what git says.
-      stores: what the home folder says, or the cluster that has it.
+      change: the changes in git.
+      stores: the state of the home folder, or of the cluster that has it.
     """
     if isinstance(stores, Remote):
         return _by_run(change, stores)
@@ -121,7 +121,7 @@ def decide(change: Change, stores: Stores | Remote) -> Decision:
         return _without_champion(change, stores)
     champion, waiting = stores.champion, _waiting(stores)
     if stores.differing is None:
-        silent = f"version {champion.version}, the champion, does not say what made it"
+        silent = f"version {champion.version}, the champion, has no digest of its code"
         by_change = _by_change(change, silent, again=not stores.pending)
         if by_change.retrain or not stores.pending:
             return by_change
@@ -131,22 +131,22 @@ def decide(change: Change, stores: Stores | Remote) -> Decision:
             f"{_listed(stores.differing)} changed since version {champion.version}, the champion, was made"
         )
         if stores.tried is not None and not stores.pending:
-            return Decision(NOTHING, (_tried(stores.tried), differ, *_said(change)))
+            return Decision(NOTHING, (_tried(stores.tried), differ, *_by_commits(change)))
         also = (waiting,) if stores.pending else ("no new span waits: the newest one is run again",)
-        return Decision(COLD, (differ, *also, *_said(change)), again=not stores.pending)
+        return Decision(COLD, (differ, *also, *_by_commits(change)), again=not stores.pending)
     same = f"version {champion.version}, the champion, was made by this code, schema and settings"
     stale = _stale(stores)
     if stores.pending:
-        return Decision(WARM, (waiting, same, *stale, *_said(change)))
-    return Decision(NOTHING, ("no new span waits", same, *stale, *_said(change)))
+        return Decision(WARM, (waiting, same, *stale, *_by_commits(change)))
+    return Decision(NOTHING, ("no new span waits", same, *stale, *_by_commits(change)))
 
 
 def forced(decision: Decision, stores: Stores | Remote) -> Decision:
-    """The same, but a run from nothing where nothing is due: somebody asks for it."""
+    """The same, but a cold run where nothing is due, as the user asks for it."""
     if decision.retrain:
-        return dataclasses.replace(decision, reasons=(*decision.reasons, "asked by hand"))
+        return dataclasses.replace(decision, reasons=(*decision.reasons, "--force was given"))
     again = isinstance(stores, Remote) or not stores.pending
-    return Decision(COLD, ("asked by hand", *decision.reasons), again=again)
+    return Decision(COLD, ("--force was given", *decision.reasons), again=again)
 
 
 def look(
@@ -164,7 +164,7 @@ def look(
       environ: the environment.
       trained: asks the cluster for the newest run that trained; None where no cluster is named.
       here: whether the home folder that counts is `config.home_path`; None: unless `kubeflow.volume` is set. A
-        folder of that name may well be here all the same, of runs that somebody tried on this machine.
+        folder of that name may exist here as well, from runs on this machine.
 
     Raises:
       RevisionError: no git repository, or a revision that is not there.
@@ -236,9 +236,7 @@ def _project(repository: Repository, since: Since, config: Config) -> Iterator[C
 def _remote(config: Config, trained: Callable[[], TrainedRun | None] | None) -> Remote:
     nowhere = "spans and champion are not on this machine"
     if trained is None:
-        return Remote(
-            differing=None, silence=f"{nowhere}, and no cluster is named to be asked (`kubeflow.host`)"
-        )
+        return Remote(differing=None, silence=f"{nowhere}, and no cluster is set (`kubeflow.host`)")
     try:
         found = trained()
     except (ClusterError, ConfigError, LaneError) as error:
@@ -251,14 +249,14 @@ def _remote(config: Config, trained: Callable[[], TrainedRun | None] | None) -> 
 
 
 def _stores(config: Config, now: str) -> Stores:
-    """What the home folder says."""
+    """The state of the home folder."""
     registry = Registry(config.home_path)
     champion, records = registry.champion(), registry.runs()
     differing: tuple[str, ...] | None = ()
     if champion is not None:
         made_of = champion.code_digest
         differing = tuple(lineage.differing(made_of, now)) if made_of else None
-    # What this code made before the champion was trained says nothing of it now: since then the pipeline went on.
+    # A version that this code made before the champion was trained says nothing about now.
     since = 0 if champion is None else champion.promoted["version"] if champion.promoted else champion.version
     made = [v for v in registry.versions() if v.code_digest == now and v != champion and v.version > since]
     return Stores(
@@ -277,19 +275,19 @@ def _by_run(change: Change, remote: Remote) -> Decision:
         return _by_change(change, f"{remote.silence}, so the commits decide", again=True)
     if remote.run is None:
         none = "no run on the cluster has trained on a span yet"
-        return Decision(COLD, (none, *_said(change)), first=True)
+        return Decision(COLD, (none, *_by_commits(change)), first=True)
     newest = f"run {remote.run!r}, the newest on the cluster that trained on a span,"
     if remote.differing is None:
-        return _by_change(change, f"{newest} does not say what made it, so the commits decide", again=True)
+        return _by_change(change, f"{newest} has no digest of its code, so the commits decide", again=True)
     if remote.differing:
         differ = f"{_listed(remote.differing)} changed since {newest} was made"
-        return Decision(COLD, (differ, *_said(change)), again=True)
-    return Decision(NOTHING, (f"{newest} was made by this code, schema and settings", *_said(change)))
+        return Decision(COLD, (differ, *_by_commits(change)), again=True)
+    return Decision(NOTHING, (f"{newest} was made by this code, schema and settings", *_by_commits(change)))
 
 
 def _by_change(change: Change, because: str, again: bool) -> Decision:
     verdict = COLD if change.parts else NOTHING
-    return Decision(verdict, (*_said(change), because), again=again and verdict == COLD)
+    return Decision(verdict, (*_by_commits(change), because), again=again and verdict == COLD)
 
 
 def _without_champion(change: Change, stores: Stores) -> Decision:
@@ -305,12 +303,14 @@ def _without_champion(change: Change, stores: Stores) -> Decision:
     if stores.tried is not None:
         return Decision(NOTHING, (_tried(stores.tried), none))
     return Decision(
-        COLD, (none, "this code, schema and settings were not tried yet", *_said(change)), again=True
+        COLD,
+        (none, "this code, schema and settings have not been tried yet", *_by_commits(change)),
+        again=True,
     )
 
 
-def _said(change: Change) -> tuple[str, ...]:
-    """The commits in words."""
+def _by_commits(change: Change) -> tuple[str, ...]:
+    """The commits as reasons."""
     if change.since is None:
         return ("there is no earlier commit to compare with",)
     if change.problem:
@@ -331,7 +331,9 @@ def _stale(stores: Stores) -> tuple[str, ...]:
     champion, trained = stores.champion, stores.trained
     if champion is None or champion.span is None or trained is None or champion.span >= trained:
         return ()
-    return (f"the champion is stale: it learnt from spans up to {champion.span}, runs went on to {trained}",)
+    return (
+        f"the champion is stale: it was trained on spans up to {champion.span}, later runs up to {trained}",
+    )
 
 
 def _waiting(stores: Stores) -> str:

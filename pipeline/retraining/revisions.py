@@ -1,6 +1,6 @@
 """A project's git repository: the revision to compare with, what changed since, and the tree as it was then.
 
-Only asks git; neither the work tree nor the index changes.
+Only reads; neither the work tree nor the index changes.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from pathlib import Path
 from noria.core.errors import RevisionError
 
 TRUNKS = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
-# What git-lfs keeps elsewhere is data, and no code needs it.
+# The files of git-lfs are data, which no code needs.
 NO_LFS = ("-c", "filter.lfs.smudge=", "-c", "filter.lfs.process=", "-c", "filter.lfs.required=false")
 
 
@@ -25,7 +25,7 @@ class Since:
 
     Attributes:
       commit: its full hash.
-      why: how it was found, in words.
+      why: how it was found.
     """
 
     commit: str
@@ -47,9 +47,9 @@ class Repository:
         top = self._git("rev-parse", "--show-toplevel")
         if top is None:
             raise RevisionError(
-                f"this is not in a git repository that can be read: {self._said}",
+                f"this is not in a git repository that can be read: {self._stderr}",
                 where=folder,
-                next_step="run it in the clone; in a container: git config --global --add safe.directory FOLDER",
+                next_step="run this in the clone; in a container: git config --global --add safe.directory FOLDER",
             )
         self.root = Path(top).resolve()
 
@@ -61,15 +61,15 @@ class Repository:
         """The revision to compare with.
 
         Args:
-          revision: what the person named; None looks, in this order, for the base of GitHub's pull request, the
-            commit before GitHub's push, the point where this branch left the trunk, the commit before this one.
-          environ: the environment, of which GITHUB_BASE_REF and GITHUB_EVENT_PATH count.
+          revision: what the user named; None looks, in this order, for the base of GitHub's pull request, the
+            commit before GitHub's push, the point where this branch left the main branch, the previous commit.
+          environ: the environment, of which GITHUB_BASE_REF and GITHUB_EVENT_PATH are read.
 
         Returns:
           None where there is nothing before HEAD.
 
         Raises:
-          RevisionError: the revision is not known here, or the clone is too shallow to tell.
+          RevisionError: the revision does not exist here, or the clone is too shallow.
         """
         if revision is not None:
             return Since(self._commit(revision), f"--since {revision}")
@@ -80,17 +80,17 @@ class Repository:
         if before is not None:
             if self._git("cat-file", "-e", f"{before}^{{commit}}") is not None:
                 return Since(before, "the commit before the push")
-            if self._shallow():  # else somebody has pushed over it
+            if self._shallow():  # else it was removed by a forced push
                 raise self._too_shallow(f"{before[:10]}, the commit before the push,")
         head = self.head()
         for trunk in TRUNKS:
             fork = self._git("merge-base", "HEAD", trunk)
             if fork and fork != head:
                 return Since(fork, f"where this branch left {trunk.removeprefix('origin/')}")
-        if self._shallow():  # HEAD^1 may be there, and yet not be where this branch began
+        if self._shallow():  # HEAD^1 may exist, and still not be where this branch began
             raise self._too_shallow("the commit to compare with")
         parent = self._git("rev-parse", "--verify", "--quiet", "HEAD^1")
-        return None if parent is None else Since(parent, "the commit before this one")
+        return None if parent is None else Since(parent, "the previous commit")
 
     def changed(self, since: Since) -> list[Path]:
         """Files that differ between then and the work tree, absolute; untracked ones are among them."""
@@ -111,9 +111,9 @@ class Repository:
                 or self._git(*NO_LFS, "checkout-index", "-a", f"--prefix={there}/", env=index) is None
             ):
                 raise RevisionError(
-                    f"the files of {since} cannot be read: {self._said}",
+                    f"the files of {since} cannot be read: {self._stderr}",
                     where=self.root,
-                    next_step="git fsck tells what is missing; in CI, fetch the whole history (fetch-depth: 0)",
+                    next_step="git fsck lists what is missing; in CI, fetch the whole history (fetch-depth: 0)",
                 )
             yield there
 
@@ -126,7 +126,7 @@ class Repository:
         raise RevisionError(
             f"there is no revision {revision!r} in this repository",
             where=self.root,
-            next_step="git log --oneline lists them; git fetch brings those of the server",
+            next_step="git log --oneline lists the revisions; git fetch gets those of the server",
         )
 
     def _fork(self, trunk: str) -> str:
@@ -153,7 +153,7 @@ class Repository:
         return self._git("rev-parse", "--is-shallow-repository") == "true"
 
     def _git(self, *arguments: str, env: Mapping[str, str] | None = None) -> str | None:
-        """What git prints, or None where it fails; `_said` keeps its reason."""
+        """What git prints, or None where it fails; `_stderr` keeps its reason."""
         try:
             done = subprocess.run(
                 ["git", "-C", str(self.root), *arguments],
@@ -166,7 +166,7 @@ class Repository:
             raise RevisionError(
                 "git is not installed", where="the PATH", next_step="apt-get install git"
             ) from None
-        self._said = " ".join(done.stderr.split())
+        self._stderr = " ".join(done.stderr.split())
         return done.stdout.strip("\n") if done.returncode == 0 else None
 
 

@@ -1,4 +1,4 @@
-"""Runs one run of the pipeline on TFX's BeamDagRunner, in this process."""
+"""One run of the pipeline on TFX's BeamDagRunner, in this process."""
 
 import contextlib
 import json
@@ -46,11 +46,11 @@ def run(
       The journal's records.
 
     Raises:
-      NoriaError: a component refused; the component's own error, not Beam's wrapping of it.
-      OSError: a component met a full disk or a missing right, say; its own error, too.
-      KeyboardInterrupt: somebody broke the run off.
+      NoriaError: a component's error, without Beam's wrapping.
+      OSError: a component met a full disk or a missing permission; also without the wrapping.
+      KeyboardInterrupt: the user interrupted the run.
     """
-    # TFX remembers every pipeline that its process ever defined, unless it has a registry of its own to go with.
+    # TFX keeps every pipeline that its process has defined, unless each has a separate registry that goes with it.
     with dsl_context_registry.new_registry():
         nodes = _pipeline(config, span=span, mode=mode, run_id=run_id, code_digest=code_digest)
     run_folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def run(
             for cause in book.errors:
                 if isinstance(cause, (NoriaError, OSError, KeyboardInterrupt)):
                     raise cause from None
-            # Between two stages nobody journals it, and Beam makes a RuntimeError of it.
+            # Between two stages no journal records it, and Beam turns it into a RuntimeError.
             if "KeyboardInterrupt" in str(error):
                 raise KeyboardInterrupt from None
             raise
@@ -76,22 +76,22 @@ def run(
 def _pipeline(config: Config, *, span: int, mode: str, run_id: str, code_digest: str) -> pipeline.Pipeline:
     nodes = dag.components(config, span=str(span), mode=mode, run_id=run_id, code_digest=code_digest)
     for node in nodes:
-        # Not through Pipeline, which would put its arguments before the component's own instead of leaving them out.
+        # Not through Pipeline, which would prepend its arguments to the component's instead of replacing them.
         if isinstance(node, base_beam_component.BaseBeamComponent):
             node.with_beam_pipeline_args(config.beam.per_component.get(node.id, config.beam.args))
     return pipeline.Pipeline(
         pipeline_name=config.name,
-        # A root of its own per run: what a run made is found, and later deleted, as one folder.
+        # One root for each run: its artifacts are found, and later deleted, as one folder.
         pipeline_root=str(config.home_path / "tfx" / run_id),
         components=nodes,
-        # A cache hit would be a lie: the span store and the registry change under the same inputs.
+        # A cache hit would be stale: the span store and the registry change under the same inputs.
         enable_cache=False,
         metadata_connection_config=metadata.connection(config),
     )
 
 
 class _Book(logging.Handler):
-    """Keeps the journal in memory and on disk, and hands it on."""
+    """Keeps the journal in memory and on disk, and passes it on."""
 
     def __init__(self, path: Path, listen: Listener | None):
         super().__init__()

@@ -27,7 +27,7 @@ def executions(store: Any, contexts: Sequence[Any]) -> list[Any]:
 
 @contextlib.contextmanager
 def by_query() -> Iterator[None]:
-    """Has TFX ask that way inside the block; does nothing where a release of TFX no longer has the slow way."""
+    """Makes TFX use that query inside the block; does nothing if a release of TFX no longer has the slow way."""
     slow = getattr(channel_resolver, _NAME, None)
     if slow is not None:
         setattr(channel_resolver, _NAME, executions)

@@ -65,7 +65,7 @@ def _try(connect: Any, server: dict[str, Any]) -> None:
     except (errors.StatusError, RuntimeError) as error:
         advice = "check user and password, and that the user may create tables in the database"
         if server["kind"] == "mysql":
-            advice += "; the user must be IDENTIFIED WITH mysql_native_password, the only method that ML Metadata supports"
+            advice += "; the user must be IDENTIFIED WITH mysql_native_password, the only method that ML Metadata has"
         message = str(error).strip().splitlines()[0]
         raise ConfigError(
             f"ML Metadata cannot use the server: {message}", where=f"metadata: {name}", next_step=advice

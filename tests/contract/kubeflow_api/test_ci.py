@@ -137,14 +137,21 @@ def test_the_commits_decide(repository: Repository, api: KubeflowApi) -> None:
         assert ("cold", ["preprocessing"]) == (decided["verdict"], decided["changed"]), name
         assert said in decided["reasons"][-1] and "the commits decide" in decided["reasons"][-1]
     repository.noria.environment |= environment | {"NORIA_KUBEFLOW_HOST": "http://localhost:1"}
-    assert "cannot be asked (connection refused: nothing listens at this address)" in repository.decide()["reasons"][-1]
+    assert (
+        "cannot be asked (connection refused: nothing listens at this address)"
+        in repository.decide()["reasons"][-1]
+    )
 
 
 def test_by_hand(repository: Repository) -> None:
     """--force asks for a run where nothing does; the reason says so, and the next step is to submit."""
     repository.submit()
     decided = repository.decide("--force")
-    assert ("cold", True, "asked by hand") == (decided["verdict"], decided["again"], decided["reasons"][0])
+    assert ("cold", True, "--force was given") == (
+        decided["verdict"],
+        decided["again"],
+        decided["reasons"][0],
+    )
     said = repository.noria("ci", "--force").stdout
     assert "--force --action submit" in said
 

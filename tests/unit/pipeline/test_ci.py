@@ -311,12 +311,16 @@ def test_by_hand(served: Project) -> None:
     """Asked by hand: a cold run where nothing is due, on the newest span again; what is due stays what it is."""
     change, stores = retraining.look(served.config, None, HERE)
     decision = retraining.forced(retraining.decide(change, stores), stores)
-    assert (retraining.COLD, True, "asked by hand") == (decision.verdict, decision.again, decision.reasons[0])
+    assert (retraining.COLD, True, "--force was given") == (
+        decision.verdict,
+        decision.again,
+        decision.reasons[0],
+    )
     served.span(2)
     change, stores = retraining.look(served.config, None, HERE)
     assert retraining.WARM == retraining.forced(retraining.decide(change, stores), stores).verdict
     told = json.loads(served.noria("--force", "--json").stdout)
-    assert ("warm", "asked by hand") == (told["verdict"], told["reasons"][-1])
+    assert ("warm", "--force was given") == (told["verdict"], told["reasons"][-1])
 
 
 def test_project_is_new(project: Project, tmp_path: Path) -> None:
@@ -349,7 +353,7 @@ def test_since(project: Project, tmp_path: Path) -> None:
     second = project.commit({"a": "1"})
     repository = Repository(project.folder)
     assert Since(second, "--since HEAD") == repository.since("HEAD", {})
-    assert Since(first, "the commit before this one") == repository.since(None, {})
+    assert Since(first, "the previous commit") == repository.since(None, {})
     event = tmp_path / "event.json"
     event.write_text(json.dumps({"before": first}))
     third = project.commit({"b": "1"})
@@ -431,7 +435,7 @@ def test_shallow(project: Project, tmp_path: Path) -> None:
 def test_shallow_push(project: Project, tmp_path: Path) -> None:
     """A clone with HEAD^1, but without the commit before the push: refused, for the push may be longer than that.
 
-    In a whole clone such a commit was pushed over, and the commit before this one is compared with.
+    In a whole clone such a commit was pushed over, and the previous commit is compared with.
     """
     event = tmp_path / "event.json"
     event.write_text(json.dumps({"before": git(project.folder, "rev-parse", "HEAD")}))
@@ -446,7 +450,7 @@ def test_shallow_push(project: Project, tmp_path: Path) -> None:
         Repository(clone).since(None, {})
     event.write_text(json.dumps({"before": "1" * 40}))
     since = Repository(project.folder).since(None, {"GITHUB_EVENT_PATH": str(event)})
-    assert "the commit before this one" == (since and since.why)
+    assert "the previous commit" == (since and since.why)
 
 
 def test_no_git(project: Project, tmp_path: Path) -> None:

@@ -261,8 +261,8 @@ def test_the_page_holds_every_part_of_a_full_run(tmp_path, protos):
     """Verdicts, reasons, timings, distributions, drift, slices, checks, carry and lineage are there."""
     page = Page(write(tmp_path, make_run(tmp_path, protos)))
     for words_of_page in (
-        "The challenger is refused",
-        "Version 2 goes on serving.",
+        "The challenger is rejected",
+        "Version 2 still serves.",
         "auc on origin = JFK is 0.06 worse",
         "temp drifted: js 0.41",
         "0.7012",
@@ -325,7 +325,7 @@ WITHHELD = {
                 "carry": None,
             },
             "Span 4 is quarantined Its data is broken",
-            "challenger is refused",
+            "challenger is rejected",
         ),
         (
             {
