@@ -264,7 +264,7 @@ def over_spans(
         if champion is not None:
             dots.append(Dot(x(span), y(champion), "champion", f"span {span}: champion {number(champion)}"))
         if challenger is not None:
-            kind = "challenger" if verdict == "blessed" else "challenger refused"
+            kind = "challenger" if verdict == "blessed" else "challenger rejected"
             title = f"span {span}: challenger {number(challenger)}, {verdict}"
             dots.append(Dot(x(span), y(challenger), kind, title))
     rows = tuple(Text(left - 8, y(tick) + 4, y.text(tick), "end") for tick in y.ticks)

@@ -13,13 +13,13 @@ class Outcome:
     """The run in brief.
 
     Attributes:
-      kind: 'published', 'refused', 'quarantined', 'thin', 'failed' or 'unfinished'; also a CSS class.
+      kind: 'published', 'rejected', 'quarantined', 'thin', 'failed' or 'unfinished'; also a CSS class.
       headline: one short sentence.
       meaning: what it means for the version that serves.
       version: version of the challenger, published or registered as rejected; None where there is none.
       champion: version that was champion when the run began, or None.
       data: the data verdict, or 'none'.
-      model: 'blessed', 'refused' or 'none'.
+      model: 'blessed', 'rejected' or 'none'.
     """
 
     kind: str
@@ -56,7 +56,7 @@ def judge(run_data: RunData, artifacts: Artifacts) -> Outcome:
         why = "; ".join(str(reason) for reason in run_data.run.get("reasons") or ())
         meaning = f"Nothing was trained on it alone ({why}). Its rows are kept for later runs. {serving}"
     elif blessed is False or (blessed and state == "rejected"):
-        kind, headline = "refused", "The challenger is rejected"
+        kind, headline = "rejected", "The challenger is rejected"
         meaning = f"{serving} The challenger stays in the registry as rejected, with these reasons."
     elif blessed and state == "registered":
         kind, headline = "unfinished", f"Version {version} is blessed, but not published"
@@ -71,7 +71,7 @@ def judge(run_data: RunData, artifacts: Artifacts) -> Outcome:
     else:
         kind, headline = "unfinished", "The run ended without a model verdict"
         meaning = serving
-    verdict = "none" if blessed is None else ("refused" if kind == "refused" or not blessed else "blessed")
+    verdict = "none" if blessed is None else ("rejected" if kind == "rejected" or not blessed else "blessed")
     return Outcome(kind, headline, meaning, version, champion, data, verdict)
 
 

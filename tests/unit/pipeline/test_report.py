@@ -316,7 +316,7 @@ WITHHELD = {
         (
             {"model_verdict": {**MODEL_VERDICT, "blessed": True, "reasons": []}},
             "Version 3 is published It takes over from version 2.",
-            "is refused",
+            "is rejected",
         ),
         (
             {
