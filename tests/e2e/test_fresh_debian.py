@@ -1,5 +1,6 @@
 """A new user's first minutes: Debian 12 with git, make and a Python, nothing else: `make test-container`."""
 
+import importlib.util
 import json
 import os
 import re
@@ -23,11 +24,13 @@ pytestmark = [pytest.mark.container, pytest.mark.timeout(1800)]
 @pytest.fixture(scope="module")
 def python() -> Path:
     """The folder of a Python 3.10 that was built for any Linux: Debian 12 has none, its users bring pyenv's."""
-    said = subprocess.run(
-        [sys.executable, "-m", "pipeline.lane", "find", "3.10"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert 0 == said.returncode, said.stderr
-    return Path(said.stdout.strip()).parents[1]
+    spec = importlib.util.spec_from_file_location("bootstrap", ROOT / "tools" / "bootstrap.py")
+    assert spec is not None and spec.loader is not None
+    bootstrap = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bootstrap)
+    found = bootstrap.interpreter(bootstrap.get_uv(), ["3.10"])
+    assert found, "there is no Python 3.10 here"
+    return Path(found).parents[1]
 
 
 @pytest.fixture(scope="module")

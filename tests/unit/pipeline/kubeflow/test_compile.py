@@ -12,7 +12,7 @@ import pytest
 import yaml
 from kfp import kubernetes
 
-from noria.pipeline import lineage
+from noria.pipeline import environment, lineage
 from noria.pipeline.config import load
 from noria.pipeline.kubeflow import checks, compiler, place
 from noria.pipeline.kubeflow.image import VARIABLE, with_image
@@ -314,7 +314,7 @@ def test_kfp_is_an_extra(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert 1 == done.returncode
-    assert "pip install '.[kubeflow]'" in done.stderr
+    assert environment.how_to_install("kubeflow") in done.stderr
     assert not (tmp_path / "p.yaml").exists()
 
 
