@@ -4,23 +4,22 @@
 PYTHON ?= $(shell for p in python3 /usr/bin/python3 python3.12 python3.11 python3.10 python; do $$p -c '' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 MODERN_LANE ?= ../shared/tools/modern-lane
-TURNS ?= 4
-CONFIG ?= flights/noria.yaml
+RUNS ?= 4
+CONFIG ?= examples/flights/noria.yaml
 PYTEST_ARGS ?=
 # Tests at a time, a file each; WORKERS=0 runs them in one process, for a debugger.
 WORKERS ?= 2
 SUITE = pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not servers and not container and not package and not apart" $(PYTEST_ARGS)
 PARTS ?=
-END_TO_END := tests/e2e/test_wheel.py tests/e2e/test_bad_input.py
+END_TO_END := tests/e2e/test_flights.py tests/e2e/test_bad_input.py
 # What CI runs on the other lane: end to end, what speaks to kfp, and what reaches into TFDV and TFMA, whose releases differ.
-OTHER_LANE := $(END_TO_END) tests/contract/kubeflow_api tests/unit/pipeline/kubeflow tests/unit/schemas/test_summarize.py \
+OTHER_LANE := $(END_TO_END) tests/contract/kubeflow_api tests/unit/pipeline/kubeflow tests/unit/components/test_summarize.py \
 	tests/unit/components/test_statistics_gen.py tests/unit/components/test_evaluator.py
 # What mypy reads: all that is free of TFX.
-TYPED := $(addprefix -p noria.,stores streaming pipeline.commands) \
-	$(addprefix -m noria.pipeline.,ci cli cli_cluster cli_docs closing config config_errors console doctor environment inference lineage \
-	options progress project revisions sections status tables wheel) \
-	$(addprefix -m noria.pipeline.kubeflow.,checks client connection cron entrypoint follow image names package place records section \
-	tasklog tasks transport)
+TYPED := $(addprefix -p noria.,core stores ingestion pipeline.cli pipeline.config pipeline.init pipeline.retraining pipeline.runs) \
+	$(addprefix -m noria.pipeline.,doctor environment) \
+	$(addprefix -m noria.pipeline.runners.kubeflow.,checks client connection container_project cron entrypoint follow image names \
+	package records section tasklog tasks transport)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-quick test-servers test-container test-package test-current ci ci-lane ci-short lint format bench lock docs clean
@@ -31,8 +30,8 @@ help: ## list the targets
 setup: ## .venv with this machine's lane; quick when nothing changed
 	@$(PYTHON) tools/bootstrap.py install
 
-run: setup ## turn the wheel on the flights of 2013: one cold run and three warm ones, then go on
-	@$(BIN)/noria run --config $(CONFIG) --turns $(TURNS)
+run: setup ## run the pipeline on the flights of 2013: one cold run and three warm ones, then go on
+	@$(BIN)/noria run --config $(CONFIG) --runs $(RUNS)
 
 test: setup ## all tests but those that need servers or root, on this machine's lane
 	$(BIN)/python -m $(SUITE)
@@ -41,7 +40,7 @@ test: setup ## all tests but those that need servers or root, on this machine's 
 test-servers: setup ## metadata on PostgreSQL and MariaDB, Beam on a portable runner (Debian: postgresql mariadb-server)
 	$(BIN)/python -m pytest -m servers $(PYTEST_ARGS)
 
-test-container: setup ## the image, from the Dockerfile's lines in a clean Debian; kubectl renders deploy/ (root; Debian: debootstrap)
+test-container: setup ## the images, built by buildah; kubectl renders deploy/ (root; Debian: buildah mmdebstrap)
 	$(BIN)/python -m pytest -m container $(PYTEST_ARGS)
 
 test-package: setup ## the wheel and the sdist, and the wheel installed by pip into an empty environment; 10 minutes
@@ -85,7 +84,7 @@ lock: ## resolve both lock files (UPGRADE=1: to the newest releases)
 
 docs: setup ## write the pages that come from the code
 	$(BIN)/python -m noria.pipeline.config > docs/config.md
-	$(BIN)/python -m noria.pipeline.cli_docs > docs/commands.md
+	$(BIN)/python -m typer noria.pipeline.cli.app utils docs --name noria --title "The command line" > docs/commands.md
 
 clean: ## remove what was built; the environments and the project's home stay
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-ROOMS = ("pipeline", "streaming", "components", "preprocessing", "stores", "schemas")
+ROOMS = ("pipeline", "ingestion", "components", "preprocessing", "schemas", "stores", "core")
 FOLDERS = [name for room in ROOMS for name in find_packages(include=[room, f"{room}.*"])]
 
 # The two lanes (tools/bootstrap.py): TFX 1.16 is the newest that has wheels for any Linux, and ends at Python 3.10; TFX
@@ -35,7 +35,11 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=[f"noria.{name}" for name in FOLDERS],
     package_dir={f"noria.{name}": name.replace(".", "/") for name in FOLDERS},
-    package_data={"": ["py.typed"], "noria.schemas": ["*.pbtxt"], "noria.pipeline": ["templates/*"]},
+    package_data={
+        "": ["py.typed"],
+        "noria.pipeline.init": ["templates/*"],
+        "noria.pipeline.report": ["templates/*"],
+    },
     install_requires=[
         f"tfx==1.16.*; {LONG_TERM}",
         f"tfx==1.21.*; {CURRENT}",
@@ -88,7 +92,8 @@ setup(
             "scikit-learn",
             "jsonschema",  # the Kubeflow API's contract
             "kubernetes-validate",  # the manifests of deploy/
+            "docker",  # the rules of .dockerignore
         ],
     },
-    entry_points={"console_scripts": ["noria = noria.pipeline.cli:main"]},
+    entry_points={"console_scripts": ["noria = noria.pipeline.cli.app:main"]},
 )

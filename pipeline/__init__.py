@@ -1,4 +1,4 @@
-"""The wheel: config, the DAG, runners, the command line."""
+"""The pipeline: config, the DAG, runners, the command line."""
 
 import importlib.metadata
 

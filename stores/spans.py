@@ -18,9 +18,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from noria.stores import files
-from noria.stores.errors import SpanError
-from noria.stores.lock import hold
+from noria.core import files
+from noria.core.errors import SpanError
+from noria.core.locks import hold
 from noria.stores.manifest import Manifest, again, fingerprint
 from noria.stores.merging import merge_sorted
 

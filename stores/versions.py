@@ -1,4 +1,4 @@
-"""What the registry knows: versions, turns, and how events change them."""
+"""What the registry knows: versions, runs, and how events change them."""
 
 import dataclasses
 from pathlib import Path
@@ -31,7 +31,7 @@ class Version:
       created: when it was registered, ISO 8601 with zone.
       transform: `reused` or `refreshed`.
       transform_digest: digest of the transform graph.
-      code_digest: of code, schema and settings, part by part (`noria.pipeline.lineage`).
+      code_digest: of code, schema and settings, part by part (`noria.pipeline.runs.lineage`).
       verdict: of `model` and `data`, what `summary` keeps; `Registry.verdict` reads all that the gates wrote.
       reasons: why it was blessed or not.
       rows: rows of the run by kind (`train`, `eval`, `unlabelled`, `new`, `replay`).
@@ -76,8 +76,8 @@ class Version:
 
 
 @dataclasses.dataclass(frozen=True)
-class Turn:
-    """One turn of the wheel on one span.
+class RunRecord:
+    """One run of the pipeline on one span.
 
     Attributes:
       span: id of the span; `span_version`: its version then.
@@ -93,7 +93,7 @@ class Turn:
       started, finished: ISO 8601 with zone.
       report: path of the HTML report.
       released: who released the broken span by force, and why; None where nobody did.
-      withheld: why a blessed version was not published; the span then waits for another turn.
+      withheld: why a blessed version was not published; the span then waits for another run.
     """
 
     span: int
@@ -144,8 +144,8 @@ def summary(verdict: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def turn_of(version: Version, **facts: Any) -> Turn:
-    """The turn that made a version; `facts` fill in or replace what the version does not know."""
+def run_of(version: Version, **facts: Any) -> RunRecord:
+    """The run that made a version; `facts` fill in or replace what the version does not know."""
     known: dict[str, Any] = {
         "span": version.span,
         "span_version": version.span_version,
@@ -160,12 +160,12 @@ def turn_of(version: Version, **facts: Any) -> Turn:
         "released": version.verdict.get("data", {}).get("released"),
         "withheld": version.withheld,
     }
-    return Turn(**{**known, **facts})
+    return RunRecord(**{**known, **facts})
 
 
-def broken_turn(note: dict[str, Any]) -> Turn:
-    """The turn that ended at the DataGate, from the span's note of quarantine: nothing was trained."""
-    return Turn(
+def broken_run(note: dict[str, Any]) -> RunRecord:
+    """The run that ended at the DataGate, from the span's note of quarantine: nothing was trained."""
+    return RunRecord(
         span=note["span"],
         span_version=note["version"],
         run_id=note["run_id"],
@@ -182,9 +182,9 @@ class State:
     Attributes:
       folder: where the payloads are; a home can be moved, so events don't say it.
       versions: by number.
-      turns: by run id, in the order of their first event.
+      runs: by run id, in the order of their first event.
       releases: span -> its newest release.
-      unturned: spans that were released and had no turn since.
+      unturned: spans that were released and had no run since.
       served: numbers of the versions that have served and still count as good, oldest first; the last one is
         the champion.
       publishing: version whose publishing began and has not ended -> its model root.
@@ -194,9 +194,9 @@ class State:
 
     folder: Path
     versions: dict[int, Version] = dataclasses.field(default_factory=dict)
-    turns: dict[str, Turn] = dataclasses.field(default_factory=dict)
+    runs: dict[str, RunRecord] = dataclasses.field(default_factory=dict)
     releases: dict[int, Release] = dataclasses.field(default_factory=dict)
-    unturned: set[int] = dataclasses.field(default_factory=set)
+    awaiting: set[int] = dataclasses.field(default_factory=set)
     served: list[int] = dataclasses.field(default_factory=list)
     publishing: dict[int, str] = dataclasses.field(default_factory=dict)
     rolling_back: dict[str, Any] | None = None
@@ -207,7 +207,7 @@ class State:
         getattr(self, f"_{event['kind']}", lambda event: None)(event)
 
     def copy(self) -> "State":
-        """Another fold that goes on from here; what it holds of each version, turn and event is never changed."""
+        """Another fold that goes on from here; what it holds of each version, run and event is never changed."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         held: dict[str, Any] = {
             name: value.copy() for name, value in fields.items() if isinstance(value, dict | set | list)
@@ -228,16 +228,16 @@ class State:
         verdict = summary(version.verdict)
         self.versions[version.version] = dataclasses.replace(version, payload=payload, verdict=verdict)
 
-    def _turn(self, event: dict[str, Any]) -> None:
-        turn = _from_json(Turn, event["turn"])
-        if turn.run_id not in self.turns:
-            self.unturned.discard(turn.span)
-        self.turns[turn.run_id] = turn
+    def _run(self, event: dict[str, Any]) -> None:
+        run = _from_json(RunRecord, event["run"])
+        if run.run_id not in self.runs:
+            self.awaiting.discard(run.span)
+        self.runs[run.run_id] = run
 
     def _released(self, event: dict[str, Any]) -> None:
         release = _from_json(Release, event)
         self.releases[release.span] = release
-        self.unturned.add(release.span)
+        self.awaiting.add(release.span)
 
     def _publishing(self, event: dict[str, Any]) -> None:
         self.publishing[event["version"]] = event["model_root"]

@@ -12,12 +12,13 @@ from typing import Any
 from tfx import types
 from tfx.types import artifact_utils
 
-from noria.components import beam_executor, execution, journal, user_code
+from noria.components import beam_executor, execution, journal
 from noria.components.champion.executor import present
-from noria.components.code_digest import code_digest, local_modules
 from noria.components.transform import reuse
+from noria.core import user_code
+from noria.core.code_digest import code_digest, local_modules
+from noria.core.errors import ConfigError, DataError, NoriaError
 from noria.schemas import loader
-from noria.stores.errors import ConfigError, DataError, NoriaError
 
 
 @dataclasses.dataclass
@@ -110,7 +111,7 @@ def transform(
       ConfigError: the preprocessing_fn cannot be imported, traced or used, or `execution` is unknown.
       DataError: there are no train examples.
     """
-    from noria.components.transform import paths  # imports TensorFlow, which takes seconds
+    from noria.components.transform import job  # imports TensorFlow, which takes seconds
 
     execution.choose(request.execution, 0)  # refuses an unknown word before anything is read
     if not request.files("train"):
@@ -130,7 +131,7 @@ def transform(
     champion = reuse.read_record(champion_graph) if champion_graph else None
     function = user_code.UserFunction(request.preprocessing, request.project)
     with tempfile.TemporaryDirectory(prefix="noria-transform-") as temp_dir:
-        work = paths.Work(request, function, now, temp_dir, make_pipeline, beam_args or [], stage)
+        work = job.Work(request, function, now, temp_dir, make_pipeline, beam_args or [], stage)
         decision = reuse.before_reading(champion, request.champion is not None, request.verdict, now)
         try:
             if decision is None and champion is not None:
@@ -162,7 +163,7 @@ def transform(
 
 def _user_error(error: Exception, request: Request) -> Exception:
     """A ConfigError if the error comes out of the user's own code or graph, otherwise the error as it is."""
-    from noria.components.keras_first import ensure_keras3
+    from noria.components.keras3 import ensure_keras3
 
     module, _ = user_code.split_path(request.preprocessing)
     files = {str(file) for file in local_modules(module, request.project).values()}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from noria.components.keras_first import prefer_keras3
+from noria.components.keras3 import prefer_keras3
 
 tf = prefer_keras3()
 

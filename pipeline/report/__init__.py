@@ -1,4 +1,4 @@
-"""The report: one static page per turn of the wheel, and an index over all of them.
+"""The report: one static page per run of the pipeline, and an index over all of them.
 
 The pages open offline: the style, the script and every plot stand inside the file, and a content security
 policy keeps the browser from fetching anything else.
@@ -10,8 +10,8 @@ imported by the functions that need them. The plots are drawn as SVG by the temp
 alone takes 1.1 s, more than the whole report, and its SVG follows neither dark mode nor the window's width.
 """
 
-from noria.pipeline.report.facts import RunFacts
+from noria.pipeline.report.index import write_index
 from noria.pipeline.report.page import write
-from noria.pipeline.report.turns import write_index
+from noria.pipeline.report.run_data import RunFacts
 
 __all__ = ["RunFacts", "write", "write_index"]

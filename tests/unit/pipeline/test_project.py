@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from noria.pipeline import inference, project
+from noria.core.errors import ConfigError, DataError
+from noria.ingestion.ingest import ingest
 from noria.pipeline.config import load
-from noria.stores.errors import ConfigError, DataError
+from noria.pipeline.init import inference, project
 from noria.stores.spans import SpanStore
-from noria.streaming.ingest import ingest
 
 BEGIN = datetime.datetime(2024, 1, 1)
 ROWS = 1_200

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from noria.stores import files
-from noria.stores.errors import SpanError
+from noria.core import files
+from noria.core.errors import SpanError
 from noria.stores.spans import SpanStore
 
 

@@ -2,13 +2,21 @@
 
 import pytest
 
-from noria.pipeline.commands.schedules import six_fields
-from noria.pipeline.kubeflow import cron as cron_fields
-from noria.stores.errors import ConfigError
+from noria.core.errors import ConfigError
+from noria.pipeline.cli.schedule import six_fields
+from noria.pipeline.runners.kubeflow import cron as cron_fields
 
 
 @pytest.mark.parametrize(
-    "cron", ["*/15 * * * *", "0 6,18 1-15/2 JAN-jun mon-fri", "0 0 ? * 0", "59 59 23 31 12 6", "5/10 * * * *"]
+    "cron",
+    [
+        "*/15 * * * *",
+        "0 6,18 1-15/2 JAN-jun mon-fri",
+        "0 0 ? * 0",
+        "59 59 23 31 12 6",
+        "5/10 * * * *",
+        "?/5 * * * *",
+    ],
 )
 def test_taken(cron: str) -> None:
     """Ranges, lists, steps and names of months and days, each within its field's range."""
@@ -29,6 +37,8 @@ def test_taken(cron: str) -> None:
         ("*/0 * * * *", "minute"),
         ("1,, * * * *", "minute"),
         ("0 0 * mon *", "month"),
+        ("0 0 L * *", "day of the month"),
+        ("R * * * *", "minute"),
     ],
 )
 def test_refused(cron: str, field: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from noria.components import journal
-from noria.stores.errors import ConfigError
+from noria.core.errors import ConfigError
 
 pytestmark = pytest.mark.slow  # each test, or its process, imports TFX
 
@@ -71,7 +71,7 @@ def request() -> tuple[dict[str, Any], dict[str, Any]]:
 
 def test_the_request_is_understood(tmp_path: Path) -> None:
     """Types from the specification, local places, numbers as they were; nothing foreign, no null."""
-    from noria.pipeline.kubeflow import runtime
+    from noria.pipeline.runners.kubeflow import runtime
 
     found = runtime.parse(*request(), runtime.Mirror(tmp_path))
     assert ["examples"] == list(found.inputs)
@@ -93,7 +93,7 @@ def test_the_request_is_understood(tmp_path: Path) -> None:
 
 def test_the_answer_is_remote_again(tmp_path: Path) -> None:
     """Outputs get their URIs back, also inside of properties, and no null is written."""
-    from noria.pipeline.kubeflow import runtime
+    from noria.pipeline.runners.kubeflow import runtime
 
     mirror = runtime.Mirror(tmp_path)
     [model] = runtime.parse(*request(), mirror).outputs["model"]
@@ -108,7 +108,7 @@ def test_the_answer_is_remote_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("scheme", ["s3://", "minio://", "gs://"])
 def test_there_and_back(tmp_path: Path, scheme: str) -> None:
     """A URI of each store survives the way to a local folder and back."""
-    from noria.pipeline.kubeflow import runtime
+    from noria.pipeline.runners.kubeflow import runtime
 
     mirror = runtime.Mirror(tmp_path)
     assert f"{scheme}bucket/a b/c" == mirror.remote(mirror.local(f"{scheme}bucket/a b/c"))
@@ -116,7 +116,7 @@ def test_there_and_back(tmp_path: Path, scheme: str) -> None:
 
 def test_unknown_store_and_type() -> None:
     """A pipeline root of another scheme, and a type of another release, are refused with a way out."""
-    from noria.pipeline.kubeflow import runtime
+    from noria.pipeline.runners.kubeflow import runtime
 
     with pytest.raises(ConfigError, match="kubeflow.pipeline_root") as caught:
         runtime.Mirror().local("hdfs://bucket/x")
@@ -136,7 +136,7 @@ def task(home: Path) -> tuple[dict[str, Any], list[str]]:
             "outputFile": "/minio/mlpipeline/root/flights/run-1/ChampionResolver/attempt-1/output_metadata.json",
         },
     }
-    command = ["python", "-m", "noria.pipeline.kubeflow.entrypoint", "--home", str(home)]
+    command = ["python", "-m", "noria.pipeline.runners.kubeflow.entrypoint", "--home", str(home)]
     command += ["--executor_class_path", "noria.components.champion.executor.Executor"]
     return executor_input, [*command, "--json_serialized_invocation_args"]
 
@@ -165,7 +165,7 @@ def test_one_task(tmp_path: Path) -> None:
 
 def test_a_store_that_takes_nothing(tmp_path: Path) -> None:
     """Our process ends well, and the launcher fails at the upload: only its error says so, and we understand it."""
-    from noria.pipeline.kubeflow import failure
+    from noria.pipeline.runners.kubeflow import failure
     from tests.e2e.kubeflow_backend import launcher, storage
 
     store = storage.ObjectStore(tmp_path / "buckets")
@@ -192,17 +192,17 @@ def test_no_place_for_outputs(tmp_path: Path) -> None:
 def test_how_many_spans_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ingest says how many spans wait: a run takes one of them, and a schedule may fall behind."""
     from noria.components.types import Ingested
-    from noria.pipeline import wheel
     from noria.pipeline.config import load
-    from noria.pipeline.kubeflow import place
-    from noria.pipeline.kubeflow.ingest import executor
+    from noria.pipeline.runners.kubeflow import container_project
+    from noria.pipeline.runners.kubeflow.ingest import executor
+    from noria.pipeline.runs import run
 
     home = {"home": str(tmp_path / "home")}
     (tmp_path / "noria.yaml").write_text(
         yaml.safe_dump({"name": "rides", "label": "late", "span": "rows:9", "kubeflow": home})
     )
-    monkeypatch.setattr(wheel, "take_in", lambda config, listen: {"rows": 0})
-    monkeypatch.setattr(wheel, "waiting", lambda config, again: [4, 5, 6])
+    monkeypatch.setattr(run, "take_in", lambda config, listen: {"rows": 0})
+    monkeypatch.setattr(run, "waiting", lambda config, again: [4, 5, 6])
     told: list[dict[str, Any]] = []
     handler = logging.Handler()
     handler.emit = lambda record: told.append(record.journal)  # type: ignore[method-assign]
@@ -210,7 +210,7 @@ def test_how_many_spans_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     news = Ingested()
     news.uri = str(tmp_path / "news")
     try:
-        executor.Executor().Do({}, {"news": [news]}, {"config": place.to_json(load(tmp_path))})
+        executor.Executor().Do({}, {"news": [news]}, {"config": container_project.to_json(load(tmp_path))})
     finally:
         journal.logger.removeHandler(handler)
     assert ("end", "waiting", 4, 3) == tuple(told[-1][key] for key in ("event", "state", "span", "waiting"))

@@ -1,0 +1,84 @@
+"""Options that several commands share."""
+
+import functools
+import inspect
+import math
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from noria.pipeline.runners.kubeflow.connection import Flags
+
+LONGEST = 365 * 86400  # seconds to wait; the system's locks cannot wait for ever
+
+
+def a_number(value: float | None) -> float | None:
+    """Refuses nan, which lies in every range."""
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("nan is no number of seconds")
+    return value
+
+
+ConfigFile = Annotated[
+    Path, typer.Option("--config", "-c", help="The project's YAML file, or the folder of its noria.yaml.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+WaitForRunning = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=LONGEST,
+        callback=a_number,
+        help="Seconds to wait for a run of this project that goes on at the cluster; 0 refuses at once.",
+    ),
+]
+Image = Annotated[
+    str | None,
+    typer.Option(
+        help="The image of every task that is compiled now. Left out: `NORIA_KUBEFLOW_IMAGE`, then `kubeflow.image`."
+    ),
+]
+PROJECT = Path("noria.yaml")
+
+
+def for_project(config: Path) -> str:
+    """The `--config` of a command that is proposed; '' where it would find the project by itself."""
+    return "" if config == PROJECT else f" --config {shlex.quote(str(config))}"
+
+
+def _option(name: str, kind: Any, says: str) -> inspect.Parameter:
+    environment = f"NORIA_KUBEFLOW_{name.upper()}"
+    option = typer.Option(help=f"{says} Left out: `{environment}`, then `kubeflow.{name}`.")
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )
+
+
+_CONNECTION = (
+    _option("host", str, "Address of the Kubeflow Pipelines API."),
+    _option("namespace", str, "Namespace, where Kubeflow has several users."),
+    _option("experiment", str, "Experiment of the runs."),
+    _option("token_file", Path, "File with the bearer token."),
+    _option("cookie_file", Path, "File with the session cookie."),
+    _option("ca_file", Path, "Certificates (PEM) by which the server is known."),
+    _option("service_account", str, "Kubernetes service account of the runs' pods."),
+)
+
+
+def connected(command: Callable[..., int]) -> Callable[..., int]:
+    """Gives a command the options that say where the cluster is; it gets them as `flags`."""
+    own = [each for name, each in inspect.signature(command).parameters.items() if name != "flags"]
+
+    @functools.wraps(command)
+    def with_flags(**given: Any) -> int:
+        flags = Flags(**{each.name: given.pop(each.name) for each in _CONNECTION})
+        return command(**given, flags=flags)
+
+    keyword = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
+    parameters = [*keyword[:-1], *_CONNECTION, keyword[-1]]  # --json stays last
+    with_flags.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
+    with_flags.__annotations__ = {each.name: each.annotation for each in parameters}
+    return with_flags
