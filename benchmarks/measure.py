@@ -154,7 +154,7 @@ def commit() -> str | None:
         "stores",
         "core",
         "ingestion",
-        "flights",
+        "examples",
         "locks",
     ]
     folders += ["benchmarks/*.py", ":!benchmarks/page.py", ":!benchmarks/bench.py"]
