@@ -51,7 +51,7 @@ def test_contents(built: Path) -> None:
     assert set() == tracked - names - {".gitignore"}
     (wheel,) = built.glob("noria-*.whl")
     inside = zipfile.ZipFile(wheel).namelist()
-    assert {"noria/pipeline/cli.py", "noria/pipeline/py.typed", "noria/schemas/py.typed"} <= set(inside)
+    assert {"noria/pipeline/dag.py", "noria/pipeline/py.typed", "noria/schemas/py.typed"} <= set(inside)
     assert any(name.startswith("noria/pipeline/") and name.endswith(".jinja") for name in inside)
     assert {"noria", inside[-1].split("/")[0]} == {name.split("/")[0] for name in inside}
     assert not [name for name in inside if "bootstrap" in name or "test" in Path(name).name]
