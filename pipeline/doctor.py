@@ -232,7 +232,7 @@ def stores(config: Config) -> Iterator[Check]:
             "spans",
             WARNING,
             f"{len(ids)}, in quarantine: {spans}",
-            "noria report; then ingest a corrected delivery, or noria release SPAN --reason ...",
+            "noria report; then ingest a corrected delivery, or noria unquarantine SPAN --reason ...",
         )
     else:
         yield Check("spans", OK, f"{len(ids)}")

@@ -1,8 +1,8 @@
-"""The pipeline's graph for Kubeflow: the nodes of `noria.pipeline.dag`, ingestion before them, the report behind.
+"""The pipeline's graph for Kubeflow: the nodes of `noria.pipeline.dag`, ingestion before them, the report after them.
 
 `noria run` ingests, picks the span and writes the report around the DAG, in one process. A Kubeflow run has
-nothing around it, so these are nodes there. "Nothing new" is a condition that skips everything: the run
-succeeds, and nothing was pretended.
+nothing around it, so these are nodes there. Where no span waits, a condition skips everything else,
+and the run succeeds.
 """
 
 from tfx.dsl.components.base import executor_spec
@@ -30,13 +30,13 @@ def components(config: Config, *, source_digest: str, cold: bool = False) -> lis
     there = container_project.in_container(config)
     settings = container_project.to_json(config)
     ingest = Ingest(config=settings, source_digest=source_digest, again=cold)
-    with conditional.Cond(ingest.outputs["news"].future()[0].custom_property("state") == "waiting"):
+    with conditional.Cond(ingest.outputs["ingested"].future()[0].custom_property("state") == "waiting"):
         nodes = dag.components(
             there,
             span="again" if cold else "next",
             mode="cold" if cold else "auto",
             run_id=RUN_ID,
-            code_digest=settings,  # push.Executor makes the digest of it, of what the image holds
+            code_digest=settings,  # pusher.Executor computes the digest from it and from the image's sources
         )
         nodes = {node.id: node for node in nodes}
         nodes["Pusher"].executor_spec = executor_spec.ExecutorClassSpec(pusher.Executor)

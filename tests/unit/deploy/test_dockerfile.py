@@ -7,8 +7,8 @@ from pathlib import Path
 from docker.utils.build import PatternMatcher
 
 from noria.pipeline.config import load
+from noria.pipeline.config.kubeflow import MIRRORS, Kubeflow, Volume
 from noria.pipeline.runners.kubeflow import checks
-from noria.pipeline.runners.kubeflow.section import MIRRORS, Kubeflow, Volume
 
 ROOT = Path(__file__).parents[3]
 
