@@ -16,10 +16,7 @@ END_TO_END := tests/e2e/test_flights.py tests/e2e/test_bad_input.py
 OTHER_LANE := $(END_TO_END) tests/contract/kubeflow_api tests/unit/pipeline/kubeflow tests/unit/components/test_summarize.py \
 	tests/unit/components/test_statistics_gen.py tests/unit/components/test_evaluator.py
 # What mypy reads: all that is free of TFX.
-TYPED := $(addprefix -p noria.,core stores ingestion pipeline.cli pipeline.config pipeline.init pipeline.retraining pipeline.runs) \
-	$(addprefix -m noria.pipeline.,doctor environment) \
-	$(addprefix -m noria.pipeline.runners.kubeflow.,checks client connection container_project cron entrypoint follow image names \
-	package records section tasklog tasks transport)
+TYPED := $(addprefix -p noria.,core stores ingestion pipeline.cli pipeline.config pipeline.init pipeline.retraining pipeline.runs)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-quick test-servers test-container test-package test-current ci ci-lane ci-short lint format bench lock docs clean
