@@ -51,8 +51,8 @@ test-current: ## all tests on the newest TFX, also where glibc is too old for it
 	.venv-current/bin/python -m $(SUITE)
 	$(if $(PYTEST_ARGS),,.venv-current/bin/python -m pytest -m apart)
 
+# The other lane and the benchmark side by side, as each keeps one core busy.
 ci: ci-lane ## what a merge needs: lint, both lanes' tests, and the benchmark, which must only run through
-	# Side by side, as each keeps one core busy.
 	@$(MAKE) bench QUICK=1 >.setup/bench.log 2>&1 & bench=$$!; trap 'kill $$bench 2>/dev/null || true' EXIT; \
 	$(MAKE) test-current WORKERS=1 PYTEST_ARGS="$(OTHER_LANE)" || exit 1; \
 	wait $$bench || { tail -n 200 .setup/bench.log; exit 1; }; tail -n 16 .setup/bench.log

@@ -31,14 +31,14 @@ def components(config: Config, *, source_digest: str, cold: bool = False) -> lis
     settings = container_project.to_json(config)
     ingest = Ingest(config=settings, source_digest=source_digest, again=cold)
     with conditional.Cond(ingest.outputs["ingested"].future()[0].custom_property("state") == "waiting"):
-        run = dag.components(
+        stages = dag.components(
             in_container,
             span="again" if cold else "next",
             mode="cold" if cold else "auto",
             run_id=RUN_ID,
             code_digest=settings,  # pusher.Executor computes the digest from it and from the image's sources
         )
-        nodes = {node.id: node for node in run}
+        nodes = {node.id: node for node in stages}
         nodes["Pusher"].executor_spec = executor_spec.ExecutorClassSpec(pusher.Executor)
         verdict = nodes["DataGate"].outputs["verdict"]
         inputs = {
@@ -57,7 +57,7 @@ def components(config: Config, *, source_digest: str, cold: bool = False) -> lis
         with conditional.Cond(verdict.future()[0].custom_property("verdict") == "broken"):
             broken = RunReport(config=settings, run_id=RUN_ID, **inputs).with_id("ReportBroken")
     report.add_upstream_node(nodes["Pusher"])  # it records the run
-    for node in run:
+    for node in stages:
         if hasattr(node, "with_beam_pipeline_args"):
             node.with_beam_pipeline_args(config.beam.per_component.get(node.id, config.beam.args))
-    return [ingest, *run, report, broken]
+    return [ingest, *stages, report, broken]

@@ -91,7 +91,7 @@ def test_commands(path: Path) -> None:
             assert words[1] in targets
         named = [word.removeprefix("PYTEST_ARGS=") for word in words]
         for name in [
-            each for word in named for each in word.split() if re.match(r"(deploy|tests|flights)(/|$)", each)
+            each for word in named for each in word.split() if re.match(r"(deploy|tests|examples)(/|$)", each)
         ]:
             assert (ROOT / name).exists(), name
 

@@ -503,7 +503,7 @@ def test_the_report_needs_no_tensorflow_and_summaries_need_nothing():
     code = (
         "import sys, pathlib, tempfile; from noria.pipeline import report\n"
         "from noria.pipeline.report import index\n"
-        "home = pathlib.Path(tempfile.mkdtemp()); report_index.summaries(home)\n"
+        "home = pathlib.Path(tempfile.mkdtemp()); index.summaries(home)\n"
         "assert not {'jinja2', 'numpy', 'tensorflow_metadata'} & set(sys.modules)\n"
         "report.write(home / 'reports' / 'x.html', report.RunData('p', {}, [], {}))\n"
         "assert not {'tensorflow', 'tfx', 'apache_beam', 'matplotlib'} & set(sys.modules)\n"
