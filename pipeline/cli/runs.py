@@ -52,5 +52,5 @@ def runs(
     out.print(table)
     out.print(f"[bold]link[/]     {escape(found[0].link)}", soft_wrap=True)
     if found[0].over:
-        print_failure(cluster.look(found[0].id), cluster, settings)  # a list has no tasks
+        print_failure(cluster.get_run(found[0].id), cluster, settings)  # a list has no tasks
     return console.OK

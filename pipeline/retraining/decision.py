@@ -1,6 +1,6 @@
 """Whether a change of the repository, or of the data, asks for a new model: what `noria ci` decides, and why.
 
-`look` gathers the evidence and changes nothing; `decide` is a function of the evidence alone.
+`gather` collects the evidence and changes nothing; `decide` is a function of the evidence alone.
 """
 
 import contextlib
@@ -149,14 +149,14 @@ def forced(decision: Decision, stores: Stores | Remote) -> Decision:
     return Decision(COLD, ("--force was given", *decision.reasons), again=again)
 
 
-def look(
+def gather(
     config: Config,
     revision: str | None,
     environ: Mapping[str, str],
     trained: Callable[[], TrainedRun | None] | None = None,
     here: bool | None = None,
 ) -> tuple[Change, Stores | Remote]:
-    """Gathers the evidence.
+    """Collects the evidence.
 
     Args:
       config: the project as it is in the work tree.

@@ -87,7 +87,7 @@ class Cluster:
             )
         return self._as_run(made)
 
-    def look(self, run_id: str) -> Run:
+    def get_run(self, run_id: str) -> Run:
         """The run as it is now, with its tasks."""
         return self._as_run(self._client.get_run(run_id))
 
@@ -110,8 +110,8 @@ class Cluster:
         Raises:
           ClusterError: none of the newest `LOOK_BACK` did; older ones are not read.
         """
-        for looked, listed in enumerate(self._runs_of(name)):
-            if looked == LOOK_BACK:
+        for read, listed in enumerate(self._runs_of(name)):
+            if read == LOOK_BACK:
                 raise ClusterError(
                     f"none of the newest {LOOK_BACK} runs has trained on a span",
                     where=f"experiment {self.connection.experiment} on {self.connection.host}",
@@ -119,7 +119,7 @@ class Cluster:
                 )
             if listed.state != SUCCEEDED:
                 continue
-            run = self.look(listed.id)
+            run = self.get_run(listed.id)
             if any(task.name == RECORDS_THE_RUN and task.state == SUCCEEDED for task in run.tasks):
                 return TrainedRun(run, self._source_digest(run))
         return None

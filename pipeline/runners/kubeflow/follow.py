@@ -31,7 +31,7 @@ def follow(
     lost: float | None = None
     while True:
         try:
-            run = cluster.look(run.id)
+            run = cluster.get_run(run.id)
             lost = None
             yield run
             if run.over:
@@ -79,7 +79,7 @@ def wait_for_others(
       ClusterError: the server refuses or does not answer.
     """
     end = time.monotonic() + seconds
-    told: set[str] = set()
+    waited: set[str] = set()
     while (run := cluster.unfinished(name)) is not None:
         left = end - time.monotonic()
         if left <= 0:
@@ -88,8 +88,8 @@ def wait_for_others(
                 where=run.link,
                 next_step="wait for its end with --wait-for-running SECONDS, or terminate it in the web interface",
             )
-        if run.id not in told:
-            told.add(run.id)
+        if run.id not in waited:
+            waited.add(run.id)
             on_wait(run)
         time.sleep(min(cluster.connection.poll, left))
-    return bool(told)
+    return bool(waited)
