@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from noria.pipeline.cli import console
-from noria.pipeline.report.labels import judged_metrics, metric_name
+from noria.pipeline.report.display_names import judged_metrics, metric_name
 from noria.pipeline.report.words import ranges
 from noria.pipeline.runs import lineage
 from noria.pipeline.runs.overview import version_row

@@ -35,7 +35,7 @@ def summaries(reports: Path) -> list[dict[str, Any]]:
 
 def write_index(reports: Path) -> Path:
     """Writes `index.html` over all reports of the folder, and returns it."""
-    from noria.pipeline.report import charts, jinja, labels
+    from noria.pipeline.report import charts, display_names, jinja
 
     runs = summaries(reports)
     points: dict[str, list[tuple[int, float | None, float | None, str]]] = {}
@@ -52,7 +52,9 @@ def write_index(reports: Path) -> Path:
             )
             for span, run in sorted(by_span.items())
         ]
-    plots = [charts.over_spans(metric, labels.metric_name(metric), points[metric]) for metric in points]
+    plots = [
+        charts.over_spans(metric, display_names.metric_name(metric), points[metric]) for metric in points
+    ]
     content = jinja.render(
         "report_index.html.j2",
         project=next((run["project"] for run in reversed(runs) if run.get("project")), "Noria"),
@@ -68,10 +70,10 @@ def write_index(reports: Path) -> Path:
 
 def _metrics(runs: list[dict[str, Any]]) -> list[str]:
     """The two metrics that are shown: the first ones of the verdicts that have a better direction."""
-    from noria.pipeline.report import labels
+    from noria.pipeline.report import display_names
 
     found = [(run.get("metrics") or {}).get("challenger") or {} for run in runs]
-    return labels.judged_metrics(key for metrics in found for key in metrics)
+    return display_names.judged_metrics(key for metrics in found for key in metrics)
 
 
 def _value(run: dict[str, Any], who: str, metric: str) -> float | None:

@@ -19,7 +19,7 @@ def _environment() -> Any:
     import jinja2
     from markupsafe import Markup
 
-    from noria.pipeline.report import labels, words
+    from noria.pipeline.report import display_names, words
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -30,8 +30,8 @@ def _environment() -> Any:
     )
     for function in (words.number, words.fixed, words.change, words.percent, words.seconds, words.moment):
         environment.filters[function.__name__] = function
-    environment.filters["metric"] = labels.metric_name
-    environment.filters["measure"] = labels.measure_name
+    environment.filters["metric"] = display_names.metric_name
+    environment.filters["measure"] = display_names.measure_name
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     environment.globals["style"] = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
     environment.globals["script"] = Markup(script)

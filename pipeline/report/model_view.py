@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from noria.pipeline.report import charts
-from noria.pipeline.report.labels import judged_metrics, lower_is_better
+from noria.pipeline.report.display_names import judged_metrics, lower_is_better
 from noria.pipeline.report.words import is_number, or_zero
 
 SLICE_WIDTH = 200.0
