@@ -128,7 +128,7 @@ def test_the_commits_decide(repository: Repository, api: KubeflowApi) -> None:
     repository.submit(digest="")
     model_change(repository)
     environment = dict(repository.noria.environment)
-    for name, said in (("silent", "does not say"), ("gone", "does not say"), ("none", "no cluster is named")):
+    for name, said in (("silent", "has no digest"), ("gone", "has no digest"), ("none", "no cluster is set")):
         if name == "gone":
             api.versions.clear()
         if name == "none":
