@@ -116,7 +116,7 @@ def create(
     if between > 1.01 * span:
         console.err().print(
             f"[yellow]note[/] each run takes one span, and there is a new one every {settings.span.every}: "
-            f"{escape(made.trigger)} falls further and further behind; {_KEEPS_UP[settings.span.every]} keeps up",
+            f"{escape(made.trigger)} falls behind; {_KEEPS_UP[settings.span.every]} keeps up",
             soft_wrap=True,
         )
     if not made.enabled:

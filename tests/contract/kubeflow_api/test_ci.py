@@ -178,7 +178,7 @@ def test_submits_a_cold_run(repository: Repository, api: KubeflowApi) -> None:
     settings = yaml.safe_load((ROOT / "examples" / "flights" / "noria.yaml").read_text())
     settings |= {"name": "rides", "home": "home", "schema": "flights.pbtxt"}
     settings |= {"kubeflow": {"volume": {"claim": "noria"}}}
-    shutil.copy(ROOT / "examples" / "flights" / "schema.pbtxt", repository.folder)
+    shutil.copy(ROOT / "examples" / "flights" / "schema.pbtxt", repository.folder / "flights.pbtxt")
     repository.commit({"noria.yaml": yaml.safe_dump(settings)})
     write_package(repository.noria.package, source_digest="0" * 64)
     repository.noria.submit()

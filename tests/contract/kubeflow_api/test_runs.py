@@ -249,7 +249,7 @@ def test_compiles_by_itself(noria: Noria, api: KubeflowApi) -> None:
     settings = yaml.safe_load((ROOT / "examples" / "flights" / "noria.yaml").read_text())
     settings |= {"home": "home", "schema": "flights.pbtxt", "kubeflow": {"volume": {"claim": "noria"}}}
     (noria.folder / "noria.yaml").write_text(yaml.safe_dump(settings))
-    shutil.copy(ROOT / "examples" / "flights" / "schema.pbtxt", noria.folder)
+    shutil.copy(ROOT / "examples" / "flights" / "schema.pbtxt", noria.folder / "flights.pbtxt")
     first, second = noria.json("submit"), noria.json("submit")
     assert (True, False) == (first["uploaded"], second["uploaded"])
     assert first["version"] == second["version"]
