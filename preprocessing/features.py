@@ -8,6 +8,7 @@ feature, and numbers are only ever scaled by a straight line.
 
 import math
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import tensorflow as tf
 
@@ -24,7 +25,7 @@ __all__ = ["MISSING", "bucket", "category", "circle", "dense", "label", "log_num
 # that entry's embedding when the vocabulary is rebuilt.
 MISSING = "(missing)"
 
-Column = tf.Tensor | tf.SparseTensor
+Column: TypeAlias = tf.Tensor | tf.SparseTensor
 
 
 def dense(column: Column, default: float | int | str) -> tf.Tensor:
