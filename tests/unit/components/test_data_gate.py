@@ -77,7 +77,7 @@ def test_broken_spans_are_quarantined_with_a_proposal(year):
     tables = gates.weeks()[: WEEKS + 1]
     fault = next(fault for fault in FAULTS if fault.name == "column emptied")
     gates.commit(SpanStore(home), WEEKS + 1, fault.inject(tables[WEEKS], tables[WEEKS - 1]))
-    verdict, _ = gates.RunRecord(home, folder / "emptied-runs").run(WEEKS + 1, None)
+    verdict, _ = gates.GateRun(home, folder / "emptied-runs").run(WEEKS + 1, None)
     assert "broken" == verdict["verdict"]
     assert {WEEKS + 1} == set(SpanStore(home).quarantined())
     kept = SpanStore(home).quarantined()[WEEKS + 1]["verdict"]
@@ -93,10 +93,10 @@ def test_broken_spans_are_quarantined_with_a_proposal(year):
 
     # Taken out for a new look it is broken again; taken out by force it is drifted, and keeps its reasons.
     unquarantine(home, WEEKS + 1, "look again", "ann")
-    again, _ = gates.RunRecord(home, folder / "emptied-again").run(WEEKS + 1, None)
+    again, _ = gates.GateRun(home, folder / "emptied-again").run(WEEKS + 1, None)
     assert ("broken", None) == (again["verdict"], again["unquarantined"])
     unquarantine(home, WEEKS + 1, "dest is gone for good", "ann", forced=True)
-    forced, _ = gates.RunRecord(home, folder / "emptied-forced").run(WEEKS + 1, None)
+    forced, _ = gates.GateRun(home, folder / "emptied-forced").run(WEEKS + 1, None)
     assert ("drifted", "taken out of quarantine by ann: dest is gone for good") == (
         forced["verdict"],
         forced["unquarantined"],
@@ -152,10 +152,10 @@ def test_a_gate_without_a_label_refuses(year, monkeypatch):
     home = folder / "home"
     monkeypatch.setattr(gates, "GATE", {"task": "binary"})
     with pytest.raises(GateError, match="must know the label"):
-        gates.RunRecord(home, folder / "refused").run(WEEKS, None)
+        gates.GateRun(home, folder / "refused").run(WEEKS, None)
     monkeypatch.setattr(gates, "GATE", {"label": "late", "psy": 1})
     with pytest.raises(ConfigError, match="did you mean .psi"):
-        gates.RunRecord(home, folder / "refused").run(WEEKS, None)
+        gates.GateRun(home, folder / "refused").run(WEEKS, None)
 
 
 def test_faults_say_what_they_do():
