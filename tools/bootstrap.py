@@ -262,12 +262,13 @@ def install(venv: Path, wanted: str | None = None, modern_lane: Path | None = No
         (venv / ".noria.json").unlink()
     _say(f"installing locks/{lane.name}.txt into {os.path.relpath(venv)}; the first time takes minutes")
     if reason and modern_lane:
-        _run([str(modern_lane.absolute()), str(venv), str(lane.lock), base], f"{modern_lane.name} failed")
+        command = [str(modern_lane.absolute()), str(venv), str(lane.lock), base]
+        _run(command, f"{modern_lane.name} failed", compiler(uv, base))
     else:
         if before.get("python") != base or not os.access(python, os.X_OK):
             _run([uv, "venv", "-q", "--clear", "--python", base, str(venv)], f"{venv} cannot be made")
         command = [uv, "pip", "sync", "-q", "--python", python, str(lane.lock)]
-        _run(command, "the packages cannot be installed", compiler(uv, python))
+        _run(command, "the packages cannot be installed", compiler(uv, base))
     command = [uv, "pip", "install", "-q", "--no-deps", "--python", python, "--editable", str(ROOT)]
     _run(command, "Noria cannot be installed")
     fresh, record = venv / ".noria.json.new", {"lane": lane.name, "python": base, "digest": digest(lane)}
