@@ -11,12 +11,11 @@ from typing import Any
 import pyarrow as pa
 
 from noria.components import batch_cache
+from noria.components.internals.tfx_bsl import RecordBatchToExamplesEncoder
 from noria.components.keras3 import prefer_keras3
 from noria.core import files
 
 tf = prefer_keras3()
-
-from tfx_bsl.coders import example_coder  # noqa: E402 - only after Keras is settled
 
 # Rows encoded at once: what is in memory as serialized examples, about a kilobyte each.
 ROWS = 8192
@@ -62,7 +61,7 @@ class ExampleFile:
 
 
 def _encode(batch: pa.RecordBatch, schema: Any) -> list[bytes]:
-    return example_coder.RecordBatchToExamplesEncoder(schema).encode(batch)
+    return RecordBatchToExamplesEncoder(schema).encode(batch)
 
 
 @contextlib.contextmanager

@@ -20,15 +20,16 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 from tfx_bsl.tfxio import tensor_adapter
 
-from noria.components import beam_executor, execution, journal
+from noria.components import execution, journal
 from noria.components.champion.executor import present
 from noria.components.evaluator import eval_config, gate, in_process, model_verdict, rows, saved_models
+from noria.components.internals.tfx_beam import BeamExecutor
 from noria.components.pusher import infra_validation, warmup
 from noria.core.errors import GateError
 from noria.schemas import loader
 
 
-class Executor(beam_executor.BeamExecutor):
+class Executor(BeamExecutor):
     """Reads the raw eval split; needs neither the transformed examples nor the Trainer's code."""
 
     def Do(
@@ -73,7 +74,7 @@ class Executor(beam_executor.BeamExecutor):
                 rubber_stamp=True,  # a first run has no baseline, and that is no error
             )
             path, reason = _path(
-                exec_properties["execution"], examples, config, self._beam_pipeline_args or []
+                exec_properties["execution"], examples, config, self.beam_args
             )
             stage.note(path=path, reason=reason, champion=_version(champion) or "absent")
             problems: list[str] = []
@@ -149,7 +150,7 @@ class Executor(beam_executor.BeamExecutor):
         adapter = tensor_adapter.TensorAdapterConfig(
             arrow_schema=tfxio.ArrowSchema(), tensor_representations=tfxio.TensorRepresentations()
         )
-        with self._make_beam_pipeline() as pipeline:
+        with self.beam_pipeline() as pipeline:
             _ = (
                 pipeline
                 | "Read" >> tfxio.BeamSource()

@@ -1,24 +1,8 @@
-"""Flat Arrow columns as tf.Examples, through tfx_bsl's C++ encoder."""
-
-from pathlib import Path
+"""Flat Arrow columns as the list columns that tfx_bsl encodes as tf.Examples."""
 
 import pyarrow as pa
-import tensorflow as tf
-from tfx_bsl.coders import example_coder
 
-from noria.components import example_file
 from noria.schemas.list_columns import as_list
-
-
-def encode(batch: pa.RecordBatch) -> list[bytes]:
-    """Encodes flat columns of `n` rows as `n` serialized tf.Examples; see `as_lists`."""
-    return example_coder.RecordBatchToExamplesEncoder().encode(as_lists(batch))
-
-
-def writer(path: Path) -> tf.io.TFRecordWriter:
-    """Opens a gzip TFRecord file for serialized examples; a context manager that closes it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return tf.io.TFRecordWriter(str(path), options=example_file.OPTIONS)
 
 
 def as_lists(batch: pa.RecordBatch) -> pa.RecordBatch:

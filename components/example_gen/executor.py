@@ -14,10 +14,11 @@ from tfx import types
 from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
 
-from noria.components import beam_executor, example_file, execution, journal
+from noria.components import example_file, execution, journal
 from noria.components.champion.executor import present
 from noria.components.example_gen import encode
 from noria.components.example_gen.window import Pick, Window, pick, select
+from noria.components.internals.tfx_beam import BeamExecutor
 from noria.core.errors import DataError, SpanError, ThinError
 from noria.stores.pending import once_more, pending
 from noria.stores.registry import Registry, RunRecord
@@ -45,7 +46,7 @@ class Order:
     out: Path
 
 
-class Executor(beam_executor.BeamExecutor):
+class Executor(BeamExecutor):
     """Picks, splits, encodes, writes; span by span, batch by batch."""
 
     def Do(
@@ -76,7 +77,7 @@ class Executor(beam_executor.BeamExecutor):
             trained = {run.span for run in runs if run.model_verdict in ("blessed", "rejected")}
             picks = pick(window, spans, lambda span: manifest(span).rows, newest, warm, trained)
             size = sum(file["bytes"] for picked in picks for file in manifest(picked.span).files)
-            path, reason = execution.choose(exec_properties["execution"], size, self._beam_pipeline_args)
+            path, reason = execution.choose(exec_properties["execution"], size, self.beam_args)
 
             artifact = output_dict["examples"][0]
             stage.note(
@@ -108,7 +109,7 @@ class Executor(beam_executor.BeamExecutor):
 
     def _in_beam(self, picks: list[Pick], order: Order) -> collections.Counter:
         counts_folder = order.out / ".counts"
-        with self._make_beam_pipeline() as pipeline:
+        with self.beam_pipeline() as pipeline:
             (
                 pipeline
                 | "Spans" >> beam.Create(picks, reshuffle=True)

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from tfx import types
-from tfx.components.pusher import executor as tfx_pusher
 from tfx.types import artifact_utils
 
 from noria.components import journal
 from noria.components.champion.executor import present
+from noria.components.internals.tfx import PusherExecutor
 from noria.components.pusher import infra_validation, warmup
 from noria.core import files
 from noria.core.errors import GateError
@@ -19,8 +19,8 @@ from noria.stores.registry import Registry, run_of
 from noria.stores.versions import PUBLISHED, REGISTERED
 
 
-class Executor(tfx_pusher.Executor):
-    """TFX's Pusher, from whom the blessing check and the model's path come."""
+class Executor(PusherExecutor):
+    """TFX's Pusher with another `Do`; the check of the blessing and the model's path are TFX's."""
 
     def Do(
         self,
@@ -38,13 +38,13 @@ class Executor(tfx_pusher.Executor):
         with journal.stage("Pusher") as stage:
             pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
             serving = Path(pushed.uri)
-            files.copy_tree(Path(self.GetModelPath(input_dict)), serving)
+            files.copy_tree(Path(self.model_path(input_dict)), serving)
             data_verdict = _read_json(input_dict["verdict"], "data_verdict.json")
             verdict = _read_json(input_dict["evaluation"], "model_verdict.json")
             examples = warmup.first_examples(artifact_utils.get_split_uri(input_dict["examples"], "eval"))
             warmup.write(serving, examples)
 
-            blessed = self.CheckBlessing(input_dict)
+            blessed = self.blessed(input_dict)
             # A person's word on the data stands beside the gate's on the model, wherever reasons are shown.
             reasons = [*verdict["reasons"], *filter(None, [data_verdict.get("unquarantined")])]
             if blessed:
@@ -92,11 +92,9 @@ class Executor(tfx_pusher.Executor):
             if blessed and version.state in (REGISTERED, PUBLISHED):
                 version = Publication(registry, model_root).publish(version.version)
             if version.state == PUBLISHED:
-                self._MarkPushed(
-                    pushed, pushed_destination=str(version.model_dir), pushed_version=str(version.version)
-                )
+                self.mark_pushed(pushed, str(version.model_dir), version.version)
             else:
-                self._MarkNotPushed(pushed)
+                self.mark_not_pushed(pushed)
             registry.record_run(run_of(version))
             retain(registry, exec_properties["keep"], model_root)
             stage.note(

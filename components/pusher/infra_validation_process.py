@@ -13,9 +13,10 @@ goes to standard error, which the parent keeps in a file.
 import base64
 import json
 import os
-import sys
 import time
 from typing import IO, Any
+
+from noria.components.internals.tensorflow import saved_model_loader
 
 # Read when numpy is imported: its threads would make the process unfit to fork.
 THREADLESS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -26,7 +27,7 @@ def serve() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever prints to standard output from here on must not mix with the answers
     started = time.monotonic()
-    loader, constant = _load_function()
+    loader, constant = saved_model_loader()
     imported = time.monotonic() - started
     # Not sys.stdin: a fork would hold a copy of what Python has read ahead.
     with os.fdopen(os.dup(0), "r", encoding="utf-8") as questions:
@@ -57,35 +58,6 @@ def _may_fork() -> bool:
         return len(os.listdir("/proc/self/task")) == 1
     except OSError:
         return False
-
-
-def _load_function() -> Any:
-    """TensorFlow's SavedModel loader, without the rest of TensorFlow's Python: 3 s to import instead of 10.
-
-    `tensorflow/__init__.py` imports every public module. A bare module in its place lets the loader's own
-    file be imported alone; all kernels come with the shared library. Where a release moves that file, the
-    front door is used.
-    """
-    import importlib
-    import importlib.util
-    import types
-
-    found = importlib.util.find_spec("tensorflow")
-    if found is None or found.submodule_search_locations is None:
-        raise ImportError("no tensorflow")
-    package = types.ModuleType("tensorflow")
-    package.__path__ = list(found.submodule_search_locations)
-    sys.modules["tensorflow"] = package
-    try:
-        loader = importlib.import_module("tensorflow.python.saved_model.load").load
-        constant = importlib.import_module("tensorflow.python.framework.constant_op").constant
-    except (ImportError, AttributeError):
-        for name in [name for name in sys.modules if name.split(".")[0] == "tensorflow"]:
-            del sys.modules[name]
-        import tensorflow as tf
-
-        loader, constant = tf.saved_model.load, tf.constant
-    return loader, constant
 
 
 def _answer(request: dict[str, Any], loader: Any, constant: Any) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Any
 import tensorflow_data_validation as tfdv
 from tfx import types
 
-from noria.components import beam_executor, execution, journal
+from noria.components import execution, journal
+from noria.components.internals.tfx_beam import BeamExecutor
 from noria.components.statistics_gen import in_process, statistics_cache
 from noria.core.errors import DataError
 from noria.schemas import loader
@@ -31,7 +32,7 @@ class Work:
         return sum(path.stat().st_size for path in [*self.span_files, *self.train_files])
 
 
-class Executor(beam_executor.BeamExecutor):
+class Executor(BeamExecutor):
     """Statistics in process or in Beam, the same numbers either way."""
 
     def Do(
@@ -53,7 +54,7 @@ class Executor(beam_executor.BeamExecutor):
             digest = loader.digest(schema)
             work = find(examples)
             path, reason = execution.choose(
-                exec_properties["execution"], work.bytes, self._beam_pipeline_args
+                exec_properties["execution"], work.bytes, self.beam_args
             )
             stage.note(span=work.span, path=path, reason=reason)
 
@@ -84,7 +85,7 @@ class Executor(beam_executor.BeamExecutor):
             )
             todo = {name: files for name, files in splits.items() if name not in reused}
             if path == "beam":
-                with self._make_beam_pipeline() as pipeline:
+                with self.beam_pipeline() as pipeline:
                     for name, files in todo.items():
                         in_process.attach(pipeline, name, files, options, outputs[name])
             else:

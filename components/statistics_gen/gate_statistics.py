@@ -18,7 +18,7 @@ from collections.abc import Collection
 
 import numpy as np
 import pyarrow as pa
-from tensorflow_data_validation.statistics.generators import stats_generator
+import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 PREFIX = "noria/"
@@ -76,7 +76,7 @@ def _zeros() -> np.ndarray:
     return np.zeros(2)
 
 
-class FactsGenerator(stats_generator.CombinerStatsGenerator):
+class FactsGenerator(tfdv.CombinerStatsGenerator):
     """Counts out-of-range values and pairs of categories, and sums up the label by category.
 
     Args:

@@ -13,10 +13,10 @@ import pyarrow as pa
 import tensorflow as tf
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
-from tfx_bsl.coders import example_coder
 from tfx_bsl.public import tfxio
 
 from noria.components import batch_cache
+from noria.components.internals.tfx_bsl import ExamplesToRecordBatchDecoder
 from noria.components.statistics_gen.gate_statistics import FactsGenerator
 from noria.components.statistics_gen.summarize import Summary
 from noria.schemas.list_columns import BATCH_ROWS
@@ -54,7 +54,7 @@ def read(files: Sequence[Path]) -> Iterator[pa.RecordBatch]:
 
 
 def _decoded(path: Path) -> Iterator[pa.RecordBatch]:
-    decoder = example_coder.ExamplesToRecordBatchDecoder()
+    decoder = ExamplesToRecordBatchDecoder()
     records = tf.data.TFRecordDataset(str(path), compression_type="GZIP")
     for batch in records.batch(BATCH_ROWS).as_numpy_iterator():
         yield decoder.DecodeBatch(batch)

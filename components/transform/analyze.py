@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from noria.components.transform import internals
-from noria.components.transform.internals import analyzer_nodes, beam_nodes
+from noria.components.internals import tft as tft_internals
+from noria.components.internals import tft_beam as tft_beam_internals
+from noria.components.internals.tft import analyzer_nodes
+from noria.components.internals.tft_beam import beam_nodes
 from noria.components.transform.operations import CARRY_OUT, Cache, Datasets, Run
 from noria.components.transform.reducers import REDUCES, Feed
 from noria.components.transform.source import Source
@@ -38,18 +40,18 @@ class Analysed:
     rows_read: int
 
 
-def analyze(traced: internals.Traced, source: Source, datasets: Datasets) -> Analysed:
+def analyze(traced: tft_internals.Traced, source: Source, datasets: Datasets) -> Analysed:
     """Runs all analyzers of a traced preprocessing_fn and writes the final SavedModel.
 
     Raises:
       NotCovered: before any row is read, if an analyzer is not one of `operations`.
     """
     known = {key: _CacheEntries(entries) for key, entries in datasets.cache.items()}
-    root, cache_nodes = internals.build(traced, list(datasets.files), known)
+    root, cache_nodes = tft_beam_internals.build(traced, list(datasets.files), known)
     leaves = [node for entries in cache_nodes.values() for node in entries.values()]
     plan = plan_passes([root, *leaves])
     visitor = Run(traced, source, datasets, plan)
-    traverser = internals.Traverser(visitor)
+    traverser = tft_internals.Traverser(visitor)
     (saved_model,) = traverser.visit_value_node(root)
     cache = {
         key: {entry: traverser.visit_value_node(node) for entry, node in entries.items()}
@@ -72,20 +74,20 @@ class _Seen:
     inputs: tuple["_Seen", ...]
 
 
-def plan_passes(leaves: Sequence[internals.ValueNode]) -> dict[str, list[Feed]]:
+def plan_passes(leaves: Sequence[tft_internals.ValueNode]) -> dict[str, list[Feed]]:
     """The consumers of each pass over the data, by the label of its ApplySavedModel.
 
     Raises:
       NotCovered: for an operation that `operations` does not carry out, or not as asked for.
     """
     planner = _Plan()
-    traverser = internals.Traverser(planner)
+    traverser = tft_internals.Traverser(planner)
     for leaf in leaves:
         traverser.visit_value_node(leaf)
     return planner.passes
 
 
-class _Plan(internals.Visitor):
+class _Plan(tft_internals.Visitor):
     def __init__(self) -> None:
         self.passes: dict[str, list[Feed]] = {}
 
@@ -127,8 +129,8 @@ def _check(operation: Any) -> None:
     if type(operation) not in CARRY_OUT:
         what = getattr(operation, "ptransform", None)
         raise NotCovered(f"{name}{f' ({type(what).__name__})' if what is not None else ''}")
-    ordering = getattr(operation, "vocab_ordering_type", internals.FREQUENCY)
-    if ordering != internals.FREQUENCY:
+    ordering = getattr(operation, "vocab_ordering_type", tft_internals.FREQUENCY)
+    if ordering != tft_internals.FREQUENCY:
         raise NotCovered("a vocabulary that is weighted or ordered by its label")
     if getattr(operation, "key_fn", None) is not None:
         raise NotCovered("a vocabulary with key_fn (coverage by key)")

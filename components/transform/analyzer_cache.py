@@ -17,8 +17,9 @@ from collections.abc import Iterable, Sequence
 from glob import glob
 from pathlib import Path
 
-from noria.components.transform import internals
-from noria.components.transform.internals import DatasetKey, tf
+from noria.components.internals import tft_beam as tft_beam_internals
+from noria.components.internals.tft import tf
+from noria.components.internals.tft_beam import DatasetKey
 from noria.core import files
 
 logger = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ class AnalyzerCache:
             folder = os.path.join(self.folder, key.key)
             found[key] = {
                 entry: _read_records(glob(os.path.join(folder, f"{number}-*-of-*")))
-                for entry, number in internals.read_manifest(folder).items()
+                for entry, number in tft_beam_internals.read_manifest(folder).items()
             }
         return found
 
@@ -83,10 +84,12 @@ class AnalyzerCache:
                 os.makedirs(folder)
                 for number, values in enumerate(encoded.values()):
                     _write_records(os.path.join(folder, f"{number}-00000-of-00001.gz"), values, "GZIP")
-                metadata = internals.DatasetCacheMetadata(rows_bytes).encode()
-                name = f"{internals.CACHE_METADATA}-00000-of-00001"
+                metadata = tft_beam_internals.DatasetCacheMetadata(rows_bytes).encode()
+                name = f"{tft_beam_internals.CACHE_METADATA}-00000-of-00001"
                 _write_records(os.path.join(folder, name), [metadata], "")
-                internals.write_manifest(folder, {entry: number for number, entry in enumerate(encoded)})
+                tft_beam_internals.write_manifest(
+                    folder, {entry: number for number, entry in enumerate(encoded)}
+                )
             self._commit(made)
         except (OSError, tf.errors.OpError) as error:  # the disk is full, say: the run goes on
             logger.warning("The analyzer cache %s was not kept: %s", self.folder, error)

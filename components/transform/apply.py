@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from noria.components import example_file
+from noria.components.internals.tft import TransformGraph
 from noria.components.transform import coverage
-from noria.components.transform.internals import TransformGraph
 from noria.components.transform.source import Source
 from noria.core.files import tree_digests
 

@@ -10,8 +10,9 @@ from typing import Any
 from tfx import types
 from tfx.types import artifact_utils
 
-from noria.components import beam_executor, execution, journal
+from noria.components import execution, journal
 from noria.components.champion.executor import present
+from noria.components.internals.tfx_beam import BeamExecutor
 from noria.components.transform import reuse
 from noria.components.transform.request import Request
 from noria.core import user_code
@@ -20,7 +21,7 @@ from noria.core.errors import ConfigError, DataError, NoriaError
 from noria.schemas import loader
 
 
-class Executor(beam_executor.BeamExecutor):
+class Executor(BeamExecutor):
     """Wires artifacts to `transform`."""
 
     def Do(
@@ -50,7 +51,7 @@ class Executor(beam_executor.BeamExecutor):
             execution=exec_properties.get("execution") or "auto",
         )
         with journal.stage("Transform", span=examples.span) as stage:
-            decision = transform(request, stage, self._make_beam_pipeline, self._beam_pipeline_args or [])
+            decision = transform(request, stage, self.beam_pipeline, self.beam_args)
         graph.set_string_custom_property("transform", decision.transform)
         graph.set_string_custom_property("reason", decision.reason)
         graph.set_string_custom_property("inputs", json.dumps(decision.inputs, sort_keys=True))

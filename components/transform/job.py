@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from noria.components import batch_cache, execution, journal
-from noria.components.transform import analyze, analyzer_cache, apply, coverage, internals, reuse
+from noria.components.internals import tft as tft_internals
+from noria.components.internals import tft_beam as tft_beam_internals
+from noria.components.transform import analyze, analyzer_cache, apply, coverage, reuse
 from noria.components.transform.request import Request
 from noria.components.transform.source import Source
 from noria.core import user_code
@@ -90,13 +92,15 @@ class TransformJob:
             self._now, rows=counted.rows, outside=counted.shares(), unmeasured=unmeasured
         )
 
-    def _analyze_in_process(self, traced: internals.Traced) -> None:
+    def _analyze_in_process(self, traced: tft_internals.Traced) -> None:
         request = self.request
         datasets = self._datasets()
         kept = self._cache()
         known = kept.read(datasets)
         done = analyze.analyze(traced, self._read(), analyze.Datasets(datasets, known))
-        internals.write_transform_output(done.saved_model, request.schema, traced.asset_map, request.graph)
+        tft_internals.write_transform_output(
+            done.saved_model, request.schema, traced.asset_map, request.graph
+        )
         kept.write(done.cache)
         self._stage.note(
             passes=done.passes,
@@ -119,7 +123,7 @@ class TransformJob:
             self._scratch("analyze"),
         )
 
-    def _trace(self) -> internals.Traced:
+    def _trace(self) -> tft_internals.Traced:
         """Traces the function, and checks what it returns.
 
         Raises:
@@ -129,7 +133,7 @@ class TransformJob:
         specs = self._read().specs
         missing: list[str] = []
         try:
-            traced = internals.trace(
+            traced = tft_internals.trace(
                 lambda inputs: self._function(_Columns(inputs, missing)), specs, self._scratch("trace")
             )
         except Exception as error:
@@ -147,7 +151,7 @@ class TransformJob:
             problem = f"returned {type(outputs).__name__}, expected a dict of tensors by feature name"
         elif request.label and request.label not in outputs:
             problem = f"does not pass the label {request.label!r} through; it returned {', '.join(outputs)}"
-        elif internals.trainable_variables(traced):
+        elif tft_internals.trainable_variables(traced):
             problem = "created trainable variables, which belong into the model"
         if problem:
             raise ConfigError(
@@ -157,7 +161,7 @@ class TransformJob:
             )
         return traced
 
-    def _datasets(self) -> dict[internals.DatasetKey, list[str]]:
+    def _datasets(self) -> dict[tft_beam_internals.DatasetKey, list[str]]:
         """The train files by span. A replay sample is drawn anew each time: it is not worth keeping."""
         groups: dict[str, list[str]] = {}
         for file in self.request.files("train"):
@@ -209,15 +213,15 @@ class _Columns(dict[str, Any]):
 
 def _vocabularies(graph: str) -> tuple[list[str], list[str]]:
     """The graph's vocabularies that an integer output feature is named after, and the others."""
-    output = internals.tft.TFTransformOutput(graph)
+    output = tft_internals.tft.TFTransformOutput(graph)
     spec = output.transformed_feature_spec()
-    integer = {name for name, feature in spec.items() if feature.dtype == internals.tf.int64}
-    names = internals.vocabulary_files(graph)
+    integer = {name for name, feature in spec.items() if feature.dtype == tft_internals.tf.int64}
+    names = tft_internals.vocabulary_files(graph)
     return [name for name in names if name in integer], [name for name in names if name not in integer]
 
 
 def _sizes(graph: str, names: Iterable[str]) -> dict[str, int]:
-    output = internals.tft.TFTransformOutput(graph)
+    output = tft_internals.tft.TFTransformOutput(graph)
     return {name: output.vocabulary_size_by_name(name) for name in names}
 
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from noria.components.transform import internals
-from noria.components.transform.internals import DatasetKey, analyzer_nodes, beam_nodes, tf
+from noria.components.internals import tft as tft_internals
+from noria.components.internals import tft_beam as tft_beam_internals
+from noria.components.internals.tft import analyzer_nodes, tf
+from noria.components.internals.tft_beam import DatasetKey, beam_nodes
 from noria.components.transform.reducers import REDUCES, Feed
 from noria.components.transform.source import Source
 
@@ -37,12 +39,12 @@ class _Pass:
         self.results = results
 
 
-class Run(internals.Visitor):
+class Run(tft_internals.Visitor):
     """Carries out the operations. The value of a node is the list of its PCollection's elements."""
 
     def __init__(
         self,
-        traced: internals.Traced,
+        traced: tft_internals.Traced,
         source: Source,
         datasets: Datasets,
         passes: Mapping[str, list[Feed]],
@@ -83,11 +85,11 @@ class Run(internals.Visitor):
 
 
 def _create_saved_model(run: Run, operation: Any, *bindings: list[Any]) -> list[Any]:
-    bound = internals.replacements([binding for (binding,) in bindings])
-    if not internals.is_final(operation):
-        return [internals.intermediate_function(run.traced, bound, operation.output_signature)]
-    folder = internals.unique_path(run.traced.temp_dir)
-    internals.write_saved_model(run.traced, bound, folder)
+    bound = tft_internals.replacements([binding for (binding,) in bindings])
+    if not tft_beam_internals.is_final(operation):
+        return [tft_internals.intermediate_function(run.traced, bound, operation.output_signature)]
+    folder = tft_beam_internals.unique_path(run.traced.temp_dir)
+    tft_internals.write_saved_model(run.traced, bound, folder)
     return [folder]
 
 
@@ -112,7 +114,7 @@ def _merge(run: Run, operation: Any, accumulators: list[Any]) -> list[Any]:
 
 
 def _merged(combiner: Any, accumulators: Sequence[Any]) -> Any:
-    wrapper = internals.CombinerWrapper(combiner, is_combining_accumulators=True)
+    wrapper = tft_beam_internals.CombinerWrapper(combiner, is_combining_accumulators=True)
     total = wrapper.create_accumulator()
     for accumulator in accumulators:
         total = wrapper.add_input(total, accumulator)
@@ -137,7 +139,7 @@ def _grouped(keyed: Sequence[tuple[Any, Any]]) -> dict[Any, list[Any]]:
 
 def _format_keys(run: Run, operation: Any, keyed: list[Any]) -> tuple[Any, ...]:
     dtypes = [info.dtype for info in operation.combiner.output_tensor_infos()]
-    by_tag = {output.tag: output.value for output in internals.merge_outputs_by_key(keyed, dtypes)}
+    by_tag = {output.tag: output.value for output in tft_beam_internals.merge_outputs_by_key(keyed, dtypes)}
     return tuple([by_tag[tag]] for tag in ("key", *(str(i) for i in range(len(dtypes)))))
 
 
@@ -147,7 +149,7 @@ def _format_large(run: Run, operation: Any, keyed: list[Any]) -> list[Any]:
 
 
 def _join_boundaries(run: Run, operation: Any, matrix: list[Any]) -> tuple[Any, ...]:
-    return tuple([value] for value in internals.join_boundary_rows(*matrix))
+    return tuple([value] for value in tft_beam_internals.join_boundary_rows(*matrix))
 
 
 def _extract_outputs(run: Run, operation: Any, outputs: list[Any]) -> tuple[Any, ...]:
@@ -169,7 +171,7 @@ def _prune_vocabulary(run: Run, operation: Any, counts: list[tuple[Any, Any]]) -
         counts = [(count, tf.compat.as_bytes(tf.compat.as_str_any(token))) for count, token in counts]
     if operation.top_k is not None:
         counts = sorted(counts, reverse=True)[: operation.top_k]
-        counts = internals.empty_vocabulary(counts, operation.input_dtype)
+        counts = tft_beam_internals.empty_vocabulary(counts, operation.input_dtype)
     return counts
 
 
@@ -178,7 +180,7 @@ def _count_vocabulary(run: Run, operation: Any, counts: list[Any]) -> list[Any]:
 
 
 def _reserved_tokens(run: Run, operation: Any) -> list[Any]:
-    return [[internals.reserved_tokens(run.traced, operation.name)]]
+    return [[tft_internals.reserved_tokens(run.traced, operation.name)]]
 
 
 def _write_vocabulary(run: Run, operation: Any, counts: list[Any], *reserved: list[Any]) -> list[Any]:
@@ -190,8 +192,8 @@ def _write_vocabulary(run: Run, operation: Any, counts: list[Any], *reserved: li
         rest = sorted(counts, reverse=True)
     taken = set(first)
     ordered = [(-1, token) for token in first] + [pair for pair in rest if pair[1] not in taken]
-    ordered = internals.empty_vocabulary(ordered, operation.input_dtype)
-    line = internals.count_and_token_to_bytes if operation.store_frequency else _token
+    ordered = tft_beam_internals.empty_vocabulary(ordered, operation.input_dtype)
+    line = tft_beam_internals.count_and_token_to_bytes if operation.store_frequency else _token
     path = os.path.join(run.traced.temp_dir, operation.vocab_filename)
     if operation.file_format == "tfrecord_gzip":
         path += ".tfrecord.gz"

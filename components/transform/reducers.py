@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from noria.components.transform import internals
-from noria.components.transform.internals import analyzer_nodes
+from noria.components.internals import tft_beam as tft_beam_internals
+from noria.components.internals.tft import analyzer_nodes
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ class Reducer:
 class _Combine(Reducer):
     def __init__(self, feed: Feed):
         super().__init__(feed)
-        self._combiner = internals.CombinerWrapper(feed.operation.combiner, is_combining_accumulators=False)
+        self._combiner = tft_beam_internals.CombinerWrapper(
+            feed.operation.combiner, is_combining_accumulators=False
+        )
         self._accumulator = self._combiner.create_accumulator()
 
     def add(self, tensors: Mapping[str, Any]) -> None:
@@ -53,7 +55,7 @@ class _PackedCombine(Reducer):
         self._parts = {
             op.label: (
                 tuple(op.keys),
-                internals.CombinerWrapper(op.combiner, is_combining_accumulators=False),
+                tft_beam_internals.CombinerWrapper(op.combiner, is_combining_accumulators=False),
             )
             for op in feed.operation.combiners
         }
@@ -78,11 +80,13 @@ class _PackedCombine(Reducer):
 class _CombinePerKey(Reducer):
     def __init__(self, feed: Feed):
         super().__init__(feed)
-        self._combiner = internals.CombinerWrapper(feed.operation.combiner, is_combining_accumulators=False)
+        self._combiner = tft_beam_internals.CombinerWrapper(
+            feed.operation.combiner, is_combining_accumulators=False
+        )
         self._accumulators: dict[Any, Any] = {}
 
     def add(self, tensors: Mapping[str, Any]) -> None:
-        for key, values in internals.split_inputs_by_key(tuple(tensors[name] for name in self.keys)):
+        for key, values in tft_beam_internals.split_inputs_by_key(tuple(tensors[name] for name in self.keys)):
             accumulator = self._accumulators.get(key)
             if accumulator is None:
                 accumulator = self._combiner.create_accumulator()

@@ -13,7 +13,8 @@ import pyarrow as pa
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from noria.components import batch_cache
-from noria.components.transform import internals
+from noria.components.internals import tfx_bsl
+from noria.components.internals.tft import tf
 from noria.core import files
 from noria.core.errors import DataError
 
@@ -39,10 +40,10 @@ class Source:
 
     def __init__(self, schema: Any, scratch: str):
         self.schema = schema
-        self._config = internals.tfxio(["unused"], schema).TensorAdapterConfig()
-        self._adapter = internals.TensorAdapter(self._config)
+        self._config = tfx_bsl.example_reader(["unused"], schema).TensorAdapterConfig()
+        self._adapter = tfx_bsl.TensorAdapter(self._config)
         self.specs: dict[str, Any] = self._adapter.OriginalTypeSpecs()
-        self._decoder = internals.ExamplesToRecordBatchDecoder(schema.SerializeToString())
+        self._decoder = tfx_bsl.ExamplesToRecordBatchDecoder(schema.SerializeToString())
         self._scratch = scratch
         self._decoded = batch_cache.Handover()  # by the schema, so of no use to other stages
 
@@ -95,7 +96,6 @@ class Source:
         rows.keep(file, written)
 
     def _read(self, file: str, batch_rows: int, decoder: Any) -> Iterator[pa.RecordBatch]:
-        tf = internals.tf
         records = tf.data.TFRecordDataset(file, compression_type="GZIP", buffer_size=8 << 20)
         rows = size = 0
         try:
@@ -164,16 +164,16 @@ class Projection:
     """
 
     def __init__(self, schema: Any, columns: Sequence[str]):
-        io = internals.tfxio(["unused"], schema).Project(list(columns))
+        io = tfx_bsl.example_reader(["unused"], schema).Project(list(columns))
         config = io.TensorAdapterConfig()
         names = set(config.arrow_schema.names)
         part = schema_pb2.Schema()
         part.CopyFrom(schema)
         del part.feature[:]
         part.feature.extend(feature for feature in schema.feature if feature.name in names)
-        self.decoder = internals.ExamplesToRecordBatchDecoder(part.SerializeToString())
+        self.decoder = tfx_bsl.ExamplesToRecordBatchDecoder(part.SerializeToString())
         self.schema = config.arrow_schema
-        self._adapter = internals.TensorAdapter(config)
+        self._adapter = tfx_bsl.TensorAdapter(config)
 
     def tensors(self, batch: pa.RecordBatch) -> dict[str, Any]:
         indices = [batch.schema.get_field_index(name) for name in self.schema.names]

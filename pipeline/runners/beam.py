@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from tfx.dsl.components.base import base_beam_component
-from tfx.dsl.context_managers import dsl_context_registry
 from tfx.orchestration import pipeline
 from tfx.orchestration.beam import beam_dag_runner
 
 from noria.components import batch_cache, journal
+from noria.components.internals import tfx
 from noria.core.errors import NoriaError
 from noria.pipeline import dag
 from noria.pipeline.config import Config
-from noria.pipeline.runners import channels, metadata
+from noria.pipeline.runners import metadata
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -51,13 +51,13 @@ def run(
       KeyboardInterrupt: somebody broke the run off.
     """
     # TFX remembers every pipeline that its process ever defined, unless it has a registry of its own to go with.
-    with dsl_context_registry.new_registry():
+    with tfx.new_registry():
         nodes = _pipeline(config, span=span, mode=mode, run_id=run_id, code_digest=code_digest)
     run_folder.mkdir(parents=True, exist_ok=True)
     with (
         _logging_to(run_folder / "tfx.log", metadata.secrets(config)),
         _journal(run_folder / "journal.jsonl", listen) as book,
-        channels.by_query(),
+        tfx.indexed_executions(),
         batch_cache.examples.awaiting(),
     ):
         try:

@@ -36,10 +36,10 @@ from tfx.types import standard_artifacts  # noqa: E402
 from noria.components.evaluator import eval_config, gate  # noqa: E402
 from noria.components.evaluator.executor import Executor as Evaluator  # noqa: E402
 from noria.components.example_gen.executor import Executor as SpanExampleGen  # noqa: E402
+from noria.components.internals import tft as tft_internals  # noqa: E402
 from noria.components.statistics_gen import gate_statistics, in_process  # noqa: E402
 from noria.components.statistics_gen.executor import Executor as StatisticsGen  # noqa: E402
 from noria.components.trainer.executor import Executor as Trainer  # noqa: E402
-from noria.components.transform import internals  # noqa: E402
 from noria.components.transform.executor import Executor as Transform  # noqa: E402
 from noria.components.transform.source import ANALYZE_ROWS  # noqa: E402
 from noria.pipeline.config import project as configs  # noqa: E402
@@ -319,7 +319,7 @@ def test_transformed_rows_are_stock_tfxs(transformed):
     vocabularies = {
         way: {
             name: Path(path).read_bytes()
-            for name, path in internals.vocabulary_files(str(folder / "graph")).items()
+            for name, path in tft_internals.vocabulary_files(str(folder / "graph")).items()
         }
         for way, folder in transformed.items()
     }

@@ -31,7 +31,9 @@ from tensorflow_metadata.proto.v0 import schema_pb2  # noqa: E402
 from tfx.types import standard_artifacts  # noqa: E402
 from tfx_bsl.coders import example_coder  # noqa: E402
 
-from noria.components.transform import apply, executor, internals, reuse  # noqa: E402
+from noria.components.internals import tft as tft_internals  # noqa: E402
+from noria.components.internals import tfx_bsl  # noqa: E402
+from noria.components.transform import apply, executor, reuse  # noqa: E402
 from noria.components.transform.request import Request  # noqa: E402
 
 ROWS = 3600
@@ -237,8 +239,8 @@ def stock(examples: Path, project: Path, function: str, out: Path) -> None:
     """
     preprocessing_fn = executor.user_code.load_function(f"{function}.preprocessing_fn", str(project))
     schema = make_schema()
-    inputs = internals.tfxio(sorted(glob(str(examples / "Split-train" / "*"))), schema)
-    others = internals.tfxio(sorted(glob(str(examples / "Split-eval" / "*"))), schema)
+    inputs = tfx_bsl.example_reader(sorted(glob(str(examples / "Split-train" / "*"))), schema)
+    others = tfx_bsl.example_reader(sorted(glob(str(examples / "Split-eval" / "*"))), schema)
     context = tft_beam.Context(temp_dir=str(out / "tmp"), use_deep_copy_optimization=True)
     with beam.Pipeline() as pipeline, context:
         rows = pipeline | "Train" >> inputs.BeamSource(1000)
@@ -250,7 +252,7 @@ def stock(examples: Path, project: Path, function: str, out: Path) -> None:
             (pipeline | "Eval" >> others.BeamSource(1000), others.TensorAdapterConfig()),
             transform_fn,
         ) | tft_beam.TransformDataset(output_record_batches=True)
-        encoder = internals.RecordBatchToExamplesEncoder(metadata.schema)
+        encoder = tfx_bsl.RecordBatchToExamplesEncoder(metadata.schema)
         for split, batches in {"train": train, "eval": evaluated}.items():
             _ = (
                 batches
@@ -275,7 +277,7 @@ def assert_same_rows(expected: dict[str, np.ndarray], actual: dict[str, np.ndarr
 
 def assert_same_graph(expected: Path, actual: Path) -> None:
     """The same vocabularies, byte for byte, and the same transformed schema."""
-    one, two = (internals.vocabulary_files(str(out / "graph")) for out in (expected, actual))
+    one, two = (tft_internals.vocabulary_files(str(out / "graph")) for out in (expected, actual))
     assert sorted(one) == sorted(two)
     for name, path in one.items():
         assert Path(path).read_bytes() == Path(two[name]).read_bytes(), name
