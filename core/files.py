@@ -137,6 +137,16 @@ def commit_folder(beside: Path, target: Path) -> None:
     sync(target.parent)
 
 
+def replace_folder(beside: Path, target: Path) -> None:
+    """`commit_folder` that first removes an older `target`.
+
+    A folder cannot be renamed over one with files in it. A crash between the two steps leaves no `target`, so this is
+    for what can be made again.
+    """
+    remove_tree(target)
+    commit_folder(beside, target)
+
+
 def copy_tree(source: Path, target: Path, *, link: bool = True) -> None:
     """Copies a file or a folder; existing folders are filled, existing files replaced.
 

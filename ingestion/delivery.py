@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from noria.ingestion import calendar, duplicates
+from noria.core import periods
+from noria.ingestion import duplicates
 from noria.ingestion.calendar import Calendar
 from noria.ingestion.events import EventSettings, code_labels, one_array, schema_of
 from noria.ingestion.labels import Labels
@@ -183,7 +184,7 @@ class Delivery:
         facts: dict[str, Any] = {"calendar": self._calendar.to_json()}
         if self._calendar.first is not None:
             period = self._calendar.first + span - 1
-            facts["period"] = calendar.period_start(self._calendar.every, period)
+            facts["period"] = periods.start(self._calendar.every, period)
         return facts
 
 

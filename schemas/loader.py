@@ -2,12 +2,12 @@
 
 import functools
 import hashlib
-import os
 from pathlib import Path
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from noria.core import files
 from noria.core.errors import ConfigError, DataError
 
 __all__ = ["digest", "load", "save"]
@@ -68,12 +68,8 @@ def _parse(text: str) -> bytes:
 
 
 def save(schema: schema_pb2.Schema, path: str | Path) -> None:
-    """Writes a schema as text; readers see the old file or the new one, never half of it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text_format.MessageToString(schema), encoding="utf-8")
-    os.replace(beside, path)
+    """Writes a schema as text; readers see the old file or the new one."""
+    files.write_text(Path(path), text_format.MessageToString(schema))
 
 
 def digest(schema: schema_pb2.Schema) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 
 from noria.components.data_gate.finding import BROKEN, DRIFTED, Finding
 from noria.components.data_gate.thresholds import Thresholds, Volume
+from noria.core import periods
 
 LOOK_BACK = 8
 # Spans that a spread, and steps that a cadence, needs before it says anything.
@@ -104,10 +105,7 @@ def check_time(span: Past, past: list[Past], every: str, thresholds: Thresholds)
         return []
     first, last = span.event_time
     findings = []
-    period = {"hour": 3600, "day": 86_400, "week": 604_800}.get(every)
-    # 1970-01-01 was a Thursday: weeks from Monday begin four days later.
-    origin = 4 * 86_400 if every == "week" else 0
-    if period and (first - origin) // period != (last - origin) // period:
+    if every in periods.LENGTHS and periods.number(every, first) != periods.number(every, last):
         text = (
             f"events from {_when(first)} to {_when(last)} do not lie within one {every}: the clock is shifted"
         )

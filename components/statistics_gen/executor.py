@@ -53,9 +53,7 @@ class Executor(BeamExecutor):
             schema = loader.load(Path(input_dict["schema"][0].uri) / "schema.pbtxt")
             digest = loader.digest(schema)
             work = find(examples)
-            path, reason = execution.choose(
-                exec_properties["execution"], work.bytes, self.beam_args
-            )
+            path, reason = execution.choose(exec_properties["execution"], work.bytes, self.beam_args)
             stage.note(span=work.span, path=path, reason=reason)
 
             store = statistics_cache.KeptStatistics(home)

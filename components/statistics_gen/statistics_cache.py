@@ -10,14 +10,13 @@ and its late-data version fix the rows, but not the columns and the label rule t
 import dataclasses
 import hashlib
 import json
-import os
 import re
-import shutil
-import uuid
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
+
+from noria.core import files
 
 FILE = "FeatureStats.pb"
 _NAME = re.compile(r"^(\d{8})-v(\d{4})-([0-9a-f]{12})$")
@@ -87,24 +86,19 @@ class KeptStatistics:
         content: str,
         fingerprint: dict[str, str],
     ) -> Kept:
-        """Keeps the statistics; what was kept for the same span, version and schema before is replaced.
+        """Writes the statistics; older ones of the same span, version and schema are replaced.
 
-        A reader, or a run killed half-way, sees the old folder, none, or the new one.
+        A reader sees the old folder, no folder, or the new one, also after a crash. What killed runs left is deleted.
         """
         self._root.mkdir(parents=True, exist_ok=True)
+        files.sweep(self._root)  # one run at a time holds the home folder
         folder = self._root / _folder(span, version, schema)
-        beside = self._root / f".{folder.name}.{uuid.uuid4().hex}"
+        beside = files.staging(self._root)
         beside.mkdir()
-        _write(beside / FILE, statistics.SerializeToString())
         key = {"span": span, "version": version, "schema": schema, "content": content}
-        _write(beside / "key.json", json.dumps({**key, "fingerprint": fingerprint}).encode())
-        if folder.exists():
-            # A folder cannot be renamed over one that holds files: the old one steps aside first. A crash in between
-            # leaves none, and the next run computes it again.
-            aside = self._root / f".{folder.name}.{uuid.uuid4().hex}"
-            os.rename(folder, aside)
-            shutil.rmtree(aside)
-        os.rename(beside, folder)
+        (beside / FILE).write_bytes(statistics.SerializeToString())
+        (beside / "key.json").write_text(json.dumps({**key, "fingerprint": fingerprint}), encoding="utf-8")
+        files.replace_folder(beside, folder)
         return Kept(path=folder / FILE, fingerprint=fingerprint, **key)
 
     def _read(self, folder: Path) -> Kept | None:
@@ -116,10 +110,10 @@ class KeptStatistics:
             return None  # half of it, or from another release: as good as not kept
 
 
-def content_digest(files: Sequence[Path]) -> str:
+def content_digest(paths: Sequence[Path]) -> str:
     """sha256 of the files' bytes, in the order of their names."""
     digest = hashlib.sha256()
-    for path in sorted(files):
+    for path in sorted(paths):
         with open(path, "rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
@@ -156,10 +150,3 @@ def fingerprint(dataset: statistics_pb2.DatasetFeatureStatistics) -> dict[str, s
 
 def _folder(span: int, version: int, schema: str) -> str:
     return f"{span:08d}-v{version:04d}-{schema}"
-
-
-def _write(path: Path, data: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
