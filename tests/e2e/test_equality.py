@@ -35,6 +35,7 @@ from tfx.types import standard_artifacts  # noqa: E402
 
 from noria.components.evaluator import eval_config, gate  # noqa: E402
 from noria.components.evaluator.executor import Executor as Evaluator  # noqa: E402
+from noria.components.evaluator.settings import EvaluatorSettings  # noqa: E402
 from noria.components.example_gen.executor import Executor as SpanExampleGen  # noqa: E402
 from noria.components.internals import tft as tft_internals  # noqa: E402
 from noria.components.statistics_gen import gate_statistics, in_process  # noqa: E402
@@ -394,7 +395,8 @@ def judge(work: Path, inputs, models) -> Callable[..., tuple[Path, bool]]:
         }
         baseline = made(standard_artifacts.Model, models[champion], state="present", version=7)
         if way == "stock":
-            config = eval_config.build(gate.from_json(settings, "binary"), "late", True)
+            judged_by = gate.build(EvaluatorSettings.model_validate_json(settings), "binary")
+            config = eval_config.build(judged_by, "late", True)
             stock_evaluator.Executor(context(folder)).Do(
                 given | {"baseline_model": [baseline]},
                 outputs,
@@ -412,7 +414,7 @@ def judge(work: Path, inputs, models) -> Callable[..., tuple[Path, bool]]:
                     "gate": settings,
                     "label": "late",
                     "task": "binary",
-                    "classes": "",
+                    "project": "",
                     "execution": way,
                 },
             )

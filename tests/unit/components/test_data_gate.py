@@ -12,7 +12,6 @@ from benchmarks import gates
 from benchmarks.faults import FAULTS
 from noria.components.data_gate.component import DataGate
 from noria.components.data_gate.executor import gather
-from noria.components.data_gate.thresholds import CONTEXT
 from noria.components.statistics_gen.component import StatisticsGen
 from noria.components.statistics_gen.statistics_cache import FILE
 from noria.components.types import DataVerdict
@@ -77,7 +76,7 @@ def test_broken_spans_are_quarantined_with_a_proposal(year):
     tables = gates.weeks()[: WEEKS + 1]
     fault = next(fault for fault in FAULTS if fault.name == "column emptied")
     gates.commit(SpanStore(home), WEEKS + 1, fault.inject(tables[WEEKS], tables[WEEKS - 1]))
-    verdict, _ = gates.RunRecord(home, folder / "emptied-runs").run(WEEKS + 1, None)
+    verdict, _ = gates.GateRun(home, folder / "emptied-runs").run(WEEKS + 1, None)
     assert "broken" == verdict["verdict"]
     assert {WEEKS + 1} == set(SpanStore(home).quarantined())
     kept = SpanStore(home).quarantined()[WEEKS + 1]["verdict"]
@@ -93,10 +92,10 @@ def test_broken_spans_are_quarantined_with_a_proposal(year):
 
     # Taken out for a new look it is broken again; taken out by force it is drifted, and keeps its reasons.
     unquarantine(home, WEEKS + 1, "look again", "ann")
-    again, _ = gates.RunRecord(home, folder / "emptied-again").run(WEEKS + 1, None)
+    again, _ = gates.GateRun(home, folder / "emptied-again").run(WEEKS + 1, None)
     assert ("broken", None) == (again["verdict"], again["unquarantined"])
     unquarantine(home, WEEKS + 1, "dest is gone for good", "ann", forced=True)
-    forced, _ = gates.RunRecord(home, folder / "emptied-forced").run(WEEKS + 1, None)
+    forced, _ = gates.GateRun(home, folder / "emptied-forced").run(WEEKS + 1, None)
     assert ("drifted", "taken out of quarantine by ann: dest is gone for good") == (
         forced["verdict"],
         forced["unquarantined"],
@@ -124,10 +123,10 @@ def test_the_version_that_the_statistics_are_of_is_judged(tmp_path):
     found = statistics_pb2.DatasetFeatureStatisticsList()
     found.datasets.add(num_examples=2)
     (tmp_path / "statistics" / "Split-span" / FILE).write_bytes(found.SerializeToString())
-    context = {**dict.fromkeys(CONTEXT, ""), "label": "late"}
+    context = {"label": "late", "task": "binary", "time": "", "every": ""}
     for versions, version, rows in (('{"1": 1}', 1, 2), ("", 2, 4)):
         statistics.set_string_custom_property("span_versions", versions)
-        evidence = gather(statistics, None, schema_pb2.Schema(), tmp_path / "home", context)
+        evidence = gather(statistics, None, schema_pb2.Schema(), tmp_path / "home", **context)
         assert (version, rows) == (evidence.version, evidence.span.rows)
 
 
@@ -139,7 +138,7 @@ def test_components_wire():
     )
     statistics = StatisticsGen(examples=examples, schema=schema, home="home", label="late")
     gate = DataGate(
-        statistics=statistics.outputs["statistics"], schema=schema, champion=model, home="home", gate="{}"
+        statistics=statistics.outputs["statistics"], schema=schema, champion=model, home="home", label="late"
     )
     assert DataVerdict is gate.outputs["verdict"].type
     assert "StatisticsGen" == statistics.id
@@ -150,12 +149,13 @@ def test_a_gate_without_a_label_refuses(year, monkeypatch):
     """A gate that does not know the label, or has an unknown threshold, is an error and no verdict."""
     _, folder = year
     home = folder / "home"
-    monkeypatch.setattr(gates, "GATE", {"task": "binary"})
+    monkeypatch.setattr(gates, "STREAM", {**gates.STREAM, "label": ""})
     with pytest.raises(GateError, match="must know the label"):
-        gates.RunRecord(home, folder / "refused").run(WEEKS, None)
-    monkeypatch.setattr(gates, "GATE", {"label": "late", "psy": 1})
+        gates.GateRun(home, folder / "refused").run(WEEKS, None)
+    monkeypatch.undo()
+    monkeypatch.setattr(gates, "GATE", {"measures": {"psy": 1}})
     with pytest.raises(ConfigError, match="did you mean .psi"):
-        gates.RunRecord(home, folder / "refused").run(WEEKS, None)
+        gates.GateRun(home, folder / "refused").run(WEEKS, None)
 
 
 def test_faults_say_what_they_do():
