@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from tfx_bsl.public import tfxio
 
 from noria.components import batch_cache
-from noria.components.internals.tfx_bsl import RecordBatchToExamplesEncoder
 from noria.components.keras3 import prefer_keras3
 from noria.core import files
 
@@ -61,7 +61,7 @@ class ExampleFile:
 
 
 def _encode(batch: pa.RecordBatch, schema: Any) -> list[bytes]:
-    return RecordBatchToExamplesEncoder(schema).encode(batch)
+    return tfxio.RecordBatchToExamplesEncoder(schema).encode(batch)
 
 
 @contextlib.contextmanager

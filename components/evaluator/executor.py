@@ -12,13 +12,12 @@ ensure_keras3()
 import tensorflow_model_analysis as tfma
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_model_analysis.proto import config_pb2
-from tensorflow_model_analysis.utils import config_util
 from tfx import types
 from tfx.components.evaluator import constants
 from tfx.components.util import tfxio_utils
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
-from tfx_bsl.tfxio import tensor_adapter
+from tfx_bsl.public import tfxio
 
 from noria.components import execution, journal
 from noria.components.champion.executor import present
@@ -71,7 +70,7 @@ class Executor(BeamExecutor):
                 first_run=champion is None,
                 project=exec_properties["project"],
             )
-            config = config_util.update_eval_config_with_defaults(
+            config = tfma.utils.update_eval_config_with_defaults(
                 eval_config.build(judged_by, label, champion is not None),
                 has_baseline=champion is not None,
                 rubber_stamp=True,  # a first run has no baseline, and that is no error
@@ -149,14 +148,14 @@ class Executor(BeamExecutor):
             raw_record_column_name=tfma.constants.ARROW_INPUT_COLUMN,
         )
         uri = artifact_utils.get_split_uri(examples, "eval")
-        tfxio = factory(io_utils.all_files_pattern(uri))
-        adapter = tensor_adapter.TensorAdapterConfig(
-            arrow_schema=tfxio.ArrowSchema(), tensor_representations=tfxio.TensorRepresentations()
+        source = factory(io_utils.all_files_pattern(uri))
+        adapter = tfxio.TensorAdapterConfig(
+            arrow_schema=source.ArrowSchema(), tensor_representations=source.TensorRepresentations()
         )
         with self.beam_pipeline() as pipeline:
             _ = (
                 pipeline
-                | "Read" >> tfxio.BeamSource()
+                | "Read" >> source.BeamSource()
                 | "Evaluate"
                 >> tfma.ExtractEvaluateAndWriteResults(
                     eval_shared_model=shared if len(shared) > 1 else shared[0],

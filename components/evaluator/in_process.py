@@ -4,25 +4,18 @@ Follows `metrics_plots_and_validations_evaluator` of TFMA 0.47 and 0.52, with ea
 slice at once in place of combiners that take row by row. A test holds it to TFMA's own pipeline.
 """
 
-import itertools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-from tensorflow_model_analysis import constants
-from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator as evaluator
-from tensorflow_model_analysis.evaluators import metrics_validator
-from tensorflow_model_analysis.metrics import metric_types
+import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
-from tensorflow_model_analysis.slicer import slicer_lib
-from tensorflow_model_analysis.writers import eval_config_writer
-from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as writer
 
 from noria.components.evaluator import eval_config, paired
 from noria.components.evaluator.gate import Gate
 from noria.components.evaluator.rows import EvalRows
 from noria.components.evaluator.rows_metric import plain
+from noria.components.internals import tfma as tfma_internals
 
 
 def evaluate(
@@ -39,14 +32,13 @@ def evaluate(
     """
     slices = slice_rows(rows, list(config.slicing_specs))
     sliced = [(key, _metrics(rows, index, gate)) for key, index in slices.items()]
-    _write(sliced, config, output, locations)
+    tfma_internals.write_results(sliced, config, output, locations)
 
 
 def slice_rows(rows: EvalRows, specs: list[config_pb2.SlicingSpec]) -> dict[Any, np.ndarray]:
     """Row numbers by slice key; slice keys are made by TFMA, once for each distinct combination of values."""
     found: dict[Any, list[np.ndarray]] = {}
     for spec in specs or [config_pb2.SlicingSpec()]:
-        single = slicer_lib.SingleSliceSpec(spec=spec)
         names = sorted({*spec.feature_keys, *spec.feature_values})
         group = np.zeros(len(rows), np.int64)
         for name in names:
@@ -61,7 +53,7 @@ def slice_rows(rows: EvalRows, specs: list[config_pb2.SlicingSpec]) -> dict[Any,
                 code = rows.columns[name].codes[row]
                 if code >= 0:
                     features[name] = np.array([rows.columns[name].values[code]], dtype=object)
-            for key in slicer_lib.get_slices_for_features_dicts([], features, [single]):
+            for key in tfma_internals.slice_keys(features, spec):
                 found.setdefault(key, []).append(order[bounds[at] : bounds[at + 1]])
     return {
         key: np.sort(parts[0]) if len(parts) == 1 else np.unique(np.concatenate(parts))
@@ -69,17 +61,17 @@ def slice_rows(rows: EvalRows, specs: list[config_pb2.SlicingSpec]) -> dict[Any,
     }
 
 
-def _metrics(rows: EvalRows, index: np.ndarray, gate: Gate) -> dict[metric_types.MetricKey, float]:
+def _metrics(rows: EvalRows, index: np.ndarray, gate: Gate) -> dict[tfma.metrics.MetricKey, float]:
     """All metrics of the rows at `index`: each model's, and the challenger's differences to the champion."""
     labels = rows.labels[index]
     scores = {name: predictions[index] for name, predictions in rows.predictions.items()}
     has_champion = eval_config.CHAMPION in scores
     numbers = labels.astype(np.float64)
     plains = {name: plain(part, gate.task) for name, part in scores.items()}
-    metrics: dict[metric_types.MetricKey, float] = {}
+    metrics: dict[tfma.metrics.MetricKey, float] = {}
     for name, metric in gate.metrics.items():
         for model, part in plains.items():
-            key = metric_types.MetricKey(name=name, model_name=model if has_champion else "")
+            key = tfma.metrics.MetricKey(name=name, model_name=model if has_champion else "")
             metrics[key] = float(metric.compute(numbers, part, gate.task))
     if has_champion:
         _add_differences(metrics, eval_config.CHAMPION)
@@ -97,46 +89,3 @@ def _add_differences(metrics: dict[Any, Any], baseline: str) -> None:
         for key, value in metrics.items()
         if key.model_name != baseline
     }
-
-
-def _write(
-    sliced: list[tuple[Any, dict[Any, Any]]],
-    config: config_pb2.EvalConfig,
-    output: Path,
-    locations: dict[str, str],
-) -> None:
-    output.mkdir(parents=True, exist_ok=True)
-    kinds = (
-        (constants.METRICS_KEY, metric_types.MetricKey, writer.convert_slice_metrics_to_proto),
-        (constants.PLOTS_KEY, metric_types.PlotKey, writer.convert_slice_plots_to_proto),
-    )
-    for name, key_type, convert in kinds:
-        protos = (convert(evaluator._filter_by_key_type(part, key_type), None) for part in sliced)
-        _write_records(output / f"{name}-00000-of-00001.tfrecord", protos)
-    attributions = (
-        writer.convert_slice_attributions_to_proto(
-            evaluator._filter_by_key_type(part, metric_types.AttributionsKey)
-        )
-        for part in sliced
-    )
-    _write_records(output / f"{constants.ATTRIBUTIONS_KEY}-00000-of-00001.tfrecord", attributions)
-    combine = writer.CombineValidations(config, rubber_stamp=False)
-    validation = combine.create_accumulator()
-    for part in sliced:
-        metrics = evaluator._filter_by_key_type(part, metric_types.MetricKey)
-        validation = combine.add_input(validation, metrics_validator.validate_metrics(metrics, config))
-    _write_records(
-        output / f"{constants.VALIDATIONS_KEY}.tfrecord",
-        itertools.chain([combine.extract_output(validation)]),
-    )
-    name = f"{eval_config_writer.EVAL_CONFIG_FILE}.{eval_config_writer.EVAL_CONFIG_FILE_FORMAT}"
-    text = eval_config_writer._serialize_eval_run(
-        config, "<user provided PCollection>", "<unknown>", locations
-    )
-    (output / name).write_text(text + "\n", encoding="utf-8")
-
-
-def _write_records(path: Path, protos: Any) -> None:
-    with tf.io.TFRecordWriter(str(path)) as records:
-        for proto in protos:
-            records.write(proto.SerializeToString())

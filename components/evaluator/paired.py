@@ -11,8 +11,9 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-from tensorflow_model_analysis.metrics import metric_types, metric_util
-from tensorflow_model_analysis.utils import model_util
+import tensorflow_model_analysis as tfma
+
+from noria.components.internals.tfma import register_metric
 
 _CLIP = 1e-7  # Keras's epsilon, so that the losses are those of `log_loss`
 
@@ -40,7 +41,7 @@ def row_losses(task: str, labels: np.ndarray, predictions: np.ndarray) -> np.nda
 
 def row_of(element: Any, eval_config: Any, model: str) -> tuple[np.ndarray, np.ndarray]:
     """Label `[1]` and prediction `[1, k]` of the row that TFMA hands to a combiner."""
-    rows = metric_util.to_label_prediction_example_weight(
+    rows = tfma.metrics.to_label_prediction_example_weight(
         element, eval_config=eval_config, model_name=model, flatten=False
     )
     label, prediction, _ = next(iter(rows))
@@ -80,7 +81,7 @@ class Moments:
         variance = max(self.squares - self.total * self.total / self.count, 0.0) / (self.count - 1)
         return float(np.sqrt(variance / self.count))
 
-    def named(self, name: str, model: str) -> dict[metric_types.MetricKey, float]:
+    def named(self, name: str, model: str) -> dict[tfma.metrics.MetricKey, float]:
         """Mean and standard error under the keys of the diff metrics of `model`."""
         return {
             _key(name, model): self.mean,
@@ -88,14 +89,14 @@ class Moments:
         }
 
 
-class PairedLossChange(metric_types.Metric):
+class PairedLossChange(tfma.metrics.Metric):
     """Gives `<name>` and `<name>_standard_error`, both as diff metrics of the challenger."""
 
     def __init__(self, name: str = "loss_change", task: str = "binary"):
         super().__init__(_computations, name=name, task=task)
 
 
-metric_types.register_metric(PairedLossChange)
+register_metric(PairedLossChange)
 
 
 def _computations(
@@ -105,11 +106,11 @@ def _computations(
     model_names: Iterable[str] = ("",),
     **unused: Any,
 ) -> list[Any]:
-    baseline = model_util.get_baseline_model_spec(eval_config)
+    baseline = tfma.utils.get_baseline_model_spec(eval_config)
     if baseline is None:
         return []
     return [
-        metric_types.MetricComputation(
+        tfma.metrics.MetricComputation(
             keys=[_key(name, model), _key(f"{name}_standard_error", model)],
             preprocessors=None,
             combiner=PairedLossCombiner(name, task, model, baseline.name, eval_config),
@@ -119,8 +120,8 @@ def _computations(
     ]
 
 
-def _key(name: str, model: str) -> metric_types.MetricKey:
-    return metric_types.MetricKey(name=name, model_name=model, is_diff=True)
+def _key(name: str, model: str) -> tfma.metrics.MetricKey:
+    return tfma.metrics.MetricKey(name=name, model_name=model, is_diff=True)
 
 
 class PairedLossCombiner(beam.CombineFn):

@@ -10,20 +10,21 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-from tensorflow_model_analysis.metrics import metric_types
+import tensorflow_model_analysis as tfma
 
 from noria.components.evaluator.metrics import METRICS
 from noria.components.evaluator.paired import row_of
+from noria.components.internals.tfma import register_metric
 
 
-class RowsMetric(metric_types.Metric):
+class RowsMetric(tfma.metrics.Metric):
     """The metric of that name, a user's by import path from `project`, for rows of the task."""
 
     def __init__(self, name: str, task: str = "binary", project: str = ""):
         super().__init__(_computations, name=name, task=task, project=project)
 
 
-metric_types.register_metric(RowsMetric)
+register_metric(RowsMetric)
 
 
 def _computations(
@@ -34,9 +35,9 @@ def _computations(
     model_names: Iterable[str] = ("",),
     **unused: Any,
 ) -> list[Any]:
-    keys = [metric_types.MetricKey(name=name, model_name=model) for model in model_names]
+    keys = [tfma.metrics.MetricKey(name=name, model_name=model) for model in model_names]
     return [
-        metric_types.MetricComputation(
+        tfma.metrics.MetricComputation(
             keys=[key], preprocessors=None, combiner=RowsCombiner(key, task, project, eval_config)
         )
         for key in keys

@@ -26,7 +26,7 @@ from tensorflow_transform import (  # noqa: E402
 )
 from tensorflow_transform.analyzers import _VocabOrderingType  # noqa: E402
 from tensorflow_transform.saved import saved_transform_io_v2  # noqa: E402
-from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io  # noqa: E402
+from tensorflow_transform.tf_metadata import metadata_io  # noqa: E402
 
 from noria.components.internals.tensorflow import part_of_graph  # noqa: E402
 
@@ -145,7 +145,7 @@ def write_transform_output(saved_model: str, schema: Any, asset_map: dict[str, s
     if asset_map:
         with open(os.path.join(transformed, tft.TFTransformOutput.ASSET_MAP), "w") as file:
             json.dump(asset_map, file)
-    raw = dataset_metadata.DatasetMetadata(schema=schema)
+    raw = tft.DatasetMetadata(schema=schema)
     metadata_io.write_metadata(raw, os.path.join(output, tft.TFTransformOutput.RAW_METADATA_DIR))
     shutil.rmtree(os.path.join(saved_model, METADATA_DIR))
     shutil.move(saved_model, os.path.join(output, tft.TFTransformOutput.TRANSFORM_FN_DIR))

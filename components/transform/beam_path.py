@@ -12,14 +12,14 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+from tfx_bsl.public import tfxio
 
 from noria.components.internals import tft_beam as tft_beam_internals
-from noria.components.internals import tfx_bsl
 from noria.components.internals.tft import tf, tft
 from noria.components.internals.tft_beam import DatasetKey
 from noria.components.transform import coverage
 from noria.components.transform.analyzer_cache import AnalyzerCache, group_name
-from noria.components.transform.source import ANALYZE_ROWS, APPLY_ROWS
+from noria.components.transform.source import ANALYZE_ROWS, APPLY_ROWS, reader
 
 import tensorflow_transform.beam as tft_beam  # isort: skip - only after internals
 
@@ -47,9 +47,9 @@ def analyze(
       temp_dir: scratch folder that all workers can reach.
     """
     keys = list(datasets)
-    io = tfx_bsl.example_reader([file for files in datasets.values() for file in files], schema)
+    io = reader([file for files in datasets.values() for file in files], schema)
     config = io.TensorAdapterConfig()
-    specs = tfx_bsl.TensorAdapter(config).OriginalTypeSpecs()
+    specs = tfxio.TensorAdapter(config).OriginalTypeSpecs()
     staging = os.path.join(temp_dir, "analyzer_cache")
     with make_pipeline() as pipeline, tft_beam.Context(temp_dir=temp_dir, use_deep_copy_optimization=True):
         known: Mapping[DatasetKey, Any] = {}
@@ -59,8 +59,7 @@ def analyze(
             )
         needed = tft_beam_internals.datasets_to_read(preprocessing_fn, specs, keys, known)
         rows = {
-            key: pipeline
-            | f"Read[{i}]" >> tfx_bsl.example_reader(datasets[key], schema).BeamSource(ANALYZE_ROWS)
+            key: pipeline | f"Read[{i}]" >> reader(datasets[key], schema).BeamSource(ANALYZE_ROWS)
             if key in needed
             else None
             for i, key in enumerate(keys)
@@ -104,7 +103,7 @@ def apply(
         transform_fn = pipeline | "ReadTransformFn" >> tft_beam.ReadTransformFn(graph)
         counts = []
         for i, (prefix, inputs) in enumerate(_groups(files).items()):
-            io = tfx_bsl.example_reader(inputs, schema)
+            io = reader(inputs, schema)
             rows = pipeline | f"Read[{i}]" >> io.BeamSource(APPLY_ROWS)
             transformed, metadata = (
                 (rows, io.TensorAdapterConfig()),
@@ -153,7 +152,7 @@ class _Encode(beam.DoFn):
         from tensorflow_metadata.proto.v0 import schema_pb2
 
         schema = schema_pb2.Schema.FromString(self._schema)
-        self._encoder = tfx_bsl.RecordBatchToExamplesEncoder(schema)
+        self._encoder = tfxio.RecordBatchToExamplesEncoder(schema)
 
     def process(self, batch: pa.RecordBatch) -> Iterable[bytes]:
         yield from self._encoder.encode(batch)

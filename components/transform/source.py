@@ -11,10 +11,11 @@ from typing import Any
 
 import pyarrow as pa
 from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx_bsl.public import tfxio
 
 from noria.components import batch_cache
-from noria.components.internals import tfx_bsl
 from noria.components.internals.tft import tf
+from noria.components.internals.tfx_bsl import ExamplesToRecordBatchDecoder
 from noria.core import files
 from noria.core.errors import DataError
 
@@ -25,6 +26,11 @@ APPLY_ROWS = 8192
 # batches are worse: on January's flights per-key z-scores are off by 7e-6 at 1,000 rows, 4e-4 at 8,192 and
 # 2e-3 at 32,768.
 ANALYZE_ROWS = 1000
+
+
+def reader(paths: Sequence[str], schema: Any) -> tfxio.TFExampleRecord:
+    """tfx_bsl's reader of gzip TFRecords of tf.Example. Its schema decides which columns become which tensors."""
+    return tfxio.TFExampleRecord(list(paths), schema=schema, telemetry_descriptors=["noria", "Transform"])
 
 
 class Source:
@@ -40,10 +46,10 @@ class Source:
 
     def __init__(self, schema: Any, scratch: str):
         self.schema = schema
-        self._config = tfx_bsl.example_reader(["unused"], schema).TensorAdapterConfig()
-        self._adapter = tfx_bsl.TensorAdapter(self._config)
+        self._config = reader(["unused"], schema).TensorAdapterConfig()
+        self._adapter = tfxio.TensorAdapter(self._config)
         self.specs: dict[str, Any] = self._adapter.OriginalTypeSpecs()
-        self._decoder = tfx_bsl.ExamplesToRecordBatchDecoder(schema.SerializeToString())
+        self._decoder = ExamplesToRecordBatchDecoder(schema.SerializeToString())
         self._scratch = scratch
         self._decoded = batch_cache.Handover()  # by the schema, so of no use to other stages
 
@@ -164,16 +170,16 @@ class Projection:
     """
 
     def __init__(self, schema: Any, columns: Sequence[str]):
-        io = tfx_bsl.example_reader(["unused"], schema).Project(list(columns))
+        io = reader(["unused"], schema).Project(list(columns))
         config = io.TensorAdapterConfig()
         names = set(config.arrow_schema.names)
         part = schema_pb2.Schema()
         part.CopyFrom(schema)
         del part.feature[:]
         part.feature.extend(feature for feature in schema.feature if feature.name in names)
-        self.decoder = tfx_bsl.ExamplesToRecordBatchDecoder(part.SerializeToString())
+        self.decoder = ExamplesToRecordBatchDecoder(part.SerializeToString())
         self.schema = config.arrow_schema
-        self._adapter = tfx_bsl.TensorAdapter(config)
+        self._adapter = tfxio.TensorAdapter(config)
 
     def tensors(self, batch: pa.RecordBatch) -> dict[str, Any]:
         indices = [batch.schema.get_field_index(name) for name in self.schema.names]

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,8 +24,14 @@ PUBLIC = {
         "tensorflow_model_analysis.metrics",
         "tensorflow_model_analysis.proto",
         "tensorflow_model_analysis.proto.config_pb2",
+        "tensorflow_model_analysis.slicer",
+        "tensorflow_model_analysis.utils",
     },
-    "tensorflow_transform": {"tensorflow_transform", "tensorflow_transform.beam"},
+    "tensorflow_transform": {
+        "tensorflow_transform",
+        "tensorflow_transform.beam",
+        "tensorflow_transform.beam.analyzer_cache",
+    },
     "tfx_bsl": {"tfx_bsl", "tfx_bsl.public", "tfx_bsl.public.tfxio"},
     # Those that TFX's guides to components, executors and runners import.
     "tfx": {
@@ -42,7 +49,16 @@ PUBLIC = {
     },
 }
 # TFX documents these packages with all that is in them.
-WHOLE = ("tfx.components", "tfx.dsl.components", "tfx.proto", "tfx.types", "tfx.utils", "apache_beam")
+WHOLE = (
+    "apache_beam",
+    "ml_metadata.proto",
+    "tfx.components",
+    "tfx.dsl.components",
+    "tfx.dsl.experimental.conditionals",
+    "tfx.proto",
+    "tfx.types",
+    "tfx.utils",
+)
 
 
 def _is_module(name: str) -> bool:
@@ -138,3 +154,50 @@ TREES = {
     for path in sorted((ROOT / room).rglob("*.py"))
 }
 OWN = {name for path, tree in TREES.items() for name in _defined(tree)}
+# kfp is not one of TFX's libraries; this module replaces a part of its client.
+OTHER_LIBRARIES = {"pipeline/runners/kubeflow/transport.py": {"_existing_config", "_healthz_api"}}
+
+# docs/internals.md: "### `a.b`" begins a module, "- `C._d`: ..." is one of its names.
+SECTIONS = re.split(r"^## ", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+LISTED = {
+    f"{module}.{name}"
+    for section in SECTIONS
+    for module, text in re.findall(r"^### `([\w.]+)`\n(.*?)(?=^### |\Z)", section, re.MULTILINE | re.DOTALL)
+    for name in re.findall(r"^- `([\w.]+)`: ", text, re.MULTILINE)
+}
+
+
+def test_private_names_are_in_one_package() -> None:
+    """Outside of components/internals no module uses a private name or an internal module of TFX's libraries."""
+    used = {path: names(tree) for path, tree in TREES.items() if not path.startswith("components/internals/")}
+    assert OTHER_LIBRARIES == {path: found for path, found in used.items() if found}
+
+
+def test_the_page_lists_every_name() -> None:
+    """docs/internals.md lists exactly the names that components/internals uses."""
+    used = set().union(
+        *(names(tree) for path, tree in TREES.items() if path.startswith("components/internals/"))
+    )
+    last = {name.rpartition(".")[2] for name in LISTED}
+    modules = {name.rpartition(".")[0] for name in LISTED}
+    assert set() == used - LISTED - last - modules
+    text = "\n".join(path.read_text(encoding="utf-8") for path in INTERNALS.glob("*.py"))
+    assert set() == {name for name in LISTED if not re.search(rf"\b{name.rpartition('.')[2]}\b", text)}
+
+
+def test_the_page_names_the_locked_releases_and_tests_that_exist() -> None:
+    """Each section names the releases of both lanes, and each module a test that is there."""
+    for section in SECTIONS:
+        found = re.search(r"^Read in `([\w-]+)` ([\d.]+) and ([\d.]+)\.$", section, re.MULTILINE)
+        assert found is not None, section[:80]
+        locked = [
+            re.search(rf"^{found[1]}==(\S+)", (ROOT / "locks" / f"{lane}.txt").read_text(), re.MULTILINE)[1]
+            for lane in ("long-term", "current")
+        ]
+        assert locked == [found[2], found[3]]
+        modules = re.split(r"^### ", section, flags=re.MULTILINE)[1:]
+        for text in modules:
+            tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+            assert tests, text[:80]
+            for file, name in tests:
+                assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{name}"

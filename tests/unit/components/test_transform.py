@@ -30,11 +30,12 @@ import tensorflow_transform.beam as tft_beam  # noqa: E402
 from tensorflow_metadata.proto.v0 import schema_pb2  # noqa: E402
 from tfx.types import standard_artifacts  # noqa: E402
 from tfx_bsl.coders import example_coder  # noqa: E402
+from tfx_bsl.public import tfxio  # noqa: E402
 
 from noria.components.internals import tft as tft_internals  # noqa: E402
-from noria.components.internals import tfx_bsl  # noqa: E402
 from noria.components.transform import apply, executor, reuse  # noqa: E402
 from noria.components.transform.request import Request  # noqa: E402
+from noria.components.transform.source import reader  # noqa: E402
 
 ROWS = 3600
 
@@ -239,8 +240,8 @@ def stock(examples: Path, project: Path, function: str, out: Path) -> None:
     """
     preprocessing_fn = executor.user_code.load_function(f"{function}.preprocessing_fn", str(project))
     schema = make_schema()
-    inputs = tfx_bsl.example_reader(sorted(glob(str(examples / "Split-train" / "*"))), schema)
-    others = tfx_bsl.example_reader(sorted(glob(str(examples / "Split-eval" / "*"))), schema)
+    inputs = reader(sorted(glob(str(examples / "Split-train" / "*"))), schema)
+    others = reader(sorted(glob(str(examples / "Split-eval" / "*"))), schema)
     context = tft_beam.Context(temp_dir=str(out / "tmp"), use_deep_copy_optimization=True)
     with beam.Pipeline() as pipeline, context:
         rows = pipeline | "Train" >> inputs.BeamSource(1000)
@@ -252,7 +253,7 @@ def stock(examples: Path, project: Path, function: str, out: Path) -> None:
             (pipeline | "Eval" >> others.BeamSource(1000), others.TensorAdapterConfig()),
             transform_fn,
         ) | tft_beam.TransformDataset(output_record_batches=True)
-        encoder = tfx_bsl.RecordBatchToExamplesEncoder(metadata.schema)
+        encoder = tfxio.RecordBatchToExamplesEncoder(metadata.schema)
         for split, batches in {"train": train, "eval": evaluated}.items():
             _ = (
                 batches
