@@ -24,6 +24,16 @@ def list_batches(source: pa.Table | Iterable[pa.RecordBatch]) -> Iterator[pa.Rec
             yield pa.RecordBatch.from_arrays(columns, names=part.schema.names)
 
 
+def as_lists(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Flat columns of `n` rows as the list columns that tfx_bsl decodes from their tf.Examples.
+
+    A null becomes a null list, which is a missing feature. Integers, booleans and timestamps (as epoch seconds)
+    become lists of int64, floats of float32, text of bytes.
+    """
+    columns = [as_list(column, large=True) for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, batch.schema.names)
+
+
 def as_list(column: pa.Array | pa.ChunkedArray, large: bool = False) -> pa.Array:
     """One flat column of `n` values as `n` lists of one value, or null where it is missing.
 

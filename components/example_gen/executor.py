@@ -16,10 +16,10 @@ from tfx.proto import example_gen_pb2
 
 from noria.components import example_file, execution, journal
 from noria.components.champion.executor import present
-from noria.components.example_gen import encode
 from noria.components.example_gen.window import Pick, Window, pick, select
 from noria.components.internals.tfx_beam import BeamExecutor
 from noria.core.errors import DataError, SpanError, ThinError
+from noria.schemas.list_columns import as_lists
 from noria.stores.pending import once_more, pending
 from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
@@ -201,7 +201,7 @@ def _write_span(picked: Pick, order: Order) -> dict[str, int]:
                 counts[part] += len(rows)
                 if part in writers and len(rows):
                     (flat,) = rows.combine_chunks().to_batches()
-                    writers[part].write(encode.as_lists(flat))
+                    writers[part].write(as_lists(flat))
     if not picked.evaluate:
         del counts["unlabelled"]  # only the newest span's are this run's news
     return dict(counts)

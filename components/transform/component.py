@@ -21,7 +21,6 @@ class TransformSpec(component_spec.ComponentSpec):
         "home": component_spec.ExecutionParameter(type=str, optional=True),
         "project": component_spec.ExecutionParameter(type=str, optional=True),
         "execution": component_spec.ExecutionParameter(type=str, optional=True),
-        "code_digest": component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
@@ -48,8 +47,6 @@ class Transform(base_beam_component.BaseBeamComponent):
       home: the project's home folder, where analyzer accumulators are kept; '' keeps none.
       project: folder to import the function from, besides the Python path.
       execution: 'auto', 'in-process' or 'beam'.
-      code_digest: `noria.core.code_digest.code_digest` of the function, for TFX's cache key: the path
-        alone does not see a change of the code.
     """
 
     SPEC_CLASS = TransformSpec
@@ -66,7 +63,6 @@ class Transform(base_beam_component.BaseBeamComponent):
         home: str = "",
         project: str = "",
         execution: str = "auto",
-        code_digest: str = "",
     ):
         super().__init__(
             TransformSpec(
@@ -79,7 +75,6 @@ class Transform(base_beam_component.BaseBeamComponent):
                 home=home,
                 project=project,
                 execution=execution,
-                code_digest=code_digest,
                 transform_graph=types.Channel(type=standard_artifacts.TransformGraph),
                 transformed_examples=types.Channel(type=standard_artifacts.Examples),
             )

@@ -15,13 +15,14 @@ from noria.components.keras3 import ensure_keras3
 tf = ensure_keras3()
 
 from tfx_bsl.coders import example_coder  # noqa: E402
+from tfx_bsl.public import tfxio  # noqa: E402
 
 from noria.components import batch_cache, example_file  # noqa: E402
-from noria.components.example_gen import encode  # noqa: E402
 from noria.components.statistics_gen import in_process  # noqa: E402
 from noria.components.trainer import model_inputs  # noqa: E402
 from noria.components.trainer.reader import Reader  # noqa: E402
 from noria.components.trainer.settings import Settings  # noqa: E402
+from noria.schemas.list_columns import as_lists  # noqa: E402
 
 REAL, WHOLE = pa.large_list(pa.float32()), pa.large_list(pa.int64())
 
@@ -54,7 +55,7 @@ def _write(path: Path, table: pa.Table) -> None:
     with example_file.create(path) as file:
         for part in (table.slice(0, 9_000), table.slice(9_000)):
             (flat,) = part.combine_chunks().to_batches()
-            file.write(encode.as_lists(flat))
+            file.write(as_lists(flat))
 
 
 @pytest.fixture(autouse=True)
@@ -90,8 +91,9 @@ def test_a_file_that_changed_is_read_again(table: pa.Table, tmp_path: Path):
     """A file that was rewritten, or is gone, is not taken for the one handed over."""
     path = tmp_path / "a.gz"
     _write(path, table)
-    with encode.writer(path) as records:
-        for example in encode.encode(table.slice(0, 10).combine_chunks().to_batches()[0]):
+    rows = as_lists(table.slice(0, 10).combine_chunks().to_batches()[0])
+    with tf.io.TFRecordWriter(str(path), options="GZIP") as records:
+        for example in tfxio.RecordBatchToExamplesEncoder().encode(rows):
             records.write(example)
     assert None is batch_cache.examples.batches(path, 10)
     assert 10 == sum(batch.num_rows for batch in in_process.read([path]))

@@ -12,11 +12,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from noria.components import example_file
 from noria.components.evaluator import executor, in_process, rows, saved_models
 from noria.components.evaluator.contract import check_metric
 from noria.components.evaluator.metrics import METRICS
-from noria.components.example_gen import encode
 from noria.core.errors import ConfigError, DataError, GateError
+from noria.schemas.list_columns import as_lists
 
 import tensorflow as tf  # isort: skip
 import tensorflow_model_analysis as tfma  # isort: skip
@@ -110,9 +111,8 @@ class Bench:
     def inputs(self, frame: pd.DataFrame, model: Path, champion: Path | None, name: str = "examples") -> dict:
         folder = self.folder / name
         frame = frame.drop(columns="month")
-        with encode.writer(folder / "Split-eval" / "span-00000001-00000-of-00001.gz") as file:
-            for row in encode.encode(pa.RecordBatch.from_pandas(frame, preserve_index=False)):
-                file.write(row)
+        with example_file.create(folder / "Split-eval" / "span-00000001-00000-of-00001.gz") as file:
+            file.write(as_lists(pa.RecordBatch.from_pandas(frame, preserve_index=False)))
         schema = schema_pb2.Schema()
         for column, kind in frame.dtypes.items():
             schema.feature.add(name=column, type=TYPES[kind.kind])

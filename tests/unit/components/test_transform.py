@@ -651,7 +651,7 @@ def test_executor_reads_and_writes_artifacts(examples, project, tmp_path, caplog
         executor.Executor().Do(
             {"examples": [raw], "schema": [schema], "champion": [champion], "verdict": [verdict]},
             {"transform_graph": [graph], "transformed_examples": [transformed]},
-            properties | {"home": str(tmp_path / "home"), "execution": "auto", "code_digest": ""},
+            properties | {"home": str(tmp_path / "home"), "execution": "auto"},
         )
         return graph, transformed
 
