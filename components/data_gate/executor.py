@@ -138,7 +138,7 @@ def gather(
     versions = json.loads(statistics.get_string_custom_property("span_versions") or "{}")
     manifest = store.manifest(span, versions.get(str(span))) if span in store.ids() else None
     # What the spans were laid out by; the config need not repeat it.
-    calendar = (manifest.facts.get("calendar") or {}) if manifest is not None else {}
+    calendar = (manifest.extra.get("calendar") or {}) if manifest is not None else {}
     time = time or calendar.get("time") or ""
     labelled = int(mine.datasets[0].num_examples)
     unlabelled = rows.get("unlabelled", 0)

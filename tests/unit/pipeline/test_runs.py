@@ -42,7 +42,7 @@ def config(tmp_path: Path) -> Config:
 def commit(config: Config, *spans: int, **facts: Any) -> None:
     """Spans of one row."""
     for span in spans:
-        SpanStore(config.home_path).commit(span, [pa.table({"late": [1]})], source="a", **facts)
+        SpanStore(config.home_path).create(span, [pa.table({"late": [1]})], source="a", **facts)
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     settings = {"name": "rides", "home": "home", "label": "late", "time": "at", "window": {"first": 1}}
     (tmp_path / "noria.yaml").write_text(yaml.safe_dump(settings))
     for span in (1, 2, 3):
-        SpanStore(tmp_path / "home").commit(span, [pa.table({"at": [span]})], source="a")
+        SpanStore(tmp_path / "home").create(span, [pa.table({"at": [span]})], source="a")
     monkeypatch.setattr(infra_validation, "start_ahead", lambda: None)
     return load(tmp_path)
 
