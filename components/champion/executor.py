@@ -59,10 +59,3 @@ class Executor(base_executor.BaseExecutor):
             artifact.set_string_custom_property("state", "present")
             artifact.set_int_custom_property("version", champion.version)
             stage.note(champion=champion.version)
-
-
-def present(artifacts: list[types.Artifact] | None) -> types.Artifact | None:
-    """The champion among a component's inputs, or None on the first run (an artifact that says `absent`)."""
-    if not artifacts or artifacts[0].get_string_custom_property("state") != "present":
-        return None
-    return artifacts[0]

@@ -5,9 +5,9 @@ import dataclasses
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
+from noria.components import gate_statistics
 from noria.components.data_gate.finding import BROKEN, OK, Finding
 from noria.components.data_gate.settings import DataGateSettings
-from noria.components.statistics_gen import gate_statistics
 from noria.schemas.environments import TRAINING
 
 Statistics = statistics_pb2.DatasetFeatureStatisticsList

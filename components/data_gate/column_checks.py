@@ -2,9 +2,9 @@
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
+from noria.components import gate_statistics
 from noria.components.data_gate import binning
 from noria.components.data_gate.finding import BROKEN, DRIFTED, Finding
-from noria.components.statistics_gen import gate_statistics
 
 FeatureStatistics = statistics_pb2.FeatureNameStatistics
 # A value that holds this share of a reference already (no rain, 10 miles of visibility) may well hold all of a span.

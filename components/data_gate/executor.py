@@ -10,11 +10,11 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 
 from noria.components import journal
-from noria.components.champion.executor import present
+from noria.components.artifacts import present
 from noria.components.data_gate import data_verdict, finding
 from noria.components.data_gate.history import LOOK_BACK, Past
 from noria.components.data_gate.settings import DataGateSettings
-from noria.components.statistics_gen.statistics_cache import FILE, KeptStatistics
+from noria.components.statistics_cache import FILE, StatisticsCache
 from noria.core.errors import GateError
 from noria.core.settings import read_json
 from noria.schemas import loader
@@ -130,7 +130,7 @@ def gather(
     digest = loader.digest(schema)
     kept = {  # a later version of a span takes the place of the earlier one
         found.span: found
-        for found in KeptStatistics(home).all()
+        for found in StatisticsCache(home).all()
         if found.schema == digest and (found.span == span or found.span in accepted)
     }
     rows = json.loads(statistics.get_string_custom_property("rows") or "{}")

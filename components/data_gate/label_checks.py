@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
+from noria.components import gate_statistics
 from noria.components.data_gate import binning
 from noria.components.data_gate.finding import BROKEN, DRIFTED, Finding
 from noria.components.data_gate.settings import LabelRate
-from noria.components.statistics_gen import gate_statistics
 
 # Labelled rows of a category below which its log odds are noise.
 MIN_ROWS = 100

@@ -19,12 +19,12 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 from tfx_bsl.public import tfxio
 
-from noria.components import execution, journal
-from noria.components.champion.executor import present
+from noria.components import execution, journal, warmup
+from noria.components.artifacts import present
 from noria.components.evaluator import eval_config, gate, in_process, model_verdict, rows, saved_models
 from noria.components.evaluator.settings import EvaluatorSettings
+from noria.components.infra_validation import validator
 from noria.components.internals.tfx_beam import BeamExecutor
-from noria.components.pusher import infra_validation, warmup
 from noria.core.settings import read_json
 from noria.schemas import loader
 
@@ -53,7 +53,7 @@ class Executor(BeamExecutor):
             evaluation.mkdir(parents=True, exist_ok=True)
             # The Pusher's question; where its process waits already, the answer comes while the rows are judged.
             split = artifact_utils.get_split_uri(input_dict["examples"], "eval")
-            infra_validation.ask_ahead(_serving(model), warmup.first_examples(split))
+            validator.submit(_serving(model), warmup.first_examples(split))
             schema = loader.load(Path(artifact_utils.get_single_uri(input_dict["schema"])) / "schema.pbtxt")
             label, task = exec_properties["label"], exec_properties["task"]
             models = {eval_config.CHALLENGER: _serving(model)}

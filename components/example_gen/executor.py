@@ -15,7 +15,7 @@ from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
 
 from noria.components import example_file, execution, journal
-from noria.components.champion.executor import present
+from noria.components.artifacts import present
 from noria.components.example_gen.window import Pick, Window, pick, select
 from noria.components.internals.tfx_beam import BeamExecutor
 from noria.core.errors import DataError, SpanError, ThinError

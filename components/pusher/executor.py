@@ -1,4 +1,4 @@
-"""Probes, registers, publishes, records the run; in this order, so that a kill leaves nothing half-served."""
+"""Validates, registers, publishes, records the run. In this order a kill leaves no version half published."""
 
 import json
 from pathlib import Path
@@ -7,10 +7,10 @@ from typing import Any
 from tfx import types
 from tfx.types import artifact_utils
 
-from noria.components import journal
-from noria.components.champion.executor import present
+from noria.components import journal, warmup
+from noria.components.artifacts import present
+from noria.components.infra_validation import validator
 from noria.components.internals.tfx import PusherExecutor
-from noria.components.pusher import infra_validation, warmup
 from noria.core import files
 from noria.core.errors import GateError
 from noria.stores.publication import Publication
@@ -28,12 +28,13 @@ class Executor(PusherExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Makes the challenger a version of the registry, and serves it if it is blessed and answers.
+        """Makes the challenger a version of the registry, and publishes it if it is blessed and passes infra
+        validation.
 
         A challenger that is not blessed is registered as rejected, with its verdict and its files, so that
-        `noria promote --force` has something to promote. One that is blessed but does not answer in a fresh
-        process is rejected too, with the reason. One that was judged against a champion that does not serve any
-        more stays registered, with the reason; its span waits for another run.
+        `noria promote --force` can promote it. A blessed one that fails infra validation is rejected too, with the
+        reason. If another version has become champion since the verdict, the challenger remains registered, with the
+        reason, and its span waits for another run.
         """
         with journal.stage("Pusher") as stage:
             pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
@@ -45,14 +46,14 @@ class Executor(PusherExecutor):
             warmup.write(serving, examples)
 
             blessed = self.blessed(input_dict)
-            # A person's word on the data stands beside the gate's on the model, wherever reasons are shown.
+            # If a person has taken the span out of quarantine, that is a reason, too.
             reasons = [*verdict["reasons"], *filter(None, [data_verdict.get("unquarantined")])]
             if blessed:
                 try:
-                    infra_validation.probe(serving, examples, task=exec_properties["task"])
+                    validator.validate(serving, examples, task=exec_properties["task"])
                 except GateError as error:
                     blessed = False
-                    reasons.append(f"the model did not answer in a fresh process: {error.what}")
+                    reasons.append(f"infra validation failed: {error.what}")
 
             registry = Registry(Path(exec_properties["home"]))
             champion = present(input_dict.get("champion"))
@@ -60,7 +61,7 @@ class Executor(PusherExecutor):
             transform = input_dict["transform_graph"][0]
             span_versions = json.loads(raw.get_string_custom_property("span_versions") or "{}")
             model = Path(input_dict["model"][0].uri)
-            # A run_fn of the user's own leaves a SavedModel, and need not leave more.
+            # A user's run_fn must write a SavedModel, and no more.
             beside = {name: model / name for name in ("checkpoint", "carry.json") if (model / name).exists()}
             version = registry.register(
                 {
@@ -88,7 +89,7 @@ class Executor(PusherExecutor):
             )
             pushed.set_int_custom_property("version", version.version)
             model_root = Path(exec_properties["model_root"])
-            # A task that is tried again may find that a later version has taken over from its own: nothing to do.
+            # A repeated task may find that a later version has replaced its own: then there is nothing to do.
             if blessed and version.state in (REGISTERED, PUBLISHED):
                 version = Publication(registry, model_root).publish(version.version)
             if version.state == PUBLISHED:

@@ -8,9 +8,9 @@ from typing import Any
 import tensorflow_data_validation as tfdv
 from tfx import types
 
-from noria.components import execution, journal
+from noria.components import execution, journal, statistics_cache
 from noria.components.internals.tfx_beam import BeamExecutor
-from noria.components.statistics_gen import in_process, statistics_cache
+from noria.components.statistics_gen import in_process
 from noria.core.errors import DataError
 from noria.schemas import loader
 from noria.stores.spans import SpanStore
@@ -56,7 +56,7 @@ class Executor(BeamExecutor):
             path, reason = execution.choose(exec_properties["execution"], work.bytes, self.beam_args)
             stage.note(span=work.span, path=path, reason=reason)
 
-            store = statistics_cache.KeptStatistics(home)
+            store = statistics_cache.StatisticsCache(home)
             content = statistics_cache.content_digest(work.span_files)
             splits = {"span": work.span_files, "train": work.train_files}
             reused: dict[str, Path] = {}

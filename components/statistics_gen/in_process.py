@@ -16,8 +16,8 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from tfx_bsl.public import tfxio
 
 from noria.components import batch_cache
+from noria.components.gate_statistics import GateStatisticsGenerator
 from noria.components.internals.tfx_bsl import ExamplesToRecordBatchDecoder
-from noria.components.statistics_gen.gate_statistics import FactsGenerator
 from noria.components.statistics_gen.summarize import Summary
 from noria.schemas.list_columns import BATCH_ROWS
 
@@ -35,7 +35,7 @@ def options(schema: schema_pb2.Schema, label: str, task: str, time: str = "") ->
       task: `binary`, `multiclass` or `regression`; only a 0/1 label is summed up by category.
       time: name of the event-time column, which is no feature; empty for none.
     """
-    facts = FactsGenerator(schema, label if task == "binary" else "", {time})
+    facts = GateStatisticsGenerator(schema, label if task == "binary" else "", {time})
     return tfdv.StatsOptions(
         schema=schema,
         generators=[facts],

@@ -11,7 +11,7 @@ from tfx import types
 from tfx.types import artifact_utils
 
 from noria.components import execution, journal
-from noria.components.champion.executor import present
+from noria.components.artifacts import present
 from noria.components.internals.tfx_beam import BeamExecutor
 from noria.components.transform import reuse
 from noria.components.transform.request import Request

@@ -33,12 +33,13 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor  # noqa:
 from tfx.types import artifact as artifacts  # noqa: E402
 from tfx.types import standard_artifacts  # noqa: E402
 
+from noria.components import gate_statistics  # noqa: E402
 from noria.components.evaluator import eval_config, gate  # noqa: E402
 from noria.components.evaluator.executor import Executor as Evaluator  # noqa: E402
 from noria.components.evaluator.settings import EvaluatorSettings  # noqa: E402
 from noria.components.example_gen.executor import Executor as SpanExampleGen  # noqa: E402
 from noria.components.internals import tft as tft_internals  # noqa: E402
-from noria.components.statistics_gen import gate_statistics, in_process  # noqa: E402
+from noria.components.statistics_gen import in_process  # noqa: E402
 from noria.components.statistics_gen.executor import Executor as StatisticsGen  # noqa: E402
 from noria.components.trainer.executor import Executor as Trainer  # noqa: E402
 from noria.components.transform.executor import Executor as Transform  # noqa: E402

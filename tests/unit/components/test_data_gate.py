@@ -12,8 +12,8 @@ from benchmarks import gates
 from benchmarks.faults import FAULTS
 from noria.components.data_gate.component import DataGate
 from noria.components.data_gate.executor import gather
+from noria.components.statistics_cache import FILE
 from noria.components.statistics_gen.component import StatisticsGen
-from noria.components.statistics_gen.statistics_cache import FILE
 from noria.components.types import DataVerdict
 from noria.core.errors import ConfigError, GateError
 from noria.stores.quarantine import unquarantine

@@ -9,16 +9,17 @@ import pytest
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from noria.components import gate_statistics
 from noria.components.data_gate import anomalies, binning, column_checks, finding, history, label_checks
 from noria.components.data_gate.compare import compare, measures_of
 from noria.components.data_gate.contract import check_measure
 from noria.components.data_gate.history import Past
 from noria.components.data_gate.measures import MEASURES, base, js, kl, linf, psi
 from noria.components.data_gate.settings import DataGateSettings, LabelRate, Volume
-from noria.components.statistics_gen import executor, gate_statistics
-from noria.components.statistics_gen.gate_statistics import cramers_v
+from noria.components.gate_statistics import cramers_v
+from noria.components.statistics_cache import fingerprint
+from noria.components.statistics_gen import executor
 from noria.components.statistics_gen.in_process import options
-from noria.components.statistics_gen.statistics_cache import fingerprint
 from noria.components.statistics_gen.summarize import summarize
 from noria.core.errors import ConfigError
 from noria.core.settings import read_json

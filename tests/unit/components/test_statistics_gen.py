@@ -18,8 +18,8 @@ from tfx.components.example_validator import executor as stock  # noqa: E402
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor  # noqa: E402
 from tfx.types import artifact_utils, standard_artifacts  # noqa: E402
 
+from noria.components import gate_statistics, statistics_cache  # noqa: E402
 from noria.components.example_gen.executor import Executor as ExamplesExecutor  # noqa: E402
-from noria.components.statistics_gen import gate_statistics, statistics_cache  # noqa: E402
 from noria.components.statistics_gen.executor import Executor  # noqa: E402
 from noria.core.errors import DataError  # noqa: E402
 from noria.schemas import loader  # noqa: E402
@@ -146,7 +146,7 @@ def test_kept_statistics_are_the_next_spans_reference(examples, fresh, tmp_path:
     assert (Path(second.uri) / "Split-span/FeatureStats.pb").read_bytes() == (
         Path(third.uri) / file
     ).read_bytes()
-    store = statistics_cache.KeptStatistics(fresh)
+    store = statistics_cache.StatisticsCache(fresh)
     before = {found.path: found.path.stat().st_mtime_ns for found in store.all()}
     _run(examples[3], fresh, tmp_path / "again")
     assert before == {found.path: found.path.stat().st_mtime_ns for found in store.all()}
@@ -157,7 +157,7 @@ def test_a_broken_span_is_no_reference(examples, fresh, tmp_path: Path):
     _run(examples[2], fresh, tmp_path / "2")
     SpanStore(fresh).quarantine(2, "broken")
     schema = loader.digest(loader.load(SCHEMA))
-    store = statistics_cache.KeptStatistics(fresh)
+    store = statistics_cache.StatisticsCache(fresh)
     assert 2 == store.previous(3, schema).span
     assert None is store.previous(3, schema, skip=SpanStore(fresh).quarantined())
 
@@ -165,8 +165,8 @@ def test_a_broken_span_is_no_reference(examples, fresh, tmp_path: Path):
 def test_another_schema_or_other_rows_are_another_key(examples, fresh, tmp_path: Path):
     """Statistics are reused under exactly their span, version, schema and file bytes."""
     _run(examples[2], fresh, tmp_path)
-    (found,) = statistics_cache.KeptStatistics(fresh).all()
-    store = statistics_cache.KeptStatistics(fresh)
+    (found,) = statistics_cache.StatisticsCache(fresh).all()
+    store = statistics_cache.StatisticsCache(fresh)
     assert found == store.find(2, 1, found.schema, found.content)
     assert None is store.find(2, 2, found.schema, found.content)
     assert None is store.find(2, 1, "0" * 12, found.content)
@@ -176,14 +176,14 @@ def test_another_schema_or_other_rows_are_another_key(examples, fresh, tmp_path:
 def test_half_a_kept_folder_is_none(examples, fresh, tmp_path: Path):
     """A damaged key, or statistics that went missing, count as not kept."""
     _run(examples[2], fresh, tmp_path)
-    (found,) = statistics_cache.KeptStatistics(fresh).all()
+    (found,) = statistics_cache.StatisticsCache(fresh).all()
     key = found.path.with_name("key.json")
     text = key.read_text()
     key.write_text(text[:-10])
-    assert [] == statistics_cache.KeptStatistics(fresh).all()
+    assert [] == statistics_cache.StatisticsCache(fresh).all()
     key.write_text(text)
     found.path.unlink()
-    assert [] == statistics_cache.KeptStatistics(fresh).all()
+    assert [] == statistics_cache.StatisticsCache(fresh).all()
 
 
 def test_stock_tfx_reads_them(examples, fresh, tmp_path: Path):
@@ -227,7 +227,7 @@ def test_values_beyond_any_domain_are_given_up():
         schema.feature.add(name=name, type=schema_pb2.BYTES, domain=name)
         schema.string_domain.add(name=name, value=["x", "y"])
     schema.feature.add(name="late", type=schema_pb2.INT)
-    generator = gate_statistics.FactsGenerator(schema, "late")
+    generator = gate_statistics.GateStatisticsGenerator(schema, "late")
 
     def counts(batch: int, kinds: int) -> gate_statistics.Counts:
         columns = {

@@ -58,7 +58,7 @@ def records(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         Registry(config.home_path).record_run(RunRecord(span, run_id, data_verdict="ok", mode=mode))
 
     monkeypatch.setattr(run, "_execute", execute)
-    monkeypatch.setattr(run.infra_validation, "start_ahead", lambda: None)
+    monkeypatch.setattr(run.validator, "start", lambda: None)
     return asked
 
 

@@ -23,7 +23,7 @@ _NAME = re.compile(r"^(\d{8})-v(\d{4})-([0-9a-f]{12})$")
 
 
 @dataclasses.dataclass(frozen=True)
-class Kept:
+class CachedStatistics:
     """One span's kept statistics.
 
     Attributes:
@@ -43,7 +43,7 @@ class Kept:
     path: Path
 
 
-class KeptStatistics:
+class StatisticsCache:
     """The folder of kept statistics of one project.
 
     Args:
@@ -53,12 +53,12 @@ class KeptStatistics:
     def __init__(self, home: str | Path):
         self._root = Path(home) / "statistics"
 
-    def find(self, span: int, version: int, schema: str, content: str) -> Kept | None:
+    def find(self, span: int, version: int, schema: str, content: str) -> CachedStatistics | None:
         """The statistics kept under exactly this key, or None."""
         kept = self._read(self._root / _folder(span, version, schema))
         return kept if kept is not None and kept.content == content else None
 
-    def previous(self, before: int, schema: str, skip: Collection[int] = ()) -> Kept | None:
+    def previous(self, before: int, schema: str, skip: Collection[int] = ()) -> CachedStatistics | None:
         """The newest kept statistics of a span older than `before`, or None.
 
         Args:
@@ -70,7 +70,7 @@ class KeptStatistics:
         older = [kept for kept in older if kept.span not in skip]
         return max(older, key=lambda kept: (kept.span, kept.version), default=None)
 
-    def all(self) -> list[Kept]:
+    def all(self) -> list[CachedStatistics]:
         """All kept statistics in ascending order of span and version."""
         if not self._root.is_dir():
             return []
@@ -85,7 +85,7 @@ class KeptStatistics:
         schema: str,
         content: str,
         fingerprint: dict[str, str],
-    ) -> Kept:
+    ) -> CachedStatistics:
         """Writes the statistics; older ones of the same span, version and schema are replaced.
 
         A reader sees the old folder, no folder, or the new one, also after a crash. What killed runs left is deleted.
@@ -99,13 +99,13 @@ class KeptStatistics:
         (beside / FILE).write_bytes(statistics.SerializeToString())
         (beside / "key.json").write_text(json.dumps({**key, "fingerprint": fingerprint}), encoding="utf-8")
         files.replace_folder(beside, folder)
-        return Kept(path=folder / FILE, fingerprint=fingerprint, **key)
+        return CachedStatistics(path=folder / FILE, fingerprint=fingerprint, **key)
 
-    def _read(self, folder: Path) -> Kept | None:
+    def _read(self, folder: Path) -> CachedStatistics | None:
         try:
             key = json.loads((folder / "key.json").read_text(encoding="utf-8"))
             path = folder / FILE
-            return Kept(path=path, **key) if path.is_file() else None
+            return CachedStatistics(path=path, **key) if path.is_file() else None
         except (OSError, ValueError, TypeError):
             return None  # half of it, or from another release: as good as not kept
 

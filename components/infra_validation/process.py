@@ -1,13 +1,12 @@
-"""The process that the probe asks: TensorFlow's SavedModel loader and nothing else.
+"""The process of infra validation: TensorFlow's SavedModel loader and nothing else.
 
-It imports TensorFlow once, then forks for each question: a fork is as fresh as a new process, since this one never
-loads a model nor starts TensorFlow's runtime, and it costs no import (3 s of processor time). Forking is safe as
-long as there is one thread; where there are more (or no /proc to count them), it answers one question itself and
-ends.
+It imports TensorFlow once, then forks for each model. A fork is as clean as a new process, because this one never
+loads a model nor starts TensorFlow's runtime, and it costs no import (3 s of processor time). Forking is safe with one
+thread. With more threads, or without /proc to count them, the process validates one model itself and ends.
 
-One JSON line per question on standard input: {"id", "model", "examples"}; one per answer on standard output: the id
-with {"shape", "values", "seconds"}, {"error", "next"}, or {"died": status} of a fork. What TensorFlow itself prints
-goes to standard error, which the parent keeps in a file.
+One JSON line per model on standard input: {"id", "model", "examples"}. One per result on standard output: the id with
+{"shape", "values", "seconds"}, {"error", "next"}, or {"died": status} of a fork. TensorFlow's own output goes to
+standard error, which the parent keeps in a file.
 """
 
 import base64
@@ -18,39 +17,39 @@ from typing import IO, Any
 
 from noria.components.internals.tensorflow import saved_model_loader
 
-# Read when numpy is imported: its threads would make the process unfit to fork.
+# numpy reads these when it is imported; with its threads the process could not fork.
 THREADLESS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def serve() -> None:
-    """Answers until standard input ends."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever prints to standard output from here on must not mix with the answers
+    """Validates models until standard input ends."""
+    results = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # nothing else may print between the results
     started = time.monotonic()
     loader, constant = saved_model_loader()
     imported = time.monotonic() - started
-    # Not sys.stdin: a fork would hold a copy of what Python has read ahead.
-    with os.fdopen(os.dup(0), "r", encoding="utf-8") as questions:
-        while line := questions.readline():
+    # Not sys.stdin: a fork would have a copy of what Python has read in advance.
+    with os.fdopen(os.dup(0), "r", encoding="utf-8") as requests:
+        while line := requests.readline():
             request = json.loads(line)
             if not _may_fork():
-                _tell(answers, request, _answer(request, loader, constant), imported)
+                _send(results, request, _validate(request, loader, constant), imported)
                 break
             child = os.fork()
             if child == 0:
-                _tell(answers, request, _answer(request, loader, constant), imported)
-                os._exit(0)  # tearing TensorFlow down takes longer than the probe
+                _send(results, request, _validate(request, loader, constant), imported)
+                os._exit(0)  # to shut TensorFlow down takes longer than the validation
             status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
             if status != 0:
-                _tell(answers, request, {"died": status}, imported)
+                _send(results, request, {"died": status}, imported)
     os._exit(0)
 
 
-def _tell(answers: IO[str], request: dict[str, Any], answer: dict[str, Any], imported: float) -> None:
-    if "seconds" in answer:
-        answer["seconds"]["import"] = imported
-    answers.write(json.dumps({"id": request["id"], **answer}) + "\n")
-    answers.flush()
+def _send(results: IO[str], request: dict[str, Any], result: dict[str, Any], imported: float) -> None:
+    if "seconds" in result:
+        result["seconds"]["import"] = imported
+    results.write(json.dumps({"id": request["id"], **result}) + "\n")
+    results.flush()
 
 
 def _may_fork() -> bool:
@@ -60,7 +59,7 @@ def _may_fork() -> bool:
         return False
 
 
-def _answer(request: dict[str, Any], loader: Any, constant: Any) -> dict[str, Any]:
+def _validate(request: dict[str, Any], loader: Any, constant: Any) -> dict[str, Any]:
     started = time.monotonic()
     try:
         model = loader(request["model"])

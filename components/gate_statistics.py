@@ -76,7 +76,7 @@ def _zeros() -> np.ndarray:
     return np.zeros(2)
 
 
-class FactsGenerator(tfdv.CombinerStatsGenerator):
+class GateStatisticsGenerator(tfdv.CombinerStatsGenerator):
     """Counts out-of-range values and pairs of categories, and sums up the label by category.
 
     Args:
@@ -86,7 +86,7 @@ class FactsGenerator(tfdv.CombinerStatsGenerator):
     """
 
     def __init__(self, schema: schema_pb2.Schema, label: str = "", ignore: Collection[str] = ()):
-        super().__init__("noria/facts", schema)
+        super().__init__("noria/gate_statistics", schema)
         self._label = label
         self._ranges = _ranges(schema)
         self._categories = [name for name in _categories(schema) if name != label][:MAX_FEATURES]
