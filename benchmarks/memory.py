@@ -4,7 +4,7 @@
 
 For each size a process of its own runs on synthetic spans of 40 columns (`benchmarks.synthetic`): a small one for a
 champion, then one for each mode. This process reads its resident memory, and that of the processes it starts (the
-process that validates the model; Beam's workers), from /proc, Linux only. Stated is what each stage held above the process
+infra validation, Beam's workers), from /proc, Linux only. Stated is what each stage held above the process
 after importing TensorFlow. Several sizes show whether it grows with the rows. Writes memory.json and .png. 200,000 rows
 take a minute or two; 5 million take a quarter of an hour and 10 GB on disk (TMPDIR).
 """

@@ -47,10 +47,10 @@ def options(schema: schema_pb2.Schema, label: str, task: str, time: str = "") ->
 def read(files: Sequence[Path]) -> Iterator[pa.RecordBatch]:
     """The rows of gzip TFRecord files of tf.Examples in slices of at most 10,000, with types taken from the data.
 
-    What SpanExampleGen handed over in this process is not read again.
+    Rows in the batch cache are not read again.
     """
     for path in files:
-        yield from batch_cache.examples.adapted(path, BATCH_ROWS, _as_decoded, partial(_decoded, path))
+        yield from batch_cache.examples.get_or_read(path, BATCH_ROWS, _as_decoded, partial(_decoded, path))
 
 
 def _decoded(path: Path) -> Iterator[pa.RecordBatch]:

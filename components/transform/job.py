@@ -185,7 +185,7 @@ class TransformJob:
     def release(self, split: str) -> None:
         """Gives the room of a split's raw rows to what comes next, the transformed ones above all."""
         for file in self.request.files(split):
-            batch_cache.examples.release(file)
+            batch_cache.examples.remove(file)
 
     def clean(self) -> None:
         """Removes what Beam left beside the output."""

@@ -1,7 +1,7 @@
 """The rows of Examples files as Arrow record batches and tensors, in bounded memory.
 
-A refresh reads the train files once per phase of analysis and once to transform them. Rows that SpanExampleGen handed
-over (`components.handover`) are not decoded at all, others in the first phase and no more.
+A refresh reads the train files once per phase of analysis and once to transform them. Rows in the batch
+cache (`components.batch_cache`) are not decoded at all, others in the first phase only.
 """
 
 import gzip
@@ -51,16 +51,18 @@ class Source:
         self.specs: dict[str, Any] = self._adapter.OriginalTypeSpecs()
         self._decoder = ExamplesToRecordBatchDecoder(schema.SerializeToString())
         self._scratch = scratch
-        self._decoded = batch_cache.Handover()  # by the schema, so of no use to other stages
+        self._decoded = batch_cache.BatchCache()  # decoded by the schema, so no other stage can use them
 
     def small(self, paths: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Batches of at most ANALYZE_ROWS rows; none spans two files. They are kept for who reads them next.
+        """Batches of at most ANALYZE_ROWS rows; none spans two files. They are cached.
 
         Raises:
           DataError: a file cannot be read to its end.
         """
         for file in paths:
-            yield from self._rows(file, ANALYZE_ROWS, self._config.arrow_schema, partial(self._keep, file))
+            yield from self._rows(
+                file, ANALYZE_ROWS, self._config.arrow_schema, partial(self._read_and_put, file)
+            )
 
     def large(self, paths: Sequence[str], projection: "Projection") -> Iterator[pa.RecordBatch]:
         """Batches of about APPLY_ROWS rows, with the projection's columns; none spans two files.
@@ -86,12 +88,12 @@ class Source:
     ) -> Iterator[pa.RecordBatch]:
         # A column of another type than the schema says is an error, and the decoder knows how to put it.
         adapt = partial(_typed, schema=schema)
-        read_once = partial(self._decoded.adapted, file, rows, adapt, read)
-        return batch_cache.examples.adapted(file, rows, adapt, read_once)
+        read_once = partial(self._decoded.get_or_read, file, rows, adapt, read)
+        return batch_cache.examples.get_or_read(file, rows, adapt, read_once)
 
-    def _keep(self, file: str) -> Iterator[pa.RecordBatch]:
-        """Decodes a file, and keeps the rows for the next phase of the analysis, and for what applies the graph."""
-        written, rows = files.mark(file), self._decoded.gather(self._scratch)
+    def _read_and_put(self, file: str) -> Iterator[pa.RecordBatch]:
+        """Decodes a file, and puts the rows into the cache for the next phase and for `large`."""
+        written, rows = files.mark(file), self._decoded.open(self._scratch)
         try:
             for batch in self._read(file, ANALYZE_ROWS, self._decoder):
                 rows.add(batch)
@@ -99,7 +101,7 @@ class Source:
         except BaseException:
             rows.discard()
             raise
-        rows.keep(file, written)
+        rows.put(file, written)
 
     def _read(self, file: str, batch_rows: int, decoder: Any) -> Iterator[pa.RecordBatch]:
         records = tf.data.TFRecordDataset(file, compression_type="GZIP", buffer_size=8 << 20)

@@ -58,7 +58,7 @@ def run(
         _logging_to(run_folder / "tfx.log", metadata.secrets(config)),
         _journal(run_folder / "journal.jsonl", listen) as book,
         tfx.indexed_executions(),
-        batch_cache.examples.awaiting(),
+        batch_cache.examples.enabled(),
     ):
         try:
             beam_dag_runner.BeamDagRunner().run(nodes)

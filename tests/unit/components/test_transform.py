@@ -319,7 +319,7 @@ def test_both_paths_give_what_tft_gives(examples, project, tmp_path, function):
 def test_where_the_rows_are_between_passes_changes_nothing(examples, project, tmp_path, monkeypatch, room):
     """Rows that do not fit in memory go to the disk; where there is no room either, each pass decodes anew."""
     run(request(examples, project, tmp_path / "kept", "rich_features", execution="in-process"))
-    monkeypatch.setattr(batch_cache, "Handover", partial(batch_cache.Handover, budget=0))
+    monkeypatch.setattr(batch_cache, "BatchCache", partial(batch_cache.BatchCache, budget=0))
     if room == "none":
         monkeypatch.setattr(batch_cache.tempfile, "TemporaryFile", _full)
     run(request(examples, project, tmp_path / "again", "rich_features", execution="in-process"))
@@ -335,19 +335,19 @@ def _full(dir: str) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), dir)
 
 
-def test_rows_handed_over_give_what_the_files_give(examples, project, tmp_path, monkeypatch):
+def test_cached_rows_give_what_the_files_give(examples, project, tmp_path, monkeypatch):
     """Rows that SpanExampleGen left in this process are not read again, and come out the same, value by value."""
     run(request(examples, project, tmp_path / "read", "rich_features", execution="in-process"))
-    monkeypatch.setattr(batch_cache, "examples", batch_cache.Handover())
+    monkeypatch.setattr(batch_cache, "examples", batch_cache.BatchCache())
     decoder = example_coder.ExamplesToRecordBatchDecoder()
     for file in glob(str(examples / "*" / "*")):
         records = list(tf.data.TFRecordDataset(file, "GZIP").as_numpy_iterator())
         batches = [decoder.DecodeBatch(records[:700]), decoder.DecodeBatch(records[700:])]
-        rows = batch_cache.examples.gather(tmp_path)
+        rows = batch_cache.examples.open(tmp_path)
         for batch in batches:
             if batch.num_rows:
                 rows.add(batch)
-        rows.keep(file)
+        rows.put(file)
     monkeypatch.setattr("noria.components.transform.source.Source._read", _not_read)
     run(request(examples, project, tmp_path / "handed", "rich_features", execution="in-process"))
     assert_same_graph(tmp_path / "read", tmp_path / "handed")
