@@ -204,7 +204,7 @@ def test_a_promotion_that_a_foreign_version_stopped_can_be_made_good(tmp_path: P
     with pytest.raises(RegistryError, match="999"):
         recover(registry, root)
     assert 1000 == Publication(registry, root).promote(version.version, "999 is a trial", "me").version
-    assert ["gave up publishing version 1, which is registered"] == recover(Registry(tmp_path), root)
+    assert ["stopped publishing version 1, which is registered"] == recover(Registry(tmp_path), root)
     assert [] == recover(Registry(tmp_path), root)
 
 
@@ -514,7 +514,7 @@ def test_recover_puts_a_lost_champion_back(tmp_path: Path, root: Path) -> None:
     registry = Registry(tmp_path)
     publish(registry, "a", tmp_path, root)
     shutil.rmtree(root)
-    assert ["put version 1 back into " + str(root)] == recover(registry, root)
+    assert [f"added version 1 to {root} again"] == recover(registry, root)
     assert "saved_model.pb of a" == served_text(root)
 
 
