@@ -38,7 +38,7 @@ class Seam(Generic[Kind]):
         self._names: tuple[str, ...] | None = None  # the files of a package do not change while it runs
 
     def names(self) -> tuple[str, ...]:
-        """The names of the kinds that come with Noria, sorted. Imports none of them."""
+        """The names of Noria's own kinds, sorted. Imports none of them."""
         if self._names is None:
             spec = importlib.util.find_spec(self.package)
             folders = list(spec.submodule_search_locations or ()) if spec is not None else []
@@ -47,7 +47,7 @@ class Seam(Generic[Kind]):
         return self._names
 
     def check_name(self, name: str) -> str:
-        """Gives back a name that one of Noria's own kinds has, or that is an import path. Imports nothing.
+        """Returns a name that one of Noria's own kinds has, or that is an import path. Imports nothing.
 
         Raises:
           ValueError: it is neither; with the nearest name.
@@ -66,7 +66,7 @@ class Seam(Generic[Kind]):
 
         Args:
           name: the name of one of Noria's own kinds, or the import path of a user's class.
-          project: the folder of the user's project, in which the import path is looked up first.
+          project: the folder of the user's project, in which the import path is searched first.
 
         Raises:
           ConfigError: there is no such kind, it cannot be imported, or it is not a subclass of the base.

@@ -41,8 +41,8 @@ def load(path: str | Path) -> schema_pb2.Schema:
         raise DataError(
             f"the schema cannot be read: {error}",
             where=path,
-            next_step="compare the line with a neighbouring feature; unknown fields and missing quotes are"
-            " the usual reasons",
+            next_step="compare the line with another feature; usual reasons are unknown fields and missing"
+            " quotes",
         ) from error
     names = [feature.name for feature in schema.feature]
     if not names:
@@ -63,7 +63,7 @@ def load(path: str | Path) -> schema_pb2.Schema:
 
 @functools.lru_cache(maxsize=8)
 def _parse(text: str) -> bytes:
-    """The schema in its binary form. Every stage loads it, and reading protobuf text takes Python 50 ms."""
+    """The schema in its binary form. Every stage loads it, and to parse protobuf text takes 50 ms."""
     return text_format.Parse(text, schema_pb2.Schema()).SerializeToString()
 
 
@@ -73,5 +73,5 @@ def save(schema: schema_pb2.Schema, path: str | Path) -> None:
 
 
 def digest(schema: schema_pb2.Schema) -> str:
-    """12 hexadecimal digits that change whenever the schema does (and not with the file's layout)."""
+    """12 hexadecimal digits that change with the schema (and not with the file's layout)."""
     return hashlib.sha256(text_format.MessageToString(schema).encode()).hexdigest()[:12]
