@@ -1,10 +1,10 @@
-"""Statistics kept per span under `<home>/statistics/`, so that no later run computes them again.
+"""The statistics of each span under `<home>/statistics/`, so that no later run computes them again.
 
     <home>/statistics/<span:08d>-v<version:04d>-<schema digest>/FeatureStats.pb
                                                                 key.json
 
-The folder's name says what the statistics are of. `key.json` adds a digest of the example files' bytes: a span
-and its late-data version fix the rows, but not the columns and the label rule that the config applied to them.
+The folder's name gives span, version and schema. `key.json` adds a digest of the example files' bytes: span and version
+determine the rows, but not the columns and the label rule of the config.
 """
 
 import dataclasses
@@ -24,14 +24,14 @@ _NAME = re.compile(r"^(\d{8})-v(\d{4})-([0-9a-f]{12})$")
 
 @dataclasses.dataclass(frozen=True)
 class CachedStatistics:
-    """One span's kept statistics.
+    """The cached statistics of one span.
 
     Attributes:
       span: the span's id.
-      version: its late-data version.
-      schema: digest of the schema they were computed under.
+      version: of the span.
+      schema: digest of the schema that was used.
       content: digest of the example files' bytes.
-      fingerprint: feature → digest of what its column holds, see `fingerprint`: equal for a replayed span.
+      fingerprint: feature → digest of its column, see `fingerprint`: equal for a replayed span.
       path: the file `FeatureStats.pb`.
     """
 
@@ -44,7 +44,7 @@ class CachedStatistics:
 
 
 class StatisticsCache:
-    """The folder of kept statistics of one project.
+    """The cached statistics of one project.
 
     Args:
       home: the project's home folder.
@@ -54,28 +54,28 @@ class StatisticsCache:
         self._root = Path(home) / "statistics"
 
     def find(self, span: int, version: int, schema: str, content: str) -> CachedStatistics | None:
-        """The statistics kept under exactly this key, or None."""
-        kept = self._read(self._root / _folder(span, version, schema))
-        return kept if kept is not None and kept.content == content else None
+        """The statistics under exactly this key, or None."""
+        cached = self._read(self._root / _folder(span, version, schema))
+        return cached if cached is not None and cached.content == content else None
 
     def previous(self, before: int, schema: str, skip: Collection[int] = ()) -> CachedStatistics | None:
-        """The newest kept statistics of a span older than `before`, or None.
+        """The newest statistics of a span older than `before`, or None.
 
         Args:
-          before: id of the span that looks back.
-          schema: digest of today's schema; statistics under another one may hold other types.
-          skip: spans to pass over, quarantined ones: a broken span is no reference.
+          before: id of the current span.
+          schema: digest of the current schema; statistics under another one may have other types.
+          skip: spans to ignore, those in quarantine: a broken span is no reference.
         """
-        older = [kept for kept in self.all() if kept.span < before and kept.schema == schema]
-        older = [kept for kept in older if kept.span not in skip]
-        return max(older, key=lambda kept: (kept.span, kept.version), default=None)
+        older = [each for each in self.all() if each.span < before and each.schema == schema]
+        older = [each for each in older if each.span not in skip]
+        return max(older, key=lambda each: (each.span, each.version), default=None)
 
     def all(self) -> list[CachedStatistics]:
-        """All kept statistics in ascending order of span and version."""
+        """All statistics in ascending order of span and version."""
         if not self._root.is_dir():
             return []
         found = [self._read(path) for path in sorted(self._root.iterdir()) if _NAME.match(path.name)]
-        return [kept for kept in found if kept is not None]
+        return [each for each in found if each is not None]
 
     def save(
         self,
@@ -107,7 +107,7 @@ class StatisticsCache:
             path = folder / FILE
             return CachedStatistics(path=path, **key) if path.is_file() else None
         except (OSError, ValueError, TypeError):
-            return None  # half of it, or from another release: as good as not kept
+            return None  # incomplete
 
 
 def content_digest(paths: Sequence[Path]) -> str:
@@ -122,12 +122,12 @@ def content_digest(paths: Sequence[Path]) -> str:
 
 
 def fingerprint(dataset: statistics_pb2.DatasetFeatureStatistics) -> dict[str, str]:
-    """Digests of what makes two spans the same rows, feature by feature; the number of rows under "".
+    """Digests that are equal if two spans hold the same rows, feature by feature; the number of rows under "".
 
     A feature's counts, extremes, mean to 6 digits (it differs in the last digit with the order of summation) and
     all category counts.
     """
-    marks = {"": str(int(dataset.num_examples))}
+    digests = {"": str(int(dataset.num_examples))}
     for feature in dataset.features:
         kind = feature.WhichOneof("stats")
         if kind is None:
@@ -137,15 +137,15 @@ def fingerprint(dataset: statistics_pb2.DatasetFeatureStatistics) -> dict[str, s
             stats.min == stats.max if kind == "num_stats" else kind == "string_stats" and stats.unique < 2
         )
         if constant:
-            continue  # equal from span to span without being the same rows
-        fact: list = [stats.common_stats.num_non_missing]
+            continue  # equal in all spans, whatever their rows
+        summary: list = [stats.common_stats.num_non_missing]
         if kind == "num_stats":
-            fact += [stats.min, stats.max, stats.num_zeros, f"{stats.mean:.6g}"]
+            summary += [stats.min, stats.max, stats.num_zeros, f"{stats.mean:.6g}"]
         elif kind == "string_stats":
-            fact += [stats.unique]
-            fact += sorted((bucket.label, bucket.sample_count) for bucket in stats.rank_histogram.buckets)
-        marks[feature.path.step[0]] = hashlib.sha256(json.dumps(fact).encode()).hexdigest()[:12]
-    return marks
+            summary += [stats.unique]
+            summary += sorted((bucket.label, bucket.sample_count) for bucket in stats.rank_histogram.buckets)
+        digests[feature.path.step[0]] = hashlib.sha256(json.dumps(summary).encode()).hexdigest()[:12]
+    return digests
 
 
 def _folder(span: int, version: int, schema: str) -> str:

@@ -1,7 +1,6 @@
 """TFDV's statistics of TFRecord files without Beam, and of the same files with it.
 
-The equality test beside this module (`tests/unit/components/test_statistics_gen.py`) compares the two field by
-field; a new TFX release that changes either breaks that test and not a user.
+`tests/unit/components/test_statistics_gen.py` compares the two field by field.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,24 +20,25 @@ from noria.components.internals.tfx_bsl import ExamplesToRecordBatchDecoder
 from noria.components.statistics_gen.summarize import Summary
 from noria.schemas.list_columns import BATCH_ROWS
 
-# Buckets of the quantile histogram. TFDV's default of 10 cannot tell a sensor that is stuck for a fifth of the rows;
-# 20 buckets of five percent each can. TFDV's cost grows with it: 50 buckets would double the time of a small span.
+# Buckets of the quantile histogram. With TFDV's default of 10 a sensor that is stuck for a fifth of the rows does not
+# show; with 20 buckets of five percent it does. TFDV's cost grows with it: 50 buckets would double the time of a small
+# span.
 QUANTILES = 20
 
 
 def options(schema: schema_pb2.Schema, label: str, task: str, time: str = "") -> tfdv.StatsOptions:
-    """TFDV's options: aware of the schema (categorical integers), with DataGate's own facts.
+    """TFDV's options: with the schema (categorical integers), and with the DataGate's statistics.
 
     Args:
       schema: the curated schema.
       label: name of the label column.
-      task: `binary`, `multiclass` or `regression`; only a 0/1 label is summed up by category.
+      task: `binary`, `multiclass` or `regression`; only a 0/1 label is summed by category.
       time: name of the event-time column, which is no feature; empty for none.
     """
-    facts = GateStatisticsGenerator(schema, label if task == "binary" else "", {time})
+    gate = GateStatisticsGenerator(schema, label if task == "binary" else "", {time})
     return tfdv.StatsOptions(
         schema=schema,
-        generators=[facts],
+        generators=[gate],
         num_quantiles_histogram_buckets=QUANTILES,
         desired_batch_size=BATCH_ROWS,
     )
@@ -61,7 +61,7 @@ def _decoded(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def _as_decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """As the decoder gives them: columns by name, and without a type where no row has a value."""
+    """As the decoder returns them: columns sorted by name, and of type null if no row has a value."""
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     for name, column in columns.items():
         if column.null_count == batch.num_rows:
@@ -72,9 +72,9 @@ def _as_decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
 def in_process(
     splits: Mapping[str, Sequence[Path]], stats_options: tfdv.StatsOptions
 ) -> dict[str, statistics_pb2.DatasetFeatureStatisticsList]:
-    """Computes the statistics of each split here and now; a file that several splits share is read once.
+    """Computes the statistics of each split in this process; a file of several splits is read once.
 
-    Memory is bounded by one slice, and by the distinct strings of each set of files that splits share.
+    Memory is bounded by one slice, and by the distinct strings of each set of files with the same splits.
     """
     parts: dict[tuple[str, ...], list[Path]] = {}
     for path in dict.fromkeys(path for files in splits.values() for path in files):

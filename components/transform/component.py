@@ -9,10 +9,10 @@ from noria.components.types import DataVerdict
 
 
 class TransformSpec(component_spec.ComponentSpec):
-    """What goes in and out.
+    """Inputs and outputs.
 
-    transform_graph carries the custom properties `transform` ('reused' or 'refreshed'), `reason`, and
-    `inputs` (JSON: what the rule decided on).
+    transform_graph has the custom properties `transform` ('reused' or 'refreshed'), `reason`, and
+    `inputs` (JSON: the inputs of the decision).
     """
 
     PARAMETERS = {
@@ -35,17 +35,17 @@ class TransformSpec(component_spec.ComponentSpec):
 
 
 class Transform(base_beam_component.BaseBeamComponent):
-    """Applies a TFT preprocessing_fn: the champion's transform graph if that still fits, else a new one.
+    """Applies a TFT preprocessing_fn: the champion's transform graph if it is still valid, otherwise a new one.
 
     Args:
       examples: raw tf.Examples with splits train and eval.
       schema: of the raw examples.
-      champion: the version that serves, or an artifact with state 'absent'; None for none.
+      champion: the champion, or an artifact with the state 'absent'; None for none.
       verdict: DataGate's verdict; None counts as 'ok'.
       preprocessing: import path of the function, 'module.function'.
       label: name of the label column, which the function passes through under the same name.
-      home: the project's home folder, where analyzer accumulators are kept; '' keeps none.
-      project: folder to import the function from, besides the Python path.
+      home: the project's home folder, which has the analyzer cache; '' for no cache.
+      project: folder to import the function from, before the Python path.
       execution: 'auto', 'in-process' or 'beam'.
     """
 

@@ -1,4 +1,4 @@
-"""The work of one execution, in this process or through Beam; the choice comes with its reason."""
+"""One execution of Transform, in this process or on Beam."""
 
 import dataclasses
 import os
@@ -18,12 +18,12 @@ from noria.core.errors import ConfigError, did_you_mean
 
 
 class TransformJob:
-    """Analyses and transforms the examples of one request.
+    """Analyses and transforms the examples of a request.
 
     Attributes:
-      path: 'in-process' or 'beam', once it is known.
+      path: 'in-process' or 'beam'.
       path_reason: why.
-      rows: transformed so far.
+      rows: transformed rows so far.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class TransformJob:
         self.path, self.path_reason = execution.choose(request.execution, size, beam_args)
 
     def apply(self, graph: str, split: str, vocabularies: Iterable[str]) -> coverage.Coverage:
-        """Transforms a split; counts the rows outside the vocabularies named."""
+        """Transforms a split; counts the rows outside these vocabularies."""
         sizes = _sizes(graph, vocabularies)
         files = self.request.outputs(split)
         if self.path == "beam":
@@ -69,7 +69,7 @@ class TransformJob:
         Returns:
           The record for the new transform graph.
         """
-        self.rows = 0  # of a champion's graph that was applied and found wanting
+        self.rows = 0  # those that the champion's graph transformed do not count
         traced = self._trace()
         if self.path != "beam":
             try:
@@ -77,11 +77,11 @@ class TransformJob:
             except analyze.NotCovered as gap:
                 if self.request.execution == "in-process":
                     raise ConfigError(
-                        f"execution is in-process, but only Beam carries out {gap}",
+                        f"execution is in-process, but only Beam supports {gap}",
                         where=self.request.preprocessing,
                         next_step="set execution: auto, or use another analyzer",
                     ) from gap
-                self.path, self.path_reason = "beam", f"only Beam carries out {gap}"
+                self.path, self.path_reason = "beam", f"only Beam supports {gap}"
         if self.path == "beam":
             self._analyze_in_beam()
         self._stage.note(path=self.path, path_reason=self.path_reason)
@@ -95,13 +95,13 @@ class TransformJob:
     def _analyze_in_process(self, traced: tft_internals.Traced) -> None:
         request = self.request
         datasets = self._datasets()
-        kept = self._cache()
-        known = kept.read(datasets)
+        cache = self._cache()
+        known = cache.read(datasets)
         done = analyze.analyze(traced, self._read(), analyze.Datasets(datasets, known))
         tft_internals.write_transform_output(
             done.saved_model, request.schema, traced.asset_map, request.graph
         )
-        kept.write(done.cache)
+        cache.write(done.cache)
         self._stage.note(
             passes=done.passes,
             rows_analysed=done.rows_read,
@@ -124,10 +124,10 @@ class TransformJob:
         )
 
     def _trace(self) -> tft_internals.Traced:
-        """Traces the function, and checks what it returns.
+        """Traces the function, and checks its result.
 
         Raises:
-          ConfigError: it does not return a dict of tensors, or leaves the label out.
+          ConfigError: it does not return a dict of tensors with the label.
         """
         request = self.request
         specs = self._read().specs
@@ -141,7 +141,7 @@ class TransformJob:
                 raise
             name = missing[-1]
             raise ConfigError(
-                f"{request.preprocessing} asks for the column {name!r}, which the schema does not have",
+                f"{request.preprocessing} reads the column {name!r}, which the schema does not have",
                 where=_place(error, request),
                 next_step=did_you_mean(name, specs) or f"the schema has {', '.join(specs)}",
             ) from error
@@ -152,7 +152,7 @@ class TransformJob:
         elif request.label and request.label not in outputs:
             problem = f"does not pass the label {request.label!r} through; it returned {', '.join(outputs)}"
         elif tft_internals.trainable_variables(traced):
-            problem = "created trainable variables, which belong into the model"
+            problem = "created trainable variables, which belong to the model"
         if problem:
             raise ConfigError(
                 f"{request.preprocessing} {problem}",
@@ -162,7 +162,7 @@ class TransformJob:
         return traced
 
     def _datasets(self) -> dict[tft_beam_internals.DatasetKey, list[str]]:
-        """The train files by span. A replay sample is drawn anew each time: it is not worth keeping."""
+        """The train files by span. Each run has another replay sample, which is therefore not cached."""
         groups: dict[str, list[str]] = {}
         for file in self.request.files("train"):
             groups.setdefault(analyzer_cache.group_name(file), []).append(file)
@@ -182,17 +182,17 @@ class TransformJob:
             self._source = Source(self.request.schema, self.request.transformed)
         return self._source
 
-    def release(self, split: str) -> None:
-        """Gives the room of a split's raw rows to what comes next, the transformed ones above all."""
+    def uncache(self, split: str) -> None:
+        """Removes a split's raw rows from the batch cache, to make room for transformed ones."""
         for file in self.request.files(split):
             batch_cache.examples.remove(file)
 
     def clean(self) -> None:
-        """Removes what Beam left beside the output."""
+        """Deletes the scratch folder of Beam."""
         shutil.rmtree(self._beam_scratch, ignore_errors=True)
 
     def _scratch(self, name: str) -> str:
-        """A scratch folder; for Beam beside the output, which all workers can reach."""
+        """A scratch folder; for Beam beside the output, where all workers can read and write."""
         base = self._beam_scratch if self.path == "beam" else self._temp_dir
         folder = os.path.join(base, name)
         os.makedirs(folder, exist_ok=True)
@@ -200,7 +200,7 @@ class TransformJob:
 
 
 class _Columns(dict[str, Any]):
-    """The raw columns; notes the names asked for in vain, which TensorFlow garbles while it traces."""
+    """The raw columns; records missing names, which TensorFlow's errors do not show."""
 
     def __init__(self, columns: Mapping[str, Any], missing: list[str]):
         super().__init__(columns)
@@ -212,7 +212,7 @@ class _Columns(dict[str, Any]):
 
 
 def _vocabularies(graph: str) -> tuple[list[str], list[str]]:
-    """The graph's vocabularies that an integer output feature is named after, and the others."""
+    """The graph's vocabularies with the name of an integer output feature, and the others."""
     output = tft_internals.tft.TFTransformOutput(graph)
     spec = output.transformed_feature_spec()
     integer = {name for name, feature in spec.items() if feature.dtype == tft_internals.tf.int64}

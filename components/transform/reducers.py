@@ -1,4 +1,4 @@
-"""Operations that fold rows of tensors into an accumulator, batch by batch, by TFT's own combiners."""
+"""Operations that reduce rows of tensors to an accumulator, batch by batch, with TFT's own combiners."""
 
 import collections
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ class Feed:
 
 
 class Reducer:
-    """Folds batches of tensors into an accumulator."""
+    """Reduces batches of tensors to an accumulator."""
 
     def __init__(self, feed: Feed):
         self.keys = feed.keys
@@ -27,7 +27,7 @@ class Reducer:
         raise NotImplementedError
 
     def result(self) -> list[Any]:
-        """The elements of the PCollection that the operation puts out."""
+        """The elements of the operation's output."""
         raise NotImplementedError
 
 

@@ -19,11 +19,10 @@ from noria.components.internals.tfx_bsl import ExamplesToRecordBatchDecoder
 from noria.core import files
 from noria.core.errors import DataError
 
-# To apply a graph: large enough that the fixed cost of a call (3 to 4 ms) does not count; 8,192 rows come to
-# about 1M rows/s.
+# To apply a graph: large enough that the fixed cost of a call (3 to 4 ms) is small; 8,192 rows give about 1M rows/s.
 APPLY_ROWS = 8192
-# To analyse: TFT's own cap. Its analyzers add up a batch in float32 before they merge in float64, so larger
-# batches are worse: on January's flights per-key z-scores are off by 7e-6 at 1,000 rows, 4e-4 at 8,192 and
+# To analyse: TFT's own limit. Its analyzers sum a batch in float32 and merge in float64, so larger batches are less
+# exact: on January's flights per-key z-scores are off by 7e-6 at 1,000 rows, 4e-4 at 8,192 and
 # 2e-3 at 32,768.
 ANALYZE_ROWS = 1000
 
@@ -57,7 +56,7 @@ class Source:
         """Batches of at most ANALYZE_ROWS rows; none spans two files. They are cached.
 
         Raises:
-          DataError: a file cannot be read to its end.
+          DataError: a file cannot be read completely.
         """
         for file in paths:
             yield from self._rows(
@@ -68,7 +67,7 @@ class Source:
         """Batches of about APPLY_ROWS rows, with the projection's columns; none spans two files.
 
         Raises:
-          DataError: a file cannot be read to its end.
+          DataError: a file cannot be read completely.
         """
         for file in paths:
             yield from self._rows(
@@ -86,7 +85,7 @@ class Source:
     def _rows(
         self, file: str, rows: int, schema: pa.Schema, read: Callable[[], Iterator[pa.RecordBatch]]
     ) -> Iterator[pa.RecordBatch]:
-        # A column of another type than the schema says is an error, and the decoder knows how to put it.
+        # A column of another type than the schema's is an error, which the decoder raises.
         adapt = partial(_typed, schema=schema)
         read_once = partial(self._decoded.get_or_read, file, rows, adapt, read)
         return batch_cache.examples.get_or_read(file, rows, adapt, read_once)
@@ -115,9 +114,9 @@ class Source:
             _check_size(file, size)
         except (tf.errors.DataLossError, tf.errors.NotFoundError, RuntimeError, OSError, EOFError) as error:
             raise DataError(
-                f"the examples cannot be read to their end: {error}",
+                f"the examples cannot be read completely: {error}",
                 where=f"{file}, after row {rows}",
-                next_step="run again; SpanExampleGen writes the examples anew",
+                next_step="run again; SpanExampleGen writes the examples again",
             ) from error
 
 
@@ -126,10 +125,10 @@ _FRAME = 16
 
 
 def _check_size(file: str, size: int) -> None:
-    """Compares the bytes read with the size that gzip keeps in a file's last four bytes.
+    """Compares the bytes read with the size in the last four bytes of a gzip file.
 
-    TensorFlow takes the end of a truncated gzip stream for the end of the records, without a word, if it
-    falls between two of them.
+    If a gzip stream is truncated between two records, TensorFlow takes this for the end of the records, without an
+    error.
 
     Raises:
       EOFError, OSError: the file is truncated.
@@ -140,7 +139,7 @@ def _check_size(file: str, size: int) -> None:
             content.seek(-4, 2)
             if int.from_bytes(content.read(4), "little") == size % (1 << 32):
                 return
-    # Truncated, or several gzip members in a row: only reading it through tells.
+    # Truncated, or several gzip members: this needs to read the whole file.
     total = 0
     with gzip.open(file) as whole:
         for block in iter(lambda: whole.read(1 << 20), b""):

@@ -142,7 +142,7 @@ def test_a_thin_span_has_its_run_and_no_run(home: Path, tmp_path: Path):
     registry.record_run(RunRecord(3, "run-0", data_verdict="ok", model_verdict="blessed"))
     for task in ("first", "again"):
         with pytest.raises(
-            ThinError, match="span 4 is thin: too few rows: [01] to train on, [01] to judge on"
+            ThinError, match="span 4 is thin: too few rows: [01] to train on, [01] to evaluate on"
         ):
             _run(home, tmp_path / task, span="next", window=json.dumps({"cold": 1}))
     run = registry.runs()[-1]

@@ -216,7 +216,7 @@ def request(examples: Path, project: Path, out: Path, function: str, **changes) 
 def run(wanted: Request) -> tuple[reuse.Decision, dict]:
     """The decision, and the facts of the stage."""
     with journal.stage("Transform") as stage:
-        return executor.transform(wanted, stage), stage.facts
+        return executor.transform(wanted, stage), stage.fields
 
 
 def read(out: Path, split: str) -> dict[str, np.ndarray]:
@@ -537,7 +537,7 @@ def test_an_analyzer_that_is_not_covered_goes_to_beam_and_says_why(examples, pro
     """Beam carries out a weighted vocabulary, to TFT's own graph, and leaves no scratch."""
     (project / "weighted_features.py").write_text(WEIGHTED)
     _, facts = run(request(examples, project, tmp_path / "one", "weighted_features"))
-    reason = "only Beam carries out a vocabulary that is weighted or ordered by its label"
+    reason = "only Beam supports a vocabulary that is weighted or ordered by its label"
     assert ("beam", reason) == (facts["path"], facts["path_reason"])
     stock(examples, project, "weighted_features", tmp_path / "stock")
     assert_same_graph(tmp_path / "stock", tmp_path / "one")
@@ -547,7 +547,7 @@ def test_an_analyzer_that_is_not_covered_goes_to_beam_and_says_why(examples, pro
 def test_in_process_alone_refuses_what_it_does_not_cover(examples, project, tmp_path):
     """`execution: in-process` is not quietly turned into Beam."""
     (project / "weighted_features.py").write_text(WEIGHTED)
-    with pytest.raises(ConfigError, match="only Beam carries out a vocabulary that is weighted"):
+    with pytest.raises(ConfigError, match="only Beam supports a vocabulary that is weighted"):
         run(request(examples, project, tmp_path, "weighted_features", execution="in-process"))
 
 
@@ -612,7 +612,7 @@ def test_a_truncated_file_is_named(examples, project, tmp_path):
     shutil.copytree(examples, broken)
     file = broken / "Split-train" / "span-00000001-00000-of-00001.gz"
     file.write_bytes(file.read_bytes()[:2000])
-    with pytest.raises(DataError, match="cannot be read to their end") as caught:
+    with pytest.raises(DataError, match="cannot be read completely") as caught:
         run(request(broken, project, tmp_path, "simple_features"))
     assert str(file) in str(caught.value.where)
 

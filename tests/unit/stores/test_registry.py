@@ -580,20 +580,6 @@ def test_events_stay_small_and_the_verdict_is_kept_whole(tmp_path: Path, root: P
     assert max(sizes) < 4000
 
 
-def test_logs_of_older_releases_are_read(tmp_path: Path) -> None:
-    """An event that holds the verdicts whole gives the same version, and the same run."""
-    registry = Registry(tmp_path)
-    data = {"verdict": "ok", "drift": [1, 2, 3]}
-    version = register(registry, "a", tmp_path, span=3, verdict={"model": {"blessed": True}, "data": data})
-    path = tmp_path / "registry" / "events" / "00000001.json"
-    event = json.loads(path.read_text())
-    event["version"]["verdict"]["data"] = data
-    del event["version"]["withheld"]
-    path.write_text(json.dumps(event))
-    assert version == Registry(tmp_path).version(1)
-    assert "ok" == run_of(Registry(tmp_path).version(1)).data_verdict
-
-
 def test_a_run_killed_before_it_published_is_withheld_by_recovery(tmp_path: Path, root: Path) -> None:
     """Another run published meanwhile: recovery ends the killed one's run, says why, and publishes nothing."""
     registry = Registry(tmp_path)
