@@ -14,9 +14,25 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from noria.components.internals.tfx_bsl import flatten_nested
 
+# Options that the combiners ignore, so that only the Beam path supports them. No lane has all of them.
+_BEAM_ONLY = (
+    "sample_rate",
+    "feature_allowlist",
+    "experimental_slice_functions",
+    "experimental_slice_sqls",
+    "slicing_config",
+    "weight_feature",
+    "use_sketch_based_topk_uniques",
+)
+
 bin_weights = quantiles_util._get_bin_weights
 overlap = quantiles_util._overlap
 equi_width_histogram = quantiles_util.generate_equi_width_histogram
+
+
+def beam_only(options: tfdv.StatsOptions) -> list[str]:
+    """The names of the options in use that only the Beam path supports."""
+    return [name for name in _BEAM_ONLY if getattr(options, name, None)]
 
 
 def combiners(options: tfdv.StatsOptions) -> list[Any]:

@@ -16,17 +16,6 @@ from noria.components.internals import tfdv as tfdv_internals
 from noria.components.statistics_gen.equi_width import histogram
 from noria.components.statistics_gen.exact_counts import ValueCounter
 
-# Options that the loop below would ignore. No lane has all of them.
-_BEAM_ONLY = (
-    "sample_rate",
-    "feature_allowlist",
-    "experimental_slice_functions",
-    "experimental_slice_sqls",
-    "slicing_config",
-    "weight_feature",
-    "use_sketch_based_topk_uniques",
-)
-
 
 class Summary:
     """Statistics of the rows so far, as the accumulators of TFDV's combiners.
@@ -39,7 +28,7 @@ class Summary:
     """
 
     def __init__(self, options: tfdv.StatsOptions):
-        refused = [name for name in _BEAM_ONLY if getattr(options, name, None)]
+        refused = tfdv_internals.beam_only(options)
         if refused:
             raise ValueError(
                 f"statistics in one process do not cover {', '.join(refused)}; use the Beam path"

@@ -158,7 +158,7 @@ OWN = {name for path, tree in TREES.items() for name in _defined(tree)}
 OTHER_LIBRARIES = {"pipeline/runners/kubeflow/transport.py": {"_existing_config", "_healthz_api"}}
 
 # docs/internals.md: "### `a.b`" begins a module, "- `C._d`: ..." is one of its names.
-SECTIONS = re.split(r"^## ", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+SECTIONS = re.findall(r"^## .*?(?=^##? |\Z)", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 LISTED = {
     f"{module}.{name}"
     for section in SECTIONS
