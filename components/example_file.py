@@ -43,7 +43,7 @@ class ExampleFile:
         self._pending: deque[Future] = deque()
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Adds rows: one list column for each feature, a null list where it is missing. The order is kept."""
+        """Adds rows: one list column for each feature, a null list if it is missing. The order is kept."""
         for start in range(0, batch.num_rows, ROWS):
             part = batch.slice(start, ROWS)
             self._rows.add(part)

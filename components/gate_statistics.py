@@ -204,7 +204,7 @@ class GateStatisticsGenerator(tfdv.CombinerStatsGenerator):
 
 
 def _correlation(moments: np.ndarray) -> np.ndarray:
-    """Pearson's correlation of x and y for a 0/1 label y (so that Σy² = Σy); NaN where one is constant.
+    """Pearson's correlation of x and y for a 0/1 label y (so that Σy² = Σy); NaN if one is constant.
 
     Args:
       moments: `[numeric features, 5]`: rows, Σx, Σx², Σy, Σxy.
@@ -225,7 +225,7 @@ def cramers_v(table: dict[tuple[str, str], int]) -> float | None:
       table: (value, other's value) → count.
 
     Returns:
-      The strength, or None where a feature has one value only, or more than 200.
+      The strength, or None if a feature has one value only, or more than 200.
 
     >>> cramers_v({("EWR", "UA"): 50, ("JFK", "B6"): 50})
     1.0
@@ -288,7 +288,7 @@ def _values(column: pa.Array | None) -> np.ndarray | None:
 
 
 def _scalars(column: pa.Array | None, rows: int) -> pa.Array | None:
-    """One value or null for each row; None where the column is missing, empty or has several values a row."""
+    """One value or null for each row; None if the column is missing, empty or has several values a row."""
     if column is None or not _is_list(column) or len(column) != rows:
         return None
     lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
@@ -300,7 +300,7 @@ def _scalars(column: pa.Array | None, rows: int) -> pa.Array | None:
 
 
 def _dense(column: pa.Array | None, rows: int) -> np.ndarray | None:
-    """`[rows]` float64 with NaN for missing; None where the column is not one number a row."""
+    """`[rows]` float64 with NaN for missing; None if the column is not one number a row."""
     scalars = _scalars(column, rows)
     if scalars is None or not _is_number(scalars.type):
         return None

@@ -35,7 +35,7 @@ def as_lists(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def as_list(column: pa.Array | pa.ChunkedArray, large: bool = False) -> pa.Array:
-    """One flat column of `n` values as `n` lists of one value, or null where it is missing.
+    """One flat column of `n` values as `n` lists of one value, or null if it is missing.
 
     Args:
       column: any type that `list_batches` takes.

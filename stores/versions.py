@@ -139,8 +139,8 @@ def summary(verdict: dict[str, Any]) -> dict[str, Any]:
     """The part of both gates' verdicts that is in the log: two lines instead of 60 KB."""
     kept = {"model": ("blessed", "first_run", "baseline"), "data": ("verdict", "unquarantined")}
     return {
-        gate: {key: told[key] for key in kept.get(gate, ()) if told.get(key) is not None}
-        for gate, told in verdict.items()
+        gate: {key: given[key] for key in kept.get(gate, ()) if given.get(key) is not None}
+        for gate, given in verdict.items()
     }
 
 

@@ -98,6 +98,7 @@ class InfraValidator:
         self._pending = saved_model.digest(Path(model_dir)), tuple(examples)
         rows = [base64.b64encode(row).decode() for row in examples]
         request = {"id": self._submitted, "model": str(model_dir), "examples": rows}
+        assert self._process is not None and self._process.stdin is not None, "`start` has opened them"
         # Writing to a dead process fails; `validate` finds out why it is dead.
         with contextlib.suppress(OSError):
             self._process.stdin.write(json.dumps(request) + "\n")
@@ -154,6 +155,7 @@ class InfraValidator:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
+        assert child.stdin is not None, "`start` has opened it"
         with contextlib.suppress(OSError):  # closing writes the rest to a dead process
             child.stdin.close()
         if self._log is not None:
@@ -166,6 +168,7 @@ class InfraValidator:
 
     def _result(self, timeout: float) -> dict[str, Any]:
         """The result of the model that was submitted last."""
+        assert self._process is not None, "`submit` has started it"
         deadline = time.monotonic() + timeout
         while True:
             try:
@@ -189,6 +192,7 @@ class InfraValidator:
             return result
 
     def _last_line(self) -> str:
+        assert self._log is not None, "`start` has opened it"
         self._log.seek(0)
         lines = [
             line.strip() for line in self._log.read().decode(errors="replace").splitlines() if line.strip()
@@ -197,6 +201,7 @@ class InfraValidator:
 
 
 def _listen(child: subprocess.Popen[str], results: "queue.Queue[str | None]") -> None:
+    assert child.stdout is not None, "`start` has opened it"
     for line in child.stdout:
         results.put(line)
     results.put(None)

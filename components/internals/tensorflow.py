@@ -39,7 +39,7 @@ def saved_model_loader() -> tuple[Callable[..., Any], Callable[..., Any]]:
 
 
 def write_fingerprint(folder: Path) -> None:
-    """Writes `fingerprint.pb` as `tf.saved_model.save` does; does nothing where a release has no such function.
+    """Writes `fingerprint.pb` as `tf.saved_model.save` does; does nothing if a release has no such function.
 
     A model without the file loads as well.
     """

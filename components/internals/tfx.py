@@ -47,7 +47,7 @@ def indexed_executions() -> Iterator[None]:
 
     For each of its 30 input channels a run of TFX reads every execution of the pipeline's history and intersects (0.3 s
     of processor time after 50 runs, 0.9 s after 100). `executions` is the query that MLMD answers from its indexes; a
-    note in TFX's code proposes it for this place. Does nothing where a release no longer has the slow function.
+    note in TFX's code proposes it for this place. Does nothing if a release no longer has the slow function.
     """
     from tfx.orchestration.portable.input_resolution import channel_resolver
 

@@ -24,7 +24,7 @@ class StatisticsGenSpec(component_spec.ComponentSpec):
 
 
 class StatisticsGen(base_beam_component.BaseBeamComponent):
-    """Writes `Split-span`, `Split-train` and, where there is one, `Split-previous`, each a FeatureStats.pb.
+    """Writes `Split-span`, `Split-train` and, if there is one, `Split-previous`, each a FeatureStats.pb.
 
     Args:
       examples: SpanExampleGen's output.

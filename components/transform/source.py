@@ -149,7 +149,7 @@ def _check_size(file: str, size: int) -> None:
 
 
 def _typed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch | None:
-    """The schema's columns of a batch, null lists where it has none; None if one of them is of another type."""
+    """The schema's columns of a batch, null lists if it has none; None if one of them is of another type."""
     columns = []
     for field in schema:
         index = batch.schema.get_field_index(field.name)

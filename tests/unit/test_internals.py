@@ -158,7 +158,8 @@ OWN = {name for path, tree in TREES.items() for name in _defined(tree)}
 OTHER_LIBRARIES = {"pipeline/runners/kubeflow/transport.py": {"_existing_config", "_healthz_api"}}
 
 # docs/internals.md: "### `a.b`" begins a module, "- `C._d`: ..." is one of its names.
-SECTIONS = re.findall(r"^## .*?(?=^##? |\Z)", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+TEXT = PAGE.read_text(encoding="utf-8")
+SECTIONS = [part for part in re.split(r"^## ", TEXT, flags=re.MULTILINE) if "\n### " in part]
 LISTED = {
     f"{module}.{name}"
     for section in SECTIONS
