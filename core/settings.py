@@ -30,7 +30,7 @@ ImportPath = Annotated[str, AfterValidator(_import_path)]
 
 
 class Settings(BaseModel):
-    """A mapping of the YAML file. Unknown keys are errors; the object is immutable."""
+    """A mapping of the YAML file. Unknown keys are refused; nothing changes after it is built."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,7 +50,7 @@ def read_json(kind: type[Kind], text: str, key: str) -> Kind:
 
 
 def validate(kind: type[Kind], values: dict[str, Any], key: str) -> Kind:
-    """The same for values that are already read.
+    """The same for values that are read already.
 
     Raises:
       ConfigError: a key is unknown, or a value is not allowed.
@@ -74,7 +74,7 @@ def _checked(read: Callable[[], Kind], kind: type[Kind], key: str) -> Kind:
 
 
 def _keys(kind: type[BaseModel]) -> Iterator[str]:
-    """The names of all keys, with those of inner settings."""
+    """The names of all keys, those of inner settings too."""
     for name, field in kind.model_fields.items():
         yield name
         for part in (field.annotation, *get_args(field.annotation)):
