@@ -8,7 +8,7 @@
     ├── SpanError       a span that exists already, is missing, or is damaged
     ├── RegistryError   a version that is missing, in the wrong state, or damaged
     ├── LockedError     another run holds the project
-    ├── GateError       a gate that cannot judge (a wrong metric, slice or threshold)
+    ├── GateError       a gate that cannot judge (a metric, slice or threshold that makes no sense)
     ├── CarryError      a variable or vocabulary that cannot be carried from the champion
     ├── LaneError       no interpreter, or packages that do not fit this machine
     └── ClusterError    Kubeflow Pipelines refuses, fails, or cannot be reached
@@ -95,7 +95,7 @@ class LockedError(NoriaError):
 
 
 class GateError(NoriaError):
-    """A gate that cannot judge: a wrong metric, slice or threshold."""
+    """A gate that cannot judge: a metric, slice or threshold that makes no sense."""
 
 
 class CarryError(NoriaError):
