@@ -220,8 +220,8 @@ def test_facts(examples, fresh, tmp_path: Path):
     assert 0.5 < gate_statistics.value_of(features["origin"], gate_statistics.ASSOCIATION + "carrier") < 0.7
 
 
-def test_values_beyond_any_domain_are_given_up():
-    """A closed domain full of garbage costs nothing, in one batch or over many; the other features' facts stay."""
+def test_features_with_too_many_values_are_ignored():
+    """A closed domain full of garbage costs nothing, in one batch or over many; the other features' statistics remain."""
     schema = schema_pb2.Schema()
     for name in ("a", "b", "c"):
         schema.feature.add(name=name, type=schema_pb2.BYTES, domain=name)
@@ -242,7 +242,7 @@ def test_values_beyond_any_domain_are_given_up():
     assert {("b", "c")} == set(at_once[0].pairs)
     for parts in (at_once, bit_by_bit, [*bit_by_bit, *at_once], [*at_once, *bit_by_bit]):
         total = generator.merge_accumulators(parts)
-        assert ({"a"}, {("b", "c")}) == (total.crowded, set(total.pairs))
+        assert ({"a"}, {("b", "c")}) == (total.ignored, set(total.pairs))
         assert {"", "b", "c"} == {name for name, _ in total.labels} == {name for name, _ in total.moments}
         features = {each.path.step[0]: each for each in generator.extract_output(total).features}
         assert {"b", "c", "late"} == set(features)
@@ -252,7 +252,7 @@ def test_values_beyond_any_domain_are_given_up():
             == gate_statistics.text_of(features["b"], gate_statistics.LABEL_BY_VALUE)["x"]["rows"]
         )
     two = generator.merge_accumulators(bit_by_bit[:2])
-    assert (set(), 180) == (two.crowded, len(two.values["a"]))
+    assert (set(), 180) == (two.ignored, len(two.values["a"]))
 
 
 def test_a_column_without_any_value(home, tmp_path: Path):
