@@ -44,7 +44,9 @@ def score(model_dir: str, table: Any) -> dict[str, float]:
     rows = table.filter(table.column("late").is_valid())
     serve = tf.saved_model.load(model_dir).signatures["serving_default"]
     scores = [
-        serve(tf.constant(tfxio.RecordBatchToExamplesEncoder().encode(as_lists(batch))))["score"].numpy()[:, 0]
+        serve(tf.constant(tfxio.RecordBatchToExamplesEncoder().encode(as_lists(batch))))["score"].numpy()[
+            :, 0
+        ]
         for batch in rows.to_batches(max_chunksize=8192)
     ]
     labels, predictions = rows.column("late").to_numpy(), np.concatenate(scores)

@@ -221,7 +221,7 @@ def test_facts(examples, fresh, tmp_path: Path):
 
 
 def test_features_with_too_many_values_are_ignored():
-    """A closed domain full of garbage costs nothing, in one batch or over many; the other features' statistics remain."""
+    """A closed domain full of garbage costs nothing, in one batch or many; statistics of other features remain."""
     schema = schema_pb2.Schema()
     for name in ("a", "b", "c"):
         schema.feature.add(name=name, type=schema_pb2.BYTES, domain=name)
