@@ -115,7 +115,7 @@ def test_replay_takes_later_versions_and_no_quarantine(
     home = tmp_path / "replay"
     replay.replay(config, home)
     assert ([1, 2], {}) == (records, SpanStore(home).quarantined())
-    commit(config, 2, late=True)
+    SpanStore(config.home_path).correct(2, [pa.table({"late": [1]})], source="b")
     replay.replay(config, home)
     assert 2 == SpanStore(home).manifest(2).version
     linked = SpanStore(home).manifest(2).folder / "data-00000.parquet"
