@@ -1,4 +1,4 @@
-"""A model with what goes before and after it: the carried normalisation, and logits to scores.
+"""A model with what comes before and after it: the champion's normalization, and logits to scores.
 
 The Network owns a few vectors that no gradient touches. `input_scale` and `input_shift` (`[F]`, at first 1
 and 0) undo what a refreshed transform graph did to the numbers: the weights keep meaning what they meant. A
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from noria.components.keras3 import ensure_keras3
-from noria.components.trainer.families import input_names
+from noria.components.trainer.keras_model import input_names
 from noria.components.trainer.model_inputs import Features
 from noria.components.trainer.settings import Settings
 
@@ -122,16 +122,6 @@ def named(variables: list[Any], named_all: dict[str, Any] | None = None) -> dict
             name, count = f"{variable.path}#{count}", count + 1
         found[name] = variable.value
     return found
-
-
-def by_id(name: str, shape: tuple[int, ...], features: Features) -> str | None:
-    """The categorical feature whose ids number the rows of a variable, or None (see models.py)."""
-    parts = set(name.split("#")[0].split("/"))
-    for feature in features.categorical:
-        marks = {f"embedding_{feature.key}", f"wide_{feature.key}"}
-        if parts & marks and len(shape) > 0 and shape[0] == feature.rows:
-            return feature.name
-    return None
 
 
 def _fixed(value: np.ndarray, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What became of the model, sorted and scaled: slices, checks, what was carried over."""
+"""What became of the model, sorted and scaled: slices, checks, the warm start."""
 
 import collections
 from collections.abc import Mapping
@@ -76,25 +76,25 @@ def checks(verdict: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     return sorted(found, key=lambda check: check["passed"])
 
 
-def carried(carry: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What went over from the champion: counts by kind, and every line."""
-    if carry is None:
+def warm_start(report: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What the new model took from the champion: counts by kind, and every line."""
+    if report is None:
         return None
-    order = ("new", "remapped", "vocabulary", "affine", "carried", "identical")
+    order = ("new", "remapped", "vocabulary", "affine", "copied", "identical")
     groups = []
     for key, name in (("variables", "Weights"), ("optimizer", "Optimizer state"), ("features", "Features")):
         lines = [
             {field: str(line.get(field) or "") for field in ("name", "shape", "how", "detail")}
-            for line in carry.get(key) or []
+            for line in report.get(key) or []
         ]
         counts = collections.Counter(line["how"] for line in lines)
         lines.sort(key=lambda line: order.index(line["how"]) if line["how"] in order else -1)
         parts = [{"how": how, "count": n, "share": n / len(lines)} for how, n in counts.most_common()]
-        # In the bar, what was kept stands left and what is new stands right, in every group.
+        # In the bar, what was kept is on the left and what is new on the right, in every group.
         parts.sort(key=lambda part: -order.index(part["how"]) if part["how"] in order else 1)
         groups.append({"key": key, "name": name, "lines": lines, "parts": parts})
     keys = ("mode", "from_version", "step", "start_step", "examples_seen", "transform")
-    return {"facts": {key: carry.get(key) for key in keys}, "groups": groups}
+    return {"facts": {key: report.get(key) for key in keys}, "groups": groups}
 
 
 def judged(metrics: Mapping[str, Any]) -> list[str]:

@@ -47,7 +47,7 @@ def build(facts: RunFacts, artifacts: Artifacts, result: Outcome) -> dict[str, A
         "checks": model_view.checks(artifacts.model_verdict),
         "first_run": bool((artifacts.model_verdict or {}).get("first_run")),
         "baseline": (artifacts.model_verdict or {}).get("baseline"),
-        "carry": model_view.carried(artifacts.carry),
+        "warm_start": model_view.warm_start(artifacts.warm_start),
         "lineage": lineage(facts, artifacts, result),
         "damaged": [*artifacts.damaged, *damaged],
     }
@@ -120,7 +120,7 @@ def lineage(facts: RunFacts, artifacts: Artifacts, result: Outcome) -> list[tupl
     run, stages = facts.run, outcome.merged(facts)
     transform = stages.get("Transform", {})
     spans = run.get("spans") or stages.get("SpanExampleGen", {}).get("spans")
-    used = run.get("transform") or (artifacts.carry or {}).get("transform") or transform.get("transform")
+    used = run.get("transform") or (artifacts.warm_start or {}).get("transform") or transform.get("transform")
     reason = transform.get("reason")
     pairs = [
         ("Run", run.get("run_id")),

@@ -60,8 +60,8 @@ def version_name(config: Config, package: Package) -> str:
     The package counts as well: it holds the image, the resources, and what the compiler made of them.
     """
     code = hashlib.sha256(_noria())
-    for path in (config.preprocessing, config.trainer.run_fn, config.trainer.build_model):
-        if path and not path.startswith("noria."):
+    for path in (config.preprocessing, config.trainer.run_fn, config.trainer.family):
+        if "." in path and not path.startswith("noria."):
             code.update(code_digest(path, str(config.folder), packages=()).encode())
     if config.schema_path.is_file():  # compiling refuses a missing one
         code.update(config.schema_path.read_bytes())
