@@ -34,6 +34,7 @@ class Checkpoint:
       step: global step: steps taken by this model and all its ancestors.
       examples_seen: rows of all those steps.
       origin: global step at which training on the window `window` began.
+      first_rate: learning rate at that step.
       window: digest of that window.
       features: Features.to_json().
       model: family, task, outputs.
@@ -46,6 +47,7 @@ class Checkpoint:
     step: int
     examples_seen: int
     origin: int
+    first_rate: float
     window: str
     features: dict[str, Any]
     model: dict[str, Any]

@@ -41,13 +41,14 @@ def check(name: str, project: Path | str | None = None) -> None:
       project: the folder of the user's project.
 
     Raises:
-      ConfigError: a check has failed; says which one and for which variable.
+      NoriaError: a check has failed; says which one and for which variable.
     """
     family = FAMILIES.find(name, project)()
     for task, classes in TASKS:
         settings = Settings(family=name, task=task, classes=classes, hidden_units=(8, 4), seed=3)
         check_build(family, settings)
         check_warm_start(family, settings)
+        check_fresh_input(family, settings)
         check_export(family, settings)
 
 
@@ -82,6 +83,29 @@ def check_warm_start(family: Family, settings: Settings) -> None:
     _expect(
         difference <= TOLERANCE,
         f"a warm start must preserve the function, but scores differ by {difference:.2g}",
+        settings,
+    )
+
+
+def check_fresh_input(family: Family, settings: Settings) -> None:
+    """Where the scale of a number changes too much, the other features keep their function."""
+    champion, checkpoint = _champion(family, settings)
+    change = graphs.Change("refreshed", lines={"age": [remap.Line(900_000.0, 0.0, 0.0)]})
+    network = _network(family, OLD, settings)
+    adam = Adam(network.trainable(), settings)
+    report = warm_start.start(checkpoint, change, network, adam, family, OLD, settings)
+    _expect("age" in report.fresh, "an input whose scale has changed must start fresh", settings)
+    if all(
+        family.first_numeric_row(name, tuple(v.shape), OLD) is None for name, v in network.state().items()
+    ):
+        return  # the report says that the family keeps its weights
+    numeric, ids = _rows()
+    absent = numeric.copy()
+    absent[:, 0] = 0
+    difference = np.abs(_scores(network, numeric, ids) - _scores(champion, absent, ids)).max()
+    _expect(
+        difference <= TOLERANCE,
+        f"first_numeric_row must name all rows that read an input, but scores differ by {difference:.2g}",
         settings,
     )
 
@@ -129,6 +153,7 @@ def _champion(family: Family, settings: Settings) -> tuple[Network, Checkpoint]:
         step=1,
         examples_seen=ROWS,
         origin=0,
+        first_rate=settings.learning_rate,
         window="",
         features=OLD.to_json(),
         model=warm_start.model_kind(settings),

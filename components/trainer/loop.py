@@ -154,7 +154,9 @@ class Loop:
         stop = self.settings.early_stop if evaluation is not None else None
         every = None
         if stop:
-            every = stop.every or max(1, batches.steps_of(0.5, train.rows, self.settings.batch_size))
+            half_pass = batches.steps_of(0.5, train.rows, self.settings.batch_size)
+            # After a few steps on a small table nothing can be told from noise.
+            every = stop.every or max(1, half_pass, min(25, steps // 4))
         best = _BestState(self, evaluation, warm)
         if stop and warm:
             best.check(start, log)

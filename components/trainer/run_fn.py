@@ -8,6 +8,7 @@ writes    fn_args.serving_model_dir (SavedModel), and beside it checkpoint/ and 
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import Hashable
@@ -19,10 +20,12 @@ import numpy as np
 from noria.components import journal
 from noria.components.keras3 import ensure_keras3
 from noria.components.trainer import (
+    base_rate,
     batches,
     checkpoint,
     graphs,
     keras_model,
+    normalization,
     resident,
     serving,
     strategy,
@@ -45,6 +48,8 @@ tf = ensure_keras3()
 
 import tensorflow_transform as tft  # noqa: E402  (after keras3, which says why)
 
+SAMPLED_BLOCKS = 8  # of 65,536 rows each: what the scales of numbers are checked on
+
 
 @dataclasses.dataclass
 class Run:
@@ -60,6 +65,7 @@ class Run:
     start: int = 0
     examples_seen: int = 0
     origin: int = 0
+    first_rate: float = 0.0
     window: str = ""
 
     @property
@@ -94,13 +100,15 @@ def run_fn(fn_args: Any) -> None:
         # Not the system's folder for temporary files, which may be memory.
         scratch = Path(fn_args.model_run_dir or fn_args.serving_model_dir)
         spec = graph.transformed_feature_spec()
-        train = open_window(Reader(fn_args.train_files, spec, run.features, settings), scratch)
+        rows = Reader(fn_args.train_files, spec, run.features, settings)
+        train = open_window(rows, scratch)
         evaluation = None
         if settings.early_stop:
             reader = Reader(fn_args.eval_files, spec, run.features, settings)
             evaluation = open_window(reader, scratch)
         clock.lap("read")
         _start(run, train, graph, layer, config, saved)
+        _note_labels_and_gaps(run, train, rows, stage)
         stage.note(mode=run.report["mode"], rows=train.rows, path=train.path, start_step=run.start)
         clock.lap("warm_start")
         outcome = _train(run, train, evaluation, fn_args, stage)
@@ -164,8 +172,15 @@ def _start(
 ) -> None:
     """Sets the state that training starts from: the champion's on a warm run."""
     run.window = train.digest
+    numbers = np.concatenate([block.numeric for block in itertools.islice(train.blocks(), SAMPLED_BLOCKS)])
     if saved is None:
+        run.first_rate = run.settings.learning_rate
+        run.adam.start_schedule(run.first_rate, 0)
         run.network.start_from_labels(np.asarray(train.labels))
+        inputs = normalization.unscaled(run.features.width)
+        for column in range(run.features.width):
+            normalization.standardize(inputs, column, numbers[:, column])
+        run.network.set_inputs(inputs)
         fresh = [
             {"name": name, "shape": list(v.shape), "how": "new", "detail": "cold run"}
             for name, v in run.network.state().items()
@@ -180,15 +195,41 @@ def _start(
         return
     old_features = Features.from_json(saved.features)
     change = _change(graph, layer, old_features, run.features, config)
-    taken = warm_start.start(saved, change, run.network, run.adam, run.family, old_features, run.settings)
+    taken = warm_start.start(
+        saved, change, run.network, run.adam, run.family, old_features, run.settings, numbers
+    )
     run.start, run.examples_seen = saved.step, saved.examples_seen
-    run.origin = saved.origin if saved.window == run.window else saved.step
+    same = saved.window == run.window  # training on it continues, with its batches and its learning rate
+    run.origin = saved.origin if same else saved.step
+    run.first_rate = saved.first_rate if same else run.settings.warm_learning_rate
+    run.adam.start_schedule(run.first_rate, run.origin)
     run.report = {"mode": "warm", "from_version": config.get("version"), "transform": change.transform}
     run.report |= {"variables": taken.variables, "optimizer": taken.optimizer, "features": change.features}
+    run.report |= {"fresh_inputs": taken.fresh}
     for feature in change.features:
         if feature["how"] == "new":
             journal.logger.warning(
                 "Trainer: feature %s lost its meaning: %s", feature["name"], feature["detail"]
+            )
+    for name, reason in taken.fresh.items():
+        journal.logger.warning("Trainer: input %s starts fresh: %s", name, reason)
+
+
+def _note_labels_and_gaps(run: Run, train: Window, rows: Reader, stage: Any) -> None:
+    """Sets the base rate from the newest spans, and reports numbers that are not finite."""
+    settings = run.settings
+    if settings.task != "regression":
+        classes = 2 if settings.task == "binary" else settings.classes
+        shares = base_rate.newest(np.asarray(train.labels), rows.rows, classes)
+        run.network.set_base_rate(shares)
+        run.report |= {"base_rate": shares.tolist(), "base_rate_share": settings.base_rate_share}
+    not_finite = rows.not_finite()
+    run.report |= {"not_finite": not_finite}
+    if not_finite:
+        stage.note(not_finite=not_finite)
+        for name, count in not_finite.items():
+            journal.logger.warning(
+                "Trainer: %s is not a finite number in %d rows; they count as 0", name, count
             )
 
 
@@ -220,7 +261,8 @@ def _train(run: Run, train: Any, evaluation: Any, fn_args: Any, stage: Any) -> O
     epochs = settings.warm_epochs if warm else settings.epochs
     steps = settings.steps
     if steps is None:
-        steps = batches.steps_of(epochs, train.rows, settings.batch_size)
+        least = settings.min_warm_steps if warm else settings.min_steps
+        steps = max(least, batches.steps_of(epochs, train.rows, settings.batch_size))
     logs = fn_args.model_run_dir if settings.tensorboard and strategy.is_chief(run.strategy) else None
     with tensorboard.writer(logs) as log:
         outcome = run.machine.loop.train(
@@ -238,6 +280,7 @@ def _train(run: Run, train: Any, evaluation: Any, fn_args: Any, stage: Any) -> O
     run.report |= {"step": outcome.step, "start_step": run.start, "examples_seen": run.examples_seen}
     run.report |= {"stopped_early": outcome.stopped_early, "last_step": outcome.last_step}
     run.report |= {"checks": outcome.checks, "rows": train.rows, "path": train.path}
+    run.report |= {"first_rate": run.first_rate}
     return outcome
 
 
@@ -254,6 +297,7 @@ def _write(run: Run, outcome: Outcome, layer: TransformLayer, folder: Path, conf
         step=outcome.step,
         examples_seen=run.examples_seen,
         origin=run.origin,
+        first_rate=run.first_rate,
         window=run.window,
         features=run.features.to_json(),
         model=warm_start.model_kind(run.settings),

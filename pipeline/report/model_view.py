@@ -93,8 +93,23 @@ def warm_start(report: Mapping[str, Any] | None) -> dict[str, Any] | None:
         # In the bar, what was kept is on the left and what is new on the right, in every group.
         parts.sort(key=lambda part: -order.index(part["how"]) if part["how"] in order else 1)
         groups.append({"key": key, "name": name, "lines": lines, "parts": parts})
-    keys = ("mode", "from_version", "step", "start_step", "examples_seen", "transform")
-    return {"facts": {key: report.get(key) for key in keys}, "groups": groups}
+    keys = ("mode", "from_version", "step", "start_step", "examples_seen", "transform", "first_rate")
+    return {
+        "facts": {key: report.get(key) for key in keys},
+        "groups": groups,
+        "fresh_inputs": report.get("fresh_inputs") or {},
+        "not_finite": report.get("not_finite") or {},
+        "guess": _guess(report),
+    }
+
+
+def _guess(report: Mapping[str, Any]) -> str | None:
+    """The part of the base rate in each score, in words; None where there is none."""
+    rates, share = report.get("base_rate"), report.get("base_rate_share")
+    if not rates or not share:
+        return None
+    shown = ", ".join(f"{rate:.3g}" for rate in (rates[1:] if len(rates) == 2 else rates))
+    return f"{100 * share:.3g} % of each score is the base rate of the newest spans ({shown})"
 
 
 def judged(metrics: Mapping[str, Any]) -> list[str]:

@@ -1,6 +1,5 @@
 """What a model family is: it builds a Keras model, and says which rows of its variables belong to which feature."""
 
-import abc
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # both import TensorFlow or would close a circle; the config reads this file
@@ -8,12 +7,12 @@ if TYPE_CHECKING:  # both import TensorFlow or would close a circle; the config 
     from noria.components.trainer.settings import Settings
 
 
-class Family(abc.ABC):
+class Family:
     """One kind of model. A user's family is a subclass, named by its import path: `trainer.family: models.Tower`.
 
     The inputs of the model are either the two matrices
 
-    - `numeric`: float32 `[batch, features.width]`, the numbers, within [-3, 3];
+    - `numeric`: float32 `[batch, features.width]`, the numbers, clipped to [-3, 3];
     - `categorical`: int32 `[batch, len(features.categorical)]`, the ids from 0;
 
     or single features by their names, each `[batch, 1]` (or `[batch, width]`). The output is logits
@@ -24,7 +23,6 @@ class Family(abc.ABC):
     two methods below name them: rows that belong to vocabulary entries, and rows that read numeric inputs.
     """
 
-    @abc.abstractmethod
     def build(self, features: "Features", settings: "Settings") -> Any:
         """Builds the model, a functional `keras.Model`.
 
@@ -33,6 +31,7 @@ class Family(abc.ABC):
             while the vocabulary grows.
           settings: the Trainer's settings; `settings.outputs` is the number of logits.
         """
+        raise NotImplementedError
 
     def feature_of_rows(self, variable: str, shape: tuple[int, ...], features: "Features") -> str | None:
         """The categorical feature whose ids number the rows of a variable; None if there is none.

@@ -76,7 +76,9 @@ def test_buckets_follow_the_rows():
 
 def a_checkpoint() -> checkpoint.Checkpoint:
     one = {"deep/kernel": np.arange(6, dtype=np.float32).reshape(2, 3), "seed#2": np.array([7, 1], np.uint32)}
-    return checkpoint.Checkpoint(one, {"deep/kernel": one["deep/kernel"]}, {}, 3, 768, 0, "w", {}, {}, {})
+    return checkpoint.Checkpoint(
+        one, {"deep/kernel": one["deep/kernel"]}, {}, 3, 768, 0, 1e-3, "w", {}, {}, {}
+    )
 
 
 def test_checkpoint_comes_back_as_it_was(tmp_path):

@@ -144,6 +144,10 @@ WARM_START = {
     ],
     "optimizer": [{"name": "m/wide/kernel", "shape": [40, 1], "how": "copied", "detail": ""}],
     "features": [{"name": "dest_id", "how": "vocabulary", "detail": "3 entries are new"}],
+    "fresh_inputs": {"gust": "its scale has changed by 1000"},
+    "not_finite": {"gauge": 4},
+    "base_rate": [0.8, 0.2],
+    "base_rate_share": 0.03,
 }
 
 
@@ -276,6 +280,9 @@ def test_the_page_holds_every_part_of_a_full_run(tmp_path, protos):
         "no regression on the slice",
         "from step 600 to 900",
         "101 of 104 by entry",
+        "gust: its scale has changed by 1000",
+        "gauge: 4 rows",
+        "3 % of each score is the base rate of the newest spans (0.2)",
         "2-4",
     ):
         assert words_of_page in page.text, words_of_page
