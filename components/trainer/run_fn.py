@@ -8,7 +8,6 @@ writes    fn_args.serving_model_dir (SavedModel), and beside it checkpoint/ and 
 import contextlib
 import dataclasses
 import hashlib
-import itertools
 import json
 import time
 from collections.abc import Hashable
@@ -48,7 +47,7 @@ tf = ensure_keras3()
 
 import tensorflow_transform as tft  # noqa: E402  (after keras3, which says why)
 
-SAMPLED_BLOCKS = 8  # of 65,536 rows each: what the scales of numbers are checked on
+SAMPLED_ROWS = 32_768  # of a window, evenly from all of it: what the scales of numbers are checked on
 
 
 @dataclasses.dataclass
@@ -172,7 +171,7 @@ def _start(
 ) -> None:
     """Sets the state that training starts from: the champion's on a warm run."""
     run.window = train.digest
-    numbers = np.concatenate([block.numeric for block in itertools.islice(train.blocks(), SAMPLED_BLOCKS)])
+    numbers = _numbers(train)
     if saved is None:
         run.first_rate = run.settings.learning_rate
         run.adam.start_schedule(run.first_rate, 0)
@@ -213,6 +212,13 @@ def _start(
             )
     for name, reason in taken.fresh.items():
         journal.logger.warning("Trainer: input %s starts fresh: %s", name, reason)
+
+
+def _numbers(train: Window) -> np.ndarray:
+    """Rows of the numeric matrix, evenly from all of the window: float32 `[n, F]`."""
+    stride = -(-train.rows // SAMPLED_ROWS)
+    # A copy, as a view would keep its whole block in memory.
+    return np.concatenate([block.numeric[::stride].copy() for block in train.blocks()])
 
 
 def _note_labels_and_gaps(run: Run, train: Window, rows: Reader, stage: Any) -> None:

@@ -58,7 +58,12 @@ def test_flights_are_valid() -> None:
         ("traner: {}\n", 4, "unknown key `traner`", "`trainer`"),
         ("batch_size: 3\n", 4, "unknown key `batch_size`", "`trainer.batch_size`"),
         ("gates: {data: {features: {x: {pzi: 1}}}}\n", 4, "`gates.data.features.x.pzi`", "features.x.psi"),
-        ("trainer: {family: dnc}\n", 4, "import path of a Family, got 'dnc'; did you mean 'dcn'?", "config.md"),
+        (
+            "trainer: {family: dnc}\n",
+            4,
+            "import path of a Family, got 'dnc'; did you mean 'dcn'?",
+            "config.md",
+        ),
         ("trainer: {batch_size: many}\n", 4, "must be a valid integer, got 'many'", "config.md"),
         ("trainer: {batch_size: 0}\n", 4, "must be greater than or equal to 1, got 0", "config.md"),
         ("window: 3\n", 4, "`window` must hold keys and values, got 3", "spans"),

@@ -385,7 +385,11 @@ def test_what_is_missing_is_shown_as_missing(tmp_path, protos):
         tmp_path,
         protos,
         **{"Split-previous": None, "champion": None, "version": None, "schema_diff": None},
-        **{"model_verdict": None, "warm_start": None, "data_verdict": {"verdict": "broken", "reasons": ["empty"]}},
+        **{
+            "model_verdict": None,
+            "warm_start": None,
+            "data_verdict": {"verdict": "broken", "reasons": ["empty"]},
+        },
         run={"version": None, "parent": None},
     )
     page = Page(write(tmp_path, report.RunFacts(facts.project, facts.run, facts.journal, {
