@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # both import TensorFlow or would close a circle; the config reads this file
+if TYPE_CHECKING:  # it imports TensorFlow, and the config reads this file
     from noria.components.trainer.model_inputs import Features
-    from noria.components.trainer.settings import Settings
 
 
 class Family:
@@ -23,13 +22,13 @@ class Family:
     two methods below name them: rows that belong to vocabulary entries, and rows that read numeric inputs.
     """
 
-    def build(self, features: "Features", settings: "Settings") -> Any:
+    def build(self, features: "Features", settings: Any) -> Any:
         """Builds the model, a functional `keras.Model`.
 
         Args:
           features: what the model reads. An embedding should be `feature.width` wide: a warm run keeps this width
             while the vocabulary grows.
-          settings: the Trainer's settings; `settings.outputs` is the number of logits.
+          settings: `noria.components.trainer.settings.Settings`; `settings.outputs` is the number of logits.
         """
         raise NotImplementedError
 
