@@ -31,6 +31,7 @@ from benchmarks import measure
 from noria.components import journal
 from noria.components.example_gen import encode
 from noria.components.transform import executor
+from noria.components.transform.request import Request
 from noria.schemas import loader
 
 LABEL = flights.LABEL
@@ -83,7 +84,7 @@ def lay_out(
             for batch in rows.combine_chunks().to_batches():
                 for record in encode.encode(batch):
                     writer.write(record)
-    request = executor.Request(
+    request = Request(
         examples=str(folder / "raw"),
         splits=list(splits),
         schema=loader.load(SCHEMA),

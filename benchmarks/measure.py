@@ -152,8 +152,9 @@ def commit() -> str | None:
         "preprocessing",
         "schemas",
         "stores",
-        "streaming",
-        "flights",
+        "core",
+        "ingestion",
+        "examples",
         "locks",
     ]
     folders += ["benchmarks/*.py", ":!benchmarks/page.py", ":!benchmarks/bench.py"]

@@ -54,7 +54,7 @@ def commit(home: Path, span: int, rows: int) -> None:
 def project(folder: Path, **settings: Any) -> Any:
     """Drafts a project from a sample, without a source and with all gates open; its config."""
     from noria.pipeline.config import load
-    from noria.pipeline.init import project as drafts
+    from noria.pipeline.init import draft as drafts
 
     folder.mkdir(parents=True, exist_ok=True)
     sample = folder / "sample.parquet"

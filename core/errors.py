@@ -19,6 +19,22 @@ The command line prints the message and exits with 1; it never shows a traceback
 import difflib
 from collections.abc import Iterable
 
+__all__ = [
+    "ClusterError",
+    "ConfigError",
+    "DataError",
+    "GateError",
+    "LaneError",
+    "LockedError",
+    "NoriaError",
+    "RegistryError",
+    "RevisionError",
+    "SpanError",
+    "ThinError",
+    "WarmStartError",
+    "did_you_mean",
+]
+
 
 def did_you_mean(word: object, names: Iterable[str]) -> str | None:
     """`did you mean 'origin'?` for the name that is nearest to a mistyped one; None where none is near."""

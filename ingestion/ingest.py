@@ -30,6 +30,8 @@ from noria.ingestion.span_assigners.by_period import PeriodCuts
 from noria.ingestion.span_assigners.by_rows import RowCuts
 from noria.stores.spans import SpanStore
 
+__all__ = ["IngestReport", "ingest"]
+
 # Where rows are sorted. One name: the store is locked, and what a killed ingestion left is found again.
 _PARTITION = ".partition"
 

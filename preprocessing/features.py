@@ -18,6 +18,8 @@ _KERAS = getattr(tf.keras, "__version__", None)
 
 import tensorflow_transform as tft  # noqa: E402
 
+__all__ = ["MISSING", "bucket", "category", "circle", "dense", "label", "log_number", "missing", "number"]
+
 # What a missing category is called. A word of its own, so that it gets its own entry in the vocabulary, and keeps
 # that entry's embedding when the vocabulary is rebuilt.
 MISSING = "(missing)"

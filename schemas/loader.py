@@ -10,6 +10,8 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from noria.core.errors import ConfigError, DataError
 
+__all__ = ["digest", "load", "save"]
+
 
 def load(path: str | Path) -> schema_pb2.Schema:
     """Loads a schema.

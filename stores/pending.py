@@ -5,13 +5,15 @@ from pathlib import Path
 from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
 
+__all__ = ["once_more", "pending"]
+
 
 def pending(home: Path | str, first: int) -> list[int]:
     """Spans that wait for a run, oldest first.
 
     The first run is a cold run on the first spans; until there are that many, nothing waits. From the first
     trained span on, each one waits that had no run; again where its last run found it broken and it is not in
-    quarantine any more (it was released or corrected), where its last run found it thin and it has grown since,
+    quarantine any more (it was taken out or corrected), where its last run found it thin and it has grown since,
     or where nothing came of its runs because another version had taken over meanwhile (`RunRecord.withheld`). What is
     in quarantine does not wait.
 

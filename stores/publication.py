@@ -13,6 +13,8 @@ from noria.stores import model_directory
 from noria.stores.registry import FACTS, Registry
 from noria.stores.versions import EXPIRED, PUBLISHED, REGISTERED, REJECTED, State, Version
 
+__all__ = ["Publication"]
+
 SERVING = "serving"
 
 

@@ -10,6 +10,8 @@ from noria.stores.registry import Registry
 from noria.stores.spans import SpanStore
 from noria.stores.versions import EXPIRED, REGISTERED, REJECTED, ROLLED_BACK, State, broken_run, run_of
 
+__all__ = ["recover", "retain"]
+
 
 def recover(registry: Registry, root: Path | str) -> list[str]:
     """Finishes what a killed process began, and sweeps what it left.

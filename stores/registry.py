@@ -23,15 +23,15 @@ from noria.stores.event_log import EventLog
 from noria.stores.versions import (
     REGISTERED,
     REJECTED,
-    Release,
     RunRecord,
     State,
+    Unquarantine,
     Version,
     run_of,
     summary,
 )
 
-__all__ = ["Registry", "Release", "RunRecord", "Version", "run_of"]
+__all__ = ["Registry", "RunRecord", "Unquarantine", "Version", "run_of"]
 
 # Beside the payload's parts: all facts of the version, the verdicts whole.
 FACTS = "version.json"
@@ -99,24 +99,26 @@ class Registry:
         with self.writing("the run cannot be recorded"):
             self.log.append("run", run=dataclasses.asdict(run))
 
-    def release_of(self, span: int, span_version: int, *, waiting: bool = False) -> Release | None:
-        """The newest release of a version of a span; with `waiting`, only if the span had no run since."""
+    def unquarantine_of(self, span: int, span_version: int, *, waiting: bool = False) -> Unquarantine | None:
+        """The newest decision on a version of a span; with `waiting`, only if the span had no run since."""
         state = self.state()
-        release = state.releases.get(span)
+        decision = state.unquarantined.get(span)
         if (
-            release is None
-            or release.span_version != span_version
+            decision is None
+            or decision.span_version != span_version
             or (waiting and span not in state.awaiting)
         ):
             return None
-        return release
+        return decision
 
-    def record_release(self, span: int, span_version: int, reason: str, actor: str, forced: bool) -> Release:
-        """Writes down that a person takes a span out of quarantine; `noria.stores.quarantine` does it."""
+    def record_unquarantine(
+        self, span: int, span_version: int, reason: str, actor: str, forced: bool
+    ) -> Unquarantine:
+        """Records that a person takes a span out of quarantine; `noria.stores.quarantine` moves the span."""
         facts = {"span": span, "span_version": span_version, "reason": reason, "actor": actor}
-        with self.writing("the release cannot be recorded"):
-            self.log.append("released", **facts, forced=forced)
-            return self.state().releases[span]
+        with self.writing("the decision cannot be recorded"):
+            self.log.append("unquarantined", **facts, forced=forced)
+            return self.state().unquarantined[span]
 
     def register(
         self, payload: Mapping[str, Path], *, blessed: bool = True, above: int = 0, **facts: Any

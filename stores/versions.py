@@ -92,7 +92,7 @@ class RunRecord:
       seconds: by stage.
       started, finished: ISO 8601 with zone.
       report: path of the HTML report.
-      released: who released the broken span by force, and why; None where nobody did.
+      unquarantined: who took the broken span out of quarantine by force, and why; None where nobody did.
       withheld: why a blessed version was not published; the span then waits for another run.
     """
 
@@ -110,18 +110,18 @@ class RunRecord:
     started: str | None = None
     finished: str | None = None
     report: str | None = None
-    released: str | None = None
+    unquarantined: str | None = None
     withheld: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
-class Release:
+class Unquarantine:
     """A person's decision to take a span out of quarantine.
 
     Attributes:
       span: id of the span; `span_version`: the version it is about.
       reason: why; `actor`: who; `at`: when, ISO 8601 with zone.
-      forced: whether the gate's `broken` counts as `drifted` from now on; otherwise the gates judge it anew.
+      forced: whether the gate's `broken` counts as `drifted` from now on; otherwise the gates judge it again.
     """
 
     span: int
@@ -132,12 +132,12 @@ class Release:
     forced: bool = False
 
     def __str__(self) -> str:
-        return f"released by {self.actor}: {self.reason}"
+        return f"taken out of quarantine by {self.actor}: {self.reason}"
 
 
 def summary(verdict: dict[str, Any]) -> dict[str, Any]:
     """The part of both gates' verdicts that every reader of the log carries: two lines instead of 60 KB."""
-    kept = {"model": ("blessed", "first_run", "baseline"), "data": ("verdict", "released")}
+    kept = {"model": ("blessed", "first_run", "baseline"), "data": ("verdict", "unquarantined")}
     return {
         gate: {key: told[key] for key in kept.get(gate, ()) if told.get(key) is not None}
         for gate, told in verdict.items()
@@ -157,7 +157,7 @@ def run_of(version: Version, **facts: Any) -> RunRecord:
         "metrics": version.metrics,
         "reasons": version.reasons,
         "rows": version.rows,
-        "released": version.verdict.get("data", {}).get("released"),
+        "unquarantined": version.verdict.get("data", {}).get("unquarantined"),
         "withheld": version.withheld,
     }
     return RunRecord(**{**known, **facts})
@@ -183,8 +183,8 @@ class State:
       folder: where the payloads are; a home can be moved, so events don't say it.
       versions: by number.
       runs: by run id, in the order of their first event.
-      releases: span -> its newest release.
-      unturned: spans that were released and had no run since.
+      unquarantined: span -> the newest decision to take it out of quarantine.
+      awaiting: spans that were taken out of quarantine and had no run since.
       served: numbers of the versions that have served and still count as good, oldest first; the last one is
         the champion.
       publishing: version whose publishing began and has not ended -> its model root.
@@ -195,7 +195,7 @@ class State:
     folder: Path
     versions: dict[int, Version] = dataclasses.field(default_factory=dict)
     runs: dict[str, RunRecord] = dataclasses.field(default_factory=dict)
-    releases: dict[int, Release] = dataclasses.field(default_factory=dict)
+    unquarantined: dict[int, Unquarantine] = dataclasses.field(default_factory=dict)
     awaiting: set[int] = dataclasses.field(default_factory=set)
     served: list[int] = dataclasses.field(default_factory=list)
     publishing: dict[int, str] = dataclasses.field(default_factory=dict)
@@ -203,7 +203,7 @@ class State:
     ever_served: int = 0
 
     def apply(self, event: dict[str, Any]) -> None:
-        """Folds one event in. Kinds this release does not know are left alone."""
+        """Folds one event in. Unknown kinds are ignored."""
         getattr(self, f"_{event['kind']}", lambda event: None)(event)
 
     def copy(self) -> "State":
@@ -234,10 +234,10 @@ class State:
             self.awaiting.discard(run.span)
         self.runs[run.run_id] = run
 
-    def _released(self, event: dict[str, Any]) -> None:
-        release = _from_json(Release, event)
-        self.releases[release.span] = release
-        self.awaiting.add(release.span)
+    def _unquarantined(self, event: dict[str, Any]) -> None:
+        decision = _from_json(Unquarantine, event)
+        self.unquarantined[decision.span] = decision
+        self.awaiting.add(decision.span)
 
     def _publishing(self, event: dict[str, Any]) -> None:
         self.publishing[event["version"]] = event["model_root"]

@@ -57,7 +57,7 @@ class Evidence:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What DataGate writes: `ok`, `drifted` or `broken`, and why; `released` says who overruled a `broken`."""
+    """What DataGate writes: `ok`, `drifted` or `broken`, and why; `unquarantined` says who overruled a `broken`."""
 
     verdict: str
     span: int
@@ -66,20 +66,20 @@ class Verdict:
     drift: list[Drift]
     volume: dict[str, Any]
     label_rate: dict[str, Any]
-    released: str | None = None
+    unquarantined: str | None = None
 
     @property
     def reasons(self) -> list[str]:
         """What made the verdict, the gravest first; or what there is to tell about an `ok` span."""
         order = {BROKEN: 0, DRIFTED: 1, OK: 2}
         texts = [found.text for found in sorted(self.findings, key=lambda found: order[found.severity])]
-        return [self.released, *texts] if self.released else texts
+        return [self.unquarantined, *texts] if self.unquarantined else texts
 
-    def softened(self, release: str) -> "Verdict":
-        """The verdict after a person released the span by force: `drifted` at most, every reason kept."""
+    def softened(self, decision: str) -> "Verdict":
+        """The verdict after a person took the span out of quarantine by force: `drifted` at most, every reason kept."""
         if self.verdict != BROKEN:
             return self
-        return dataclasses.replace(self, verdict=DRIFTED, released=release)
+        return dataclasses.replace(self, verdict=DRIFTED, unquarantined=decision)
 
     def to_json(self) -> dict[str, Any]:
         """The content of `data_verdict.json`."""

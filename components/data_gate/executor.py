@@ -58,9 +58,9 @@ class Executor(base_executor.BaseExecutor):
             stage.note(span=evidence.span.span, references=", ".join(evidence.references) or "none")
             result = data_verdict.judge(evidence, thresholds)
             home, span = Path(exec_properties["home"]), evidence.span.span
-            release = Registry(home).release_of(span, evidence.version)
-            if release is not None and release.forced:
-                result = result.softened(str(release))
+            decision = Registry(home).unquarantine_of(span, evidence.version)
+            if decision is not None and decision.forced:
+                result = result.softened(str(decision))
 
             artifact = output_dict["verdict"][0]
             folder = Path(artifact.uri)
@@ -181,7 +181,7 @@ def _page(span: int, result: data_verdict.Verdict, changes: str) -> str:
     lines += [changes or "Nothing: the anomalies are about the data, not about the schema.", ""]
     lines += [
         "This is a proposal; nothing was changed. If the span is right and the schema is not, take over from",
-        f"`schema_proposal.pbtxt` what you agree with, then `noria release {span} --reason ...` and `noria run`:",
+        f"`schema_proposal.pbtxt` what you agree with, then `noria unquarantine {span} --reason ...` and `noria run`:",
         "the gates judge the span anew, by the new schema.",
         "",
     ]

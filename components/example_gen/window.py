@@ -69,7 +69,7 @@ def pick(
 ) -> list[Pick]:
     """Chooses the spans of a run.
 
-    The run's span need not be the store's newest: a span that was released or corrected has its run after later
+    The run's span need not be the store's newest: a span that left quarantine or was corrected has its run after later
     ones. Those belong to the window too, as the model must not forget them; but a later span that had no run of
     its own does not, as no gate has looked at it.
 

@@ -46,7 +46,7 @@ class Executor(tfx_pusher.Executor):
 
             blessed = self.CheckBlessing(input_dict)
             # A person's word on the data stands beside the gate's on the model, wherever reasons are shown.
-            reasons = [*verdict["reasons"], *filter(None, [data_verdict.get("released")])]
+            reasons = [*verdict["reasons"], *filter(None, [data_verdict.get("unquarantined")])]
             if blessed:
                 try:
                     infra_validation.probe(serving, examples, task=exec_properties["task"])

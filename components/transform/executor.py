@@ -1,12 +1,10 @@
 """Transform's work: decide by the rule, then reuse or refresh, in process or through Beam."""
 
-import dataclasses
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from glob import glob
 from typing import Any
 
 from tfx import types
@@ -15,44 +13,11 @@ from tfx.types import artifact_utils
 from noria.components import beam_executor, execution, journal
 from noria.components.champion.executor import present
 from noria.components.transform import reuse
+from noria.components.transform.request import Request
 from noria.core import user_code
 from noria.core.code_digest import code_digest, local_modules
 from noria.core.errors import ConfigError, DataError, NoriaError
 from noria.schemas import loader
-
-
-@dataclasses.dataclass
-class Request:
-    """What one execution works on; plain paths and values, no TFX.
-
-    Attributes:
-      examples: folder of the raw examples, with `Split-<name>` inside.
-      splits: names of the splits; 'train' is analysed, all are transformed.
-      schema: of the raw examples (`schema_pb2.Schema`).
-      champion: folder of the champion, None if there is none.
-      verdict: the data verdict.
-      graph, transformed: output folders.
-    """
-
-    examples: str
-    splits: list[str]
-    schema: Any
-    champion: str | None
-    verdict: str
-    graph: str
-    transformed: str
-    preprocessing: str
-    label: str
-    home: str = ""
-    project: str = ""
-    execution: str = "auto"
-
-    def files(self, split: str) -> list[str]:
-        return sorted(glob(os.path.join(self.examples, f"Split-{split}", "*")))
-
-    def outputs(self, split: str) -> dict[str, str]:
-        folder = os.path.join(self.transformed, f"Split-{split}")
-        return {file: os.path.join(folder, os.path.basename(file)) for file in self.files(split)}
 
 
 class Executor(beam_executor.BeamExecutor):
@@ -131,7 +96,7 @@ def transform(
     champion = reuse.read_record(champion_graph) if champion_graph else None
     function = user_code.UserFunction(request.preprocessing, request.project)
     with tempfile.TemporaryDirectory(prefix="noria-transform-") as temp_dir:
-        work = job.Work(request, function, now, temp_dir, make_pipeline, beam_args or [], stage)
+        work = job.TransformJob(request, function, now, temp_dir, make_pipeline, beam_args or [], stage)
         decision = reuse.before_reading(champion, request.champion is not None, request.verdict, now)
         try:
             if decision is None and champion is not None:

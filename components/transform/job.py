@@ -1,24 +1,22 @@
-"""Two ways through the same work: in this process, or through Beam. One is chosen, and says why."""
+"""The work of one execution, in this process or through Beam; the choice comes with its reason."""
 
 import dataclasses
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from noria.components import batch_cache, execution, journal
 from noria.components.transform import analyze, analyzer_cache, apply, coverage, internals, reuse
+from noria.components.transform.request import Request
 from noria.components.transform.source import Source
 from noria.core import user_code
 from noria.core.code_digest import local_modules
 from noria.core.errors import ConfigError, did_you_mean
 
-if TYPE_CHECKING:
-    from noria.components.transform.executor import Request
 
-
-class Work:
-    """One execution's work.
+class TransformJob:
+    """Analyses and transforms the examples of one request.
 
     Attributes:
       path: 'in-process' or 'beam', once it is known.
@@ -28,7 +26,7 @@ class Work:
 
     def __init__(
         self,
-        request: "Request",
+        request: Request,
         function: Callable[..., Any],
         now: reuse.Record,
         temp_dir: str,
@@ -223,7 +221,7 @@ def _sizes(graph: str, names: Iterable[str]) -> dict[str, int]:
     return {name: output.vocabulary_size_by_name(name) for name in names}
 
 
-def _place(error: BaseException, request: "Request") -> str | None:
+def _place(error: BaseException, request: Request) -> str | None:
     module, _ = user_code.split_path(request.preprocessing)
     return user_code.where_it_failed(
         error, {str(file) for file in local_modules(module, request.project).values()}

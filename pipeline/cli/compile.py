@@ -1,34 +1,40 @@
 """`noria compile`: the project as a package for Kubeflow Pipelines."""
 
-import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.markup import escape
+import typer
 
 from noria.pipeline.cli import console
-from noria.pipeline.cli.options import for_project
-from noria.pipeline.cli.quiet import quietly
-from noria.pipeline.config import Config, load
-from noria.pipeline.runners.kubeflow.image import with_image
+from noria.pipeline.cli.options import PROJECT, ConfigFile, Image, Json, for_project
+
+if TYPE_CHECKING:
+    from noria.pipeline.config import Config
 
 
-def compile_quietly(config: Config, output: Path, cold: bool = False) -> Path:
-    """Writes the package; a spinner on a terminal, and nothing of what TensorFlow and TFX say."""
-    with quietly("compiling"):
-        from noria.pipeline.runners.kubeflow import compiler
+def compile_(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The YAML file to write.")] = Path(
+        "pipeline.yaml"
+    ),
+    config: ConfigFile = PROJECT,
+    image: Image = None,
+    as_json: Json = False,
+) -> int:
+    """Write the package for Kubeflow Pipelines: the pipeline with its volume, secrets and resources."""
+    import shlex
 
-        return compiler.compile_package(config, output, cold)
+    from rich.markup import escape
 
+    from noria.pipeline.config import load
+    from noria.pipeline.runners.kubeflow.image import with_image
 
-def compile_project(config_path: Path, output: Path, image: str | None, as_json: bool) -> int:
-    """Writes the package and says what is in it."""
-    config = with_image(load(config_path), image)
-    package = compile_quietly(config, output)
-    section = config.kubeflow
+    settings = with_image(load(config), image)
+    package = compile_quietly(settings, output)
+    section = settings.kubeflow
     if as_json:
         console.emit(
             {
-                "project": config.name,
+                "project": settings.name,
                 "package": str(package),
                 "image": section.image,
                 "pipeline_root": section.pipeline_root,
@@ -40,6 +46,16 @@ def compile_project(config_path: Path, output: Path, image: str | None, as_json:
     out = console.out()
     out.print(f"[green]✓[/] {escape(str(package))}", soft_wrap=True)
     out.print(f"image {escape(section.image)}, artifacts to {escape(section.pipeline_root)}", soft_wrap=True)
-    command = f"noria submit{for_project(config_path)} --package {shlex.quote(str(output))}"
+    command = f"noria submit{for_project(config)} --package {shlex.quote(str(output))}"
     out.print(f"[bold]next[/] {escape(command)}", soft_wrap=True)
     return console.OK
+
+
+def compile_quietly(config: "Config", output: Path, cold: bool = False) -> Path:
+    """Writes the package, with a spinner on a terminal and without the output of TensorFlow and TFX."""
+    from noria.pipeline.cli.quiet import quietly
+
+    with quietly("compiling"):
+        from noria.pipeline.runners.kubeflow import compiler
+
+        return compiler.compile_package(config, output, cold)

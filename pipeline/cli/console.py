@@ -13,15 +13,15 @@ from rich.markup import escape
 from noria.core.errors import NoriaError
 
 OK = 0
-REFUSED = 1  # a NoriaError: said what, where and what next
-USAGE = 2  # typer's own: an unknown command or option
-ATTENTION = 3  # it ran, and found something a person must look at
+REFUSED = 1  # a NoriaError, shown as what, where, next
+USAGE = 2  # typer's: an unknown command or option
+ATTENTION = 3  # finished, and something needs a person's attention
 UNEXPECTED = 70  # a bug, BSD's EX_SOFTWARE; the traceback is in the log
 INTERRUPTED = 130  # 128 + SIGINT
 
 
 class ReaderGone(Exception):
-    """Nobody reads standard output any more: `noria status | head`."""
+    """The reader closed standard output: `noria status | head`."""
 
 
 class _Out(Console):
@@ -30,7 +30,7 @@ class _Out(Console):
 
 
 def out() -> Console:
-    """Standard output, made when asked for: tests and pipes exchange the stream."""
+    """Standard output, looked up at each call because tests replace the stream."""
     return _Out(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
@@ -40,16 +40,16 @@ def err() -> Console:
 
 
 def emit(value: Any, *, line: bool = False) -> None:
-    """One JSON object on standard output, at once. What JSON cannot say (NaN, infinity) becomes null.
+    """Prints one JSON object on standard output and flushes. NaN and infinity, which JSON lacks, become null.
 
-    `line`: on one line, where more of them follow.
+    `line`: on one line, for a sequence of objects.
     """
     text = json.dumps(_finite(value), indent=None if line else 1, default=str, allow_nan=False)
     flush(f"{text}\n")
 
 
 def flush(text: str = "") -> None:
-    """Hands standard output on, and a text with it; raises ReaderGone where nobody takes it."""
+    """Writes a text and flushes; raises ReaderGone where the reader has closed standard output."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -58,21 +58,31 @@ def flush(text: str = "") -> None:
 
 
 def close_out() -> None:
-    """Leads standard output nowhere: what lies in its buffer would fail once more when Python ends."""
+    """Redirects standard output to nowhere: its buffer would fail again when Python ends."""
     with contextlib.suppress(OSError, ValueError):  # a test's stream has no descriptor
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 def show_error(error: NoriaError) -> None:
-    """An error as people read it: what, where, what next."""
+    """Prints an error: what was wrong, where, what to do next."""
     console = err()
     console.print(f"[bold red]error[/] {escape(error.what)}", soft_wrap=True)
     if error.where is not None:
         console.print(f"  [dim]where[/] {escape(error.where)}", soft_wrap=True)
     if error.next_step is not None:
         console.print(f"   [dim]next[/] {escape(error.next_step)}", soft_wrap=True)
+
+
+def user() -> str:
+    """The name of the user, for the registry's log."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return "unknown"
 
 
 def _finite(value: Any) -> Any:

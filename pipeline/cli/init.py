@@ -1,34 +1,47 @@
-"""`noria init`: a project from a table, and what was inferred."""
+"""`noria init`: a project for the user's table, and what was inferred."""
 
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
+import typer
 
 from noria.pipeline.cli import console
-from noria.pipeline.cli.quiet import quietly
+from noria.pipeline.cli.options import Json
 
 
 def init(
-    folder: Path,
-    data: Path,
-    label: str,
-    time: str | None,
-    task: str | None,
-    key: Sequence[str],
-    delimiter: str | None,
-    as_json: bool,
+    folder: Annotated[Path, typer.Argument(help="The folder of the new project.")],
+    data: Annotated[Path, typer.Option(help="A CSV or Parquet file with the events.")],
+    label: Annotated[str, typer.Option(help="The column to predict.")],
+    time: Annotated[
+        str | None,
+        typer.Option(help="The column with the time of the event. Default: none, rows in file order."),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="binary, multiclass or regression. Default: inferred from the label.")
+    ] = None,
+    key: Annotated[
+        list[str] | None, typer.Option(help="Column that identifies an event; may be repeated.")
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(help="The delimiter of a CSV file. Default: detected.")
+    ] = None,
+    as_json: Json = False,
 ) -> int:
-    """Writes the project and says what it is."""
+    """Write a project for your data: settings, schema, preprocessing, README."""
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    from noria.pipeline.cli.quiet import quietly
+
     out = console.out()
     with quietly("reading the data and inferring a schema"):
-        from noria.pipeline.init import project
+        from noria.pipeline.init import draft
 
-        drafted = project.draft(
-            folder, data, label, time=time, task=task, key=key, delimiter=_unescaped(delimiter)
+        drafted = draft.draft(
+            folder, data, label, time=time, task=task, key=key or [], delimiter=_unescaped(delimiter)
         )
     if as_json:
         console.emit(drafted.to_json())
@@ -49,10 +62,10 @@ def init(
     if drafted.columns.slices:
         table.add_row("slices", Text(", ".join(drafted.columns.slices)))
     for name, why in drafted.columns.left_out.items():
-        table.add_row("left out", Text(f"{name}: {why}"))
+        table.add_row("not used", Text(f"{name}: {why}"))
     for note in drafted.notes:
         table.add_row("[yellow]note[/]", Text(note))
-    out.print(f"[green]✓[/] {escape(str(folder))}/ with {', '.join(project.FILES)}")
+    out.print(f"[green]✓[/] {escape(str(folder))}/ with {', '.join(draft.FILES)}")
     out.print(table)
     there = "" if folder.absolute() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
     out.print(f"[bold]next[/] {escape(there)}noria run", soft_wrap=True)
@@ -60,5 +73,5 @@ def init(
 
 
 def _unescaped(delimiter: str | None) -> str | None:
-    """`\\t` as a shell hands it over is two characters."""
+    """A shell passes `\\t` on as two characters."""
     return "\t" if delimiter in ("\\t", "tab") else delimiter

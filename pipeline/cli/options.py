@@ -12,13 +12,13 @@ import typer
 
 from noria.pipeline.runners.kubeflow.connection import Flags
 
-LONGEST = 365 * 86400  # seconds to wait; the system's locks cannot wait for ever
+LONGEST_WAIT = 365 * 86400  # seconds; the locks of the operating system take no infinite time
 
 
-def a_number(value: float | None) -> float | None:
-    """Refuses nan, which lies in every range."""
+def not_nan(value: float | None) -> float | None:
+    """Refuses nan, which typer takes as within any range."""
     if value is not None and math.isnan(value):
-        raise typer.BadParameter("nan is no number of seconds")
+        raise typer.BadParameter("must be a number of seconds, got nan")
     return value
 
 
@@ -30,28 +30,32 @@ WaitForRunning = Annotated[
     float,
     typer.Option(
         min=0,
-        max=LONGEST,
-        callback=a_number,
-        help="Seconds to wait for a run of this project that goes on at the cluster; 0 refuses at once.",
+        max=LONGEST_WAIT,
+        callback=not_nan,
+        help="Seconds to wait while another run of this project is active on the cluster; 0 fails at once.",
     ),
 ]
 Image = Annotated[
     str | None,
     typer.Option(
-        help="The image of every task that is compiled now. Left out: `NORIA_KUBEFLOW_IMAGE`, then `kubeflow.image`."
+        help="The image of all tasks in the package. Default: `NORIA_KUBEFLOW_IMAGE`, then `kubeflow.image`."
     ),
+]
+Package = Annotated[
+    Path | None,
+    typer.Option(help="A package that `noria compile` has written. Default: compiled now."),
 ]
 PROJECT = Path("noria.yaml")
 
 
 def for_project(config: Path) -> str:
-    """The `--config` of a command that is proposed; '' where it would find the project by itself."""
+    """The `--config` of a command that is proposed; '' where the command finds the project without it."""
     return "" if config == PROJECT else f" --config {shlex.quote(str(config))}"
 
 
-def _option(name: str, kind: Any, says: str) -> inspect.Parameter:
+def _option(name: str, kind: Any, text: str) -> inspect.Parameter:
     environment = f"NORIA_KUBEFLOW_{name.upper()}"
-    option = typer.Option(help=f"{says} Left out: `{environment}`, then `kubeflow.{name}`.")
+    option = typer.Option(help=f"{text} Default: `{environment}`, then `kubeflow.{name}`.")
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
@@ -59,11 +63,11 @@ def _option(name: str, kind: Any, says: str) -> inspect.Parameter:
 
 _CONNECTION = (
     _option("host", str, "Address of the Kubeflow Pipelines API."),
-    _option("namespace", str, "Namespace, where Kubeflow has several users."),
+    _option("namespace", str, "Namespace, if Kubeflow has several users."),
     _option("experiment", str, "Experiment of the runs."),
     _option("token_file", Path, "File with the bearer token."),
     _option("cookie_file", Path, "File with the session cookie."),
-    _option("ca_file", Path, "Certificates (PEM) by which the server is known."),
+    _option("ca_file", Path, "PEM file with the CA certificates that verify the server."),
     _option("service_account", str, "Kubernetes service account of the runs' pods."),
 )
 

@@ -1,4 +1,4 @@
-"""`noria run --every`: a process that stays. From its second run on it pays for no import."""
+"""`noria run --every`: a process that keeps running. From its second run on it saves the imports."""
 
 import contextlib
 import signal
@@ -11,26 +11,26 @@ from noria.core.errors import ConfigError, NoriaError
 from noria.pipeline.cli import console
 
 
-def stay(every: str, look: Callable[[bool], int]) -> int:
-    """Looks for new data again and again, until it is told to end.
+def poll(every: str, look: Callable[[bool], int]) -> int:
+    """Looks for new data at an interval, until a signal ends it.
 
-    SIGTERM and Ctrl-C end it at once while it waits. During a run SIGTERM lets the runs under way finish; Ctrl-C
-    breaks them off, and the next run goes on from there. What a look refuses (a delivery that cannot be read,
-    another run at work) is said, and the next look tries again.
+    SIGTERM and Ctrl-C end it at once while it waits. During runs, SIGTERM ends it after them; Ctrl-C interrupts the
+    run, and the next `noria run` continues from there. An error (a delivery that cannot be read, another run that
+    holds the project) is printed, and the next poll tries again.
 
     Args:
-      every: from the end of one look to the next, such as `15m`.
-      look: runs on what waits; told whether it is the first look.
+      every: from the end of one poll to the next, such as `15m`.
+      look: runs on the spans that wait; its argument says whether this is the first poll.
 
     Returns:
       Exit code 0.
 
     Raises:
-      ConfigError: `every` is no interval, or the project's settings were wrong from the start.
+      ConfigError: `every` is no interval, or the project's settings were wrong at the start.
     """
     pause = periods.seconds(every)
     first = True
-    with _told_to_end() as end:
+    with _end_on_sigterm() as end:
         while not end.is_set():
             try:
                 look(first)
@@ -39,7 +39,7 @@ def stay(every: str, look: Callable[[bool], int]) -> int:
                     raise
                 console.show_error(error)
             if first:
-                console.err().print(f"looking for new data every {every}; Ctrl-C ends this")
+                console.err().print(f"polling for new data every {every}; press Ctrl-C to stop")
             first = False
             with contextlib.suppress(KeyboardInterrupt):
                 end.wait(pause)
@@ -49,14 +49,14 @@ def stay(every: str, look: Callable[[bool], int]) -> int:
 
 
 @contextlib.contextmanager
-def _told_to_end() -> Iterator[threading.Event]:
+def _end_on_sigterm() -> Iterator[threading.Event]:
     """An event that SIGTERM sets."""
     end = threading.Event()
 
-    def told(*_: Any) -> None:
+    def set_end(*_: Any) -> None:
         end.set()
 
-    before = signal.signal(signal.SIGTERM, told)
+    before = signal.signal(signal.SIGTERM, set_end)
     try:
         yield end
     finally:

@@ -1,4 +1,4 @@
-"""What takes seconds and has nothing to tell: a spinner, instead of TensorFlow's and TFX's own words."""
+"""A spinner for steps that take seconds, instead of the output of TensorFlow and TFX."""
 
 import contextlib
 import os
@@ -10,22 +10,24 @@ from pathlib import Path
 from rich.console import Console
 
 from noria.pipeline.cli.progress import noise_to
-from noria.pipeline.cli.run import QUIET
+
+# For the libraries that print before Python's logging is set up.
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "GRPC_VERBOSITY": "ERROR"}
 
 
 @contextlib.contextmanager
-def quietly(doing: str) -> Iterator[None]:
-    """A spinner on a terminal while the block runs; what the libraries say is thrown away.
+def quietly(step: str) -> Iterator[None]:
+    """A spinner on a terminal while the block runs; what the libraries print is dropped.
 
     Args:
-      doing: what it says beside the spinner.
+      step: text beside the spinner.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    interactive = sys.stderr.isatty()  # asked first: inside, descriptor 2 is a file
+    interactive = sys.stderr.isatty()  # before noise_to, which makes descriptor 2 a file
     with (
         tempfile.TemporaryDirectory() as scratch,
         noise_to(Path(scratch) / "log") as output,
-        Console(file=output.terminal, force_terminal=interactive or None).status(doing),
+        Console(file=output.terminal, force_terminal=interactive or None).status(step),
     ):
         yield

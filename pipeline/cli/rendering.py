@@ -10,8 +10,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from noria.pipeline.report.words import judged_metrics, metric_name, ranges
+from noria.pipeline.cli import console
+from noria.pipeline.report.labels import judged_metrics, metric_name
+from noria.pipeline.report.words import ranges
 from noria.pipeline.runs import lineage
+from noria.pipeline.runs.overview import version_row
 from noria.stores.registry import RunRecord, Version
 
 _COLOURS = {
@@ -34,12 +37,14 @@ def run_row(run: RunRecord) -> dict[str, Any]:
     return dataclasses.asdict(run)
 
 
-def version_row(version: Version) -> dict[str, Any]:
-    """A version as one JSON object."""
-    values = version.to_json()
-    values["spans"] = list(version.spans)
-    values["reasons"] = list(version.reasons)
-    return values
+def print_champion(version: Version, how: str, as_json: bool) -> int:
+    """The version that serves after a person's command; `how` names the command in the past tense."""
+    if as_json:
+        console.emit({"champion": version.version, "version": version_row(version)})
+    else:
+        path = escape(str(version.model_dir))
+        console.out().print(f"[green]✓[/] {how}: version {version.version} serves from {path}")
+    return console.OK
 
 
 def runs_table(runs: Sequence[RunRecord]) -> Table:
@@ -71,10 +76,10 @@ def runs_table(runs: Sequence[RunRecord]) -> Table:
 
 
 def print_decisions(out: Console, runs: Sequence[RunRecord]) -> None:
-    """What a person decided about a span, and what was blessed but not published: a line each."""
+    """One line for each decision of a person on a span, and for each version that is blessed but not published."""
     for run in runs:
-        if run.released is not None:
-            out.print(f"span {run.span} was {escape(run.released)}", soft_wrap=True)
+        if run.unquarantined is not None:
+            out.print(f"span {run.span} was {escape(run.unquarantined)}", soft_wrap=True)
         if run.withheld is not None:
             text = f"version {run.version} of span {run.span} is not published: it {run.withheld}"
             out.print(escape(text), soft_wrap=True)
@@ -90,7 +95,7 @@ def seconds_table(runs: Sequence[RunRecord]) -> Table | None:
     )
     table.add_column("span", justify="right")
     for stage in stages:
-        table.add_column(_broken(stage), justify="right")
+        table.add_column(_two_lines(stage), justify="right")
     for run in runs:
         cells = [f"{run.seconds[stage]:.1f}" if stage in run.seconds else "–" for stage in stages]
         table.add_row(str(run.span), *cells)
@@ -127,7 +132,7 @@ def versions_table(versions: Sequence[Version]) -> Table:
 
 
 def metric_names(metrics: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The two metrics to show: those of anybody's that tell most."""
+    """The two metrics to show: the most informative ones that any of them has."""
     found = {name for each in metrics for side in each.values() if isinstance(side, dict) for name in side}
     return judged_metrics(found)
 
@@ -142,7 +147,7 @@ def _figure(side: Any, name: str) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def _broken(stage: str) -> str:
-    """A node's name over two lines, at its last capital: ten columns must fit a terminal of 100."""
-    cut = max((index for index, letter in enumerate(stage) if index and letter.isupper()), default=0)
-    return f"{stage[:cut]}\n{stage[cut:]}" if cut else f"\n{stage}"
+def _two_lines(stage: str) -> str:
+    """A node's name over two lines, split at its last capital: ten columns must fit a terminal of 100."""
+    at = max((index for index, letter in enumerate(stage) if index and letter.isupper()), default=0)
+    return f"{stage[:at]}\n{stage[at:]}" if at else f"\n{stage}"

@@ -1,27 +1,43 @@
-"""`noria release`: a person takes a span out of quarantine."""
+"""`noria unquarantine`: a person takes a span out of quarantine."""
 
-import dataclasses
-from pathlib import Path
+from typing import Annotated
 
-from rich.markup import escape
+import typer
 
 from noria.pipeline.cli import console
-from noria.pipeline.cli.versions import actor
-from noria.pipeline.config import load
-from noria.stores import quarantine
-from noria.stores.pending import pending
+from noria.pipeline.cli.options import PROJECT, ConfigFile, Json
 
 
-def release(config_path: Path, span: int, reason: str, force: bool, as_json: bool) -> int:
-    """Writes the release into the registry's log; the next run runs on the span."""
-    config = load(config_path)
-    made = quarantine.release(config.home_path, span, reason, actor(), forced=force)
-    waiting = pending(config.home_path, config.window.first)
+def unquarantine(
+    span: Annotated[int, typer.Argument(help="The span to take out of quarantine.")],
+    reason: Annotated[str, typer.Option(help="Why; recorded in the registry.")] = "",
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Train on it as it is: broken counts as drifted. Default: the gate judges it again.",
+        ),
+    ] = False,
+    config: ConfigFile = PROJECT,
+    as_json: Json = False,
+) -> int:
+    """Take a span out of quarantine, so that the next run uses it; the registry records who did it and why."""
+    import dataclasses
+
+    from rich.markup import escape
+
+    from noria.pipeline.config import load
+    from noria.stores import quarantine
+    from noria.stores.pending import pending
+
+    settings = load(config)
+    decision = quarantine.unquarantine(settings.home_path, span, reason, console.user(), forced=force)
     if as_json:
-        console.emit({**dataclasses.asdict(made), "pending": waiting})
+        waiting = pending(settings.home_path, settings.window.first)
+        console.emit({**dataclasses.asdict(decision), "pending": waiting})
         return console.OK
-    how = "is trained on even if it is broken" if force else "is judged anew"
+    how = "trains on it even if it is broken" if force else "judges it again"
     console.out().print(
-        f"[green]✓[/] span {span} {escape(str(made))}; it {how} by the next `noria run`", soft_wrap=True
+        f"[green]✓[/] span {span} {escape(str(decision))}; the next `noria run` {how}", soft_wrap=True
     )
     return console.OK

@@ -1,5 +1,9 @@
-"""A project's one YAML file: its sections, how it is read, and what is said when it is wrong."""
+"""A project's one YAML file: its sections, how it is read, and the errors for a wrong one.
 
-from noria.pipeline.config.project import NAME_LENGTH, Config, documentation, load, parse_metadata
+config = load("noria.yaml")   a checked `Config`, or a `ConfigError` with file, line and what to write instead
+"""
 
-__all__ = ["NAME_LENGTH", "Config", "documentation", "load", "parse_metadata"]
+from noria.pipeline.config.kubeflow import Kubeflow
+from noria.pipeline.config.project import NAME_LENGTH, Config, load, parse_metadata
+
+__all__ = ["NAME_LENGTH", "Config", "Kubeflow", "load", "parse_metadata"]

@@ -2,6 +2,6 @@
 
 import sys
 
-from noria.pipeline.config.project import documentation
+from noria.pipeline.config.docs import documentation
 
 sys.stdout.write(documentation())

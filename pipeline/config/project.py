@@ -1,14 +1,12 @@
 """A project's one YAML file, read and checked.
 
 `load("noria.yaml")` gives a `Config` or raises `ConfigError` with file, line and what to write instead.
-Relative paths start from the folder of the YAML file. This module imports neither TFX nor TensorFlow;
-`python -m noria.pipeline.config > docs/config.md` writes the page that documents every key.
+Relative paths start from the folder of the YAML file. This module imports neither TFX nor TensorFlow.
 """
 
 import hashlib
 import json
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -19,7 +17,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, Valida
 from noria.components.trainer.settings import TrainerSettings
 from noria.core.errors import ConfigError
 from noria.core.settings import ImportPath
-from noria.pipeline.config import errors
+from noria.pipeline.config import explain
+from noria.pipeline.config.kubeflow import Kubeflow
 from noria.pipeline.config.sections import (
     Beam,
     Data,
@@ -32,12 +31,11 @@ from noria.pipeline.config.sections import (
     Time,
     Window,
 )
-from noria.pipeline.runners.kubeflow.section import Kubeflow
 
 if TYPE_CHECKING:
     from noria.ingestion.events import EventSettings
 
-__all__ = ["NAME_LENGTH", "Config", "documentation", "load", "parse_metadata"]
+__all__ = ["NAME_LENGTH", "Config", "load", "parse_metadata"]
 
 NAME_LENGTH = 63  # characters of a Kubernetes label, which the pipeline's name becomes
 
@@ -295,7 +293,7 @@ def load(path: str | Path = "noria.yaml") -> Config:
     file = file.resolve()
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        errors.refuse_duplicates(node, file)
+        explain.refuse_duplicates(node, file)
         settings = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -309,12 +307,12 @@ def load(path: str | Path = "noria.yaml") -> Config:
     if not isinstance(settings, dict):
         found = "nothing" if settings is None else f"a {type(settings).__name__}"
         raise ConfigError(
-            f"the file must hold keys and values, got {found}", where=file, next_step=errors.HELP
+            f"the file must hold keys and values, got {found}", where=file, next_step=explain.HELP
         )
     try:
         return Config.read(settings, file)
     except ValidationError as error:
-        raise errors.explain(error, Config, node, file) from None
+        raise explain.explain(error, Config, node, file) from None
 
 
 def _read(file: Path) -> str:
@@ -336,33 +334,3 @@ def _read(file: Path) -> str:
             where=file,
             next_step="save it as UTF-8",
         ) from None
-
-
-def documentation() -> str:
-    """docs/config.md: every key with its default and what it means."""
-    lines = [
-        "# The project's file, key by key",
-        "",
-        "One YAML file, `noria.yaml`, describes a project. Only `name` and `label` must be given, and a time",
-        "column or `span.every: rows:N`; `noria init` writes a first draft from your data. Relative paths",
-        "start from the file's folder. An unknown key or a wrong value is refused, with its line.",
-        "",
-        "Written by `python -m noria.pipeline.config > docs/config.md`; a test holds it to the code.",
-        "",
-        "| key | default | meaning |",
-        "| --- | --- | --- |",
-    ]
-    for name, field, has_keys in errors.walk(Config):
-        if field.is_required():
-            default = "**must be given**"
-        elif has_keys:
-            default = ""
-        else:
-            value = field.get_default(call_default_factory=True)
-            default = f"`{json.dumps(str(value) if isinstance(value, Path) else value)}`"
-        lines.append(f"| `{name}` | {default} | {field.description} |")
-    return "\n".join([*lines, ""])
-
-
-if __name__ == "__main__":
-    sys.stdout.write(documentation())

@@ -35,7 +35,7 @@ def summaries(reports: Path) -> list[dict[str, Any]]:
 
 def write_index(reports: Path) -> Path:
     """Writes `index.html` over all reports of the folder, and returns it."""
-    from noria.pipeline.report import charts, page, words
+    from noria.pipeline.report import charts, jinja, labels
 
     runs = summaries(reports)
     points: dict[str, list[tuple[int, float | None, float | None, str]]] = {}
@@ -52,8 +52,8 @@ def write_index(reports: Path) -> Path:
             )
             for span, run in sorted(by_span.items())
         ]
-    plots = [charts.over_spans(metric, words.metric_name(metric), points[metric]) for metric in points]
-    content = page.render(
+    plots = [charts.over_spans(metric, labels.metric_name(metric), points[metric]) for metric in points]
+    content = jinja.render(
         "report_index.html.j2",
         project=next((run["project"] for run in reversed(runs) if run.get("project")), "Noria"),
         runs=runs[::-1],
@@ -67,11 +67,11 @@ def write_index(reports: Path) -> Path:
 
 
 def _metrics(runs: list[dict[str, Any]]) -> list[str]:
-    """The two metrics that are shown: the first ones of the verdicts that have a better and a worse side."""
-    from noria.pipeline.report import words
+    """The two metrics that are shown: the first ones of the verdicts that have a better direction."""
+    from noria.pipeline.report import labels
 
     found = [(run.get("metrics") or {}).get("challenger") or {} for run in runs]
-    return words.judged_metrics(key for metrics in found for key in metrics)
+    return labels.judged_metrics(key for metrics in found for key in metrics)
 
 
 def _value(run: dict[str, Any], who: str, metric: str) -> float | None:

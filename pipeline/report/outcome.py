@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 from typing import Any
 
-from noria.pipeline.report.run_data import Artifacts, RunFacts
+from noria.pipeline.report.run_data import Artifacts, RunData
 from noria.pipeline.report.words import is_number
 
 
@@ -31,29 +31,29 @@ class Outcome:
     model: str
 
 
-def judge(facts: RunFacts, artifacts: Artifacts) -> Outcome:
+def judge(run_data: RunData, artifacts: Artifacts) -> Outcome:
     """Reads the outcome off the run, the journal and the two verdicts."""
-    pusher = merged(facts).get("Pusher", {})
-    version = _whole(facts.run.get("version"), pusher.get("version"))
+    pusher = merged(run_data).get("Pusher", {})
+    version = _whole(run_data.run.get("version"), pusher.get("version"))
     model = artifacts.model_verdict or {}
     champion = _whole(
-        (artifacts.champion or {}).get("version"), facts.run.get("parent"), model.get("baseline")
+        (artifacts.champion or {}).get("version"), run_data.run.get("parent"), model.get("baseline")
     )
-    data = str((artifacts.data_verdict or {}).get("verdict") or facts.run.get("data_verdict") or "none")
+    data = str((artifacts.data_verdict or {}).get("verdict") or run_data.run.get("data_verdict") or "none")
     blessed = model.get("blessed")
     serving = f"Version {champion} goes on serving." if champion else "Nothing is served yet."
-    state = facts.run.get("state") or pusher.get("state")
-    failed = failure(facts)
+    state = run_data.run.get("state") or pusher.get("state")
+    failed = failure(run_data)
 
     if failed is not None:
         kind, headline = "failed", f"The run stopped in {failed[0]}"
         meaning = f"{serving} The next run finishes the job from the last good state."
     elif data == "broken":
-        kind, headline = "quarantined", f"Span {facts.run.get('span', '?')} is quarantined"
+        kind, headline = "quarantined", f"Span {run_data.run.get('span', '?')} is quarantined"
         meaning = f"Its data is broken, so nothing was trained on it. {serving}"
     elif data == "thin":
-        kind, headline = "thin", f"Span {facts.run.get('span', '?')} is thin"
-        why = "; ".join(str(reason) for reason in facts.run.get("reasons") or ())
+        kind, headline = "thin", f"Span {run_data.run.get('span', '?')} is thin"
+        why = "; ".join(str(reason) for reason in run_data.run.get("reasons") or ())
         meaning = f"Nothing was trained on it alone ({why}). Its rows stay for later runs. {serving}"
     elif blessed is False or (blessed and state == "rejected"):
         kind, headline = "refused", "The challenger is refused"
@@ -75,44 +75,46 @@ def judge(facts: RunFacts, artifacts: Artifacts) -> Outcome:
     return Outcome(kind, headline, meaning, version, champion, data, verdict)
 
 
-def reasons(facts: RunFacts, artifacts: Artifacts) -> list[str]:
+def reasons(run_data: RunData, artifacts: Artifacts) -> list[str]:
     """The model verdict's reasons, and those that Pusher added (a model that does not answer)."""
     found = [str(r) for r in (artifacts.model_verdict or {}).get("reasons") or []]
-    for more in merged(facts).get("Pusher", {}).get("reasons") or []:
+    for more in merged(run_data).get("Pusher", {}).get("reasons") or []:
         if str(more) not in found:
             found.append(str(more))
     return found
 
 
-def merged(facts: RunFacts) -> dict[str, dict[str, Any]]:
+def merged(run_data: RunData) -> dict[str, dict[str, Any]]:
     """Everything that each stage said, the later record winning."""
     stages: dict[str, dict[str, Any]] = {}
-    for record in facts.journal:
+    for record in run_data.journal:
         stages.setdefault(str(record.get("stage")), {}).update(record)
     return stages
 
 
-def failure(facts: RunFacts) -> tuple[str, str] | None:
+def failure(run_data: RunData) -> tuple[str, str] | None:
     """Stage and message of the failure that ended the run, or None."""
-    for record in facts.journal:
+    for record in run_data.journal:
         if record.get("event") == "failed":
             return str(record.get("stage")), str(record.get("error") or "no message")
-    error = facts.run.get("error")
+    error = run_data.run.get("error")
     return ("the run", str(error)) if error else None
 
 
-def total_seconds(facts: RunFacts) -> float | None:
+def total_seconds(run_data: RunData) -> float | None:
     """Seconds of the whole run: as recorded, else by its two times, else the sum over its stages."""
-    seconds = facts.run.get("seconds")
+    seconds = run_data.run.get("seconds")
     if is_number(seconds):
         return float(seconds)
     try:
-        times = [datetime.datetime.fromisoformat(str(facts.run[key])) for key in ("started", "finished")]
+        times = [datetime.datetime.fromisoformat(str(run_data.run[key])) for key in ("started", "finished")]
         if (taken := (times[1] - times[0]).total_seconds()) > 0:
             return taken
     except (KeyError, ValueError, TypeError):
         pass
-    ended = [r["seconds"] for r in facts.journal if r.get("event") != "note" and is_number(r.get("seconds"))]
+    ended = [
+        r["seconds"] for r in run_data.journal if r.get("event") != "note" and is_number(r.get("seconds"))
+    ]
     return float(sum(ended)) if ended else None
 
 

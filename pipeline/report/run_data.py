@@ -1,4 +1,4 @@
-"""What the report knows about one run: the runner's plain values, and the files of the run's artifacts.
+"""The data of one run: what the runner passes, and the files of the run's artifacts.
 
 The report is written for good runs and for bad ones, so nothing here raises for a file that is missing or
 damaged: a missing file is None, a damaged one is None with a line in `damaged`, and the page shows both.
@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlparse
 
 
 @dataclasses.dataclass(frozen=True)
-class RunFacts:
-    """One run of the pipeline, as the runner hands it over.
+class RunData:
+    """One run of the pipeline, as the runner passes it.
 
     Attributes:
       project: the project's name.
@@ -48,9 +48,9 @@ class Artifacts:
     damaged: tuple[str, ...]
 
 
-def folder(facts: RunFacts, node: str, output: str) -> Path | None:
+def folder(run_data: RunData, node: str, output: str) -> Path | None:
     """The folder of an artifact, or None where the node did not run or left nothing."""
-    uri = (facts.paths.get(node) or {}).get(output)
+    uri = (run_data.paths.get(node) or {}).get(output)
     if not uri:
         return None
     # A URI escapes spaces and the like; a plain path must be taken as it is.
@@ -58,12 +58,12 @@ def folder(facts: RunFacts, node: str, output: str) -> Path | None:
     return path if path.is_dir() else None
 
 
-def gather(facts: RunFacts) -> Artifacts:
+def gather(run_data: RunData) -> Artifacts:
     """Reads the run's artifacts; never raises for a missing or damaged file."""
     damaged: list[str] = []
 
     def read(node: str, output: str, name: str) -> bytes | None:
-        where = folder(facts, node, output)
+        where = folder(run_data, node, output)
         path = where / name if where else None
         if path is None or not path.is_file():
             return None

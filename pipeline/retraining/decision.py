@@ -15,6 +15,7 @@ from noria.pipeline.report.words import ranges
 from noria.pipeline.retraining.revisions import Repository, Since
 from noria.pipeline.runners.kubeflow.records import TrainedRun
 from noria.pipeline.runs import lineage
+from noria.stores.pending import pending
 from noria.stores.registry import Registry, Version
 from noria.stores.spans import SpanStore
 
@@ -251,8 +252,6 @@ def _remote(config: Config, trained: Callable[[], TrainedRun | None] | None) -> 
 
 def _stores(config: Config, now: str) -> Stores:
     """What the home folder says."""
-    from noria.pipeline.runs.run import pending
-
     registry = Registry(config.home_path)
     champion, records = registry.champion(), registry.runs()
     differing: tuple[str, ...] | None = ()
@@ -268,7 +267,7 @@ def _stores(config: Config, now: str) -> Stores:
         tried=made[-1] if made else None,
         spans=len(SpanStore(config.home_path).ids()),
         first=config.window.first,
-        pending=tuple(pending(config)),
+        pending=tuple(pending(config.home_path, config.window.first)),
         trained=max((record.span for record in records), default=None),
     )
 

@@ -14,6 +14,8 @@ from noria.core.errors import ConfigError
 from noria.core.user_code import split_path
 from noria.pipeline.config import Config
 
+__all__ = ["differing", "digest", "files", "parts", "settings", "short", "source_digest"]
+
 PARTS = ("preprocessing", "model", "schema", "settings")
 DIGITS = 16  # of a part: 64 bits tell the states of one project apart
 # Where and how fast a model is trained, not what comes out.

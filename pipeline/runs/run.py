@@ -1,33 +1,27 @@
-"""Runs the pipeline: ingests what is new, finishes what a killed run left, and runs on each span in its order.
+"""Runs the pipeline: ingests, finishes what a killed run left, and runs on each span that waits, oldest first.
 
-Imports neither TFX nor TensorFlow before the first run, so that refusals come at once.
+Imports neither TFX nor TensorFlow before the first run, so that errors in the settings come at once.
 """
 
 import contextlib
-import dataclasses
 import datetime
 import os
-import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from noria.components.pusher import infra_validation
 from noria.core import files
-from noria.core.errors import ConfigError, DataError, SpanError, ThinError
+from noria.core.errors import ConfigError, ThinError
 from noria.core.locks import hold
-from noria.ingestion.ingest import ingest
 from noria.pipeline.config import Config
-from noria.pipeline.config.sections import is_function
 from noria.pipeline.runs import lineage, recorder
-from noria.stores import pending as stores_pending
+from noria.pipeline.runs.ingest import Listener, ingest
+from noria.stores.pending import once_more, pending
 from noria.stores.recovery import recover
 from noria.stores.registry import Registry, RunRecord
-from noria.stores.spans import SpanStore
 
-# Called with each journal record: {"stage": ..., "event": "start" | "note" | "end" | "failed", ...}.
-Listener = Callable[[dict[str, Any]], None]
+__all__ = ["Listener", "retrain", "run_pending", "waiting"]
 
 
 def run_pending(
@@ -45,7 +39,7 @@ def run_pending(
       config: the project's settings.
       limit: at most so many runs; None for all.
       wait: seconds to wait for another run that holds the project; 0 refuses at once.
-      cold: train from nothing although there is a champion.
+      cold: train from scratch although there is a champion.
       again: where no span waits, run once more on the newest good one.
       on_event: gets the journal of every stage, and of `Ingest` and `Run` around them.
 
@@ -60,22 +54,21 @@ def run_pending(
     if config.metadata_server() is not None:
         from noria.pipeline.runners import metadata
 
-        metadata.connection(config)  # refuses now, not after the imports and the ingestion
+        metadata.connection(config)  # fails now, not after the imports and the ingestion
     with hold(config.home_path, wait=wait):
-        _ingest(config, tell)
-        registry = Registry(config.home_path)
-        for line in recover(registry, config.model_root):
+        ingest(config, tell)
+        for line in recover(Registry(config.home_path), config.model_root):
             tell({"stage": "Recover", "event": "note", "recovered": line})
         made = []
         for span in waiting(config, again)[:limit]:
-            # The Pusher asks each model in a fresh process; one that has imported TensorFlow waits for it.
+            # The Pusher validates each model in a fresh process; start one that imports TensorFlow ahead of time.
             infra_validation.start_ahead()
-            made.append(_run(config, registry, span, cold, tell))
+            made.append(_run(config, span, cold, tell))
         return made
 
 
 def retrain(config: Config, *, again: bool = False, on_event: Listener | None = None) -> list[RunRecord]:
-    """Trains from nothing once, because what makes the model has changed, and goes on from that warm.
+    """Makes one cold run, because what makes the model has changed, and warm runs on the spans after it.
 
     A broken or thin span makes no version: then the next span's run is the cold one.
 
@@ -94,156 +87,46 @@ def retrain(config: Config, *, again: bool = False, on_event: Listener | None = 
         cold = cold and made[0].version is None
 
 
-def bring_in(config: Config, *, on_event: Listener | None = None) -> None:
-    """Makes spans of what is new in the source, and runs on none.
-
-    Raises:
-      LockedError: another run holds the project.
-      DataError: there is no data.
-    """
-    with hold(config.home_path, wait=0):
-        _ingest(config, on_event or (lambda record: None))
-
-
-def pending(config: Config) -> list[int]:
-    """Spans that wait for a run, oldest first."""
-    return stores_pending.pending(config.home_path, config.window.first)
-
-
 def waiting(config: Config, again: bool) -> list[int]:
-    """The same; where none waits and `again`, the newest span that can be trained on once more."""
-    return pending(config) or (stores_pending.once_more(config.home_path) if again else [])
+    """Spans that wait for a run; with `again`, where none waits, the newest span that can be trained on once more."""
+    found = pending(config.home_path, config.window.first)
+    return found or (once_more(config.home_path) if again else [])
 
 
-def replay(
-    config: Config, home: Path, *, last: int | None = None, on_event: Listener | None = None
-) -> list[RunRecord]:
-    """Runs the pipeline on the history again, in a home of its own: what would these settings have done?
-
-    The spans are hard-linked from the project's store, its source is not read; its registry and its model directory
-    stay as they are.
-
-    Args:
-      config: the project's settings, changed or not.
-      home: an empty or earlier replay's folder; an earlier one is gone on with.
-      last: id of the last span to run on.
-      on_event: as in `run_pending`.
-
-    Raises:
-      SpanError: `home` is the project's own, or there is no span to replay.
-      LockedError: another replay holds that home.
-    """
-    if home.resolve() == config.home_path.resolve():
-        raise SpanError(
-            "a replay needs a home of its own", where=home, next_step="name another folder with --home"
-        )
-    # The history is what the project's store holds: the source may have gone on since, and is left alone.
-    quiet = config.model_copy(update={"data": config.data.model_copy(update={"source": None})}).moved_to(home)
-    with hold(home):
-        with files.explained("the spans cannot be linked", home, SpanError):
-            _link_spans(config.home_path, home, last)
-        waits = [span for span in pending(quiet) if last is None or span <= last]
-        return run_pending(quiet, limit=len(waits), on_event=on_event)
-
-
-def _link_spans(source: Path, home: Path, last: int | None) -> None:
-    """Links each version of the spans up to `last` by one rename; what is in quarantine there is judged anew here."""
-    spans = home / "spans"
-    files.sweep(spans)
-    store = SpanStore(source)
-    ids = [span for span in store.ids() if last is None or span <= last]
-    if not ids:
-        raise SpanError(
-            "there is no span to replay" if last is None else f"there is no span up to {last} to replay",
-            where=store.folder,
-            next_step="`noria status` lists the spans; `noria run` makes them of the source",
-        )
-    for span in ids:
-        for version in sorted((store.folder / f"{span:08d}").glob("v*")):
-            target = spans / version.parent.name / version.name
-            if not target.exists():
-                beside = files.staging(spans)
-                files.copy_tree(version, beside)
-                files.commit_folder(beside, target)
-
-
-def take_in(config: Config, tell: Listener) -> dict[str, Any]:
-    """Makes spans of what is new in the source.
-
-    Args:
-      config: the project's settings.
-      tell: called with what ingestion does, as it does it.
-
-    Returns:
-      What came of it, by name; nothing where the config names no source.
-
-    Raises:
-      DataError: there is no data at all, or it cannot be read.
-    """
-    store = SpanStore(config.home_path)
-    if config.data.source is None:
-        if not store.ids():
-            raise DataError(
-                "there is no data: the span store is empty and the config names no source",
-                where=config.path,
-                next_step="set `data.source` to a CSV or Parquet file, a folder or a glob of them",
-            )
-        return {}
-    return dataclasses.asdict(ingest(_source(config), config.event_settings(), store, tell=tell))
-
-
-def _ingest(config: Config, tell: Listener) -> None:
-    started = time.monotonic()
-    if config.data.source is not None:
-        tell({"stage": "Ingest", "event": "start", "source": str(config.data.source)})
-    report = take_in(config, lambda record: tell({"stage": "Ingest", "event": "note", **record}))
-    if report:
-        tell({"stage": "Ingest", "event": "end", "seconds": time.monotonic() - started, **report})
-
-
-def _source(config: Config) -> Any:
-    """What ingestion takes: a path, or the function that `module:function` names."""
-    source = config.data.source
-    if source is None or not is_function(source):
-        return source
-    from noria.core.user_code import load_function
-
-    return load_function(source.replace(":", "."), str(config.folder), "data.source")
-
-
-def _run(config: Config, registry: Registry, span: int, cold: bool, tell: Listener) -> RunRecord:
+def _run(config: Config, span: int, cold: bool, tell: Listener) -> RunRecord:
+    home = config.home_path
     now = datetime.datetime.now(datetime.timezone.utc)
-    started, run_id = now.isoformat(timespec="seconds"), f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-    folder = config.home_path / "runs" / run_id
+    run_id = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+    folder = home / "runs" / run_id
+    log = folder / "tfx.log"
+    recording = recorder.RunRecorder(
+        home, config.name, run_id, started=now.isoformat(timespec="seconds"), log=log
+    )
     records: list[dict[str, Any]] = []
 
     def listen(record: dict[str, Any]) -> None:
         records.append(record)
         tell(record)
 
-    log = folder / "tfx.log"
     try:
         tell({"stage": "Run", "event": "start", "span": span, "run_id": run_id, "log": str(log)})
-        with contextlib.suppress(ThinError):  # it ends the run, and the registry has its run
+        with contextlib.suppress(ThinError):  # an ordinary end: the registry has the run
             _execute(config, span, "cold" if cold else "auto", run_id, folder, listen)
-        record = next(record for record in registry.runs() if record.run_id == run_id)
     except Exception as error:
-        said = recorder.in_words(config, span, error)
-        facts = {"span": span, "run_id": run_id, "started": started, "log": str(log)}
-        # What went wrong counts, not that it cannot be written down as well.
+        explained = recorder.explained_error(home, span, error)
+        # The error itself matters more than a failure to record it.
         with contextlib.suppress(OSError):
-            recorder.prune(config)
+            recorder.prune(home, config.retention)
         with contextlib.suppress(Exception):
-            page = recorder.failed(config, facts, said, records)
+            page = recording.fail(span, explained, records, recorder.artifacts(home, run_id))
             tell({"stage": "Run", "event": "failed", "span": span, "report": str(page)})
-        if said is error:
+        if explained is error:
             raise
-        raise said from error
-    record = dataclasses.replace(record, started=started)
-    record = recorder.close(config, record, records, recorder.artifacts(config, run_id), log=log)
+        raise explained from error
+    record = recording.close(records, recorder.artifacts(home, run_id))
     tell({"stage": "Run", "event": "end", "run": record})
-    with files.explained("what old runs left cannot be deleted", config.home_path, ConfigError):
-        recorder.prune(config)
+    with files.explained("the artifacts of old runs cannot be deleted", home, ConfigError):
+        recorder.prune(home, config.retention)
     return record
 
 
@@ -251,7 +134,7 @@ def _execute(config: Config, span: int, mode: str, run_id: str, folder: Path, te
     from noria.core.user_code import add_project
 
     add_project(str(config.folder))
-    # The fresh processes that a run starts (the probe, Beam's workers) find the project's code the same way.
+    # Processes that a run starts (infra validation, Beam's workers) find the project's code the same way.
     paths = [str(config.folder), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(path for path in paths if path))
 

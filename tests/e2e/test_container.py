@@ -105,8 +105,8 @@ def test_lane(box: Container) -> None:
     checks = {
         check["name"]: check for check in json.loads(inside(box, "noria", "doctor", "--json"))["checks"]
     }
-    assert "TFX 1.21" in checks["lane"]["found"]
-    assert "ok" == checks["lane"]["state"]
+    assert "TFX 1.21" in checks["tfx"]["found"]
+    assert "ok" == checks["tfx"]["state"]
 
 
 def test_run(box: Container, tmp_path: Path) -> None:
@@ -208,8 +208,8 @@ def _request(parameters: dict[str, str]) -> dict[str, Any]:
     untyped = {"type": {"instanceSchema": ""}}
     model = {"type": {"instanceSchema": "title: tfx.Model\ntype: object\n"}}
     news = {
-        "name": "news",
-        "uri": "minio://mlpipeline/noria/run-1/Ingest/news",
+        "name": "ingested",
+        "uri": "minio://mlpipeline/noria/run-1/Ingest/ingested",
         "metadata": {"state": "waiting"},
     }
     logs = {"name": "executor-logs", "uri": f"{CHAMPION}/../executor-logs"}
@@ -220,7 +220,7 @@ def _request(parameters: dict[str, str]) -> dict[str, Any]:
     return {
         "inputs": {
             "parameterValues": parameters,
-            "artifacts": {"_Ingest.news": {"artifacts": [{**news, **untyped}]}},
+            "artifacts": {"_Ingest.ingested": {"artifacts": [{**news, **untyped}]}},
         },
         "outputs": {"artifacts": artifacts, "outputFile": "/tmp/kfp_outputs/output_metadata.json"},
     }

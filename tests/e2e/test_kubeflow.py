@@ -120,7 +120,7 @@ def test_nothing_new_is_no_failure(wheel: Wheel) -> None:
     """Where no span waits, the run succeeds after one task, and records nothing."""
     run = wheel.runs[3]
     assert {"Ingest"} == run.named(SUCCEEDED)
-    assert "nothing" == run.outputs["Ingest"]["news"]["metadata"]["state"]
+    assert "nothing" == run.outputs["Ingest"]["ingested"]["metadata"]["state"]
     assert 3 == len(wheel.records("kubeflow"))
 
 

@@ -14,9 +14,9 @@ THIN = 3
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_released_span_is_trained_on(tmp_path: Path) -> None:
-    """Three of four flights of week 3 are missing: it is broken, the weeks around it get a run. Released by force,
-    its run comes, later than week 4's, and every view says who released it and why.
+def test_an_unquarantined_span_is_trained_on(tmp_path: Path) -> None:
+    """Three of four flights of week 3 are missing: it is broken, the weeks around it get a run. Taken out by force,
+    its run comes, later than week 4's, and every view says who took it out and why.
     """
     project = small_project(tmp_path)
     table = pq.read_table(tmp_path / "flights.parquet")
@@ -33,13 +33,13 @@ def test_a_released_span_is_trained_on(tmp_path: Path) -> None:
     assert ([THIN], []) == (status["quarantined"], status["pending"])
     assert [] == project.json("run")["runs"]
 
-    project.noria("release", str(THIN), code=1)  # without a reason
+    project.noria("unquarantine", str(THIN), code=1)  # without a reason
     reason = "a terminal is closed for good"
-    released = project.json("release", str(THIN), "--force", "--reason", reason)
-    assert ([THIN], True, reason) == (released["pending"], released["forced"], released["reason"])
+    taken = project.json("unquarantine", str(THIN), "--force", "--reason", reason)
+    assert ([THIN], True, reason) == (taken["pending"], taken["forced"], taken["reason"])
 
     said = project.noria("run").stdout
-    word = f"released by {released['actor']}: {reason}"
+    word = f"taken out of quarantine by {taken['actor']}: {reason}"
     assert f"span {THIN} was {word}" in said
     status = project.json("status")
     run = status["runs"][-1]
@@ -48,7 +48,7 @@ def test_a_released_span_is_trained_on(tmp_path: Path) -> None:
         run["data_verdict"],
         run["model_verdict"],
         run["mode"],
-        run["released"],
+        run["unquarantined"],
     )
     assert ([], []) == (status["quarantined"], status["pending"])
     version = status["versions"][-1]

@@ -14,11 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from noria.core.errors import ConfigError, LaneError
+from noria.pipeline import environment
 from noria.pipeline.config import Config
 from noria.pipeline.config.sections import is_function
 from noria.pipeline.runners.kubeflow import container_project
 
-INSTALL = "`make setup` has it; elsewhere `pip install '.[kubeflow]'` in a clone of Noria"
 # Keys that older releases of kfp-kubernetes have no word for, and the functions that say them.
 _NEWER = {"image_pull_secrets": "set_image_pull_secrets", "image_pull_policy": "set_image_pull_policy"}
 
@@ -29,7 +29,7 @@ def check_installed(*packages: str) -> None:
         raise LaneError(
             f"TFX's Kubeflow part needs Python 3.10 or 3.11, this is {sys.version_info[0]}.{sys.version_info[1]}",
             where=sys.executable,
-            next_step="make an environment with Python 3.11 and `pip install '.[kubeflow]'` in a clone of Noria there",
+            next_step=f"make an environment with Python 3.11; there, {environment.how_to_install('kubeflow')}",
         )
     for package in ("kfp", *packages):
         try:
@@ -40,7 +40,7 @@ def check_installed(*packages: str) -> None:
             raise LaneError(
                 f"the package {package.replace('.', '-')} is not installed",
                 where=sys.prefix,
-                next_step=INSTALL,
+                next_step=environment.how_to_install("kubeflow"),
             )
 
 

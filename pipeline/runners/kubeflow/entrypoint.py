@@ -1,7 +1,7 @@
 """What runs in each task's container: `python -m noria.pipeline.runners.kubeflow.entrypoint`.
 
-TFX's own entrypoint dies on open-source Kubeflow Pipelines (docs/decisions/0007): inputs come without types,
-an extra output of a foreign type is asked for, and no library reads `minio://`. This one reads the launcher's
+TFX's own entrypoint fails on open-source Kubeflow Pipelines (docs/decisions/0007): inputs come without types,
+an extra output of an unknown type is requested, and no library reads `minio://`. This one reads the launcher's
 request (`runtime.py`), calls the executor on local folders, and writes what the launcher collects.
 
 Arguments are those that TFX's compiler writes, and two of ours before them:
@@ -13,10 +13,11 @@ Arguments are those that TFX's compiler writes, and two of ours before them:
     --json_serialized_inputs_spec_args  the component's inputs, with their types
     anything else                       Beam's arguments
 
-An error of ours ends as one message on standard error and exit code 1; a bug as its traceback.
+A `NoriaError` ends as one message on standard error and exit code 1; a bug as its traceback.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from noria.components import journal, keras3
 from noria.core import files
-from noria.core.errors import ConfigError, NoriaError
+from noria.core.errors import ConfigError, NoriaError, ThinError
 from noria.core.user_code import add_project
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one task; 0, or 1 where Noria refuses."""
+    """Runs one task; returns 0, or 1 after a `NoriaError`."""
     arguments, beam_args = _parser().parse_known_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     _share_project(arguments.project)
@@ -58,7 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             handler = tasklog.Handler(file)
         journal.logger.addHandler(handler)
         try:
-            execute(arguments.executor_class_path, invocation, beam_args)
+            try:
+                execute(arguments.executor_class_path, invocation, beam_args)
+            except Exception as error:
+                if file is not None:
+                    with contextlib.suppress(Exception):  # the error itself matters more
+                        _end_run(Path(arguments.home), invocation, error)
+                raise
             output = json.dumps(runtime.executor_output(invocation.outputs, mirror))
         finally:
             journal.logger.removeHandler(handler)
@@ -95,6 +102,20 @@ def execute(class_path: str, invocation: "Invocation", beam_args: Sequence[str])
         else:
             context = base_executor.BaseExecutor.Context(extra_flags=list(beam_args), **facts)
         executor_class(context).Do(invocation.inputs, invocation.outputs, invocation.exec_properties)
+
+
+def _end_run(home: Path, invocation: "Invocation", error: Exception) -> None:
+    """Ends a run whose task `Report` is never reached: a task failed, or found the span thin."""
+    from noria.pipeline.runners.kubeflow import tasklog
+    from noria.pipeline.runs.recorder import RunRecorder
+
+    recorder = RunRecorder(home, invocation.project, invocation.run_id)
+    records = tasklog.read(home, invocation.run_id)
+    span = tasklog.span(records)
+    if isinstance(error, ThinError):
+        recorder.close(records, {})
+    elif span is not None:
+        recorder.fail(span, error, records, {})
 
 
 def _share_project(project: str) -> None:

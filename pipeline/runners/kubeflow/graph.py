@@ -1,8 +1,8 @@
-"""The pipeline's graph for Kubeflow: the nodes of `noria.pipeline.dag`, ingestion before them, the report behind.
+"""The pipeline's graph for Kubeflow: the nodes of `noria.pipeline.dag`, ingestion before them, the report after them.
 
 `noria run` ingests, picks the span and writes the report around the DAG, in one process. A Kubeflow run has
-nothing around it, so these are nodes there. "Nothing new" is a condition that skips everything: the run
-succeeds, and nothing was pretended.
+nothing around it, so these are nodes there. Where no span waits, a condition skips everything else,
+and the run succeeds.
 """
 
 from tfx.dsl.components.base import executor_spec
@@ -30,15 +30,15 @@ def components(config: Config, *, source_digest: str, cold: bool = False) -> lis
     there = container_project.in_container(config)
     settings = container_project.to_json(config)
     ingest = Ingest(config=settings, source_digest=source_digest, again=cold)
-    with conditional.Cond(ingest.outputs["news"].future()[0].custom_property("state") == "waiting"):
-        nodes = dag.components(
+    with conditional.Cond(ingest.outputs["ingested"].future()[0].custom_property("state") == "waiting"):
+        stages = dag.components(
             there,
             span="again" if cold else "next",
             mode="cold" if cold else "auto",
             run_id=RUN_ID,
-            code_digest=settings,  # push.Executor makes the digest of it, of what the image holds
+            code_digest=settings,  # pusher.Executor computes the digest from it and from the image's sources
         )
-        nodes = {node.id: node for node in nodes}
+        nodes = {node.id: node for node in stages}
         nodes["Pusher"].executor_spec = executor_spec.ExecutorClassSpec(pusher.Executor)
         verdict = nodes["DataGate"].outputs["verdict"]
         gate = {
@@ -57,7 +57,7 @@ def components(config: Config, *, source_digest: str, cold: bool = False) -> lis
         with conditional.Cond(verdict.future()[0].custom_property("verdict") == "broken"):
             broken = RunReport(config=settings, run_id=RUN_ID, **gate).with_id("ReportBroken")
     report.add_upstream_node(nodes["Pusher"])  # it records the run
-    for node in nodes:
+    for node in stages:
         if hasattr(node, "with_beam_pipeline_args"):
             node.with_beam_pipeline_args(config.beam.per_component.get(node.id, config.beam.args))
-    return [ingest, *nodes, report, broken]
+    return [ingest, *stages, report, broken]

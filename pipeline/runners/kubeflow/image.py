@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from noria.core.errors import ConfigError
 from noria.pipeline.config import Config
-from noria.pipeline.runners.kubeflow.names import image_name
+from noria.pipeline.config.kubernetes_names import image_name
 
 VARIABLE = "NORIA_KUBEFLOW_IMAGE"
 

@@ -15,7 +15,7 @@ from noria.core.errors import DataError
 from noria.pipeline.config import Config
 
 # Noria's own code that runs inside a task. Read file by file: `code_digest` would import TensorFlow to find it.
-ROOMS = ("components", "pipeline", "preprocessing", "schemas", "stores", "streaming")
+ROOMS = ("components", "core", "ingestion", "pipeline", "preprocessing", "schemas", "stores")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,10 @@ def _noria() -> bytes:
     digest = hashlib.sha256()
     for room in ROOMS:
         spec = importlib.util.find_spec(f"noria.{room}")
-        folder = Path(str(spec and spec.origin)).parent
+        assert (
+            spec is not None and spec.origin is not None
+        )  # a room that is not there would leave the digest empty
+        folder = Path(spec.origin).parent
         for file in sorted(folder.rglob("*.py")):
             digest.update(f"\0{room}/{file.relative_to(folder).as_posix()}\0".encode())
             digest.update(file.read_bytes())

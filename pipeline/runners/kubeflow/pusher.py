@@ -21,6 +21,6 @@ class Executor(executor.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """As the Pusher's; `exec_properties["code_digest"]` is what `place.to_json` has written."""
+        """As the Pusher's; `exec_properties["code_digest"]` is what `container_project.to_json` has written."""
         digest = lineage.digest(container_project.from_json(exec_properties["code_digest"]))
         super().Do(input_dict, output_dict, {**exec_properties, "code_digest": digest})

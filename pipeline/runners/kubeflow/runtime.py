@@ -19,7 +19,7 @@ from tfx.types import standard_artifacts
 
 from noria.components import types as noria_types
 from noria.core.errors import ConfigError
-from noria.pipeline.runners.kubeflow.section import MIRRORS
+from noria.pipeline.config.kubeflow import MIRRORS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,13 +69,14 @@ class Invocation:
       inputs, outputs: by name, each a list of one TFX artifact with a local URI.
       exec_properties: by name.
       output_file: where the launcher reads what the outputs are.
-      run_id, task: of the run; '' where the outputs' places do not tell.
+      project, run_id, task: names of the pipeline, its run and this task; '' where the outputs' URIs do not say.
     """
 
     inputs: dict[str, list[types.Artifact]]
     outputs: dict[str, list[types.Artifact]]
     exec_properties: dict[str, Any]
     output_file: Path
+    project: str
     run_id: str
     task: str
 
@@ -103,13 +104,15 @@ def parse(executor_input: Mapping[str, Any], inputs_spec: Mapping[str, Any], mir
         name: int(value) if numbers.get(name, {}).get("parameterType") == "NUMBER_INTEGER" else value
         for name, value in given.get("parameterValues", {}).items()
     }
-    run_id, task = "", ""
+    project, run_id, task = "", "", ""
     if outputs:
         # <pipeline root>/<pipeline>/<run id>/<task>/<attempt>/<output>
         first = next(iter(asked["artifacts"].values()))["artifacts"][0]["uri"]
         parts = first.split("/")
-        run_id, task = (parts[-4], parts[-3]) if len(parts) > 4 else ("", "")
-    return Invocation(inputs, outputs, properties, mirror.path(asked["outputFile"]), run_id, task)
+        if len(parts) > 4:
+            project, run_id, task = parts[-5:-2]
+    output_file = mirror.path(asked["outputFile"])
+    return Invocation(inputs, outputs, properties, output_file, project, run_id, task)
 
 
 def executor_output(outputs: Mapping[str, list[types.Artifact]], mirror: Mirror) -> dict[str, Any]:

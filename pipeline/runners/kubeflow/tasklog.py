@@ -2,7 +2,7 @@
 
     <home>/runs/<run id>/tasks/<task>.jsonl
 
-One file per task, as tasks run side by side and a network volume promises nothing about appending to one file.
+One file per task, as tasks run side by side and a network volume does not guarantee atomic appends to one file.
 """
 
 import json
@@ -20,7 +20,7 @@ class Handler(logging.Handler):
         self._file = None
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
-            self._file = file.open("w", encoding="utf-8", buffering=1)  # a retry begins anew
+            self._file = file.open("w", encoding="utf-8", buffering=1)  # a retry starts over
 
     def emit(self, record: logging.LogRecord) -> None:
         if not hasattr(record, "journal"):
@@ -43,7 +43,7 @@ def folder(home: Path, run_id: str) -> Path:
 
 
 def read(home: Path, run_id: str) -> list[dict[str, Any]]:
-    """The records of all tasks of a run, by time; half a line that a killed task left is passed over."""
+    """The records of all tasks of a run, by time; an incomplete line of a killed task is skipped."""
     records = []
     for file in sorted(folder(home, run_id).glob("*.jsonl")):
         for line in file.read_text(encoding="utf-8").splitlines():
@@ -52,3 +52,11 @@ def read(home: Path, run_id: str) -> list[dict[str, Any]]:
             except ValueError:
                 continue
     return sorted(records, key=lambda record: record["time"])
+
+
+def span(records: list[dict[str, Any]]) -> int | None:
+    """The span that a run is about; None where it has not come so far. Ingest also notes the spans that it makes."""
+    for record in records:
+        if "span" in record and (record["stage"] != "Ingest" or record.get("state") == "waiting"):
+            return int(record["span"])
+    return None

@@ -8,7 +8,7 @@ import re
 import types
 from typing import Any
 
-from noria.pipeline.runners.kubeflow.section import Kubeflow, Task
+from noria.pipeline.config.kubeflow import Kubeflow, Task
 
 _UNITS = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 _UNITS |= {f"{unit}i": 1024.0**power for power, unit in enumerate("KMGTPE", 1)}

@@ -17,7 +17,7 @@ from noria.components.statistics_gen.component import StatisticsGen
 from noria.components.statistics_gen.statistics_cache import FILE
 from noria.components.types import DataVerdict
 from noria.core.errors import ConfigError, GateError
-from noria.stores.quarantine import release
+from noria.stores.quarantine import unquarantine
 from noria.stores.registry import Registry
 from noria.stores.spans import SpanStore
 
@@ -87,18 +87,21 @@ def test_broken_spans_are_quarantined_with_a_proposal(year):
     )
     assert "error: `dest`" in page
     assert "nothing was changed" in page
-    assert f"noria release {WEEKS + 1}" in page
+    assert f"noria unquarantine {WEEKS + 1}" in page
     (run,) = Registry(home).runs()
     assert ("broken", 1, tuple(kept["reasons"])) == (run.data_verdict, run.span_version, run.reasons)
 
-    # Released for a new look it is broken again; released by force it is drifted, and keeps its reasons.
-    release(home, WEEKS + 1, "look again", "ann")
+    # Taken out for a new look it is broken again; taken out by force it is drifted, and keeps its reasons.
+    unquarantine(home, WEEKS + 1, "look again", "ann")
     again, _ = gates.RunRecord(home, folder / "emptied-again").run(WEEKS + 1, None)
-    assert ("broken", None) == (again["verdict"], again["released"])
-    release(home, WEEKS + 1, "dest is gone for good", "ann", forced=True)
+    assert ("broken", None) == (again["verdict"], again["unquarantined"])
+    unquarantine(home, WEEKS + 1, "dest is gone for good", "ann", forced=True)
     forced, _ = gates.RunRecord(home, folder / "emptied-forced").run(WEEKS + 1, None)
-    assert ("drifted", "released by ann: dest is gone for good") == (forced["verdict"], forced["released"])
-    assert [forced["released"], *verdict["reasons"]] == forced["reasons"]
+    assert ("drifted", "taken out of quarantine by ann: dest is gone for good") == (
+        forced["verdict"],
+        forced["unquarantined"],
+    )
+    assert [forced["unquarantined"], *verdict["reasons"]] == forced["reasons"]
     assert {} == SpanStore(home).quarantined()
 
 

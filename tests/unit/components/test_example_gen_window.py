@@ -124,7 +124,7 @@ def test_unknown_span_is_refused():
 
 
 def test_a_run_on_an_older_span_keeps_what_came_after_it():
-    """A released span's run trains on later spans that had their run too, but never on those that wait."""
+    """The run of a span that left quarantine trains on later spans that had their run, never on those that wait."""
     spans = [1, 2, 3, 4, 5, 6]
     cold = pick(Window(cold=4), spans, lambda span: 100, 3, warm=False, trained={4, 5})
     assert [Pick(2, 1.0, False), Pick(4, 1.0, False), Pick(5, 1.0, False), Pick(3, 1.0, True)] == cold

@@ -4,10 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from noria.components.keras3 import ensure_keras3
-
-tf = ensure_keras3()
-
 from noria.components.trainer import family_checks
 from noria.components.trainer.families import FAMILIES
 from noria.core.errors import WarmStartError

@@ -11,12 +11,12 @@ from noria.components.keras3 import ensure_keras3
 
 tf = ensure_keras3()
 
-from tensorflow_transform.tf_metadata import schema_utils
+from tensorflow_transform.tf_metadata import schema_utils  # noqa: E402
 
-from benchmarks import continuity
-from noria.components import journal
-from noria.components.example_gen import encode
-from noria.components.transform import executor
+from benchmarks import continuity  # noqa: E402
+from noria.components import journal  # noqa: E402
+from noria.components.example_gen import encode  # noqa: E402
+from noria.components.transform import executor  # noqa: E402
 
 PREPROCESSING = """
 from noria.preprocessing import features

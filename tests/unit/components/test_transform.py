@@ -32,6 +32,7 @@ from tfx.types import standard_artifacts  # noqa: E402
 from tfx_bsl.coders import example_coder  # noqa: E402
 
 from noria.components.transform import apply, executor, internals, reuse  # noqa: E402
+from noria.components.transform.request import Request  # noqa: E402
 
 ROWS = 3600
 
@@ -193,7 +194,7 @@ def simple(examples, project, tmp_path_factory) -> Path:
     return out
 
 
-def request(examples: Path, project: Path, out: Path, function: str, **changes) -> executor.Request:
+def request(examples: Path, project: Path, out: Path, function: str, **changes) -> Request:
     values = {
         "examples": str(examples),
         "splits": ["train", "eval"],
@@ -206,10 +207,10 @@ def request(examples: Path, project: Path, out: Path, function: str, **changes) 
         "label": "late",
         "project": str(project),
     }
-    return executor.Request(**(values | changes))
+    return Request(**(values | changes))
 
 
-def run(wanted: executor.Request) -> tuple[reuse.Decision, dict]:
+def run(wanted: Request) -> tuple[reuse.Decision, dict]:
     """The decision, and the facts of the stage."""
     with journal.stage("Transform") as stage:
         return executor.transform(wanted, stage), stage.facts

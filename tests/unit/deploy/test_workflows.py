@@ -12,7 +12,7 @@ import typer
 import yaml
 
 from noria.pipeline.cli import app
-from noria.pipeline.cli.ci import tell_github
+from noria.pipeline.cli.ci import write_github_outputs
 from noria.pipeline.config import load
 from noria.pipeline.retraining import decision as retraining
 from noria.pipeline.runners.kubeflow.image import VARIABLE
@@ -91,7 +91,7 @@ def test_commands(path: Path) -> None:
             assert words[1] in targets
         named = [word.removeprefix("PYTEST_ARGS=") for word in words]
         for name in [
-            each for word in named for each in word.split() if re.match(r"(deploy|tests|flights)(/|$)", each)
+            each for word in named for each in word.split() if re.match(r"(deploy|tests|examples)(/|$)", each)
         ]:
             assert (ROOT / name).exists(), name
 
@@ -110,7 +110,7 @@ def test_outputs(tmp_path: Path) -> None:
     output = tmp_path / "output"
     decision = retraining.Decision(retraining.NOTHING, ("no\nnew span",))
     environ = {"GITHUB_OUTPUT": str(output), "GITHUB_STEP_SUMMARY": os.devnull}
-    tell_github(load(tmp_path), retraining.Change(None, ()), None, decision, environ)
+    write_github_outputs(load(tmp_path), retraining.Change(None, ()), None, decision, environ)
     written = dict(line.split("=", 1) for line in output.read_text().splitlines())
     assert "no new span" == written["reason"]
     text = (ROOT / ".github" / "workflows" / "retrain.yml").read_text(encoding="utf-8")

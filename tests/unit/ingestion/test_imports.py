@@ -8,10 +8,10 @@ import pytest
 
 @pytest.mark.parametrize(
     "modules",
-    ["noria.stores.registry, noria.stores.spans", "noria.ingestion.ingest, noria.ingestion.flights"],
+    ["noria.stores.registry, noria.stores.spans", "noria.ingestion.ingest"],
 )
 def test_neither_tensorflow_nor_tfx_nor_beam(modules: str) -> None:
-    """Stores and streaming are used by the command line, the server and the ingester."""
+    """Stores and ingestion are used by the command line, the server and the ingester."""
     code = (
         f"import sys, {modules}\n"
         "print([name for name in ('tensorflow', 'tfx', 'apache_beam', 'tfx_bsl')"

@@ -15,7 +15,8 @@ import typer
 from typer.testing import CliRunner
 
 from noria.core.errors import DataError
-from noria.pipeline.cli import app, compile, console, init, run
+from noria.pipeline.cli import app, compile, console, local_run, polling
+from noria.pipeline.runs import overview
 from noria.stores.registry import Registry
 
 KNOWN: Any = typer.main.get_command(app.app)
@@ -42,7 +43,7 @@ def test_help_lists_the_commands(tmp_path: Path) -> None:
     assert 0 == done.returncode
     listed = set(re.findall(r"^\W*([a-z]+) ", done.stdout, re.MULTILINE))
     assert {*COMMANDS, "schedule"} <= listed
-    assert {"release", "compile"} <= listed
+    assert {"unquarantine", "compile"} <= listed
     assert "Exit codes" in done.stdout
 
 
@@ -64,7 +65,7 @@ def test_documentation_is_current() -> None:
 
 
 def test_starts_light() -> None:
-    """The command line and its help import neither TFX, TensorFlow, Beam, pandas nor pyarrow."""
+    """The command line and its help import neither TFX, TensorFlow, Beam, pandas, pyarrow, pydantic nor YAML."""
     code = (
         "import sys\nfrom noria.pipeline.cli import app\nsys.argv = ['noria', '--help']\n"
         "try:\n    app.main()\nexcept SystemExit:\n    pass\n"
@@ -81,6 +82,8 @@ def test_starts_light() -> None:
         "jinja2",
         "kfp",
         "kubernetes",
+        "pydantic",
+        "yaml",
     }
     assert set() == heavy & set(done.stderr.split())
 
@@ -106,8 +109,8 @@ def test_bug_is_seventy(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(*_: object) -> int:
         raise ZeroDivisionError("nobody saw this coming")
 
-    monkeypatch.setattr(init, "init", breaks)
-    done = CliRunner().invoke(app.app, ["init", str(project), "--data", "x", "--label", "y"])
+    monkeypatch.setattr(overview, "read", breaks)
+    done = CliRunner().invoke(app.app, ["status", "--config", str(project)])
     assert console.UNEXPECTED == done.exit_code
     assert "nobody saw this coming" in done.output
     log = Path("".join(done.output.split("traceback is in ")[1].split()))
@@ -121,8 +124,8 @@ def test_interruption_is_130(project: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def interrupted(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(init, "init", interrupted)
-    done = CliRunner().invoke(app.app, ["init", str(project), "--data", "x", "--label", "y"])
+    monkeypatch.setattr(overview, "read", interrupted)
+    done = CliRunner().invoke(app.app, ["status", "--config", str(project)])
     assert console.INTERRUPTED == done.exit_code
     assert "interrupted" in done.output
 
@@ -143,8 +146,8 @@ def test_json_has_no_nan(capsys: pytest.CaptureFixture) -> None:
 
 def test_json_lines(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`run --every --json` prints a line for each object, so that a reader needs no parser of its own."""
-    monkeypatch.setattr(run, "work", lambda config, work: [])
-    monkeypatch.setattr(run, "stay", lambda every, look: look(True) or look(True))
+    monkeypatch.setattr(local_run, "with_progress", lambda config, work: [])
+    monkeypatch.setattr(polling, "poll", lambda every, look: look(True) or look(True))
     done = CliRunner().invoke(app.app, ["run", "--every", "1h", "--json", "--config", str(project)])
     assert 0 == done.exit_code
     assert ["rides", "rides"] == [json.loads(line)["project"] for line in done.stdout.splitlines()]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from noria.core.errors import ConfigError
-from noria.pipeline.config import Config, documentation, errors, load, parse_metadata
+from noria.pipeline.config import Config, explain, load, parse_metadata
+from noria.pipeline.config.docs import documentation
 from noria.pipeline.config.sections import Bound
 
 ROOT = Path(__file__).parents[3]
@@ -113,8 +114,8 @@ def test_all_refusals_at_once(tmp_path: Path) -> None:
         ("", "must hold keys and values, got nothing"),
         ("- a\n- b\n", "must hold keys and values, got a list"),
         ("name: rides\n label: x\n", "must be YAML"),
-        ("name: rides\nname: trips\n", "`name` is there twice, first in line 1"),
-        ("trainer:\n  seed: 1\n  seed: 2\n", "`trainer.seed` is there twice"),
+        ("name: rides\nname: trips\n", "`name` appears twice, first in line 1"),
+        ("trainer:\n  seed: 1\n  seed: 2\n", "`trainer.seed` appears twice"),
     ],
 )
 def test_not_a_mapping(tmp_path: Path, text: str, what: str) -> None:
@@ -211,7 +212,7 @@ def test_documentation_is_current() -> None:
 
 def test_every_key_is_described() -> None:
     """No key goes without a sentence that ends."""
-    for name, field, _ in errors.walk(Config):
+    for name, field, _ in explain.walk(Config):
         assert (field.description or "").rstrip("`").endswith("."), name
 
 

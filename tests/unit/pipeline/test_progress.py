@@ -157,10 +157,10 @@ def test_the_cause_of_a_refusal_is_in_the_log(tmp_path: Path) -> None:
     """What a person is told is short; the log has the traceback behind it."""
     (tmp_path / "noria.yaml").write_text("name: rides\nlabel: late\nspan: rows:10\n", encoding="utf-8")
     code = (
-        "from noria.pipeline.cli.run import work\nfrom noria.pipeline.config import load\n"
+        "from noria.pipeline.cli.local_run import with_progress\nfrom noria.pipeline.config import load\n"
         "from noria.core.errors import SpanError\n"
         "def run(listen):\n    raise SpanError('the run stopped') from ValueError('deep down')\n"
-        "work(load(), run)\n"
+        "with_progress(load(), run)\n"
     )
     subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=tmp_path)
     assert "ValueError: deep down" in (tmp_path / "home" / "runs" / "noria.log").read_text(encoding="utf-8")

@@ -151,7 +151,7 @@ WARM_START = {
 }
 
 
-def make_run(home: Path, protos: dict[str, bytes], *, span: int = 4, **changes: object) -> report.RunFacts:
+def make_run(home: Path, protos: dict[str, bytes], *, span: int = 4, **changes: object) -> report.RunData:
     """A run's artifacts on disk as the components leave them; `changes` replaces or drops (None) files."""
     files: dict[str, object] = {
         "StatisticsGen/statistics/Split-span/FeatureStats.pb": protos["span"],
@@ -218,7 +218,7 @@ def make_run(home: Path, protos: dict[str, bytes], *, span: int = 4, **changes: 
     for key in set(changes) & {"run", "journal"}:
         run = {**run, **changes[key]} if key == "run" else run  # type: ignore[dict-item]
         journal = changes[key] if key == "journal" else journal  # type: ignore[assignment]
-    return report.RunFacts(project="flights", run=run, journal=journal, paths=paths)
+    return report.RunData(project="flights", run=run, journal=journal, paths=paths)
 
 
 class Page(html.parser.HTMLParser):
@@ -257,7 +257,7 @@ class Page(html.parser.HTMLParser):
             self.text += data
 
 
-def write(home: Path, facts: report.RunFacts) -> Path:
+def write(home: Path, facts: report.RunData) -> Path:
     return report.write(home / "reports" / f"{facts.run['span']:08d}-{facts.run['run_id']}.html", facts)
 
 
@@ -392,7 +392,7 @@ def test_what_is_missing_is_shown_as_missing(tmp_path, protos):
         },
         run={"version": None, "parent": None},
     )
-    page = Page(write(tmp_path, report.RunFacts(facts.project, facts.run, facts.journal, {
+    page = Page(write(tmp_path, report.RunData(facts.project, facts.run, facts.journal, {
         node: outputs for node, outputs in facts.paths.items() if node != "ChampionResolver"
     })))  # fmt: skip
     for words_of_page in (
@@ -472,7 +472,7 @@ def test_a_missing_share_and_an_empty_column_are_told(weeks):
     rows = weeks[4].head(500).assign(temp=float("nan"))
     features, _ = distributions.compare({"span": statistics(rows)})
     temp = next(feature for feature in features if feature.name == "temp")
-    assert ("other", 1.0) == (temp.kind, temp.facts["span"]["missing"])
+    assert ("other", 1.0) == (temp.kind, temp.summary["span"]["missing"])
     assert charts.distribution(temp) is None
 
 
@@ -514,9 +514,9 @@ def test_the_report_needs_no_tensorflow_and_summaries_need_nothing():
     code = (
         "import sys, pathlib, tempfile; from noria.pipeline import report\n"
         "from noria.pipeline.report import index\n"
-        "home = pathlib.Path(tempfile.mkdtemp()); report_index.summaries(home)\n"
+        "home = pathlib.Path(tempfile.mkdtemp()); index.summaries(home)\n"
         "assert not {'jinja2', 'numpy', 'tensorflow_metadata'} & set(sys.modules)\n"
-        "report.write(home / 'reports' / 'x.html', report.RunFacts('p', {}, [], {}))\n"
+        "report.write(home / 'reports' / 'x.html', report.RunData('p', {}, [], {}))\n"
         "assert not {'tensorflow', 'tfx', 'apache_beam', 'matplotlib'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 from noria.core import files
 from noria.core.errors import DataError, NoriaError, SpanError
-from noria.pipeline.cli import app, project_status
-from noria.pipeline.cli.run import to_json
+from noria.pipeline.cli import app
+from noria.pipeline.cli.local_run import to_json
 from noria.pipeline.config import Config, load
-from noria.pipeline.runs import run
+from noria.pipeline.runs import overview, replay, run
 from noria.stores.publication import Publication
 from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
@@ -68,7 +68,7 @@ def artifact(config: Config, run_id: str) -> None:
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, stage: str | None = "Trainer") -> None:
-    """Turns stop with an error from here on, in a stage or before the first one."""
+    """Runs stop with an error from here on, in a stage or before the first one."""
 
     def execute(
         config: Config, span: int, mode: str, run_id: str, folder: Path, listen: run.Listener
@@ -95,15 +95,15 @@ def test_replay_runs_on_the_history_alone(config: Config, tmp_path: Path, record
         update={"data": config.data.model_copy(update={"source": str(tmp_path / "more.csv")})}
     )
     home = tmp_path / "replay"
-    assert [1, 2] == [record.span for record in run.replay(ahead, home, last=2)]
+    assert [1, 2] == [record.span for record in replay.replay(ahead, home, last=2)]
     assert [1, 2] == SpanStore(home).ids()
     assert [] == Registry(config.home_path).runs()
     # Gone on with; and what waits there beyond `last` goes on waiting.
-    run.replay(ahead, home)
+    replay.replay(ahead, home)
     assert [1, 2, 3] == records
     commit(config, 4, 5)
-    run._link_spans(config.home_path, home, None)
-    assert [4] == [record.span for record in run.replay(ahead, home, last=4)]
+    replay.link_spans(config.home_path, home, None)
+    assert [4] == [record.span for record in replay.replay(ahead, home, last=4)]
 
 
 def test_replay_takes_later_versions_and_no_quarantine(
@@ -113,10 +113,10 @@ def test_replay_takes_later_versions_and_no_quarantine(
     commit(config, 1, 2)
     SpanStore(config.home_path).quarantine(2, "bad")
     home = tmp_path / "replay"
-    run.replay(config, home)
+    replay.replay(config, home)
     assert ([1, 2], {}) == (records, SpanStore(home).quarantined())
     commit(config, 2, late=True)
-    run.replay(config, home)
+    replay.replay(config, home)
     assert 2 == SpanStore(home).manifest(2).version
     linked = SpanStore(home).manifest(2).folder / "data-00000.parquet"
     assert linked.samefile(SpanStore(config.home_path).manifest(2).folder / "data-00000.parquet")
@@ -136,22 +136,22 @@ def test_replay_that_was_killed_goes_on(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(files, "copy_tree", killed)
-        run.replay(config, home)
+        replay.replay(config, home)
     assert [] == SpanStore(home).ids()
-    assert [1] == [record.span for record in run.replay(config, home)]
+    assert [1] == [record.span for record in replay.replay(config, home)]
     SpanStore(home).verify(1)
     assert [] == list((home / "spans").glob(f"{files.STAGING}*"))
 
 
 @pytest.mark.parametrize(("last", "what"), [(None, "no span to replay"), (3, "no span up to 3 to replay")])
 def test_replay_of_nothing(config: Config, tmp_path: Path, last: int | None, what: str) -> None:
-    """Without a history the replay says so, not that the config names no source; nor does it turn in place."""
+    """Without a history the replay says so, not that the config names no source; nor does it run in place."""
     if last is not None:
         commit(config, 4)
     with pytest.raises(SpanError, match=what):
-        run.replay(config, tmp_path / "replay", last=last)
-    with pytest.raises(SpanError, match="a home of its own"):
-        run.replay(config, config.home_path)
+        replay.replay(config, tmp_path / "replay", last=last)
+    with pytest.raises(SpanError, match="another home folder"):
+        replay.replay(config, config.home_path)
 
 
 def test_a_failed_run_has_a_page(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +230,7 @@ def test_reports_that_cannot_be_written(config: Config) -> None:
 
 
 def test_old_artifacts_go(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of turns the newest `retention` stay; of failed ones the last: a failing schedule fills no disk."""
+    """Of runs the newest `retention` stay; of failed ones the last: a failing schedule fills no disk."""
     numbers = itertools.count()  # run ids sort by second, and these runs take less
     monkeypatch.setattr(uuid, "uuid4", lambda: types.SimpleNamespace(hex=f"{next(numbers):06d}"))
     commit(config, 1, 2, 3)
@@ -259,7 +259,7 @@ def test_a_home_that_was_moved(config: Config, tmp_path: Path) -> None:
     made = registry.register({"serving": tmp_path / "model"}, run_id="r", span=1)
     Publication(registry, config.model_root).publish(made.version)
     moved = config.moved_to(config.home_path.rename(tmp_path / "elsewhere"))
-    found = project_status.read(moved)
+    found = overview.read(moved)
     assert found.champion is not None
     assert Path(str(found.runs[0].report)).is_file()
     for version in (found.champion, *found.versions):

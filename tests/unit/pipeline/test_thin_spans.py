@@ -55,7 +55,7 @@ def test_a_thin_span_is_a_run(config: Config, monkeypatch: pytest.MonkeyPatch) -
     assert ({"SpanExampleGen": 0.5}, ("few",)) == (thin.seconds, thin.reasons)
     assert "Span 2 is thin" in Path(str(thin.report)).read_text()
     assert ["start", "end", "end"] == [record["event"] for record in told][3:6]
-    assert ([], [3]) == (run.pending(config), run.waiting(config, again=True))
+    assert ([], [3]) == (run.waiting(config, again=False), run.waiting(config, again=True))
 
 
 def test_any_other_error_ends_the_run(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +63,7 @@ def test_any_other_error_ends_the_run(config: Config, monkeypatch: pytest.Monkey
     monkeypatch.setattr(run, "_execute", runs({1: "ok", 2: "failed"}))
     with pytest.raises(DataError, match="no"):
         run.run_pending(config)
-    assert [2, 3] == run.pending(config)
+    assert [2, 3] == run.waiting(config, again=False)
 
 
 def test_a_thin_span_is_an_end_in_the_journal(caplog: pytest.LogCaptureFixture) -> None:

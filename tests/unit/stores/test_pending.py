@@ -7,7 +7,7 @@ import pytest
 
 from noria.core.errors import SpanError
 from noria.stores.pending import once_more, pending
-from noria.stores.quarantine import hold_back, release
+from noria.stores.quarantine import hold_back, unquarantine
 from noria.stores.recovery import recover
 from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
@@ -48,29 +48,29 @@ def test_one_future_timestamp_stops_nothing(home: Path) -> None:
     assert [5, 6] == pending(home, 2)
 
 
-def test_a_released_span_waits_again(home: Path) -> None:
-    """In quarantine it does not wait; released it does, until its next run; the log says who, why and how."""
+def test_an_unquarantined_span_waits_again(home: Path) -> None:
+    """In quarantine it does not wait; taken out it does, until its next run; the log says who, why and how."""
     assert [5] == pending(home, 2)
-    made = release(home, 4, "the new airport is real", "ann", forced=True)
-    assert "released by ann: the new airport is real" == str(made)
+    made = unquarantine(home, 4, "the new airport is real", "ann", forced=True)
+    assert "taken out of quarantine by ann: the new airport is real" == str(made)
     assert [4, 5] == pending(home, 2)
-    assert made == Registry(home).release_of(4, 1)
-    assert Registry(home).release_of(4, 2) is None
+    assert made == Registry(home).unquarantine_of(4, 1)
+    assert Registry(home).unquarantine_of(4, 2) is None
     Registry(home).record_run(RunRecord(span=4, run_id="again", data_verdict="drifted"))
     assert [5] == pending(home, 2)
-    assert Registry(home).release_of(4, 1, waiting=True) is None
-    assert Registry(home).release_of(4, 1).forced
+    assert Registry(home).unquarantine_of(4, 1, waiting=True) is None
+    assert Registry(home).unquarantine_of(4, 1).forced
 
 
-def test_release_refuses_what_makes_no_sense(home: Path) -> None:
+def test_unquarantine_refuses_what_makes_no_sense(home: Path) -> None:
     """No reason, no such span, a span that is not in quarantine: said, and nothing is written."""
     before = len(list((home / "registry" / "events").iterdir()))
     with pytest.raises(SpanError, match="needs a reason"):
-        release(home, 4, " ", "ann")
+        unquarantine(home, 4, " ", "ann")
     with pytest.raises(SpanError, match="there is no span 9"):
-        release(home, 9, "why", "ann")
+        unquarantine(home, 9, "why", "ann")
     with pytest.raises(SpanError, match="span 3 is not in quarantine; these are: 4"):
-        release(home, 3, "why", "ann")
+        unquarantine(home, 3, "why", "ann")
     assert before == len(list((home / "registry" / "events").iterdir()))
 
 
@@ -102,7 +102,7 @@ def test_what_was_corrected_meanwhile_is_not_held_back(home: Path) -> None:
     store.quarantine(5, BROKEN, 2, "run-b")
     hold_back(home, 5, 1, BROKEN, "run-a")
     assert 2 == store.quarantined()[5]["version"]
-    store.release(5)
+    store.unquarantine(5)
     hold_back(home, 5, 1, BROKEN, "run-c")
     assert ([4], [5]) == (list(store.quarantined()), pending(home, 2))
     assert (5, 1) == (Registry(home).runs()[-1].span, Registry(home).runs()[-1].span_version)
@@ -160,21 +160,21 @@ def test_killed_between_quarantine_and_run(home: Path, killed_at) -> None:
     assert {(False, False), (True, True), (True, False)} == outcomes
 
 
-def test_killed_while_releasing(home: Path, killed_at) -> None:
-    """A release that died anywhere is finished by typing it again: one event, and the span waits."""
+def test_killed_while_unquarantining(home: Path, killed_at) -> None:
+    """An `unquarantine` that died anywhere is finished by typing it again: one event, and the span waits."""
     kills = 0
     for n in range(1, 60):
         span = 10 + n
         SpanStore(home).commit(span, [rows(span)], source="a")
         hold_back(home, span, 1, BROKEN, f"run-{span}")
-        killed = killed_at(n, home, lambda span=span: release(home, span, "why", "ann"))
+        killed = killed_at(n, home, lambda span=span: unquarantine(home, span, "why", "ann"))
         kills += killed
         free = span not in SpanStore(home).quarantined()
-        assert not free or Registry(home).release_of(span, 1) is not None
-        release(home, span, "why", "ann")
+        assert not free or Registry(home).unquarantine_of(span, 1) is not None
+        unquarantine(home, span, "why", "ann")
         assert span in pending(home, 2)
         events = [path.read_text() for path in (home / "registry" / "events").glob("*.json")]
-        assert 1 == sum('"kind": "released"' in text and f'"span": {span},' in text for text in events)
+        assert 1 == sum('"kind": "unquarantined"' in text and f'"span": {span},' in text for text in events)
         if not killed:
             break
     assert kills > 3

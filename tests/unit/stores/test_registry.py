@@ -569,7 +569,7 @@ def test_a_version_judged_against_another_champion_is_withheld(tmp_path: Path, r
 
 def test_events_stay_small_and_the_verdict_is_kept_whole(tmp_path: Path, root: Path) -> None:
     """The log carries a summary; the verdict is read from the payload when it is asked for."""
-    data = {"verdict": "drifted", "reasons": ["r" * 1000] * 60, "released": None}
+    data = {"verdict": "drifted", "reasons": ["r" * 1000] * 60, "unquarantined": None}
     model = {"blessed": True, "slices": [{"auc": 0.7}] * 500}
     registry = Registry(tmp_path)
     publish(registry, "a", tmp_path, root)

@@ -16,11 +16,11 @@ class IngestSpec(component_spec.ComponentSpec):
         "again": component_spec.ExecutionParameter(type=int),
     }
     INPUTS = {}
-    OUTPUTS = {"news": component_spec.ChannelParameter(type=Ingested)}
+    OUTPUTS = {"ingested": component_spec.ChannelParameter(type=Ingested)}
 
 
 class Ingest(base_component.BaseComponent):
-    """The first node of a Kubeflow run. It stands above `components/`, which may not know of streaming.
+    """The first node of a Kubeflow run. It is not in `components/`, which may not import `ingestion`.
 
     Args:
       config: the settings, as `noria.pipeline.runners.kubeflow.container_project.to_json` writes them.
@@ -32,5 +32,7 @@ class Ingest(base_component.BaseComponent):
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
     def __init__(self, config: str, source_digest: str = "", again: bool = False):
-        news = channel_utils.as_channel([Ingested()])
-        super().__init__(IngestSpec(config=config, source_digest=source_digest, again=int(again), news=news))
+        ingested = channel_utils.as_channel([Ingested()])
+        super().__init__(
+            IngestSpec(config=config, source_digest=source_digest, again=int(again), ingested=ingested)
+        )

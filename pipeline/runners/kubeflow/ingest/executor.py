@@ -1,4 +1,4 @@
-"""Ingests, finishes what a killed run left, and looks for a span that waits."""
+"""Ingests, finishes what a killed run left, and names a span that waits for a run."""
 
 import json
 from pathlib import Path
@@ -12,16 +12,18 @@ from noria.core.errors import ConfigError
 from noria.core.locks import hold
 from noria.pipeline.config import Config
 from noria.pipeline.runners.kubeflow import container_project
-from noria.pipeline.runs import lineage, run
+from noria.pipeline.runs import lineage
+from noria.pipeline.runs.ingest import ingest
+from noria.pipeline.runs.run import waiting
 from noria.stores.recovery import recover
 from noria.stores.registry import Registry
 
-# Another task of an earlier run may be at the store; a recurring run has time.
+# A task of an earlier run may hold the lock; a recurring run has time.
 LOCK_SECONDS = 600
 
 
 class Executor(base_executor.BaseExecutor):
-    """What `noria run` does before its first run."""
+    """The steps of `noria run` before its first run."""
 
     def Do(
         self,
@@ -29,7 +31,7 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Sets the custom properties `state` (waiting or nothing) and `span` of `output_dict["news"][0]`.
+        """Sets the custom properties `state` (waiting or nothing) and `span` of `output_dict["ingested"][0]`.
 
         Raises:
           ConfigError: the image holds other sources than the pipeline was compiled from.
@@ -37,28 +39,33 @@ class Executor(base_executor.BaseExecutor):
           LockedError: another run holds the project for longer than LOCK_SECONDS.
         """
         config = container_project.from_json(exec_properties["config"])
-        artifact = output_dict["news"][0]
+        artifact = output_dict["ingested"][0]
         with journal.stage("Ingest", source=str(config.data.source)) as stage:
             _same_sources(config, exec_properties.get("source_digest") or "")
             with hold(config.home_path, wait=LOCK_SECONDS, command="Kubeflow's Ingest"):
-                report = run.take_in(config, lambda record: stage.note(**record))
+                report = ingest(config, lambda record: stage.note(**_facts(record)))
                 for line in recover(Registry(config.home_path), config.model_root):
                     stage.note(recovered=line)
-            waiting = run.waiting(config, again=bool(exec_properties.get("again")))
-            facts = {"state": "waiting" if waiting else "nothing", "span": waiting[0] if waiting else -1}
-            stage.note(**report, **facts, waiting=len(waiting))  # one a run: a number that grows falls behind
+            spans = waiting(config, again=bool(exec_properties.get("again")))
+            facts = {"state": "waiting" if spans else "nothing", "span": spans[0] if spans else -1}
+            # A run takes one span; where this number grows, the schedule is too slow.
+            stage.note(**report, **facts, waiting=len(spans))
         artifact.set_string_custom_property("state", facts["state"])
         artifact.set_int_custom_property("span", facts["span"])
         folder = Path(artifact.uri)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "news.json").write_text(json.dumps({**facts, "waiting": waiting}), encoding="utf-8")
+        (folder / "ingested.json").write_text(json.dumps({**facts, "waiting": spans}), encoding="utf-8")
+
+
+def _facts(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key not in ("stage", "event")}
 
 
 def _same_sources(config: Config, compiled: str) -> None:
     found = lineage.source_digest(config) if compiled else ""
     if found != compiled:
         raise ConfigError(
-            "the image holds other code, or another schema, than the pipeline was compiled from",
+            "the code or the schema in the image differs from what the pipeline was compiled from",
             where=f"project folder {config.folder}: digest {found[:12]}, compiled {compiled[:12]}",
-            next_step="build the image anew from the sources that `noria compile` reads, or compile from the image's",
+            next_step="rebuild the image from the sources that `noria compile` reads, or compile from the image",
         )

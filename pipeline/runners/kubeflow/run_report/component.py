@@ -1,4 +1,4 @@
-"""TurnReport: what `noria run` leaves behind a run: journal, times, and the page for people."""
+"""RunReport: ends a run on Kubeflow as `noria run` ends one here, with `run.json` and the HTML report."""
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, channel_utils, component_spec, standard_artifacts

@@ -1,4 +1,4 @@
-"""Closes a run: `run.json` and the report, from the artifacts and the journal that the tasks left on the volume."""
+"""Ends a run, from its input artifacts and the journal that the tasks left on the volume."""
 
 import shutil
 from pathlib import Path
@@ -8,10 +8,8 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 
 from noria.components import journal
-from noria.core.errors import RegistryError
 from noria.pipeline.runners.kubeflow import container_project, tasklog
-from noria.pipeline.runs import recorder
-from noria.stores.registry import Registry
+from noria.pipeline.runs.recorder import RunRecorder
 
 # Which node made an input; the report knows artifacts by their maker.
 MAKERS = {
@@ -24,7 +22,7 @@ MAKERS = {
 
 
 class Executor(base_executor.BaseExecutor):
-    """What `noria run` does after a run."""
+    """Wires artifacts to `RunRecorder`."""
 
     def Do(
         self,
@@ -35,25 +33,18 @@ class Executor(base_executor.BaseExecutor):
         """Writes `<home>/reports/`, `<home>/runs/<run_id>/run.json`, and the page into the output artifact.
 
         Raises:
-          RegistryError: the run has recorded no run.
+          RegistryError: the registry has no such run.
         """
         config = container_project.from_json(exec_properties["config"])
         run_id = exec_properties["run_id"]
         with journal.stage("Report") as stage:
-            run = next((run for run in Registry(config.home_path).runs() if run.run_id == run_id), None)
-            if run is None:
-                raise RegistryError(
-                    f"run {run_id} has recorded no run",
-                    where=config.home_path / "registry",
-                    next_step="look at the logs of the tasks before; is `kubeflow.home` on the same volume for all?",
-                )
             paths = {
                 MAKERS[name]: {name: artifacts[0].uri}
                 for name, artifacts in input_dict.items()
                 if name in MAKERS
             }
             records = tasklog.read(config.home_path, run_id)
-            closed = recorder.close(config, run, records, paths)
+            closed = RunRecorder(config.home_path, config.name, run_id).close(records, paths)
             folder = Path(output_dict["report"][0].uri)
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(str(closed.report), folder / "report.html")

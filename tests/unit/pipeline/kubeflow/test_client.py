@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from noria.core.errors import ConfigError
+from noria.pipeline import environment
 from noria.pipeline.cli.run_view import RunView
 from noria.pipeline.cli.schedule import six_fields
 from noria.pipeline.config import Config, load
@@ -213,5 +214,5 @@ def test_without_kfp(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert (1, "") == (done.returncode, done.stdout)
-    assert "pip install '.[kubeflow]'" in done.stderr
+    assert environment.how_to_install("kubeflow") in done.stderr
     assert "Traceback" not in done.stderr

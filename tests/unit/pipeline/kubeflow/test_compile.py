@@ -13,6 +13,7 @@ import yaml
 from kfp import kubernetes
 
 from noria.core.errors import ConfigError, LaneError
+from noria.pipeline import environment
 from noria.pipeline.config import load
 from noria.pipeline.runners.kubeflow import checks, compiler, container_project
 from noria.pipeline.runners.kubeflow.image import VARIABLE, with_image
@@ -314,7 +315,7 @@ def test_kfp_is_an_extra(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert 1 == done.returncode
-    assert "pip install '.[kubeflow]'" in done.stderr
+    assert environment.how_to_install("kubeflow") in done.stderr
     assert not (tmp_path / "p.yaml").exists()
 
 

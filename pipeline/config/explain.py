@@ -1,4 +1,4 @@
-"""What is said when a project's YAML file is wrong: which key, which line, what must be, what was meant."""
+"""The errors for a wrong YAML file of a project: which key, which line, what is allowed, what was probably meant."""
 
 import difflib
 import re
@@ -15,7 +15,7 @@ HELP = "docs/config.md explains every key"
 
 
 def refuse_duplicates(node: Any, file: Path, prefix: str = "") -> None:
-    """YAML's loaders keep the last of two equal keys without a word.
+    """YAML's loaders silently keep the last of two equal keys.
 
     Raises:
       ConfigError: a mapping has a key twice.
@@ -28,7 +28,7 @@ def refuse_duplicates(node: Any, file: Path, prefix: str = "") -> None:
         line = key.start_mark.line + 1
         if name in seen:
             raise ConfigError(
-                f"key `{name}` is there twice, first in line {seen[name]}",
+                f"key `{name}` appears twice, first in line {seen[name]}",
                 where=f"{file}, line {line}",
                 next_step="keep one of them",
             )
@@ -42,7 +42,7 @@ def explain(error: ValidationError, model: type[BaseModel], node: Any, file: Pat
     for detail in error.errors(include_url=False):
         location = _in_file(detail["loc"])
         name = ".".join(str(part) for part in location)
-        what, hint = _said(detail, name, location, model)
+        what, hint = _message(detail, name, location, model)
         if name not in found:  # a union reports once for each of its members; the first is the plainest
             found[name] = (_line(node, location), what, hint)
     problems = sorted(found.values(), key=lambda problem: problem[0])
@@ -56,7 +56,7 @@ def explain(error: ValidationError, model: type[BaseModel], node: Any, file: Pat
 
 
 def walk(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any, bool]]:
-    """Every key: its dotted name (`<name>` where people choose it), its field, whether it holds keys."""
+    """Every key: its dotted name (`<name>` where the user chooses it), its field, whether it holds keys."""
     for attribute, field in section.model_fields.items():
         name = f"{prefix}{field.alias or attribute}"
         inner = _inner(field.annotation)
@@ -95,7 +95,7 @@ def _in_file(location: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(part for part in location if not re.fullmatch(inserted, str(part)))
 
 
-def _said(
+def _message(
     detail: Any, name: str, location: tuple[Any, ...], model: type[BaseModel]
 ) -> tuple[str, str | None]:
     kind, value = detail["type"], detail.get("input")
@@ -109,7 +109,10 @@ def _said(
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return f"`{name}` must hold keys and values, got {got}", _description(location, model)
     if kind == "string_pattern_mismatch":
-        return f"`{name}` must be small letters, digits and hyphens, a letter first, got {got}", None
+        return (
+            f"`{name}` must be lower-case letters, digits and hyphens, and start with a letter, got {got}",
+            None,
+        )
     message = re.sub(r"^(Input|String|List|Value) should ", "", detail["msg"])
     message = re.sub(r", unable to .*$", "", message)
     hint = None
@@ -139,7 +142,7 @@ def _description(location: tuple[Any, ...], model: type[BaseModel]) -> str | Non
 
 
 def _pattern(location: tuple[Any, ...], model: type[BaseModel]) -> str:
-    """A location as `walk` names it: what a person named is `<name>`."""
+    """A location as `walk` names it: a name that the user chose is `<name>`."""
     keys = {key for key, _, _ in walk(model)}
     parts: list[str] = []
     for part in map(str, location):

@@ -4,6 +4,7 @@ import csv
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import flight_events as flights
 import numpy as np
@@ -82,4 +83,4 @@ def test_most_flights_have_their_weather_and_plane(table) -> None:
 def test_the_package_is_not_imported() -> None:
     """Its __init__ loads all tables into pandas, which takes seconds."""
     code = "import sys; import flight_events as f; f.table(); sys.exit(f.PACKAGE in sys.modules)"
-    assert 0 == subprocess.run([sys.executable, "-c", code]).returncode
+    assert 0 == subprocess.run([sys.executable, "-c", code], cwd=Path(flights.__file__).parent).returncode
