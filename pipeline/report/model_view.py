@@ -98,16 +98,20 @@ def warm_start(report: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {
         "facts": {key: report.get(key) for key in keys},
         "groups": groups,
-        "fresh_inputs": report.get("fresh_inputs") or {},
-        "not_finite": report.get("not_finite") or {},
+        "fresh_inputs": _mapping(report.get("fresh_inputs")),
+        "not_finite": {name: n for name, n in _mapping(report.get("not_finite")).items() if is_number(n)},
         "guess": _guess(report),
     }
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _guess(report: Mapping[str, Any]) -> str | None:
     """The part of the base rate in each score, in words; None where there is none."""
     rates, share = report.get("base_rate"), report.get("base_rate_share")
-    if not rates or not share:
+    if not isinstance(rates, list) or not all(is_number(part) for part in [*rates, share]) or not share:
         return None
     shown = ", ".join(f"{rate:.3g}" for rate in (rates[1:] if len(rates) == 2 else rates))
     return f"{100 * share:.3g} % of each score is the base rate of the newest spans ({shown})"
