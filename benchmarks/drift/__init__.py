@@ -1,0 +1,1 @@
+"""Learning under drift: streams of known drift, references, and what the product makes of them."""
