@@ -94,6 +94,7 @@ def follow(config: Any, stream: streams.Stream) -> list[dict[str, Any]]:
             newly = [f for f in carry.get("features", []) if f["how"] == "new"]
             record["features_new"] = newly if carry["mode"] == "warm" else []
         records.append(record)
+        print(json.dumps(record), flush=True)
     return records
 
 
@@ -138,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             records = follow(project(Path(scratch, name), stream), stream)
         result["streams"][name] = {"task": stream.task, "summary": summary(records), "spans": records}
         print(name, json.dumps(result["streams"][name]["summary"]), flush=True)
-    options.save("drift", result, {})
+        options.save("drift", result, {})  # after each stream: the whole takes a while
 
 
 if __name__ == "__main__":
