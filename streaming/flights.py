@@ -16,7 +16,7 @@ import pyarrow.csv as pa_csv
 
 from noria.stores import files
 from noria.stores.errors import DataError
-from noria.streaming.csv_file import opened
+from noria.streaming.text_file import unpacked
 from noria.streaming.events import EventSettings
 from noria.streaming.formats import MemoryTable
 
@@ -130,7 +130,7 @@ def _folder() -> Path:
 
 
 def _read(name: str) -> pa.Table:
-    with opened(_folder() / name) as file:
+    with unpacked(_folder() / name) as file:
         return pa_csv.read_csv(
             file, convert_options=pa_csv.ConvertOptions(strings_can_be_null=True, null_values=["NA", ""])
         )
