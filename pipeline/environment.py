@@ -24,13 +24,13 @@ def version(package: str) -> str | None:
 
 def clone() -> Path | None:
     """The folder of the clone that Noria runs from; None if it was installed as a wheel."""
-    try:
-        text = importlib.metadata.distribution("noria").read_text("direct_url.json")
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    source = json.loads(text or "{}")
-    editable = source.get("dir_info", {}).get("editable", False)
-    return Path(unquote(urlparse(source["url"]).path)) if editable else None
+    for found in importlib.metadata.distributions(name="noria"):
+        # An egg-info in the working folder comes before the installed package; only an egg-info has this file.
+        if found.read_text("SOURCES.txt") is None:
+            source = json.loads(found.read_text("direct_url.json") or "{}")
+            editable = source.get("dir_info", {}).get("editable", False)
+            return Path(unquote(urlparse(source["url"]).path)) if editable else None
+    return None
 
 
 def how_to_install(extra: str) -> str:
