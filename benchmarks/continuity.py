@@ -21,20 +21,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from noria.components.keras_first import ensure_keras3
+from noria.components.keras3 import ensure_keras3
 
 tf = ensure_keras3()
+
+import flight_events as flights
 
 from benchmarks import measure
 from noria.components import journal
 from noria.components.example_gen import encode
 from noria.components.transform import executor
+from noria.components.transform.request import Request
 from noria.schemas import loader
-from noria.streaming import flights
 
 LABEL = flights.LABEL
-SCHEMA = Path(loader.__file__).parent / "flights.pbtxt"
-PREPROCESSING = "noria.preprocessing.flights.preprocessing_fn"
+SCHEMA = measure.ROOT / "examples" / "flights" / "schema.pbtxt"
+PREPROCESSING = "flight_features.preprocessing_fn"
 WEEK = 7 * 24 * 3600
 START = 1356998400  # 2013-01-01 UTC
 
@@ -82,7 +84,7 @@ def lay_out(
             for batch in rows.combine_chunks().to_batches():
                 for record in encode.encode(batch):
                     writer.write(record)
-    request = executor.Request(
+    request = Request(
         examples=str(folder / "raw"),
         splits=list(splits),
         schema=loader.load(SCHEMA),

@@ -1,7 +1,7 @@
 """Faults that the gates must hold: plain functions on a span's table of flights.
 
 Each takes the table of the week it spoils and the table of the week before, both with the columns of
-`noria.streaming.flights.table`, and returns the spoilt table. Nothing is random from run to run.
+`noria.ingestion.flights.table`, and returns the spoilt table. Nothing is random from run to run.
 """
 
 import dataclasses

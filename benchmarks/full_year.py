@@ -18,7 +18,7 @@ TITLE = "The year's flights in one cold run"
 
 def tables() -> tuple[pa.Table, pa.Table]:
     """February's flights and the year's as event tables."""
-    from noria.streaming import flights
+    import flight_events as flights
 
     return months()[0], flights.table().sort_by("time_hour")
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.gates [--weeks 53] [--fault-weeks 10,26,44] [--quick]
 
-Lays the flights of 2013 out as weekly spans and turns SpanExampleGen, StatisticsGen and DataGate (their executors, as
+Lays the flights of 2013 out as weekly spans and runs SpanExampleGen, StatisticsGen and DataGate (their executors, as
 in a run) week by week, with the week before and the last accepted run's training rows as references. Then spoils a few
 of the weeks, each fault in a copy of the home folder as it stood before that week. No ordinary week may be `broken`,
 and no fault `ok`. Takes about three minutes on two cores. Writes gates.json.
@@ -23,10 +23,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from noria.components.keras_first import ensure_keras3
+from noria.components.keras3 import ensure_keras3
 
 ensure_keras3()
 
+import flight_events as flights  # noqa: E402
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor  # noqa: E402
 from tfx.dsl.components.base.base_executor import BaseExecutor  # noqa: E402
 from tfx.types import standard_artifacts  # noqa: E402
@@ -39,9 +40,8 @@ from noria.components.example_gen.executor import Executor as ExamplesExecutor  
 from noria.components.statistics_gen.executor import Executor as StatisticsExecutor  # noqa: E402
 from noria.components.types import DataVerdict  # noqa: E402
 from noria.stores.spans import SpanStore  # noqa: E402
-from noria.streaming import flights  # noqa: E402
 
-SCHEMA = Path(__file__).parents[1] / "schemas" / "flights.pbtxt"
+SCHEMA = Path(__file__).parents[1] / "examples" / "flights" / "schema.pbtxt"
 GATE = {"label": "late", "task": "binary", "time": "time_hour", "every": "week"}
 WINDOW = {"cold": 4, "replay": 0.25, "eval_share": 0.2, "key": ["carrier", "flight", "origin", "time_hour"]}
 
@@ -61,19 +61,19 @@ def commit(store: SpanStore, span: int, table: pa.Table) -> None:
     store.commit(span, [table], source="nycflights13", event_time=(times[0].as_py(), times[-1].as_py()))
 
 
-class Turn:
-    """The first three components of the wheel on one home folder.
+class GateRun:
+    """The first three components of the pipeline on one home folder.
 
     Args:
       home: the project's home folder.
-      out: where the artifacts of each turn go.
+      out: where the artifacts of each run go.
     """
 
     def __init__(self, home: Path, out: Path):
         self.home, self.out = home, out
 
     def run(self, span: int, champion: tuple[int, Path] | None) -> tuple[dict[str, Any], Path]:
-        """Turns on one span.
+        """Runs on one span.
 
         Args:
           span: id.
@@ -150,7 +150,7 @@ def run(
     started = time.monotonic()
     tables = weeks()[:count]
     home = folder / "home"
-    store, turn = SpanStore(home), Turn(home, folder / "turns")
+    store, record = SpanStore(home), GateRun(home, folder / "runs")
     year, faults, champion = [], [], None
     for span, table in enumerate(tables, start=1):
         if span in fault_weeks:
@@ -160,13 +160,13 @@ def run(
                 for part in ("spans", "statistics"):
                     link_tree(home / part, spoilt_home / part)
                 commit(SpanStore(spoilt_home), span, fault.inject(table, tables[span - 2]))
-                result, _ = Turn(spoilt_home, folder / "spoilt-turns").run(span, champion)
+                result, _ = GateRun(spoilt_home, folder / "spoilt-runs").run(span, champion)
                 faults.append(
                     _row(span, result) | {"fault": fault.name, "asked": fault.asked, "text": fault.text}
                 )
                 tell(f"week {span:2d}  {fault.name:32s} {result['verdict']:8s} {_first(result)}")
         commit(store, span, table)
-        result, trained = turn.run(span, champion)
+        result, trained = record.run(span, champion)
         year.append(_row(span, result))
         tell(f"week {span:2d}  {'(ordinary)':32s} {result['verdict']:8s} {_first(result)}")
         if result["verdict"] != "broken":

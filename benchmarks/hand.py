@@ -1,4 +1,4 @@
-"""The wheel's work as a script by hand, without TFX: how fast a warm run could be.
+"""The pipeline's work as a script by hand, without TFX: how fast a warm run could be.
 
     python -m benchmarks.hand ROWS.parquet OUT [--state FOLDER] [--steps 300] < one line for each run
 
@@ -162,7 +162,7 @@ def save(model: Any, known: dict[str, Any], integers: set[str], folder: Path) ->
                 columns.append(tf.cast(value.row_lengths() == 0, tf.float32)[:, None])
         for name, period in CIRCLES.items():
             angle = tf.cast(parsed[name], tf.float32) * (2 * np.pi / period)
-            columns += [turn(angle).to_tensor(0.0, shape=[None, 1]) for turn in (tf.sin, tf.cos)]
+            columns += [circle(angle).to_tensor(0.0, shape=[None, 1]) for circle in (tf.sin, tf.cos)]
         for name, table in zip(CATEGORIES, module.tables, strict=True):
             words = tf.strings.as_string(parsed[name]) if name in integers else parsed[name]
             ids.append(table.lookup(words.to_tensor("", shape=[None, 1])))

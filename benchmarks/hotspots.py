@@ -32,7 +32,7 @@ class Profiler:
 
     def __call__(self, record: dict[str, Any]) -> None:
         stage, event = record["stage"], record["event"]
-        if stage in ("Turn", "Ingest", "Recover"):
+        if stage in ("Run", "Ingest", "Recover"):
             return  # around the stages
         if event == "start":
             self._processor = time.process_time()
@@ -82,7 +82,7 @@ def name(where: tuple[str, int, str]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Profiles and prints."""
-    from noria.pipeline.wheel import turn_all
+    from noria.pipeline.runs.run import run_pending
 
     parser = measure.parser(__doc__)
     parser.add_argument("--name", default="hotspots", help="of the JSON file (default: hotspots)")
@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         contest.restore(wheel.config.home_path, wheel.folder / "before")
         profiler = Profiler()
         started, processor = time.perf_counter(), time.process_time()
-        turn_all(wheel.config, on_event=profiler)
+        run_pending(wheel.config, on_event=profiler)
         wall, processor = time.perf_counter() - started, time.process_time() - processor
     result = {"rows": len(contest.labelled(january)), "wall": wall, "processor": processor}
     options.save(options.given.name, {**result, "stages": profiler.stages}, machine)

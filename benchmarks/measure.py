@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -20,7 +21,8 @@ from typing import Any
 
 import yaml
 
-from noria.stores import files
+from benchmarks import EXAMPLE
+from noria.core import files
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
@@ -150,8 +152,9 @@ def commit() -> str | None:
         "preprocessing",
         "schemas",
         "stores",
-        "streaming",
-        "flights",
+        "core",
+        "ingestion",
+        "examples",
         "locks",
     ]
     folders += ["benchmarks/*.py", ":!benchmarks/page.py", ":!benchmarks/bench.py"]
@@ -209,8 +212,12 @@ def resident(pid: int | str = "self") -> int | None:
 
 def flights() -> dict[str, Any]:
     """The flights example's settings, with a home beside them and no source: spans are committed by the measurement."""
-    settings = yaml.safe_load((ROOT / "flights" / "noria.yaml").read_text(encoding="utf-8"))
-    return settings | {"home": "home", "schema": str(ROOT / "schemas" / "flights.pbtxt"), "data": {}}
+    settings = yaml.safe_load((ROOT / "examples" / "flights" / "noria.yaml").read_text(encoding="utf-8"))
+    return settings | {
+        "home": "home",
+        "schema": str(ROOT / "examples" / "flights" / "schema.pbtxt"),
+        "data": {},
+    }
 
 
 def project(folder: Path, settings: dict[str, Any]) -> Any:
@@ -219,6 +226,8 @@ def project(folder: Path, settings: dict[str, Any]) -> Any:
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "noria.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    for module in EXAMPLE.glob("*.py"):
+        shutil.copy(module, folder)
     return load(folder)
 
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.memory [--rows 1000000,5000000] [--modes warm] [--quick]
 
-For each size a process of its own turns on synthetic spans of 40 columns (`benchmarks.synthetic`): a small one for a
+For each size a process of its own runs on synthetic spans of 40 columns (`benchmarks.synthetic`): a small one for a
 champion, then one for each mode. This process reads its resident memory, and that of the processes it starts (the
 probe that loads the model; Beam's workers), from /proc, Linux only. Stated is what each stage held above the process
 after importing TensorFlow. Several sizes show whether it grows with the rows. Writes memory.json and .png. 200,000 rows
@@ -29,7 +29,7 @@ MARK = "noria-mark "  # what the child prints is among what its libraries print
 
 
 def work(folder: str, modes: list[str]) -> None:
-    """The child: turns on what is in the store, and prints a JSON line at each mark."""
+    """The child: runs on what is in the store, and prints a JSON line at each mark."""
 
     def mark(**facts: Any) -> None:
         print(MARK + json.dumps({"at": time.time(), **facts}), flush=True)
@@ -38,12 +38,12 @@ def work(folder: str, modes: list[str]) -> None:
 
     assert tf.keras.Model  # imported at its first use
     mark(stage="baseline")
-    from noria.components.keras_first import ensure_keras3
+    from noria.components.keras3 import ensure_keras3
 
     ensure_keras3()
-    import noria.pipeline.beam  # noqa: F401
+    import noria.pipeline.runners.beam  # noqa: F401
     from noria.pipeline.config import load
-    from noria.pipeline.wheel import turn_all
+    from noria.pipeline.runs.run import run_pending
 
     mark(stage="imported")
     config = load(Path(folder))
@@ -51,13 +51,15 @@ def work(folder: str, modes: list[str]) -> None:
         mark(stage=AROUND, mode=mode)
 
         def listen(record: dict[str, Any], mode: str = mode) -> None:
-            if record["event"] == "start" and record["stage"] not in ("Turn", "Ingest"):
+            if record["event"] == "start" and record["stage"] not in ("Run", "Ingest"):
                 mark(stage=record["stage"], mode=mode)
-            elif record["event"] == "end" and record["stage"] not in ("Turn", "Ingest"):
+            elif record["event"] == "end" and record["stage"] not in ("Run", "Ingest"):
                 mark(stage=AROUND, mode=mode, path={record["stage"]: record.get("path")})
 
-        [turn] = turn_all(config, limit=1, cold=mode == "cold", on_event=listen)
-        assert turn.data_verdict != "broken" and turn.mode == ("warm" if mode == "warm" else "cold"), turn
+        [record] = run_pending(config, limit=1, cold=mode == "cold", on_event=listen)
+        assert record.data_verdict != "broken" and record.mode == ("warm" if mode == "warm" else "cold"), (
+            record
+        )
     mark(stage="end")
 
 
@@ -181,7 +183,7 @@ def plot(watched: list[Watched], sizes: list[dict[str, Any]], path: Path) -> Non
     pyplot.close(figure)
 
 
-def turn(rows: int, modes: list[str], steps: int) -> tuple[dict[str, Any], Watched]:
+def record(rows: int, modes: list[str], steps: int) -> tuple[dict[str, Any], Watched]:
     """One size: its peaks, and what was watched."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -210,7 +212,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except ValueError:
         parser.error(f"--rows must be whole numbers with commas between, got {given!r}")
     machine = options.machine()
-    sizes, watched = zip(*(turn(size, modes, options.size(300, 5)) for size in rows), strict=True)
+    sizes, watched = zip(*(record(size, modes, options.size(300, 5)) for size in rows), strict=True)
     result = {
         "columns": synthetic.COLUMNS,
         "every_ms": round(EVERY * 1000),

@@ -151,7 +151,7 @@ def freshness(result: dict[str, Any]) -> list[str]:
         f"| AUC on the next week | {s['warm_auc']:.4f} | {s['cold_auc']:.4f} |",
         f"| log loss on the next week | {s['warm_log_loss']:.4f} | {s['cold_log_loss']:.4f} |",
         f"| examples trained on | {s['warm_examples']:,.0f} | {s['cold_examples']:,.0f} |",
-        f"| seconds of a turn{circumstances(result)} | {s['warm_seconds']:.1f} | {s['cold_seconds']:.1f} |",
+        f"| seconds of a run{circumstances(result)} | {s['warm_seconds']:.1f} | {s['cold_seconds']:.1f} |",
         "",
         f"Warm minus cold: {auc:+.4f} AUC and {loss:+.4f} log loss, for {s['examples_ratio']:.1%} of the examples: warm is "
         f"{(' and ' if both else ', but ').join(verdicts)}.",
@@ -182,20 +182,22 @@ def gates(result: dict[str, Any]) -> list[str]:
 
 
 def year(result: dict[str, Any]) -> list[str]:
-    """The wheel over the whole year."""
-    kinds = collections.Counter((turn["data_verdict"], turn["model_verdict"]) for turn in result["turns"])
+    """The pipeline over the whole year."""
+    kinds = collections.Counter(
+        (record["data_verdict"], record["model_verdict"]) for record in result["runs"]
+    )
     lines = ["The whole wheel, turned over the year with the example's own settings.", ""]
     lines += ["| data verdict | model verdict | weeks |", "| --- | --- | --- |"]
     lines += [f"| {data} | {model} | {count} |" for (data, model), count in sorted(kinds.items())]
     seconds: dict[str, list[float]] = {"reuse": [], "refresh": []}
-    for turn in result["turns"]:
-        if turn.get("mode") == "warm" and turn.get("transform") in seconds:
-            seconds[turn["transform"]].append(sum(turn["seconds"].values()))
+    for record in result["runs"]:
+        if record.get("mode") == "warm" and record.get("transform") in seconds:
+            seconds[record["transform"]].append(sum(record["seconds"].values()))
     if all(seconds.values()):
         reused, refreshed = (statistics.median(seconds[how]) for how in ("reuse", "refresh"))
         lines += [
             "",
-            f"Seconds of a warm turn's stages, median{circumstances(result)}: {reused:.1f} where it reused the transform "
+            f"Seconds of a warm run's stages, median{circumstances(result)}: {reused:.1f} where it reused the transform "
             f"graph ({len(seconds['reuse'])} weeks), {refreshed:.1f}",
             f"where drift made it refresh the graph, which traces the model anew ({len(seconds['refresh'])} weeks).",
         ]
@@ -210,7 +212,7 @@ def year(result: dict[str, Any]) -> list[str]:
     return lines + [
         "",
         f"Every fault of the table above was given to the whole wheel in weeks {', '.join(map(str, spans))}: "
-        f"{len(faults)} turns.",
+        f"{len(faults)} runs.",
         f"{'All' if stopped == len(faults) else 'Of these'} {stopped} were stopped by the data gate; the model gate "
         + (f"judged the rest: {further}." if further else "was not reached."),
         f"In production ended: {', '.join(published) or 'none'}.",
@@ -222,8 +224,8 @@ def contest(result: dict[str, Any]) -> list[str]:
     stock, hand = "stock_median" in result, "hand_median" in result
     runs = [
         ("stock TFX components, each run a process of its own", "stock") if stock else None,
-        ("Noria, first turn of a process", "noria_first"),
-        ("Noria, later turns of it", "noria"),
+        ("Noria, first run of a process", "noria_first"),
+        ("Noria, later runs of it", "noria"),
         ("by hand, first run of a process", "hand_first") if hand else None,
         ("by hand, run again in it", "hand") if hand else None,
     ]
@@ -246,7 +248,7 @@ def contest(result: dict[str, Any]) -> list[str]:
         "Stock TFX runs as it ships: Beam in memory with one worker, Transform's statistics on. A script is a process that runs",
         "once, and tracing its functions is part of that run; run again in its process it builds its model anew and traces",
         "again. Noria's process stays (`noria run --every`), and where it reuses the transform graph it keeps its trace: those",
-        "later turns are what the goals judge. The first turn of a process, its champion made by another one, stands beside",
+        "later turns are what the goals judge. The first run of a process, its champion made by another one, stands beside",
         "the script's first run.",
         "",
         f"| | seconds{circumstances(result)} | from | to | runs |",
@@ -265,16 +267,16 @@ def contest(result: dict[str, Any]) -> list[str]:
     if stock:
         lines.append(
             f"Noria is {result['ratio_vs_stock']:.1f} times faster than stock (run by run {spread(walls(result, 'stock'), noria)}; "
-            f"{result['ratio_vs_stock_first']:.1f} times on the first turn)."
+            f"{result['ratio_vs_stock_first']:.1f} times on the first run)."
         )
     if hand:
         lines.append(
             f"It takes {result['ratio_vs_hand']:.2f} times as long as the script (run by run {spread(noria, walls(result, 'hand'))}; "
-            f"{result['ratio_vs_hand_first']:.2f} times, first turn against first run)."
+            f"{result['ratio_vs_hand_first']:.2f} times, first run against first run)."
         )
     if "imported_again" in result:
-        lines.append(f"Modules that the later turns still imported: {len(result['imported_again'])}.")
-    tables = [("Noria's stage", "first turn", result["noria_first"], result["noria_median"])]
+        lines.append(f"Modules that the later runs still imported: {len(result['imported_again'])}.")
+    tables = [("Noria's stage", "first run", result["noria_first"], result["noria_median"])]
     if hand:
         tables.append(("by hand", "first run", result["hand_first"], result["hand_median"]))
     for title, begin, first, median in tables:
@@ -293,12 +295,12 @@ def contest(result: dict[str, Any]) -> list[str]:
 
 def history(result: dict[str, Any]) -> list[str]:
     """A warm run's cost over the history."""
-    few, many, turns = result["few"], result["many"], result["turns"]
-    warm = turns[1:]
+    few, many, records = result["few"], result["many"], result["runs"]
+    warm = records[1:]
     lines = [
-        f"One resident process turns on {len(turns)} spans of {result['span_rows']:,} flights each; with {few['spans']} and with "
+        f"One resident process runs on {len(records)} spans of {result['span_rows']:,} flights each; with {few['spans']} and with "
         f"{many['spans']}",
-        f"older spans in the store it turns on the same newest rows, in turns, {len(few['walls'])} times each.",
+        f"older spans in the store it runs on the same newest rows, alternately, {len(few['walls'])} times each.",
         "",
         f"| older spans | seconds, median{circumstances(result)} | from | to |",
         "| --- | --- | --- | --- |",
@@ -310,18 +312,18 @@ def history(result: dict[str, Any]) -> list[str]:
         f"{result['ratio']:.2f} times (run by run {spread(many['walls'], few['walls'])}).",
     ]
     if len(warm) >= 20:
-        first, last = ([turn["wall"] for turn in part] for part in (warm[:10], warm[-10:]))
+        first, last = ([record["wall"] for record in part] for part in (warm[:10], warm[-10:]))
         lines.append(
-            f"In the series itself the last ten warm turns took {statistics.median(last) / statistics.median(first):.2f} times "
+            f"In the series itself the last ten warm runs took {statistics.median(last) / statistics.median(first):.2f} times "
             f"the first ten (medians {statistics.median(last):.2f} and {statistics.median(first):.2f} s)."
         )
-        slope, _ = np.polyfit(range(len(warm)), [turn["rss_mib"] for turn in warm], 1)
+        slope, _ = np.polyfit(range(len(warm)), [record["rss_mib"] for record in warm], 1)
         second, _ = np.polyfit(
-            range(len(warm) // 2), [turn["rss_mib"] for turn in warm[-(len(warm) // 2) :]], 1
+            range(len(warm) // 2), [record["rss_mib"] for record in warm[-(len(warm) // 2) :]], 1
         )
         lines.append(
-            f"The process held {turns[0]['rss_mib']:,.0f} MiB after the first turn and {turns[-1]['rss_mib']:,.0f} MiB after the last: "
-            f"{slope:+.1f} MiB a turn over all warm turns, {second:+.1f} over their second half."
+            f"The process held {records[0]['rss_mib']:,.0f} MiB after the first run and {records[-1]['rss_mib']:,.0f} MiB after the last: "
+            f"{slope:+.1f} MiB a run over all warm runs, {second:+.1f} over their second half."
         )
     return lines
 
@@ -420,7 +422,7 @@ def startup(result: dict[str, Any]) -> list[str]:
     lines += [f"| {name} | {found['median']:.1f} |" for name, found in result["imports"].items()]
     return lines + [
         "",
-        "A process pays that once: *Noria, later turns of it* above, from the new span to the published version, pays none of it.",
+        "A process pays that once: *Noria, later runs of it* above, from the new span to the published version, pays none of it.",
     ]
 
 
@@ -532,7 +534,7 @@ def goals() -> list[str]:
         ),
     )
     add(
-        "the first turn of a process, against stock TFX and the script's first run",
+        "the first run of a process, against stock TFX and the script's first run",
         "not asked",
         "warm_run.json",
         "warm_run",
@@ -542,7 +544,7 @@ def goals() -> list[str]:
     )
     add("`noria --help`", "1 s", "startup.json", "startup", lambda r: f"{r['help']['median']:.2f} s")
     add(
-        "a process that already turned once, from the new span to the published version",
+        "a process that already trained on once, from the new span to the published version",
         "the warm run above",
         "warm_run.json",
         "warm_run",
@@ -585,7 +587,7 @@ SECTIONS: tuple[tuple[str, str, str, Writer, str | None], ...] = (
         "python -m benchmarks.history",
         "history.json",
         history,
-        "seconds and memory, turn by turn",
+        "seconds and memory, run by run",
     ),
     (
         "Seconds per million rows",

@@ -4,7 +4,7 @@
 
 Cold runs on synthetic spans of 40 columns (see `benchmarks.synthetic`), each beside a champion trained on a small span,
 so that Transform analyses and the Evaluator judges two models. The Trainer's steps are the same at each size, and the
-sizes take turns. Writes scale.json and .png.
+sizes take runs. Writes scale.json and .png.
 """
 
 import shutil
@@ -54,9 +54,9 @@ def fit(rows: Sequence[float], seconds: Sequence[float]) -> dict[str, float]:
     }
 
 
-def turn(config: Any, **how: Any) -> tuple[Any, dict[str, str], float]:
-    """One turn: its record, the path that each stage took, and wall-clock seconds."""
-    from noria.pipeline.wheel import turn_all
+def record(config: Any, **how: Any) -> tuple[Any, dict[str, str], float]:
+    """One run: its record, the path that each stage took, and wall-clock seconds."""
+    from noria.pipeline.runs.run import run_pending
 
     paths: dict[str, str] = {}
 
@@ -65,7 +65,7 @@ def turn(config: Any, **how: Any) -> tuple[Any, dict[str, str], float]:
             paths[record["stage"]] = record["path"]
 
     started = time.perf_counter()
-    [made] = turn_all(config, limit=1, on_event=listen, **how)
+    [made] = run_pending(config, limit=1, on_event=listen, **how)
     return made, paths, time.perf_counter() - started
 
 
@@ -108,12 +108,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         # Half of the rows to judge by: of a fifth the Evaluator's constant part would be most of what is measured.
         config = synthetic.project(folder, trainer=trainer, eval_share=0.5)
         synthetic.commit(config.home_path, 1, CHAMPION_ROWS)
-        turn(config)
+        record(config)
         shutil.copytree(config.home_path, folder / "before", symlinks=True)
         for size in sizes * repeats:
             contest.restore(config.home_path, folder / "before")
             synthetic.commit(config.home_path, 2, size)
-            made, paths, wall = turn(config, cold=True)
+            made, paths, wall = record(config, cold=True)
             rows = {stage: size for stage in STAGES} | {"Evaluator": round(size * config.eval_share)}
             runs.append(
                 {"rows": size, "stage_rows": rows, "stages": made.seconds, "paths": paths, "wall": wall}

@@ -19,12 +19,12 @@ from benchmarks import measure
 IMPORTS = {
     "nothing (Python itself)": "pass",
     "TensorFlow": "import tensorflow",
-    "TensorFlow and TFT": "from noria.components.keras_first import ensure_keras3; ensure_keras3()",
+    "TensorFlow and TFT": "from noria.components.keras3 import ensure_keras3; ensure_keras3()",
     "all that `noria run` imports before its first stage": (
-        "from noria.components.keras_first import ensure_keras3; ensure_keras3(); import noria.pipeline.beam"
+        "from noria.components.keras3 import ensure_keras3; ensure_keras3(); import noria.pipeline.runners.beam"
     ),
     "stock TFX (`tfx.v1`)": (
-        "from noria.components.keras_first import ensure_keras3; ensure_keras3(); from tfx import v1"
+        "from noria.components.keras3 import ensure_keras3; ensure_keras3(); from tfx import v1"
     ),
 }
 
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if contest.exists():
         found = json.loads(contest.read_text())
         print(
-            f"A process that turned already, from the new span to the published version: "
+            f"A process that ran already, from the new span to the published version: "
             f"{found['noria_median']['wall']:.2f} s (benchmarks.warm_run, commit {found['machine']['commit']})"
         )
 

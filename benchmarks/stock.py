@@ -1,4 +1,4 @@
-"""The wheel's work, done by the stock TFX components: what a warm run is measured against.
+"""The pipeline's work, done by the stock TFX components: what a warm run is measured against.
 
     python -m benchmarks.stock CSV_FOLDER BASELINE_MODEL SCHEMA.pbtxt OUT.json [--steps 300]
 
@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from noria.components.keras_first import ensure_keras3
+from noria.components.keras3 import ensure_keras3
 
 tf = ensure_keras3()
 
@@ -134,7 +134,7 @@ def wire(arguments: argparse.Namespace, root: Path) -> pipeline.Pipeline:
     transform = Transform(
         examples=examples.outputs["examples"],
         schema=schema.outputs["schema"],
-        preprocessing_fn="noria.preprocessing.flights.preprocessing_fn",
+        preprocessing_fn="flight_features.preprocessing_fn",
     )
     trainer = Trainer(
         run_fn="benchmarks.stock.run_fn",

@@ -53,8 +53,8 @@ def commit(home: Path, span: int, rows: int) -> None:
 
 def project(folder: Path, **settings: Any) -> Any:
     """Drafts a project from a sample, without a source and with all gates open; its config."""
-    from noria.pipeline import project as drafts
     from noria.pipeline.config import load
+    from noria.pipeline.init import draft as drafts
 
     folder.mkdir(parents=True, exist_ok=True)
     sample = folder / "sample.parquet"

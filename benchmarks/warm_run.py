@@ -18,7 +18,7 @@ TITLE = "A warm run on January's flights"
 
 def months() -> tuple[pa.Table, pa.Table]:
     """February's and January's flights as event tables; the champion is trained on the first."""
-    from noria.streaming import flights
+    import flight_events as flights
 
     table = flights.table()
     month = pc.month(pc.cast(pc.multiply(table["time_hour"], 1000), "timestamp[ms]"))

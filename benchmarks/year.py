@@ -2,9 +2,9 @@
 
     python -m benchmarks.year [--weeks 53] [--fault-weeks 10,26,44] [--quick]
 
-Turns the wheel on the flights of 2013, week by week. Before each of the fault weeks, every injected fault of
-`benchmarks/faults.py` is turned on in a copy of the project as it stood then: none may end in production. Writes
-year.json: a record per turn.
+Runs the pipeline on the flights of 2013, week by week. Before each of the fault weeks, every injected fault of
+`benchmarks/faults.py` gets a run in a copy of the project as it stood then: none may end in production. Writes
+year.json: a record per run.
 """
 
 import dataclasses
@@ -20,8 +20,8 @@ from benchmarks import gates, measure
 from benchmarks.faults import Fault
 from benchmarks.gates import commit, link_tree, weeks
 from noria.pipeline.config import Config
-from noria.pipeline.wheel import turn_all
-from noria.stores.registry import Registry, Turn
+from noria.pipeline.runs.run import run_pending
+from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
 
 KEPT = ("span", "data_verdict", "model_verdict", "mode", "version", "metrics", "reasons", "seconds")
@@ -32,7 +32,7 @@ def run(
 ) -> dict[str, Any]:
     """The year and the faults; see the module."""
     tables = weeks()[:count]
-    turns, faults = [], []
+    records, faults = [], []
     for span, table in enumerate(tables, start=1):
         if span in fault_weeks:
             for fault in injected:
@@ -42,26 +42,26 @@ def run(
                     link_tree(config.home_path / part, spoilt.home_path / part)
                 champion = Registry(spoilt.home_path).champion()
                 commit(SpanStore(spoilt.home_path), span, fault.inject(table, tables[span - 2]))
-                for turn in turn_all(spoilt):
+                for record in run_pending(spoilt):
                     serving = Registry(spoilt.home_path).champion()
                     published = (serving and serving.version) != (champion and champion.version)
-                    faults.append(_record(turn) | {"fault": fault.name, "published": published})
-                    tell(f"{span:2d}  {fault.name:32s} {turn.data_verdict:8s} {turn.model_verdict}")
+                    faults.append(_record(record) | {"fault": fault.name, "published": published})
+                    tell(f"{span:2d}  {fault.name:32s} {record.data_verdict:8s} {record.model_verdict}")
         commit(SpanStore(config.home_path), span, table)
-        for turn in turn_all(config):
-            turns.append(_record(turn) | {"transform": _transform(config, turn)})
-            tell(f"{turn.span:2d}  {turn.mode or '':32s} {turn.data_verdict:8s} {turn.model_verdict}")
-    return {"turns": turns, "faults": faults}
+        for record in run_pending(config):
+            records.append(_record(record) | {"transform": _transform(config, record)})
+            tell(f"{record.span:2d}  {record.mode or '':32s} {record.data_verdict:8s} {record.model_verdict}")
+    return {"runs": records, "faults": faults}
 
 
-def _record(turn: Turn) -> dict[str, Any]:
-    record = dataclasses.asdict(turn)
+def _record(record: RunRecord) -> dict[str, Any]:
+    record = dataclasses.asdict(record)
     return {name: record[name] for name in KEPT}
 
 
-def _transform(config: Config, turn: Turn) -> str | None:
-    """Whether a turn reused the transform graph or refreshed it, as its journal says."""
-    journal = config.home_path / "runs" / turn.run_id / "journal.jsonl"
+def _transform(config: Config, record: RunRecord) -> str | None:
+    """Whether a run reused the transform graph or refreshed it, as its journal says."""
+    journal = config.home_path / "runs" / record.run_id / "journal.jsonl"
     records = map(json.loads, journal.read_text(encoding="utf-8").splitlines())
     said = [record["transform"] for record in records if record["event"] == "end" and "transform" in record]
     return said[-1] if said else None
@@ -77,10 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = measure.project(Path(folder), settings)
         result = run(config, *gates.chosen(options), lambda line: print(line, flush=True))
     options.save("year", result, machine)
-    broken = [turn["span"] for turn in result["turns"] if turn["data_verdict"] == "broken"]
+    broken = [record["span"] for record in result["runs"] if record["data_verdict"] == "broken"]
     published = [fault["fault"] for fault in result["faults"] if fault["published"]]
     print(
-        f"{len(result['turns'])} turns, broken: {broken}; {len(result['faults'])} faults, published: {published}"
+        f"{len(result['turns'])} runs, broken: {broken}; {len(result['faults'])} faults, published: {published}"
     )
     return 1 if broken or published else 0
 

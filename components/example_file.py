@@ -10,9 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from noria.components import handover
-from noria.components.keras_first import prefer_keras3
-from noria.stores import files
+from noria.components import batch_cache
+from noria.components.keras3 import prefer_keras3
+from noria.core import files
 
 tf = prefer_keras3()
 
@@ -33,7 +33,7 @@ class ExampleFile:
         self,
         records: tf.io.TFRecordWriter,
         threads: ThreadPoolExecutor,
-        rows: handover.Collector,
+        rows: batch_cache.Collector,
         schema: Any = None,
     ):
         self._rows = rows
@@ -78,10 +78,10 @@ def create(path: str | Path, schema: Any = None) -> Iterator[ExampleFile]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handover.examples.release(path)  # of a file that this one replaces
+    batch_cache.examples.release(path)  # of a file that this one replaces
     # Beside the split's folder, as readers take every file that is in there.
     beside = files.staging(path.parent.parent)
-    rows = handover.examples.gather(path.parent.parent)
+    rows = batch_cache.examples.gather(path.parent.parent)
     try:
         with (
             ThreadPoolExecutor(_THREADS) as threads,

@@ -1,14 +1,14 @@
 """In this process, or through Beam: one rule for the stages that have both paths.
 
 In process every stage reads in batches, and what it holds besides them grows slowly: StatisticsGen the distinct strings
-(`schemas/exact_counts.py`), Transform the analyzers' accumulators, the Evaluator labels, scores and slices of the eval
-split, about 150 bytes a row at its peak (`evaluator/rows.py`): 1.5 GB for 10 million rows. So size alone is no reason
-for Beam; more machines are. Beam's own direct runner has none, and takes several times as long.
+(`statistics_gen/exact_counts.py`), Transform the accumulators of its analyzers, the Evaluator labels, scores and slices
+of the eval split, about 150 bytes a row at its peak (`evaluator/rows.py`): 1.5 GB for 10 million rows. So size alone is
+no reason for Beam; more machines are. Beam's own direct runner has none, and takes several times as long.
 """
 
 from collections.abc import Sequence
 
-from noria.stores.errors import ConfigError, did_you_mean
+from noria.core.errors import ConfigError, did_you_mean
 
 EXECUTIONS = ("auto", "in-process", "beam")
 # Runners of Beam that have no more than this machine.

@@ -10,14 +10,14 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from noria.stores.errors import ThinError
+from noria.core.errors import ThinError
 
 logger = logging.getLogger("noria.journal")
 logger.setLevel(logging.INFO)
 
 
 class Stage:
-    """One stage of a turn, while it works."""
+    """One stage of a run, while it works."""
 
     def __init__(self, name: str, **facts: Any):
         self.name = name

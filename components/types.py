@@ -13,12 +13,12 @@ class DataVerdict(artifact.Artifact):
 
 
 class Ingested(artifact.Artifact):
-    """What ingestion found: custom property `state`, waiting (a span waits for a turn) or nothing."""
+    """What ingestion found: custom property `state`, waiting (a span waits for a run) or nothing."""
 
     TYPE_NAME = "noria.Ingested"
 
 
-class TurnReport(artifact.Artifact):
-    """The page of one turn, `report.html`."""
+class RunReport(artifact.Artifact):
+    """The page of one run, `report.html`."""
 
-    TYPE_NAME = "noria.TurnReport"
+    TYPE_NAME = "noria.RunReport"

@@ -1,4 +1,4 @@
-"""The wheel's component graph. It reads like the picture in the README; nothing is computed here."""
+"""The pipeline's component graph. It reads like the picture in the README; nothing is computed here."""
 
 import json
 
@@ -18,11 +18,11 @@ from noria.pipeline.config import Config
 
 
 def components(config: Config, *, span: str, mode: str, run_id: str, code_digest: str) -> list[BaseNode]:
-    """The nodes of one turn, in the order of the wheel; the same for Beam and for Kubeflow.
+    """The nodes of one run, in the order of the pipeline; the same for Beam and for Kubeflow.
 
     Args:
       config: the project's settings.
-      span: id of the span to turn on, or `newest`, or `next`: the oldest that waits for a turn.
+      span: id of the span to run on, or `newest`, or `next`: the oldest that waits for a run.
       mode: `auto`, or `cold` to train from nothing although there is a champion.
       run_id: names the run; the same run never makes two versions.
       code_digest: digest of the code that makes the model.

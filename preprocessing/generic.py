@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from noria.core.errors import ConfigError
 from noria.preprocessing import features
 from noria.preprocessing.features import Column, tf
-from noria.stores.errors import ConfigError
 
 DAY, WEEK = 86_400, 604_800
 # Entries of a vocabulary: an embedding of 10,000 rows is trained well by some 100,000 rows, and rarer values by none.

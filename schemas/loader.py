@@ -8,7 +8,9 @@ from pathlib import Path
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from noria.stores.errors import ConfigError, DataError
+from noria.core.errors import ConfigError, DataError
+
+__all__ = ["digest", "load", "save"]
 
 
 def load(path: str | Path) -> schema_pb2.Schema:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from noria.stores.errors import SpanError
+from noria.core.errors import SpanError
 
 
 @dataclasses.dataclass(frozen=True)

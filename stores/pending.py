@@ -1,30 +1,32 @@
-"""Which spans wait for a turn: one rule for every runner."""
+"""Which spans wait for a run: one rule for every runner."""
 
 from pathlib import Path
 
-from noria.stores.registry import Registry, Turn
+from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
+
+__all__ = ["once_more", "pending"]
 
 
 def pending(home: Path | str, first: int) -> list[int]:
-    """Spans that wait for a turn, oldest first.
+    """Spans that wait for a run, oldest first.
 
-    The first turn is a cold run on the first spans; until there are that many, nothing waits. From the first
-    turned span on, each one waits that had no turn; again where its last turn found it broken and it is not in
-    quarantine any more (it was released or corrected), where its last turn found it thin and it has grown since,
-    or where nothing came of its turns because another version had taken over meanwhile (`Turn.withheld`). What is
+    The first run is a cold run on the first spans; until there are that many, nothing waits. From the first
+    trained span on, each one waits that had no run; again where its last run found it broken and it is not in
+    quarantine any more (it was taken out or corrected), where its last run found it thin and it has grown since,
+    or where nothing came of its runs because another version had taken over meanwhile (`RunRecord.withheld`). What is
     in quarantine does not wait.
 
     Args:
       home: the project's home folder.
       first: how many spans the first run takes (`window.first`).
     """
-    store, turns = SpanStore(home), Registry(home).turns()
+    store, runs = SpanStore(home), Registry(home).runs()
     ids, quarantined = store.ids(), store.quarantined()
-    if not turns and len(ids) < first:
+    if not runs and len(ids) < first:
         return []
-    begun = min(turn.span for turn in turns) if turns else ids[first - 1]
-    last = _last(turns)
+    begun = min(run.span for run in runs) if runs else ids[first - 1]
+    last = _last(runs)
     return [
         span
         for span in ids
@@ -36,7 +38,7 @@ def pending(home: Path | str, first: int) -> list[int]:
 
 def once_more(home: Path | str) -> list[int]:
     """The newest span that a run can be made on once more: not in quarantine, and not known to be thin."""
-    store, last = SpanStore(home), _last(Registry(home).turns())
+    store, last = SpanStore(home), _last(Registry(home).runs())
     quarantined = store.quarantined()
     for span in reversed(store.ids()):
         thin = span in last and last[span].data_verdict == "thin" and not _grown(store, last[span])
@@ -45,10 +47,10 @@ def once_more(home: Path | str) -> list[int]:
     return []
 
 
-def _last(turns: list[Turn]) -> dict[int, Turn]:
-    return {turn.span: turn for turn in turns if turn.withheld is None}
+def _last(runs: list[RunRecord]) -> dict[int, RunRecord]:
+    return {run.span: run for run in runs if run.withheld is None}
 
 
-def _grown(store: SpanStore, turn: Turn) -> bool:
-    """Whether a turn found its span thin, and late rows or labels have come since."""
-    return turn.data_verdict == "thin" and store.manifest(turn.span).version > (turn.span_version or 0)
+def _grown(store: SpanStore, run: RunRecord) -> bool:
+    """Whether a run found its span thin, and late rows or labels have come since."""
+    return run.data_verdict == "thin" and store.manifest(run.span).version > (run.span_version or 0)

@@ -7,10 +7,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from noria.stores import files, model_root
-from noria.stores.errors import RegistryError
+from noria.core import files
+from noria.core.errors import RegistryError
+from noria.stores import model_directory
 from noria.stores.registry import FACTS, Registry
 from noria.stores.versions import EXPIRED, PUBLISHED, REGISTERED, REJECTED, State, Version
+
+__all__ = ["Publication"]
 
 SERVING = "serving"
 
@@ -54,7 +57,9 @@ class Publication:
             serving = state.champion.version if state.champion else None
             if version.promoted is None and serving != version.parent:
                 return self._withhold(version, serving)
-            newer = [each for each in {*model_root.served(self.root), state.ever_served} if each > number]
+            newer = [
+                each for each in {*model_directory.served(self.root), state.ever_served} if each > number
+            ]
             if newer:
                 raise RegistryError(
                     f"version {number} is older than version {max(newer)}, which is or was served; "
@@ -95,7 +100,7 @@ class Publication:
                     next_step="promote a later version; `noria status` lists them",
                 )
             state = self.registry.state()
-            newest = max([state.ever_served, *model_root.served(self.root)])
+            newest = max([state.ever_served, *model_directory.served(self.root)])
             for each in state.versions.values():
                 pending = each.promoted and each.promoted["version"] == number and each.state == REGISTERED
                 if pending and each.version >= newest:
@@ -154,7 +159,9 @@ class Publication:
                     next_step="name one of these, or `noria promote` the version under a new number",
                 )
             foreign = [
-                each for each in model_root.served(self.root) if each > target and each not in state.versions
+                each
+                for each in model_directory.served(self.root)
+                if each > target and each not in state.versions
             ]
             if foreign:
                 raise RegistryError(
@@ -182,8 +189,8 @@ class Publication:
         root, target = Path(intent["model_root"]), intent["to"]
         model_dir = serve(self.registry.version(target), root)
         known = self.registry.state().versions
-        bad = [each for each in model_root.served(root) if each > target and each in known]
-        model_root.withdraw(root, bad)
+        bad = [each for each in model_directory.served(root) if each > target and each in known]
+        model_directory.withdraw(root, bad)
         facts = {key: intent[key] for key in ("version", "to", "reason", "actor")}
         self.registry.log.append("rolled_back", **facts, model_dir=str(model_dir))
 
@@ -229,8 +236,10 @@ def serve(version: Version, root: Path) -> Path:
       RegistryError: its files are missing or damaged.
     """
     if not (root / str(version.version)).exists():
-        model_root.restore(root, version.version)
-    return model_root.add(root, version.version, version.payload_path / SERVING, _serving_digests(version))
+        model_directory.restore(root, version.version)
+    return model_directory.add(
+        root, version.version, version.payload_path / SERVING, _serving_digests(version)
+    )
 
 
 def _serving_digests(version: Version) -> dict[str, str]:

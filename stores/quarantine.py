@@ -3,16 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-from noria.stores.errors import SpanError
-from noria.stores.registry import Registry, Release
+from noria.core.errors import SpanError
+from noria.stores.registry import Registry, Unquarantine
 from noria.stores.spans import SpanStore
-from noria.stores.versions import broken_turn
+from noria.stores.versions import broken_run
+
+__all__ = ["hold_back", "unquarantine"]
 
 
 def hold_back(home: Path | str, span: int, version: int, verdict: dict[str, Any], run_id: str) -> None:
-    """Puts a broken span in quarantine and ends its turn; what a kill leaves out, `recover` does.
+    """Puts a broken span in quarantine and ends its run; what a kill leaves out, `recover` does.
 
-    Where a later version has come meanwhile, that one waits for a turn of its own and is not held back.
+    Where a later version has come meanwhile, that one waits for a run of its own and is not held back.
 
     Args:
       home: the project's home folder.
@@ -23,42 +25,44 @@ def hold_back(home: Path | str, span: int, version: int, verdict: dict[str, Any]
     store = SpanStore(home)
     with store.hold():
         if store.manifest(span).version == version:
-            # The note first: it holds all that the turn says.
+            # The note first: it holds all that the run says.
             store.quarantine(span, verdict, version, run_id)
     note = {"span": span, "version": version, "run_id": run_id, "verdict": verdict}
-    Registry(home).record_turn(broken_turn(note))
+    Registry(home).record_run(broken_run(note))
 
 
-def release(home: Path | str, span: int, reason: str, actor: str, *, forced: bool = False) -> Release:
-    """Takes a span out of quarantine, so that it waits for a turn again; who and why goes into the log.
+def unquarantine(
+    home: Path | str, span: int, reason: str, actor: str, *, forced: bool = False
+) -> Unquarantine:
+    """Takes a span out of quarantine, so that it waits for a run again; the log records who did it and why.
 
-    Called again after a kill it finishes what it began, and writes nothing down twice.
+    Calling it again after a kill finishes what was begun, and records nothing twice.
 
     Args:
       home: the project's home folder.
       span: its id.
       reason: why; `actor`: who.
-      forced: the DataGate's `broken` counts as `drifted` for this version of the span; else it judges anew.
+      forced: the DataGate's `broken` counts as `drifted` for this version of the span; else the gate judges it again.
 
     Raises:
       SpanError: no reason, there is no such span, or it is not in quarantine.
     """
     if not reason.strip():
-        raise SpanError("a release needs a reason", next_step='add --reason "..."')
+        raise SpanError("taking a span out of quarantine needs a reason", next_step='add --reason "..."')
     store, registry = SpanStore(home), Registry(home)
     with store.hold():  # a corrected delivery comes before or after, not in between
         version = store.manifest(span).version
         quarantined = store.quarantined()
-        known = registry.release_of(span, version, waiting=True)
+        known = registry.unquarantine_of(span, version, waiting=True)
         if span not in quarantined and known is None:
             raise SpanError(
                 f"span {span} is not in quarantine; these are: {', '.join(map(str, quarantined)) or 'none'}",
                 where=store.folder,
-                next_step="`noria status` says which spans are in quarantine and which wait for a turn",
+                next_step="`noria status` says which spans are in quarantine and which wait for a run",
             )
-        # The log first: a span that is free has a release that says why.
+        # The log first: a span that has left quarantine has an event that says why.
         if known is None or (known.reason, known.actor, known.forced) != (reason, actor, forced):
-            known = registry.record_release(span, version, reason, actor, forced)
+            known = registry.record_unquarantine(span, version, reason, actor, forced)
         if span in quarantined:
-            store.release(span)
+            store.unquarantine(span)
         return known

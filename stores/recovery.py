@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
-from noria.stores import files, model_root
-from noria.stores.errors import RegistryError
+from noria.core import files
+from noria.core.errors import RegistryError
+from noria.stores import model_directory
 from noria.stores.publication import Publication, serve
 from noria.stores.registry import Registry
 from noria.stores.spans import SpanStore
-from noria.stores.versions import EXPIRED, REGISTERED, REJECTED, ROLLED_BACK, State, broken_turn, turn_of
+from noria.stores.versions import EXPIRED, REGISTERED, REJECTED, ROLLED_BACK, State, broken_run, run_of
+
+__all__ = ["recover", "retain"]
 
 
 def recover(registry: Registry, root: Path | str) -> list[str]:
@@ -41,10 +44,10 @@ def recover(registry: Registry, root: Path | str) -> list[str]:
                 continue
             withheld = publication.publish(number).withheld
             done.append(withheld or f"finished publishing version {number}")
-        done += _close_turns(registry, publication)
+        done += _close_runs(registry, publication)
         done += _close_broken(registry)
         champion = registry.champion()
-        if champion is not None and champion.version not in model_root.served(root):
+        if champion is not None and champion.version not in model_directory.served(root):
             serve(champion, root)
             done.append(f"put version {champion.version} back into {root}")
         done += _delete_expired(registry, root)
@@ -79,31 +82,31 @@ def retain(registry: Registry, keep: int, root: Path | str) -> list[int]:
         return gone
 
 
-def _close_turns(registry: Registry, publication: Publication) -> list[str]:
-    """Ends the turns of runs that were killed after their version was stored: no work is done twice."""
+def _close_runs(registry: Registry, publication: Publication) -> list[str]:
+    """Ends the runs of runs that were killed after their version was stored: no work is done twice."""
     done = []
     for version in registry.versions():
         state = registry.state()
-        if version.span is None or version.run_id in state.turns or ".promoted-" in version.run_id:
+        if version.span is None or version.run_id in state.runs or ".promoted-" in version.run_id:
             continue
         waits = version.state == REGISTERED and version.promoted is None
         serving = state.champion.version if state.champion else None
         # Where another version has taken over, publishing says so and withholds it.
         if waits and (version.version > state.ever_served or version.parent != serving):
             version = publication.publish(version.version)
-        registry.record_turn(turn_of(version))
-        done.append(f"ended the turn of span {version.span}: version {version.version} is {version.state}")
+        registry.record_run(run_of(version))
+        done.append(f"ended the run of span {version.span}: version {version.version} is {version.state}")
     return done
 
 
 def _close_broken(registry: Registry) -> list[str]:
-    """Ends the turns of runs that were killed after they had put their span in quarantine."""
+    """Ends the runs of runs that were killed after they had put their span in quarantine."""
     done = []
     for span, note in SpanStore(registry.home).quarantined().items():
-        if note.get("run_id") is None or note["run_id"] in registry.state().turns:
+        if note.get("run_id") is None or note["run_id"] in registry.state().runs:
             continue
-        registry.record_turn(broken_turn(note))
-        done.append(f"ended the turn of span {span}: it is broken and in quarantine")
+        registry.record_run(broken_run(note))
+        done.append(f"ended the run of span {span}: it is broken and in quarantine")
     return done
 
 
@@ -111,10 +114,10 @@ def _delete_expired(registry: Registry, root: Path) -> list[str]:
     done = []
     for version in registry.versions():
         leftovers = [version.payload_path, root / str(version.version)]
-        leftovers.append(root / f"{model_root.WITHDRAWN}{version.version}")
+        leftovers.append(root / f"{model_directory.WITHDRAWN}{version.version}")
         if version.state == EXPIRED and any(path.exists() for path in leftovers):
             files.remove_tree(version.payload_path)
-            model_root.delete(root, version.version)
+            model_directory.delete(root, version.version)
             done.append(f"deleted the files of version {version.version}, which is expired")
     return done
 

@@ -15,22 +15,23 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from noria.stores import files, folds, model_root
-from noria.stores.errors import RegistryError
-from noria.stores.events import EventLog
-from noria.stores.lock import hold
+from noria.core import files
+from noria.core.errors import RegistryError
+from noria.core.locks import hold
+from noria.stores import model_directory, state_cache
+from noria.stores.event_log import EventLog
 from noria.stores.versions import (
     REGISTERED,
     REJECTED,
-    Release,
+    RunRecord,
     State,
-    Turn,
+    Unquarantine,
     Version,
+    run_of,
     summary,
-    turn_of,
 )
 
-__all__ = ["Registry", "Release", "Turn", "Version", "turn_of"]
+__all__ = ["Registry", "RunRecord", "Unquarantine", "Version", "run_of"]
 
 # Beside the payload's parts: all facts of the version, the verdicts whole.
 FACTS = "version.json"
@@ -89,33 +90,35 @@ class Registry:
         except (OSError, ValueError, KeyError):
             return version.verdict
 
-    def turns(self) -> list[Turn]:
-        """All turns, oldest first."""
-        return list(self.state().turns.values())
+    def runs(self) -> list[RunRecord]:
+        """All runs, oldest first."""
+        return list(self.state().runs.values())
 
-    def record_turn(self, turn: Turn) -> None:
-        """Writes a turn down; recording a run again replaces what was known of it."""
-        with self.writing("the turn cannot be recorded"):
-            self.log.append("turn", turn=dataclasses.asdict(turn))
+    def record_run(self, run: RunRecord) -> None:
+        """Writes a run down; recording a run again replaces what was known of it."""
+        with self.writing("the run cannot be recorded"):
+            self.log.append("run", run=dataclasses.asdict(run))
 
-    def release_of(self, span: int, span_version: int, *, waiting: bool = False) -> Release | None:
-        """The newest release of a version of a span; with `waiting`, only if the span had no turn since."""
+    def unquarantine_of(self, span: int, span_version: int, *, waiting: bool = False) -> Unquarantine | None:
+        """The newest decision on a version of a span; with `waiting`, only if the span had no run since."""
         state = self.state()
-        release = state.releases.get(span)
+        decision = state.unquarantined.get(span)
         if (
-            release is None
-            or release.span_version != span_version
-            or (waiting and span not in state.unturned)
+            decision is None
+            or decision.span_version != span_version
+            or (waiting and span not in state.awaiting)
         ):
             return None
-        return release
+        return decision
 
-    def record_release(self, span: int, span_version: int, reason: str, actor: str, forced: bool) -> Release:
-        """Writes down that a person takes a span out of quarantine; `noria.stores.quarantine` does it."""
+    def record_unquarantine(
+        self, span: int, span_version: int, reason: str, actor: str, forced: bool
+    ) -> Unquarantine:
+        """Records that a person takes a span out of quarantine; `noria.stores.quarantine` moves the span."""
         facts = {"span": span, "span_version": span_version, "reason": reason, "actor": actor}
-        with self.writing("the release cannot be recorded"):
-            self.log.append("released", **facts, forced=forced)
-            return self.state().releases[span]
+        with self.writing("the decision cannot be recorded"):
+            self.log.append("unquarantined", **facts, forced=forced)
+            return self.state().unquarantined[span]
 
     def register(
         self, payload: Mapping[str, Path], *, blessed: bool = True, above: int = 0, **facts: Any
@@ -145,7 +148,7 @@ class Registry:
                 if version.run_id == facts["run_id"]:
                     return version
             versions = self.folder / "versions"
-            number = max([above, *state.versions, *model_root.served(versions)]) + 1
+            number = max([above, *state.versions, *model_directory.served(versions)]) + 1
             beside = files.staging(versions)
             try:
                 beside.mkdir(parents=True)
@@ -173,7 +176,7 @@ class Registry:
         files.sweep(self.folder / "versions")
         known = self.state().versions
         adopted = []
-        for number in model_root.served(self.folder / "versions"):
+        for number in model_directory.served(self.folder / "versions"):
             if number in known:
                 continue
             path = self.folder / "versions" / str(number) / FACTS
@@ -184,13 +187,13 @@ class Registry:
     def state(self) -> State:
         """The fold over all events so far."""
         if not self._seen:
-            self._seen, self._state = folds.resume(self.log) or (0, self._state)
+            self._seen, self._state = state_cache.resume(self.log) or (0, self._state)
         before = self._seen
         for number, event in self.log.after(self._seen):
             self._state.apply(event)
             self._seen = number
         if self._seen != before:
-            folds.remember(self.log, self._seen, self._state)
+            state_cache.remember(self.log, self._seen, self._state)
         return self._state
 
     @contextlib.contextmanager

@@ -18,11 +18,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from noria.stores import files
-from noria.stores.errors import SpanError
-from noria.stores.lock import hold
+from noria.core import files
+from noria.core.errors import SpanError
+from noria.core.locks import hold
 from noria.stores.manifest import Manifest, again, fingerprint
 from noria.stores.merging import merge_sorted
+
+__all__ = ["SpanStore"]
 
 # Rows of a row group: what a reader holds at a time.
 GROUP_ROWS = 65_536
@@ -126,7 +128,7 @@ class SpanStore:
                 files.remove_tree(beside)
             files.sync(self.folder)
             if bad is not None:
-                self.release(span)  # only tidies up: the note is about the version before
+                self.unquarantine(span)  # only tidies up: the note is about the version before
             elif note is not None:
                 # Killed before this, the gate judges the new version anew.
                 files.write_json(target.parent / QUARANTINED, {**note, "version": manifest["version"]})
@@ -204,7 +206,7 @@ class SpanStore:
     def quarantine(
         self, span: int, verdict: dict[str, Any] | str, version: int | None = None, run_id: str | None = None
     ) -> None:
-        """Keeps a span from being trained on. Nothing is deleted; `release` takes it back.
+        """Keeps a span from being trained on. Nothing is deleted; `unquarantine` takes it back.
 
         Args:
           span: id.
@@ -231,7 +233,7 @@ class SpanStore:
                 note = json.loads(path.read_text(encoding="utf-8"))
                 version = note["version"]
             except FileNotFoundError:
-                continue  # somebody has just released it
+                continue  # somebody has just taken it out
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise SpanError(
                     f"the note of a span in quarantine cannot be read: {error!r}",
@@ -242,13 +244,16 @@ class SpanStore:
                 notes[span] = note
         return notes
 
-    def release(self, span: int) -> None:
+    def unquarantine(self, span: int) -> None:
         """Takes a span out of quarantine.
 
         Raises:
           SpanError: it is not in quarantine.
         """
-        with files.explained("the span cannot be released", self.folder, SpanError), self.hold():
+        with (
+            files.explained("the span cannot be taken out of quarantine", self.folder, SpanError),
+            self.hold(),
+        ):
             path = self.folder / f"{span:08d}" / QUARANTINED
             if not path.exists():
                 raise SpanError(

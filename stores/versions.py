@@ -1,4 +1,4 @@
-"""What the registry knows: versions, turns, and how events change them."""
+"""What the registry knows: versions, runs, and how events change them."""
 
 import dataclasses
 from pathlib import Path
@@ -31,7 +31,7 @@ class Version:
       created: when it was registered, ISO 8601 with zone.
       transform: `reused` or `refreshed`.
       transform_digest: digest of the transform graph.
-      code_digest: of code, schema and settings, part by part (`noria.pipeline.lineage`).
+      code_digest: of code, schema and settings, part by part (`noria.pipeline.runs.lineage`).
       verdict: of `model` and `data`, what `summary` keeps; `Registry.verdict` reads all that the gates wrote.
       reasons: why it was blessed or not.
       rows: rows of the run by kind (`train`, `eval`, `unlabelled`, `new`, `replay`).
@@ -76,8 +76,8 @@ class Version:
 
 
 @dataclasses.dataclass(frozen=True)
-class Turn:
-    """One turn of the wheel on one span.
+class RunRecord:
+    """One run of the pipeline on one span.
 
     Attributes:
       span: id of the span; `span_version`: its version then.
@@ -92,8 +92,8 @@ class Turn:
       seconds: by stage.
       started, finished: ISO 8601 with zone.
       report: path of the HTML report.
-      released: who released the broken span by force, and why; None where nobody did.
-      withheld: why a blessed version was not published; the span then waits for another turn.
+      unquarantined: who took the broken span out of quarantine by force, and why; None where nobody did.
+      withheld: why a blessed version was not published; the span then waits for another run.
     """
 
     span: int
@@ -110,18 +110,18 @@ class Turn:
     started: str | None = None
     finished: str | None = None
     report: str | None = None
-    released: str | None = None
+    unquarantined: str | None = None
     withheld: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
-class Release:
+class Unquarantine:
     """A person's decision to take a span out of quarantine.
 
     Attributes:
       span: id of the span; `span_version`: the version it is about.
       reason: why; `actor`: who; `at`: when, ISO 8601 with zone.
-      forced: whether the gate's `broken` counts as `drifted` from now on; otherwise the gates judge it anew.
+      forced: whether the gate's `broken` counts as `drifted` from now on; otherwise the gates judge it again.
     """
 
     span: int
@@ -132,20 +132,20 @@ class Release:
     forced: bool = False
 
     def __str__(self) -> str:
-        return f"released by {self.actor}: {self.reason}"
+        return f"taken out of quarantine by {self.actor}: {self.reason}"
 
 
 def summary(verdict: dict[str, Any]) -> dict[str, Any]:
     """The part of both gates' verdicts that every reader of the log carries: two lines instead of 60 KB."""
-    kept = {"model": ("blessed", "first_run", "baseline"), "data": ("verdict", "released")}
+    kept = {"model": ("blessed", "first_run", "baseline"), "data": ("verdict", "unquarantined")}
     return {
         gate: {key: told[key] for key in kept.get(gate, ()) if told.get(key) is not None}
         for gate, told in verdict.items()
     }
 
 
-def turn_of(version: Version, **facts: Any) -> Turn:
-    """The turn that made a version; `facts` fill in or replace what the version does not know."""
+def run_of(version: Version, **facts: Any) -> RunRecord:
+    """The run that made a version; `facts` fill in or replace what the version does not know."""
     known: dict[str, Any] = {
         "span": version.span,
         "span_version": version.span_version,
@@ -157,15 +157,15 @@ def turn_of(version: Version, **facts: Any) -> Turn:
         "metrics": version.metrics,
         "reasons": version.reasons,
         "rows": version.rows,
-        "released": version.verdict.get("data", {}).get("released"),
+        "unquarantined": version.verdict.get("data", {}).get("unquarantined"),
         "withheld": version.withheld,
     }
-    return Turn(**{**known, **facts})
+    return RunRecord(**{**known, **facts})
 
 
-def broken_turn(note: dict[str, Any]) -> Turn:
-    """The turn that ended at the DataGate, from the span's note of quarantine: nothing was trained."""
-    return Turn(
+def broken_run(note: dict[str, Any]) -> RunRecord:
+    """The run that ended at the DataGate, from the span's note of quarantine: nothing was trained."""
+    return RunRecord(
         span=note["span"],
         span_version=note["version"],
         run_id=note["run_id"],
@@ -182,9 +182,9 @@ class State:
     Attributes:
       folder: where the payloads are; a home can be moved, so events don't say it.
       versions: by number.
-      turns: by run id, in the order of their first event.
-      releases: span -> its newest release.
-      unturned: spans that were released and had no turn since.
+      runs: by run id, in the order of their first event.
+      unquarantined: span -> the newest decision to take it out of quarantine.
+      awaiting: spans that were taken out of quarantine and had no run since.
       served: numbers of the versions that have served and still count as good, oldest first; the last one is
         the champion.
       publishing: version whose publishing began and has not ended -> its model root.
@@ -194,20 +194,20 @@ class State:
 
     folder: Path
     versions: dict[int, Version] = dataclasses.field(default_factory=dict)
-    turns: dict[str, Turn] = dataclasses.field(default_factory=dict)
-    releases: dict[int, Release] = dataclasses.field(default_factory=dict)
-    unturned: set[int] = dataclasses.field(default_factory=set)
+    runs: dict[str, RunRecord] = dataclasses.field(default_factory=dict)
+    unquarantined: dict[int, Unquarantine] = dataclasses.field(default_factory=dict)
+    awaiting: set[int] = dataclasses.field(default_factory=set)
     served: list[int] = dataclasses.field(default_factory=list)
     publishing: dict[int, str] = dataclasses.field(default_factory=dict)
     rolling_back: dict[str, Any] | None = None
     ever_served: int = 0
 
     def apply(self, event: dict[str, Any]) -> None:
-        """Folds one event in. Kinds this release does not know are left alone."""
+        """Folds one event in. Unknown kinds are ignored."""
         getattr(self, f"_{event['kind']}", lambda event: None)(event)
 
     def copy(self) -> "State":
-        """Another fold that goes on from here; what it holds of each version, turn and event is never changed."""
+        """Another fold that goes on from here; what it holds of each version, run and event is never changed."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         held: dict[str, Any] = {
             name: value.copy() for name, value in fields.items() if isinstance(value, dict | set | list)
@@ -228,16 +228,16 @@ class State:
         verdict = summary(version.verdict)
         self.versions[version.version] = dataclasses.replace(version, payload=payload, verdict=verdict)
 
-    def _turn(self, event: dict[str, Any]) -> None:
-        turn = _from_json(Turn, event["turn"])
-        if turn.run_id not in self.turns:
-            self.unturned.discard(turn.span)
-        self.turns[turn.run_id] = turn
+    def _run(self, event: dict[str, Any]) -> None:
+        run = _from_json(RunRecord, event["run"])
+        if run.run_id not in self.runs:
+            self.awaiting.discard(run.span)
+        self.runs[run.run_id] = run
 
-    def _released(self, event: dict[str, Any]) -> None:
-        release = _from_json(Release, event)
-        self.releases[release.span] = release
-        self.unturned.add(release.span)
+    def _unquarantined(self, event: dict[str, Any]) -> None:
+        decision = _from_json(Unquarantine, event)
+        self.unquarantined[decision.span] = decision
+        self.awaiting.add(decision.span)
 
     def _publishing(self, event: dict[str, Any]) -> None:
         self.publishing[event["version"]] = event["model_root"]

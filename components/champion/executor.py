@@ -8,7 +8,7 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 
 from noria.components import journal
-from noria.stores import files
+from noria.core import files
 from noria.stores.recovery import recover
 from noria.stores.registry import Registry
 

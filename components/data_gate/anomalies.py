@@ -7,8 +7,8 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, path_pb2, schema_pb2, st
 
 from noria.components.data_gate.finding import BROKEN, OK, Finding
 from noria.components.data_gate.thresholds import Thresholds
-from noria.components.statistics_gen import facts
-from noria.schemas.infer import TRAINING
+from noria.components.statistics_gen import gate_statistics
+from noria.schemas.environments import TRAINING
 
 Statistics = statistics_pb2.DatasetFeatureStatisticsList
 Reason = anomalies_pb2.AnomalyInfo
@@ -136,7 +136,7 @@ def _environment(schema: schema_pb2.Schema) -> str | None:
 
 
 def _outside(feature: statistics_pb2.FeatureNameStatistics | None) -> float | None:
-    if feature is None or (count := facts.value_of(feature, facts.OUT_OF_RANGE)) is None:
+    if feature is None or (count := gate_statistics.value_of(feature, gate_statistics.OUT_OF_RANGE)) is None:
         return None
     stats = getattr(feature, feature.WhichOneof("stats"))
     return count / max(stats.common_stats.tot_num_values, 1)

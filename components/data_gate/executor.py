@@ -11,13 +11,13 @@ from tfx.dsl.components.base import base_executor
 
 from noria.components import journal
 from noria.components.champion.executor import present
-from noria.components.data_gate import finding, verdict
+from noria.components.data_gate import data_verdict, finding
 from noria.components.data_gate.history import LOOK_BACK, Past
 from noria.components.data_gate.thresholds import CONTEXT, Thresholds
-from noria.components.statistics_gen.kept import FILE, KeptStatistics
+from noria.components.statistics_gen.statistics_cache import FILE, KeptStatistics
+from noria.core.errors import GateError
 from noria.schemas import loader
 from noria.schemas.diff import diff, propose
-from noria.stores.errors import GateError
 from noria.stores.manifest import Manifest
 from noria.stores.quarantine import hold_back
 from noria.stores.registry import Registry
@@ -56,11 +56,11 @@ class Executor(base_executor.BaseExecutor):
                 {name: settings.get(name) or "" for name in CONTEXT},
             )
             stage.note(span=evidence.span.span, references=", ".join(evidence.references) or "none")
-            result = verdict.judge(evidence, thresholds)
+            result = data_verdict.judge(evidence, thresholds)
             home, span = Path(exec_properties["home"]), evidence.span.span
-            release = Registry(home).release_of(span, evidence.version)
-            if release is not None and release.forced:
-                result = result.softened(str(release))
+            decision = Registry(home).unquarantine_of(span, evidence.version)
+            if decision is not None and decision.forced:
+                result = result.softened(str(decision))
 
             artifact = output_dict["verdict"][0]
             folder = Path(artifact.uri)
@@ -74,7 +74,7 @@ class Executor(base_executor.BaseExecutor):
             (folder / VERDICT).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
             if result.verdict == finding.BROKEN:
                 kept = {"verdict": result.verdict, "reasons": result.reasons, "file": str(folder / VERDICT)}
-                # What follows is skipped, so the turn ends here; a whole one ends in the Pusher.
+                # What follows is skipped, so the run ends here; a whole one ends in the Pusher.
                 hold_back(home, span, evidence.version, kept, exec_properties["run_id"])
             artifact.set_string_custom_property("verdict", result.verdict)
             stage.note(verdict=result.verdict, reasons=result.reasons[:3])
@@ -86,7 +86,7 @@ def gather(
     schema: schema_pb2.Schema,
     home: Path,
     context: dict[str, str],
-) -> verdict.Evidence:
+) -> data_verdict.Evidence:
     """Reads everything that the verdict rests on.
 
     Raises:
@@ -135,7 +135,7 @@ def gather(
     time = context["time"] or calendar.get("time") or ""
     labelled = int(mine.datasets[0].num_examples)
     unlabelled = rows.get("unlabelled", 0)
-    return verdict.Evidence(
+    return data_verdict.Evidence(
         span=Past(span, labelled + unlabelled, None) if manifest is None else _past(manifest),
         version=1 if manifest is None else manifest.version,
         statistics=mine,
@@ -167,7 +167,7 @@ def _load(path: Path) -> statistics_pb2.DatasetFeatureStatisticsList | None:
     return tfdv.load_stats_binary(str(path)) if path.is_file() else None
 
 
-def _page(span: int, result: verdict.Verdict, changes: str) -> str:
+def _page(span: int, result: data_verdict.Verdict, changes: str) -> str:
     lines = [
         f"# Span {span} and the schema",
         "",
@@ -181,7 +181,7 @@ def _page(span: int, result: verdict.Verdict, changes: str) -> str:
     lines += [changes or "Nothing: the anomalies are about the data, not about the schema.", ""]
     lines += [
         "This is a proposal; nothing was changed. If the span is right and the schema is not, take over from",
-        f"`schema_proposal.pbtxt` what you agree with, then `noria release {span} --reason ...` and `noria run`:",
+        f"`schema_proposal.pbtxt` what you agree with, then `noria unquarantine {span} --reason ...` and `noria run`:",
         "the gates judge the span anew, by the new schema.",
         "",
     ]

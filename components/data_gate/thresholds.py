@@ -9,7 +9,7 @@ import dataclasses
 import json
 from typing import Any
 
-from noria.stores.errors import ConfigError, did_you_mean
+from noria.core.errors import ConfigError, did_you_mean
 
 MEASURES = ("linf", "js", "kl", "psi")
 

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from noria.components.keras_first import ensure_keras3
+from noria.components.keras3 import ensure_keras3
 
 ensure_keras3()
 
@@ -22,11 +22,10 @@ from tfx_bsl.tfxio import tensor_adapter
 
 from noria.components import beam_executor, execution, journal
 from noria.components.champion.executor import present
-from noria.components.evaluator import eval_config, gate, in_process, rows, verdict
-from noria.components.evaluator import models as saved_models
-from noria.components.pusher import probe, warmup
+from noria.components.evaluator import eval_config, gate, in_process, model_verdict, rows, saved_models
+from noria.components.pusher import infra_validation, warmup
+from noria.core.errors import GateError
 from noria.schemas import loader
-from noria.stores.errors import GateError
 
 
 class Executor(beam_executor.BeamExecutor):
@@ -53,7 +52,7 @@ class Executor(beam_executor.BeamExecutor):
             evaluation.mkdir(parents=True, exist_ok=True)
             # The Pusher's question; where its process waits already, the answer comes while the rows are judged.
             split = artifact_utils.get_split_uri(input_dict["examples"], "eval")
-            probe.ask_ahead(_serving(model), warmup.first_examples(split))
+            infra_validation.ask_ahead(_serving(model), warmup.first_examples(split))
             schema = loader.load(Path(artifact_utils.get_single_uri(input_dict["schema"])) / "schema.pbtxt")
             label, task = exec_properties["label"], exec_properties["task"]
             models = {eval_config.CHALLENGER: _serving(model)}
@@ -84,7 +83,7 @@ class Executor(beam_executor.BeamExecutor):
                 self._beam(models, input_dict["examples"], schema, config, evaluation)
 
             slices = [] if problems else load(evaluation)
-            judged = verdict.judge(
+            judged = model_verdict.judge(
                 settings,
                 slices,
                 validation_ok=bool(slices) and tfma.load_validation_result(str(evaluation)).validation_ok,
@@ -164,7 +163,7 @@ class Executor(beam_executor.BeamExecutor):
             )
 
 
-def load(evaluation: Path) -> list[verdict.SliceMetrics]:
+def load(evaluation: Path) -> list[model_verdict.SliceMetrics]:
     """Reads the metrics that either path wrote, all rows first."""
     slices = []
     for proto in tfma.load_metrics(str(evaluation)):
@@ -179,7 +178,7 @@ def load(evaluation: Path) -> list[verdict.SliceMetrics]:
             target = differences if entry.key.is_diff else target
             target[entry.key.name] = entry.value.double_value.value
         slices.append(
-            verdict.SliceMetrics(
+            model_verdict.SliceMetrics(
                 slice=key,
                 challenger=challenger,
                 champion=champion or None,

@@ -8,7 +8,7 @@ import json
 import math
 from typing import Any
 
-from noria.stores.errors import GateError, did_you_mean
+from noria.core.errors import GateError, did_you_mean
 
 TASKS = ("binary", "multiclass", "regression")
 FIRST_RUN = ("thresholds", "bless", "refuse")

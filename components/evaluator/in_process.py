@@ -22,7 +22,7 @@ from tensorflow_model_analysis.utils import model_util
 from tensorflow_model_analysis.writers import eval_config_writer
 from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as writer
 
-from noria.components.evaluator import fills
+from noria.components.evaluator import vectorized_metrics
 from noria.components.evaluator.rows import EvalRows
 
 
@@ -118,7 +118,7 @@ def _combine(
     outputs: dict[Any, dict[Any, Any]] = {key: {} for key in slices}
     row_by_row = []
     for computation in computations:
-        kind = fills.FILLS.get(type(computation.combiner).__name__)
+        kind = vectorized_metrics.FILLS.get(type(computation.combiner).__name__)
         if kind is None:
             row_by_row.append(computation)
             continue
@@ -126,7 +126,7 @@ def _combine(
             fill = kind(computation.combiner, rows)
             for key, index in slices.items():
                 outputs[key].update(fill.output(index))
-        except fills.NotVectorised:
+        except vectorized_metrics.NotVectorised:
             row_by_row.append(computation)
     if row_by_row:
         for key, output in _row_by_row(rows, slices, row_by_row).items():
@@ -170,7 +170,7 @@ def _row_by_row(
 
 def _derived(computation: Any, metrics: dict[Any, Any]) -> dict[Any, Any]:
     if "binary_confusion_matrices" in computation.result.__qualname__:
-        return fills.confusion_matrices(computation, metrics)
+        return vectorized_metrics.confusion_matrices(computation, metrics)
     return computation.result(metrics)
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from noria.components.evaluator import models as saved_models
-from noria.stores.errors import DataError, GateError
+from noria.components.evaluator import saved_models
+from noria.core.errors import DataError, GateError
 
 # Rows a model predicts at once: past 8,192 the time per row no longer falls, and the memory of a wide model
 # grows.

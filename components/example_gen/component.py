@@ -30,7 +30,7 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
       home: the project's home folder, which holds the span store.
       run_id: names the run; a span with too few rows ends it here, and the registry knows it by this name.
       span: id of the newest span of the window, or `newest`; `next`: the oldest that
-        waits for a turn; `again`: the same, or the newest where none waits.
+        waits for a run; `again`: the same, or the newest where none waits.
       mode: `auto`, or `cold` to train from nothing although there is a champion.
       label: name of the label column; rows without a label are counted and left out.
       window: JSON object, see `noria.components.example_gen.window.Window`.

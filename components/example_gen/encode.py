@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfx_bsl.coders import example_coder
 
 from noria.components import example_file
-from noria.schemas.columns import as_list
+from noria.schemas.list_columns import as_list
 
 
 def encode(batch: pa.RecordBatch) -> list[bytes]:

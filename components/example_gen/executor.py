@@ -18,9 +18,9 @@ from noria.components import beam_executor, example_file, execution, journal
 from noria.components.champion.executor import present
 from noria.components.example_gen import encode
 from noria.components.example_gen.window import Pick, Window, pick, select
-from noria.stores.errors import DataError, SpanError, ThinError
+from noria.core.errors import DataError, SpanError, ThinError
 from noria.stores.pending import once_more, pending
-from noria.stores.registry import Registry, Turn
+from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
 
 
@@ -58,14 +58,14 @@ class Executor(beam_executor.BeamExecutor):
 
         Raises:
           SpanError: the span is missing, damaged or in quarantine.
-          ThinError: there is no row to train on or none to judge on; the registry has the turn.
+          ThinError: there is no row to train on or none to judge on; the registry has the run.
           DataError: the label or a column of the key is missing.
         """
         with journal.stage("SpanExampleGen") as stage:
             window = Window.from_json(exec_properties["window"])
             store = SpanStore(Path(exec_properties["home"]))
-            turns = Registry(store.home).turns()
-            _stop_if_over(turns, exec_properties["run_id"], stage)
+            runs = Registry(store.home).runs()
+            _stop_if_over(runs, exec_properties["run_id"], stage)
             quarantined = set(store.quarantined())
             spans = [span for span in store.ids() if span not in quarantined]
             newest = _newest(exec_properties["span"], spans, store.home, window.first)
@@ -73,8 +73,8 @@ class Executor(beam_executor.BeamExecutor):
             warm = champion is not None and exec_properties["mode"] != "cold"
             # Of the window's spans only: a long history costs a run nothing.
             manifest = functools.lru_cache(maxsize=None)(store.manifest)
-            turned = {turn.span for turn in turns if turn.model_verdict in ("blessed", "rejected")}
-            picks = pick(window, spans, lambda span: manifest(span).rows, newest, warm, turned)
+            trained = {run.span for run in runs if run.model_verdict in ("blessed", "rejected")}
+            picks = pick(window, spans, lambda span: manifest(span).rows, newest, warm, trained)
             size = sum(file["bytes"] for picked in picks for file in manifest(picked.span).files)
             path, reason = execution.choose(exec_properties["execution"], size, self._beam_pipeline_args)
 
@@ -91,7 +91,7 @@ class Executor(beam_executor.BeamExecutor):
             order = Order(store.home, window, exec_properties["label"], newest, versions, out)
             counts = self._in_beam(picks, order) if path == "beam" else _in_process(picks, order)
             if not counts["train"] or not counts["eval"]:
-                turn = Turn(
+                run = RunRecord(
                     newest,
                     exec_properties["run_id"],
                     span_version=versions[newest],
@@ -100,9 +100,9 @@ class Executor(beam_executor.BeamExecutor):
                     reasons=(_few(counts, exec_properties["label"]),),
                     rows=dict(counts),
                 )
-                # What follows does not run, so the turn ends here; a whole one ends in the Pusher.
-                Registry(store.home).record_turn(turn)
-                _stop_if_over([turn], turn.run_id, stage)
+                # What follows does not run, so the run ends here; a whole one ends in the Pusher.
+                Registry(store.home).record_run(run)
+                _stop_if_over([run], run.run_id, stage)
             _describe(artifact, picks, counts, warm, versions)
             stage.note(rows=counts["train"] + counts["eval"], **counts)
 
@@ -130,18 +130,18 @@ def _few(counts: dict[str, int], label: str) -> str:
     return f"too few rows: {counts['train']} to train on, {counts['eval']} to judge on{gone}"
 
 
-def _stop_if_over(turns: list[Turn], run_id: str, stage: journal.Stage) -> None:
+def _stop_if_over(runs: list[RunRecord], run_id: str, stage: journal.Stage) -> None:
     """Ends a run whose span was found thin; so does a task that is tried again, which would pick the next span.
 
     Raises:
       ThinError: it was.
     """
-    for turn in turns:
-        if turn.run_id == run_id and turn.data_verdict == "thin":
-            stage.note(span=turn.span, verdict=turn.data_verdict, reasons=list(turn.reasons))
+    for run in runs:
+        if run.run_id == run_id and run.data_verdict == "thin":
+            stage.note(span=run.span, verdict=run.data_verdict, reasons=list(run.reasons))
             raise ThinError(
-                f"span {turn.span} is thin: {'; '.join(turn.reasons)}",
-                where=f"span {turn.span}, version {turn.span_version}",
+                f"span {run.span} is thin: {'; '.join(run.reasons)}",
+                where=f"span {run.span}, version {run.span_version}",
                 next_step="nothing: the next run takes the next span, and this one again when more of its rows or "
                 "labels have come; spans that are always thin should be longer (`span.every`)",
             )
@@ -161,7 +161,7 @@ def _newest(wanted: str, spans: list[int], home: Path, first: int) -> int:
         found = pending(home, first)[:1] or (once_more(home) if wanted == "again" else [])
     if not found:
         raise SpanError(
-            f"there is no {wanted} span: {len(spans)} are there, and none waits for a turn",
+            f"there is no {wanted} span: {len(spans)} are there, and none waits for a run",
             where=home,
             next_step="ingest newer events first",
         )

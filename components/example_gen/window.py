@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from noria.components.example_gen import split
-from noria.stores.errors import DataError, SpanError, did_you_mean
+from noria.core.errors import DataError, SpanError, did_you_mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Window:
     """How a run picks its rows.
 
     Attributes:
-      first: spans that must be there before the first turn; decides which one `next` means.
+      first: spans that must be there before the first run; decides which one `next` means.
       cold: spans a cold run trains on, the newest included.
       replay: rows of older spans a warm run trains on, as a share of the newest span's rows.
       replay_spans: how many spans back the replay sample reaches; it bounds the cost of a warm run as the
@@ -65,12 +65,12 @@ def pick(
     rows: Callable[[int], int],
     newest: int,
     warm: bool,
-    turned: Collection[int] = (),
+    trained: Collection[int] = (),
 ) -> list[Pick]:
     """Chooses the spans of a run.
 
-    The run's span need not be the store's newest: a span that was released or corrected has its turn after later
-    ones. Those belong to the window too, as the model must not forget them; but a later span that had no turn of
+    The run's span need not be the store's newest: a span that left quarantine or was corrected has its run after later
+    ones. Those belong to the window too, as the model must not forget them; but a later span that had no run of
     its own does not, as no gate has looked at it.
 
     Args:
@@ -79,7 +79,7 @@ def pick(
       rows: tells the rows of a span; asked for the window's spans only.
       newest: id of the span the run is about.
       warm: whether there is a champion to go on from.
-      turned: spans that a model was made of; later ones than `newest` are taken only from these.
+      trained: spans that a model was made of; later ones than `newest` are taken only from these.
 
     Returns:
       Picks in ascending order of span, and last the span the run is about.
@@ -93,7 +93,7 @@ def pick(
             where=f"spans at hand: {', '.join(map(str, spans[-8:])) or 'none'}",
             next_step="pick one of these, or ingest the span first",
         )
-    others = [span for span in spans if span < newest or (span > newest and span in turned)]
+    others = [span for span in spans if span < newest or (span > newest and span in trained)]
     last = Pick(newest, 1.0, True)
     if not warm:
         taken = others[-(window.cold - 1) :] if window.cold > 1 else []

@@ -1,4 +1,4 @@
-"""Probes, registers, publishes, records the turn; in this order, so that a kill leaves nothing half-served."""
+"""Probes, registers, publishes, records the run; in this order, so that a kill leaves nothing half-served."""
 
 import json
 from pathlib import Path
@@ -10,12 +10,12 @@ from tfx.types import artifact_utils
 
 from noria.components import journal
 from noria.components.champion.executor import present
-from noria.components.pusher import probe, warmup
-from noria.stores import files
-from noria.stores.errors import GateError
+from noria.components.pusher import infra_validation, warmup
+from noria.core import files
+from noria.core.errors import GateError
 from noria.stores.publication import Publication
 from noria.stores.recovery import retain
-from noria.stores.registry import Registry, turn_of
+from noria.stores.registry import Registry, run_of
 from noria.stores.versions import PUBLISHED, REGISTERED
 
 
@@ -33,7 +33,7 @@ class Executor(tfx_pusher.Executor):
         A challenger that is not blessed is registered as rejected, with its verdict and its files, so that
         `noria promote --force` has something to promote. One that is blessed but does not answer in a fresh
         process is rejected too, with the reason. One that was judged against a champion that does not serve any
-        more stays registered, with the reason; its span waits for another turn.
+        more stays registered, with the reason; its span waits for another run.
         """
         with journal.stage("Pusher") as stage:
             pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
@@ -46,10 +46,10 @@ class Executor(tfx_pusher.Executor):
 
             blessed = self.CheckBlessing(input_dict)
             # A person's word on the data stands beside the gate's on the model, wherever reasons are shown.
-            reasons = [*verdict["reasons"], *filter(None, [data_verdict.get("released")])]
+            reasons = [*verdict["reasons"], *filter(None, [data_verdict.get("unquarantined")])]
             if blessed:
                 try:
-                    probe.probe(serving, examples, task=exec_properties["task"])
+                    infra_validation.probe(serving, examples, task=exec_properties["task"])
                 except GateError as error:
                     blessed = False
                     reasons.append(f"the model did not answer in a fresh process: {error.what}")
@@ -97,7 +97,7 @@ class Executor(tfx_pusher.Executor):
                 )
             else:
                 self._MarkNotPushed(pushed)
-            registry.record_turn(turn_of(version))
+            registry.record_run(run_of(version))
             retain(registry, exec_properties["keep"], model_root)
             stage.note(
                 version=version.version,

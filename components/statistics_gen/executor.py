@@ -9,9 +9,9 @@ import tensorflow_data_validation as tfdv
 from tfx import types
 
 from noria.components import beam_executor, execution, journal
-from noria.components.statistics_gen import in_process, kept
+from noria.components.statistics_gen import in_process, statistics_cache
+from noria.core.errors import DataError
 from noria.schemas import loader
-from noria.stores.errors import DataError
 from noria.stores.spans import SpanStore
 
 
@@ -57,8 +57,8 @@ class Executor(beam_executor.BeamExecutor):
             )
             stage.note(span=work.span, path=path, reason=reason)
 
-            store = kept.KeptStatistics(home)
-            content = kept.content_digest(work.span_files)
+            store = statistics_cache.KeptStatistics(home)
+            content = statistics_cache.content_digest(work.span_files)
             splits = {"span": work.span_files, "train": work.train_files}
             reused: dict[str, Path] = {}
             found = store.find(work.span, work.version, digest, content)
@@ -74,7 +74,7 @@ class Executor(beam_executor.BeamExecutor):
                 previous_span = newest_older
 
             uri = Path(artifact.uri)
-            outputs = {name: uri / f"Split-{name}" / kept.FILE for name in [*splits, *reused]}
+            outputs = {name: uri / f"Split-{name}" / statistics_cache.FILE for name in [*splits, *reused]}
             for out in outputs.values():
                 out.parent.mkdir(parents=True, exist_ok=True)
             for name, source in reused.items():
@@ -92,7 +92,7 @@ class Executor(beam_executor.BeamExecutor):
                     outputs[name].write_bytes(found_now.SerializeToString())
             statistics = tfdv.load_stats_binary(str(outputs["span"]))
             if found is None:
-                marks = kept.fingerprint(statistics.datasets[0])
+                marks = statistics_cache.fingerprint(statistics.datasets[0])
                 store.save(statistics, work.span, work.version, digest, content, marks)
 
             artifact.split_names = json.dumps(

@@ -16,10 +16,10 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from tfx_bsl.coders import example_coder
 from tfx_bsl.public import tfxio
 
-from noria.components import handover
-from noria.components.statistics_gen.facts import FactsGenerator
-from noria.schemas.columns import BATCH_ROWS
-from noria.schemas.summarize import Summary
+from noria.components import batch_cache
+from noria.components.statistics_gen.gate_statistics import FactsGenerator
+from noria.components.statistics_gen.summarize import Summary
+from noria.schemas.list_columns import BATCH_ROWS
 
 # Buckets of the quantile histogram. TFDV's default of 10 cannot tell a sensor that is stuck for a fifth of the rows;
 # 20 buckets of five percent each can. TFDV's cost grows with it: 50 buckets would double the time of a small span.
@@ -50,7 +50,7 @@ def read(files: Sequence[Path]) -> Iterator[pa.RecordBatch]:
     What SpanExampleGen handed over in this process is not read again.
     """
     for path in files:
-        yield from handover.examples.adapted(path, BATCH_ROWS, _as_decoded, partial(_decoded, path))
+        yield from batch_cache.examples.adapted(path, BATCH_ROWS, _as_decoded, partial(_decoded, path))
 
 
 def _decoded(path: Path) -> Iterator[pa.RecordBatch]:

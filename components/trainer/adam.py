@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from noria.components.keras_first import ensure_keras3
+from noria.components.keras3 import ensure_keras3
 from noria.components.trainer.settings import Settings
 
 tf = ensure_keras3()
@@ -36,7 +36,7 @@ class Adam:
         """lr(t) = lr_0 * max(floor, 1 / sqrt(1 + t / tau)) at the global step t.
 
         The inverse square root of Vaswani et al. 2017 (arXiv:1706.03762, section 5.3) without its warm-up. It
-        goes on over warm starts, and the floor keeps a model that turns for years able to learn.
+        goes on over warm starts, and the floor keeps a model that runs for years able to learn.
         """
         s = self.settings
         decayed = tf.math.rsqrt(1.0 + tf.cast(step, tf.float32) / s.decay_steps)

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from noria.stores import files
-from noria.stores.errors import CarryError
+from noria.core import files
+from noria.core.errors import CarryError
 
 FORMAT = 1
 

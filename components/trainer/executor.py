@@ -11,8 +11,8 @@ from noria.components import journal
 from noria.components.champion.executor import present
 from noria.components.trainer.batches import steps_of
 from noria.components.trainer.settings import Settings
-from noria.components.user_code import load_function
-from noria.stores.errors import ConfigError
+from noria.core.errors import ConfigError
+from noria.core.user_code import load_function
 
 
 class Executor(base_executor.BaseExecutor):
@@ -66,7 +66,7 @@ def _fn_args(
     settings: dict[str, Any],
 ) -> Any:
     """What TFX's own Trainer would pass, and in `custom_config` what it does not know of."""
-    from noria.components.keras_first import ensure_keras3
+    from noria.components.keras3 import ensure_keras3
 
     ensure_keras3()
     from tfx.components.trainer import fn_args_utils

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from noria.components.keras_first import ensure_keras3
+from noria.components.keras3 import ensure_keras3
 from noria.components.trainer import remap
-from noria.components.trainer.features import Features
+from noria.components.trainer.model_inputs import Features
 from noria.components.trainer.transform_layer import TransformLayer
-from noria.stores.errors import CarryError
+from noria.core.errors import CarryError
 
 tf = ensure_keras3()
 

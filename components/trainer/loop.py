@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from noria.components.keras_first import ensure_keras3
+from noria.components.keras3 import ensure_keras3
 from noria.components.trainer import batches
 from noria.components.trainer.adam import Adam
 from noria.components.trainer.network import Network
 from noria.components.trainer.settings import Settings
-from noria.components.trainer.window import Window
+from noria.components.trainer.training_rows import Window
 
 tf = ensure_keras3()
 

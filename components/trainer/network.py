@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from noria.components.keras_first import ensure_keras3
-from noria.components.trainer.features import Features
-from noria.components.trainer.models import input_names
+from noria.components.keras3 import ensure_keras3
+from noria.components.trainer.families import input_names
+from noria.components.trainer.model_inputs import Features
 from noria.components.trainer.settings import Settings
 
 tf = ensure_keras3()

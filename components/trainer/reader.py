@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from noria.components import handover
-from noria.components.keras_first import ensure_keras3
-from noria.components.trainer.features import Features
+from noria.components import batch_cache
+from noria.components.keras3 import ensure_keras3
+from noria.components.trainer.model_inputs import Features
 from noria.components.trainer.settings import Settings
-from noria.stores.errors import DataError
+from noria.core.errors import DataError
 
 tf = ensure_keras3()
 
@@ -89,7 +89,9 @@ class Reader:
     def blocks(self, rows: int = BLOCK) -> Iterator[Block]:
         """All rows, file by file and in each in order, checked; the same whether handed over or read."""
         for file in self.files:
-            for block in handover.examples.adapted(file, rows, self._adapt, partial(self._read, file, rows)):
+            for block in batch_cache.examples.adapted(
+                file, rows, self._adapt, partial(self._read, file, rows)
+            ):
                 self._check(block)
                 yield block
 

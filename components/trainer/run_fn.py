@@ -17,28 +17,28 @@ from typing import Any
 import numpy as np
 
 from noria.components import journal
-from noria.components.code_digest import code_digest
-from noria.components.keras_first import ensure_keras3
+from noria.components.keras3 import ensure_keras3
 from noria.components.trainer import (
     batches,
     checkpoint,
+    families,
     graphs,
-    kept,
-    models,
+    resident,
     serving,
     strategy,
     tensorboard,
     warm_start,
 )
 from noria.components.trainer.adam import Adam
-from noria.components.trainer.features import Features, read_features
 from noria.components.trainer.loop import Loop, Outcome
+from noria.components.trainer.model_inputs import Features, read_features
 from noria.components.trainer.network import Network
 from noria.components.trainer.reader import Reader
 from noria.components.trainer.settings import Settings
+from noria.components.trainer.training_rows import Window, open_window
 from noria.components.trainer.transform_layer import TransformLayer
-from noria.components.trainer.window import Window, open_window
-from noria.stores import files
+from noria.core import files
+from noria.core.code_digest import code_digest
 
 tf = ensure_keras3()
 
@@ -51,7 +51,7 @@ class Run:
 
     settings: Settings
     features: Features
-    machine: kept.Machine
+    machine: resident.Machine
     strategy: Any
     facts: dict[str, Any]  # what becomes carry.json
     recipe: str  # what the serving graph is made from
@@ -108,7 +108,7 @@ def run_fn(fn_args: Any) -> None:
             exported = _write(run, outcome, layer, Path(fn_args.serving_model_dir), config)
             stage.note(export=exported)
         if settings.strategy == "none":
-            kept.keep(key, run.machine)
+            resident.keep(key, run.machine)
         clock.lap("export")
         stage.note(step=outcome.step, examples_seen=run.facts["examples_seen"], **clock.laps)
 
@@ -124,17 +124,17 @@ def _build(
     features = read_features(graph, settings.label, settings.embedding_cap)
     if saved is not None:
         features = features.keep_widths(warm_start.check_same_model(saved, features, settings))
-    function = models.family(settings, project)
-    key = kept.key(settings, features, function)
+    function = families.family(settings, project)
+    key = resident.key(settings, features, function)
     machine = None
     if saved is not None and not settings.reset and settings.strategy == "none":
-        machine = kept.take(key)
+        machine = resident.take(key)
     if machine is None:
-        models.start_afresh(settings)
+        families.start_afresh(settings)
         with distribution.scope():
-            network = Network(features, settings, models.build(features, settings, function))
+            network = Network(features, settings, families.build(features, settings, function))
             adam = Adam(network.trainable(), settings)
-        machine = kept.Machine(network, adam, Loop(network, adam, distribution, settings))
+        machine = resident.Machine(network, adam, Loop(network, adam, distribution, settings))
     return Run(
         settings, features, machine, distribution, {}, _recipe(settings, features, graph, project)
     ), key
@@ -263,9 +263,9 @@ def _write(run: Run, outcome: Outcome, layer: TransformLayer, folder: Path, conf
     (root / "carry.json").write_text(json.dumps(run.facts, indent=1), encoding="utf-8")
     network = run.network
     if run.settings.strategy != "none":  # what is published bears no trace of replicas
-        models.start_afresh(run.settings)
-        function = models.family(run.settings, config.get("project"))
-        network = Network(run.features, run.settings, models.build(run.features, run.settings, function))
+        families.start_afresh(run.settings)
+        function = families.family(run.settings, config.get("project"))
+        network = Network(run.features, run.settings, families.build(run.features, run.settings, function))
         for name, variable in network.state().items():
             variable.assign(variables[name])
     champion = Path(config["champion"]) / folder.name if config.get("champion") else None

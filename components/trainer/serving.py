@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from noria.components import saved_model
-from noria.components.keras_first import ensure_keras3
+from noria.components.keras3 import ensure_keras3
 from noria.components.trainer.network import Network
 from noria.components.trainer.transform_layer import TransformLayer
-from noria.stores import files
+from noria.core import files
 
 tf = ensure_keras3()
 

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from noria.stores.errors import ConfigError, did_you_mean
+from noria.core.errors import ConfigError, did_you_mean
 
 TASKS = ("binary", "multiclass", "regression")
 FAMILIES = ("wide_deep", "dcn")

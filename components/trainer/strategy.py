@@ -4,9 +4,9 @@ import json
 import os
 from typing import Any
 
-from noria.components.keras_first import ensure_keras3
+from noria.components.keras3 import ensure_keras3
 from noria.components.trainer.settings import Settings
-from noria.stores.errors import ConfigError
+from noria.core.errors import ConfigError
 
 tf = ensure_keras3()
 

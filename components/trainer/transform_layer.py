@@ -8,7 +8,7 @@ TFT's SavedModelLoader: this module does too, and is the only one that knows it.
 import functools
 from typing import Any
 
-from noria.components.keras_first import ensure_keras3
+from noria.components.keras3 import ensure_keras3
 
 tf = ensure_keras3()
 

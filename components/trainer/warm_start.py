@@ -9,11 +9,11 @@ import numpy as np
 from noria.components.trainer import graphs
 from noria.components.trainer.adam import Adam
 from noria.components.trainer.checkpoint import Checkpoint
-from noria.components.trainer.features import Features
-from noria.components.trainer.models import input_names
+from noria.components.trainer.families import input_names
+from noria.components.trainer.model_inputs import Features
 from noria.components.trainer.network import NEVER, Network, by_id
 from noria.components.trainer.settings import Settings
-from noria.stores.errors import CarryError
+from noria.core.errors import CarryError
 
 INPUT = tuple(f"noria/input_{name}" for name in ("scale", "shift", "missing", "filled"))
 

@@ -8,7 +8,7 @@ from noria.components import example_file
 from noria.components.transform import coverage
 from noria.components.transform.internals import TransformGraph
 from noria.components.transform.source import Source
-from noria.stores.files import tree_digests
+from noria.core.files import tree_digests
 
 KEEP_LOADED = 2  # the champion's and the one before; each holds its tables in memory
 

@@ -14,11 +14,11 @@ import apache_beam as beam
 import pyarrow as pa
 
 from noria.components.transform import coverage, internals
-from noria.components.transform.cache import AnalyzerCache, group_name
+from noria.components.transform.analyzer_cache import AnalyzerCache, group_name
 from noria.components.transform.internals import DatasetKey, tf, tft
 from noria.components.transform.source import ANALYZE_ROWS, APPLY_ROWS
 
-import tensorflow_transform.beam as tft_beam  # noqa: E402 isort: skip - only after internals
+import tensorflow_transform.beam as tft_beam  # isort: skip - only after internals
 
 MakePipeline = Callable[[], beam.Pipeline]
 

@@ -48,7 +48,7 @@ class Transform(base_beam_component.BaseBeamComponent):
       home: the project's home folder, where analyzer accumulators are kept; '' keeps none.
       project: folder to import the function from, besides the Python path.
       execution: 'auto', 'in-process' or 'beam'.
-      code_digest: `noria.components.code_digest.code_digest` of the function, for TFX's cache key: the path
+      code_digest: `noria.core.code_digest.code_digest` of the function, for TFX's cache key: the path
         alone does not see a change of the code.
     """
 

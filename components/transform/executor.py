@@ -1,57 +1,23 @@
 """Transform's work: decide by the rule, then reuse or refresh, in process or through Beam."""
 
-import dataclasses
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from glob import glob
 from typing import Any
 
 from tfx import types
 from tfx.types import artifact_utils
 
-from noria.components import beam_executor, execution, journal, user_code
+from noria.components import beam_executor, execution, journal
 from noria.components.champion.executor import present
-from noria.components.code_digest import code_digest, local_modules
 from noria.components.transform import reuse
+from noria.components.transform.request import Request
+from noria.core import user_code
+from noria.core.code_digest import code_digest, local_modules
+from noria.core.errors import ConfigError, DataError, NoriaError
 from noria.schemas import loader
-from noria.stores.errors import ConfigError, DataError, NoriaError
-
-
-@dataclasses.dataclass
-class Request:
-    """What one execution works on; plain paths and values, no TFX.
-
-    Attributes:
-      examples: folder of the raw examples, with `Split-<name>` inside.
-      splits: names of the splits; 'train' is analysed, all are transformed.
-      schema: of the raw examples (`schema_pb2.Schema`).
-      champion: folder of the champion, None if there is none.
-      verdict: the data verdict.
-      graph, transformed: output folders.
-    """
-
-    examples: str
-    splits: list[str]
-    schema: Any
-    champion: str | None
-    verdict: str
-    graph: str
-    transformed: str
-    preprocessing: str
-    label: str
-    home: str = ""
-    project: str = ""
-    execution: str = "auto"
-
-    def files(self, split: str) -> list[str]:
-        return sorted(glob(os.path.join(self.examples, f"Split-{split}", "*")))
-
-    def outputs(self, split: str) -> dict[str, str]:
-        folder = os.path.join(self.transformed, f"Split-{split}")
-        return {file: os.path.join(folder, os.path.basename(file)) for file in self.files(split)}
 
 
 class Executor(beam_executor.BeamExecutor):
@@ -110,7 +76,7 @@ def transform(
       ConfigError: the preprocessing_fn cannot be imported, traced or used, or `execution` is unknown.
       DataError: there are no train examples.
     """
-    from noria.components.transform import paths  # imports TensorFlow, which takes seconds
+    from noria.components.transform import job  # imports TensorFlow, which takes seconds
 
     execution.choose(request.execution, 0)  # refuses an unknown word before anything is read
     if not request.files("train"):
@@ -130,7 +96,7 @@ def transform(
     champion = reuse.read_record(champion_graph) if champion_graph else None
     function = user_code.UserFunction(request.preprocessing, request.project)
     with tempfile.TemporaryDirectory(prefix="noria-transform-") as temp_dir:
-        work = paths.Work(request, function, now, temp_dir, make_pipeline, beam_args or [], stage)
+        work = job.TransformJob(request, function, now, temp_dir, make_pipeline, beam_args or [], stage)
         decision = reuse.before_reading(champion, request.champion is not None, request.verdict, now)
         try:
             if decision is None and champion is not None:
@@ -162,7 +128,7 @@ def transform(
 
 def _user_error(error: Exception, request: Request) -> Exception:
     """A ConfigError if the error comes out of the user's own code or graph, otherwise the error as it is."""
-    from noria.components.keras_first import ensure_keras3
+    from noria.components.keras3 import ensure_keras3
 
     module, _ = user_code.split_path(request.preprocessing)
     files = {str(file) for file in local_modules(module, request.project).values()}

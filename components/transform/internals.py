@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from noria.components.keras_first import prefer_keras3
+from noria.components.keras3 import prefer_keras3
 
 tf = prefer_keras3()
 
 import tensorflow_transform as tft  # noqa: E402 - only after Keras is settled
 from tensorflow.python.eager import wrap_function  # noqa: E402
-from tensorflow_transform import (  # noqa: E402  # noqa: E402
+from tensorflow_transform import (  # noqa: E402
     analyzer_nodes,
     annotators,
     graph_context,
@@ -31,7 +31,7 @@ from tensorflow_transform.analyzers import _VocabOrderingType  # noqa: E402
 from tensorflow_transform.beam import (  # noqa: E402
     analysis_graph_builder,
     analyzer_cache,
-    analyzer_impls,  # noqa: E402
+    analyzer_impls,
     beam_nodes,
 )
 from tensorflow_transform.beam import common as beam_common  # noqa: E402

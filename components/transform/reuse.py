@@ -34,7 +34,7 @@ class Record:
 
     Attributes:
       preprocessing: import path of the function.
-      code_digest: of its source (`noria.components.code_digest`).
+      code_digest: of its source (`noria.core.code_digest`).
       schema_digest: of the schema of the raw examples.
       label: name of the label column.
       rows: train rows analysed.

@@ -12,10 +12,10 @@ from typing import Any
 import pyarrow as pa
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from noria.components import handover
+from noria.components import batch_cache
 from noria.components.transform import internals
-from noria.stores import files
-from noria.stores.errors import DataError
+from noria.core import files
+from noria.core.errors import DataError
 
 # To apply a graph: large enough that the fixed cost of a call (3 to 4 ms) does not count; 8,192 rows come to
 # about 1M rows/s.
@@ -44,7 +44,7 @@ class Source:
         self.specs: dict[str, Any] = self._adapter.OriginalTypeSpecs()
         self._decoder = internals.ExamplesToRecordBatchDecoder(schema.SerializeToString())
         self._scratch = scratch
-        self._decoded = handover.Handover()  # by the schema, so of no use to other stages
+        self._decoded = batch_cache.Handover()  # by the schema, so of no use to other stages
 
     def small(self, paths: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Batches of at most ANALYZE_ROWS rows; none spans two files. They are kept for who reads them next.
@@ -80,7 +80,7 @@ class Source:
         # A column of another type than the schema says is an error, and the decoder knows how to put it.
         adapt = partial(_typed, schema=schema)
         read_once = partial(self._decoded.adapted, file, rows, adapt, read)
-        return handover.examples.adapted(file, rows, adapt, read_once)
+        return batch_cache.examples.adapted(file, rows, adapt, read_once)
 
     def _keep(self, file: str) -> Iterator[pa.RecordBatch]:
         """Decodes a file, and keeps the rows for the next phase of the analysis, and for what applies the graph."""

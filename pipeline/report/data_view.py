@@ -39,19 +39,19 @@ def cards(features: list[distributions.Feature], drift: list[dict[str, Any]]) ->
             worst[row["feature"]] = row
     found = []
     for feature in features:
-        facts = []
+        rows = []
         for key, name in (("mean", "mean"), ("missing", "missing"), ("unique", "distinct")):
-            if any(key in known for known in feature.facts.values()):
-                values = [feature.facts.get(series, {}).get(key) for series in distributions.SERIES]
-                facts.append({"key": key, "name": name, "values": values})
+            if any(key in known for known in feature.summary.values()):
+                values = [feature.summary.get(series, {}).get(key) for series in distributions.SERIES]
+                rows.append({"key": key, "name": name, "values": values})
         row = worst.get(feature.name)
         found.append(
             {
                 "name": feature.name,
                 "kind": feature.kind,
                 "plot": charts.distribution(feature),
-                "facts": facts,
-                "here": "span" in feature.facts,
+                "summary": rows,
+                "here": "span" in feature.summary,
                 "worst": row,
                 "drifted": bool(row and row["drifted"]),
             }
@@ -59,7 +59,7 @@ def cards(features: list[distributions.Feature], drift: list[dict[str, Any]]) ->
     return sorted(found, key=lambda c: (not c["drifted"], -((c["worst"] or {}).get("severity") or 0.0)))
 
 
-def numbers(facts: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+def numbers(check: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """The numbers of a check as pairs of a name and a text; nested ones, such as one per reference, too.
 
     >>> numbers({"rate": 0.25, "spans": [1, 2, 3], "references": {"previous span 4": {"change": -0.01}}})
@@ -67,7 +67,7 @@ def numbers(facts: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """
     shares = ("rate", "unlabelled", "change")
     found = []
-    for key, value in (facts or {}).items():
+    for key, value in (check or {}).items():
         name = str(key).replace("_", " ")
         if isinstance(value, Mapping):
             if all(isinstance(inner, Mapping) for inner in value.values()):

@@ -23,14 +23,14 @@ class Feature:
       shares: series -> share of the present values in each bin, each list sums to 1.
       edges: numeric: [bins + 1] edges; values outside count in the first and last bin.
       labels: categorical: one label per bin; the last may be `OTHER`.
-      facts: series -> {missing: share, mean, std_dev, unique} as far as TFDV has them.
+      summary: series -> {missing: share, mean, std_dev, unique} as far as TFDV has them.
       clipped: numeric: whether values lie outside of the edges (below, above).
     """
 
     name: str
     kind: str
     shares: dict[str, list[float]]
-    facts: dict[str, dict[str, float]]
+    summary: dict[str, dict[str, float]]
     edges: tuple[float, ...] = ()
     labels: tuple[str, ...] = ()
     clipped: tuple[bool, bool] = (False, False)
@@ -75,30 +75,30 @@ def _read(content: bytes) -> dict[str, Any]:
 
 
 def _feature(name: str, series: dict[str, Any]) -> Feature:
-    facts = {key: _facts(statistics) for key, statistics in series.items()}
+    summary = {key: _summary(statistics) for key, statistics in series.items()}
     kinds = {key: statistics.WhichOneof("stats") for key, statistics in series.items()}
     numeric = {k: s for k, s in series.items() if kinds[k] == "num_stats"}
     strings = {k: s for k, s in series.items() if kinds[k] == "string_stats"}
     if strings and len(strings) >= len(numeric):
-        return _categorical(name, strings, facts)
-    return _numeric(name, numeric, facts)
+        return _categorical(name, strings, summary)
+    return _numeric(name, numeric, summary)
 
 
-def _facts(statistics: Any) -> dict[str, float]:
+def _summary(statistics: Any) -> dict[str, float]:
     kind = statistics.WhichOneof("stats")
     common = getattr(statistics, kind).common_stats if kind else None
-    facts: dict[str, float] = {}
+    summary: dict[str, float] = {}
     if common is not None and (rows := common.num_missing + common.num_non_missing):
-        facts["missing"] = common.num_missing / rows
+        summary["missing"] = common.num_missing / rows
     if kind == "num_stats" and common is not None and common.num_non_missing:
-        facts["mean"] = statistics.num_stats.mean
-        facts["std_dev"] = statistics.num_stats.std_dev
+        summary["mean"] = statistics.num_stats.mean
+        summary["std_dev"] = statistics.num_stats.std_dev
     if kind == "string_stats":
-        facts["unique"] = statistics.string_stats.unique
-    return facts
+        summary["unique"] = statistics.string_stats.unique
+    return summary
 
 
-def _categorical(name: str, series: dict[str, Any], facts: dict[str, dict[str, float]]) -> Feature:
+def _categorical(name: str, series: dict[str, Any], summary: dict[str, dict[str, float]]) -> Feature:
     counts = {
         key: {bucket.label: bucket.sample_count for bucket in s.string_stats.rank_histogram.buckets}
         for key, s in series.items()
@@ -114,7 +114,7 @@ def _categorical(name: str, series: dict[str, Any], facts: dict[str, dict[str, f
         if totals[key]
     }
     if not shares:
-        return Feature(name, "other", {}, facts)
+        return Feature(name, "other", {}, summary)
     highest: dict[str, float] = {}
     for share in shares.values():
         for label, value in share.items():
@@ -127,17 +127,17 @@ def _categorical(name: str, series: dict[str, Any], facts: dict[str, dict[str, f
     if max(rest.values()) > 1e-9:
         labels = [*labels, OTHER]
         bins = {key: [*values, rest[key]] for key, values in bins.items()}
-    return Feature(name, "categorical", bins, facts, labels=tuple(labels))
+    return Feature(name, "categorical", bins, summary, labels=tuple(labels))
 
 
-def _numeric(name: str, series: dict[str, Any], facts: dict[str, dict[str, float]]) -> Feature:
+def _numeric(name: str, series: dict[str, Any], summary: dict[str, dict[str, float]]) -> Feature:
     curves = {key: curve for key, s in series.items() if (curve := _curve(s)) is not None}
     if not curves:
-        return Feature(name, "other", {}, facts)
+        return Feature(name, "other", {}, summary)
     whole = any(s.type == 0 for s in series.values())  # FeatureNameStatistics.INT
     edges, clipped = _edges(list(curves.values()), whole)
     shares = {key: _shares(curve, edges) for key, curve in curves.items()}
-    return Feature(name, "numeric", shares, facts, edges=tuple(edges), clipped=clipped)
+    return Feature(name, "numeric", shares, summary, edges=tuple(edges), clipped=clipped)
 
 
 def _curve(statistics: Any) -> Any | None:

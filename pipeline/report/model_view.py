@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from noria.pipeline.report import charts
-from noria.pipeline.report.words import is_number, judged_metrics, lower_is_better, or_zero
+from noria.pipeline.report.labels import judged_metrics, lower_is_better
+from noria.pipeline.report.words import is_number, or_zero
 
 SLICE_WIDTH = 200.0
 
@@ -98,7 +99,7 @@ def carried(carry: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def judged(metrics: Mapping[str, Any]) -> list[str]:
-    """The metrics that are shown: at most two, those that have a value and a better side."""
+    """The metrics that are shown: at most two, those that have a value and a better direction."""
     return judged_metrics(key for key, value in metrics.items() if is_number(value))
 
 

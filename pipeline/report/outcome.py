@@ -1,23 +1,23 @@
-"""What came out of a turn, in one headline and in plain words."""
+"""What came out of a run, in one headline and in plain words."""
 
 import dataclasses
 import datetime
 from typing import Any
 
-from noria.pipeline.report.facts import Artifacts, RunFacts
+from noria.pipeline.report.run_data import Artifacts, RunData
 from noria.pipeline.report.words import is_number
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """The turn in a nutshell.
+    """The run in short.
 
     Attributes:
       kind: 'published', 'refused', 'quarantined', 'thin', 'failed' or 'unfinished'; also a CSS class.
       headline: one short sentence.
       meaning: what that means for what serves now.
       version: version of the challenger, published or registered as rejected; None where there is none.
-      champion: version that was champion when the turn began, or None.
+      champion: version that was champion when the run began, or None.
       data: the data verdict, or 'none'.
       model: 'blessed', 'refused' or 'none'.
     """
@@ -31,36 +31,36 @@ class Outcome:
     model: str
 
 
-def judge(facts: RunFacts, artifacts: Artifacts) -> Outcome:
-    """Reads the outcome off the turn, the journal and the two verdicts."""
-    pusher = merged(facts).get("Pusher", {})
-    version = _whole(facts.turn.get("version"), pusher.get("version"))
+def judge(run_data: RunData, artifacts: Artifacts) -> Outcome:
+    """Reads the outcome off the run, the journal and the two verdicts."""
+    pusher = merged(run_data).get("Pusher", {})
+    version = _whole(run_data.run.get("version"), pusher.get("version"))
     model = artifacts.model_verdict or {}
     champion = _whole(
-        (artifacts.champion or {}).get("version"), facts.turn.get("parent"), model.get("baseline")
+        (artifacts.champion or {}).get("version"), run_data.run.get("parent"), model.get("baseline")
     )
-    data = str((artifacts.data_verdict or {}).get("verdict") or facts.turn.get("data_verdict") or "none")
+    data = str((artifacts.data_verdict or {}).get("verdict") or run_data.run.get("data_verdict") or "none")
     blessed = model.get("blessed")
     serving = f"Version {champion} goes on serving." if champion else "Nothing is served yet."
-    state = facts.turn.get("state") or pusher.get("state")
-    failed = failure(facts)
+    state = run_data.run.get("state") or pusher.get("state")
+    failed = failure(run_data)
 
     if failed is not None:
-        kind, headline = "failed", f"The turn stopped in {failed[0]}"
+        kind, headline = "failed", f"The run stopped in {failed[0]}"
         meaning = f"{serving} The next run finishes the job from the last good state."
     elif data == "broken":
-        kind, headline = "quarantined", f"Span {facts.turn.get('span', '?')} is quarantined"
+        kind, headline = "quarantined", f"Span {run_data.run.get('span', '?')} is quarantined"
         meaning = f"Its data is broken, so nothing was trained on it. {serving}"
     elif data == "thin":
-        kind, headline = "thin", f"Span {facts.turn.get('span', '?')} is thin"
-        why = "; ".join(str(reason) for reason in facts.turn.get("reasons") or ())
+        kind, headline = "thin", f"Span {run_data.run.get('span', '?')} is thin"
+        why = "; ".join(str(reason) for reason in run_data.run.get("reasons") or ())
         meaning = f"Nothing was trained on it alone ({why}). Its rows stay for later runs. {serving}"
     elif blessed is False or (blessed and state == "rejected"):
         kind, headline = "refused", "The challenger is refused"
         meaning = f"{serving} The challenger stays in the registry as rejected, with these reasons."
     elif blessed and state == "registered":
         kind, headline = "unfinished", f"Version {version} is blessed, but not published"
-        meaning = f"It {pusher.get('withheld') or 'waits for the next run'}. Its span waits for another turn."
+        meaning = f"It {pusher.get('withheld') or 'waits for the next run'}. Its span waits for another run."
     elif blessed and version is not None:
         kind = "published"
         headline = f"Version {version} is published"
@@ -69,50 +69,52 @@ def judge(facts: RunFacts, artifacts: Artifacts) -> Outcome:
         kind, headline = "unfinished", "The challenger is blessed, but not published"
         meaning = f"The journal has no end of Pusher. {serving}"
     else:
-        kind, headline = "unfinished", "The turn ended without a model verdict"
+        kind, headline = "unfinished", "The run ended without a model verdict"
         meaning = serving
     verdict = "none" if blessed is None else ("refused" if kind == "refused" or not blessed else "blessed")
     return Outcome(kind, headline, meaning, version, champion, data, verdict)
 
 
-def reasons(facts: RunFacts, artifacts: Artifacts) -> list[str]:
+def reasons(run_data: RunData, artifacts: Artifacts) -> list[str]:
     """The model verdict's reasons, and those that Pusher added (a model that does not answer)."""
     found = [str(r) for r in (artifacts.model_verdict or {}).get("reasons") or []]
-    for more in merged(facts).get("Pusher", {}).get("reasons") or []:
+    for more in merged(run_data).get("Pusher", {}).get("reasons") or []:
         if str(more) not in found:
             found.append(str(more))
     return found
 
 
-def merged(facts: RunFacts) -> dict[str, dict[str, Any]]:
+def merged(run_data: RunData) -> dict[str, dict[str, Any]]:
     """Everything that each stage said, the later record winning."""
     stages: dict[str, dict[str, Any]] = {}
-    for record in facts.journal:
+    for record in run_data.journal:
         stages.setdefault(str(record.get("stage")), {}).update(record)
     return stages
 
 
-def failure(facts: RunFacts) -> tuple[str, str] | None:
-    """Stage and message of the failure that ended the turn, or None."""
-    for record in facts.journal:
+def failure(run_data: RunData) -> tuple[str, str] | None:
+    """Stage and message of the failure that ended the run, or None."""
+    for record in run_data.journal:
         if record.get("event") == "failed":
             return str(record.get("stage")), str(record.get("error") or "no message")
-    error = facts.turn.get("error")
+    error = run_data.run.get("error")
     return ("the run", str(error)) if error else None
 
 
-def total_seconds(facts: RunFacts) -> float | None:
-    """Seconds of the whole turn: as recorded, else by its two times, else the sum over its stages."""
-    seconds = facts.turn.get("seconds")
+def total_seconds(run_data: RunData) -> float | None:
+    """Seconds of the whole run: as recorded, else by its two times, else the sum over its stages."""
+    seconds = run_data.run.get("seconds")
     if is_number(seconds):
         return float(seconds)
     try:
-        times = [datetime.datetime.fromisoformat(str(facts.turn[key])) for key in ("started", "finished")]
+        times = [datetime.datetime.fromisoformat(str(run_data.run[key])) for key in ("started", "finished")]
         if (taken := (times[1] - times[0]).total_seconds()) > 0:
             return taken
     except (KeyError, ValueError, TypeError):
         pass
-    ended = [r["seconds"] for r in facts.journal if r.get("event") != "note" and is_number(r.get("seconds"))]
+    ended = [
+        r["seconds"] for r in run_data.journal if r.get("event") != "note" and is_number(r.get("seconds"))
+    ]
     return float(sum(ended)) if ended else None
 
 

@@ -1,20 +1,20 @@
-"""Turns the facts of a turn into what the template shows: sorted, scaled and put in words."""
+"""Turns the data of a run into what the template shows, sorted, scaled and formatted."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from noria.pipeline.config.sections import NODES
 from noria.pipeline.report import charts, data_view, distributions, model_view, outcome
-from noria.pipeline.report.facts import Artifacts, RunFacts
 from noria.pipeline.report.outcome import Outcome
+from noria.pipeline.report.run_data import Artifacts, RunData
 from noria.pipeline.report.words import is_number, moment, ranges
-from noria.pipeline.sections import NODES
 
 # TFX's own SchemaGen writes no journal: its absence says nothing.
 SILENT = ("SchemaGen",)
 AFTER_GATE = NODES[NODES.index("DataGate") + 1 :]
 
 
-def build(facts: RunFacts, artifacts: Artifacts, result: Outcome) -> dict[str, Any]:
+def build(run_data: RunData, artifacts: Artifacts, result: Outcome) -> dict[str, Any]:
     """Everything that `report.html.j2` needs, by name."""
     features, damaged = distributions.compare(
         {
@@ -26,14 +26,14 @@ def build(facts: RunFacts, artifacts: Artifacts, result: Outcome) -> dict[str, A
     drift = data_view.drift_rows((artifacts.data_verdict or {}).get("drift") or [])
     slices = model_view.slice_rows(artifacts.model_verdict)
     return {
-        "project": facts.project,
-        "turn": facts.turn,
+        "project": run_data.project,
+        "run": run_data.run,
         "result": result,
         "data_reasons": [str(r) for r in (artifacts.data_verdict or {}).get("reasons") or []],
-        "model_reasons": outcome.reasons(facts, artifacts),
-        "failure": outcome.failure(facts),
-        "tiles": tiles(facts, artifacts),
-        "stages": stages(facts, result),
+        "model_reasons": outcome.reasons(run_data, artifacts),
+        "failure": outcome.failure(run_data),
+        "tiles": tiles(run_data, artifacts),
+        "stages": stages(run_data, result),
         "features": data_view.cards(features, drift),
         "series": [key for key in distributions.SERIES if any(key in f.shares for f in features)],
         "names": charts.NAMES,
@@ -48,13 +48,13 @@ def build(facts: RunFacts, artifacts: Artifacts, result: Outcome) -> dict[str, A
         "first_run": bool((artifacts.model_verdict or {}).get("first_run")),
         "baseline": (artifacts.model_verdict or {}).get("baseline"),
         "carry": model_view.carried(artifacts.carry),
-        "lineage": lineage(facts, artifacts, result),
+        "lineage": lineage(run_data, artifacts, result),
         "damaged": [*artifacts.damaged, *damaged],
     }
 
 
-def tiles(facts: RunFacts, artifacts: Artifacts) -> list[dict[str, Any]]:
-    """The numbers that stand on top: the verdict's metrics, the rows, the seconds."""
+def tiles(run_data: RunData, artifacts: Artifacts) -> list[dict[str, Any]]:
+    """The numbers at the top: the verdict's metrics, the rows, the seconds."""
     found: list[dict[str, Any]] = []
     metrics = (artifacts.model_verdict or {}).get("metrics") or {}
     challenger, champion = metrics.get("challenger") or {}, metrics.get("champion") or {}
@@ -62,20 +62,20 @@ def tiles(facts: RunFacts, artifacts: Artifacts) -> list[dict[str, Any]]:
         change = model_view.difference(challenger.get(key), champion.get(key))
         tile = {"metric": key, "value": challenger[key], "champion": champion.get(key)}
         found.append({**tile, "difference": change, "better": model_view.better(key, change)})
-    rows = facts.turn.get("rows") or outcome.merged(facts).get("SpanExampleGen") or {}
+    rows = run_data.run.get("rows") or outcome.merged(run_data).get("SpanExampleGen") or {}
     if isinstance(rows, Mapping) and is_number(rows.get("train")):
         known = [(k, rows[k]) for k in ("new", "replay", "eval", "unlabelled") if is_number(rows.get(k))]
         found.append({"rows": rows["train"], "parts": known})
-    seconds = outcome.total_seconds(facts)
+    seconds = outcome.total_seconds(run_data)
     if seconds is not None:
         found.append({"seconds": seconds})
     return found
 
 
-def stages(facts: RunFacts, result: Outcome) -> list[dict[str, Any]]:
-    """One line per stage that ran, in order, and one per node of the wheel that did not."""
+def stages(run_data: RunData, result: Outcome) -> list[dict[str, Any]]:
+    """One line per stage that ran, in order, and one per node of the pipeline that did not."""
     found = []
-    for record in facts.journal:
+    for record in run_data.journal:
         if record.get("event") not in ("end", "failed"):
             continue
         found.append(
@@ -100,7 +100,7 @@ def stages(facts: RunFacts, result: Outcome) -> list[dict[str, Any]]:
         elif result.kind == "thin":
             reason = "the span is thin"
         elif result.kind == "failed":
-            reason = "the turn stopped before it"
+            reason = "the run stopped before it"
         else:
             reason = "no record in the journal"
         skipped = {"seconds": None, "path": None, "rows": None, "state": "skipped", "share": 0.0}
@@ -115,20 +115,20 @@ def _why(record: Mapping[str, Any]) -> str:
     return "; ".join(str(part) for part in (*parts, record.get("path_reason")) if part)
 
 
-def lineage(facts: RunFacts, artifacts: Artifacts, result: Outcome) -> list[tuple[str, str]]:
-    """Where this turn comes from, as pairs of a name and its value."""
-    turn, stages = facts.turn, outcome.merged(facts)
+def lineage(run_data: RunData, artifacts: Artifacts, result: Outcome) -> list[tuple[str, str]]:
+    """Where this run comes from, as pairs of a name and its value."""
+    run, stages = run_data.run, outcome.merged(run_data)
     transform = stages.get("Transform", {})
-    spans = turn.get("spans") or stages.get("SpanExampleGen", {}).get("spans")
-    used = turn.get("transform") or (artifacts.carry or {}).get("transform") or transform.get("transform")
+    spans = run.get("spans") or stages.get("SpanExampleGen", {}).get("spans")
+    used = run.get("transform") or (artifacts.carry or {}).get("transform") or transform.get("transform")
     reason = transform.get("reason")
     pairs = [
-        ("Run", turn.get("run_id")),
-        ("Started", moment(turn["started"]) if turn.get("started") else None),
+        ("Run", run.get("run_id")),
+        ("Started", moment(run["started"]) if run.get("started") else None),
         ("Trained on spans", ranges(spans) if isinstance(spans, list | tuple) else spans),
         ("Parent", f"version {result.champion}" if result.champion else "none: trained from nothing"),
         ("Transform graph", f"{used}: {reason}" if used and reason else used),
-        ("Code digest", turn.get("code_digest")),
-        ("Log", turn.get("log")),
+        ("Code digest", run.get("code_digest")),
+        ("Log", run.get("log")),
     ]
     return [(name, str(value)) for name, value in pairs if value not in (None, "")]

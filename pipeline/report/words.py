@@ -124,55 +124,6 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-# What the gates' metrics are called, and on which side they are better; None where neither side is.
-METRICS: dict[str, tuple[str, str | None]] = {
-    "auc": ("AUC", "higher"),
-    "accuracy": ("Accuracy", "higher"),
-    "log_loss": ("Log loss", "lower"),
-    "rmse": ("RMSE", "lower"),
-    "mae": ("MAE", "lower"),
-    "mse": ("MSE", "lower"),
-    "r2": ("R²", "higher"),
-    "auc_precision_recall": ("Area under precision and recall", "higher"),
-    "precision": ("Precision", "higher"),
-    "recall": ("Recall", "higher"),
-    "top_3_accuracy": ("Top 3 accuracy", "higher"),
-    "loss": ("Loss", "lower"),
-    "calibration": ("Calibration", None),
-    "label_mean": ("Label mean", None),
-    "example_count": ("Examples", None),
-}
-
-
-def metric_name(key: str) -> str:
-    """A metric's name in words.
-
-    >>> metric_name("auc"), metric_name("mean_wait")
-    ('AUC', 'Mean wait')
-    """
-    return METRICS.get(key, (key.replace("_", " ").capitalize(), None))[0]
-
-
-def lower_is_better(key: str) -> bool | None:
-    """True for losses and errors, False for scores, None where neither direction is better or it is unknown.
-
-    >>> lower_is_better("log_loss"), lower_is_better("auc"), lower_is_better("calibration")
-    (True, False, None)
-    """
-    side = METRICS.get(key, ("", None))[1]
-    return None if side is None else side == "lower"
-
-
-def judged_metrics(metrics: Iterable[str], count: int = 2) -> list[str]:
-    """The metrics that tell most: those with a better side, in the order of `METRICS`.
-
-    >>> judged_metrics(["example_count", "log_loss", "auc", "recall"])
-    ['auc', 'log_loss']
-    """
-    order = [key for key in METRICS if lower_is_better(key) is not None]
-    return sorted((key for key in set(metrics) if key in order), key=order.index)[:count]
-
-
 def or_zero(value: Any) -> float:
     """A number as it is, anything else as 0, so that what has no value sorts last."""
     return float(value) if is_number(value) else 0.0

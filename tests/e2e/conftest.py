@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "flights"
 
 
 class Project:
@@ -22,7 +24,7 @@ class Project:
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of `noria` with this project's config."""
-        return [sys.executable, "-m", "noria.pipeline.cli", *arguments]
+        return [sys.executable, "-m", "noria.pipeline", *arguments]
 
     def noria(self, *arguments: str, code: int = 0, timeout: float = 570) -> subprocess.CompletedProcess:
         """Runs `noria` to its end and checks its exit code."""
@@ -53,9 +55,10 @@ class Project:
 
 def flights_project(folder: Path, **changes: Any) -> Project:
     """The flights example with a home of its own."""
-    settings = yaml.safe_load((ROOT / "flights" / "noria.yaml").read_text())
+    settings = yaml.safe_load((ROOT / "examples" / "flights" / "noria.yaml").read_text())
     settings["home"] = "home"
-    settings["schema"] = str(ROOT / "schemas" / "flights.pbtxt")
+    for file in [*EXAMPLE.glob("*.py"), EXAMPLE / "schema.pbtxt"]:
+        shutil.copy(file, folder)
     (folder / "noria.yaml").write_text(yaml.safe_dump({**settings, **changes}))
     return Project(folder)
 

@@ -4,11 +4,10 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import flight_events as flights
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-
-from noria.streaming import flights
 
 from .conftest import Project, flights_project
 
@@ -19,7 +18,7 @@ FEATURES = textwrap.dedent(
     """
     import tensorflow as tf
 
-    from noria.preprocessing import flights
+    import flight_features as flights
 
 
     def _night(departure):
@@ -38,7 +37,7 @@ FEATURES = textwrap.dedent(
 
 
 def small_project(folder: Path, **changes: Any) -> Project:
-    """The first weeks' flights, one of eight; five steps a turn; every version is blessed, however bad it is."""
+    """The first weeks' flights, one of eight; five steps a run; every version is blessed, however bad it is."""
     (folder / "my_features.py").write_text(FEATURES)
     pq.write_table(_flights(), folder / "flights.parquet")
     settings: dict[str, Any] = {

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from noria.core import files
+from noria.core.locks import hold
+from noria.ingestion.ingest import ingest
 from noria.pipeline.config import load
-from noria.stores import files
-from noria.stores.lock import hold
 from noria.stores.spans import SpanStore
-from noria.streaming.ingest import ingest
 
 from .conftest import Project
 from .small import FEATURES, small_project
@@ -46,7 +46,7 @@ def _project(folder: Path, text: str | None = None, **changes) -> Project:
 
 
 def _refused(project: Project, *says: str) -> str:
-    done = project.noria("run", "--turns", "1", code=1)
+    done = project.noria("run", "--runs", "1", code=1)
     text = " ".join((done.stdout + done.stderr).split())
     assert "Traceback" not in text
     for part in says:
@@ -125,7 +125,7 @@ def test_second_run_is_refused(tmp_path: Path):
     project = _project(tmp_path)
     with hold(project.home, command="the other one"):
         _refused(project, "another run holds the project", "the other one", "--wait")
-        waited = project.noria("run", "--turns", "1", "--wait", "1", code=1)
+        waited = project.noria("run", "--runs", "1", "--wait", "1", code=1)
         assert "waited 1 s" in " ".join(waited.stderr.split())
 
 
@@ -148,7 +148,7 @@ def _disk(home: Path) -> Iterator[Callable[[], list[str]]]:
             return [sys.executable, "-c", _NO_SPACE, str(home)]
         free = os.statvfs(home)
         (home / "ballast").write_bytes(bytes(free.f_bavail * free.f_bsize - (40 << 10)))
-        return [sys.executable, "-m", "noria.pipeline.cli"]
+        return [sys.executable, "-m", "noria.pipeline"]
 
     try:
         yield fill
@@ -164,7 +164,7 @@ def hook(event, arguments):
     if event == "os.mkdir" and str(arguments[0]).startswith(f"{home}/spans/.staging-"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(arguments[0]))
 sys.addaudithook(hook)
-runpy.run_module("noria.pipeline.cli", run_name="__main__")
+runpy.run_module("noria.pipeline", run_name="__main__")
 """
 
 
@@ -178,7 +178,7 @@ def test_full_disk(tmp_path: Path):
         before = files.tree_digests(store.folder / "00000001")
         (tmp_path / "events.csv").write_text("\n".join(["when,n,kind,late", *ROWS]) + "\n")
         done = subprocess.run(
-            [*fill(), "run", "--turns", "1"], cwd=tmp_path, env=project.env(), capture_output=True, text=True
+            [*fill(), "run", "--runs", "1"], cwd=tmp_path, env=project.env(), capture_output=True, text=True
         )
         said = " ".join(done.stderr.split())
         assert 1 == done.returncode
@@ -199,7 +199,7 @@ def test_limit_on_file_sizes(tmp_path: Path):
     """A user's limit on the size of files is told from a full disk; no span is half-written."""
     project = _project(tmp_path)
     done = subprocess.run(
-        project.command("run", "--turns", "1"),
+        project.command("run", "--runs", "1"),
         cwd=tmp_path,
         env=project.env(),
         capture_output=True,
@@ -245,8 +245,8 @@ def test_output_that_cannot_be_written(tmp_path: Path, arguments: list[str]):
 
 
 @pytest.mark.slow
-def test_failed_turn_has_a_page(tmp_path: Path):
-    """A `preprocessing_fn` that raises: refused, with a page that says where; the mended one's turn takes its place."""
+def test_failed_run_has_a_page(tmp_path: Path):
+    """A `preprocessing_fn` that raises: refused, with a page that says where; the mended one's run takes its place."""
     project = small_project(tmp_path)
     features = tmp_path / "my_features.py"
     features.write_text(
@@ -255,20 +255,18 @@ def test_failed_turn_has_a_page(tmp_path: Path):
     said = _refused(project, "no wings")
     told = project.json("report")
     assert told["report"].endswith("-failed.html") and told["report"] in said
-    assert (
-        "The turn stopped in Transform" in (page := Path(told["report"]).read_text()) and "no wings" in page
-    )
+    assert "The run stopped in Transform" in (page := Path(told["report"]).read_text()) and "no wings" in page
     features.write_text(FEATURES)
-    (turn,) = project.json("run", "--turns", "1")["turns"]
-    assert turn["report"] == project.json("report")["report"]
+    (run,) = project.json("run", "--runs", "1")["runs"]
+    assert run["report"] == project.json("report")["report"]
     assert not Path(told["report"]).exists()
 
 
 def test_help_imports_nothing_heavy():
     """`noria --help` answers without TFX, TensorFlow, pandas or pyarrow."""
     code = (
-        "import sys\nfrom noria.pipeline import cli\n"
-        "try:\n    sys.argv = ['noria', '--help']\n    cli.main()\nexcept SystemExit:\n    pass\n"
+        "import sys\nfrom noria.pipeline.cli import app\n"
+        "try:\n    sys.argv = ['noria', '--help']\n    app.main()\nexcept SystemExit:\n    pass\n"
         "heavy = {'tensorflow', 'tfx', 'apache_beam', 'pandas', 'pyarrow', 'numpy'} & set(sys.modules)\n"
         "sys.exit(f'imports {heavy}' if heavy else 0)"
     )

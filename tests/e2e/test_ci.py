@@ -1,4 +1,4 @@
-"""`noria ci --action run`: a change of code turns the wheel, and the same change does so once."""
+"""`noria ci --action run`: a change of code runs the pipeline, and the same change does so once."""
 
 import subprocess
 from pathlib import Path
@@ -27,7 +27,7 @@ def test_change_retrains_once(tmp_path: Path) -> None:
 
     first = project.json("ci", "--action", "run")
     assert ("cold", None) == (first["verdict"], first["since"])
-    assert ["cold", "warm"] == [turn["mode"] for turn in first["turns"]]
+    assert ["cold", "warm"] == [run["mode"] for run in first["runs"]]
     # The project names a volume, too; here the home of this machine counts.
     assert "nothing" == project.json("ci", "--home", "home")["verdict"]
 
@@ -38,9 +38,9 @@ def test_change_retrains_once(tmp_path: Path) -> None:
     assert 2 == told["champion"]
 
     again = project.json("ci", "--action", "run")
-    (turn,) = again["turns"]
-    assert ("cold", first["turns"][-1]["span"]) == (turn["mode"], turn["span"])
-    assert ("blessed", 3) == (turn["model_verdict"], again["champion"])
-    assert turn["data_verdict"] in ("ok", "drifted")  # its own history is no replay to a span
+    (run,) = again["runs"]
+    assert ("cold", first["runs"][-1]["span"]) == (run["mode"], run["span"])
+    assert ("blessed", 3) == (run["model_verdict"], again["champion"])
+    assert run["data_verdict"] in ("ok", "drifted")  # its own history is no replay to a span
     done = project.json("ci", "--action", "run")
-    assert ("nothing", [], 3) == (done["verdict"], done["turns"], done["champion"])
+    assert ("nothing", [], 3) == (done["verdict"], done["runs"], done["champion"])

@@ -105,22 +105,22 @@ def test_lane(box: Container) -> None:
     checks = {
         check["name"]: check for check in json.loads(inside(box, "noria", "doctor", "--json"))["checks"]
     }
-    assert "TFX 1.21" in checks["lane"]["found"]
-    assert "ok" == checks["lane"]["state"]
+    assert "TFX 1.21" in checks["tfx"]["found"]
+    assert "ok" == checks["tfx"]["state"]
 
 
-def test_turn(box: Container, tmp_path: Path) -> None:
-    """A whole turn of the wheel in the image, as its user: from events to a served version."""
+def test_run(box: Container, tmp_path: Path) -> None:
+    """A whole run of the pipeline in the image, as its user: from events to a served version."""
     small_project(tmp_path)
     settings = yaml.safe_load((tmp_path / "noria.yaml").read_text(encoding="utf-8"))
-    shutil.copyfile(ROOT / "schemas" / "flights.pbtxt", tmp_path / "schema.pbtxt")
+    shutil.copyfile(ROOT / "examples" / "flights" / "schema.pbtxt", tmp_path / "schema.pbtxt")
     (tmp_path / "noria.yaml").write_text(yaml.safe_dump({**settings, "schema": "schema.pbtxt"}))
     for path in (tmp_path, *tmp_path.rglob("*")):
         os.chown(path, USER, USER)
     told = json.loads(
-        inside(box, "noria", "run", "--turns", "1", "--json", volumes={tmp_path: "/noria/project"})
+        inside(box, "noria", "run", "--runs", "1", "--json", volumes={tmp_path: "/noria/project"})
     )
-    assert ["blessed"] == [turn["model_verdict"] for turn in told["turns"]]
+    assert ["blessed"] == [run["model_verdict"] for run in told["runs"]]
     assert (tmp_path / "home" / "models" / "flights" / "1" / "saved_model.pb").is_file()
     assert {USER} == {path.stat().st_uid for path in tmp_path.rglob("*")}
 
@@ -128,14 +128,14 @@ def test_turn(box: Container, tmp_path: Path) -> None:
 def test_task(box: Container, tmp_path: Path) -> None:
     """A task as Kubeflow starts it: the compiled command, the launcher's request, artifacts in its folders."""
     small_project(tmp_path, kubeflow={"volume": {"claim": "noria"}})
-    shutil.copyfile(ROOT / "schemas" / "flights.pbtxt", tmp_path / "schema.pbtxt")
+    shutil.copyfile(ROOT / "examples" / "flights" / "schema.pbtxt", tmp_path / "schema.pbtxt")
     settings = yaml.safe_load((tmp_path / "noria.yaml").read_text(encoding="utf-8"))
     (tmp_path / "noria.yaml").write_text(yaml.safe_dump({**settings, "schema": "schema.pbtxt"}))
     compiled = tmp_path / "package.yaml"
     command = [
         sys.executable,
         "-m",
-        "noria.pipeline.cli",
+        "noria.pipeline",
         "compile",
         "-c",
         str(tmp_path),
@@ -214,8 +214,8 @@ def _request(parameters: dict[str, str]) -> dict[str, Any]:
     untyped = {"type": {"instanceSchema": ""}}
     model = {"type": {"instanceSchema": "title: tfx.Model\ntype: object\n"}}
     news = {
-        "name": "news",
-        "uri": "minio://mlpipeline/noria/run-1/Ingest/news",
+        "name": "ingested",
+        "uri": "minio://mlpipeline/noria/run-1/Ingest/ingested",
         "metadata": {"state": "waiting"},
     }
     logs = {"name": "executor-logs", "uri": f"{CHAMPION}/../executor-logs"}
@@ -226,7 +226,7 @@ def _request(parameters: dict[str, str]) -> dict[str, Any]:
     return {
         "inputs": {
             "parameterValues": parameters,
-            "artifacts": {"_Ingest.news": {"artifacts": [{**news, **untyped}]}},
+            "artifacts": {"_Ingest.ingested": {"artifacts": [{**news, **untyped}]}},
         },
         "outputs": {"artifacts": artifacts, "outputFile": "/tmp/kfp_outputs/output_metadata.json"},
     }

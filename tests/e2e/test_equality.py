@@ -16,10 +16,11 @@ import pyarrow.compute as pc
 import pytest
 import yaml
 
-from noria.components.keras_first import ensure_keras3
+from noria.components.keras3 import ensure_keras3
 
 tf = ensure_keras3()
 
+import flight_events as flights  # noqa: E402
 import tensorflow_data_validation as tfdv  # noqa: E402
 import tensorflow_model_analysis as tfma  # noqa: E402
 import tensorflow_transform as tft  # noqa: E402
@@ -35,17 +36,16 @@ from tfx.types import standard_artifacts  # noqa: E402
 from noria.components.evaluator import eval_config, gate  # noqa: E402
 from noria.components.evaluator.executor import Executor as Evaluator  # noqa: E402
 from noria.components.example_gen.executor import Executor as SpanExampleGen  # noqa: E402
-from noria.components.statistics_gen import facts, in_process  # noqa: E402
+from noria.components.statistics_gen import gate_statistics, in_process  # noqa: E402
 from noria.components.statistics_gen.executor import Executor as StatisticsGen  # noqa: E402
 from noria.components.trainer.executor import Executor as Trainer  # noqa: E402
 from noria.components.transform import internals  # noqa: E402
 from noria.components.transform.executor import Executor as Transform  # noqa: E402
 from noria.components.transform.source import ANALYZE_ROWS  # noqa: E402
-from noria.pipeline import config as configs  # noqa: E402
-from noria.pipeline.wheel import turn_all  # noqa: E402
+from noria.pipeline.config import project as configs  # noqa: E402
+from noria.pipeline.runs.run import run_pending  # noqa: E402
 from noria.stores.registry import Registry  # noqa: E402
 from noria.stores.spans import SpanStore  # noqa: E402
-from noria.streaming import flights  # noqa: E402
 
 from .conftest import ROOT, flights_project  # noqa: E402
 
@@ -55,7 +55,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.apart, pytest.mark.timeout(1200)]
 
 BEAM = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
 WAYS = ("in-process", "beam", "stock")
-PREPROCESSING = "noria.preprocessing.flights.preprocessing_fn"
+PREPROCESSING = "flight_features.preprocessing_fn"
 FEBRUARY = 1359694800  # 2013-02-01 in New York, in seconds since 1970
 ROWS = 26_398
 SPLITS = ("train", "eval")
@@ -100,7 +100,9 @@ def work(tmp_path_factory) -> Path:
         1, [table.filter(pc.less(table["time_hour"], FEBRUARY))], source="january"
     )
     (folder / "schema").mkdir()
-    (folder / "schema" / "schema.pbtxt").write_bytes((ROOT / "schemas" / "flights.pbtxt").read_bytes())
+    (folder / "schema" / "schema.pbtxt").write_bytes(
+        (ROOT / "examples" / "flights" / "schema.pbtxt").read_bytes()
+    )
     return folder
 
 
@@ -253,7 +255,7 @@ def test_norias_own_facts_are_equal_too(statistics):
             assert set(there) == {stat.name for stat in feature.custom_stats}, name
             for stat in feature.custom_stats:
                 assert there[stat.name].num == pytest.approx(stat.num, rel=1e-9), (name, stat.name)
-                if stat.name in (facts.LABEL, facts.LABEL_BY_VALUE):
+                if stat.name in (gate_statistics.LABEL, gate_statistics.LABEL_BY_VALUE):
                     assert same(json.loads(there[stat.name].str), json.loads(stat.str)), (name, stat.name)
 
 
@@ -465,7 +467,7 @@ def validated(evaluation: Path) -> dict[str, Any]:
     return {"ok": result.validation_ok, "failures": failures, "details": str(result.validation_details)}
 
 
-# --------------------------------------------------------------------------------------- a turn of the wheel
+# --------------------------------------------------------------------------------------- a run of the pipeline
 
 
 @pytest.fixture
@@ -474,7 +476,7 @@ def small(tmp_path: Path) -> Callable[[str], configs.Config]:
 
     def project(execution: str) -> configs.Config:
         (tmp_path / execution).mkdir()
-        settings = yaml.safe_load((ROOT / "flights" / "noria.yaml").read_text())
+        settings = yaml.safe_load((ROOT / "examples" / "flights" / "noria.yaml").read_text())
         data = {"volume": None, "label_rate": None, "overlap": None, "slices": None}
         made = flights_project(
             tmp_path / execution,
@@ -495,8 +497,8 @@ def small(tmp_path: Path) -> Callable[[str], configs.Config]:
     return project
 
 
-def test_a_turn_on_beam_is_a_turn_in_process(small):
-    """Versions, verdicts, metrics and the data's drift agree to 1e-6 after a cold and a warm turn."""
+def test_a_run_on_beam_is_a_run_in_process(small):
+    """Versions, verdicts, metrics and the data's drift agree to 1e-6 after a cold and a warm run."""
     here, there = (list(told(small(execution))) for execution in WAYS[:2])
     assert 2 == len(here) == len(there)
     for ours, theirs in zip(here, there, strict=True):
@@ -506,22 +508,22 @@ def test_a_turn_on_beam_is_a_turn_in_process(small):
 
 
 def told(config: configs.Config) -> Iterator[dict[str, Any]]:
-    """What each turn made, without its names and times; checks that each stage took the path it was told to."""
-    for turn in turn_all(config):
-        lines = (config.home_path / "runs" / turn.run_id / "journal.jsonl").read_text().splitlines()
+    """What each run made, without its names and times; checks that each stage took the path it was told to."""
+    for run in run_pending(config):
+        lines = (config.home_path / "runs" / run.run_id / "journal.jsonl").read_text().splitlines()
         ends = {record["stage"]: record for record in map(json.loads, lines) if record["event"] == "end"}
         for stage in ("SpanExampleGen", "StatisticsGen", "Transform", "Evaluator"):
             assert config.execution == ends[stage]["path"], stage
-        [data] = (config.home_path / "tfx" / turn.run_id).glob("DataGate/verdict/*/data_verdict.json")
+        [data] = (config.home_path / "tfx" / run.run_id).glob("DataGate/verdict/*/data_verdict.json")
         drift = json.loads(data.read_text())["drift"]
-        version = Registry(config.home_path).version(turn.version)
+        version = Registry(config.home_path).version(run.version)
         judged = json.loads((version.payload_path / "evaluation" / "model_verdict.json").read_text())
         yield {
             "rows": {
                 stage: ends[stage]["rows"] for stage in ("SpanExampleGen", "StatisticsGen", "Evaluator")
             },
             "drift": {f"{d['feature']} {d['measure']} {d['reference']}": d["value"] for d in drift},
-            "verdicts": [turn.mode, turn.data_verdict, turn.model_verdict, ends["Transform"]["transform"]],
+            "verdicts": [run.mode, run.data_verdict, run.model_verdict, ends["Transform"]["transform"]],
             "state": version.state,
             "metrics": judged["metrics"],
             "blessed": judged["blessed"],

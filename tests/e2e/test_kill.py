@@ -23,7 +23,7 @@ STAGES = [
     "Evaluator",
     "Pusher",
 ]
-# Seconds into a stage, where it works for longer than that in a process's first turn.
+# Seconds into a stage, where it works for longer than that in a process's first run.
 AFTER = {"StatisticsGen": 0.2, "Transform": 0.5, "Trainer": 0.5, "Evaluator": 0.5}
 
 
@@ -61,7 +61,7 @@ def _kill_in(project: Project, stage: str, how: signal.Signals = signal.SIGKILL,
     """
     before = set((project.home / "runs").glob("*/journal.jsonl"))
     process = subprocess.Popen(
-        project.command("run", "--turns", "1"),
+        project.command("run", "--runs", "1"),
         cwd=project.folder,
         env=project.env(),
         stdout=subprocess.DEVNULL,
@@ -94,11 +94,11 @@ def _kill_in(project: Project, stage: str, how: signal.Signals = signal.SIGKILL,
 @pytest.mark.timeout(1500)
 def test_killed_in_every_stage(flights: Project):
     """Killed while it ingests, the first run is made again. Then a second span's warm run is killed in each stage in
-    turn, in the middle of those that take long: version 1 is served whole all the time, and one undisturbed run gives
-    one more version and one more turn.
+    run, in the middle of those that take long: version 1 is served whole all the time, and one undisturbed run gives
+    one more version and one more run.
     """
     assert -signal.SIGKILL == _kill_in(flights, "Ingest")
-    flights.noria("run", "--turns", "1")
+    flights.noria("run", "--runs", "1")
     # The year's rows are all there, once.
     rows = [
         json.loads(path.read_text())["rows"] for path in (flights.home / "spans").glob("*/v*/manifest.json")
@@ -113,7 +113,7 @@ def test_killed_in_every_stage(flights: Project):
     reader.start()
     killed = {stage: _kill_in(flights, stage, after=AFTER.get(stage, 0.0)) for stage in STAGES}
     assert dict.fromkeys(STAGES, -signal.SIGKILL) == killed
-    flights.noria("run", "--turns", "1")
+    flights.noria("run", "--runs", "1")
     reader.stopped = True
     reader.join()
     assert [] == reader.broken
@@ -122,13 +122,13 @@ def test_killed_in_every_stage(flights: Project):
 
     status = flights.json("status")
     assert [(1, "retired"), (2, "published")] == [(v["version"], v["state"]) for v in status["versions"]]
-    turns = [(turn["mode"], turn["model_verdict"], turn["version"]) for turn in status["turns"]]
-    assert [("cold", "blessed", 1), ("warm", "blessed", 2)] == turns
+    records = [(record["mode"], record["model_verdict"], record["version"]) for record in status["runs"]]
+    assert [("cold", "blessed", 1), ("warm", "blessed", 2)] == records
 
 
 @pytest.mark.slow
 def test_ctrl_c_in_a_stage(flights: Project):
-    """Ctrl-C while a stage works is an interruption, not a bug; the next run makes the turn."""
+    """Ctrl-C while a stage works is an interruption, not a bug; the next run makes the run."""
     assert 130 == _kill_in(flights, "StatisticsGen", signal.SIGINT)
     assert [] == flights.json("status")["versions"]
-    assert 1 == len(flights.json("run", "--turns", "1")["turns"])
+    assert 1 == len(flights.json("run", "--runs", "1")["runs"])

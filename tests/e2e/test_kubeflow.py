@@ -28,11 +28,11 @@ BEFORE_THE_GATE = {"Ingest", "ChampionResolver", "SpanExampleGen", "SchemaGen", 
 
 
 def project(folder: Path, home: Path, **changes: Any) -> Project:
-    """Four weeks of flights: the second makes the first turn, the fourth has lost its carriers."""
+    """Four weeks of flights: the second makes the first run, the fourth has lost its carriers."""
     folder.mkdir()
     home.mkdir()
     made = small_project(folder, **changes)
-    shutil.copy(ROOT / "schemas" / "flights.pbtxt", folder / "schema.pbtxt")
+    shutil.copy(ROOT / "examples" / "flights" / "schema.pbtxt", folder / "schema.pbtxt")
     table = pq.read_table(folder / "flights.parquet")
     late = pc.greater_equal(table["time_hour"], pc.min(table["time_hour"]).as_py() + 20 * 86400)
     lost = table.set_column(
@@ -86,9 +86,9 @@ class Wheel:
         assert "SUCCEEDED" == done.state, failed
         return done
 
-    def turns(self, how: str) -> list[Any]:
-        """The turns of `beam` or `kubeflow`, oldest first."""
-        return Registry(self.homes[how]).turns()
+    def records(self, how: str) -> list[Any]:
+        """The runs of `beam` or `kubeflow`, oldest first."""
+        return Registry(self.homes[how]).runs()
 
 
 @pytest.fixture(scope="module")
@@ -103,33 +103,33 @@ def test_cold_then_warm(wheel: Wheel) -> None:
         assert BEFORE_THE_GATE | AFTER_THE_GATE == run.named(SUCCEEDED)
         assert {"ReportBroken"} == run.named(SKIPPED)
         assert champion == run.outputs["ChampionResolver"]["champion"]["metadata"]["state"]
-    assert ["cold", "warm"] == [turn.mode for turn in wheel.turns("kubeflow")[:2]]
+    assert ["cold", "warm"] == [record.mode for record in wheel.records("kubeflow")[:2]]
 
 
 def test_broken_span_skips_what_follows(wheel: Wheel) -> None:
-    """A broken span: nothing after the gate runs, the span is in quarantine, the turn has its report."""
+    """A broken span: nothing after the gate runs, the span is in quarantine, the run has its report."""
     run = wheel.runs[2]
     assert BEFORE_THE_GATE | {"ReportBroken"} == run.named(SUCCEEDED)
     assert AFTER_THE_GATE == run.named(SKIPPED) | run.named(OMITTED)
-    turn = wheel.turns("kubeflow")[2]
-    assert ("broken", "skipped") == (turn.data_verdict, turn.model_verdict)
-    assert turn.span in SpanStore(wheel.homes["kubeflow"]).quarantined()
+    record = wheel.records("kubeflow")[2]
+    assert ("broken", "skipped") == (record.data_verdict, record.model_verdict)
+    assert record.span in SpanStore(wheel.homes["kubeflow"]).quarantined()
 
 
 def test_nothing_new_is_no_failure(wheel: Wheel) -> None:
     """Where no span waits, the run succeeds after one task, and records nothing."""
     run = wheel.runs[3]
     assert {"Ingest"} == run.named(SUCCEEDED)
-    assert "nothing" == run.outputs["Ingest"]["news"]["metadata"]["state"]
-    assert 3 == len(wheel.turns("kubeflow"))
+    assert "nothing" == run.outputs["Ingest"]["ingested"]["metadata"]["state"]
+    assert 3 == len(wheel.records("kubeflow"))
 
 
 def test_same_registry_as_under_beam(wheel: Wheel) -> None:
     """Same spans, same code: versions, states, verdicts, lineage and metrics (1e-6) are those of `noria run`."""
-    ours, theirs = wheel.turns("kubeflow"), wheel.turns("beam")
+    ours, theirs = wheel.records("kubeflow"), wheel.records("beam")
     facts = ("span", "data_verdict", "model_verdict", "mode", "version", "reasons", "rows")
-    assert [[getattr(turn, name) for name in facts] for turn in theirs] == [
-        [getattr(turn, name) for name in facts] for turn in ours
+    assert [[getattr(record, name) for name in facts] for record in theirs] == [
+        [getattr(record, name) for name in facts] for record in ours
     ]
     for mine, other in zip(ours, theirs, strict=True):
         assert close(other.metrics, mine.metrics)
@@ -144,7 +144,7 @@ def test_same_registry_as_under_beam(wheel: Wheel) -> None:
 
 
 def test_status_and_report_work_on_the_volume(wheel: Wheel, tmp_path: Path) -> None:
-    """`noria status` and `noria report` read what the tasks left: stages with their seconds, and a page per turn.
+    """`noria status` and `noria report` read what the tasks left: stages with their seconds, and a page per run.
 
     The volume is mounted elsewhere here: what the tasks wrote down as paths of theirs is found all the same.
     """
@@ -154,17 +154,17 @@ def test_status_and_report_work_on_the_volume(wheel: Wheel, tmp_path: Path) -> N
     (tmp_path / "noria.yaml").write_text(yaml.safe_dump({**settings, "home": str(mounted / "home")}))
     status = Project(tmp_path).json("status")
     assert [] == status["pending"]
-    for turn in status["turns"]:
-        assert {"Ingest", "SpanExampleGen", "DataGate"} <= set(turn["seconds"])
-        assert Path(turn["report"]).is_relative_to(mounted)
-        page = Path(turn["report"]).read_text(encoding="utf-8")
-        assert turn["data_verdict"] in page and turn["run_id"] in page
-    assert status["turns"][-1]["report"] == Project(tmp_path).json("report")["report"]
+    for record in status["runs"]:
+        assert {"Ingest", "SpanExampleGen", "DataGate"} <= set(record["seconds"])
+        assert Path(record["report"]).is_relative_to(mounted)
+        page = Path(record["report"]).read_text(encoding="utf-8")
+        assert record["data_verdict"] in page and record["run_id"] in page
+    assert status["runs"][-1]["report"] == Project(tmp_path).json("report")["report"]
     (champion,) = (v for v in status["versions"] if v["version"] == status["champion"])
     assert Path(champion["model_dir"]).is_relative_to(mounted)
     assert Path(champion["model_dir"], "saved_model.pb").exists()
     config = load(wheel.kubeflow.folder)
-    told = json.loads((config.home_path / "runs" / wheel.runs[0].run_id / "turn.json").read_text())
+    told = json.loads((config.home_path / "runs" / wheel.runs[0].run_id / "run.json").read_text())
     assert told["started"] and told["finished"]
 
 

@@ -23,7 +23,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from .small import small_project
 
-USER, PASSWORD, DATABASE = "noria", "wheel@7/turns", "turns"  # a password that a URL must quote
+USER, PASSWORD, DATABASE = "noria", "wheel@7/runs", "runs"  # a password that a URL must quote
 NODES = {"ChampionResolver", "SpanExampleGen", "StatisticsGen", "DataGate", "Transform", "Trainer"}
 NODES |= {"Evaluator", "Pusher"}
 
@@ -70,12 +70,12 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 @pytest.mark.servers
-def test_turn_on_a_server(server: Server, tmp_path: Path):
-    """Turns with `metadata: URL` publish, and the server, not a file, holds each turn's executions."""
+def test_run_on_a_server(server: Server, tmp_path: Path):
+    """Turns with `metadata: URL` publish, and the server, not a file, holds each run's executions."""
     project = small_project(tmp_path, metadata=server.url())
-    turns = project.json("run", "--turns", "2")["turns"]
+    records = project.json("run", "--runs", "2")["runs"]
 
-    assert [1, 2] == [turn["version"] for turn in turns]
+    assert [1, 2] == [record["version"] for record in records]
     assert 2 == project.json("status")["champion"]
     assert not (project.home / "metadata.sqlite").exists()
     store = server.store()
@@ -95,12 +95,12 @@ def test_turn_on_a_server(server: Server, tmp_path: Path):
 def test_unusable_server_is_refused(server: Server, tmp_path: Path):
     """A wrong password, and a port where nobody listens: exit code 1, and the password is not repeated."""
     project = small_project(tmp_path, metadata=server.url(password="wrong-secret"))
-    text = project.noria("run", "--turns", "1", code=1).stderr
+    text = project.noria("run", "--runs", "1", code=1).stderr
     assert "user or password" in " ".join(text.split())
     assert "wrong-secret" not in text and "Traceback" not in text
 
     project.edit(metadata=f"{server.scheme}://{USER}:{PASSWORD_QUOTED}@localhost:{free_port()}/{DATABASE}")
-    text = project.noria("run", "--turns", "1", code=1).stderr
+    text = project.noria("run", "--runs", "1", code=1).stderr
     assert "nothing answers" in " ".join(text.split())
     assert PASSWORD_QUOTED not in text and "Traceback" not in text
 

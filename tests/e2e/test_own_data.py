@@ -43,23 +43,23 @@ def _rides(path: Path, label: str, delimiter: str, time: str | None) -> None:
     ],
 )
 def test_init_then_run(tmp_path: Path, label: str, delimiter: str, time: str | None, task: str, metric: str):
-    """Whatever the task, delimiter and time: the draft that `init` writes turns the wheel, cold and then warm."""
+    """Whatever the task, delimiter and time: the draft that `init` writes runs the pipeline, cold and then warm."""
     _rides(tmp_path / "rides.csv", label, delimiter, time)
     options = ["--time", time] if time else []
     Project(tmp_path).noria("init", "project", "--data", "rides.csv", "--label", label, *options)
     project = Project(tmp_path / "project")
     # The command that the README names is the whole of it: no file of the draft is touched.
-    result = project.json("run", "--turns", "2")
-    assert ["cold", "warm"] == [turn["mode"] for turn in result["turns"]]
-    assert ["blessed", "blessed"] == [turn["model_verdict"] for turn in result["turns"]]
+    result = project.json("run", "--runs", "2")
+    assert ["cold", "warm"] == [run["mode"] for run in result["runs"]]
+    assert ["blessed", "blessed"] == [run["model_verdict"] for run in result["runs"]]
     assert f"task: {task}" in (project.folder / "noria.yaml").read_text()
-    learned = result["turns"][-1]["metrics"]["challenger"][metric]
+    learned = result["runs"][-1]["metrics"]["challenger"][metric]
     assert learned > 0.7 if metric != "rmse" else learned < 1.5
     assert Path(result["model_dir"], "saved_model.pb").is_file()
 
 
-def test_thin_spans_are_turns(tmp_path: Path):
-    """Spans of one row can be trained on or judged on, not both: each has its turn, and the run is a good one."""
+def test_thin_spans_are_runs(tmp_path: Path):
+    """Spans of one row can be trained on or judged on, not both: each has its run, and the run is a good one."""
     (tmp_path / "events.csv").write_text("n,late\n1,0\n2,1\n")
     (tmp_path / "schema.pbtxt").write_text("")
     (tmp_path / "preprocessing.py").write_text("def preprocessing_fn(inputs):\n    return inputs\n")
@@ -68,14 +68,14 @@ def test_thin_spans_are_turns(tmp_path: Path):
         "window: {first: 1}\n"
     )
     project = Project(tmp_path)
-    turns = project.json("run")["turns"]
+    runs = project.json("run")["runs"]
     assert [(1, "thin", "skipped"), (2, "thin", "skipped")] == [
-        (turn["span"], turn["data_verdict"], turn["model_verdict"]) for turn in turns
+        (run["span"], run["data_verdict"], run["model_verdict"]) for run in runs
     ]
-    assert "too few rows" in turns[0]["reasons"][0]
-    assert all("is thin" in Path(turn["report"]).read_text() for turn in turns)
-    assert {"SpanExampleGen"} <= set(turns[0]["seconds"])
+    assert "too few rows" in runs[0]["reasons"][0]
+    assert all("is thin" in Path(run["report"]).read_text() for run in runs)
+    assert {"SpanExampleGen"} <= set(runs[0]["seconds"])
     said = project.noria("run").stdout
     assert "nothing" in said or "no span" in said
     status = project.json("status")
-    assert ([], ["thin", "thin"]) == (status["pending"], [turn["data_verdict"] for turn in status["turns"]])
+    assert ([], ["thin", "thin"]) == (status["pending"], [run["data_verdict"] for run in status["runs"]])

@@ -95,44 +95,44 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
 @pytest.mark.servers
 @pytest.mark.timeout(900)
 def test_same_verdicts_as_in_process(runner: Runner, tmp_path: Path):
-    """A warm turn through the job service gives the rows, distances, verdicts and metrics of the same in process."""
+    """A warm run through the job service gives the rows, distances, verdicts and metrics of the same in process."""
     (tmp_path / "here").mkdir()
     here = small_project(tmp_path / "here", execution="in-process")
-    here.json("run", "--turns", "1")
+    here.json("run", "--runs", "1")
     beam = Project(Path(shutil.copytree(here.folder, tmp_path / "beam")))
     beam.edit(execution="beam", beam={"args": runner.args})
     runner.wait()
     # At the same time: most of it is the workers' imports of TensorFlow, one worker after the other.
     with concurrent.futures.ThreadPoolExecutor() as both:
-        results = both.map(lambda project: project.json("run", "--turns", "1")["turns"], (here, beam))
-        [turn], [there] = results
+        results = both.map(lambda project: project.json("run", "--runs", "1")["runs"], (here, beam))
+        [run], [there] = results
     jobs = runner.jobs()
 
-    left, right = stages(here, turn), stages(beam, there)
+    left, right = stages(here, run), stages(beam, there)
     assert {node: "in-process" for node in NODES} == {node: left[node]["path"] for node in NODES}
     assert {node: "beam" for node in NODES} == {node: right[node]["path"] for node in NODES}
     assert {node: left[node]["rows"] for node in NODES} == {node: right[node]["rows"] for node in NODES}
     assert "refreshed" == left["Transform"]["transform"] == right["Transform"]["transform"]
     for key in ("span", "mode", "data_verdict", "model_verdict", "version", "rows"):
-        assert turn[key] == there[key], key
-    assert drift(here, turn) == pytest.approx(drift(beam, there), abs=1e-6)
+        assert run[key] == there[key], key
+    assert drift(here, run) == pytest.approx(drift(beam, there), abs=1e-6)
     # Beam may hand on the rows in another order, and the rows of a step make the model.
-    assert turn["metrics"]["champion"] == pytest.approx(there["metrics"]["champion"], abs=1e-6)
-    assert turn["metrics"]["challenger"] == pytest.approx(there["metrics"]["challenger"], abs=1e-6)
+    assert run["metrics"]["champion"] == pytest.approx(there["metrics"]["champion"], abs=1e-6)
+    assert run["metrics"]["challenger"] == pytest.approx(there["metrics"]["challenger"], abs=1e-6)
     # Examples, statistics and evaluation are a job each; Transform analyses once and transforms each split.
     assert {"DONE"} == set(jobs)
     assert 3 + 3 <= len(jobs)
 
 
-def stages(project: Project, turn: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What each stage of a turn noted at its end."""
-    lines = (project.home / "runs" / turn["run_id"] / "journal.jsonl").read_text().splitlines()
+def stages(project: Project, run: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What each stage of a run noted at its end."""
+    lines = (project.home / "runs" / run["run_id"] / "journal.jsonl").read_text().splitlines()
     return {r["stage"]: r for r in map(json.loads, lines) if r["event"] == "end"}
 
 
-def drift(project: Project, turn: dict[str, Any]) -> dict[str, float]:
+def drift(project: Project, run: dict[str, Any]) -> dict[str, float]:
     """The data verdict's distances, by feature, measure and reference."""
-    [path] = (project.home / "tfx" / turn["run_id"]).glob("DataGate/verdict/*/data_verdict.json")
+    [path] = (project.home / "tfx" / run["run_id"]).glob("DataGate/verdict/*/data_verdict.json")
     found = json.loads(path.read_text())["drift"]
     return {f"{d['feature']} {d['measure']} {d['reference']}": d["value"] for d in found}
 

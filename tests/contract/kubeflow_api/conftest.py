@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from noria.pipeline import cli
-from noria.pipeline.kubeflow import connection
+from noria.pipeline.cli import app
+from noria.pipeline.runners.kubeflow import connection
 
 from .project import write_project
 from .server import KubeflowApi
@@ -26,7 +26,7 @@ class Noria:
     def __call__(self, *arguments: str, code: int = 0) -> Result:
         """Runs a command; its exit code must be as expected."""
         done = CliRunner().invoke(
-            cli.app, [*arguments, "--config", str(self.folder / "noria.yaml")], env=self.environment
+            app.app, [*arguments, "--config", str(self.folder / "noria.yaml")], env=self.environment
         )
         assert code == done.exit_code, done.output
         return done

@@ -60,7 +60,7 @@ def _run(command: str, folder: Path, host: str) -> str:
     }
     program, *arguments = shlex.split(command)
     done = subprocess.run(
-        [sys.executable, "-m", "noria.pipeline.cli", *arguments],
+        [sys.executable, "-m", "noria.pipeline", *arguments],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""`noria ci` on a cluster: the newest run that turned stands for the champion, which is out of sight."""
+"""`noria ci` on a cluster: the newest run that trained stands for the champion, which is out of sight."""
 
 import json
 import os
@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from noria.pipeline import lineage
 from noria.pipeline.config import load
-from noria.pipeline.kubeflow import client
-from noria.stores.registry import Registry, Turn
+from noria.pipeline.runners.kubeflow import client
+from noria.pipeline.runs import lineage
+from noria.stores.registry import Registry, RunRecord
 
 from .conftest import Noria
 from .project import frames, write_package
@@ -26,7 +26,7 @@ NOTHING_NEW = [Frame("SUCCEEDED", [("Ingest", "SUCCEEDED", ""), ("Pusher", "SKIP
 class Repository:
     """The project under git, its home on the cluster's volume.
 
-    A home of the same name lies here as well: it has had a turn and has no champion, and does not count.
+    A home of the same name lies here as well: it has had a run and has no champion, and does not count.
     """
 
     def __init__(self, noria: Noria):
@@ -35,7 +35,7 @@ class Repository:
         settings = {"name": "rides", "label": "big_tip", "span": "rows:100", "schema": "schema.pbtxt"}
         settings |= {"kubeflow": {"volume": {"claim": "noria"}}}
         self.commit({"noria.yaml": yaml.safe_dump(settings), "schema.pbtxt": "", ".gitignore": "home/\n"})
-        Registry(self.folder / "home").record_turn(Turn(span=3, run_id="here", data_verdict="broken"))
+        Registry(self.folder / "home").record_run(RunRecord(span=3, run_id="here", data_verdict="broken"))
 
     def commit(self, files: dict[str, str]) -> None:
         for name, text in files.items():
@@ -71,10 +71,10 @@ def model_change(repository: Repository, number: int = 1) -> None:
 
 
 def test_no_run_yet(repository: Repository) -> None:
-    """Where no run has turned, the first one is due, whatever the last commit was; the package trains by itself."""
+    """Where no run has trained, the first one is due, whatever the last commit was; the package trains by itself."""
     decided = repository.decide()
     assert ("cold", None, False) == (decided["verdict"], decided["run"], decided["again"])
-    assert "no run on the cluster has turned" in decided["reasons"][0]
+    assert "no run on the cluster has trained" in decided["reasons"][0]
     here = repository.decide("--home", str(repository.folder / "home"))
     assert (
         "there is no champion" in here["reasons"][0]
@@ -98,7 +98,7 @@ def test_a_change_is_not_lost(repository: Repository, api: KubeflowApi) -> None:
 @pytest.mark.parametrize(
     "script", [frames("FAILED", "FAILED", "x"), NOTHING_NEW], ids=["failed", "nothing new"]
 )
-def test_what_did_not_turn(repository: Repository, api: KubeflowApi, script: list[Frame]) -> None:
+def test_what_did_not_run(repository: Repository, api: KubeflowApi, script: list[Frame]) -> None:
     """A run that failed, or that found no span and succeeded, has not taken the change up."""
     repository.submit()
     model_change(repository)
@@ -120,7 +120,7 @@ def test_looks_back(repository: Repository, api: KubeflowApi, monkeypatch: pytes
         repository.decide()[n] for n in ("verdict", "run")
     )
     monkeypatch.setattr(client, "LOOK_BACK", 3)
-    assert "none of the newest 3 runs has turned" in repository.decide()["reasons"][-1]
+    assert "none of the newest 3 runs has trained" in repository.decide()["reasons"][-1]
 
 
 def test_the_commits_decide(repository: Repository, api: KubeflowApi) -> None:
@@ -168,10 +168,10 @@ def test_submits_a_cold_run(repository: Repository, api: KubeflowApi) -> None:
 
     The home folder of this machine does not count: it has no champion.
     """
-    settings = yaml.safe_load((ROOT / "flights" / "noria.yaml").read_text())
+    settings = yaml.safe_load((ROOT / "examples" / "flights" / "noria.yaml").read_text())
     settings |= {"name": "rides", "home": "home", "schema": "flights.pbtxt"}
     settings |= {"kubeflow": {"volume": {"claim": "noria"}}}
-    shutil.copy(ROOT / "schemas" / "flights.pbtxt", repository.folder)
+    shutil.copy(ROOT / "examples" / "flights" / "schema.pbtxt", repository.folder)
     repository.commit({"noria.yaml": yaml.safe_dump(settings)})
     write_package(repository.noria.package, source_digest="0" * 64)
     repository.noria.submit()

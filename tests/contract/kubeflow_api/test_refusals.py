@@ -10,11 +10,11 @@ from pathlib import Path
 import kfp
 import pytest
 
-from noria.pipeline.kubeflow.client import Cluster
-from noria.pipeline.kubeflow.connection import Connection, Secret
-from noria.pipeline.kubeflow.follow import follow
-from noria.pipeline.kubeflow.records import Run
-from noria.stores.errors import ClusterError
+from noria.core.errors import ClusterError
+from noria.pipeline.runners.kubeflow.client import Cluster
+from noria.pipeline.runners.kubeflow.connection import Connection, Secret
+from noria.pipeline.runners.kubeflow.follow import follow
+from noria.pipeline.runners.kubeflow.records import Run
 
 from .conftest import Noria
 from .server import Fault, KubeflowApi

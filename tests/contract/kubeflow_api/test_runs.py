@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from noria.pipeline import lineage
 from noria.pipeline.config import load
-from noria.pipeline.kubeflow import client, follow
+from noria.pipeline.runners.kubeflow import client, follow
+from noria.pipeline.runs import lineage
 
 from .conftest import Noria
 from .project import TASKS, frames, write_package
@@ -246,10 +246,10 @@ def test_interrupted(noria: Noria, api: KubeflowApi, monkeypatch: pytest.MonkeyP
 @pytest.mark.slow  # imports TFX
 def test_compiles_by_itself(noria: Noria, api: KubeflowApi) -> None:
     """Without --package the project is compiled; the same project gives the same version."""
-    settings = yaml.safe_load((ROOT / "flights" / "noria.yaml").read_text())
+    settings = yaml.safe_load((ROOT / "examples" / "flights" / "noria.yaml").read_text())
     settings |= {"home": "home", "schema": "flights.pbtxt", "kubeflow": {"volume": {"claim": "noria"}}}
     (noria.folder / "noria.yaml").write_text(yaml.safe_dump(settings))
-    shutil.copy(ROOT / "schemas" / "flights.pbtxt", noria.folder)
+    shutil.copy(ROOT / "examples" / "flights" / "schema.pbtxt", noria.folder)
     first, second = noria.json("submit"), noria.json("submit")
     assert (True, False) == (first["uploaded"], second["uploaded"])
     assert first["version"] == second["version"]

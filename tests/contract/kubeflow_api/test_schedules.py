@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from noria.pipeline.kubeflow import client
+from noria.pipeline.runners.kubeflow import client
 
 from .conftest import Noria
 from .server import Fault, KubeflowApi

@@ -1,6 +1,6 @@
 """Trigger conditions: TFX's compiler writes them in CEL, Kubeflow's driver evaluates them.
 
-    (inputs.artifacts['news'].artifacts[0].metadata['state'] == 'waiting') && !(... > 3.0)
+    (inputs.artifacts['ingested'].artifacts[0].metadata['state'] == 'waiting') && !(... > 3.0)
 
 TFX writes a small part of CEL (`placeholder_to_cel`). Its grammar is Python's except for three signs, so Python's own
 parser reads it. As in the backend, a missing key and an operand of the wrong type are errors, not false.

@@ -174,10 +174,10 @@ def test_the_page_claims_what_the_year_showed():
 
     stopped = fault("broken", "skipped")
     assert "All 2 were stopped by the data gate; the model gate was not reached." in page.year(
-        {"turns": [], "faults": [stopped, stopped]}
+        {"runs": [], "faults": [stopped, stopped]}
     )
     text = "\n".join(
-        page.year({"turns": [], "faults": [stopped, fault("ok", "rejected"), fault("ok", "blessed", True)]})
+        page.year({"runs": [], "faults": [stopped, fault("ok", "rejected"), fault("ok", "blessed", True)]})
     )
     assert (
         "Of these 1 were stopped by the data gate; the model gate judged the rest: 1 blessed, 1 rejected."

@@ -20,5 +20,5 @@ def test_the_readme_says_what_was_measured():
     assert (
         f"a month of flights, imports aside: {stock:.0f} s | "
         f"{later:.1f} s in a process that stays, {measured['ratio_vs_hand']:.2f} times a script by hand; "
-        f"{first:.1f} s as a process's first turn"
+        f"{first:.1f} s as a process's first run"
     ) in text

@@ -8,7 +8,8 @@ import pytest
 # the mean.
 PREPROCESSING = """
 import tensorflow_transform as tft
-from noria.preprocessing import features, flights
+import flight_features as flights
+from noria.preprocessing import features
 from noria.preprocessing.features import tf
 
 def preprocessing_fn(inputs):

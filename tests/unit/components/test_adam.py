@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from noria.components.keras_first import ensure_keras3
+from noria.components.keras3 import ensure_keras3
 
 tf = ensure_keras3()
 

@@ -14,10 +14,10 @@ from noria.components.data_gate.component import DataGate
 from noria.components.data_gate.executor import gather
 from noria.components.data_gate.thresholds import CONTEXT
 from noria.components.statistics_gen.component import StatisticsGen
-from noria.components.statistics_gen.kept import FILE
+from noria.components.statistics_gen.statistics_cache import FILE
 from noria.components.types import DataVerdict
-from noria.stores.errors import ConfigError, GateError
-from noria.stores.quarantine import release
+from noria.core.errors import ConfigError, GateError
+from noria.stores.quarantine import unquarantine
 from noria.stores.registry import Registry
 from noria.stores.spans import SpanStore
 
@@ -54,7 +54,7 @@ def test_faults_are_held(year, fault):
 def test_the_verdict_says_why(year):
     """Drift has reference, bins and threshold; volume and label rate their numbers."""
     _, folder = year
-    path = folder / "turns" / f"{WEEKS:08d}" / "verdict" / "data_verdict.json"
+    path = folder / "runs" / f"{WEEKS:08d}" / "verdict" / "data_verdict.json"
     verdict = json.loads(path.read_text(encoding="utf-8"))
     assert {"verdict", "reasons", "span", "anomalies", "drift", "volume", "label_rate"} <= verdict.keys()
     assert {"previous span 5", "champion 5"} == {row["reference"] for row in verdict["drift"]}
@@ -77,28 +77,31 @@ def test_broken_spans_are_quarantined_with_a_proposal(year):
     tables = gates.weeks()[: WEEKS + 1]
     fault = next(fault for fault in FAULTS if fault.name == "column emptied")
     gates.commit(SpanStore(home), WEEKS + 1, fault.inject(tables[WEEKS], tables[WEEKS - 1]))
-    verdict, _ = gates.Turn(home, folder / "emptied-turns").run(WEEKS + 1, None)
+    verdict, _ = gates.RunRecord(home, folder / "emptied-runs").run(WEEKS + 1, None)
     assert "broken" == verdict["verdict"]
     assert {WEEKS + 1} == set(SpanStore(home).quarantined())
     kept = SpanStore(home).quarantined()[WEEKS + 1]["verdict"]
     assert "dest" in kept["reasons"][0]
-    page = (folder / "emptied-turns" / f"{WEEKS + 1:08d}" / "verdict" / "schema_diff.md").read_text(
+    page = (folder / "emptied-runs" / f"{WEEKS + 1:08d}" / "verdict" / "schema_diff.md").read_text(
         encoding="utf-8"
     )
     assert "error: `dest`" in page
     assert "nothing was changed" in page
-    assert f"noria release {WEEKS + 1}" in page
-    (turn,) = Registry(home).turns()
-    assert ("broken", 1, tuple(kept["reasons"])) == (turn.data_verdict, turn.span_version, turn.reasons)
+    assert f"noria unquarantine {WEEKS + 1}" in page
+    (run,) = Registry(home).runs()
+    assert ("broken", 1, tuple(kept["reasons"])) == (run.data_verdict, run.span_version, run.reasons)
 
-    # Released for a new look it is broken again; released by force it is drifted, and keeps its reasons.
-    release(home, WEEKS + 1, "look again", "ann")
-    again, _ = gates.Turn(home, folder / "emptied-again").run(WEEKS + 1, None)
-    assert ("broken", None) == (again["verdict"], again["released"])
-    release(home, WEEKS + 1, "dest is gone for good", "ann", forced=True)
-    forced, _ = gates.Turn(home, folder / "emptied-forced").run(WEEKS + 1, None)
-    assert ("drifted", "released by ann: dest is gone for good") == (forced["verdict"], forced["released"])
-    assert [forced["released"], *verdict["reasons"]] == forced["reasons"]
+    # Taken out for a new look it is broken again; taken out by force it is drifted, and keeps its reasons.
+    unquarantine(home, WEEKS + 1, "look again", "ann")
+    again, _ = gates.RunRecord(home, folder / "emptied-again").run(WEEKS + 1, None)
+    assert ("broken", None) == (again["verdict"], again["unquarantined"])
+    unquarantine(home, WEEKS + 1, "dest is gone for good", "ann", forced=True)
+    forced, _ = gates.RunRecord(home, folder / "emptied-forced").run(WEEKS + 1, None)
+    assert ("drifted", "taken out of quarantine by ann: dest is gone for good") == (
+        forced["verdict"],
+        forced["unquarantined"],
+    )
+    assert [forced["unquarantined"], *verdict["reasons"]] == forced["reasons"]
     assert {} == SpanStore(home).quarantined()
 
 
@@ -106,7 +109,7 @@ def test_broken_spans_are_quarantined_with_a_proposal(year):
 def test_the_first_span_has_no_reference(year):
     """Without a span before and without a champion there is no drift, and a verdict all the same."""
     _, folder = year
-    verdict = json.loads((folder / "turns" / "00000001" / "verdict" / "data_verdict.json").read_text())
+    verdict = json.loads((folder / "runs" / "00000001" / "verdict" / "data_verdict.json").read_text())
     assert ("ok", []) == (verdict["verdict"], verdict["drift"])
 
 
@@ -149,10 +152,10 @@ def test_a_gate_without_a_label_refuses(year, monkeypatch):
     home = folder / "home"
     monkeypatch.setattr(gates, "GATE", {"task": "binary"})
     with pytest.raises(GateError, match="must know the label"):
-        gates.Turn(home, folder / "refused").run(WEEKS, None)
+        gates.RunRecord(home, folder / "refused").run(WEEKS, None)
     monkeypatch.setattr(gates, "GATE", {"label": "late", "psy": 1})
     with pytest.raises(ConfigError, match="did you mean .psi"):
-        gates.Turn(home, folder / "refused").run(WEEKS, None)
+        gates.RunRecord(home, folder / "refused").run(WEEKS, None)
 
 
 def test_faults_say_what_they_do():

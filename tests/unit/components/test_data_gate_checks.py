@@ -9,18 +9,18 @@ import pytest
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from noria.components.data_gate import anomalies, columns, drift, finding, history, labels
+from noria.components.data_gate import anomalies, column_checks, drift, finding, history, label_checks
 from noria.components.data_gate.compare import compare
 from noria.components.data_gate.history import Past
 from noria.components.data_gate.thresholds import LabelRate, Thresholds, Volume
-from noria.components.statistics_gen import executor, facts
-from noria.components.statistics_gen.facts import cramers_v
+from noria.components.statistics_gen import executor, gate_statistics
+from noria.components.statistics_gen.gate_statistics import cramers_v
 from noria.components.statistics_gen.in_process import options
-from noria.components.statistics_gen.kept import fingerprint
-from noria.schemas.columns import list_batches
-from noria.schemas.infer import infer
-from noria.schemas.summarize import summarize
-from noria.stores.errors import ConfigError
+from noria.components.statistics_gen.statistics_cache import fingerprint
+from noria.components.statistics_gen.summarize import summarize
+from noria.core.errors import ConfigError
+from noria.pipeline.init.schema_inference import infer
+from noria.schemas.list_columns import list_batches
 
 HOUR, WEEK = 3600, 604_800
 MONDAY = 4 * 86_400  # 1970-01-05
@@ -284,17 +284,19 @@ def test_stuck():
     x = REFERENCE["x"].to_numpy()
     for share, expected in ((1.0, ["broken"]), (0.36, ["broken"]), (0.25, ["drifted"]), (0.1, [])):
         stuck = np.where(np.random.default_rng(0).random(4000) < share, 0.123, x)
-        findings = columns.check_stuck(_features(_table(x=stuck)), {"span 1": WAS}, 0.3)
+        findings = column_checks.check_stuck(_features(_table(x=stuck)), {"span 1": WAS}, 0.3)
         assert expected == [found.severity for found in findings]
-    assert [] == columns.check_stuck(_features(_table(rain=np.zeros(4000))), {"span 1": WAS}, 0.3)
+    assert [] == column_checks.check_stuck(_features(_table(rain=np.zeros(4000))), {"span 1": WAS}, 0.3)
 
 
 def test_shuffled():
     """A column dealt out to other rows loses its association, and only that."""
     twin = REFERENCE["twin"].to_pandas().sample(frac=1, random_state=0).to_numpy()
     shuffled = _features(REFERENCE.set_column(4, "twin", pa.array(twin)))
-    assert ["broken"] == [found.severity for found in columns.check_shuffled(shuffled, {"span 1": WAS}, 0.5)]
-    assert [] == columns.check_shuffled(_features(_table(seed=7)), {"span 1": WAS}, 0.5)
+    assert ["broken"] == [
+        found.severity for found in column_checks.check_shuffled(shuffled, {"span 1": WAS}, 0.5)
+    ]
+    assert [] == column_checks.check_shuffled(_features(_table(seed=7)), {"span 1": WAS}, 0.5)
 
 
 def test_cramers_v_needs_two_values():
@@ -316,8 +318,8 @@ def test_label_flipped_for_one_group():
         here = table["group"].to_numpy() == "b"
         y = table["y"].to_numpy()
         flipped = table.set_column(0, "y", pa.array(np.where(here, 1 - y, y)))
-        assert [] == labels.check_slices(_features(table), [_features(before)], 1.4)
-        found = labels.check_slices(_features(flipped), [_features(before)], 1.4)
+        assert [] == label_checks.check_slices(_features(table), [_features(before)], 1.4)
+        found = label_checks.check_slices(_features(flipped), [_features(before)], 1.4)
         assert [("broken", "group")] == [(one.severity, one.feature) for one in found if "group=" in one.text]
         assert "group=b" in found[0].text
 
@@ -331,10 +333,10 @@ def test_label_rate():
             _features(_table(y=y))["y"],
             _features(_table(y=(np.arange(4000) % 10 < 3).astype(int)))["y"],
         )
-        results.append(labels.check_rate(now, {"span 1": before}, "binary", 0.0, LabelRate())[0])
+        results.append(label_checks.check_rate(now, {"span 1": before}, "binary", 0.0, LabelRate())[0])
     assert [[], ["drifted"], ["broken"]] == [[found.severity for found in findings] for findings in results]
     for unlabelled, expected in ((0.1, []), (0.4, ["drifted"]), (0.7, ["broken"])):
-        findings, _ = labels.check_rate(WAS["y"], {}, "binary", unlabelled, LabelRate())
+        findings, _ = label_checks.check_rate(WAS["y"], {}, "binary", unlabelled, LabelRate())
         assert expected == [found.severity for found in findings]
 
 
@@ -343,9 +345,9 @@ def test_label_of_many_classes_and_of_a_quantity():
     random = np.random.default_rng(0)
     before = _features(_table(y=random.integers(0, 3, 4000)))["y"]
     now = _features(_table(y=np.where(random.random(4000) < 0.5, 2, random.integers(0, 3, 4000))))["y"]
-    (finding,), _ = labels.check_rate(now, {"span 1": before}, "multiclass", 0.0, LabelRate())
+    (finding,), _ = label_checks.check_rate(now, {"span 1": before}, "multiclass", 0.0, LabelRate())
     assert "drifted" == finding.severity
-    (finding,), numbers = labels.check_rate(
+    (finding,), numbers = label_checks.check_rate(
         _features(_table(x=random.normal(1, 1, 4000)))["x"],
         {"span 1": WAS["x"]},
         "regression",
@@ -404,7 +406,9 @@ def test_tfdv_comparators_see_what_the_docstring_says():
     assert [0.0] == [one.value for one in found["x"] if one.type == 1]
 
 
-@pytest.mark.parametrize("module", [drift, finding, facts, executor], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [drift, finding, gate_statistics, executor], ids=lambda module: module.__name__
+)
 def test_examples_in_docstrings(module):
     """The examples say what the functions return."""
     assert 0 == doctest.testmod(module).failed

@@ -13,15 +13,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from noria.components.evaluator import (
-    executor,  # first: it settles which Keras the process has
-    fills,
-    in_process,
-    models,
-    rows,
-)
+from noria.components.evaluator import executor, in_process, rows, saved_models, vectorized_metrics
 from noria.components.example_gen import encode
-from noria.stores.errors import ConfigError, DataError, GateError
+from noria.core.errors import ConfigError, DataError, GateError
 
 import tensorflow as tf  # isort: skip
 import tensorflow_model_analysis as tfma  # isort: skip
@@ -262,7 +256,7 @@ def test_row_by_row_and_vectorised_agree(bench, flights, monkeypatch):
     label, gate = CASES["binary"]
     inputs = bench.inputs(january(flights, 300), bench.model("a", 1), bench.model("b", 2))
     _, fast, _ = bench.run(inputs, gate)
-    monkeypatch.setattr(fills, "FILLS", {})
+    monkeypatch.setattr(vectorized_metrics, "FILLS", {})
     _, slow, _ = bench.run(inputs, gate)
     ours, theirs = metrics_of(fast), metrics_of(slow)
     assert set(theirs) == set(ours)
@@ -277,11 +271,11 @@ def test_a_fault_in_a_fill_is_not_taken_for_a_metric_without_one(monkeypatch):
     class Counting:
         pass
 
-    class Faulty(fills.Fill):
+    class Faulty(vectorized_metrics.Fill):
         def output(self, index):
             raise KeyError("a model that is not there")
 
-    monkeypatch.setattr(fills, "FILLS", {"Counting": Faulty})
+    monkeypatch.setattr(vectorized_metrics, "FILLS", {"Counting": Faulty})
     with pytest.raises(KeyError, match="a model that is not there"):
         in_process._combine(None, {(): np.arange(2)}, [types.SimpleNamespace(combiner=Counting())])
 
@@ -410,11 +404,11 @@ def test_a_model_is_loaded_once_whatever_its_folder_is_called(bench, flights):
     """The champion arrives in a new folder each run; its content is what counts."""
     first = bench.model("a", 1)
     shutil.copytree(first, bench.folder / "copy")
-    with models.opened({"": first / "Format-Serving"}) as signatures:
+    with saved_models.opened({"": first / "Format-Serving"}) as signatures:
         shown = signatures[""]
-    with models.opened({"": bench.folder / "copy" / "Format-Serving"}) as signatures:
+    with saved_models.opened({"": bench.folder / "copy" / "Format-Serving"}) as signatures:
         assert shown is signatures[""]
-    assert 1 == models.score_width(first / "Format-Serving")
+    assert 1 == saved_models.score_width(first / "Format-Serving")
 
 
 def test_weights_read_into_a_loaded_model_predict_as_the_model_itself(bench, flights):
@@ -436,11 +430,11 @@ def test_weights_read_into_a_loaded_model_predict_as_the_model_itself(bench, fli
     assert not np.array_equal(expected["a"], expected["b"])
     before = []
     for pair in ("ab", "bc", "cb", "ca"):
-        with models.opened({name: folders[name] for name in pair}) as signatures:
+        with saved_models.opened({name: folders[name] for name in pair}) as signatures:
             for name in pair:
                 assert np.array_equal(expected[name], signatures[name](examples)["score"].numpy())
             before.append({id(one) for one in signatures.values()})
-        assert 2 == len(models._idle)
+        assert 2 == len(saved_models._idle)
     assert [before[0]] * 4 == before
 
 

@@ -6,25 +6,25 @@ import math
 import pytest
 
 from noria.components.evaluator import gate as gates
-from noria.components.evaluator import verdict
-from noria.stores.errors import GateError
+from noria.components.evaluator import model_verdict
+from noria.core.errors import GateError
 
 
-def overall(champion: bool = True, **metrics: float) -> verdict.SliceMetrics:
+def overall(champion: bool = True, **metrics: float) -> model_verdict.SliceMetrics:
     """All rows: a challenger as good as its champion, but for the metrics given."""
     base = {"auc": 0.7, "log_loss": 0.5, "label_mean": 0.2, "example_count": 5000.0}
-    return verdict.SliceMetrics({}, base | metrics, base if champion else None, 0.0, 0.001)
+    return model_verdict.SliceMetrics({}, base | metrics, base if champion else None, 0.0, 0.001)
 
 
-def part(rows: int, change: float, error: float) -> verdict.SliceMetrics:
+def part(rows: int, change: float, error: float) -> model_verdict.SliceMetrics:
     """A slice on which the champion's log loss is 0.5."""
     metrics = {"auc": 0.7, "log_loss": 0.5 + change, "example_count": float(rows)}
-    return verdict.SliceMetrics({"carrier": "AA"}, metrics, metrics | {"log_loss": 0.5}, change, error)
+    return model_verdict.SliceMetrics({"carrier": "AA"}, metrics, metrics | {"log_loss": 0.5}, change, error)
 
 
-def judge(*slices: verdict.SliceMetrics, ok: bool = True, champion: int | None = 3, **settings) -> dict:
+def judge(*slices: model_verdict.SliceMetrics, ok: bool = True, champion: int | None = 3, **settings) -> dict:
     gate = gates.from_json(json.dumps(settings), "binary", first_run=champion is None)
-    return verdict.judge(gate, list(slices), validation_ok=ok, champion=champion)
+    return model_verdict.judge(gate, list(slices), validation_ok=ok, champion=champion)
 
 
 @pytest.mark.parametrize(

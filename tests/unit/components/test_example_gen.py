@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from noria.components.keras_first import ensure_keras3
+from noria.components.keras3 import ensure_keras3
 
 tf = ensure_keras3()
 
@@ -17,9 +17,9 @@ from tfx.types import standard_artifacts  # noqa: E402
 from noria.components import example_file, execution  # noqa: E402
 from noria.components.champion.executor import Executor as ChampionExecutor  # noqa: E402
 from noria.components.example_gen.executor import Executor  # noqa: E402
-from noria.stores.errors import DataError, SpanError, ThinError  # noqa: E402
+from noria.core.errors import DataError, SpanError, ThinError  # noqa: E402
 from noria.stores.pending import pending  # noqa: E402
-from noria.stores.registry import Registry, Turn  # noqa: E402
+from noria.stores.registry import Registry, RunRecord  # noqa: E402
 from noria.stores.spans import SpanStore  # noqa: E402
 
 
@@ -134,24 +134,24 @@ def test_label_that_is_not_there(home: Path, tmp_path: Path):
         _run(home, tmp_path / "a", label="delay")
 
 
-def test_a_thin_span_has_its_turn_and_no_run(home: Path, tmp_path: Path):
+def test_a_thin_span_has_its_run_and_no_run(home: Path, tmp_path: Path):
     """One row: the run ends with its reason, and so does the task tried again; the span is grown, and waits anew."""
     store, registry = SpanStore(home), Registry(home)
     store.commit(4, [_events(4).slice(0, 1)], source="test")
     store.commit(5, [_events(5)], source="test")
-    registry.record_turn(Turn(3, "run-0", data_verdict="ok", model_verdict="blessed"))
+    registry.record_run(RunRecord(3, "run-0", data_verdict="ok", model_verdict="blessed"))
     for task in ("first", "again"):
         with pytest.raises(
             ThinError, match="span 4 is thin: too few rows: [01] to train on, [01] to judge on"
         ):
             _run(home, tmp_path / task, span="next", window=json.dumps({"cold": 1}))
-    turn = registry.turns()[-1]
+    run = registry.runs()[-1]
     assert (4, 1, "run-1", "thin", "skipped") == (
-        turn.span,
-        turn.span_version,
-        turn.run_id,
-        turn.data_verdict,
-        turn.model_verdict,
+        run.span,
+        run.span_version,
+        run.run_id,
+        run.data_verdict,
+        run.model_verdict,
     )
     assert [5] == pending(home, 1)
     examples = _run(home, tmp_path / "next", span="next", run_id="run-2", version=1)

@@ -3,7 +3,7 @@
 import pytest
 
 from noria.components.execution import choose
-from noria.stores.errors import ConfigError
+from noria.core.errors import ConfigError
 
 LARGE = 2 << 30
 

@@ -74,7 +74,7 @@ def push(tmp_path: Path):
         with tf.io.TFRecordWriter(str(folder / "examples" / "Split-eval" / "rows.gz"), "GZIP") as records:
             records.write(ROW)
         examples, champion = inputs["examples"][0], registry.champion()
-        examples.split_names, examples.span = '["train", "eval"]', len(registry.turns()) + 1
+        examples.split_names, examples.span = '["train", "eval"]', len(registry.runs()) + 1
         for name, value in {
             "mode": "cold",
             "spans": "[1]",
@@ -107,8 +107,8 @@ def test_blessed_is_served(push, tmp_path: Path) -> None:
     assert (1, "published") == (champion.version, champion.state)
     assert (1, 1) == (output.get_int_custom_property("pushed"), output.get_int_custom_property("version"))
     assert (tmp_path / "models" / "1" / "assets.extra" / "tf_serving_warmup_requests").stat().st_size
-    [turn] = Registry(tmp_path / "home").turns()
-    assert ("blessed", 1, 7) == (turn.model_verdict, turn.span, turn.span_version)
+    [run] = Registry(tmp_path / "home").runs()
+    assert ("blessed", 1, 7) == (run.model_verdict, run.span, run.span_version)
 
 
 def test_a_bare_saved_model_is_served_too(push, tmp_path: Path) -> None:
@@ -135,4 +135,4 @@ def test_what_is_refused_is_kept_and_not_served(push, tmp_path: Path, blessed, s
     assert ["1"] == [path.name for path in (tmp_path / "models").iterdir() if path.name.isdigit()]
     assert 0 == output.get_int_custom_property("pushed")
     assert (version.payload_path / "serving" / "saved_model.pb").exists()
-    assert ["blessed", "rejected"] == [turn.model_verdict for turn in registry.turns()]
+    assert ["blessed", "rejected"] == [run.model_verdict for run in registry.runs()]

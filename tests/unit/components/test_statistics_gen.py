@@ -7,10 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from noria.components.keras_first import ensure_keras3
+from noria.components.keras3 import ensure_keras3
 
 ensure_keras3()
 
+import flight_events as flights  # noqa: E402
 import tensorflow_data_validation as tfdv  # noqa: E402
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2  # noqa: E402
 from tfx.components.example_validator import executor as stock  # noqa: E402
@@ -18,14 +19,13 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor  # noqa:
 from tfx.types import artifact_utils, standard_artifacts  # noqa: E402
 
 from noria.components.example_gen.executor import Executor as ExamplesExecutor  # noqa: E402
-from noria.components.statistics_gen import facts, kept  # noqa: E402
+from noria.components.statistics_gen import gate_statistics, statistics_cache  # noqa: E402
 from noria.components.statistics_gen.executor import Executor  # noqa: E402
+from noria.core.errors import DataError  # noqa: E402
 from noria.schemas import loader  # noqa: E402
-from noria.stores.errors import DataError  # noqa: E402
 from noria.stores.spans import SpanStore  # noqa: E402
-from noria.streaming import flights  # noqa: E402
 
-SCHEMA = Path(__file__).parents[3] / "schemas" / "flights.pbtxt"
+SCHEMA = Path(__file__).parents[3] / "examples" / "flights" / "schema.pbtxt"
 ROWS = 4_000
 
 
@@ -146,7 +146,7 @@ def test_kept_statistics_are_the_next_spans_reference(examples, fresh, tmp_path:
     assert (Path(second.uri) / "Split-span/FeatureStats.pb").read_bytes() == (
         Path(third.uri) / file
     ).read_bytes()
-    store = kept.KeptStatistics(fresh)
+    store = statistics_cache.KeptStatistics(fresh)
     before = {found.path: found.path.stat().st_mtime_ns for found in store.all()}
     _run(examples[3], fresh, tmp_path / "again")
     assert before == {found.path: found.path.stat().st_mtime_ns for found in store.all()}
@@ -157,7 +157,7 @@ def test_a_broken_span_is_no_reference(examples, fresh, tmp_path: Path):
     _run(examples[2], fresh, tmp_path / "2")
     SpanStore(fresh).quarantine(2, "broken")
     schema = loader.digest(loader.load(SCHEMA))
-    store = kept.KeptStatistics(fresh)
+    store = statistics_cache.KeptStatistics(fresh)
     assert 2 == store.previous(3, schema).span
     assert None is store.previous(3, schema, skip=SpanStore(fresh).quarantined())
 
@@ -165,8 +165,8 @@ def test_a_broken_span_is_no_reference(examples, fresh, tmp_path: Path):
 def test_another_schema_or_other_rows_are_another_key(examples, fresh, tmp_path: Path):
     """Statistics are reused under exactly their span, version, schema and file bytes."""
     _run(examples[2], fresh, tmp_path)
-    (found,) = kept.KeptStatistics(fresh).all()
-    store = kept.KeptStatistics(fresh)
+    (found,) = statistics_cache.KeptStatistics(fresh).all()
+    store = statistics_cache.KeptStatistics(fresh)
     assert found == store.find(2, 1, found.schema, found.content)
     assert None is store.find(2, 2, found.schema, found.content)
     assert None is store.find(2, 1, "0" * 12, found.content)
@@ -176,14 +176,14 @@ def test_another_schema_or_other_rows_are_another_key(examples, fresh, tmp_path:
 def test_half_a_kept_folder_is_none(examples, fresh, tmp_path: Path):
     """A damaged key, or statistics that went missing, count as not kept."""
     _run(examples[2], fresh, tmp_path)
-    (found,) = kept.KeptStatistics(fresh).all()
+    (found,) = statistics_cache.KeptStatistics(fresh).all()
     key = found.path.with_name("key.json")
     text = key.read_text()
     key.write_text(text[:-10])
-    assert [] == kept.KeptStatistics(fresh).all()
+    assert [] == statistics_cache.KeptStatistics(fresh).all()
     key.write_text(text)
     found.path.unlink()
-    assert [] == kept.KeptStatistics(fresh).all()
+    assert [] == statistics_cache.KeptStatistics(fresh).all()
 
 
 def test_stock_tfx_reads_them(examples, fresh, tmp_path: Path):
@@ -208,7 +208,7 @@ def test_facts(examples, fresh, tmp_path: Path):
     statistics, _ = _run(examples[3], fresh, tmp_path)
     features = _features(_load(statistics, "span"))
     rows = flights.table().slice(2 * ROWS, ROWS).to_pandas().dropna(subset=["late"])
-    told = facts.text_of(features["carrier"], facts.LABEL_BY_VALUE)
+    told = gate_statistics.text_of(features["carrier"], gate_statistics.LABEL_BY_VALUE)
     expected = rows.groupby("carrier").late.agg(["count", "sum"])
     assert {name: (row["count"], row["sum"]) for name, row in expected.iterrows()} == {
         name: (value["rows"], value["label"]) for name, value in told.items()
@@ -216,8 +216,8 @@ def test_facts(examples, fresh, tmp_path: Path):
     ua = rows[rows.carrier == "UA"]
     correlation = told["UA"]["correlation"]["sched_dep_minutes"]
     assert ua.late.corr(ua.sched_dep_minutes) == pytest.approx(correlation, abs=1e-5)
-    assert 0 == facts.value_of(features["distance"], facts.OUT_OF_RANGE)
-    assert 0.5 < facts.value_of(features["origin"], facts.ASSOCIATION + "carrier") < 0.7
+    assert 0 == gate_statistics.value_of(features["distance"], gate_statistics.OUT_OF_RANGE)
+    assert 0.5 < gate_statistics.value_of(features["origin"], gate_statistics.ASSOCIATION + "carrier") < 0.7
 
 
 def test_values_beyond_any_domain_are_given_up():
@@ -227,9 +227,9 @@ def test_values_beyond_any_domain_are_given_up():
         schema.feature.add(name=name, type=schema_pb2.BYTES, domain=name)
         schema.string_domain.add(name=name, value=["x", "y"])
     schema.feature.add(name="late", type=schema_pb2.INT)
-    generator = facts.FactsGenerator(schema, "late")
+    generator = gate_statistics.FactsGenerator(schema, "late")
 
-    def counts(batch: int, kinds: int) -> facts.Counts:
+    def counts(batch: int, kinds: int) -> gate_statistics.Counts:
         columns = {
             "a": [[f"{batch}-{row % kinds}".encode()] for row in range(1000)],
             "b": [[b"xy"[row % 2 :][:1]] for row in range(1000)],
@@ -246,8 +246,11 @@ def test_values_beyond_any_domain_are_given_up():
         assert {"", "b", "c"} == {name for name, _ in total.labels} == {name for name, _ in total.moments}
         features = {each.path.step[0]: each for each in generator.extract_output(total).features}
         assert {"b", "c", "late"} == set(features)
-        assert 1.0 == facts.value_of(features["b"], facts.ASSOCIATION + "c")
-        assert len(parts) * 500 == facts.text_of(features["b"], facts.LABEL_BY_VALUE)["x"]["rows"]
+        assert 1.0 == gate_statistics.value_of(features["b"], gate_statistics.ASSOCIATION + "c")
+        assert (
+            len(parts) * 500
+            == gate_statistics.text_of(features["b"], gate_statistics.LABEL_BY_VALUE)["x"]["rows"]
+        )
     two = generator.merge_accumulators(bit_by_bit[:2])
     assert (set(), 180) == (two.crowded, len(two.values["a"]))
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from noria.components.keras_first import ensure_keras3
-from noria.stores.errors import CarryError, ConfigError, DataError
+from noria.components.keras3 import ensure_keras3
+from noria.core.errors import CarryError, ConfigError, DataError
 
 tf = ensure_keras3()
 
@@ -47,7 +47,7 @@ def scores(model: Path, examples: list[bytes]) -> np.ndarray:
 
 def meaning_kept(one: Path, other: Path, rows: list[bytes]) -> np.ndarray:
     """Which rows mean the same by both graphs: no entry that one of them lacks, and the same bucket."""
-    from noria.components.trainer.features import read_features
+    from noria.components.trainer.model_inputs import read_features
 
     graphs = [tft.TFTransformOutput(str(data / "graph")) for data in (one, other)]
     ids = [transformed(graph, rows) for graph in graphs]
@@ -101,9 +101,9 @@ def test_second_half_in_a_process_of_its_own(week1, tmp_path):
 @pytest.mark.parametrize("limits", [{"memory_mb": 1, "cache": True}, {"memory_mb": 1, "cache": False}])
 def test_windows_that_do_not_fit_in_memory(limits, week1, tmp_path, monkeypatch):
     """Mapped files give the batches of memory; a stream is continued where it stopped."""
-    from noria.components.trainer import window
+    from noria.components.trainer import training_rows
 
-    monkeypatch.setattr(window, "GROWTH", 1e6)
+    monkeypatch.setattr(training_rows, "GROWTH", 1e6)
     settings = {**SMALL, **limits, "shuffle_rows": 300}
     found = continuity.continuity(week1, tmp_path / "a", settings, steps=60, fresh=False)
     assert found == {"variables": 0.0, "first": 0.0, "second": 0.0}
@@ -251,18 +251,18 @@ def test_another_recipe_or_a_changed_graph_is_traced(week1, champion, tmp_path, 
 
 def test_a_kept_machine_trains_as_a_new_one(week1, champion, tmp_path):
     """In a resident process the second warm run traces nothing, and ends with the same weights and slots."""
-    from noria.components.trainer import kept
+    from noria.components.trainer import resident
 
-    kept._kept.clear()
+    resident._kept.clear()
     new = continuity.train(week1, tmp_path / "new", SMALL, champion)
-    [machine] = kept._kept.values()
+    [machine] = resident._kept.values()
     traces = machine.loop.run.experimental_get_tracing_count()
     used = continuity.train(week1, tmp_path / "used", SMALL, champion)
-    assert [machine] == list(kept._kept.values())
+    assert [machine] == list(resident._kept.values())
     assert 1 == traces == machine.loop.run.experimental_get_tracing_count()
     assert {"variables": 0.0, "first": 0.0, "second": 0.0} == continuity.differences(new, used)
     continuity.train(week1, tmp_path / "cold", SMALL)
-    assert [machine] != list(kept._kept.values())
+    assert [machine] != list(resident._kept.values())
 
 
 def test_eval_split_of_one_class(week1, tmp_path):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from noria.components.keras_first import ensure_keras3
-from noria.stores.errors import ConfigError
+from noria.components.keras3 import ensure_keras3
+from noria.core.errors import ConfigError
 
 tf = ensure_keras3()
 

@@ -7,7 +7,7 @@ import pytest
 
 from noria.components.trainer import batches, checkpoint, remap
 from noria.components.trainer.settings import EarlyStop, Settings
-from noria.stores.errors import CarryError, ConfigError
+from noria.core.errors import CarryError, ConfigError
 
 
 def test_a_run_in_two_halves_gets_the_same_rows():

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import continuity, measure
 from noria.components.trainer.settings import Settings
-from noria.stores.errors import ConfigError
+from noria.core.errors import ConfigError
 
 # No dropout: every replica drops others.
 SETTINGS = {

@@ -16,11 +16,11 @@ import pyarrow as pa
 import pytest
 from google.protobuf import text_format
 
-from noria.components import handover, journal
-from noria.components.keras_first import ensure_keras3
+from noria.components import batch_cache, journal
+from noria.components.keras3 import ensure_keras3
 from noria.components.types import DataVerdict
-from noria.stores import files
-from noria.stores.errors import ConfigError, DataError
+from noria.core import files
+from noria.core.errors import ConfigError, DataError
 
 tf = ensure_keras3()
 
@@ -32,6 +32,7 @@ from tfx.types import standard_artifacts  # noqa: E402
 from tfx_bsl.coders import example_coder  # noqa: E402
 
 from noria.components.transform import apply, executor, internals, reuse  # noqa: E402
+from noria.components.transform.request import Request  # noqa: E402
 
 ROWS = 3600
 
@@ -193,7 +194,7 @@ def simple(examples, project, tmp_path_factory) -> Path:
     return out
 
 
-def request(examples: Path, project: Path, out: Path, function: str, **changes) -> executor.Request:
+def request(examples: Path, project: Path, out: Path, function: str, **changes) -> Request:
     values = {
         "examples": str(examples),
         "splits": ["train", "eval"],
@@ -206,10 +207,10 @@ def request(examples: Path, project: Path, out: Path, function: str, **changes) 
         "label": "late",
         "project": str(project),
     }
-    return executor.Request(**(values | changes))
+    return Request(**(values | changes))
 
 
-def run(wanted: executor.Request) -> tuple[reuse.Decision, dict]:
+def run(wanted: Request) -> tuple[reuse.Decision, dict]:
     """The decision, and the facts of the stage."""
     with journal.stage("Transform") as stage:
         return executor.transform(wanted, stage), stage.facts
@@ -315,9 +316,9 @@ def test_both_paths_give_what_tft_gives(examples, project, tmp_path, function):
 def test_where_the_rows_are_between_passes_changes_nothing(examples, project, tmp_path, monkeypatch, room):
     """Rows that do not fit in memory go to the disk; where there is no room either, each pass decodes anew."""
     run(request(examples, project, tmp_path / "kept", "rich_features", execution="in-process"))
-    monkeypatch.setattr(handover, "Handover", partial(handover.Handover, budget=0))
+    monkeypatch.setattr(batch_cache, "Handover", partial(batch_cache.Handover, budget=0))
     if room == "none":
-        monkeypatch.setattr(handover.tempfile, "TemporaryFile", _full)
+        monkeypatch.setattr(batch_cache.tempfile, "TemporaryFile", _full)
     run(request(examples, project, tmp_path / "again", "rich_features", execution="in-process"))
     assert_same_graph(tmp_path / "kept", tmp_path / "again")
     assert_same_rows(read(tmp_path / "kept", "train"), read(tmp_path / "again", "train"))
@@ -334,12 +335,12 @@ def _full(dir: str) -> None:
 def test_rows_handed_over_give_what_the_files_give(examples, project, tmp_path, monkeypatch):
     """Rows that SpanExampleGen left in this process are not read again, and come out the same, value by value."""
     run(request(examples, project, tmp_path / "read", "rich_features", execution="in-process"))
-    monkeypatch.setattr(handover, "examples", handover.Handover())
+    monkeypatch.setattr(batch_cache, "examples", batch_cache.Handover())
     decoder = example_coder.ExamplesToRecordBatchDecoder()
     for file in glob(str(examples / "*" / "*")):
         records = list(tf.data.TFRecordDataset(file, "GZIP").as_numpy_iterator())
         batches = [decoder.DecodeBatch(records[:700]), decoder.DecodeBatch(records[700:])]
-        rows = handover.examples.gather(tmp_path)
+        rows = batch_cache.examples.gather(tmp_path)
         for batch in batches:
             if batch.num_rows:
                 rows.add(batch)
@@ -641,7 +642,7 @@ def test_executor_reads_and_writes_artifacts(examples, project, tmp_path, caplog
         "project": str(project),
     }
 
-    def turn(name: str):
+    def record(name: str):
         graph, transformed = standard_artifacts.TransformGraph(), standard_artifacts.Examples()
         graph.uri, transformed.uri = str(tmp_path / name / "graph"), str(tmp_path / name / "transformed")
         executor.Executor().Do(
@@ -651,13 +652,13 @@ def test_executor_reads_and_writes_artifacts(examples, project, tmp_path, caplog
         )
         return graph, transformed
 
-    graph, transformed = turn("one")
+    graph, transformed = record("one")
     assert graph.get_string_custom_property("transform") == "refreshed"
     assert (transformed.split_names, transformed.span) == ('["train", "eval"]', 2)
     shutil.copytree(graph.uri, Path(champion.uri, "transform_graph"))
     champion.set_string_custom_property("state", "present")
     with caplog.at_level(logging.INFO, logger="noria.journal"):
-        graph, _ = turn("two")
+        graph, _ = record("two")
     assert graph.get_string_custom_property("transform") == "reused"
     assert "code, schema and label are the champion's" in graph.get_string_custom_property("reason")
     assert {"carrier", "origin", "tailnum"} == set(

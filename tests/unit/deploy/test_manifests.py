@@ -7,7 +7,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from noria.pipeline.kubeflow.section import Kubeflow, Volume
+from noria.pipeline.config.kubeflow import Kubeflow, Volume
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 KUBERNETES = ("1.29", kubernetes_validate.latest_version())  # what clusters run, and the newest

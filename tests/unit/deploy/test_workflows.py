@@ -11,10 +11,11 @@ import pytest
 import typer
 import yaml
 
-from noria.pipeline import ci, cli
-from noria.pipeline.commands.ci import tell_github
+from noria.pipeline.cli import app
+from noria.pipeline.cli.ci import write_github_outputs
 from noria.pipeline.config import load
-from noria.pipeline.kubeflow.image import VARIABLE
+from noria.pipeline.retraining import decision as retraining
+from noria.pipeline.runners.kubeflow.image import VARIABLE
 
 ROOT = Path(__file__).parents[3]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -78,7 +79,7 @@ def test_expressions(path: Path) -> None:
 @everyone
 def test_commands(path: Path) -> None:
     """Each `noria` command with its options, each make target and each file that a step names is there."""
-    known = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+    known = typer.main.get_command(app.app).commands  # type: ignore[attr-defined]
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for words in commands(path):
         if words and words[0].endswith("/noria"):
@@ -90,7 +91,7 @@ def test_commands(path: Path) -> None:
             assert words[1] in targets
         named = [word.removeprefix("PYTEST_ARGS=") for word in words]
         for name in [
-            each for word in named for each in word.split() if re.match(r"(deploy|tests|flights)(/|$)", each)
+            each for word in named for each in word.split() if re.match(r"(deploy|tests|examples)(/|$)", each)
         ]:
             assert (ROOT / name).exists(), name
 
@@ -107,9 +108,9 @@ def test_outputs(tmp_path: Path) -> None:
     """The outputs that retrain.yml hands on are those that `noria ci` writes."""
     (tmp_path / "noria.yaml").write_text("name: rides\nlabel: late\ntime: at\n")
     output = tmp_path / "output"
-    decision = ci.Decision(ci.NOTHING, ("no\nnew span",))
+    decision = retraining.Decision(retraining.NOTHING, ("no\nnew span",))
     environ = {"GITHUB_OUTPUT": str(output), "GITHUB_STEP_SUMMARY": os.devnull}
-    tell_github(load(tmp_path), ci.Change(None, ()), None, decision, environ)
+    write_github_outputs(load(tmp_path), retraining.Change(None, ()), None, decision, environ)
     written = dict(line.split("=", 1) for line in output.read_text().splitlines())
     assert "no new span" == written["reason"]
     text = (ROOT / ".github" / "workflows" / "retrain.yml").read_text(encoding="utf-8")

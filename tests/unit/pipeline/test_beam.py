@@ -9,13 +9,13 @@ import apache_beam
 import pytest
 
 from noria.components import journal
-from noria.pipeline import beam
+from noria.core.errors import DataError
 from noria.pipeline.config import load
-from noria.stores.errors import DataError
+from noria.pipeline.runners import beam
 
 
 class Node(apache_beam.DoFn):
-    """A node of the wheel that fails: in its stage, or before it has begun one."""
+    """A node of the pipeline that fails: in its stage, or before it has begun one."""
 
     def __init__(self, error: BaseException, stage: str | None):
         self.error, self.stage = error, stage

@@ -4,13 +4,13 @@ import pytest
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
-from noria.components.keras_first import ensure_keras3
+from noria.components.keras3 import ensure_keras3
 
 ensure_keras3()
 
 from tfx.orchestration.portable.input_resolution import channel_resolver  # noqa: E402  (after keras_first)
 
-from noria.pipeline import channels  # noqa: E402  (as above)
+from noria.pipeline.runners import channels  # noqa: E402  (as above)
 
 
 @pytest.fixture

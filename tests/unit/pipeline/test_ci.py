@@ -12,12 +12,13 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from noria.pipeline import ci, lineage
+from noria.core.errors import RevisionError
 from noria.pipeline.config import load
-from noria.pipeline.revisions import Repository, Since
-from noria.stores.errors import RevisionError
+from noria.pipeline.retraining import decision as retraining
+from noria.pipeline.retraining.revisions import Repository, Since
+from noria.pipeline.runs import lineage
 from noria.stores.publication import Publication
-from noria.stores.registry import Registry, Version, turn_of
+from noria.stores.registry import Registry, Version, run_of
 from noria.stores.spans import SpanStore
 
 HERE = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
@@ -76,25 +77,25 @@ class Project:
         )
 
     def version(self, number: int, blessed: bool = True, **facts: Any) -> Version:
-        """Turns on a span: a version by the code as it is now, served if it is blessed."""
+        """Runs on a span: a version by the code as it is now, served if it is blessed."""
         model = self.folder.parent / "model"
         model.mkdir(exist_ok=True)
         (model / "saved_model.pb").write_text("a model")
         registry = Registry(self.folder / "home")
         known = {"span": number, "spans": [number], "code_digest": lineage.digest(self.config), **facts}
         made = registry.register({"serving": model}, run_id=f"run-{number}", blessed=blessed, **known)
-        registry.record_turn(turn_of(made))
+        registry.record_run(run_of(made))
         return Publication(registry, self.config.model_root).publish(made.version) if blessed else made
 
     @property
     def config(self) -> Any:
         return load(self.folder)
 
-    def decide(self, since: str | None = None) -> ci.Decision:
-        return ci.decide(*ci.look(self.config, since, HERE))
+    def decide(self, since: str | None = None) -> retraining.Decision:
+        return retraining.decide(*retraining.look(self.config, since, HERE))
 
     def noria(self, *arguments: str, code: int = 0, **env: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "noria.pipeline.cli", "ci", "-c", str(self.folder), *arguments]
+        command = [sys.executable, "-m", "noria.pipeline", "ci", "-c", str(self.folder), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, env={**HERE, "COLUMNS": "200", **env})
         assert code == done.returncode, done.stderr
         return done
@@ -115,17 +116,17 @@ def served(project: Project) -> Project:
 
 def test_first_run(project: Project) -> None:
     """Without a champion the first run is due as soon as its spans are there, and not before."""
-    assert ci.NOTHING == project.decide().verdict
+    assert retraining.NOTHING == project.decide().verdict
     assert "0 spans are there, the first run needs 1" in project.decide().reasons[0]
     project.span(1)
-    assert (ci.COLD, False) == (project.decide().verdict, project.decide().again)
+    assert (retraining.COLD, False) == (project.decide().verdict, project.decide().again)
     assert "no champion" in project.decide().reasons[0]
 
 
 def test_nothing_new(served: Project) -> None:
     """Same code, no new span: nothing, and the reason names the champion."""
     decision = served.decide()
-    assert ci.NOTHING == decision.verdict
+    assert retraining.NOTHING == decision.verdict
     assert "no new span waits" == decision.reasons[0]
     assert any("version 1, the champion" in reason for reason in decision.reasons)
 
@@ -134,7 +135,7 @@ def test_new_spans(served: Project) -> None:
     """Same code, new spans: a warm run, and the reason names them."""
     served.span(2)
     served.span(3)
-    assert ci.WARM == served.decide().verdict
+    assert retraining.WARM == served.decide().verdict
     assert served.decide().reasons[0].startswith("2 new spans wait: 2")
 
 
@@ -161,12 +162,12 @@ def test_changed_part(served: Project, part: str, files: dict[str, str], setting
     """A change of what makes the model is a cold run; the reasons name the part, by champion and by commit."""
     before = git(served.folder, "rev-parse", "HEAD")
     served.commit(files, **settings)
-    change, stores = ci.look(served.config, None, HERE)
+    change, stores = retraining.look(served.config, None, HERE)
     assert stores is not None and stores.differing is not None
     assert part in change.parts and part in stores.differing
-    decision = ci.decide(change, stores)
-    assert (ci.COLD, True) == (decision.verdict, decision.again)
-    assert ci.WORDS[part] in decision.reasons[0] and "version 1, the champion" in decision.reasons[0]
+    decision = retraining.decide(change, stores)
+    assert (retraining.COLD, True) == (decision.verdict, decision.again)
+    assert retraining.WORDS[part] in decision.reasons[0] and "version 1, the champion" in decision.reasons[0]
     assert any(f"since {before[:10]}" in reason for reason in decision.reasons)
 
 
@@ -178,31 +179,31 @@ def test_cannot_change_the_model(served: Project) -> None:
         retention=5,
         trainer={"tensorboard": True},
     )
-    change, stores = ci.look(served.config, None, HERE)
+    change, stores = retraining.look(served.config, None, HERE)
     assert () == change.parts
     assert {"README.md", "noria.yaml", "tests/test_x.py"} == set(change.other)
-    decision = ci.decide(change, stores)
-    assert ci.NOTHING == decision.verdict
+    decision = retraining.decide(change, stores)
+    assert retraining.NOTHING == decision.verdict
     assert any("nothing that makes the model changed" in reason for reason in decision.reasons)
 
 
 def test_taken_back(served: Project) -> None:
     """A change that was taken back asks for nothing, whatever the last commit says: the champion counts."""
     served.commit({"helper.py": "X = 2\n"})
-    assert ci.COLD == served.decide().verdict
+    assert retraining.COLD == served.decide().verdict
     served.commit({"helper.py": "X = 1\n"})
-    change, stores = ci.look(served.config, None, HERE)
+    change, stores = retraining.look(served.config, None, HERE)
     assert ("preprocessing",) == change.parts
-    assert ci.NOTHING == ci.decide(change, stores).verdict
+    assert retraining.NOTHING == retraining.decide(change, stores).verdict
 
 
 def test_missed_change(served: Project) -> None:
     """A change that no run took up is not forgotten by the next commit."""
     served.commit({"helper.py": "X = 2\n"})
     served.commit({"README.md": "words\n"})
-    change, stores = ci.look(served.config, None, HERE)
+    change, stores = retraining.look(served.config, None, HERE)
     assert () == change.parts
-    assert ci.COLD == ci.decide(change, stores).verdict
+    assert retraining.COLD == retraining.decide(change, stores).verdict
 
 
 def test_tried_and_rejected(served: Project) -> None:
@@ -210,10 +211,10 @@ def test_tried_and_rejected(served: Project) -> None:
     served.commit({"helper.py": "X = 2\n"})
     _reject(served, 1)
     decision = served.decide()
-    assert ci.NOTHING == decision.verdict
+    assert retraining.NOTHING == decision.verdict
     assert "version 2 was made by this code" in decision.reasons[0] and "auc fell" in decision.reasons[0]
     served.span(2)
-    assert (ci.COLD, False) == (served.decide().verdict, served.decide().again)
+    assert (retraining.COLD, False) == (served.decide().verdict, served.decide().again)
 
 
 def test_published_and_taken_back(served: Project) -> None:
@@ -223,9 +224,9 @@ def test_published_and_taken_back(served: Project) -> None:
     served.version(2, parent=1)
     served.commit({"helper.py": "X = 1\n"})
     decision = served.decide()
-    assert (ci.COLD, True) == (decision.verdict, decision.again)
+    assert (retraining.COLD, True) == (decision.verdict, decision.again)
     _reject(served, 2)
-    assert ci.NOTHING == served.decide().verdict
+    assert retraining.NOTHING == served.decide().verdict
 
 
 def test_gone_back_by_hand(served: Project) -> None:
@@ -236,10 +237,10 @@ def test_gone_back_by_hand(served: Project) -> None:
     registry = Registry(served.folder / "home")
     publication = Publication(registry, served.config.model_root)
     publication.promote(1, "better", "me")
-    assert (3, ci.NOTHING) == (registry.champion().version, served.decide().verdict)
+    assert (3, retraining.NOTHING) == (registry.champion().version, served.decide().verdict)
     publication.rollback("no", "me", to=2)
     publication.rollback("yes", "me", to=1)
-    assert (1, ci.NOTHING) == (registry.champion().version, served.decide().verdict)
+    assert (1, retraining.NOTHING) == (registry.champion().version, served.decide().verdict)
 
 
 def _reject(project: Project, span: int) -> None:
@@ -249,11 +250,11 @@ def _reject(project: Project, span: int) -> None:
     made = registry.register(
         model, run_id="rejected", blessed=False, span=span, code_digest=digest, reasons=["auc fell"]
     )
-    registry.record_turn(turn_of(made))
+    registry.record_run(run_of(made))
 
 
 def test_stale_champion(served: Project) -> None:
-    """A champion behind the turns is called stale."""
+    """A champion behind the runs is called stale."""
     served.span(2)
     served.version(2, blessed=False)
     assert any("the champion is stale" in reason for reason in served.decide().reasons)
@@ -264,19 +265,19 @@ def test_silent_champion(project: Project) -> None:
     project.span(1)
     project.version(1, code_digest=None)
     project.commit({"README.md": "words\n"})
-    assert ci.NOTHING == project.decide().verdict
+    assert retraining.NOTHING == project.decide().verdict
     project.commit({"helper.py": "X = 2\n"})
-    assert (ci.COLD, True) == (project.decide().verdict, project.decide().again)
+    assert (retraining.COLD, True) == (project.decide().verdict, project.decide().again)
 
 
 def test_home_in_the_cluster(project: Project) -> None:
     """Where the home folder is on the cluster's volume, the commits decide, and the reason says so."""
     project.commit({}, kubeflow={"volume": {"claim": "noria"}})
     decision = project.decide()
-    assert ci.NOTHING == decision.verdict
+    assert retraining.NOTHING == decision.verdict
     assert any("not on this machine" in reason for reason in decision.reasons)
     project.commit({"helper.py": "X = 2\n"})
-    assert ci.COLD == project.decide().verdict
+    assert retraining.COLD == project.decide().verdict
 
 
 def test_an_older_home_here(served: Project) -> None:
@@ -285,12 +286,14 @@ def test_an_older_home_here(served: Project) -> None:
     It counts when it is named: it may be the volume, mounted here.
     """
     served.commit({"helper.py": "X = 2\n"})
-    change, here = ci.look(served.config, None, HERE)
-    assert isinstance(here, ci.Stores) and here.champion is not None
-    assert isinstance(ci.look(served.config, None, HERE, here=False)[1], ci.Remote)
+    change, here = retraining.look(served.config, None, HERE)
+    assert isinstance(here, retraining.Stores) and here.champion is not None
+    assert isinstance(retraining.look(served.config, None, HERE, here=False)[1], retraining.Remote)
     served.commit({"README.md": "words\n"}, kubeflow={"volume": {"claim": "noria"}})
-    assert ci.NOTHING == served.decide().verdict
-    assert ci.COLD == ci.decide(*ci.look(served.config, None, HERE, here=True)).verdict
+    assert retraining.NOTHING == served.decide().verdict
+    assert (
+        retraining.COLD == retraining.decide(*retraining.look(served.config, None, HERE, here=True)).verdict
+    )
     assert 1 == json.loads(served.noria("--json", "--home", str(served.folder / "home")).stdout)["champion"]
     assert "--home" in served.noria("--action", "run", "--home", "elsewhere", code=1).stderr
 
@@ -304,12 +307,12 @@ def test_home_that_is_not_there(served: Project) -> None:
 
 def test_by_hand(served: Project) -> None:
     """Asked by hand: a cold run where nothing is due, on the newest span again; what is due stays what it is."""
-    change, stores = ci.look(served.config, None, HERE)
-    decision = ci.forced(ci.decide(change, stores), stores)
-    assert (ci.COLD, True, "asked by hand") == (decision.verdict, decision.again, decision.reasons[0])
+    change, stores = retraining.look(served.config, None, HERE)
+    decision = retraining.forced(retraining.decide(change, stores), stores)
+    assert (retraining.COLD, True, "asked by hand") == (decision.verdict, decision.again, decision.reasons[0])
     served.span(2)
-    change, stores = ci.look(served.config, None, HERE)
-    assert ci.WARM == ci.forced(ci.decide(change, stores), stores).verdict
+    change, stores = retraining.look(served.config, None, HERE)
+    assert retraining.WARM == retraining.forced(retraining.decide(change, stores), stores).verdict
     told = json.loads(served.noria("--force", "--json").stdout)
     assert ("warm", "asked by hand") == (told["verdict"], told["reasons"][-1])
 
@@ -322,7 +325,7 @@ def test_project_is_new(project: Project, tmp_path: Path) -> None:
         shutil.copyfile(project.folder / name, project.folder / "inner" / name)
     git(project.folder, "add", "-A")
     git(project.folder, "commit", "-qm", "another project")
-    change, _ = ci.look(load(project.folder / "inner"), first, HERE)
+    change, _ = retraining.look(load(project.folder / "inner"), first, HERE)
     assert lineage.PARTS == change.parts
     assert change.problem is not None and "cannot be read as it was" in change.problem
 
@@ -331,7 +334,7 @@ def test_work_tree_counts(served: Project) -> None:
     """What is not committed yet counts, untracked files among them."""
     (served.folder / "helper.py").write_text("X = 3\n")
     (served.folder / "notes.txt").write_text("notes\n")
-    change, _ = ci.look(served.config, "HEAD", HERE)
+    change, _ = retraining.look(served.config, "HEAD", HERE)
     assert (("preprocessing",), ("notes.txt",)) == (change.parts, change.other)
 
 
@@ -368,7 +371,7 @@ def _commit(since: Since | None) -> str:
 
 def test_first_commit(project: Project) -> None:
     """Before the first commit there is nothing to compare with: no error, everything counts as changed."""
-    change, _ = ci.look(project.config, None, HERE)
+    change, _ = retraining.look(project.config, None, HERE)
     assert (None, lineage.PARTS) == (change.since, change.parts)
 
 
@@ -395,7 +398,7 @@ def test_no_repository(tmp_path: Path) -> None:
     (tmp_path / "noria.yaml").write_text("name: rides\nlabel: late\ntime: at\nspan: day\n")
     (tmp_path / "schema.pbtxt").write_text("")
     (tmp_path / "preprocessing.py").write_text("def preprocessing_fn(inputs): ...\n")
-    command = [sys.executable, "-m", "noria.pipeline.cli", "ci", "-c", str(tmp_path)]
+    command = [sys.executable, "-m", "noria.pipeline", "ci", "-c", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, env=HERE)
     assert (1, "") == (done.returncode, done.stdout)
     assert "not in a git repository" in done.stderr and str(tmp_path) in done.stderr
@@ -473,7 +476,7 @@ def test_json_and_github(served: Project, tmp_path: Path) -> None:
         outputs[name] for name in ("earlier", "verdict", "retrain", "changed")
     )
     assert "### rides: cold run" in summary.read_text() and "README.md" in summary.read_text()
-    assert 1 == len(Registry(served.folder / "home").turns())
+    assert 1 == len(Registry(served.folder / "home").runs())
 
 
 def test_in_words(served: Project) -> None:

@@ -14,12 +14,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from noria.pipeline import cli, console
-from noria.pipeline.commands import compile, start, turn
-from noria.stores.errors import DataError
+from noria.core.errors import DataError
+from noria.pipeline.cli import app, compile, console, local_run, polling
+from noria.pipeline.runs import overview
 from noria.stores.registry import Registry
 
-KNOWN: Any = typer.main.get_command(cli.app)
+KNOWN: Any = typer.main.get_command(app.app)
 COMMANDS = tuple(name for name in KNOWN.commands if name != "schedule")
 SCHEDULE = tuple(f"schedule {verb}" for verb in KNOWN.commands["schedule"].commands)
 PROJECT = "name: rides\nlabel: big_tip\nspan: rows:100\n"
@@ -27,7 +27,7 @@ PROJECT = "name: rides\nlabel: big_tip\nspan: rows:100\n"
 
 def noria(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "noria.pipeline.cli", *arguments], cwd=cwd, capture_output=True, text=True
+        [sys.executable, "-m", "noria.pipeline", *arguments], cwd=cwd, capture_output=True, text=True
     )
 
 
@@ -43,14 +43,14 @@ def test_help_lists_the_commands(tmp_path: Path) -> None:
     assert 0 == done.returncode
     listed = set(re.findall(r"^\W*([a-z]+) ", done.stdout, re.MULTILINE))
     assert {*COMMANDS, "schedule"} <= listed
-    assert {"release", "compile"} <= listed
+    assert {"unquarantine", "compile"} <= listed
     assert "Exit codes" in done.stdout
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, *SCHEDULE])
 def test_every_table_has_json(command: str) -> None:
     """Each command takes --json."""
-    done = CliRunner().invoke(cli.app, [*command.split(), "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
+    done = CliRunner().invoke(app.app, [*command.split(), "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
     assert 0 == done.exit_code
     assert "--json" in done.output
 
@@ -59,16 +59,16 @@ def test_documentation_is_current() -> None:
     """docs/commands.md is what typer writes from the code: `make docs`."""
     page = Path(__file__).parents[3] / "docs" / "commands.md"
     options = ["--name", "noria", "--title", "The command line"]
-    command = [sys.executable, "-m", "typer", "noria.pipeline.cli", "utils", "docs", *options]
+    command = [sys.executable, "-m", "typer", "noria.pipeline.cli.app", "utils", "docs", *options]
     written = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert written == page.read_text(encoding="utf-8")
 
 
 def test_starts_light() -> None:
-    """The command line and its help import neither TFX, TensorFlow, Beam, pandas nor pyarrow."""
+    """The command line and its help import neither TFX, TensorFlow, Beam, pandas, pyarrow, pydantic nor YAML."""
     code = (
-        "import sys\nfrom noria.pipeline import cli\nsys.argv = ['noria', '--help']\n"
-        "try:\n    cli.main()\nexcept SystemExit:\n    pass\n"
+        "import sys\nfrom noria.pipeline.cli import app\nsys.argv = ['noria', '--help']\n"
+        "try:\n    app.main()\nexcept SystemExit:\n    pass\n"
         "print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -82,6 +82,8 @@ def test_starts_light() -> None:
         "jinja2",
         "kfp",
         "kubernetes",
+        "pydantic",
+        "yaml",
     }
     assert set() == heavy & set(done.stderr.split())
 
@@ -107,8 +109,8 @@ def test_bug_is_seventy(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(*_: object) -> int:
         raise ZeroDivisionError("nobody saw this coming")
 
-    monkeypatch.setattr(start, "init", breaks)
-    done = CliRunner().invoke(cli.app, ["init", str(project), "--data", "x", "--label", "y"])
+    monkeypatch.setattr(overview, "read", breaks)
+    done = CliRunner().invoke(app.app, ["status", "--config", str(project)])
     assert console.UNEXPECTED == done.exit_code
     assert "nobody saw this coming" in done.output
     log = Path("".join(done.output.split("traceback is in ")[1].split()))
@@ -122,8 +124,8 @@ def test_interruption_is_130(project: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def interrupted(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(start, "init", interrupted)
-    done = CliRunner().invoke(cli.app, ["init", str(project), "--data", "x", "--label", "y"])
+    monkeypatch.setattr(overview, "read", interrupted)
+    done = CliRunner().invoke(app.app, ["status", "--config", str(project)])
     assert console.INTERRUPTED == done.exit_code
     assert "interrupted" in done.output
 
@@ -144,9 +146,9 @@ def test_json_has_no_nan(capsys: pytest.CaptureFixture) -> None:
 
 def test_json_lines(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`run --every --json` prints a line for each object, so that a reader needs no parser of its own."""
-    monkeypatch.setattr(turn, "work", lambda config, work: [])
-    monkeypatch.setattr(turn, "stay", lambda every, look: look(True) or look(True))
-    done = CliRunner().invoke(cli.app, ["run", "--every", "1h", "--json", "--config", str(project)])
+    monkeypatch.setattr(local_run, "with_progress", lambda config, work: [])
+    monkeypatch.setattr(polling, "poll", lambda every, look: look(True) or look(True))
+    done = CliRunner().invoke(app.app, ["run", "--every", "1h", "--json", "--config", str(project)])
     assert 0 == done.exit_code
     assert ["rides", "rides"] == [json.loads(line)["project"] for line in done.stdout.splitlines()]
 
@@ -156,7 +158,7 @@ def test_nobody_reads(project: Path, arguments: list[str]) -> None:
     """`noria status | head`: no error, no traceback, and the same exit code with and without --json."""
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "noria.pipeline.cli", *arguments]
+    command = [sys.executable, "-m", "noria.pipeline", *arguments]
     done = subprocess.run(command, cwd=project, stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert (0, "") == (done.returncode, done.stderr)
@@ -167,7 +169,7 @@ def test_empty_project(project: Path) -> None:
     done = noria("status", "--json", cwd=project)
     found = json.loads(done.stdout)
     assert 0 == done.returncode
-    assert (None, [], []) == (found["champion"], found["versions"], found["turns"])
+    assert (None, [], []) == (found["champion"], found["versions"], found["runs"])
     assert not (project / "home").exists()
 
 
@@ -192,14 +194,14 @@ def test_the_next_step_names_the_project(
     """What is to be typed next works as it stands: with the --config that was given."""
     monkeypatch.setattr(compile, "compile_quietly", lambda config, output: output)
     arguments = ["compile", "--config", str(project), "-o", "my rides.yaml"]
-    done = CliRunner().invoke(cli.app, arguments, env={"COLUMNS": "500"})
+    done = CliRunner().invoke(app.app, arguments, env={"COLUMNS": "500"})
     assert f"noria submit --config {project} --package 'my rides.yaml'" in done.output
     model = tmp_path / "model"
     model.mkdir()
     (model / "saved_model.pb").write_text("x")
     Registry(project / "home").register({"serving": model}, blessed=False, run_id="a", mode="cold")
     arguments = ["promote", "1", "--config", str(project)]
-    done = CliRunner().invoke(cli.app, arguments, env={"COLUMNS": "500"})
+    done = CliRunner().invoke(app.app, arguments, env={"COLUMNS": "500"})
     assert console.REFUSED == done.exit_code
     assert f"noria promote 1 --config {project} --force" in done.output
 
@@ -209,14 +211,14 @@ def test_the_next_step_names_the_project(
 def test_no_time_to_wait(project: Path, command: str, seconds: str) -> None:
     """Seconds that nobody can wait are wrong usage, found before anything is done."""
     arguments = [*command.split(), seconds, "--config", str(project)]
-    assert console.USAGE == CliRunner().invoke(cli.app, arguments).exit_code
+    assert console.USAGE == CliRunner().invoke(app.app, arguments).exit_code
     assert not (project / "home").exists()
 
 
 def test_the_spinner_spins() -> None:
     """On a terminal something moves while `init` and `compile` work; what libraries write is not seen."""
     code = (
-        "import os, time\nfrom noria.pipeline.commands.quiet import quietly\n"
+        "import os, time\nfrom noria.pipeline.cli.quiet import quietly\n"
         "with quietly('compiling'):\n    os.write(2, b'noise')\n    time.sleep(0.5)\n"
     )
     terminal, slave = pty.openpty()

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from noria.pipeline import config_errors
-from noria.pipeline.config import Config, documentation, load, parse_metadata
-from noria.pipeline.sections import Bound
-from noria.stores.errors import ConfigError
+from noria.core.errors import ConfigError
+from noria.pipeline.config import Config, explain, load, parse_metadata
+from noria.pipeline.config.docs import documentation
+from noria.pipeline.config.sections import Bound
 
 ROOT = Path(__file__).parents[3]
 SMALLEST = "name: rides\nlabel: big_tip\nspan: rows:100\n"
@@ -47,7 +47,7 @@ def test_folder_means_its_file(tmp_path: Path) -> None:
 
 def test_flights_are_valid() -> None:
     """The flights' own file loads, and its home lies outside of its folder, without detours."""
-    config = load(ROOT / "flights")
+    config = load(ROOT / "examples" / "flights")
     assert "late" == config.label.column
     assert ".." not in config.home_path.parts
 
@@ -109,8 +109,8 @@ def test_all_refusals_at_once(tmp_path: Path) -> None:
         ("", "must hold keys and values, got nothing"),
         ("- a\n- b\n", "must hold keys and values, got a list"),
         ("name: rides\n label: x\n", "must be YAML"),
-        ("name: rides\nname: trips\n", "`name` is there twice, first in line 1"),
-        ("trainer:\n  seed: 1\n  seed: 2\n", "`trainer.seed` is there twice"),
+        ("name: rides\nname: trips\n", "`name` appears twice, first in line 1"),
+        ("trainer:\n  seed: 1\n  seed: 2\n", "`trainer.seed` appears twice"),
     ],
 )
 def test_not_a_mapping(tmp_path: Path, text: str, what: str) -> None:
@@ -208,7 +208,7 @@ def test_documentation_is_current() -> None:
 
 def test_every_key_is_described() -> None:
     """No key goes without a sentence that ends."""
-    for name, field, _ in config_errors.walk(Config):
+    for name, field, _ in explain.walk(Config):
         assert (field.description or "").rstrip("`").endswith("."), name
 
 

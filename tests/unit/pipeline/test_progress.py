@@ -1,4 +1,4 @@
-"""What is shown while the wheel turns, from recorded journal records."""
+"""What is shown while the pipeline runs, from recorded journal records."""
 
 import io
 import os
@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from noria.pipeline import progress
-from noria.pipeline.progress import Progress
-from noria.stores.registry import Turn
+from noria.pipeline.cli import progress
+from noria.pipeline.cli.progress import Progress
+from noria.stores.registry import RunRecord
 
 RECORDS = [
     {"stage": "Ingest", "event": "start"},
@@ -31,7 +31,7 @@ RECORDS = [
         "skipped": (),
         "notes": ("left out columns that the first spans don't have: [x]",),
     },
-    {"stage": "Turn", "event": "start", "span": 4, "run_id": "r", "log": "home/runs/r/tfx.log"},
+    {"stage": "Run", "event": "start", "span": 4, "run_id": "r", "log": "home/runs/r/tfx.log"},
     {"stage": "SpanExampleGen", "event": "start"},
     {"stage": "SpanExampleGen", "event": "note", "mode": "warm", "rows": 26398, "path": "beam"},
     {
@@ -47,9 +47,9 @@ RECORDS = [
     {"stage": "Trainer", "event": "start"},
     {"stage": "Trainer", "event": "failed", "seconds": 3.0, "error": "no"},
     {
-        "stage": "Turn",
+        "stage": "Run",
         "event": "end",
-        "turn": Turn(4, "r", data_verdict="drifted", model_verdict="blessed", mode="warm", version=2),
+        "run": RunRecord(4, "r", data_verdict="drifted", model_verdict="blessed", mode="warm", version=2),
     },
 ]
 
@@ -77,34 +77,34 @@ def test_plain_lines_without_a_terminal() -> None:
 
 
 def test_a_thin_span_is_told_with_its_reason() -> None:
-    """It ends its stage and its turn, and nothing failed."""
+    """It ends its stage and its run, and nothing failed."""
     out = io.StringIO()
     facts = {"stage": "SpanExampleGen", "seconds": 0.2, "verdict": "thin", "reasons": ["too few rows"]}
-    turn = Turn(5, "r", data_verdict="thin", model_verdict="skipped")
+    run = RunRecord(5, "r", data_verdict="thin", model_verdict="skipped")
     with Progress(Console(file=out, width=120, color_system=None)) as progress:
-        progress.listen({"stage": "Turn", "event": "start", "span": 5, "run_id": "r", "log": "l"})
+        progress.listen({"stage": "Run", "event": "start", "span": 5, "run_id": "r", "log": "l"})
         progress.listen({**facts, "event": "end"})
-        progress.listen({"stage": "Turn", "event": "end", "turn": turn})
+        progress.listen({"stage": "Run", "event": "end", "run": run})
     assert "span 5  SpanExampleGen       0.2 s  thin, too few rows" in out.getvalue()
     assert "– span 5  data thin  skipped" in out.getvalue()
     assert [] == progress.broken
 
 
 def test_live_view_on_a_terminal() -> None:
-    """On a terminal the stages are drawn in place; what remains is a line for each turn."""
+    """On a terminal the stages are drawn in place; what remains is a line for each run."""
     said = shown(terminal=True)
     assert "\x1b[" in said
     assert "✓ span 4  warm  data drifted  blessed  version 2" in said
 
 
-def test_a_failed_turn_names_its_page() -> None:
-    """Where a turn fails, the last line says where its page is."""
+def test_a_failed_run_names_its_page() -> None:
+    """Where a run fails, the last line says where its page is."""
     out = io.StringIO()
     with Progress(Console(file=out, width=120, color_system=None)) as view:
         for record in RECORDS[3:-1]:
             view.listen(record)
         view.listen({"stage": "Transform", "event": "failed", "seconds": 1.0, "transform": "refreshed"})
-        view.listen({"stage": "Turn", "event": "failed", "span": 4, "report": "home/reports/[4].html"})
+        view.listen({"stage": "Run", "event": "failed", "span": 4, "report": "home/reports/[4].html"})
     assert "Transform            1.0 s  failed  refreshed" in out.getvalue()
     assert "✗ span 4  failed: home/reports/[4].html" == out.getvalue().splitlines()[-1]
 
@@ -127,7 +127,7 @@ def test_a_stage_begins_while_the_view_is_drawn(monkeypatch: pytest.MonkeyPatch)
 def test_noise_goes_to_the_file(tmp_path: Path) -> None:
     """What C code and child processes write lands in the log; the terminal stays ours."""
     code = (
-        "import os, sys\nfrom pathlib import Path\nfrom noria.pipeline.progress import noise_to\n"
+        "import os, sys\nfrom pathlib import Path\nfrom noria.pipeline.cli.progress import noise_to\n"
         f"with noise_to(Path({str(tmp_path / 'a.log')!r})) as output:\n"
         "    os.write(1, b'noise one\\n'); os.write(2, b'noise two\\n')\n"
         f"    output.to(Path({str(tmp_path / 'runs' / 'b.log')!r}))\n"
@@ -145,7 +145,7 @@ def test_noise_goes_to_the_file(tmp_path: Path) -> None:
 def test_a_full_log_leaves_the_terminal() -> None:
     """Where the log's disk is full, what went wrong is still said on the terminal."""
     code = (
-        "from pathlib import Path\nfrom noria.pipeline.progress import noise_to\n"
+        "from pathlib import Path\nfrom noria.pipeline.cli.progress import noise_to\n"
         "with noise_to(Path('/dev/full')):\n    print('noise')\n    raise ValueError('the error')\n"
     )
     env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
@@ -157,10 +157,10 @@ def test_the_cause_of_a_refusal_is_in_the_log(tmp_path: Path) -> None:
     """What a person is told is short; the log has the traceback behind it."""
     (tmp_path / "noria.yaml").write_text("name: rides\nlabel: late\nspan: rows:10\n", encoding="utf-8")
     code = (
-        "from noria.pipeline.commands.turn import work\nfrom noria.pipeline.config import load\n"
-        "from noria.stores.errors import SpanError\n"
-        "def turn(listen):\n    raise SpanError('the turn stopped') from ValueError('deep down')\n"
-        "work(load(), turn)\n"
+        "from noria.pipeline.cli.local_run import with_progress\nfrom noria.pipeline.config import load\n"
+        "from noria.core.errors import SpanError\n"
+        "def run(listen):\n    raise SpanError('the run stopped') from ValueError('deep down')\n"
+        "with_progress(load(), run)\n"
     )
     subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=tmp_path)
     assert "ValueError: deep down" in (tmp_path / "home" / "runs" / "noria.log").read_text(encoding="utf-8")

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from noria.pipeline import inference, project
+from noria.core.errors import ConfigError, DataError
+from noria.ingestion.ingest import ingest
 from noria.pipeline.config import load
-from noria.stores.errors import ConfigError, DataError
+from noria.pipeline.init import draft, inference
 from noria.stores.spans import SpanStore
-from noria.streaming.ingest import ingest
 
 BEGIN = datetime.datetime(2024, 1, 1)
 ROWS = 1_200
@@ -88,9 +88,9 @@ def test_drafts_that_work(tmp_path: Path, case: str) -> None:
     text, options, expected = CASES[case]
     data = tmp_path / "rides.csv"
     data.write_text(text, encoding="utf-8")
-    drafted = project.draft(tmp_path / "my-rides", data, "outcome", **options)
+    drafted = draft.draft(tmp_path / "my-rides", data, "outcome", **options)
     config = load(drafted.folder)
-    assert {*project.FILES} == {path.name for path in drafted.folder.iterdir()}
+    assert {*draft.FILES} == {path.name for path in drafted.folder.iterdir()}
     assert expected["task"] == config.task
     assert expected["classes"] == config.label.classes
     assert expected["every"] == config.span.every
@@ -135,7 +135,7 @@ def refused(folder: Path, text: str, kind: type[Exception] = DataError, **option
     data = folder / "data.csv"
     data.write_text(text, encoding="utf-8")
     with pytest.raises(kind) as caught:
-        project.draft(folder / "p", data, options.pop("label", "y"), **options)
+        draft.draft(folder / "p", data, options.pop("label", "y"), **options)
     assert not (folder / "p").exists()
     assert [data] == list(folder.iterdir())
     assert caught.value.next_step
@@ -181,7 +181,7 @@ def test_no_place_for_the_folder(tmp_path: Path) -> None:
     data = tmp_path / "data.csv"
     data.write_text(table(lambda i: i % 2), encoding="utf-8")
     with pytest.raises(ConfigError, match="the folder cannot be made") as caught:
-        project.draft(data / "p", data, "y")
+        draft.draft(data / "p", data, "y")
     assert caught.value.next_step
 
 
@@ -189,7 +189,7 @@ def test_never_overwrites(tmp_path: Path) -> None:
     """A folder with any of a project's files is left alone; its files are named."""
     (tmp_path / "preprocessing.py").write_text("# mine\n", encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
-        project.draft(tmp_path, tmp_path / "absent.csv", "y")
+        draft.draft(tmp_path, tmp_path / "absent.csv", "y")
     assert "preprocessing.py would be overwritten" in caught.value.what
     assert "# mine\n" == (tmp_path / "preprocessing.py").read_text(encoding="utf-8")
 
@@ -205,7 +205,7 @@ def test_never_overwrites(tmp_path: Path) -> None:
 )
 def test_names(folder: str, name: str) -> None:
     """A folder's name becomes a name that TF Serving and ML Metadata take."""
-    assert name == project.project_name(Path(folder))
+    assert name == draft.project_name(Path(folder))
 
 
 def test_positive_class() -> None:

@@ -17,7 +17,8 @@ import tensorflow_data_validation as tfdv
 from tensorflow_data_validation.statistics import stats_impl
 
 from noria.pipeline import report
-from noria.pipeline.report import charts, data_view, distributions, turns, words
+from noria.pipeline.report import charts, data_view, distributions, words
+from noria.pipeline.report import index as report_index
 
 COLUMNS = {
     "origin": "string",
@@ -146,8 +147,8 @@ CARRY = {
 }
 
 
-def make_turn(home: Path, protos: dict[str, bytes], *, span: int = 4, **changes: object) -> report.RunFacts:
-    """A turn's artifacts on disk as the components leave them; `changes` replaces or drops (None) files."""
+def make_run(home: Path, protos: dict[str, bytes], *, span: int = 4, **changes: object) -> report.RunData:
+    """A run's artifacts on disk as the components leave them; `changes` replaces or drops (None) files."""
     files: dict[str, object] = {
         "StatisticsGen/statistics/Split-span/FeatureStats.pb": protos["span"],
         "StatisticsGen/statistics/Split-previous/FeatureStats.pb": protos["previous"],
@@ -202,7 +203,7 @@ def make_turn(home: Path, protos: dict[str, bytes], *, span: int = 4, **changes:
         },
         {"stage": "Trainer", "event": "end", "seconds": 3.25, "rows": 8_000},
     ]
-    turn = {
+    run = {
         "run_id": f"run-{span}",
         "span": span,
         "mode": "warm",
@@ -210,10 +211,10 @@ def make_turn(home: Path, protos: dict[str, bytes], *, span: int = 4, **changes:
         "version": 3,
         "parent": 2,
     }
-    for key in set(changes) & {"turn", "journal"}:
-        turn = {**turn, **changes[key]} if key == "turn" else turn  # type: ignore[dict-item]
+    for key in set(changes) & {"run", "journal"}:
+        run = {**run, **changes[key]} if key == "run" else run  # type: ignore[dict-item]
         journal = changes[key] if key == "journal" else journal  # type: ignore[assignment]
-    return report.RunFacts(project="flights", turn=turn, journal=journal, paths=paths)
+    return report.RunData(project="flights", run=run, journal=journal, paths=paths)
 
 
 class Page(html.parser.HTMLParser):
@@ -245,20 +246,20 @@ class Page(html.parser.HTMLParser):
         self.tags.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, f"{tag} closes out of turn"
+        assert self.open.pop() == tag, f"{tag} closes out of run"
 
     def handle_data(self, data: str) -> None:
         if "style" not in self.open and "script" not in self.open:
             self.text += data
 
 
-def write(home: Path, facts: report.RunFacts) -> Path:
-    return report.write(home / "reports" / f"{facts.turn['span']:08d}-{facts.turn['run_id']}.html", facts)
+def write(home: Path, facts: report.RunData) -> Path:
+    return report.write(home / "reports" / f"{facts.run['span']:08d}-{facts.run['run_id']}.html", facts)
 
 
-def test_the_page_holds_every_part_of_a_full_turn(tmp_path, protos):
+def test_the_page_holds_every_part_of_a_full_run(tmp_path, protos):
     """Verdicts, reasons, timings, distributions, drift, slices, checks, carry and lineage are there."""
-    page = Page(write(tmp_path, make_turn(tmp_path, protos)))
+    page = Page(write(tmp_path, make_run(tmp_path, protos)))
     for words_of_page in (
         "The challenger is refused",
         "Version 2 goes on serving.",
@@ -285,7 +286,7 @@ def test_the_page_holds_every_part_of_a_full_turn(tmp_path, protos):
 
 def test_the_page_fetches_nothing(tmp_path, protos):
     """The page stands alone: no address in it but the index, and the policy forbids the rest."""
-    path = write(tmp_path, make_turn(tmp_path, protos))
+    path = write(tmp_path, make_run(tmp_path, protos))
     page = Page(path)
     assert ["data:,"] == page.fetched
     assert {"index.html"} == {link for link in page.links if not link.startswith("#")}
@@ -339,15 +340,15 @@ WITHHELD = {
                 "data_verdict": None,
                 "model_verdict": None,
                 "carry": None,
-                "turn": {"data_verdict": "thin", "reasons": ["too few rows: 1 to train on, 0 to judge on"]},
+                "run": {"data_verdict": "thin", "reasons": ["too few rows: 1 to train on, 0 to judge on"]},
                 "journal": [{"stage": "SpanExampleGen", "event": "end", "seconds": 1.0, "verdict": "thin"}],
             },
             "Span 4 is thin Nothing was trained on it alone (too few rows: 1 to train on, 0 to judge on)",
-            "The turn ended without",
+            "The run ended without",
         ),
         (
             {"journal": [{"stage": "Trainer", "event": "failed", "seconds": 1.0, "error": "disk full"}]},
-            "The turn stopped in Trainer",
+            "The run stopped in Trainer",
             "is published",
         ),
         (
@@ -358,7 +359,7 @@ WITHHELD = {
                 "model_verdict": None,
                 "journal": [],
             },
-            "The turn ended without a model verdict",
+            "The run ended without a model verdict",
             "is published",
         ),
     ],
@@ -366,29 +367,29 @@ WITHHELD = {
 )
 def test_each_outcome_is_said_in_plain_words(tmp_path, protos, changes, expected, absent):
     """The headline and its meaning follow the verdicts and the journal."""
-    page = Page(write(tmp_path, make_turn(tmp_path, protos, **changes)))
+    page = Page(write(tmp_path, make_run(tmp_path, protos, **changes)))
     assert expected in page.text
     assert absent not in page.text
 
 
 def test_what_is_missing_is_shown_as_missing(tmp_path, protos):
     """A broken first span: no reference, no drift, no model, nothing carried; each part says so."""
-    facts = make_turn(
+    facts = make_run(
         tmp_path,
         protos,
         **{"Split-previous": None, "champion": None, "version": None, "schema_diff": None},
         **{"model_verdict": None, "carry": None, "data_verdict": {"verdict": "broken", "reasons": ["empty"]}},
-        turn={"version": None, "parent": None},
+        run={"version": None, "parent": None},
     )
-    page = Page(write(tmp_path, report.RunFacts(facts.project, facts.turn, facts.journal, {
+    page = Page(write(tmp_path, report.RunData(facts.project, facts.run, facts.journal, {
         node: outputs for node, outputs in facts.paths.items() if node != "ChampionResolver"
     })))  # fmt: skip
     for words_of_page in (
         "Nothing is served yet.",
         "There is no reference yet",
         "Nothing was measured",
-        "No model was judged in this turn.",
-        "Nothing was trained in this turn",
+        "No model was judged in this run.",
+        "Nothing was trained in this run",
         "the data gate said broken",
         "No change is proposed.",
     ):
@@ -397,7 +398,7 @@ def test_what_is_missing_is_shown_as_missing(tmp_path, protos):
 
 def test_a_damaged_file_is_named_and_the_rest_is_shown(tmp_path, protos):
     """Half a JSON and half a proto do not stop the report; it names both."""
-    facts = make_turn(
+    facts = make_run(
         tmp_path, protos, model_verdict='{"blessed": tr', **{"Split-previous": protos["previous"][:1001]}
     )
     page = Page(write(tmp_path, facts))
@@ -407,9 +408,9 @@ def test_a_damaged_file_is_named_and_the_rest_is_shown(tmp_path, protos):
 
 
 @pytest.mark.parametrize("name", ["data_verdict", "model_verdict", "carry"])
-def test_a_file_with_other_fields_than_agreed_does_not_stop_a_turn(tmp_path, protos, name):
+def test_a_file_with_other_fields_than_agreed_does_not_stop_a_run(tmp_path, protos, name):
     """Empty objects where facts were expected, at every level, still give a whole page."""
-    facts = make_turn(tmp_path, protos)
+    facts = make_run(tmp_path, protos)
     path = next((tmp_path / "artifacts").rglob(f"{name}.json"))
     agreed = json.loads(path.read_text())
     emptied = [{}] + [{**agreed, key: None} for key in agreed]
@@ -423,8 +424,8 @@ def test_a_file_with_other_fields_than_agreed_does_not_stop_a_turn(tmp_path, pro
 def test_text_of_the_data_cannot_become_markup(tmp_path, protos):
     """A feature value or a reason that is markup is shown as text."""
     evil = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
-    facts = make_turn(
-        tmp_path, protos, model_verdict={**MODEL_VERDICT, "reasons": [evil]}, turn={"run_id": "r"}
+    facts = make_run(
+        tmp_path, protos, model_verdict={**MODEL_VERDICT, "reasons": [evil]}, run={"run_id": "r"}
     )
     page = Page(write(tmp_path, facts))
     assert evil in page.text
@@ -460,38 +461,38 @@ def test_a_missing_share_and_an_empty_column_are_told(weeks):
     rows = weeks[4].head(500).assign(temp=float("nan"))
     features, _ = distributions.compare({"span": statistics(rows)})
     temp = next(feature for feature in features if feature.name == "temp")
-    assert ("other", 1.0) == (temp.kind, temp.facts["span"]["missing"])
+    assert ("other", 1.0) == (temp.kind, temp.summary["span"]["missing"])
     assert charts.distribution(temp) is None
 
 
-def test_summaries_and_the_index_know_every_turn(tmp_path, protos):
-    """The newest page is the one of the turn that ended last, whatever its span; the index links all."""
-    assert [] == turns.summaries(tmp_path / "reports")
-    first = write(tmp_path, make_turn(tmp_path, protos, span=4))
+def test_summaries_and_the_index_know_every_run(tmp_path, protos):
+    """The newest page is the one of the run that ended last, whatever its span; the index links all."""
+    assert [] == report_index.summaries(tmp_path / "reports")
+    first = write(tmp_path, make_run(tmp_path, protos, span=4))
     blessed = {**MODEL_VERDICT, "blessed": True}
-    second = write(tmp_path, make_turn(tmp_path, protos, span=6, model_verdict=blessed))
-    again = write(tmp_path, make_turn(tmp_path, protos, span=5, data_verdict={"verdict": "broken"}))
-    assert again == turns.summaries(tmp_path / "reports")[-1]["path"]
+    second = write(tmp_path, make_run(tmp_path, protos, span=6, model_verdict=blessed))
+    again = write(tmp_path, make_run(tmp_path, protos, span=5, data_verdict={"verdict": "broken"}))
+    assert again == report_index.summaries(tmp_path / "reports")[-1]["path"]
     index = tmp_path / "reports" / "index.html"
     page = Page(index)
     assert [again.name, second.name, first.name] == page.links
     assert "Version 3 was published last" in page.text
-    assert 2 == page.tags.count("svg") - 4  # the wheel and the legend have four
+    assert 2 == page.tags.count("svg") - 4  # the pipeline and the legend have four
     assert [] == page.open
 
     again.with_suffix(".json").write_text("{")
     os.utime(again, (0, 0))
-    assert second == turns.summaries(tmp_path / "reports")[-1]["path"]
+    assert second == report_index.summaries(tmp_path / "reports")[-1]["path"]
     report.write_index(tmp_path / "reports")
     assert again.name in Page(index).links
 
 
-def test_a_failed_turn_takes_no_point_from_the_plot(tmp_path, protos):
-    """A span that was judged, and whose later turn failed, keeps its point; the index lists both."""
-    good = write(tmp_path, make_turn(tmp_path, protos, span=4))
+def test_a_failed_run_takes_no_point_from_the_plot(tmp_path, protos):
+    """A span that was judged, and whose later run failed, keeps its point; the index lists both."""
+    good = write(tmp_path, make_run(tmp_path, protos, span=4))
     failed = [{"stage": "Trainer", "event": "failed", "seconds": 1.0, "error": "no"}]
-    nothing = {"model_verdict": None, "data_verdict": None, "turn": {"run_id": "failed"}, "journal": failed}
-    bad = write(tmp_path, make_turn(tmp_path, protos, span=4, **nothing))
+    nothing = {"model_verdict": None, "data_verdict": None, "run": {"run_id": "failed"}, "journal": failed}
+    bad = write(tmp_path, make_run(tmp_path, protos, span=4, **nothing))
     index = tmp_path / "reports" / "index.html"
     assert [bad.name, good.name] == Page(index).links
     assert "span 4: challenger 0.7012" in index.read_text(encoding="utf-8")
@@ -501,10 +502,10 @@ def test_the_report_needs_no_tensorflow_and_summaries_need_nothing():
     """`summaries` imports neither jinja2 nor numpy; writing a page imports neither TensorFlow nor matplotlib."""
     code = (
         "import sys, pathlib, tempfile; from noria.pipeline import report\n"
-        "from noria.pipeline.report import turns\n"
-        "home = pathlib.Path(tempfile.mkdtemp()); turns.summaries(home)\n"
+        "from noria.pipeline.report import index\n"
+        "home = pathlib.Path(tempfile.mkdtemp()); index.summaries(home)\n"
         "assert not {'jinja2', 'numpy', 'tensorflow_metadata'} & set(sys.modules)\n"
-        "report.write(home / 'reports' / 'x.html', report.RunFacts('p', {}, [], {}))\n"
+        "report.write(home / 'reports' / 'x.html', report.RunData('p', {}, [], {}))\n"
         "assert not {'tensorflow', 'tfx', 'apache_beam', 'matplotlib'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

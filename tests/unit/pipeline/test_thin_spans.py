@@ -1,4 +1,4 @@
-"""A span with too few rows is a turn of its own; no turn trains here."""
+"""A span with too few rows is a run of its own; no run trains here."""
 
 from pathlib import Path
 from typing import Any
@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from noria.components import journal
-from noria.components.pusher import probe
-from noria.pipeline import wheel
+from noria.components.pusher import infra_validation
+from noria.core.errors import DataError, ThinError
 from noria.pipeline.config import Config, load
-from noria.stores.errors import DataError, ThinError
-from noria.stores.registry import Registry, Turn
+from noria.pipeline.runs import run
+from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
 
 
@@ -23,47 +23,47 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     (tmp_path / "noria.yaml").write_text(yaml.safe_dump(settings))
     for span in (1, 2, 3):
         SpanStore(tmp_path / "home").commit(span, [pa.table({"at": [span]})], source="a")
-    monkeypatch.setattr(probe, "start_ahead", lambda: None)
+    monkeypatch.setattr(infra_validation, "start_ahead", lambda: None)
     return load(tmp_path)
 
 
 def runs(verdicts: dict[int, str]) -> Any:
-    """In place of a run on TFX: records the span's turn by its verdict, as a component would; thin ones end it."""
+    """In place of a run on TFX: records the span's run by its verdict, as a component would; thin ones end it."""
 
-    def run(config: Config, span: int, mode: str, run_id: str, folder: Path, tell: Any) -> None:
+    def execute(config: Config, span: int, mode: str, run_id: str, folder: Path, tell: Any) -> None:
         verdict = verdicts[span]
         if verdict == "failed":
             raise DataError("no")
-        turn = Turn(
+        record = RunRecord(
             span, run_id, span_version=1, data_verdict=verdict, model_verdict="skipped", reasons=("few",)
         )
-        Registry(config.home_path).record_turn(turn)
+        Registry(config.home_path).record_run(record)
         tell({"stage": "SpanExampleGen", "event": "end", "time": 1.0, "seconds": 0.5, "verdict": verdict})
         if verdict == "thin":
             raise ThinError("few")
 
-    return run
+    return execute
 
 
-def test_a_thin_span_is_a_turn(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its turn has seconds and a report like any other, the next span's follows, and it does not wait any more."""
-    monkeypatch.setattr(wheel, "_run", runs({1: "ok", 2: "thin", 3: "ok"}))
+def test_a_thin_span_is_a_run(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its run has seconds and a report like any other, the next span's follows, and it does not wait any more."""
+    monkeypatch.setattr(run, "_execute", runs({1: "ok", 2: "thin", 3: "ok"}))
     told: list[dict[str, Any]] = []
-    turns = wheel.turn_all(config, on_event=told.append)
-    assert [(1, "ok"), (2, "thin"), (3, "ok")] == [(turn.span, turn.data_verdict) for turn in turns]
-    thin = turns[1]
+    records = run.run_pending(config, on_event=told.append)
+    assert [(1, "ok"), (2, "thin"), (3, "ok")] == [(record.span, record.data_verdict) for record in records]
+    thin = records[1]
     assert ({"SpanExampleGen": 0.5}, ("few",)) == (thin.seconds, thin.reasons)
     assert "Span 2 is thin" in Path(str(thin.report)).read_text()
     assert ["start", "end", "end"] == [record["event"] for record in told][3:6]
-    assert ([], [3]) == (wheel.pending(config), wheel.waiting(config, again=True))
+    assert ([], [3]) == (run.waiting(config, again=False), run.waiting(config, again=True))
 
 
 def test_any_other_error_ends_the_run(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bad data is no turn: the error goes up, and the span waits."""
-    monkeypatch.setattr(wheel, "_run", runs({1: "ok", 2: "failed"}))
+    """Bad data is no run: the error goes up, and the span waits."""
+    monkeypatch.setattr(run, "_execute", runs({1: "ok", 2: "failed"}))
     with pytest.raises(DataError, match="no"):
-        wheel.turn_all(config)
-    assert [2, 3] == wheel.pending(config)
+        run.run_pending(config)
+    assert [2, 3] == run.waiting(config, again=False)
 
 
 def test_a_thin_span_is_an_end_in_the_journal(caplog: pytest.LogCaptureFixture) -> None:

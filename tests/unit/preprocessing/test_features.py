@@ -8,23 +8,24 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from noria.components.keras_first import ensure_keras3
+from noria.components.keras3 import ensure_keras3
 
 tf = ensure_keras3()
 
+import flight_events  # noqa: E402
+import flight_features as flights  # noqa: E402
 import tensorflow_transform as tft  # noqa: E402
 import tensorflow_transform.beam as tft_beam  # noqa: E402
 from tensorflow_metadata.proto.v0 import schema_pb2  # noqa: E402
 from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils  # noqa: E402
 
-from noria.preprocessing import features, flights, generic  # noqa: E402
+from noria.core.errors import ConfigError  # noqa: E402
+from noria.pipeline.init.schema_inference import infer  # noqa: E402
+from noria.preprocessing import features, generic  # noqa: E402
 from noria.schemas import loader  # noqa: E402
-from noria.schemas.columns import list_batches  # noqa: E402
-from noria.schemas.infer import infer  # noqa: E402
-from noria.stores.errors import ConfigError  # noqa: E402
-from noria.streaming import flights as flight_events  # noqa: E402
+from noria.schemas.list_columns import list_batches  # noqa: E402
 
-SCHEMA = Path(__file__).parents[3] / "schemas" / "flights.pbtxt"
+SCHEMA = Path(__file__).parents[3] / "examples" / "flights" / "schema.pbtxt"
 
 
 def _transform(function, rows: list[dict], spec: dict, folder: Path) -> tuple[dict, tft.TFTransformOutput]:

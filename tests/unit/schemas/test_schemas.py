@@ -2,22 +2,22 @@
 
 from pathlib import Path
 
+import flight_events as flights
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from noria.components.statistics_gen.summarize import summarize
+from noria.core.errors import ConfigError, DataError
+from noria.pipeline.init.schema_inference import infer
 from noria.schemas import loader
-from noria.schemas.columns import list_batches
 from noria.schemas.diff import diff, propose
-from noria.schemas.infer import infer
-from noria.schemas.summarize import summarize
+from noria.schemas.list_columns import list_batches
 from noria.schemas.tags import STABLE, VOLATILE, tagged
-from noria.stores.errors import ConfigError, DataError
-from noria.streaming import flights
 
-FLIGHTS = Path(__file__).parents[3] / "schemas" / "flights.pbtxt"
+FLIGHTS = Path(__file__).parents[3] / "examples" / "flights" / "schema.pbtxt"
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from noria.stores.errors import SpanError
+from noria.core.errors import SpanError
 from noria.stores.pending import once_more, pending
-from noria.stores.quarantine import hold_back, release
+from noria.stores.quarantine import hold_back, unquarantine
 from noria.stores.recovery import recover
-from noria.stores.registry import Registry, Turn
+from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
 
 BROKEN = {"verdict": "broken", "reasons": ["the column `dest` is empty"], "file": "data_verdict.json"}
@@ -21,18 +21,18 @@ def rows(*values: int) -> pa.Table:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """Spans 1 to 5, a good turn on 2 and 3, and 4 broken."""
+    """Spans 1 to 5, a good run on 2 and 3, and 4 broken."""
     home = tmp_path / "home"
     for span in range(1, 6):
         SpanStore(home).commit(span, [rows(span)], source="a")
     for span in (2, 3):
-        Registry(home).record_turn(Turn(span=span, run_id=f"run-{span}", data_verdict="ok"))
+        Registry(home).record_run(RunRecord(span=span, run_id=f"run-{span}", data_verdict="ok"))
     hold_back(home, 4, 1, BROKEN, "run-4")
     return home
 
 
-def test_the_first_turn_waits_for_enough_spans(tmp_path: Path) -> None:
-    """Before the first turn nothing waits until `first` spans are there; then the last of them does."""
+def test_the_first_run_waits_for_enough_spans(tmp_path: Path) -> None:
+    """Before the first run nothing waits until `first` spans are there; then the last of them does."""
     for span in (1, 2, 3):
         assert [] == pending(tmp_path, 3)
         SpanStore(tmp_path).commit(span, [rows(span)], source="a")
@@ -40,37 +40,37 @@ def test_the_first_turn_waits_for_enough_spans(tmp_path: Path) -> None:
 
 
 def test_one_future_timestamp_stops_nothing(home: Path) -> None:
-    """A turn on a span of the year 2031 does not make the wheel pass over the spans between."""
+    """A run on a span of the year 2031 does not make the pipeline pass over the spans between."""
     SpanStore(home).commit(6695, [rows(9)], source="a clock")
-    Registry(home).record_turn(Turn(span=6695, run_id="future", data_verdict="ok"))
+    Registry(home).record_run(RunRecord(span=6695, run_id="future", data_verdict="ok"))
     assert [5] == pending(home, 2)
     SpanStore(home).commit(6, [rows(6)], source="a")
     assert [5, 6] == pending(home, 2)
 
 
-def test_a_released_span_waits_again(home: Path) -> None:
-    """In quarantine it does not wait; released it does, until its next turn; the log says who, why and how."""
+def test_an_unquarantined_span_waits_again(home: Path) -> None:
+    """In quarantine it does not wait; taken out it does, until its next run; the log says who, why and how."""
     assert [5] == pending(home, 2)
-    made = release(home, 4, "the new airport is real", "ann", forced=True)
-    assert "released by ann: the new airport is real" == str(made)
+    made = unquarantine(home, 4, "the new airport is real", "ann", forced=True)
+    assert "taken out of quarantine by ann: the new airport is real" == str(made)
     assert [4, 5] == pending(home, 2)
-    assert made == Registry(home).release_of(4, 1)
-    assert Registry(home).release_of(4, 2) is None
-    Registry(home).record_turn(Turn(span=4, run_id="again", data_verdict="drifted"))
+    assert made == Registry(home).unquarantine_of(4, 1)
+    assert Registry(home).unquarantine_of(4, 2) is None
+    Registry(home).record_run(RunRecord(span=4, run_id="again", data_verdict="drifted"))
     assert [5] == pending(home, 2)
-    assert Registry(home).release_of(4, 1, waiting=True) is None
-    assert Registry(home).release_of(4, 1).forced
+    assert Registry(home).unquarantine_of(4, 1, waiting=True) is None
+    assert Registry(home).unquarantine_of(4, 1).forced
 
 
-def test_release_refuses_what_makes_no_sense(home: Path) -> None:
+def test_unquarantine_refuses_what_makes_no_sense(home: Path) -> None:
     """No reason, no such span, a span that is not in quarantine: said, and nothing is written."""
     before = len(list((home / "registry" / "events").iterdir()))
     with pytest.raises(SpanError, match="needs a reason"):
-        release(home, 4, " ", "ann")
+        unquarantine(home, 4, " ", "ann")
     with pytest.raises(SpanError, match="there is no span 9"):
-        release(home, 9, "why", "ann")
+        unquarantine(home, 9, "why", "ann")
     with pytest.raises(SpanError, match="span 3 is not in quarantine; these are: 4"):
-        release(home, 3, "why", "ann")
+        unquarantine(home, 3, "why", "ann")
     assert before == len(list((home / "registry" / "events").iterdir()))
 
 
@@ -96,44 +96,48 @@ def test_a_note_is_about_one_version(home: Path) -> None:
 
 
 def test_what_was_corrected_meanwhile_is_not_held_back(home: Path) -> None:
-    """A run on the cluster finds the older version broken: its turn ends, and the newer version waits, note or not."""
+    """A run on the cluster finds the older version broken: its run ends, and the newer version waits, note or not."""
     store = SpanStore(home)
     store.commit(5, [rows(7)], source="b", late=True)
     store.quarantine(5, BROKEN, 2, "run-b")
     hold_back(home, 5, 1, BROKEN, "run-a")
     assert 2 == store.quarantined()[5]["version"]
-    store.release(5)
+    store.unquarantine(5)
     hold_back(home, 5, 1, BROKEN, "run-c")
     assert ([4], [5]) == (list(store.quarantined()), pending(home, 2))
-    assert (5, 1) == (Registry(home).turns()[-1].span, Registry(home).turns()[-1].span_version)
+    assert (5, 1) == (Registry(home).runs()[-1].span, Registry(home).runs()[-1].span_version)
 
 
 def test_a_thin_span_waits_again_when_it_has_grown(home: Path) -> None:
-    """Later spans have their turns; a further run is made on the newest that is not thin; late rows change that."""
+    """Later spans have their runs; a further run is made on the newest that is not thin; late rows change that."""
     registry, store = Registry(home), SpanStore(home)
     store.commit(6, [rows(6)], source="a")
     for span, run in ((5, "run-5"), (6, "run-6")):
-        registry.record_turn(
-            Turn(span, run, span_version=1, data_verdict="thin", model_verdict="skipped", reasons=("few",))
+        registry.record_run(
+            RunRecord(
+                span, run, span_version=1, data_verdict="thin", model_verdict="skipped", reasons=("few",)
+            )
         )
     assert ([], [3]) == (pending(home, 2), once_more(home))
     store.commit(5, [rows(7, 8)], source="b", late=True)
     assert ([5], [5]) == (pending(home, 2), once_more(home))
-    registry.record_turn(Turn(5, "run-5b", span_version=2, data_verdict="ok", model_verdict="blessed"))
+    registry.record_run(RunRecord(5, "run-5b", span_version=2, data_verdict="ok", model_verdict="blessed"))
     assert ([], [5]) == (pending(home, 2), once_more(home))
 
 
-def test_a_withheld_turn_is_none(home: Path) -> None:
-    """A span whose model came too late waits again, unless another turn on it came through."""
+def test_a_withheld_run_is_none(home: Path) -> None:
+    """A span whose model came too late waits again, unless another run on it came through."""
     registry = Registry(home)
-    registry.record_turn(Turn(span=5, run_id="run-5", data_verdict="ok", withheld="was judged against ..."))
+    registry.record_run(
+        RunRecord(span=5, run_id="run-5", data_verdict="ok", withheld="was judged against ...")
+    )
     assert [5] == pending(home, 2)
-    registry.record_turn(Turn(span=5, run_id="run-5b", data_verdict="ok"))
+    registry.record_run(RunRecord(span=5, run_id="run-5b", data_verdict="ok"))
     assert [] == pending(home, 2)
 
 
-def test_killed_between_quarantine_and_turn(home: Path, killed_at) -> None:
-    """At whatever step a run dies that holds a span back: the span waits, or its turn is written down by recovery."""
+def test_killed_between_quarantine_and_run(home: Path, killed_at) -> None:
+    """At whatever step a run dies that holds a span back: the span waits, or its run is written down by recovery."""
     models = home / "models"
     outcomes = set()
     for n in range(1, 60):
@@ -143,34 +147,34 @@ def test_killed_between_quarantine_and_turn(home: Path, killed_at) -> None:
         held = span in SpanStore(home).quarantined()
         assert held != (span in pending(home, 2))
         recovered = recover(Registry(home), models)
-        turned = [turn for turn in Registry(home).turns() if turn.span == span]
-        assert held == bool(turned)
+        trained = [record for record in Registry(home).runs() if record.span == span]
+        assert held == bool(trained)
         if held:
-            (turn,) = turned
-            facts = (turn.data_verdict, turn.model_verdict, turn.reasons)
+            (record,) = trained
+            facts = (record.data_verdict, record.model_verdict, record.reasons)
             assert ("broken", "skipped", tuple(BROKEN["reasons"])) == facts
-        outcomes.add((held, any("ended the turn" in line for line in recovered)))
+        outcomes.add((held, any("ended the run" in line for line in recovered)))
         assert [] == recover(Registry(home), models)
         if not killed:
             break
     assert {(False, False), (True, True), (True, False)} == outcomes
 
 
-def test_killed_while_releasing(home: Path, killed_at) -> None:
-    """A release that died anywhere is finished by typing it again: one event, and the span waits."""
+def test_killed_while_unquarantining(home: Path, killed_at) -> None:
+    """An `unquarantine` that died anywhere is finished by typing it again: one event, and the span waits."""
     kills = 0
     for n in range(1, 60):
         span = 10 + n
         SpanStore(home).commit(span, [rows(span)], source="a")
         hold_back(home, span, 1, BROKEN, f"run-{span}")
-        killed = killed_at(n, home, lambda span=span: release(home, span, "why", "ann"))
+        killed = killed_at(n, home, lambda span=span: unquarantine(home, span, "why", "ann"))
         kills += killed
         free = span not in SpanStore(home).quarantined()
-        assert not free or Registry(home).release_of(span, 1) is not None
-        release(home, span, "why", "ann")
+        assert not free or Registry(home).unquarantine_of(span, 1) is not None
+        unquarantine(home, span, "why", "ann")
         assert span in pending(home, 2)
         events = [path.read_text() for path in (home / "registry" / "events").glob("*.json")]
-        assert 1 == sum('"kind": "released"' in text and f'"span": {span},' in text for text in events)
+        assert 1 == sum('"kind": "unquarantined"' in text and f'"span": {span},' in text for text in events)
         if not killed:
             break
     assert kills > 3

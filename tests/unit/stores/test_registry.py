@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from noria.stores.errors import RegistryError
+from noria.core.errors import RegistryError
 from noria.stores.publication import Publication
 from noria.stores.recovery import recover, retain
-from noria.stores.registry import Registry, Turn, Version, turn_of
+from noria.stores.registry import Registry, RunRecord, Version, run_of
 from noria.stores.versions import State
 
 
@@ -253,8 +253,8 @@ def test_retention_keeps_the_last_good_parent(tmp_path: Path, root: Path) -> Non
     assert "published" == states(registry)[3]
 
 
-def test_turns_are_kept_in_order_and_replaced_by_run(tmp_path: Path) -> None:
-    """A turn that is recorded again (its report is known now) replaces the first record."""
+def test_runs_are_kept_in_order_and_replaced_by_run(tmp_path: Path) -> None:
+    """A run that is recorded again (its report is known now) replaces the first record."""
     registry = Registry(tmp_path)
     version = register(
         registry,
@@ -265,15 +265,15 @@ def test_turns_are_kept_in_order_and_replaced_by_run(tmp_path: Path) -> None:
         verdict={"data": {"verdict": "ok"}, "model": {}},
         metrics={"challenger": {"auc": 0.6}, "champion": None},
     )
-    registry.record_turn(turn_of(version))
-    registry.record_turn(Turn(span=5, run_id="b", data_verdict="broken", model_verdict="skipped"))
-    registry.record_turn(turn_of(version, report="r.html", seconds={"Trainer": 1.5}))
-    turns = Registry(tmp_path).turns()
+    registry.record_run(run_of(version))
+    registry.record_run(RunRecord(span=5, run_id="b", data_verdict="broken", model_verdict="skipped"))
+    registry.record_run(run_of(version, report="r.html", seconds={"Trainer": 1.5}))
+    records = Registry(tmp_path).runs()
     assert [
         (4, "ok", "rejected", 1),
         (5, "broken", "skipped", None),
-    ] == [(turn.span, turn.data_verdict, turn.model_verdict, turn.version) for turn in turns]
-    assert ("r.html", {"Trainer": 1.5}) == (turns[0].report, turns[0].seconds)
+    ] == [(record.span, record.data_verdict, record.model_verdict, record.version) for record in records]
+    assert ("r.html", {"Trainer": 1.5}) == (records[0].report, records[0].seconds)
 
 
 def test_bad_facts_are_refused(tmp_path: Path) -> None:
@@ -301,13 +301,13 @@ def test_a_damaged_event_is_named(tmp_path: Path) -> None:
 def test_a_missing_event_is_named(tmp_path: Path) -> None:
     """A gap stops readers and writers; what was written behind it would be read by nobody."""
     for number in range(1, 6):
-        Registry(tmp_path).record_turn(Turn(span=number, run_id=f"run-{number}"))
+        Registry(tmp_path).record_run(RunRecord(span=number, run_id=f"run-{number}"))
     started_before = Registry(tmp_path)
-    assert 5 == len(started_before.turns())
+    assert 5 == len(started_before.runs())
     folder = tmp_path / "registry" / "events"
     (folder / "00000003.json").unlink()
     reader = Registry(tmp_path)
-    for work in (reader.turns, reader.turns, lambda: started_before.record_turn(Turn(6, "run-6"))):
+    for work in (reader.runs, reader.runs, lambda: started_before.record_run(RunRecord(6, "run-6"))):
         with pytest.raises(RegistryError, match="event 3 of the registry is missing") as error:
             work()
         assert str(folder / "00000003.json") in str(error.value)
@@ -317,35 +317,35 @@ def test_a_missing_event_is_named(tmp_path: Path) -> None:
 def test_a_process_reads_each_event_once(tmp_path: Path, monkeypatch) -> None:
     """Every stage opens a registry; the history before is not read again, what is new is, and nobody shares a state."""
     for number in range(1, 6):
-        Registry(tmp_path).record_turn(Turn(span=number, run_id=f"run-{number}"))
-    assert 5 == len(Registry(tmp_path).turns())
+        Registry(tmp_path).record_run(RunRecord(span=number, run_id=f"run-{number}"))
+    assert 5 == len(Registry(tmp_path).runs())
     folded: list[str] = []
     apply = State.apply
     monkeypatch.setattr(
         State, "apply", lambda self, event: folded.append(event["kind"]) or apply(self, event)
     )
     first, second = Registry(tmp_path), Registry(tmp_path)
-    assert 5 == len(first.turns()) == len(second.turns())
+    assert 5 == len(first.runs()) == len(second.runs())
     assert [] == folded
-    second.record_turn(Turn(span=6, run_id="run-6"))
-    assert 6 == len(second.turns())
-    assert ["turn"] == folded
-    assert 6 == len(Registry(tmp_path).turns()) == len(first.turns())
-    assert ["turn"] * 2 == folded
+    second.record_run(RunRecord(span=6, run_id="run-6"))
+    assert 6 == len(second.runs())
+    assert ["run"] == folded
+    assert 6 == len(Registry(tmp_path).runs()) == len(first.runs())
+    assert ["run"] * 2 == folded
 
 
 def test_a_log_that_took_anothers_place_is_read_anew(tmp_path: Path) -> None:
     """A home that was restored from a backup while a process stays has the backup's history."""
     for number in range(1, 4):
-        Registry(tmp_path).record_turn(Turn(span=number, run_id=f"run-{number}"))
+        Registry(tmp_path).record_run(RunRecord(span=number, run_id=f"run-{number}"))
         if number == 2:
             shutil.copytree(tmp_path / "registry", tmp_path / "backup")
-    assert 3 == len(Registry(tmp_path).turns())
+    assert 3 == len(Registry(tmp_path).runs())
     shutil.rmtree(tmp_path / "registry")
     shutil.copytree(tmp_path / "backup", tmp_path / "registry")
-    assert 2 == len(Registry(tmp_path).turns())
-    Registry(tmp_path).record_turn(Turn(span=9, run_id="other"))
-    assert [1, 2, 9] == [turn.span for turn in Registry(tmp_path).turns()]
+    assert 2 == len(Registry(tmp_path).runs())
+    Registry(tmp_path).record_run(RunRecord(span=9, run_id="other"))
+    assert [1, 2, 9] == [record.span for record in Registry(tmp_path).runs()]
 
 
 def test_two_writers_never_clash(tmp_path: Path) -> None:
@@ -356,11 +356,11 @@ def test_two_writers_never_clash(tmp_path: Path) -> None:
         if child == 0:
             registry = Registry(tmp_path)
             for j in range(10):
-                registry.record_turn(Turn(span=j, run_id=f"{i}-{j}"))
+                registry.record_run(RunRecord(span=j, run_id=f"{i}-{j}"))
             os._exit(0)
         children.append(child)
     assert [0] * 4 == [os.waitpid(child, 0)[1] for child in children]
-    assert 40 == len(Registry(tmp_path).turns())
+    assert 40 == len(Registry(tmp_path).runs())
     names = sorted(path.name for path in (tmp_path / "registry" / "events").iterdir())
     assert [f"{n:08d}.json" for n in range(1, 41)] == names
 
@@ -560,16 +560,16 @@ def test_a_version_judged_against_another_champion_is_withheld(tmp_path: Path, r
         assert ("registered", reason, (reason,)) == (version.state, version.withheld, version.reasons)
     assert serving == registry.champion()
     assert str(late.version) not in [path.name for path in root.iterdir()]
-    assert ["ended the turn of span 5: version 3 is registered"] == recover(registry, root)
-    (turn,) = registry.turns()
-    assert ("blessed", reason) == (turn.model_verdict, turn.withheld)
+    assert ["ended the run of span 5: version 3 is registered"] == recover(registry, root)
+    (record,) = registry.runs()
+    assert ("blessed", reason) == (record.model_verdict, record.withheld)
     # A person may overrule this, as any verdict.
     assert "published" == Publication(registry, root).promote(late.version, "I looked", "me").state
 
 
 def test_events_stay_small_and_the_verdict_is_kept_whole(tmp_path: Path, root: Path) -> None:
     """The log carries a summary; the verdict is read from the payload when it is asked for."""
-    data = {"verdict": "drifted", "reasons": ["r" * 1000] * 60, "released": None}
+    data = {"verdict": "drifted", "reasons": ["r" * 1000] * 60, "unquarantined": None}
     model = {"blessed": True, "slices": [{"auc": 0.7}] * 500}
     registry = Registry(tmp_path)
     publish(registry, "a", tmp_path, root)
@@ -581,7 +581,7 @@ def test_events_stay_small_and_the_verdict_is_kept_whole(tmp_path: Path, root: P
 
 
 def test_logs_of_older_releases_are_read(tmp_path: Path) -> None:
-    """An event that holds the verdicts whole gives the same version, and the same turn."""
+    """An event that holds the verdicts whole gives the same version, and the same run."""
     registry = Registry(tmp_path)
     data = {"verdict": "ok", "drift": [1, 2, 3]}
     version = register(registry, "a", tmp_path, span=3, verdict={"model": {"blessed": True}, "data": data})
@@ -591,16 +591,16 @@ def test_logs_of_older_releases_are_read(tmp_path: Path) -> None:
     del event["version"]["withheld"]
     path.write_text(json.dumps(event))
     assert version == Registry(tmp_path).version(1)
-    assert "ok" == turn_of(Registry(tmp_path).version(1)).data_verdict
+    assert "ok" == run_of(Registry(tmp_path).version(1)).data_verdict
 
 
 def test_a_run_killed_before_it_published_is_withheld_by_recovery(tmp_path: Path, root: Path) -> None:
-    """Another run published meanwhile: recovery ends the killed one's turn, says why, and publishes nothing."""
+    """Another run published meanwhile: recovery ends the killed one's run, says why, and publishes nothing."""
     registry = Registry(tmp_path)
     publish(registry, "a", tmp_path, root)
     register(registry, "killed", tmp_path, parent=1, span=5)
     publish(registry, "b", tmp_path, root)
-    assert ["ended the turn of span 5: version 2 is registered"] == recover(registry, root)
-    (turn,) = registry.turns()
-    assert "was judged against version 1, but version 3 serves now; run again" == turn.withheld
+    assert ["ended the run of span 5: version 2 is registered"] == recover(registry, root)
+    (record,) = registry.runs()
+    assert "was judged against version 1, but version 3 serves now; run again" == record.withheld
     assert {1: "retired", 2: "registered", 3: "published"} == states(registry)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from noria.stores import files
-from noria.stores.errors import SpanError
+from noria.core import files
+from noria.core.errors import SpanError
 from noria.stores.spans import SpanStore
 
 
@@ -123,18 +123,18 @@ def test_damage_is_found_and_named(tmp_path: Path, harm: str) -> None:
     assert "ingest its source again" in str(error.value)
 
 
-def test_quarantine_and_release(tmp_path: Path) -> None:
-    """A quarantined span keeps its id and rows; releasing it takes the note away, once."""
+def test_quarantine_and_unquarantine(tmp_path: Path) -> None:
+    """A quarantined span keeps its id and rows; taking it out takes the note away, once."""
     store = SpanStore(tmp_path)
     for span in (1, 2, 5):
         store.commit(span, [_table([span])], source="a")
     store.quarantine(5, {"verdict": "broken"})
     assert [1, 2, 5] == store.ids()
     assert {"verdict": "broken"} == store.quarantined()[5]["verdict"]
-    store.release(5)
+    store.unquarantine(5)
     assert {} == store.quarantined()
     with pytest.raises(SpanError, match="not in quarantine"):
-        store.release(5)
+        store.unquarantine(5)
     with pytest.raises(SpanError, match="there is no span 9; known: 1 to 5"):
         store.manifest(9)
 

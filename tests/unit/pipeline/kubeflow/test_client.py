@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from noria.pipeline.commands.run_view import RunView
-from noria.pipeline.commands.schedules import six_fields
+from noria.core.errors import ConfigError
+from noria.pipeline import environment
+from noria.pipeline.cli.run_view import RunView
+from noria.pipeline.cli.schedule import six_fields
 from noria.pipeline.config import Config, load
-from noria.pipeline.kubeflow.connection import Flags, Secret, resolve
-from noria.pipeline.kubeflow.records import Run, Task
-from noria.stores.errors import ConfigError
+from noria.pipeline.runners.kubeflow.connection import Flags, Secret, resolve
+from noria.pipeline.runners.kubeflow.records import Run, Task
 
 PROJECT = """\
 name: rides
@@ -207,11 +208,11 @@ def test_without_kfp(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "sys.modules['kfp'] = None  # what Python does for a package that is not there\n"
-        "from noria.pipeline import cli\n"
+        "from noria.pipeline.cli import app\n"
         "sys.argv = ['noria', 'runs']\n"
-        "cli.main()"
+        "app.main()"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert (1, "") == (done.returncode, done.stdout)
-    assert "pip install '.[kubeflow]'" in done.stderr
+    assert environment.how_to_install("kubeflow") in done.stderr
     assert "Traceback" not in done.stderr

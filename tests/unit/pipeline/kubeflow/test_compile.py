@@ -12,12 +12,13 @@ import pytest
 import yaml
 from kfp import kubernetes
 
-from noria.pipeline import lineage
+from noria.core.errors import ConfigError, LaneError
+from noria.pipeline import environment
 from noria.pipeline.config import load
-from noria.pipeline.kubeflow import checks, compiler, place
-from noria.pipeline.kubeflow.image import VARIABLE, with_image
-from noria.pipeline.kubeflow.package import ROOMS
-from noria.stores.errors import ConfigError, LaneError
+from noria.pipeline.runners.kubeflow import checks, compiler, container_project
+from noria.pipeline.runners.kubeflow.image import VARIABLE, with_image
+from noria.pipeline.runners.kubeflow.package import ROOMS
+from noria.pipeline.runs import lineage
 
 ROOT = Path(__file__).parents[4]
 # What the long-term lane's kfp-kubernetes has no word for.
@@ -28,8 +29,8 @@ VOLUME = {"claim": "noria", "mount": "/noria/volume"}
 def project(folder: Path, **changes: Any) -> Path:
     """The flights with a volume; keywords change keys of the section `kubeflow`, or of the file by `top`."""
     folder.mkdir(exist_ok=True)
-    settings = yaml.safe_load((ROOT / "flights" / "noria.yaml").read_text())
-    (folder / "schema.pbtxt").write_bytes((ROOT / "schemas" / "flights.pbtxt").read_bytes())
+    settings = yaml.safe_load((ROOT / "examples" / "flights" / "noria.yaml").read_text())
+    (folder / "schema.pbtxt").write_bytes((ROOT / "examples" / "flights" / "schema.pbtxt").read_bytes())
     top = changes.pop("top", {})
     section = {key: value for key, value in {"volume": VOLUME, **changes}.items() if value is not None}
     settings |= {"home": "home", "schema": "schema.pbtxt", "kubeflow": section, **top}
@@ -140,21 +141,21 @@ def test_the_lineage_is_the_container_s(package: tuple[dict[str, Any], dict[str,
     """No digest of this machine's packages is compiled in: the Pusher is given the settings, and makes it there."""
     pipeline = package[0]
     arguments = pipeline["deploymentSpec"]["executors"]["Pusher_executor"]["container"]["args"]
-    assert "noria.pipeline.kubeflow.push.Executor" in arguments
+    assert "noria.pipeline.runners.kubeflow.pusher.Executor" in arguments
     given = pipeline["root"]["dag"]["tasks"]["Pusher"]["inputs"]["parameters"]["code_digest"]
-    there = place.from_json(given["runtimeValue"]["constant"])
+    there = container_project.from_json(given["runtimeValue"]["constant"])
     assert Path("/noria/project/schema.pbtxt") == there.schema_path
 
 
 def test_the_pusher_makes_the_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On Kubeflow the Pusher's own executor gets the digest of the project that lies in the container."""
     from noria.components.pusher import executor
-    from noria.pipeline.kubeflow.push import Executor
+    from noria.pipeline.runners.kubeflow.pusher import Executor
 
     got = {}
     monkeypatch.setattr(executor.Executor, "Do", lambda self, i, o, properties: got.update(properties))
     config = load(project(tmp_path, project=str(tmp_path)))
-    Executor().Do({}, {}, {"home": "h", "code_digest": place.to_json(config)})
+    Executor().Do({}, {}, {"home": "h", "code_digest": container_project.to_json(config)})
     assert {"home": "h", "code_digest": lineage.digest(config)} == got
 
 
@@ -192,8 +193,8 @@ def test_the_config_travels(tmp_path: Path) -> None:
     folder = project(
         tmp_path, top={"metadata": "mysql://u:secret@host:3306/db", "data": {"source": "events/*.csv"}}
     )
-    text = place.to_json(load(folder))
-    there = place.from_json(text)
+    text = container_project.to_json(load(folder))
+    there = container_project.from_json(text)
     assert "secret" not in text and str(tmp_path) not in text
     assert "/noria/project/events/*.csv" == there.data.source
     assert Path("/noria/volume/home/models/flights") == there.model_root
@@ -310,11 +311,11 @@ def test_kfp_is_an_extra(tmp_path: Path) -> None:
         "import importlib.util as u; real = u.find_spec\n"
         "u.find_spec = lambda name, *a: None if name.startswith('kfp') else real(name, *a)\n"
         "sys.argv = ['noria', 'compile', '--output', 'p.yaml']\n"
-        "from noria.pipeline.cli import main; main()"
+        "from noria.pipeline.cli.app import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert 1 == done.returncode
-    assert "pip install '.[kubeflow]'" in done.stderr
+    assert environment.how_to_install("kubeflow") in done.stderr
     assert not (tmp_path / "p.yaml").exists()
 
 

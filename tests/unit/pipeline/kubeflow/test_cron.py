@@ -2,9 +2,9 @@
 
 import pytest
 
-from noria.pipeline.commands.schedules import six_fields
-from noria.pipeline.kubeflow import cron as cron_fields
-from noria.stores.errors import ConfigError
+from noria.core.errors import ConfigError
+from noria.pipeline.cli.schedule import six_fields
+from noria.pipeline.runners.kubeflow import cron as cron_fields
 
 
 @pytest.mark.parametrize(

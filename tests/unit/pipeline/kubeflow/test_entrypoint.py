@@ -8,11 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import yaml
 
 from noria.components import journal
-from noria.stores.errors import ConfigError
+from noria.core.errors import ConfigError, DataError, ThinError
+from noria.stores.registry import Registry, RunRecord
+from noria.stores.spans import SpanStore
 
 pytestmark = pytest.mark.slow  # each test, or its process, imports TFX
 
@@ -40,7 +43,7 @@ def request() -> tuple[dict[str, Any], dict[str, Any]]:
     spec = {
         "artifacts": {
             "examples": {"artifactType": {"instanceSchema": "title: tfx.Examples\ntype: object\n"}},
-            "_Ingest.news": {"artifactType": {"instanceSchema": "title: noria.Ingested\ntype: object\n"}},
+            "_Ingest.ingested": {"artifactType": {"instanceSchema": "title: noria.Ingested\ntype: object\n"}},
         },
         "parameters": {
             "keep": {"parameterType": "NUMBER_INTEGER"},
@@ -55,7 +58,7 @@ def request() -> tuple[dict[str, Any], dict[str, Any]]:
                     "examples",
                     {"span": 3.0, "split_names": '["train"]', "mode": "warm", "loss": 0.25, "gone": None},
                 ),
-                "_Ingest.news": given("news", {"state": "waiting"}),
+                "_Ingest.ingested": given("ingested", {"state": "waiting"}),
             },
         },
         "outputs": {
@@ -71,7 +74,7 @@ def request() -> tuple[dict[str, Any], dict[str, Any]]:
 
 def test_the_request_is_understood(tmp_path: Path) -> None:
     """Types from the specification, local places, numbers as they were; nothing foreign, no null."""
-    from noria.pipeline.kubeflow import runtime
+    from noria.pipeline.runners.kubeflow import runtime
 
     found = runtime.parse(*request(), runtime.Mirror(tmp_path))
     assert ["examples"] == list(found.inputs)
@@ -88,12 +91,12 @@ def test_the_request_is_understood(tmp_path: Path) -> None:
     assert {"keep": 10, "share": 0.5} == found.exec_properties and isinstance(
         found.exec_properties["keep"], int
     )
-    assert ("run-1", "Task") == (found.run_id, found.task)
+    assert ("flights", "run-1", "Task") == (found.project, found.run_id, found.task)
 
 
 def test_the_answer_is_remote_again(tmp_path: Path) -> None:
     """Outputs get their URIs back, also inside of properties, and no null is written."""
-    from noria.pipeline.kubeflow import runtime
+    from noria.pipeline.runners.kubeflow import runtime
 
     mirror = runtime.Mirror(tmp_path)
     [model] = runtime.parse(*request(), mirror).outputs["model"]
@@ -108,7 +111,7 @@ def test_the_answer_is_remote_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("scheme", ["s3://", "minio://", "gs://"])
 def test_there_and_back(tmp_path: Path, scheme: str) -> None:
     """A URI of each store survives the way to a local folder and back."""
-    from noria.pipeline.kubeflow import runtime
+    from noria.pipeline.runners.kubeflow import runtime
 
     mirror = runtime.Mirror(tmp_path)
     assert f"{scheme}bucket/a b/c" == mirror.remote(mirror.local(f"{scheme}bucket/a b/c"))
@@ -116,7 +119,7 @@ def test_there_and_back(tmp_path: Path, scheme: str) -> None:
 
 def test_unknown_store_and_type() -> None:
     """A pipeline root of another scheme, and a type of another release, are refused with a way out."""
-    from noria.pipeline.kubeflow import runtime
+    from noria.pipeline.runners.kubeflow import runtime
 
     with pytest.raises(ConfigError, match="kubeflow.pipeline_root") as caught:
         runtime.Mirror().local("hdfs://bucket/x")
@@ -136,7 +139,7 @@ def task(home: Path) -> tuple[dict[str, Any], list[str]]:
             "outputFile": "/minio/mlpipeline/root/flights/run-1/ChampionResolver/attempt-1/output_metadata.json",
         },
     }
-    command = ["python", "-m", "noria.pipeline.kubeflow.entrypoint", "--home", str(home)]
+    command = ["python", "-m", "noria.pipeline.runners.kubeflow.entrypoint", "--home", str(home)]
     command += ["--executor_class_path", "noria.components.champion.executor.Executor"]
     return executor_input, [*command, "--json_serialized_invocation_args"]
 
@@ -165,7 +168,7 @@ def test_one_task(tmp_path: Path) -> None:
 
 def test_a_store_that_takes_nothing(tmp_path: Path) -> None:
     """Our process ends well, and the launcher fails at the upload: only its error says so, and we understand it."""
-    from noria.pipeline.kubeflow import failure
+    from noria.pipeline.runners.kubeflow import failure
     from tests.e2e.kubeflow_backend import launcher, storage
 
     store = storage.ObjectStore(tmp_path / "buckets")
@@ -192,25 +195,53 @@ def test_no_place_for_outputs(tmp_path: Path) -> None:
 def test_how_many_spans_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ingest says how many spans wait: a run takes one of them, and a schedule may fall behind."""
     from noria.components.types import Ingested
-    from noria.pipeline import wheel
     from noria.pipeline.config import load
-    from noria.pipeline.kubeflow import place
-    from noria.pipeline.kubeflow.ingest import executor
+    from noria.pipeline.runners.kubeflow import container_project
+    from noria.pipeline.runners.kubeflow.ingest import executor
 
     home = {"home": str(tmp_path / "home")}
     (tmp_path / "noria.yaml").write_text(
         yaml.safe_dump({"name": "rides", "label": "late", "span": "rows:9", "kubeflow": home})
     )
-    monkeypatch.setattr(wheel, "take_in", lambda config, listen: {"rows": 0})
-    monkeypatch.setattr(wheel, "waiting", lambda config, again: [4, 5, 6])
+    monkeypatch.setattr(executor, "ingest", lambda config, on_event: {"rows": 0})
+    monkeypatch.setattr(executor, "waiting", lambda config, again: [4, 5, 6])
     told: list[dict[str, Any]] = []
     handler = logging.Handler()
     handler.emit = lambda record: told.append(record.journal)  # type: ignore[method-assign]
     journal.logger.addHandler(handler)
-    news = Ingested()
-    news.uri = str(tmp_path / "news")
+    ingested = Ingested()
+    ingested.uri = str(tmp_path / "ingested")
     try:
-        executor.Executor().Do({}, {"news": [news]}, {"config": place.to_json(load(tmp_path))})
+        executor.Executor().Do(
+            {}, {"ingested": [ingested]}, {"config": container_project.to_json(load(tmp_path))}
+        )
     finally:
         journal.logger.removeHandler(handler)
     assert ("end", "waiting", 4, 3) == tuple(told[-1][key] for key in ("event", "state", "span", "waiting"))
+
+
+@pytest.mark.parametrize("thin", [False, True])
+def test_a_run_that_ends_before_its_report(tmp_path: Path, thin: bool) -> None:
+    """A task that failed, or found the span thin, ends the run on the volume: with a page, and a `run.json` if thin."""
+    from noria.pipeline.runners.kubeflow import entrypoint, runtime, tasklog
+
+    home = tmp_path / "home"
+    SpanStore(home).commit(7, [pa.table({"late": [1]})], source="a")
+    SpanStore(home).commit(8, [pa.table({"late": [1]})], source="a")
+    error: Exception = ThinError("few rows") if thin else DataError("a column is missing")
+    for name, records in {
+        "Ingest": [{"span": 8}, {"state": "waiting", "span": 7}],
+        "SpanExampleGen": [{"event": "end" if thin else "failed", "seconds": 1.0, "error": str(error)}],
+    }.items():
+        file = tasklog.folder(home, "run-1") / f"{name}.jsonl"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lines = [{"time": 1.0, "stage": name, "event": "note", **record} for record in records]
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    if thin:
+        record = RunRecord(7, "run-1", data_verdict="thin", model_verdict="skipped", reasons=("few rows",))
+        Registry(home).record_run(record)
+    invocation = runtime.Invocation({}, {}, {}, tmp_path / "output", "rides", "run-1", "SpanExampleGen")
+    entrypoint._end_run(home, invocation, error)
+    page = home / "reports" / f"00000007-{'run-1' if thin else 'failed'}.html"
+    assert ("Span 7 is thin" if thin else "a column is missing") in page.read_text(encoding="utf-8")
+    assert thin == (home / "runs" / "run-1" / "run.json").exists()

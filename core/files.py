@@ -1,0 +1,236 @@
+"""Files and folders that are there whole or not at all, whatever happens to the writer.
+
+Everything is written beside its target, synced, and renamed: a rename within one file system is atomic, and a
+synced folder keeps it through a power cut. Names of unfinished work begin with `.staging-`.
+"""
+
+import concurrent.futures
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from noria.core.errors import NoriaError
+
+STAGING = ".staging-"
+_CHUNK = 1 << 20
+
+# What the operating system says -> what a person does about it.
+NEXT_STEPS = {
+    errno.ENOSPC: "free some disk space (noria keeps what it had), then run again",
+    errno.EDQUOT: "free some of your disk quota (noria keeps what it had), then run again",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f), then run again",
+    errno.EACCES: "give this user the right to read and write there, then run again",
+    errno.EPERM: "give this user the right to read and write there, then run again",
+    errno.EROFS: "mount the file system writable, or set `home` to a folder elsewhere",
+}
+
+
+@contextlib.contextmanager
+def explained(what: str, where: Path, kind: type[NoriaError]) -> Iterator[None]:
+    """Turns an OSError (a full disk, no permission, a broken device) into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise refusal(error, what, where, kind) from error
+
+
+def refusal(error: OSError, what: str, where: object, kind: type[NoriaError]) -> NoriaError:
+    """An OSError in words: `what` went wrong, what the system says of it, and what to do."""
+    said = os.strerror(error.errno) if error.errno else str(error)
+    step = NEXT_STEPS.get(error.errno or 0, "see to the disk or the path, then run again")
+    return kind(f"{what}: {said}", where=error.filename or where, next_step=step)
+
+
+def sync(path: Path) -> None:
+    """Waits until a file, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot sync folders; they order their operations on the server.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Syncs every file and folder below `folder`, and itself.
+
+    Several at a time: the disk then writes them in one go, which takes half the time for a model's 20 files.
+    """
+    paths = [Path(root) / name for root, _, names in os.walk(folder) for name in (*names, "")]
+    with concurrent.futures.ThreadPoolExecutor(min(8, len(paths))) as pool:
+        for _ in pool.map(sync, paths):
+            pass
+
+
+def staging(folder: Path) -> Path:
+    """A fresh name beside the final ones in `folder`, which sweeps recognise."""
+    return folder / f"{STAGING}{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replaces a file in one step: readers see the old bytes or the new ones, also after a crash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = staging(path.parent)
+    try:
+        _write_synced(beside, data)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    sync(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes` of UTF-8 text."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write_text` of indented JSON."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Makes a file that must not exist yet; of two writers exactly one wins, and the file is never torn.
+
+    Raises:
+      FileExistsError: somebody else made it first.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = staging(path.parent)
+    try:
+        _write_synced(beside, data)
+        try:
+            os.link(beside, path)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+                raise
+            # No hard links here: the callers' lock is what keeps two writers apart.
+            if path.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+            os.rename(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    sync(path.parent)
+
+
+def commit_folder(beside: Path, target: Path) -> None:
+    """Syncs a staged folder and renames it to `target`, which must not exist.
+
+    Raises:
+      FileExistsError: `target` exists.
+    """
+    if target.exists():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+    sync_tree(beside)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.rename(beside, target)
+    sync(target.parent)
+
+
+def copy_tree(source: Path, target: Path, *, link: bool = True) -> None:
+    """Copies a file or a folder; existing folders are filled, existing files replaced.
+
+    Args:
+      source: file or folder.
+      target: where it shall be found.
+      link: hard-link the files where the file system allows it. Only for files that nobody writes into.
+    """
+    if not source.is_dir():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _copy_file(source, target, link)
+        return
+    for root, folders, names in os.walk(source):
+        into = target / Path(root).relative_to(source)
+        into.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            _copy_file(Path(root) / name, into / name, link)
+        folders.sort()
+
+
+def remove_tree(path: Path) -> None:
+    """Deletes a file or folder so that nobody meets half of it: renamed to a staging name first."""
+    if not path.exists() and not path.is_symlink():
+        return
+    doomed = path
+    if not path.name.startswith(STAGING):
+        doomed = staging(path.parent)
+        os.rename(path, doomed)
+    if doomed.is_dir() and not doomed.is_symlink():
+        shutil.rmtree(doomed)
+    else:
+        doomed.unlink()
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Deletes what killed writers left in `folder`; only for those who hold its lock.
+
+    Returns:
+      The names that were deleted.
+    """
+    if not folder.is_dir():
+        return []
+    leftovers = sorted(path for path in folder.iterdir() if path.name.startswith(STAGING))
+    for path in leftovers:
+        remove_tree(path)
+    return leftovers
+
+
+Mark = tuple[int, int, int]
+
+
+def mark(path: str | Path) -> Mark | None:
+    """What tells a file from another one of the same name (inode, bytes, time of change); None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes, read in chunks of 1 MiB."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def tree_digests(folder: Path) -> dict[str, str]:
+    """sha256 of every file below `folder` (or of the file itself, under `.`), by relative path."""
+    if not folder.is_dir():
+        return {".": sha256(folder)}
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
+
+
+def tree_digest(folder: Path) -> str:
+    """One sha256 over the names and contents of all files below `folder`."""
+    lines = (f"{name}\x00{digest}\n" for name, digest in tree_digests(folder).items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _copy_file(source: Path, target: Path, link: bool) -> None:
+    target.unlink(missing_ok=True)
+    if link:
+        with contextlib.suppress(OSError):
+            os.link(source, target)
+            return
+    shutil.copyfile(source, target)

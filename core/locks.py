@@ -1,0 +1,120 @@
+"""One writer at a time: a lock that the operating system frees when its holder dies.
+
+`filelock` (flock) does the locking; beside the lock file lies a note that says who holds it, for the message
+that the others get.
+"""
+
+import contextlib
+import datetime
+import json
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+
+from noria.core import files
+from noria.core.errors import LockedError
+
+
+class _Held:
+    """This process's share in one lock file. One thread at a time; the same thread may enter again."""
+
+    def __init__(self) -> None:
+        self.thread = threading.RLock()
+        self.depth = 0
+
+
+_held: dict[str, _Held] = {}
+_guard = threading.Lock()
+
+
+@contextlib.contextmanager
+def hold(folder: Path, *, wait: float = 0, name: str = "lock", command: str | None = None) -> Iterator[None]:
+    """Holds `<folder>/<name>` while the block runs; per process and thread, and re-entrant within a thread.
+
+    Args:
+      folder: the folder that has one writer at a time; made if it is missing.
+      wait: seconds to wait for another holder; 0 refuses at once, a negative number waits forever.
+      name: file name of the lock.
+      command: what the holder is doing, for the message; the command line by default.
+
+    Raises:
+      LockedError: another process or thread holds it; says which, where, since when.
+    """
+    with files.explained("cannot lock the folder", folder, LockedError):
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder.resolve() / name
+    # A forked child does not hold what its parent holds, hence the process id in the key.
+    with _guard:
+        held = _held.setdefault(f"{os.getpid()}:{path}", _Held())
+    if not held.thread.acquire(timeout=wait if wait >= 0 else -1):
+        raise _refusal(path, wait)
+    try:
+        if held.depth:
+            held.depth += 1
+            try:
+                yield
+            finally:
+                held.depth -= 1
+            return
+        lock = filelock.FileLock(str(path))
+        with files.explained("cannot lock the folder", path, LockedError):
+            try:
+                lock.acquire(timeout=wait, poll_interval=0.05)
+            except filelock.Timeout as error:  # an OSError too
+                raise _refusal(path, wait) from error
+        held.depth = 1
+        try:
+            _leave_note(path, command)
+            yield
+        finally:
+            held.depth = 0
+            _note(path).unlink(missing_ok=True)
+            lock.release()
+    finally:
+        held.thread.release()
+
+
+def holder(folder: Path, *, name: str = "lock") -> dict[str, str] | None:
+    """Who held the lock last and has not let go: `pid`, `host`, `since`, `command`. None where nobody did.
+
+    A holder that was killed stays noted until the next one comes.
+    """
+    try:
+        return json.loads(_note(folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(f"{path.name}.holder")
+
+
+def _leave_note(path: Path, command: str | None) -> None:
+    now = datetime.datetime.now(datetime.timezone.utc)
+    note = {
+        "pid": str(os.getpid()),
+        "host": socket.gethostname(),
+        "since": now.isoformat(timespec="seconds"),
+        "command": command or " ".join(sys.argv),
+    }
+    with files.explained("cannot lock the folder", path, LockedError):
+        # Not atomic and not synced: it is only read by people.
+        _note(path).write_text(json.dumps(note), encoding="utf-8")
+
+
+def _refusal(path: Path, wait: float) -> LockedError:
+    who = holder(path.parent, name=path.name)
+    by = "another process"
+    if who is not None:
+        by = f"process {who['pid']} on {who['host']} since {who['since']} ({who['command']})"
+    waited = f"; waited {wait:g} s" if wait > 0 else ""
+    return LockedError(
+        f"another run holds the project: {by}{waited}",
+        where=path,
+        next_step="wait for it to end, or run again with --wait and the seconds to wait",
+    )

@@ -1,0 +1,139 @@
+"""The calendar: which period is which span, and what else the first ingestion settled for all later ones."""
+
+import dataclasses
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from noria.core import files
+from noria.core.errors import DataError, SpanError
+from noria.stores.spans import SpanStore
+
+HOUR, DAY, WEEK = 3_600, 86_400, 604_800
+_SECONDS = {"hour": HOUR, "day": DAY, "week": WEEK}
+# 1970-01-01 was a Thursday; weeks begin on Monday.
+_MONDAY = 3 * DAY
+
+
+@dataclasses.dataclass(frozen=True)
+class Calendar:
+    """What a span store was laid out by. It never changes: span ids and columns must keep their meaning.
+
+    Attributes:
+      every: `hour`, `day`, `week` (from Monday, UTC) or `rows:N`.
+      first: number of the period that is span 1; None for `rows:N`.
+      time: the time column, or None.
+      label: the label column.
+      task: what the label is.
+      classes: its classes by index.
+      columns: column -> kind, in the order of the event table.
+    """
+
+    every: str
+    first: int | None
+    time: str | None
+    label: str
+    task: str
+    classes: tuple[str, ...]
+    columns: dict[str, str]
+
+    @classmethod
+    def load(cls, store: SpanStore) -> "Calendar | None":
+        """The store's calendar; None for an empty store. A lost file is read out of the newest manifest.
+
+        Raises:
+          SpanError: the file is damaged, or the spans were not laid out by `ingest`.
+        """
+        ids = store.ids()
+        if not ids:
+            return None
+        path = _path(store)
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            values = store.manifest(ids[-1]).facts.get("calendar")
+        except (OSError, ValueError) as error:
+            raise SpanError(
+                f"the calendar of the spans cannot be read: {error}",
+                where=path,
+                next_step="delete it; it is read out of the newest span then",
+            ) from error
+        if values is None:
+            raise SpanError(
+                "the spans were not laid out by time or rows, so no file can be added to them",
+                where=store.folder,
+                next_step="commit further spans the way these were committed",
+            )
+        values["classes"] = tuple(values["classes"])
+        return cls(**values)
+
+    def save(self, store: SpanStore) -> None:
+        """Writes `spans/calendar.json` in one step."""
+        files.write_json(_path(store), self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def kinds(self) -> dict[str, pa.DataType]:
+        """The columns' kinds, as Arrow types."""
+        return {name: _kind(kind) for name, kind in self.columns.items()}
+
+    def check(self, **asked: Any) -> None:
+        """Compares the settings of a later ingestion.
+
+        Raises:
+          DataError: the config asks for something else than the spans were laid out by.
+        """
+        for name, value in asked.items():
+            if value != getattr(self, name):
+                raise DataError(
+                    f"the spans were laid out with {name} {getattr(self, name)!r}, the config says {value!r}",
+                    where=f"span.every, time.column, label or task in the config ({name})",
+                    next_step=f"set it back to {getattr(self, name)!r}, or name a new `home` and begin anew",
+                )
+
+    def span_of(self, periods: np.ndarray) -> np.ndarray:
+        """Period numbers -> span ids."""
+        return periods - self.first + 1
+
+
+def rows_per_span(every: str) -> int | None:
+    """N of `rows:N`; None for periods of time.
+
+    Raises:
+      DataError: neither a period nor `rows:N`.
+    """
+    if every in _SECONDS:
+        return None
+    kind, _, count = every.partition(":")
+    if kind == "rows" and count.isdigit() and int(count):
+        return int(count)
+    raise DataError(
+        f"span.every must be hour, day, week or rows:N, got {every!r}",
+        next_step="write `every: week`, or `rows:5000`",
+    )
+
+
+def period_of(every: str, times: np.ndarray) -> np.ndarray:
+    """Number of the period since 1970 that each time (epoch seconds) falls into."""
+    return np.floor_divide(times + (_MONDAY if every == "week" else 0), _SECONDS[every])
+
+
+def period_start(every: str, period: int) -> str:
+    """For people: when a period begins, ISO 8601 (UTC)."""
+    seconds = int(period) * _SECONDS[every] - (_MONDAY if every == "week" else 0)
+    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=seconds)
+    return moment.isoformat(timespec="hours") if every == "hour" else moment.date().isoformat()
+
+
+def _kind(name: str) -> pa.DataType:
+    """From an Arrow type's text back to the type."""
+    return pa.timestamp("s") if name.startswith("timestamp") else pa.type_for_alias(name)
+
+
+def _path(store: SpanStore) -> Path:
+    return store.folder / "calendar.json"

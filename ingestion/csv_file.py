@@ -1,0 +1,235 @@
+"""A CSV file, read as text in bounded batches; its delimiter, quotes, encoding and header are found in it."""
+
+import bisect
+import csv
+import functools
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+
+from noria.core.errors import DataError
+from noria.ingestion import dialect, encoding
+from noria.ingestion.archives import READ_ERRORS, opened, said, unreadable
+from noria.ingestion.dialect import Dialect
+from noria.ingestion.encoding import MARK, Encoding
+
+BLOCK_BYTES = 8 << 20
+
+# Told of a row that cannot be read: its number, its text, the reason.
+OnBadRow = Callable[[int, str, str], None]
+
+
+class CsvFile:
+    """One CSV file. Nothing of it is read before it is asked for something.
+
+    Args:
+      path: the file; `.gz`, `.bz2`, `.xz` and `.zip` (of one file) are unpacked while reading.
+      delimiter: found in the file's head if None.
+
+    Raises:
+      DataError: (when it is first asked) the file is missing, empty, damaged or no text, or two columns have
+        one name.
+    """
+
+    def __init__(self, path: Path, delimiter: str | None = None):
+        self.path = path
+        self._delimiter = delimiter
+
+    @functools.cached_property
+    def encoding(self) -> Encoding:
+        """Reads the file to its end."""
+        if not self._head.startswith((b"\xff\xfe", b"\xfe\xff")) and b"\x00" in self._head:
+            raise DataError(
+                "the file is neither CSV nor Parquet: it holds bytes that are no text",
+                where=self.path,
+                next_step="export it as CSV (UTF-8) or Parquet",
+            )
+        try:
+            with opened(self.path) as file:
+                return encoding.find(file)
+        except READ_ERRORS as error:
+            raise unreadable(error, self.path) from error
+
+    @functools.cached_property
+    def dialect(self) -> Dialect:
+        """How the file is written."""
+        text = self._head.decode(self.encoding.name, errors="ignore").lstrip("\ufeff")
+        return dialect.find(text, self.path, self._delimiter)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The header's names."""
+        return self.dialect.columns
+
+    @property
+    def comma(self) -> bool:
+        """Files with a semicolon between columns are often from places where 3.14 is written 3,14."""
+        return self.dialect.delimiter == ";"
+
+    def batches(self, on_bad_row: OnBadRow | None = None) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+        """The rows as text, and their numbers in the file, from 1 after the header.
+
+        Args:
+          on_bad_row: told of each row with too many or too few fields, or with bytes that are no text; such
+            rows are left out. Told of each line of a row that holds lines by a stray quote.
+
+        Raises:
+          DataError: the file is no CSV (a quote that never ends).
+        """
+        tell = on_bad_row or (lambda number, text, reason: None)
+        bad_numbers: list[int] = []
+        failed: list[Exception] = []
+
+        def skip(row: pa_csv.InvalidRow) -> str:
+            number = row.number - self.dialect.header_lines
+            if "\n" in row.text and row.text.count(self.dialect.quote) % 2:
+                failed.append(self._open_quote(number))  # all the rows that follow are in this one's text
+                return "error"
+            bad_numbers.append(number)
+            more = "too many" if row.actual_columns > row.expected_columns else "too few"
+            reason = f"{more} fields: {row.actual_columns}, {row.expected_columns} expected"
+            try:
+                _tell_lines(tell, number, row.text, reason)
+            except Exception as error:  # Arrow swallows it
+                failed.append(error)
+                return "error"
+            return "skip"
+
+        read = 0
+        last: pa.RecordBatch | None = None
+        try:
+            with self._text() as file:
+                for batch in self._reader(file, skip):
+                    numbers = _numbers(read, batch.num_rows, bad_numbers)
+                    read += batch.num_rows
+                    last = batch
+                    yield self._readable(batch, numbers, tell)
+            self._refuse_open_quote(last, read + len(bad_numbers))
+        except READ_ERRORS as error:
+            if failed:
+                raise failed[0] from None
+            if isinstance(error, pa.ArrowInvalid) and "Empty CSV" in str(error):
+                return
+            raise DataError(
+                f"the file cannot be read as CSV after row {read + len(bad_numbers)}: {said(error)}",
+                where=self.path,
+                next_step="look there for a quote that never ends, or for bytes that are no text",
+            ) from error
+
+    def line(self, batch: pa.RecordBatch, row: int) -> str:
+        """A row of a batch as it would stand in the file."""
+        out = io.StringIO()
+        writer = csv.writer(
+            out, delimiter=self.dialect.delimiter, quotechar=self.dialect.quote, lineterminator=""
+        )
+        writer.writerow("" if (value := column[row].as_py()) is None else value for column in batch.columns)
+        return out.getvalue()
+
+    def _reader(self, file: IO[bytes], skip: Callable[[pa_csv.InvalidRow], str]) -> pa_csv.CSVStreamingReader:
+        names = [str(i) for i in range(len(self.columns))]
+        return pa_csv.open_csv(
+            file,
+            # One thread, since only then the rows come with their numbers.
+            read_options=pa_csv.ReadOptions(
+                use_threads=False,
+                block_size=BLOCK_BYTES,
+                column_names=names,
+                skip_rows=self.dialect.header_lines,
+                encoding=self.encoding.name,
+            ),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=self.dialect.delimiter,
+                quote_char=self.dialect.quote,
+                newlines_in_values=True,
+                invalid_row_handler=skip,
+            ),
+            convert_options=pa_csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+            ),
+        )
+
+    def _readable(
+        self, batch: pa.RecordBatch, numbers: np.ndarray, tell: OnBadRow
+    ) -> tuple[pa.RecordBatch, np.ndarray]:
+        """The rows of a batch that are what they seem."""
+        bad = np.zeros(batch.num_rows, bool)
+        for column in batch.columns:
+            if self.encoding.damaged:
+                for i in np.flatnonzero(_holds(column, MARK) & ~bad):
+                    _tell_lines(tell, int(numbers[i]), self.line(batch, int(i)), "bytes that are no UTF-8")
+                    bad[i] = True
+            for i in np.flatnonzero(_holds(column, "\n") & ~bad):
+                if self._holds_rows(column[int(i)].as_py()):
+                    _tell_lines(tell, int(numbers[i]), self.line(batch, int(i)), "a quote opens too early")
+                    bad[i] = True
+        columns = [column.filter(pa.array(~bad)) for column in batch.columns] if bad.any() else batch.columns
+        return pa.RecordBatch.from_arrays(columns, list(self.columns)), numbers[~bad]
+
+    def _holds_rows(self, value: str) -> bool:
+        """Whether a value looks like rows of this file that stand between two stray quotes.
+
+        Free text has lines with as many delimiters by chance: seldom two, and with two columns seldom ten.
+        """
+        lines = value.splitlines()[1:-1]
+        width = len(self.columns)
+        if len(lines) < (2 if width > 2 else 10) or width < 2:
+            return False
+        rows = csv.reader(lines, delimiter=self.dialect.delimiter, quotechar=self.dialect.quote)
+        return all(len(row) == width for row in rows)
+
+    def _refuse_open_quote(self, last: pa.RecordBatch | None, row: int) -> None:
+        """Arrow takes all that follows a quote that never ends for one value, without a word."""
+        if last is None or not last.num_rows or self.encoding.tail.rstrip().endswith(self.dialect.quote):
+            return
+        if "\n" in last.column(last.num_columns - 1)[last.num_rows - 1].as_py():
+            raise self._open_quote(row)
+
+    def _open_quote(self, row: int) -> DataError:
+        return DataError(
+            f"the file cannot be read as CSV: a quote opens in row {row} and never ends",
+            where=f"{self.path} (rows count from 1 after the header)",
+            next_step="close the quote, or write quotes inside of values twice",
+        )
+
+    @functools.cached_property
+    def _head(self) -> bytes:
+        try:
+            with opened(self.path) as file:
+                return file.read(dialect.HEAD_BYTES)
+        except READ_ERRORS as error:
+            raise unreadable(error, self.path) from error
+
+    def _text(self) -> IO[bytes]:
+        file = opened(self.path)
+        return encoding.Marked(file) if self.encoding.damaged else file  # type: ignore[return-value]
+
+
+def _tell_lines(tell: OnBadRow, number: int, text: str, reason: str) -> None:
+    """Every line counts: what stray quotes hold together may be thousands of rows."""
+    lines = text.replace(MARK, "\ufffd").splitlines() or [""]
+    if len(lines) > 1:
+        reason += f" (one of {len(lines):,} lines that a quote holds together)"
+    for line in lines:
+        tell(number, line, reason)
+
+
+def _holds(column: pa.Array, text: str) -> np.ndarray:
+    return np.asarray(pc.match_substring(column, text).fill_null(False))
+
+
+def _numbers(read: int, count: int, bad: list[int]) -> np.ndarray:
+    """Row numbers of the next `count` good rows, given how many were read and which row numbers were bad."""
+    if not bad:
+        return np.arange(read + 1, read + count + 1)
+    # The k-th bad row had bad[k] - k - 1 good rows before it.
+    good_before = [number - k - 1 for k, number in enumerate(bad)]
+    indices = np.arange(read, read + count)
+    first = bisect.bisect_right(good_before, read)
+    shift = first + np.searchsorted(good_before[first:], indices, side="right")
+    return indices + shift + 1

@@ -1,0 +1,211 @@
+"""The delivery of sorted rows to the span store: span after span, each by one commit."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from noria.ingestion import calendar, duplicates
+from noria.ingestion.calendar import Calendar
+from noria.ingestion.events import EventSettings, code_labels, one_array, schema_of
+from noria.ingestion.labels import Labels
+from noria.ingestion.ledger import Ledger
+from noria.ingestion.partition import Partition
+from noria.ingestion.source_offsets import Piece
+from noria.ingestion.span_assigners.base import PLACE, SOURCE, Cuts
+from noria.stores.manifest import Manifest
+from noria.stores.spans import SpanStore
+
+Tell = Callable[[dict[str, Any]], None]
+
+
+class Delivery:
+    """Commits what an ingestion has sorted.
+
+    Args:
+      partition: the rows.
+      cuts: what sorted them.
+      known: the calendar.
+      settings: how rows become events.
+      labels: their classes are settled.
+      store: the span store, locked.
+      ledger: is told what takes the place of what.
+
+    Attributes:
+      spans: ids of the new spans.
+      late: ids of the spans that got a new version.
+      rows: rows that were committed; `unlabelled` of them have no label.
+      repeated: rows that were left out, as the span or an earlier source has them.
+      brought: sha256 of a source and id of a span: there were rows, which may have been repeated ones.
+      pieces: what was committed of which source.
+      notes: what people should know.
+    """
+
+    def __init__(
+        self,
+        partition: Partition,
+        cuts: Cuts,
+        known: Calendar,
+        settings: EventSettings,
+        labels: Labels,
+        store: SpanStore,
+        ledger: Ledger,
+    ):
+        self._partition = partition
+        self._cuts = cuts
+        self._digests = list(cuts.sources)
+        self._calendar = known
+        self._settings = settings
+        self._schema = schema_of(known.kinds(), settings)
+        self._labels = labels
+        self._store = store
+        self._ledger = ledger
+        self.spans: list[int] = []
+        self.late: list[int] = []
+        self.rows = self.unlabelled = self.repeated = 0
+        self.brought: set[tuple[str, int]] = set()
+        self.pieces: list[Piece] = []
+        self.notes: list[str] = []
+
+    def commit(self, tell: Tell) -> None:
+        """Commits all spans, in order.
+
+        Args:
+          tell: gets a record for each: `span`, `rows`, `late`.
+        """
+        ids, quarantined = set(self._store.ids()), self._store.quarantined()
+        for key in self._partition.spans:
+            span = self._cuts.span_of(key)
+            self._deliver(
+                key, span, self._store.manifest(span) if span in ids else None, span in quarantined, tell
+            )
+
+    def _deliver(self, key: int, span: int, old: Manifest | None, quarantined: bool, tell: Tell) -> None:
+        [source] = self._columns(key, SOURCE)
+        self.brought |= {(self._digests[i], span) for i in np.unique(source)}
+        keep = np.ones(len(source), bool)
+        by_value = self._calendar.first is not None  # rows in spans of N are known by their place
+        if by_value and (old is not None or (source[1:] != source[:-1]).any()):
+            keep, source = self._new(key, () if old is None else self._store.read(span))
+        if not keep.any():
+            self.repeated += len(keep)
+            return
+        times = self._times(key)
+        adds, facts = False, self._facts(span)
+        if old is None:
+            self._ledger.made_anew(span, self._digests)
+        elif quarantined:
+            adds = not _stands_for(times, old.event_time)
+            if not adds:
+                keep, source = self._new(key, ())
+                others = set(self._ledger.spans().get(span, ())) - set(self._digests)
+                facts["replaced"] = sorted(others)
+            self.notes.append(_said_of_quarantine(old, int(keep.sum()), adds))
+        pieces = self._pieces(key, span, source[keep])
+        counts: dict[str, int] = {}
+        manifest = self._store.commit(
+            span,
+            self._counted(key, keep, counts),
+            source=[self._source(piece) for piece in pieces],
+            event_time=times,
+            late=old is not None,
+            adds=adds,
+            labels=counts,
+            order=self._settings.time,
+            **facts,
+        )
+        self._ledger.replace(manifest)
+        (self.spans if old is None else self.late).append(span)
+        self.pieces += pieces
+        self.rows += int(keep.sum())
+        self.repeated += int((~keep).sum())
+        self.unlabelled += counts.get("unlabelled", 0)
+        tell({"span": span, "rows": manifest.rows, "late": old is not None})
+
+    def _new(self, key: int, old: Iterable[pa.RecordBatch]) -> tuple[np.ndarray, np.ndarray]:
+        """Which of a span's rows are new, and their sources, in the order of `_rows`."""
+        return duplicates.new_rows(old, self._rows(key))
+
+    def _rows(self, key: int) -> Iterator[tuple[pa.Table, np.ndarray]]:
+        """A span's rows as they are stored, in order of time, and the index of each one's source."""
+        for table in self._partition.read(key, self._settings.time):
+            [coded] = code_labels([table], self._settings.label, self._labels)
+            yield coded.select(self._schema.names).cast(self._schema), table.column(SOURCE).to_numpy()
+
+    def _counted(self, key: int, keep: np.ndarray, counts: dict[str, int]) -> Iterator[pa.Table]:
+        """The rows to keep; adds them up in `counts` by label while they pass."""
+        at = 0
+        for table, _ in self._rows(key):
+            mask = keep[at : at + table.num_rows]
+            at += table.num_rows
+            if not mask.all():
+                table = table.filter(pa.array(mask))
+            label = one_array(table.column(self._settings.label))
+            for word, count in self._labels.count(label).items():
+                counts[word] = counts.get(word, 0) + count
+            yield table
+
+    def _columns(self, key: int, *names: str) -> list[np.ndarray]:
+        """Some columns of a span's rows, in the order in which they came."""
+        tables = list(self._partition.read(key, None))
+        return [np.concatenate([table.column(name).to_numpy() for table in tables]) for name in names]
+
+    def _times(self, key: int) -> tuple[int, int] | None:
+        if self._settings.time is None:
+            return None
+        [times] = self._columns(key, self._settings.time)
+        return int(times.min()), int(times.max())
+
+    def _pieces(self, key: int, span: int, source: np.ndarray) -> list[Piece]:
+        if self._calendar.first is not None:
+            # A source of which nothing was new is named too: whoever corrects the span corrects its rows.
+            rows = np.bincount(source, minlength=len(self._digests)).tolist()
+            return [
+                Piece(digest, span, rows[i], None)
+                for i, digest in enumerate(self._digests)
+                if (digest, span) in self.brought
+            ]
+        pieces = []
+        sources, places = self._columns(key, SOURCE, PLACE)
+        for i in np.unique(sources).tolist():
+            mine = np.sort(places[sources == i])
+            for run in np.split(mine, np.flatnonzero(np.diff(mine) != 1) + 1):
+                pieces.append(Piece(self._digests[i], span, len(run), int(run[0])))
+        return pieces
+
+    def _source(self, piece: Piece) -> dict[str, Any]:
+        """As the manifest has it."""
+        found = {"name": self._cuts.sources[piece.digest], "sha256": piece.digest, "rows": piece.rows}
+        return found if piece.first is None else {**found, "first": piece.first}
+
+    def _facts(self, span: int) -> dict[str, Any]:
+        facts: dict[str, Any] = {"calendar": self._calendar.to_json()}
+        if self._calendar.first is not None:
+            period = self._calendar.first + span - 1
+            facts["period"] = calendar.period_start(self._calendar.every, period)
+        return facts
+
+
+def _stands_for(new: tuple[int, int] | None, old: tuple[int, int] | None) -> bool:
+    """Whether a delivery is a correction: it reaches over at least half of the time that the bad rows did.
+
+    The next day's file of a week that is in quarantine does not; a correction may well leave out the first and the
+    last row.
+    """
+    if new is None or old is None:
+        return True
+    begin, end = max(new[0], old[0]), min(new[1], old[1])
+    return begin <= end and 2 * (end - begin) >= old[1] - old[0]
+
+
+def _said_of_quarantine(old: Manifest, rows: int, adds: bool) -> str:
+    if adds:
+        return (
+            f"span {old.span} is in quarantine and stays there: the {rows:,} delivered rows reach over less than half "
+            f"of its time, so they came on top of its {old.rows:,}; a correction must bring all rows of the span"
+        )
+    return (
+        f"span {old.span} was in quarantine: its {old.rows:,} rows were replaced by the {rows:,} delivered ones; "
+        f"the old ones are {old.folder.name}"
+    )

@@ -1,0 +1,150 @@
+"""From rows as somebody wrote them to events: coded label, time in seconds, one schema."""
+
+import dataclasses
+import datetime
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+import pyarrow as pa
+
+from noria.core.errors import DataError
+from noria.ingestion import calendar, column_types, times
+from noria.ingestion.dead_letters import DeadLetters
+from noria.ingestion.formats import Rows, said_of
+from noria.ingestion.labels import Labels
+
+# Clocks differ, and zones are left out: so many seconds after now a row may lie. One row of the year 2031 among
+# this year's would make span 6695, the newest one for good.
+FUTURE_SECONDS = calendar.DAY
+# 1901-01-01. Databases and spreadsheets write 0001-01-01, 1753-01-01, 1899-12-30 or 1900-01-01 where they know of no
+# time; one such row in the first file would be span 1 for good.
+PAST = -2_177_452_800
+
+
+@dataclasses.dataclass(frozen=True)
+class EventSettings:
+    """How rows become events.
+
+    Attributes:
+      label: the label column.
+      task: `binary`, `multiclass` or `regression`.
+      classes: the label's values by class index; found in the data if None.
+      time: the time column; None: rows count as they stand.
+      every: `hour`, `day`, `week` or `rows:N`.
+      columns: the columns to keep, besides label and time; None: all. All of them must be there.
+      types: kinds of columns (`int`, `float`, `string`, `bool`, `time`) that shall not be found in the data.
+      missing: further texts that mean "missing", such as `?`.
+      time_format: `strptime` format of the time column, where it is neither ISO 8601 nor a number.
+      delimiter: of CSV files; found in them if None.
+      max_bad_share: share of a file's rows that may be unreadable (0 to 1).
+    """
+
+    label: str
+    task: str = "binary"
+    classes: tuple[str | int | float | bool, ...] | None = None
+    time: str | None = None
+    every: str = "week"
+    columns: tuple[str, ...] | None = None
+    types: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    time_format: str | None = None
+    delimiter: str | None = None
+    max_bad_share: float = 0.01
+
+    def __post_init__(self) -> None:
+        rows = calendar.rows_per_span(self.every)
+        if self.time is None and rows is None:
+            raise DataError(
+                f"spans of one {self.every} each need a time column",
+                where="time.column in the config",
+                next_step="name the time column, or set `span.every` to rows:N (such as rows:5000)",
+            )
+        if self.time == self.label:
+            raise DataError(f"column {self.label!r} cannot be both the label and the time")
+
+    @property
+    def wanted(self) -> list[str] | None:
+        """The columns to read, label and time included; None: all."""
+        if self.columns is None:
+            return None
+        extra = [name for name in (self.time, self.label) if name is not None]
+        return list(dict.fromkeys([*self.columns, *extra]))
+
+    @property
+    def as_it_is(self) -> tuple[str, ...]:
+        """The columns that are interpreted here and not by their kind."""
+        return tuple(name for name in (self.time, self.label) if name is not None)
+
+
+def schema_of(columns: Mapping[str, pa.DataType], settings: EventSettings) -> pa.Schema:
+    """The event table's schema for columns of these kinds."""
+    fields = {name: column_types.stored(kind) for name, kind in columns.items()}
+    fields[settings.label] = pa.float64() if settings.task == "regression" else pa.int64()
+    if settings.time is not None:
+        fields[settings.time] = pa.int64()
+    return pa.schema(list(fields.items()))
+
+
+def events(
+    rows: Iterable[Rows], settings: EventSettings, labels: Labels, letters: DeadLetters, now: float
+) -> Iterator[Rows]:
+    """Reads time and label of each row; buries those without a readable time, of the future or of the far past, or
+    with an unknown label.
+
+    Args:
+      rows: from `tables.read`.
+      settings: the settings.
+      labels: observes the labels; they leave here as words, since the classes may not be settled yet.
+      letters: gets the bad rows.
+      now: epoch seconds; rows of more than FUTURE_SECONDS later have a wrong time.
+
+    Yields:
+      The rows that are left; the time column in int64 epoch seconds, without nulls.
+    """
+    for part in rows:
+        arrays = dict(zip(part.batch.schema.names, part.batch.columns, strict=True))
+        bad = np.zeros(part.batch.num_rows, bool)
+        if settings.time is not None:
+            raw = arrays[settings.time]
+            arrays[settings.time], wrong = times.parse(raw, settings.time_format)
+            missing = ~np.asarray(arrays[settings.time].is_valid()) & ~wrong
+            expected = (
+                f"a time (format {settings.time_format})"
+                if settings.time_format
+                else column_types.describe(column_types.TIME)
+            )
+            _bury(part, wrong, settings.time, raw, f"is not {expected}", letters)
+            _bury(part, missing, settings.time, raw, "the time is missing", letters)
+            seconds = np.asarray(arrays[settings.time].fill_null(0))
+            future = ~(wrong | missing) & (seconds > now + FUTURE_SECONDS)
+            today = datetime.datetime.fromtimestamp(now, datetime.timezone.utc)
+            said = f"is in the future, by more than a day (now it is {today:%Y-%m-%dT%H:%MZ})"
+            _bury(part, future, settings.time, raw, said, letters)
+            past = ~(wrong | missing) & (seconds < PAST)
+            _bury(part, past, settings.time, raw, "is before 1901, which no event is", letters)
+            bad |= wrong | missing | future | past
+        raw = arrays[settings.label]
+        arrays[settings.label], wrong = labels.normalise(raw)
+        _bury(part, wrong & ~bad, settings.label, raw, f"is not {labels.expected}", letters)
+        bad |= wrong
+        yield part.filter(~bad, list(arrays.values()))
+
+
+def code_labels(tables: Iterable[pa.Table], column: str, labels: Labels) -> Iterator[pa.Table]:
+    """Turns the words of the label column into classes."""
+    for table in tables:
+        place = table.column_names.index(column)
+        yield table.set_column(place, column, labels.code(one_array(table.column(place))))
+
+
+def one_array(column: pa.ChunkedArray) -> pa.Array:
+    """A table's column as one array."""
+    column = column.combine_chunks()
+    return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
+
+
+def _bury(part: Rows, bad: np.ndarray, column: str, raw: pa.Array, reason: str, letters: DeadLetters) -> None:
+    for i in map(int, np.flatnonzero(bad)):
+        value = said_of(raw, i)
+        said = reason if value is None else f"{value!r} {reason}"
+        letters.add(part.table.name, int(part.numbers[i]), part.text(i), said, column, value)

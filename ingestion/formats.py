@@ -1,0 +1,306 @@
+"""What a table from outside may be: a CSV or Parquet file, or a table in memory; each read in bounded batches."""
+
+import csv
+import dataclasses
+import functools
+import hashlib
+import io
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from noria.core import files
+from noria.core.errors import DataError
+from noria.ingestion import column_types
+from noria.ingestion.archives import READ_ERRORS, said
+from noria.ingestion.csv_file import CsvFile
+from noria.ingestion.dead_letters import DeadLetters
+from noria.ingestion.dialect import refuse_duplicates
+
+BATCH_ROWS = 65_536
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Some rows of a table.
+
+    Attributes:
+      batch: the values.
+      numbers: each row's number in its file, from 1 after the header, `[rows]`.
+      table: where they are from.
+      raw: the same rows as they stand there.
+    """
+
+    batch: pa.RecordBatch
+    numbers: np.ndarray
+    table: "Table"
+    raw: pa.RecordBatch
+
+    def text(self, row: int) -> str:
+        """One row, as it stands in the table."""
+        return self.table.text(self.raw, row)
+
+    def filter(self, keep: np.ndarray, columns: Sequence[pa.Array] | None = None) -> "Rows":
+        """Some of the rows.
+
+        Args:
+          keep: which ones, `[rows]`.
+          columns: what the columns became; as they are if None.
+        """
+        names = self.batch.schema.names
+        batch = self.batch if columns is None else pa.RecordBatch.from_arrays(list(columns), names)
+        if keep.all():
+            return dataclasses.replace(self, batch=batch)
+        return Rows(_filter(batch, keep), self.numbers[keep], self.table, _filter(self.raw, keep))
+
+
+def said_of(values: pa.Array, row: int) -> str | None:
+    """One value as text, None where it is missing."""
+    try:
+        value = values[row].as_py()
+    except (OverflowError, ValueError):  # times that Python has none for: beyond the year 9999
+        return str(values.slice(row, 1).cast(pa.string())[0].as_py())
+    return None if value is None else str(value)
+
+
+class Table:
+    """One file, or one table in memory.
+
+    Attributes:
+      name: what people know it by: the path.
+      comma: whether 3.14 is written 3,14 there.
+    """
+
+    name: str
+    comma = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Its column names."""
+        raise NotImplementedError
+
+    @property
+    def digest(self) -> str:
+        """sha256 of its bytes."""
+        raise NotImplementedError
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should know about it, once it was read."""
+        return ()
+
+    def kinds(self, names: Collection[str]) -> dict[str, pa.DataType]:
+        """The kinds of these columns; reads a CSV file to its end."""
+        raise NotImplementedError
+
+    def raw(
+        self, letters: DeadLetters | None, names: Collection[str]
+    ) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+        """The rows as they stand there, with at least these columns, and their numbers."""
+        raise NotImplementedError
+
+    def text(self, batch: pa.RecordBatch, row: int) -> str:
+        """One row of a raw batch as text."""
+        out = io.StringIO()
+        csv.writer(out, lineterminator="").writerow(said_of(column, row) or "" for column in batch.columns)
+        return out.getvalue()
+
+
+class FileTable(Table):
+    """A file. Nothing of it is read before it is asked for something.
+
+    Attributes:
+      path: where it is.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.name = str(path)
+        self._digest: str | None = None
+
+    @property
+    def digest(self) -> str:
+        if self._digest is None:
+            with _Reading(self.path, "cannot be read"):
+                self._digest = files.sha256(self.path)
+        return self._digest
+
+    def recall(self, digest: str) -> None:
+        """Takes a digest that is known already."""
+        self._digest = digest
+
+
+class CsvTable(FileTable):
+    """A CSV file."""
+
+    def __init__(self, path: Path, delimiter: str | None = None):
+        super().__init__(path)
+        self._file = CsvFile(path, delimiter)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self._file.columns
+
+    @property
+    def comma(self) -> bool:  # type: ignore[override]
+        return self._file.comma
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        note = self._file.encoding.note
+        return () if note is None else (f"{self.name}: {note}",)
+
+    def kinds(self, names: Collection[str]) -> dict[str, pa.DataType]:
+        tallies = {name: column_types.Tally() for name in self.columns if name in names}
+        for batch, _ in self._file.batches():
+            for name, tally in tallies.items():
+                tally.add(batch.column(self.columns.index(name)), self.comma)
+        return {name: tally.kind for name, tally in tallies.items()}
+
+    def raw(
+        self, letters: DeadLetters | None, names: Collection[str]
+    ) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+        def add(row: int, text: str, reason: str) -> None:
+            if letters is not None:
+                letters.add(self.name, row, text, reason)
+
+        return self._file.batches(add)
+
+    def text(self, batch: pa.RecordBatch, row: int) -> str:
+        return self._file.line(batch, row)
+
+
+class ParquetTable(FileTable):
+    """A Parquet file."""
+
+    @functools.cached_property
+    def schema(self) -> pa.Schema:
+        with self._reading(), pq.ParquetFile(self.path) as file:
+            schema = file.schema_arrow
+        refuse_duplicates(tuple(schema.names), self.path)
+        return schema
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self.schema.names)
+
+    def kinds(self, names: Collection[str]) -> dict[str, pa.DataType]:
+        return _typed_kinds(self.schema, self.name, names)
+
+    def raw(
+        self, letters: DeadLetters | None, names: Collection[str]
+    ) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+        read = 0
+        chosen = [name for name in self.columns if name in names]
+        with self._reading(), pq.ParquetFile(self.path) as file:
+            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=chosen):
+                yield batch, np.arange(read + 1, read + batch.num_rows + 1)
+                read += batch.num_rows
+
+    def _reading(self) -> "_Reading":
+        return _Reading(self.path, "is no complete Parquet file")
+
+
+class MemoryTable(Table):
+    """An Arrow table or a pandas data frame."""
+
+    def __init__(self, table: Any, name: str):
+        if not isinstance(table, pa.Table):
+            # Mixed columns (numbers and texts in one) are told apart as in a file.
+            table = _from_pandas(table)
+        self.table: pa.Table = table
+        self.name = name
+        refuse_duplicates(self.columns, name)
+        self._digest: str | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self.table.column_names)
+
+    @property
+    def digest(self) -> str:
+        if self._digest is None:
+            sink = _HashingSink()
+            with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), self.table.schema) as writer:
+                writer.write_table(self.table.combine_chunks(), max_chunksize=BATCH_ROWS)
+            self._digest = sink.digest.hexdigest()
+        return self._digest
+
+    def kinds(self, names: Collection[str]) -> dict[str, pa.DataType]:
+        return _typed_kinds(self.table.schema, self.name, names)
+
+    def raw(
+        self, letters: DeadLetters | None, names: Collection[str]
+    ) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+        read = 0
+        for batch in self.table.to_batches(max_chunksize=BATCH_ROWS):
+            yield batch, np.arange(read + 1, read + batch.num_rows + 1)
+            read += batch.num_rows
+
+
+class _Reading:
+    """Turns what is raised about a damaged file into an error that helps."""
+
+    def __init__(self, path: Path, what: str):
+        self.path = path
+        self.what = what
+
+    def __enter__(self) -> None:
+        if self.path.exists() and not self.path.stat().st_size:
+            raise DataError("the file is empty", where=self.path, next_step="write it again, with rows")
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if isinstance(error, READ_ERRORS):
+            raise DataError(
+                f"the file {self.what}: {said(error)}",
+                where=self.path,
+                next_step="copy or write it again; it looks truncated or damaged",
+            ) from error
+
+
+class _HashingSink(io.RawIOBase):
+    def __init__(self) -> None:
+        self.digest = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        return len(data)
+
+
+def _filter(batch: pa.RecordBatch, keep: np.ndarray) -> pa.RecordBatch:
+    # RecordBatch has a `filter` from Arrow 12 on only.
+    mask = pa.array(keep)
+    return pa.RecordBatch.from_arrays([column.filter(mask) for column in batch.columns], batch.schema.names)
+
+
+def _typed_kinds(schema: pa.Schema, name: str, names: Collection[str]) -> dict[str, pa.DataType]:
+    found = {}
+    for field in schema:
+        if field.name not in names:
+            continue
+        kind = column_types.plain(field.type)
+        if kind is None:
+            raise DataError(
+                f"column {field.name!r} holds {field.type}, which has no place in a flat table",
+                where=name,
+                next_step="flatten it into columns of numbers or text, or leave it out (`data.columns`)",
+            )
+        found[field.name] = kind
+    return found
+
+
+def _from_pandas(frame: Any) -> pa.Table:
+    try:
+        return pa.Table.from_pandas(frame, preserve_index=False)
+    except (pa.ArrowException, TypeError, ValueError):
+        mixed = frame.copy()
+        for name in mixed.select_dtypes("object").columns:
+            mixed[name] = mixed[name].where(mixed[name].isna(), mixed[name].astype(str))
+        return pa.Table.from_pandas(mixed, preserve_index=False)

@@ -1,0 +1,291 @@
+"""Ingestion: from files to committed spans, each source exactly once, whenever it is killed.
+
+Everything is read, checked and sorted into spans on disk first; then span after span is committed. A manifest
+names the sources of its rows, so that an ingestion that starts again commits only what is missing.
+"""
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from noria.core import files
+from noria.core.errors import DataError, NoriaError, SpanError
+from noria.ingestion import calendar, tables
+from noria.ingestion.calendar import Calendar
+from noria.ingestion.dead_letters import DeadLetters
+from noria.ingestion.delivery import Delivery, Tell
+from noria.ingestion.events import EventSettings, events
+from noria.ingestion.formats import Table
+from noria.ingestion.labels import Labels
+from noria.ingestion.ledger import Ledger
+from noria.ingestion.partition import Partition
+from noria.ingestion.source_offsets import pieces_of
+from noria.ingestion.span_assigners.base import Cuts
+from noria.ingestion.span_assigners.by_period import PeriodCuts
+from noria.ingestion.span_assigners.by_rows import RowCuts
+from noria.stores.spans import SpanStore
+
+__all__ = ["IngestReport", "ingest"]
+
+# Where rows are sorted. One name: the store is locked, and what a killed ingestion left is found again.
+_PARTITION = ".partition"
+
+
+@dataclasses.dataclass(frozen=True)
+class IngestReport:
+    """What an ingestion did.
+
+    Attributes:
+      spans: ids of the spans it committed.
+      late: ids of the spans that got a new version from late rows.
+      rows: rows it committed.
+      unlabelled: those of them without a label.
+      duplicates: rows that an earlier source had delivered to a span already, or that came with one before it.
+      dead_letters: rows that could not be read.
+      dead_letter_file: where they are; None without any.
+      skipped: sources that were ingested before.
+      notes: what else people should know.
+    """
+
+    spans: tuple[int, ...] = ()
+    late: tuple[int, ...] = ()
+    rows: int = 0
+    unlabelled: int = 0
+    duplicates: int = 0
+    dead_letters: int = 0
+    dead_letter_file: str | None = None
+    skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def ingest(
+    source: Any,
+    settings: EventSettings,
+    store: SpanStore,
+    *,
+    name: str = "table",
+    tell: Tell | None = None,
+    now: Callable[[], float] = time.time,
+) -> IngestReport:
+    """Brings a source into the span store.
+
+    Args:
+      source: a path, folder, glob or list of these; a pandas or Arrow table, or a function that returns one.
+      settings: how rows become events.
+      store: the span store.
+      name: name of a table in memory.
+      tell: gets a record for each committed span: `span`, `rows`, `late`.
+      now: the clock; rows of the future are dead letters.
+
+    Returns:
+      What was done. A source that is in the store already is skipped. Of a new source, rows that an earlier
+      one brought are left out too (a file that grew holds its old rows), whether it came in an earlier ingestion
+      or before it in this one. Spans of time tell them by their values: a row that an earlier source has twice
+      counts twice. Spans of `rows:N` tell them by their place: a source whose first rows are all the rows of an
+      earlier one is that one, grown; a file that was changed otherwise counts as new, which the notes say.
+      A span that was deleted comes back when its sources are ingested again.
+
+    Raises:
+      DataError: something cannot be read, or is not what the earlier spans were; nothing was committed then.
+      SpanError: the store cannot be written, or a manifest is damaged; spans committed so far stay, the next call
+        goes on after them.
+    """
+    found = _tables(source, settings, name)
+    with files.explained("the spans cannot be written", store.folder, SpanError), store.hold():
+        _sweep(store)
+        ledger = Ledger(store)
+        ids = set(store.ids())
+        fresh = [table for table in found if not ledger.holds(table, ids)]
+        # The same bytes under two names are one source.
+        fresh = list({table.digest: table for table in reversed(fresh)}.values())[::-1]
+        report = IngestReport()
+        if fresh:
+            try:
+                report = _Ingestion(fresh, settings, store, ledger, tell or (lambda record: None), now).run()
+            except DataError as error:
+                if any(
+                    str(error.where).startswith(each.name) and ledger.changed(each, ids) for each in fresh
+                ):
+                    what = f"{error.what}; the file has changed since it was ingested"
+                    raise DataError(what, where=error.where, next_step=error.next_step) from error
+                raise
+        ledger.remember_files()
+        return dataclasses.replace(report, skipped=tuple(table.name for table in found if table not in fresh))
+
+
+def _sweep(store: SpanStore) -> None:
+    """Deletes what killed ingestions left; the store is locked."""
+    files.sweep(store.folder)
+    files.sweep(store.home / "dead-letters")
+    for path in store.folder.glob(f"{_PARTITION}*"):
+        files.remove_tree(path)
+
+
+def _tables(source: Any, settings: EventSettings, name: str) -> list[Table]:
+    if callable(source) and not isinstance(source, type):
+        source = _called(source)
+    return tables.open_tables(source, delimiter=settings.delimiter, name=name)
+
+
+def _called(function: Callable[[], Any]) -> Any:
+    """What a function of the user's gives; whatever it raises is told as its own, not as Noria's."""
+    try:
+        return function()
+    except NoriaError:
+        raise
+    except Exception as error:
+        named = f"{getattr(function, '__module__', '?')}:{getattr(function, '__qualname__', repr(function))}"
+        raise DataError(
+            f"the function that brings the data failed: {type(error).__name__}: {error}",
+            where=f"data.source, {named}",
+            next_step="correct the function or what it asks, then run again",
+        ) from error
+
+
+class _Ingestion:
+    def __init__(
+        self,
+        fresh: list[Table],
+        settings: EventSettings,
+        store: SpanStore,
+        ledger: Ledger,
+        tell: Tell,
+        now: Callable[[], float],
+    ):
+        self.fresh = fresh
+        self.settings = settings
+        self.store = store
+        self.ledger = ledger
+        self.tell = tell
+        self.now = now()
+        self.calendar = Calendar.load(store)
+        manifests = [store.manifest(span) for span in store.ids()]
+        self.pieces = pieces_of(manifests)
+        self.replaced = ledger.replaced(manifests)
+        self.notes: list[str] = []
+
+    def run(self) -> IngestReport:
+        settings = self.settings
+        columns = self._columns()
+        classes = self.calendar.classes if self.calendar else settings.classes
+        labels = Labels(settings.label, settings.task, classes)
+        if self.calendar is not None:
+            self._check_calendar(self.calendar)
+        digest = hashlib.sha256("".join(table.digest for table in self.fresh).encode()).hexdigest()
+        letters = DeadLetters(self.store.home, Path(self.fresh[0].name).stem, digest, settings.max_bad_share)
+        cuts = self._cuts(letters)
+        with Partition(self.store.folder / _PARTITION) as partition:
+            with letters:
+                self._sort(columns, labels, letters, cuts, partition)
+            labels.settle()
+            known = self.calendar or self._lay_out(columns, labels, cuts)
+            if isinstance(cuts, RowCuts):
+                cuts.begin()
+            delivery = Delivery(partition, cuts, known, settings, labels, self.store, self.ledger)
+            delivery.commit(self.tell)
+        self._enter(cuts, letters, delivery)
+        notes = [*self.notes, *(note for table in self.fresh for note in table.notes)]
+        return IngestReport(
+            spans=tuple(delivery.spans),
+            late=tuple(delivery.late),
+            rows=delivery.rows,
+            unlabelled=delivery.unlabelled,
+            duplicates=cuts.repeated + delivery.repeated,
+            dead_letters=letters.count,
+            dead_letter_file=str(letters.path) if letters.count else None,
+            notes=(*notes, *cuts.notes(), *delivery.notes),
+        )
+
+    def _columns(self) -> dict[str, pa.DataType]:
+        settings = self.settings
+        wanted, types = settings.wanted, dict(settings.types)
+        if self.calendar is not None:
+            # What the spans have already decides; a new column cannot come in between.
+            types = self.calendar.kinds()
+            wanted = list(types)
+        columns = tables.columns_of(self.fresh, wanted=wanted, types=types, as_it_is=settings.as_it_is)
+        for name in settings.as_it_is:
+            if name not in columns:
+                raise tables.missing_column(name, self.fresh[0], settings.columns or ())
+        for table in self.fresh:
+            extra = [name for name in table.columns if name not in columns]
+            if extra and (settings.columns is None or self.calendar is not None):
+                self.notes.append(f"left out columns that the first spans don't have: {', '.join(extra)}")
+        self.notes = list(dict.fromkeys(self.notes))
+        return columns
+
+    def _check_calendar(self, known: Calendar) -> None:
+        settings = self.settings
+        known.check(every=settings.every, time=settings.time, label=settings.label, task=settings.task)
+        if settings.classes is not None and settings.task != "regression":
+            asked = Labels(settings.label, settings.task, settings.classes)
+            known.check(classes=asked.classes)
+
+    def _cuts(self, letters: DeadLetters) -> PeriodCuts | RowCuts:
+        settings = self.settings
+        size = calendar.rows_per_span(settings.every)
+        if size is not None:
+            return RowCuts(self.fresh, size, settings.time, self.store.ids(), self.pieces, self.ledger)
+        assert settings.time is not None, "settings refuse periods without a time"
+        first = self.calendar.first if self.calendar else None
+        done = self.replaced | {(piece.digest, piece.span) for piece in self.pieces}
+        return PeriodCuts(self.fresh, settings.every, settings.time, first, done, letters)
+
+    def _sort(
+        self,
+        columns: dict[str, pa.DataType],
+        labels: Labels,
+        letters: DeadLetters,
+        cuts: Cuts,
+        partition: Partition,
+    ) -> None:
+        """Reads everything. After that nothing is wrong with the tables."""
+        settings = self.settings
+        rows = tables.read(self.fresh, columns, letters, as_it_is=settings.as_it_is, missing=settings.missing)
+        cuts.sort(events(cuts.watch(rows), settings, labels, letters, self.now), partition)
+        for table in self.fresh:
+            letters.check(table.name, cuts.seen[table.name] + letters.count_of(table.name))
+        if not any(cuts.seen.values()):
+            raise DataError(
+                "the file has no rows",
+                where=self.fresh[0].name,
+                next_step="give a file with a header and rows",
+            )
+
+    def _lay_out(
+        self, columns: dict[str, pa.DataType], labels: Labels, cuts: PeriodCuts | RowCuts
+    ) -> Calendar:
+        settings = self.settings
+        known = Calendar(
+            every=settings.every,
+            first=cuts.first if isinstance(cuts, PeriodCuts) else None,
+            time=settings.time,
+            label=settings.label,
+            task=settings.task,
+            classes=tuple(labels.classes or ()),
+            columns={name: str(kind) for name, kind in columns.items()},
+        )
+        known.save(self.store)
+        return known
+
+    def _enter(self, cuts: PeriodCuts | RowCuts, letters: DeadLetters, delivery: Delivery) -> None:
+        """Everything is committed: the ledger may know."""
+        ranges = cuts.ranges(delivery.pieces) if isinstance(cuts, RowCuts) else {}
+        brought = delivery.brought | {(piece.digest, piece.span) for piece in self.pieces}
+        for table in self.fresh:
+            mine = cuts.brought(table)
+            facts = {"ranges": ranges[table.digest]} if ranges else {}
+            self.ledger.write(
+                table,
+                rows=cuts.seen[table.name],
+                spans=sorted({span for digest, span in brought if digest in mine}),
+                dead_letters=letters.count_of(table.name),
+                **facts,
+            )
+        for digest in ranges:
+            self.ledger.add(digest, ranges=ranges[digest])

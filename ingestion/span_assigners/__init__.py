@@ -1,0 +1,1 @@
+"""Which span a row belongs to: by the period of its time, or by its place in the order of arrival."""

@@ -1,0 +1,59 @@
+"""What all ways of cutting rows into spans have in common."""
+
+import collections
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from noria.ingestion.formats import Rows, Table
+from noria.ingestion.partition import Partition
+
+# Columns that go along with a row while it is sorted; no file can hold them. The index of its source in
+# `Cuts.sources`, and (spans cut by rows) its place in the source.
+SOURCE, PLACE = "\x00source", "\x00place"
+
+
+class Cuts:
+    """Tells which rows of an ingestion are to be committed, and to which span each goes.
+
+    Args:
+      fresh: the tables.
+
+    Attributes:
+      sources: where rows come from, name by sha256: the tables, then earlier ones that they begin with.
+      seen: rows that could be read, by name of the table.
+      repeated: rows that are left out, as an earlier source brought them.
+    """
+
+    def __init__(self, fresh: Sequence[Table]):
+        self.fresh = fresh
+        self.sources = {table.digest: table.name for table in fresh}
+        self.seen: collections.Counter[str] = collections.Counter()
+        self.repeated = 0
+
+    def watch(self, rows: Iterable[Rows]) -> Iterable[Rows]:
+        """Hands rows on before their time and label are read."""
+        return rows
+
+    def sort(self, parts: Iterator[Rows], partition: Partition) -> None:
+        """Brings all rows into a partition, with the columns that go along."""
+        raise NotImplementedError
+
+    def brought(self, table: Table) -> set[str]:
+        """The sources, by sha256, whose rows a table has."""
+        return {table.digest}
+
+    def notes(self) -> list[str]:
+        """What people should know."""
+        return []
+
+    def span_of(self, key: int) -> int:
+        """Id of the span that a key of the partition stands for, once all rows are in it."""
+        return key
+
+
+def beside(batch: pa.RecordBatch, **columns: np.ndarray) -> pa.RecordBatch:
+    """A batch with further columns."""
+    arrays = [*batch.columns, *map(pa.array, columns.values())]
+    return pa.RecordBatch.from_arrays(arrays, [*batch.schema.names, *columns])

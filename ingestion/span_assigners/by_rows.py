@@ -1,0 +1,210 @@
+"""Spans of N rows each. A row is known by its place in its source, so rows may repeat."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from noria.ingestion import source_offsets
+from noria.ingestion.formats import FileTable, Rows, Table
+from noria.ingestion.grown_files import Growth
+from noria.ingestion.ledger import Beginning, Ledger
+from noria.ingestion.partition import Partition
+from noria.ingestion.source_offsets import Piece, Places
+from noria.ingestion.span_assigners.base import PLACE, SOURCE, Cuts, beside
+
+_TABLE, _ROW = "\x00table", "\x00row"
+
+
+class RowCuts(Cuts):
+    """Cuts rows into spans of N, in the order of their time where there is a time, else as they stand.
+
+    Args:
+      fresh: the tables.
+      size: N.
+      time: the time column, or None.
+      ids: the spans that are there.
+      pieces: which rows of which source they have.
+      ledger: knows what was read before.
+    """
+
+    def __init__(
+        self,
+        fresh: Sequence[Table],
+        size: int,
+        time: str | None,
+        ids: Collection[int],
+        pieces: Iterable[Piece],
+        ledger: Ledger,
+    ):
+        super().__init__(fresh)
+        self._size = size
+        self._time = time
+        self._ids = set(ids)
+        self._pieces: dict[str, list[Piece]] = {}
+        for piece in pieces:
+            self._pieces.setdefault(piece.digest, []).append(piece)
+        self._ledger = ledger
+        self._growth = Growth(ledger.beginnings())
+        # What each table begins with, the longest last.
+        self._begins: list[list[Beginning]] = []
+        # By index of the source: its places, how many of its rows went by, and the table whose rows count for it.
+        self._places: list[Places] = []
+        self._at: list[int] = []
+        self._bearers = np.zeros(0, np.int64)
+        # An id that a source knows must not come to mean other rows; an empty store begins anew.
+        self._next = 1 + max(ids, default=0)
+        if self._ids:
+            self._next = max(self._next, 1 + max(ledger.spans(), default=0))
+        self._kept = 0
+
+    def watch(self, rows: Iterable[Rows]) -> Iterable[Rows]:
+        return self._growth.watch(rows)
+
+    def sort(self, parts: Iterator[Rows], partition: Partition) -> None:
+        """Sorts by time first.
+
+        A file may list its events in any order; spans cut from that would all cover the same time. And only when
+        all rows were read it is known which of them an earlier source brought.
+        """
+        index = {table.digest: i for i, table in enumerate(self.fresh)}
+        with Partition(partition.folder / "in-order") as waiting:
+            for part in parts:
+                count = part.batch.num_rows
+                self.seen[part.table.name] += count
+                table = np.full(count, index[part.table.digest])
+                batch = beside(part.batch, **{_TABLE: table, _ROW: part.numbers})
+                waiting.add(batch, np.zeros(count, np.int64))
+            self._begins = [self._beginnings(table) for table in self.fresh]
+            if waiting.spans:
+                self._find_places(waiting)
+                for rows in waiting.read(0, self._time):
+                    self._cut(rows, partition)
+
+    def begin(self) -> None:
+        """Enters the tables into the ledger, so that a file that grows while this ingestion is killed is known."""
+        for table, begins in zip(self.fresh, self._begins, strict=True):
+            earlier = [each.digest for each in begins]
+            self._ledger.begin(table, **self._growth.facts(table), begins_with=earlier)
+
+    def brought(self, table: Table) -> set[str]:
+        begins = self._begins[list(self.fresh).index(table)]
+        return {table.digest, *(each.digest for each in begins)}
+
+    def ranges(self, committed: Sequence[Piece]) -> dict[str, list[list[int]]]:
+        """For the ledger: by sha256 of a source, `[span, first, rows]` of all that the spans have of it.
+
+        Args:
+          committed: what this ingestion committed.
+        """
+        found: dict[str, list[list[int]]] = {}
+        for digest, known in zip(self.sources, self._places, strict=False):
+            mine = [[each.span, each.first, each.end - each.first] for each in known.here]
+            mine += [[each.span, each.first or 0, each.rows] for each in committed if each.digest == digest]
+            found[digest] = sorted(mine)
+        return found
+
+    def notes(self) -> list[str]:
+        notes = []
+        for table, found in zip(self.fresh, self._begins, strict=True):
+            if found:
+                notes.append(
+                    f"{table.name}: its rows 1 to {found[-1].rows:,} were read before, as {found[-1].name}, "
+                    "and are not ingested again"
+                )
+            elif isinstance(table, FileTable) and self._growth.changed(table):
+                notes.append(
+                    f"{table.name}: it was read before, but does not begin with the rows it had then; "
+                    "all its rows count as new"
+                )
+        return notes
+
+    def _beginnings(self, table: Table) -> list[Beginning]:
+        """What a table begins with, the longest last; of two with the same rows, the one that has more in spans."""
+        found = self._growth.found.get(table.digest, [])
+        entry = self._ledger.entry(table.digest)
+        if table.digest in self._pieces and "begins_with" in entry:
+            # Which rows are its own must not change while spans have some.
+            found = [each for each in found if each.digest in entry["begins_with"]]
+        return sorted(found, key=lambda each: (each.rows, -self._committed(each.digest)))
+
+    def _committed(self, digest: str) -> int:
+        return sum(piece.rows for piece in self._pieces.get(digest, ()))
+
+    def _find_places(self, waiting: Partition) -> None:
+        """Looks up which source each row is from, and which of a source's rows the spans have."""
+        for each in [each for begins in self._begins for each in begins]:
+            self.sources.setdefault(each.digest, each.name)
+        counts: dict[tuple[int, int], int] = {}
+        for rows in waiting.read(0, None):
+            pairs, numbers = np.unique(np.stack(self._origin(rows)), axis=1, return_counts=True)
+            for table, origin, count in zip(*pairs.tolist(), numbers.tolist(), strict=True):
+                counts[origin, table] = counts.get((origin, table), 0) + count
+        # Several tables may begin with one source: its rows count once.
+        bearers = list(range(len(self.fresh)))
+        for i in range(len(self.fresh), len(self.sources)):
+            bearers.append(min((table for origin, table in counts if origin == i), default=0))
+        self._bearers, self._at = np.array(bearers), [0] * len(bearers)
+        for i, (digest, name) in enumerate(self.sources.items()):
+            had, others = self._had(digest)
+            known = source_offsets.find(
+                self._pieces.get(digest, []),
+                {"name": name, **(self._ledger.entry(digest) if self._ids else {})},
+                self._ids,
+                counts.get((i, bearers[i]), 0),
+                self._size,
+                had if self._ids else None,
+                others,
+            )
+            self._places.append(known)
+
+    def _had(self, digest: str) -> tuple[list[int] | None, set[int]]:
+        """The spans of a source when it was committed whole, or of a longer one which begins with it; and of others.
+
+        Read of what earlier versions wrote down: what the spans of a source are, but not which rows they have.
+        """
+        for table, begins in zip(self.fresh, self._begins, strict=True):
+            chain = [*(each.digest for each in begins), table.digest]
+            if digest in chain:
+                at = chain.index(digest)
+                spans = [self._ledger.entry(each).get("spans") for each in chain]
+                had = next((each for each in spans[at:] if each is not None), None)
+                if had is not None:
+                    return had, {span for each in spans[:at] for span in each or ()}
+        return None, set(self._ledger.spans())
+
+    def _origin(self, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        """Indices of the table that each row is in, and of the source that brought it first, both `[rows]`."""
+        tables, numbers = (rows.column(name).to_numpy() for name in (_TABLE, _ROW))
+        origin = tables.copy()
+        index = {digest: i for i, digest in enumerate(self.sources)}
+        for i, begins in enumerate(self._begins):
+            for each in reversed(begins):
+                origin[(tables == i) & (numbers <= each.rows)] = index[each.digest]
+        return tables, origin
+
+    def _cut(self, rows: pa.Table, partition: Partition) -> None:
+        """Adds those rows to the partition that no span has: back to the span that had them, or to the next one."""
+        tables, origin = self._origin(rows)
+        keep = self._bearers[origin] == tables
+        self.repeated += int((~keep).sum())
+        place, spans = np.zeros(len(origin), np.int64), np.zeros(len(origin), np.int64)
+        for i in np.unique(origin[keep]).tolist():
+            mine = np.flatnonzero(keep & (origin == i))
+            place[mine] = self._at[i] + np.arange(len(mine))
+            self._at[i] += len(mine)
+            committed = self._places[i].committed(place[mine])
+            spans[mine] = self._places[i].homes(place[mine])
+            keep[mine[committed]] = False
+            self.repeated += int(committed.sum()) if i >= len(self.fresh) else 0
+        new = np.flatnonzero(keep & (spans == 0))
+        spans[new] = self._next + (self._kept + np.arange(len(new))) // self._size
+        self._kept += len(new)
+        added = {SOURCE: origin.astype(np.int32)[keep], PLACE: place[keep]}
+        table, spans, at = rows.drop([_TABLE, _ROW]).filter(pa.array(keep)), spans[keep], 0
+        for batch in table.to_batches():
+            here = slice(at, at + batch.num_rows)
+            partition.add(
+                beside(batch, **{name: values[here] for name, values in added.items()}), spans[here]
+            )
+            at += batch.num_rows

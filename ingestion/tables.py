@@ -1,0 +1,236 @@
+"""Tables from outside: CSV and Parquet files, folders and globs of them, pandas and Arrow tables.
+
+They come out as Arrow batches of one schema. What cannot be read goes to the dead letters, with its row and the
+reason.
+"""
+
+import collections
+import difflib
+import glob
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from noria.core.errors import DataError
+from noria.ingestion import column_types
+from noria.ingestion.dead_letters import DeadLetters
+from noria.ingestion.formats import CsvTable, MemoryTable, ParquetTable, Rows, Table, said_of
+
+_PARQUET = (".parquet", ".pq", ".parq")
+_CSV = (".csv", ".tsv", ".txt", ".tab", ".psv", ".data")
+_PACKED = (".gz", ".bz2", ".xz", ".zip")
+
+
+def open_tables(source: Any, *, delimiter: str | None = None, name: str = "table") -> list[Table]:
+    """Finds the tables that a source means.
+
+    Args:
+      source: a path, a folder, a glob, a list of these, a pandas data frame or an Arrow table.
+      delimiter: of CSV files; found in them if None.
+      name: of a table in memory.
+
+    Returns:
+      The tables, those of a folder or glob by name.
+
+    Raises:
+      DataError: nothing there, empty, damaged, or neither CSV nor Parquet.
+    """
+    if isinstance(source, pa.Table) or type(source).__module__.startswith("pandas"):
+        return [MemoryTable(source, name)]
+    if isinstance(source, list | tuple):
+        return [table for each in source for table in open_tables(each, delimiter=delimiter, name=name)]
+    if not isinstance(source, str | os.PathLike):
+        raise DataError(
+            "the data must be a path, a pandas or Arrow table, a list of these, or a function that returns "
+            f"one of these kinds, got {type(source).__name__}",
+            where="data.source",
+            next_step="let the function return a pandas data frame or an Arrow table",
+        )
+    return [_open(path, delimiter) for path in _paths(Path(source).expanduser())]
+
+
+def columns_of(
+    tables: Sequence[Table],
+    *,
+    wanted: Sequence[str] | None = None,
+    types: Mapping[str, str | pa.DataType] | None = None,
+    as_it_is: Sequence[str] = (),
+) -> dict[str, pa.DataType]:
+    """The columns that the tables have in common, and their kinds.
+
+    Args:
+      tables: the tables.
+      wanted: the columns to read; by default those of the first table. A table may have more.
+      types: kinds that are known already; what is not is found in the tables.
+      as_it_is: columns that somebody else interprets; they get the null kind.
+
+    Raises:
+      DataError: a column is missing (names the one it may have become), or has kinds that don't fit together.
+    """
+    names = list(wanted) if wanted is not None else list(tables[0].columns)
+    for table in tables:
+        for column in names:
+            if column not in table.columns:
+                raise missing_column(column, table, names)
+    for table in tables:
+        if not isinstance(table, CsvTable):
+            table.kinds(names)  # refuses lists and the like, whatever is known; only the schema is looked at
+    known = {column: column_types.named(kind) for column, kind in (types or {}).items()}
+    found: dict[str, pa.DataType] = {column: pa.null() for column in names}
+    unknown = [column for column in names if column not in as_it_is]
+    if any(column not in known for column in unknown):
+        for table in tables:
+            for column, kind in table.kinds(unknown).items():
+                unified = column_types.unify(found[column], kind)
+                if unified is None and isinstance(table, CsvTable) and not pa.types.is_timestamp(kind):
+                    unified = pa.string()  # text in one file, numbers in another: codes
+                if unified is None and column not in known:
+                    raise DataError(
+                        f"column {column!r} holds {column_types.describe(kind)} here, "
+                        f"{column_types.describe(found[column])} in the files before",
+                        where=table.name,
+                        next_step="give the column one type in all files",
+                    )
+                found[column] = unified or found[column]
+    return {column: known.get(column, found[column]) for column in names}
+
+
+def read(
+    tables: Sequence[Table],
+    columns: Mapping[str, pa.DataType],
+    letters: DeadLetters,
+    *,
+    as_it_is: Sequence[str] = (),
+    missing: Sequence[str] = (),
+) -> Iterator[Rows]:
+    """Reads tables in bounded batches of one schema.
+
+    Args:
+      tables: the tables, in this order.
+      columns: column -> kind, as from `columns_of`.
+      letters: gets the rows that cannot be read.
+      as_it_is: columns that are handed on unconverted; text that means "missing" becomes null.
+      missing: further texts that mean "missing".
+
+    Raises:
+      DataError: a file cannot be read.
+    """
+    for table in tables:
+        for raw, numbers in table.raw(letters, columns):
+            arrays = []
+            bad = np.zeros(raw.num_rows, bool)
+            for name, kind in columns.items():
+                column = raw.column(raw.schema.get_field_index(name))
+                values, no_text = column_types.texts(column)
+                if missing and pa.types.is_string(values.type):
+                    values = column_types.blank(values, pc.is_in(values, value_set=pa.array(missing)))
+                wrong = no_text
+                if name not in as_it_is:
+                    values, other = column_types.convert(values, kind, table.comma)
+                    wrong = wrong | other
+                elif pa.types.is_string(values.type):
+                    values, _ = column_types.convert(values, pa.string())
+                arrays.append(values)
+                for i in map(int, np.flatnonzero(wrong & ~bad)):
+                    value = said_of(column, i)
+                    reason = (
+                        f"{value!r} is not {'text in UTF-8' if no_text[i] else column_types.describe(kind)}"
+                    )
+                    letters.add(table.name, int(numbers[i]), table.text(raw, i), reason, name, value)
+                bad |= wrong
+            yield Rows(pa.RecordBatch.from_arrays(arrays, list(columns)), numbers, table, raw).filter(~bad)
+
+
+def read_table(source: Any, *, delimiter: str | None = None, limit: int | None = None) -> pa.Table:
+    """Reads a source into memory, its kinds found in it; for a first look.
+
+    Args:
+      source: as in `open_tables`.
+      delimiter: of CSV files.
+      limit: stop after about so many rows.
+
+    Raises:
+      DataError: it cannot be read, or more than 1% of the rows looked at are bad.
+    """
+    tables = open_tables(source, delimiter=delimiter)
+    columns = columns_of(tables)
+    schema = pa.schema([(name, column_types.stored(kind)) for name, kind in columns.items()])
+    batches: list[pa.RecordBatch] = []
+    rows: collections.Counter[str] = collections.Counter()
+    with DeadLetters(None, "table", "") as letters:
+        for part in read(tables, columns, letters):
+            batches.append(part.batch)
+            rows[part.table.name] += part.batch.num_rows
+            if limit is not None and sum(rows.values()) >= limit:
+                break
+    for name in dict.fromkeys(each.name for each in tables):
+        letters.check(name, rows[name] + letters.count_of(name))
+    table = pa.Table.from_batches(batches, schema)
+    return table if limit is None else table.slice(0, limit)
+
+
+def missing_column(column: str, table: Table, wanted: Iterable[str]) -> DataError:
+    """The error for a column that is not there."""
+    spare = [name for name in table.columns if name not in set(wanted) or name.lower() == column.lower()]
+    folded = {name.casefold(): name for name in spare}
+    near = difflib.get_close_matches(column.casefold(), folded, n=1, cutoff=0.6)
+    hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
+    return DataError(
+        f"column {column!r} is missing{hint}",
+        where=f"{table.name}: columns {', '.join(table.columns)}",
+        next_step=f"rename it to {column!r} in the data, or change the name in the config and the schema",
+    )
+
+
+def _paths(path: Path) -> list[Path]:
+    if path.is_dir():
+        found = [each for each in sorted(path.rglob("*")) if each.is_file() and _is_table(each, path)]
+        if not found:
+            raise DataError(
+                "the folder holds no CSV or Parquet file", where=path, next_step="name another one"
+            )
+        return found
+    if path.exists():
+        return [path]
+    found = [Path(each) for each in sorted(glob.glob(str(path), recursive=True))]
+    if not found:
+        is_glob = any(c in str(path) for c in "*?[")
+        raise DataError(
+            "no file matches this pattern" if is_glob else "there is no such file",
+            where=path.absolute(),
+            next_step="correct the path of the data",
+        )
+    return [each for match in found for each in _paths(match)]
+
+
+def _is_table(path: Path, folder: Path) -> bool:
+    if any(part.startswith((".", "_")) for part in path.relative_to(folder).parts):
+        return False
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] in _PACKED:
+        suffixes.pop()
+    return bool(suffixes) and suffixes[-1] in _CSV + _PARQUET
+
+
+def _open(path: Path, delimiter: str | None) -> Table:
+    if path.suffix.lower() in (".xlsx", ".xls", ".json", ".jsonl", ".avro", ".feather", ".orc"):
+        raise DataError(
+            f"{path.suffix} files are not read", where=path, next_step="export it as CSV (UTF-8) or Parquet"
+        )
+    packed = path.suffix.lower() in _PACKED
+    if path.suffix.lower() in _PARQUET or (not packed and _begins_like_parquet(path)):
+        return ParquetTable(path)
+    return CsvTable(path, delimiter)
+
+
+def _begins_like_parquet(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PAR1"
+    except OSError:
+        return False  # who reads it is told what is wrong

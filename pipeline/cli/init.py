@@ -1,0 +1,77 @@
+"""`noria init`: a project for the user's table, and what was inferred."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from noria.pipeline.cli import console
+from noria.pipeline.cli.options import Json
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="The folder of the new project.")],
+    data: Annotated[Path, typer.Option(help="A CSV or Parquet file with the events.")],
+    label: Annotated[str, typer.Option(help="The column to predict.")],
+    time: Annotated[
+        str | None,
+        typer.Option(help="The column with the time of the event. Default: none, rows in file order."),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="binary, multiclass or regression. Default: inferred from the label.")
+    ] = None,
+    key: Annotated[
+        list[str] | None, typer.Option(help="Column that identifies an event; may be repeated.")
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(help="The delimiter of a CSV file. Default: detected.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Write a project for your data: settings, schema, preprocessing, README."""
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    from noria.pipeline.cli.quiet import quietly
+
+    out = console.out()
+    with quietly("reading the data and inferring a schema"):
+        from noria.pipeline.init import draft
+
+        drafted = draft.draft(
+            folder, data, label, time=time, task=task, key=key or [], delimiter=_unescaped(delimiter)
+        )
+    if as_json:
+        console.emit(drafted.to_json())
+        return console.OK
+    table = Table.grid(padding=(0, 2))
+    classes = ", ".join(f"{name} {share:.1%}" for name, share in drafted.label.shares.items())
+    table.add_row("rows", f"{drafted.rows:,}")
+    table.add_row("label", Text(f"{label}: {drafted.task}" + (f" ({classes})" if classes else "")))
+    table.add_row(
+        "spans",
+        Text(f"{drafted.spans} of {drafted.every}" + (f", by {drafted.time}" if drafted.time else "")),
+    )
+    table.add_row(
+        "features", f"{len(drafted.columns.numeric)} numeric, {len(drafted.columns.categorical)} categorical"
+    )
+    if drafted.columns.key:
+        table.add_row("key", Text(", ".join(drafted.columns.key)))
+    if drafted.columns.slices:
+        table.add_row("slices", Text(", ".join(drafted.columns.slices)))
+    for name, why in drafted.columns.left_out.items():
+        table.add_row("not used", Text(f"{name}: {why}"))
+    for note in drafted.notes:
+        table.add_row("[yellow]note[/]", Text(note))
+    out.print(f"[green]✓[/] {escape(str(folder))}/ with {', '.join(draft.FILES)}")
+    out.print(table)
+    there = "" if folder.absolute() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
+    out.print(f"[bold]next[/] {escape(there)}noria run", soft_wrap=True)
+    return console.OK
+
+
+def _unescaped(delimiter: str | None) -> str | None:
+    """A shell passes `\\t` on as two characters."""
+    return "\t" if delimiter in ("\\t", "tab") else delimiter

@@ -1,1 +1,0 @@
-"""What the commands do; `cli.py` says what they are called and which options they take."""

@@ -1,0 +1,38 @@
+"""docs/config.md: every key of a project's file with its default and its meaning, from the settings classes.
+
+`python -m noria.pipeline.config > docs/config.md` writes it; a test compares it with the code.
+"""
+
+import json
+from pathlib import Path
+
+from noria.pipeline.config import explain
+from noria.pipeline.config.project import Config
+
+__all__ = ["documentation"]
+
+
+def documentation() -> str:
+    """The page."""
+    lines = [
+        "# The project's file, key by key",
+        "",
+        "One YAML file, `noria.yaml`, describes a project. Only `name` and `label` are required, and a time",
+        "column or `span.every: rows:N`; `noria init` writes a first draft from your data. Relative paths",
+        "start from the file's folder. An unknown key or a wrong value is refused, with its line.",
+        "",
+        "Written by `python -m noria.pipeline.config > docs/config.md`; a test compares it with the code.",
+        "",
+        "| key | default | meaning |",
+        "| --- | --- | --- |",
+    ]
+    for name, field, has_keys in explain.walk(Config):
+        if field.is_required():
+            default = "**required**"
+        elif has_keys:
+            default = ""
+        else:
+            value = field.get_default(call_default_factory=True)
+            default = f"`{json.dumps(str(value) if isinstance(value, Path) else value)}`"
+        lines.append(f"| `{name}` | {default} | {field.description} |")
+    return "\n".join([*lines, ""])

@@ -1,0 +1,337 @@
+"""A project's one YAML file, read and checked.
+
+`load("noria.yaml")` gives a `Config` or raises `ConfigError` with file, line and what to write instead.
+Relative paths start from the folder of the YAML file. This module imports neither TFX nor TensorFlow.
+"""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+import yaml
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
+
+from noria.core.errors import ConfigError
+from noria.pipeline.config import explain
+from noria.pipeline.config.kubeflow import Kubeflow
+from noria.pipeline.config.sections import (
+    Beam,
+    Data,
+    Gates,
+    ImportPath,
+    Label,
+    Names,
+    ProjectPath,
+    Section,
+    Span,
+    Time,
+    Trainer,
+    Window,
+)
+
+if TYPE_CHECKING:
+    from noria.ingestion.events import EventSettings
+
+__all__ = ["NAME_LENGTH", "Config", "load", "parse_metadata"]
+
+NAME_LENGTH = 63  # characters of a Kubernetes label, which the pipeline's name becomes
+
+
+def _short_for(key: str) -> BeforeValidator:
+    """A plain string in place of a section's mapping sets this one key of it."""
+    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
+
+
+def parse_metadata(url: str) -> dict[str, Any] | None:
+    """ML Metadata's server as keywords, or None for SQLite.
+
+    Raises:
+      ValueError: the URL is of no kind that ML Metadata knows, or lacks the host or the database.
+    """
+    if url == "sqlite":
+        return None
+    shapes = "sqlite, mysql://user:password@host:port/database or postgresql://... of the same form"
+    hidden = re.sub(r"(//[^:/@]*):[^@]*@", r"\1:***@", url)  # a password has no place in a log
+    parts = urlsplit(url)
+    kind = {"postgres": "postgresql"}.get(parts.scheme, parts.scheme)
+    database = unquote(parts.path.lstrip("/"))
+    if kind not in ("mysql", "postgresql") or not parts.hostname or not database:
+        raise ValueError(f"must be {shapes}, got {hidden!r}")
+    try:
+        port = parts.port or {"mysql": 3306, "postgresql": 5432}[kind]
+    except ValueError:
+        raise ValueError(f"must have a port number, got {hidden!r}") from None
+    return {
+        "kind": kind,
+        "host": parts.hostname,
+        "port": port,
+        "database": database,
+        "user": unquote(parts.username or ""),
+        "password": unquote(parts.password or ""),
+    }
+
+
+def _metadata(value: str) -> str:
+    parse_metadata(value)
+    return value
+
+
+class Config(Section):
+    """A project's settings, checked; paths are absolute."""
+
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9-]*$",
+        max_length=NAME_LENGTH,
+        description="The project's name: the model's in TF Serving, the pipeline's in ML Metadata. "
+        f"Small letters, digits and hyphens, at most {NAME_LENGTH}.",
+    )
+    home: ProjectPath = Field(
+        default=Path("home"),
+        validate_default=True,
+        description="Folder for everything that the pipeline keeps: spans, models, registry, reports, runs.",
+    )
+    data: Annotated[Data, _short_for("source")] = Field(
+        default=Data(), description="Where the events come from. A string is short for `data.source`."
+    )
+    label: Annotated[Label, _short_for("column")] = Field(
+        description="What to predict. A string is short for `label.column`."
+    )
+    task: Literal["binary", "multiclass", "regression"] = Field(
+        default="binary", description="`binary`, `multiclass` or `regression`."
+    )
+    time: Annotated[Time, _short_for("column")] = Field(
+        default=Time(), description="When an event happened. A string is short for `time.column`."
+    )
+    key: Names = Field(
+        default_factory=list,
+        description="Columns that name an event. Their hash decides whether a row is held out, so that it "
+        "never moves between the splits. Left out, all columns but the label count.",
+    )
+    span: Annotated[Span, _short_for("every")] = Field(
+        default=Span(), description="How the stream is cut. A string is short for `span.every`."
+    )
+    window: Window = Field(default=Window(), description="Which spans a run trains on.")
+    eval_share: float = Field(
+        default=0.2,
+        gt=0,
+        lt=1,
+        description="Share of each span's rows that is never trained on; the newest span's judge champion "
+        "and challenger.",
+    )
+    schema_: ProjectPath = Field(
+        default=Path("schema.pbtxt"),
+        alias="schema",
+        validate_default=True,
+        description="The curated TFDV schema, as a text proto.",
+    )
+    preprocessing: ImportPath = Field(
+        default="preprocessing.preprocessing_fn",
+        description="Import path of the `preprocessing_fn`. The YAML file's folder is on Python's path.",
+    )
+    trainer: Trainer = Field(default=Trainer(), description="How a challenger is trained.")
+    gates: Gates = Field(default=Gates(), description="What stops a span, and what stops a version.")
+    beam: Beam = Field(default=Beam(), description="What Apache Beam is told, where it is used.")
+    kubeflow: Kubeflow = Field(
+        default=Kubeflow(), description="Where and how the pipeline runs on Kubeflow Pipelines."
+    )
+    metadata: Annotated[str, AfterValidator(_metadata)] = Field(
+        default="sqlite",
+        description="ML Metadata's store: `sqlite` (a file in `home`), "
+        "`mysql://user:password@host:3306/database` or `postgresql://user:password@host:5432/database`.",
+    )
+    retention: int = Field(
+        default=10,
+        ge=2,
+        description="Newest versions whose files are kept; what the registry says of the others stays.",
+    )
+    execution: Literal["auto", "in-process", "beam"] = Field(
+        default="auto",
+        description="`in-process` works here, in bounded memory; `beam` leaves it to Beam; `auto` chooses by size and "
+        "by the machines that `beam.args` name, and says why.",
+    )
+
+    _path: Path = PrivateAttr(Path("noria.yaml"))
+    _settings: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Config":
+        classes = self.label.classes
+        if self.task == "multiclass" and classes is None:
+            raise ValueError("`label.classes` must list the classes where task is multiclass, got nothing")
+        if self.task == "binary" and classes is not None and len(classes) != 2:
+            raise ValueError(f"`label.classes` must be two where task is binary, got {len(classes)}")
+        if self.task == "regression" and classes is not None:
+            raise ValueError(f"`label.classes` must be left out where task is regression, got {classes}")
+        if self.task != "binary" and self.trainer.early_stop and self.trainer.early_stop.metric == "auc":
+            raise ValueError(f"`trainer.early_stop.metric` must be loss where task is {self.task}, got 'auc'")
+        if self.time.column is None and not self.span.every.startswith("rows:"):
+            raise ValueError(
+                f"`span.every` must be rows:N where there is no time.column, got {self.span.every!r}"
+            )
+        if self.label.column in (self.time.column, *self.key):
+            raise ValueError(
+                f"`label.column` must be neither the time nor the key, got {self.label.column!r}"
+            )
+        return self
+
+    @property
+    def path(self) -> Path:
+        """The YAML file, absolute."""
+        return self._path
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The YAML file's keys as they stand there: paths relative, defaults left out."""
+        return self._settings
+
+    @classmethod
+    def read(cls, settings: dict[str, Any], path: Path) -> "Config":
+        """Settings as if they stood in the file `path`, which need not be there.
+
+        Raises:
+          ValidationError: pydantic's, of a value that is not allowed.
+        """
+        config = cls.model_validate(settings, context={"folder": path.parent})
+        config._path = path
+        config._settings = settings
+        return config
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the YAML file, which is put on Python's path."""
+        return self._path.parent
+
+    @property
+    def home_path(self) -> Path:
+        """The home folder, absolute."""
+        return self.home
+
+    @property
+    def model_root(self) -> Path:
+        """The TF Serving model directory."""
+        return self.home / "models" / self.name
+
+    @property
+    def schema_path(self) -> Path:
+        """The curated schema's file."""
+        return self.schema_
+
+    def moved_to(self, home: Path) -> "Config":
+        """The same settings with another home folder; ML Metadata moves along, into a file there."""
+        moved = self.model_copy(update={"home": home.absolute(), "metadata": "sqlite"})
+        moved._path, moved._settings = self._path, self._settings
+        return moved
+
+    def metadata_server(self) -> dict[str, Any] | None:
+        """ML Metadata's server: kind (mysql or postgresql), host, port, database, user, password; or None."""
+        return parse_metadata(self.metadata)
+
+    def event_settings(self) -> "EventSettings":
+        """How ingestion makes events of rows."""
+        from noria.ingestion.events import EventSettings
+
+        data = self.data
+        return EventSettings(
+            label=self.label.column,
+            task=self.task,
+            classes=None if self.label.classes is None else tuple(self.label.classes),
+            time=self.time.column,
+            every=self.span.every,
+            columns=None if data.columns is None else tuple(dict.fromkeys([*self.key, *data.columns])),
+            types=data.types,
+            missing=tuple(data.missing),
+            time_format=self.time.format,
+            delimiter=data.delimiter,
+            max_bad_share=data.max_bad_share,
+        )
+
+    def window_settings(self) -> dict[str, Any]:
+        """SpanExampleGen's exec property."""
+        return {**self.window.model_dump(), "eval_share": self.eval_share, "key": self.key}
+
+    def trainer_settings(self) -> dict[str, Any]:
+        """The Trainer's exec property: the keys of `trainer`, and what it must know of the label."""
+        trainer = self.trainer.model_dump(mode="json", exclude={"run_fn"})
+        classes = len(self.label.classes or ()) or 2
+        return {**trainer, "label": self.label.column, "task": self.task, "classes": classes}
+
+    def data_gate_settings(self) -> dict[str, Any]:
+        """DataGate's exec property: the keys of `gates.data`, and what it must know of the project."""
+        gate = self.gates.data.model_dump(mode="json")
+        context = {"label": self.label.column, "task": self.task}
+        return {**gate, **context, "time": self.time.column or "", "every": self.span.every}
+
+    def model_gate_settings(self) -> dict[str, Any]:
+        """Evaluator's exec property: the keys of `gates.model`."""
+        return self.gates.model.model_dump(mode="json")
+
+    def digest(self) -> str:
+        """12 hex digits of the settings' SHA-256; comments, the order of keys and places don't count."""
+        settings = self.model_dump(
+            mode="json", by_alias=True, exclude={"home", "metadata", "schema_", "kubeflow"}
+        )
+        data = self._settings.get("data")  # as written: a path of the project, wherever the project lies
+        settings["data"]["source"] = data.get("source") if isinstance(data, dict) else data
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def load(path: str | Path = "noria.yaml") -> Config:
+    """Reads a project's YAML file.
+
+    Args:
+      path: the file, or the folder in which `noria.yaml` lies.
+
+    Raises:
+      ConfigError: no such file, not YAML, an unknown or missing key, or a value that is not allowed.
+    """
+    file = Path(path).expanduser()
+    if file.is_dir():
+        file = file / "noria.yaml"
+    text = _read(file)
+    file = file.resolve()
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        explain.refuse_duplicates(node, file)
+        settings = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = file if mark is None else f"{file}, line {mark.line + 1}, column {mark.column + 1}"
+        problem = getattr(error, "problem", None) or str(error)
+        raise ConfigError(
+            f"the file must be YAML: {problem}",
+            where=where,
+            next_step="look at this line and the one above: indentation, a missing colon or quote",
+        ) from None
+    if not isinstance(settings, dict):
+        found = "nothing" if settings is None else f"a {type(settings).__name__}"
+        raise ConfigError(
+            f"the file must hold keys and values, got {found}", where=file, next_step=explain.HELP
+        )
+    try:
+        return Config.read(settings, file)
+    except ValidationError as error:
+        raise explain.explain(error, Config, node, file) from None
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            "there is no project here: the file does not exist",
+            where=file.absolute(),
+            next_step="noria init my-project --data FILE --label COLUMN begins one; --config FILE names one",
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"the file cannot be read: {error.strerror}", where=file, next_step="see to its rights"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"the file must be UTF-8 text, got byte {error.start}: {error.reason}",
+            where=file,
+            next_step="save it as UTF-8",
+        ) from None

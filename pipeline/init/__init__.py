@@ -1,0 +1,1 @@
+"""`noria init`: a project drafted from a table."""

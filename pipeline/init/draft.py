@@ -1,0 +1,298 @@
+"""`noria init`: a project's files, drafted from a table."""
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pyarrow as pa
+
+from noria.core.errors import ConfigError, DataError
+from noria.ingestion import tables
+from noria.pipeline.config import NAME_LENGTH, load
+from noria.pipeline.init import inference
+
+TEMPLATES = Path(__file__).with_name("templates")
+FILES = ("noria.yaml", "schema.pbtxt", "preprocessing.py", "README.md", ".dockerignore")
+# A look at more rows changes no draft, and a first look should take seconds.
+ROWS = 1_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Draft:
+    """What was inferred, for the summary that people and machines read."""
+
+    folder: Path
+    rows: int
+    task: str
+    label: inference.LabelFacts
+    columns: inference.Columns
+    time: str | None
+    every: str
+    spans: int
+    notes: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `noria init --json` prints."""
+        return {
+            "project": str(self.folder),
+            "files": [str(self.folder / name) for name in FILES],
+            "rows": self.rows,
+            "task": self.task,
+            "classes": self.label.classes,
+            "shares": self.label.shares,
+            "unlabelled": self.label.missing,
+            "time": self.time,
+            "span": self.every,
+            "spans": self.spans,
+            "numeric": self.columns.numeric,
+            "categorical": self.columns.categorical,
+            "slices": self.columns.slices,
+            "key": self.columns.key,
+            "left_out": self.columns.left_out,
+            "notes": self.notes,
+        }
+
+
+def draft(
+    folder: Path,
+    data: Path,
+    label: str,
+    *,
+    time: str | None = None,
+    task: str | None = None,
+    key: Sequence[str] = (),
+    delimiter: str | None = None,
+) -> Draft:
+    """Writes a project for a table.
+
+    Args:
+      folder: the new project; it may exist, but not with a project's files in it.
+      data: CSV or Parquet file, a folder or a glob of them.
+      label: the column to predict.
+      time: the column with the events' time; None for row order.
+      task: `binary`, `multiclass` or `regression`; None to infer it.
+      key: columns that name an event.
+      delimiter: of CSV files; None to find it.
+
+    Raises:
+      ConfigError: the folder holds a project already, or the task is unknown.
+      DataError: the table cannot be read, a named column is missing, or the label cannot be learnt.
+    """
+    _refuse_overwriting(folder)
+    if task not in (None, "binary", "multiclass", "regression"):
+        raise ConfigError(
+            f"the task must be binary, multiclass or regression, got {task!r}",
+            where="--task",
+            next_step="leave --task out, and it is inferred from the label",
+        )
+    source = tables.open_tables(data, delimiter=delimiter)
+    kinds = tables.columns_of(source)
+    for name in (label, *([time] if time else []), *key):
+        if name not in kinds:
+            error = tables.missing_column(name, source[0], ())
+            raise DataError(error.what, where=error.where, next_step="name one of these columns")
+    if label in (time, *key):
+        raise ConfigError(
+            f"column {label!r} cannot be the label and the time or the key",
+            where="--label",
+            next_step="name another column: --label is what to predict, --time and --key are known before",
+        )
+    table = tables.read_table(data, delimiter=delimiter, limit=ROWS)
+    if not len(table):
+        raise DataError("the table has a header, but no rows", where=data, next_step="give data with rows")
+
+    boolean = pa.types.is_boolean(kinds[label])
+    facts = inference.label(table.column(label), label, task, boolean)
+    seconds, form = inference.event_times(table.column(time), time) if time else (None, None)
+    every, spans = inference.span_length(seconds, len(table))
+    columns = inference.columns(table, label, time, key)
+    if not columns.numeric and not columns.categorical:
+        raise DataError(
+            f"no column of the table can be a feature: {json.dumps(columns.left_out)}",
+            where=data,
+            next_step="give data with columns that describe the events",
+        )
+    drafted = Draft(
+        folder=folder,
+        rows=len(table),
+        task=facts.task,
+        label=facts,
+        columns=columns,
+        time=time,
+        every=every,
+        spans=spans,
+        notes=_notes(table, facts, spans, seconds),
+    )
+    _write(drafted, data, label, form, delimiter, _event_table(table, label, facts, time, form, key))
+    return drafted
+
+
+def _refuse_overwriting(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(
+            "a project needs a folder, but this is a file", where=folder, next_step="name another one"
+        )
+    there = [name for name in FILES if (folder / name).exists()]
+    if there:
+        raise ConfigError(
+            f"there is a project already; {', '.join(there)} would be overwritten",
+            where=folder,
+            next_step="name another folder, or move these files away",
+        )
+
+
+def _notes(table: pa.Table, facts: inference.LabelFacts, spans: int, seconds: Any) -> list[str]:
+    notes = []
+    if facts.missing:
+        notes.append(f"{facts.missing:,} rows have no label; they are counted, not trained on")
+    if facts.shares and min(facts.shares.values()) < 0.02:
+        rarest = min(facts.shares, key=lambda name: facts.shares[name])
+        notes.append(f"class {rarest!r} is rare ({facts.shares[rarest]:.2%}): longer spans judge it better")
+    if len(table) / spans < 200:
+        notes.append(f"only about {len(table) // spans} rows a span: verdicts will be coarse")
+    if seconds is not None and len(seconds) < len(table):
+        notes.append(f"{len(table) - len(seconds):,} rows have no time; they go to the dead letters")
+    if facts.task == "regression":
+        notes.append(
+            "set an absolute threshold for the first run (gates.model.metrics), or promote it by hand"
+        )
+    return notes
+
+
+def _event_table(
+    table: pa.Table,
+    label: str,
+    facts: inference.LabelFacts,
+    time: str | None,
+    form: str | None,
+    key: Sequence[str],
+) -> pa.Table:
+    """The table as the span store will hold it: the label as numbers, the time as epoch seconds."""
+    from noria.ingestion import times
+
+    def put(name: str, values: pa.Array) -> None:
+        nonlocal table
+        table = table.set_column(table.column_names.index(name), name, values)
+
+    put(label, inference.encoded(table.column(label), facts))
+    if time:
+        put(time, times.parse(table.column(time).combine_chunks(), form)[0])
+    return table
+
+
+def _write(
+    drafted: Draft, data: Path, label: str, form: str | None, delimiter: str | None, table: pa.Table
+) -> None:
+    """Writes all files beside the folder first: a project is there whole or not at all."""
+    from noria.pipeline.init import schema_inference
+    from noria.schemas import loader  # TensorFlow, seconds; after everything that can be refused at once
+
+    parent = drafted.folder.absolute().parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{drafted.folder.name}-", dir=parent))
+    except OSError as error:
+        raise ConfigError(
+            f"the folder cannot be made: {error.strerror}",
+            where=drafted.folder,
+            next_step="name a folder where you may write",
+        ) from error
+    try:
+        values = _values(drafted, data, label, form, delimiter)
+        for name in FILES:
+            if name != "schema.pbtxt":
+                (beside / name).write_text(
+                    _rendered(f"{name.removeprefix('.')}.jinja", values), encoding="utf-8"
+                )
+        schema = schema_inference.infer(table, label, drafted.time, drafted.columns.key)
+        loader.save(schema, beside / "schema.pbtxt")
+        load(beside)  # what was written must be what can be read
+        drafted.folder.mkdir(exist_ok=True)
+        for name in (*FILES[1:], FILES[0]):  # the YAML file last: it is what makes the folder a project
+            os.replace(beside / name, drafted.folder / name)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _values(
+    drafted: Draft, data: Path, label: str, form: str | None, delimiter: str | None
+) -> dict[str, Any]:
+    rows_a_span = max(1, drafted.rows // drafted.spans)
+    # What the template itself makes of the time.
+    taken = {label, "time_of_day_sin", "time_of_day_cos", "time_of_week_sin", "time_of_week_cos"}
+    numeric = {_feature(name, taken): name for name in drafted.columns.numeric}
+    return {
+        "name": project_name(drafted.folder),
+        "data_name": data.name,
+        "source": os.path.relpath(data.absolute(), drafted.folder.absolute()),
+        "delimiter": delimiter,
+        "label": label,
+        "task": drafted.task,
+        "classes": drafted.label.classes,
+        "shares": drafted.label.shares,
+        "unlabelled": drafted.label.missing,
+        "time": drafted.time,
+        "time_format": form,
+        "key": drafted.columns.key,
+        "every": drafted.every,
+        "spans": drafted.spans,
+        "rows": f"{drafted.rows:,}",
+        "first": max(1, min(4, drafted.spans // 3)),
+        "slices": drafted.columns.slices,
+        "min_examples": max(20, min(200, rows_a_span // 50)),
+        "batch_size": 256 if rows_a_span >= 2_000 else 64,
+        "first_run": "bless" if drafted.task == "regression" else "thresholds",
+        "numeric": numeric,
+        "gaps": [name for name, column in numeric.items() if column in drafted.columns.gaps],
+        "categorical": {_feature(name, taken): name for name in drafted.columns.categorical},
+        "left_out": drafted.columns.left_out,
+        # What names a row is new in every span: that is no drift.
+        "ignore": [name for name in drafted.columns.left_out if name not in drafted.columns.constant],
+    }
+
+
+def _feature(column: str, taken: set[str]) -> str:
+    """A column's name as the name of a feature and of a vocabulary file, not used yet."""
+    name = re.sub(r"\W+", "_", column).strip("_") or "column"
+    while name in taken or f"{name}_missing" in taken:
+        name += "_"
+    taken.update((name, f"{name}_missing"))
+    return name
+
+
+def project_name(folder: Path) -> str:
+    """A folder's name as a project's: small letters, digits and hyphens, a letter first, not too long."""
+    name = re.sub(r"[^a-z0-9]+", "-", folder.absolute().name.lower()).strip("-")
+    name = name if name[:1].isalpha() else f"project-{name}"
+    return name[:NAME_LENGTH].rstrip("-")
+
+
+def _rendered(template: str, values: dict[str, Any]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # YAML, Python and Markdown, not HTML; values go through `q` and `py`
+    )
+    environment.filters["q"] = lambda value: json.dumps(value, ensure_ascii=False)  # JSON is YAML
+    environment.filters["py"] = _python
+    environment.filters["oneline"] = lambda value: " ".join(str(value).split())
+    return environment.get_template(template).render(values)
+
+
+def _python(value: Any) -> str:
+    """A Python literal, one entry a line where it is a mapping, as ruff writes it."""
+    if isinstance(value, dict):
+        if not value:
+            return "{}"
+        return "{\n" + "".join(f"    {_python(k)}: {_python(v)},\n" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_python, value)) + "]"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)

@@ -1,0 +1,307 @@
+"""What `noria init` makes of a table: the task, the classes, the spans, and what each column is good for.
+
+Plain functions over a `pyarrow.Table`; the first draft that they give is for a person to correct.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from noria.core.errors import DataError
+from noria.ingestion import times
+
+HOUR, DAY, WEEK = 3_600, 86_400, 7 * 86_400
+# 1970 began on a Thursday; weeks begin on a Monday.
+MONDAY = 4 * DAY
+# About a dozen spans show what the pipeline does: a cold run on four and some eight warm ones.
+FEWEST, BEST, MOST = 8, 11, 14
+# A class has to be seen in every span to be learnt and judged.
+MOST_CLASSES = 50
+# Integer labels with few values are read as classes; beyond that, as a quantity.
+MOST_INTEGER_CLASSES = 10
+# The share of distinct values from which a column of texts names rows instead of describing them.
+UNIQUE = 0.9
+POSITIVE = (
+    "1",
+    "true",
+    "t",
+    "yes",
+    "y",
+    "positive",
+    "pos",
+    "on",
+    "late",
+    "fraud",
+    "churn",
+    "churned",
+    "default",
+)
+FORMATS = (
+    "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y",
+    "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%d/%m/%Y",
+    "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y",
+    "%d-%m-%Y %H:%M:%S", "%d-%m-%Y %H:%M", "%d-%m-%Y",
+    "%d-%b-%Y %H:%M:%S", "%d-%b-%Y", "%b %d, %Y", "%d %b %Y",
+    "%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S %Y",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelFacts:
+    """What the label column holds.
+
+    Attributes:
+      task: `binary`, `multiclass` or `regression`.
+      classes: its values in the order of their class numbers; None where it holds the numbers already.
+      shares: share of each class among the labelled rows, by name; empty for regression.
+      missing: rows without a label.
+    """
+
+    task: str
+    classes: list[str | int | float] | None
+    shares: dict[str, float]
+    missing: int
+
+
+def label(values: pa.ChunkedArray, name: str, task: str | None = None, boolean: bool = False) -> LabelFacts:
+    """Reads the task off the label's values.
+
+    Args:
+      values: the label column.
+      name: its name, for messages.
+      task: what a person said it is; None to infer it.
+      boolean: the column held true and false (which are 0 and 1 by now).
+
+    Raises:
+      DataError: no value, one class only, or values that the task cannot be.
+    """
+    counts = _counts(values)
+    missing = len(values) - sum(counts.values())
+    if not counts:
+        raise DataError(
+            "the label column holds no value", where=name, next_step="name another one with --label"
+        )
+    if len(counts) == 1:
+        raise DataError(
+            f"the label has one class only: every labelled row is {next(iter(counts))!r}",
+            where=name,
+            next_step="give data with both outcomes, or name another column with --label",
+        )
+    text = pa.types.is_string(values.type)
+    task = task or _task(counts, text, boolean, name)
+    if task == "regression":
+        if text:
+            raise DataError(
+                f"a regression needs numbers, but the label holds text such as {next(iter(counts))!r}",
+                where=name,
+                next_step="--task multiclass, or a column of numbers",
+            )
+        return LabelFacts("regression", None, {}, missing)
+    if task == "binary" and len(counts) != 2:
+        raise DataError(
+            f"a binary label has two values, but this one has {len(counts)}: {_some(counts)}",
+            where=name,
+            next_step="--task multiclass or --task regression, or derive a column with two values",
+        )
+    if len(counts) > MOST_CLASSES:
+        raise DataError(
+            f"a multiclass label has at most {MOST_CLASSES} classes, this one {len(counts)}: {_some(counts)}",
+            where=name,
+            next_step="--task regression for a quantity, or draw rare classes together",
+        )
+    classes = _ordered(counts) if task == "binary" else sorted(counts)
+    rows = sum(counts.values())
+    shares = {str(value): counts[value] / rows for value in classes}
+    numbered = not text and classes == list(range(len(classes)))
+    return LabelFacts(task, None if numbered and task == "binary" else classes, shares, missing)
+
+
+def _counts(values: pa.ChunkedArray) -> dict[Any, int]:
+    """Rows by value, without the missing ones; texts that differ in case only are one, the commonest."""
+    found: dict[Any, int] = {}
+    first: dict[str, str] = {}
+    entries = pc.value_counts(values.combine_chunks()).to_pylist()
+    for entry in sorted(entries, key=lambda entry: -entry["counts"]):
+        value = entry["values"]
+        if value is None or value != value:
+            continue
+        if isinstance(value, str):
+            value = first.setdefault(value.casefold(), value)
+        found[value] = found.get(value, 0) + entry["counts"]
+    return found
+
+
+def _task(counts: Mapping, text: bool, boolean: bool, name: str) -> str:
+    if len(counts) == 2 or boolean:
+        return "binary"
+    if text:
+        if len(counts) > MOST_CLASSES:
+            raise DataError(
+                f"the label holds {len(counts)} different texts ({_some(counts)}): too many for classes",
+                where=name,
+                next_step="name a column with two values, a few classes, or numbers",
+            )
+        return "multiclass"
+    whole = all(float(value).is_integer() for value in counts)
+    return "multiclass" if whole and len(counts) <= MOST_INTEGER_CLASSES else "regression"
+
+
+def _ordered(counts: Mapping) -> list:
+    """Two values, the positive one second: what says yes, else the larger number, else the rarer text."""
+    first, second = sorted(counts)
+    if not isinstance(first, str):
+        return [first, second]
+    said = [value for value in (first, second) if value.strip().lower() in POSITIVE]
+    positive = said[0] if len(said) == 1 else min((first, second), key=lambda value: counts[value])
+    return [second, first] if positive == first else [first, second]
+
+
+def _some(counts: Mapping) -> str:
+    return ", ".join(repr(value) for value in list(counts)[:4]) + (", ..." if len(counts) > 4 else "")
+
+
+def encoded(values: pa.ChunkedArray, facts: LabelFacts) -> pa.Array:
+    """The label as the event table holds it: class numbers as int64, or float64."""
+    values = values.combine_chunks()
+    if facts.task == "regression":
+        return values.cast(pa.float64())
+    if facts.classes is None:
+        return values.cast(pa.int64())
+    if pa.types.is_string(values.type):
+        values = pc.utf8_lower(values)
+        return pc.index_in(values, value_set=pa.array([str(value).lower() for value in facts.classes])).cast(
+            pa.int64()
+        )
+    return pc.index_in(values, value_set=pa.array(facts.classes, values.type)).cast(pa.int64())
+
+
+def event_times(values: pa.ChunkedArray, name: str) -> tuple[np.ndarray, str | None]:
+    """Epoch seconds of the rows that have a time, and the `strptime` format, where one was needed.
+
+    Raises:
+      DataError: the column holds no times.
+    """
+    array = values.combine_chunks()
+    seconds, bad = times.parse(array)
+    if not bad.any():
+        return _present(seconds, name), None
+    if pa.types.is_string(array.type):
+        sample = array.filter(pc.is_valid(array))[:2_000]
+        for form in FORMATS:
+            if not times.parse(sample, form)[1].any():
+                return _present(times.parse(array, form)[0], name), form
+    wrong = array[int(np.flatnonzero(bad)[0])].as_py()
+    if bad.mean() <= 0.01:
+        return _present(seconds, name), None  # single bad rows are the dead letters' business
+    raise DataError(
+        f"the time column must hold ISO 8601 times or numbers since 1970, got {wrong!r}",
+        where=f"{name}, row {int(np.flatnonzero(bad)[0]) + 1}",
+        next_step="name another column with --time, or leave --time out: row order counts then",
+    )
+
+
+def _present(seconds: pa.Array, name: str) -> np.ndarray:
+    found = np.asarray(seconds.drop_null(), dtype=np.int64)
+    if not len(found):
+        raise DataError(
+            "the time column holds no value", where=name, next_step="leave --time out: row order counts"
+        )
+    return found
+
+
+def span_length(seconds: np.ndarray | None, rows: int) -> tuple[str, int]:
+    """How to cut the stream into about a dozen spans.
+
+    Args:
+      seconds: epoch seconds of the events; None where rows count as they stand.
+      rows: rows of the table.
+
+    Returns:
+      The value of `span.every`, and how many spans that gives.
+    """
+    fitting: list[tuple[float, str, int]] = []
+    if seconds is not None:
+        for name, length, origin in (("hour", HOUR, 0), ("day", DAY, 0), ("week", WEEK, MONDAY)):
+            count = len(np.unique((seconds - origin) // length))
+            if 4 <= count <= 60:
+                inside = 0.0 if FEWEST <= count <= MOST else abs(math.log(count / BEST))
+                fitting.append((inside, name, count))
+    if fitting:
+        _, name, count = min(fitting)
+        return name, count
+    size = max(1, math.ceil(rows / BEST))
+    return f"rows:{size}", math.ceil(rows / size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """What the columns are good for.
+
+    Attributes:
+      numeric, categorical: the features.
+      gaps: numeric ones that are missing in some rows.
+      slices: categorical ones with few values, to judge by.
+      key: columns that name an event.
+      left_out: name -> why it is no feature.
+      constant: those left out because they hold one value, or none.
+      distinct: name -> number of distinct values of the categorical ones.
+    """
+
+    numeric: list[str]
+    categorical: list[str]
+    gaps: list[str]
+    slices: list[str]
+    key: list[str]
+    left_out: dict[str, str]
+    constant: list[str]
+    distinct: dict[str, int]
+
+
+def columns(table: pa.Table, label_name: str, time: str | None, key: Sequence[str]) -> Columns:
+    """Sorts the columns of a table."""
+    numeric: list[str] = []
+    categorical: list[str] = []
+    left_out: dict[str, str] = {}
+    distinct: dict[str, int] = {}
+    constant: list[str] = []
+    names_of_rows: list[str] = []
+    rows = len(table)
+    for name in table.column_names:
+        values = table.column(name)
+        if name in (label_name, time):
+            continue
+        if name in key:
+            left_out[name] = "part of the key"
+            continue
+        different = pc.count_distinct(values.combine_chunks(), mode="only_valid").as_py()
+        present = rows - values.null_count
+        if different <= 1:
+            left_out[name] = "no value" if not present else "the same value in every row"
+            constant.append(name)
+        elif not pa.types.is_floating(values.type) and present == rows and different == rows and rows > 20:
+            # Each row has its own: a serial number or an id.
+            left_out[name] = "names the row"
+            names_of_rows.append(name)
+        elif pa.types.is_string(values.type):
+            if different > UNIQUE * present and present > 20:
+                left_out[name] = f"{different:,} different texts in {present:,} rows"
+            else:
+                categorical.append(name)
+                distinct[name] = different
+        else:
+            numeric.append(name)
+    few = sorted((name for name in categorical if 2 <= distinct[name] <= 20), key=lambda name: distinct[name])
+    inferred = list(key) or [name for name in names_of_rows if _is_id(name)][:1] or names_of_rows[:1]
+    gaps = [name for name in numeric if table.column(name).null_count]
+    return Columns(numeric, categorical, gaps, few[:3], inferred, left_out, constant, distinct)
+
+
+def _is_id(name: str) -> bool:
+    return name.lower() in ("id", "uuid", "guid", "key") or name.lower().endswith(
+        ("_id", "id", "_key", "uuid")
+    )

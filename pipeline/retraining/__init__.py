@@ -1,0 +1,1 @@
+"""Whether a change of code, settings or data asks for a new model."""

@@ -1,0 +1,178 @@
+"""What the cluster would refuse, or fail on hours later, refused at compile time with the reason.
+
+The reasons are those of Kubeflow Pipelines 2.x on Argo and of TFX's compiler; docs/kubeflow.md lists them.
+"""
+
+import importlib.metadata
+import importlib.util
+import os.path
+import re
+import shlex
+import sys
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from noria.core.errors import ConfigError, LaneError
+from noria.pipeline import environment
+from noria.pipeline.config import Config
+from noria.pipeline.config.sections import is_function
+from noria.pipeline.runners.kubeflow import container_project
+
+# Keys that older releases of kfp-kubernetes have no word for, and the functions that say them.
+_NEWER = {"image_pull_secrets": "set_image_pull_secrets", "image_pull_policy": "set_image_pull_policy"}
+
+
+def check_installed(*packages: str) -> None:
+    """Raises LaneError where kfp, or one more of its packages, is not installed or cannot be."""
+    if sys.version_info >= (3, 12):
+        raise LaneError(
+            f"TFX's Kubeflow part needs Python 3.10 or 3.11, this is {sys.version_info[0]}.{sys.version_info[1]}",
+            where=sys.executable,
+            next_step=f"make an environment with Python 3.11; there, {environment.how_to_install('kubeflow')}",
+        )
+    for package in ("kfp", *packages):
+        try:
+            found = importlib.util.find_spec(package)
+        except ModuleNotFoundError:
+            found = None
+        if found is None:
+            raise LaneError(
+                f"the package {package.replace('.', '-')} is not installed",
+                where=sys.prefix,
+                next_step=environment.how_to_install("kubeflow"),
+            )
+
+
+def check_platform(config: Config) -> None:
+    """Raises LaneError where the installed kfp-kubernetes cannot say what the section asks for."""
+    from kfp import kubernetes
+
+    for key, function in _NEWER.items():
+        if getattr(config.kubeflow, key) and not hasattr(kubernetes, function):
+            raise LaneError(
+                f"kfp-kubernetes {importlib.metadata.version('kfp-kubernetes')} has no word for `kubeflow.{key}`",
+                where=config.path,
+                next_step="compile on the current lane, or leave it out and name the Secrets in the runs' service "
+                "account; an image with a tag of its own needs no policy",
+            )
+
+
+def check_config(config: Config) -> None:
+    """Raises ConfigError for settings that cannot work in a cluster."""
+    section = config.kubeflow
+    where = f"{config.path}, section kubeflow"
+    if section.volume is None:
+        raise ConfigError(
+            "there is no volume: span store and registry would be gone with each task's container",
+            where=where,
+            next_step="set `kubeflow.volume: {claim: NAME}` to a PersistentVolumeClaim; deploy/ has one",
+        )
+    mount = PurePosixPath(section.volume.mount)
+    if not PurePosixPath(section.home).is_relative_to(mount):
+        raise ConfigError(
+            f"`kubeflow.home` must lie on the volume, below {mount}, got {section.home}",
+            where=where,
+            next_step=f"set `kubeflow.home: {mount}/home`, or `kubeflow.volume.mount` to a folder above it",
+        )
+    if PurePosixPath(section.project).is_relative_to(section.home):
+        raise ConfigError(
+            f"`kubeflow.project` must not lie in the home folder, got {section.project}",
+            where=where,
+            next_step="keep the project in the image, or beside the home on the volume",
+        )
+    _check_paths(config)
+    _check_caching(config)
+
+
+def check_output(output: Path) -> None:
+    """Raises ConfigError for a file name that Kubeflow's client does not take."""
+    if output.suffix not in (".yaml", ".yml"):
+        better = output / "pipeline.yaml" if output.is_dir() else output.with_suffix(".yaml")
+        raise ConfigError(
+            f"the package must be a .yaml file, got {output.name or output}",
+            where=output,
+            next_step=f"--output {shlex.quote(str(better))}",
+        )
+
+
+def check_nodes(nodes: Iterable[Any]) -> None:
+    """Raises ConfigError for TFX nodes that compile, but do not run on open-source Kubeflow Pipelines.
+
+    Args:
+      nodes: `BaseNode`s of the pipeline.
+    """
+    from tfx.components import FileBasedExampleGen
+    from tfx.dsl.components.common.resolver import Resolver
+
+    for node in nodes:
+        where = f"node {node.id}"
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?", node.id):
+            raise ConfigError(
+                f"a node's id must be letters, digits and hyphens, got {node.id!r}",
+                where=where,
+                next_step=f"Argo takes no other task names; .with_id({_argo_name(node.id)!r})",
+            )
+        if isinstance(node, Resolver):
+            raise ConfigError(
+                f"{node.id} is a Resolver, and the backend has none",
+                where=where,
+                next_step="bring the champion with ChampionResolver, which is an ordinary component",
+            )
+        if isinstance(node, FileBasedExampleGen):
+            raise ConfigError(
+                f"{node.id} resolves its files before the cache check, a step that the backend leaves out",
+                where=where,
+                next_step="use SpanExampleGen, which picks its spans itself",
+            )
+        if node.exec_properties.get("module_file"):
+            raise ConfigError(
+                f"{node.id} is given a `module_file`, which TFX would build a pipeline of below the pipeline root",
+                where=where,
+                next_step="name the function by its import path (module.function), and put it into the image",
+            )
+
+
+def _check_paths(config: Config) -> None:
+    """A path that leaves the project's folder and the volume, in the container, is on this machine only."""
+    if not config.schema_path.is_file():
+        raise ConfigError(
+            "the schema is not there",
+            where=config.schema_path,
+            next_step="correct `schema`; `noria init` writes a draft from your data",
+        )
+    there = container_project.in_container(config)  # refuses whatever else does not hold there
+    paths: dict[str, tuple[Any, str | Path]] = {"schema": (config.settings.get("schema"), there.schema_path)}
+    source = there.data.source
+    if source is not None and not is_function(source):
+        data = config.settings["data"]
+        paths["data.source"] = (data["source"] if isinstance(data, dict) else data, source)
+    assert config.kubeflow.volume is not None
+    seen = [config.kubeflow.project, config.kubeflow.volume.mount]
+    for key, (given, path) in paths.items():
+        found = PurePosixPath(os.path.normpath(path))
+        if not any(found.is_relative_to(folder) for folder in seen):
+            raise ConfigError(
+                f"`{key}` is {given}, in the container {found}, which no task sees: neither the image's project folder "
+                f"({seen[0]}) nor the volume ({seen[1]}) holds it",
+                where=config.path,
+                next_step=f"put it into the project's folder and write it relative, or onto the volume below {seen[1]}",
+            )
+
+
+def _check_caching(config: Config) -> None:
+    section = config.kubeflow
+    tasks = {"tasks": section.tasks, **{f"per_task.{name}": task for name, task in section.per_task.items()}}
+    for key, task in tasks.items():
+        if task.cache:
+            raise ConfigError(
+                f"`kubeflow.{key}.cache` cannot be true: Kubeflow's key holds the names of a task's input artifacts, "
+                "which are new in each run as the tasks before read the stores anew, and it sees no code in the image: "
+                "it would never hit, or lie",
+                where=f"{config.path}, section kubeflow",
+                next_step="leave `cache` out; Transform reuses by itself what the champion's run has counted",
+            )
+
+
+def _argo_name(node_id: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", node_id).strip("-") or "node"

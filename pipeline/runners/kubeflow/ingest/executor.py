@@ -1,0 +1,71 @@
+"""Ingests, finishes what a killed run left, and names a span that waits for a run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_executor
+
+from noria.components import journal
+from noria.core.errors import ConfigError
+from noria.core.locks import hold
+from noria.pipeline.config import Config
+from noria.pipeline.runners.kubeflow import container_project
+from noria.pipeline.runs import lineage
+from noria.pipeline.runs.ingest import ingest
+from noria.pipeline.runs.run import waiting
+from noria.stores.recovery import recover
+from noria.stores.registry import Registry
+
+# A task of an earlier run may hold the lock; a recurring run has time.
+LOCK_SECONDS = 600
+
+
+class Executor(base_executor.BaseExecutor):
+    """The steps of `noria run` before its first run."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Sets the custom properties `state` (waiting or nothing) and `span` of `output_dict["ingested"][0]`.
+
+        Raises:
+          ConfigError: the image holds other sources than the pipeline was compiled from.
+          DataError: there is no data, or it cannot be read.
+          LockedError: another run holds the project for longer than LOCK_SECONDS.
+        """
+        config = container_project.from_json(exec_properties["config"])
+        artifact = output_dict["ingested"][0]
+        with journal.stage("Ingest", source=str(config.data.source)) as stage:
+            _same_sources(config, exec_properties.get("source_digest") or "")
+            with hold(config.home_path, wait=LOCK_SECONDS, command="Kubeflow's Ingest"):
+                report = ingest(config, lambda record: stage.note(**_facts(record)))
+                for line in recover(Registry(config.home_path), config.model_root):
+                    stage.note(recovered=line)
+            spans = waiting(config, again=bool(exec_properties.get("again")))
+            facts = {"state": "waiting" if spans else "nothing", "span": spans[0] if spans else -1}
+            # A run takes one span; where this number grows, the schedule is too slow.
+            stage.note(**report, **facts, waiting=len(spans))
+        artifact.set_string_custom_property("state", facts["state"])
+        artifact.set_int_custom_property("span", facts["span"])
+        folder = Path(artifact.uri)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "ingested.json").write_text(json.dumps({**facts, "waiting": spans}), encoding="utf-8")
+
+
+def _facts(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key not in ("stage", "event")}
+
+
+def _same_sources(config: Config, compiled: str) -> None:
+    found = lineage.source_digest(config) if compiled else ""
+    if found != compiled:
+        raise ConfigError(
+            "the code or the schema in the image differs from what the pipeline was compiled from",
+            where=f"project folder {config.folder}: digest {found[:12]}, compiled {compiled[:12]}",
+            next_step="rebuild the image from the sources that `noria compile` reads, or compile from the image",
+        )

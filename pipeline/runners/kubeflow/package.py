@@ -1,0 +1,95 @@
+"""A compiled pipeline, and the name of its version: what it was made of, so that the same is never uploaded twice."""
+
+import dataclasses
+import graphlib
+import hashlib
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from noria.core.code_digest import code_digest
+from noria.core.errors import DataError
+from noria.pipeline.config import Config
+
+# Noria's own code that runs inside a task. Read file by file: `code_digest` would import TensorFlow to find it.
+ROOMS = ("components", "core", "ingestion", "pipeline", "preprocessing", "schemas", "stores")
+
+
+@dataclasses.dataclass(frozen=True)
+class Package:
+    """A compiled pipeline: a YAML file with the specification and, after it, the platform's part."""
+
+    path: Path
+    name: str
+    tasks: tuple[str, ...]
+    source_digest: str | None = None  # of the sources that it was compiled from, as Ingest compares them
+
+    @classmethod
+    def read(cls, path: Path) -> "Package":
+        """Raises DataError where the file is no package."""
+        try:
+            spec = next(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+            dags = [each["dag"] for each in (spec["root"], *spec["components"].values()) if "dag" in each]
+            tasks = tuple(task for dag in dags for task in _in_order(dag["tasks"]))
+            return cls(path, spec["pipelineInfo"]["name"], tasks, _source_digest(dags))
+        except OSError as error:
+            reason = str(error.strerror)
+        except (
+            StopIteration,
+            graphlib.CycleError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            ValueError,
+            yaml.YAMLError,
+        ):
+            reason = "it is no Kubeflow pipeline (schema 2.1, YAML)"
+        raise DataError(
+            f"the package cannot be used: {reason}",
+            where=path,
+            next_step="noria compile --output FILE writes one; left out, `noria submit` compiles by itself",
+        )
+
+
+def version_name(config: Config, package: Package) -> str:
+    """`settings-code-package`, 8 hex digits each: equal names mean equal settings, code, schema and package.
+
+    The package counts as well: it holds the image, the resources, and what the compiler made of them.
+    """
+    code = hashlib.sha256(_noria())
+    for path in (config.preprocessing, config.trainer.run_fn, config.trainer.build_model):
+        if path and not path.startswith("noria."):
+            code.update(code_digest(path, str(config.folder), packages=()).encode())
+    if config.schema_path.is_file():  # compiling refuses a missing one
+        code.update(config.schema_path.read_bytes())
+    compiled = hashlib.sha256(package.path.read_bytes()).hexdigest()
+    return f"{config.digest()[:8]}-{code.hexdigest()[:8]}-{compiled[:8]}"
+
+
+def _noria() -> bytes:
+    digest = hashlib.sha256()
+    for room in ROOMS:
+        spec = importlib.util.find_spec(f"noria.{room}")
+        assert (
+            spec is not None and spec.origin is not None
+        )  # a room that is not there would leave the digest empty
+        folder = Path(spec.origin).parent
+        for file in sorted(folder.rglob("*.py")):
+            digest.update(f"\0{room}/{file.relative_to(folder).as_posix()}\0".encode())
+            digest.update(file.read_bytes())
+    return digest.digest()
+
+
+def _source_digest(dags: list[Any]) -> str | None:
+    given = (dag["tasks"].get("Ingest", {}).get("inputs", {}).get("parameters", {}) for dag in dags)
+    found = (each["source_digest"]["runtimeValue"]["constant"] for each in given if "source_digest" in each)
+    return next(found, None) or None
+
+
+def _in_order(tasks: dict[str, Any]) -> Iterator[str]:
+    """Names as the tasks run; the file has them by the alphabet."""
+    after = {name: task.get("dependentTasks", ()) for name, task in sorted(tasks.items())}
+    return iter(graphlib.TopologicalSorter(after).static_order())

@@ -1,0 +1,62 @@
+"""A task's journal: plain lines for the pod's log, and records on the volume for the run's report.
+
+    <home>/runs/<run id>/tasks/<task>.jsonl
+
+One file per task, as tasks run side by side and a network volume does not guarantee atomic appends to one file.
+"""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+
+class Handler(logging.Handler):
+    """Writes each record of the journal to standard output and, where there is one, to the task's file."""
+
+    def __init__(self, file: Path | None):
+        super().__init__()
+        self._file = None
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._file = file.open("w", encoding="utf-8", buffering=1)  # a retry starts over
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not hasattr(record, "journal"):
+            return
+        entry = {"time": record.created, **record.journal}
+        sys.stdout.write(f"noria {record.getMessage()}\n")
+        sys.stdout.flush()
+        if self._file is not None:
+            self._file.write(json.dumps(entry, default=str) + "\n")
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        super().close()
+
+
+def folder(home: Path, run_id: str) -> Path:
+    """Where the tasks of a run leave their records."""
+    return home / "runs" / run_id / "tasks"
+
+
+def read(home: Path, run_id: str) -> list[dict[str, Any]]:
+    """The records of all tasks of a run, by time; an incomplete line of a killed task is skipped."""
+    records = []
+    for file in sorted(folder(home, run_id).glob("*.jsonl")):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                continue
+    return sorted(records, key=lambda record: record["time"])
+
+
+def span(records: list[dict[str, Any]]) -> int | None:
+    """The span that a run is about; None where it has not come so far. Ingest also notes the spans that it makes."""
+    for record in records:
+        if "span" in record and (record["stage"] != "Ingest" or record.get("state") == "waiting"):
+            return int(record["span"])
+    return None

@@ -1,0 +1,90 @@
+"""The model directory that TF Serving watches: `<root>/<version>/`, where the largest number serves.
+
+Versions appear in it and go from it by one rename. Everything unfinished or withdrawn has a name that begins
+with a dot, which is no number, so TF Serving and every other reader passes over it.
+"""
+
+from pathlib import Path
+
+from noria.core import files
+from noria.core.errors import RegistryError
+
+WITHDRAWN = ".withdrawn-"
+
+
+def served(root: Path) -> list[int]:
+    """The version numbers in the directory, ascending."""
+    if not root.is_dir():
+        return []
+    return sorted(int(path.name) for path in root.iterdir() if path.name.isdigit() and path.is_dir())
+
+
+def add(root: Path, version: int, payload: Path, digests: dict[str, str]) -> Path:
+    """Copies a model beside its place, checks and syncs the copy, and renames it to its number.
+
+    Args:
+      root: the model directory; made if missing.
+      version: the number.
+      payload: the SavedModel's folder.
+      digests: sha256 of each file of it, by path below `payload`.
+
+    Raises:
+      RegistryError: a file is missing or differs from its digest.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    target = root / str(version)
+    if target.exists():
+        check(target, digests)
+        return target
+    beside = files.staging(root)
+    try:
+        files.copy_tree(payload, beside, link=False)
+        check(beside, digests, named=payload)
+        files.commit_folder(beside, target)
+    finally:
+        files.remove_tree(beside)
+    return target
+
+
+def check(folder: Path, digests: dict[str, str], named: Path | None = None) -> None:
+    """Compares a folder with the digests of its files; more files than that are fine.
+
+    Raises:
+      RegistryError: a file is missing or differs; it is named as below `named`.
+    """
+    for name, digest in digests.items():
+        path = folder / name
+        if path.is_file() and files.sha256(path) == digest:
+            continue
+        raise RegistryError(
+            f"a file of the model is {'damaged' if path.exists() else 'missing'}",
+            where=(named or folder) / name,
+            next_step="restore it from a backup, or run again to make a new version",
+        )
+
+
+def withdraw(root: Path, versions: list[int]) -> None:
+    """Takes versions out of the directory, the largest last: until then it is the one that serves."""
+    for version in sorted(versions):
+        target = root / f"{WITHDRAWN}{version}"
+        if (root / str(version)).exists():
+            files.remove_tree(target)
+            (root / str(version)).rename(target)
+    if versions:
+        files.sync(root)
+
+
+def restore(root: Path, version: int) -> bool:
+    """Puts a withdrawn version back; False where it is not there any more."""
+    withdrawn = root / f"{WITHDRAWN}{version}"
+    if not withdrawn.is_dir():
+        return False
+    withdrawn.rename(root / str(version))
+    files.sync(root)
+    return True
+
+
+def delete(root: Path, version: int) -> None:
+    """Deletes a version, also a withdrawn one."""
+    files.remove_tree(root / str(version))
+    files.remove_tree(root / f"{WITHDRAWN}{version}")

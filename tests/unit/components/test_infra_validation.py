@@ -1,0 +1,249 @@
+"""The probe and the warm-up file, on real SavedModels in real processes."""
+
+import os
+import re
+import shutil
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from noria.components.pusher import infra_validation, warmup
+from noria.core.errors import GateError
+
+
+def example(distance: float) -> bytes:
+    feature = tf.train.Feature(float_list=tf.train.FloatList(value=[distance]))
+    return tf.train.Example(features=tf.train.Features(feature={"distance": feature})).SerializeToString()
+
+
+EXAMPLES = [example(100.0 * row) for row in range(20)]
+
+
+def save(
+    folder: Path,
+    score: str = "tf.sigmoid(x / 1000 - 1)",
+    output: str = "score",
+    name: str = "serving_default",
+):
+    """Saves a model whose score is an expression over x, the distance `[batch, 1]`."""
+
+    class Model(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+        def serve(self, examples):
+            x = tf.io.parse_example(examples, {"distance": tf.io.FixedLenFeature([1], tf.float32)})[
+                "distance"
+            ]
+            return {output: eval(score, {"tf": tf, "x": x})}
+
+    model = Model()
+    tf.saved_model.save(model, str(folder), signatures={name: model.serve})
+    return folder
+
+
+def test_a_good_model_answers_with_one_probability_a_row(tmp_path):
+    """The fresh process loads the model and returns [rows, 1] probabilities, with its own seconds."""
+    result = infra_validation.probe(save(tmp_path / "m"), EXAMPLES)
+    assert (20, 1) == result.shape
+    assert 20 == result.rows
+    assert tf.sigmoid(-1.0).numpy() == pytest.approx(result.lowest)
+    assert tf.sigmoid(0.9).numpy() == pytest.approx(result.highest)
+    assert {"import", "load", "predict", "wait"} == set(result.seconds)
+
+
+def test_a_process_started_ahead_answers_for_one_model_after_the_other(tmp_path):
+    """`start_ahead` saves the import, once for all models; each model has a fork of its own, and none is left."""
+    folder, other = save(tmp_path / "m"), save(tmp_path / "n", score="tf.sigmoid(x / 500 - 1)")
+    infra_validation.start_ahead()
+    try:
+        waiting = infra_validation._spare._process
+        deadline = time.monotonic() + 60
+        while not _imported(waiting.pid) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        result = infra_validation.probe(folder, EXAMPLES)
+        assert result.seconds["wait"] < result.seconds["import"]
+        assert tf.sigmoid(2.8).numpy() == pytest.approx(infra_validation.probe(other, EXAMPLES).highest)
+        assert waiting.poll() is None
+        while _children(waiting.pid) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert "" == _children(waiting.pid)
+        assert "1" == re.search(r"Threads:\s+(\d+)", Path(f"/proc/{waiting.pid}/status").read_text())[1]
+    finally:
+        infra_validation.stop_ahead()
+    assert waiting.poll() is not None
+
+
+def test_an_answer_asked_ahead_is_taken_only_for_the_same_model_and_rows(tmp_path):
+    """A copy of the model counts as the same; other weights, or other rows, are asked anew."""
+    folder, other = save(tmp_path / "m"), save(tmp_path / "n", score="tf.sigmoid(x / 500 - 1)")
+    prober = infra_validation.Prober().start()
+    try:
+        prober.ask(folder, EXAMPLES)
+        shutil.copytree(folder, tmp_path / "copy")
+        warmup.write(tmp_path / "copy", EXAMPLES)
+        assert tf.sigmoid(0.9).numpy() == pytest.approx(prober.probe(tmp_path / "copy", EXAMPLES).highest)
+        assert 1 == prober._asked
+        prober.ask(folder, EXAMPLES)
+        assert tf.sigmoid(2.8).numpy() == pytest.approx(prober.probe(other, EXAMPLES).highest)
+        prober.ask(folder, EXAMPLES)
+        assert tf.sigmoid(0.0).numpy() == pytest.approx(prober.probe(folder, EXAMPLES[:11]).highest)
+        assert 5 == prober._asked
+    finally:
+        prober.close()
+
+
+def test_a_model_that_kills_its_process_is_reported_and_the_next_one_is_answered(tmp_path):
+    """A crash while the model is loaded or asked (a kernel's fault, out of memory) ends the fork alone."""
+    prober = infra_validation.Prober().start()
+    try:
+        endless = "tf.while_loop(lambda i: tf.reduce_all(i > -1.0), lambda i: [i * 1.0], [x])[0]"
+        prober.ask(save(tmp_path / "m", score=endless), EXAMPLES)
+        deadline = time.monotonic() + 60
+        while not (fork := _children(prober._process.pid)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        os.kill(int(fork), signal.SIGKILL)
+        with pytest.raises(GateError, match="was killed by SIGKILL"):
+            prober.probe(tmp_path / "m", EXAMPLES)
+        assert (20, 1) == prober.probe(save(tmp_path / "n"), EXAMPLES).shape
+    finally:
+        prober.close()
+
+
+def _children(pid: int) -> str:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text()
+
+
+def _imported(pid: int) -> bool:
+    """True once the child has TensorFlow's library mapped, sleeps, and has had nothing to do for half a second."""
+
+    def state() -> list[str]:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+
+    before = state()
+    time.sleep(0.5)
+    after = state()
+    used = slice(11, 13)  # utime and stime (man 5 proc)
+    return (
+        "libtensorflow" in Path(f"/proc/{pid}/maps").read_text()
+        and after[0] == "S"
+        and before[used] == after[used]
+    )
+
+
+@pytest.mark.parametrize(
+    ("faults", "said"),
+    [
+        ({"score": "x * float('nan')"}, "20 of 20 predictions are not finite"),
+        ({"output": "logits"}, r"must give `score`; it gives \['logits'\]"),
+        ({"name": "other"}, "must have the signature serving_default; its signatures: other"),
+        (
+            {"score": "tf.debugging.check_numerics(x / 0.0, 'broken')"},
+            "does not predict: InvalidArgumentError",
+        ),
+    ],
+)
+def test_a_model_that_answers_nonsense_is_refused(tmp_path, faults, said):
+    """Not finite, under another name, or an error while predicting: a GateError says which."""
+    with pytest.raises(GateError, match=said):
+        infra_validation.probe(save(tmp_path / "m", **faults), EXAMPLES)
+
+
+@pytest.mark.parametrize(
+    ("values", "shape", "task", "said"),
+    [
+        ([0.1] * 19 + [1.2], [20, 1], "binary", "probabilities must be in [0, 1], got 0.1 to 1.2"),
+        ([0.5] * 20, [20, 1], "binary", "20 different rows all get the same prediction, 0.5"),
+        ([0.5] * 40, [20, 2], "binary", "predictions must have the shape [20, 1], got [20, 2]"),
+        ([0.1, 0.7] * 20, [20, 2], "multiclass", "each row's probabilities must add up to 1, got 0.8"),
+        ([0.1] * 20, [20, 1], "multiclass", "predictions must have the shape [20, classes], got [20, 1]"),
+        ([0.1] * 19 + [float("inf")], [20, 1], "regression", "1 of 20 predictions are not finite numbers"),
+        ([0.1] * 19 + [0.2], [20, 1], "binary", None),
+        ([-3.0] * 19 + [7.0], [20], "regression", None),
+        ([0.4, 0.6, 0.5, 0.5] * 10, [20, 2], "multiclass", None),
+    ],
+)
+def test_predictions_are_judged_by_task(values, shape, task, said):
+    """Shape, finiteness, range and variety: what is wrong, with the numbers, or None."""
+    assert said == infra_validation.judge(values, shape, 20, 20, task)
+
+
+def test_few_or_equal_rows_may_share_a_prediction():
+    """A constant answer is only suspicious over enough different rows."""
+    assert infra_validation.judge([0.5] * 20, [20, 1], 20, different=3, task="binary") is None
+
+
+def test_a_model_that_hangs_is_killed(tmp_path):
+    """After the timeout the process is gone and the error names the seconds."""
+    endless = "tf.while_loop(lambda i: tf.reduce_all(i > -1.0), lambda i: [i * 1.0], [x])[0]"
+    folder = save(tmp_path / "m", score=endless)
+    prober = infra_validation.Prober().start()
+    process = prober._process
+    with pytest.raises(GateError, match="no predictions within 15 s"):
+        prober.probe(folder, EXAMPLES, timeout=15)
+    assert -signal.SIGKILL == process.returncode
+
+
+def test_a_model_that_nobody_fetched_the_answer_for_does_not_hold_up_the_next_one(tmp_path, monkeypatch):
+    """Asked ahead, refused by the gate, and hanging: the process is ended, and a new one answers for the next."""
+    monkeypatch.setattr(infra_validation, "_UNFETCHED", 1.0)
+    endless = "tf.while_loop(lambda i: tf.reduce_all(i > -1.0), lambda i: [i * 1.0], [x])[0]"
+    prober = infra_validation.Prober().start()
+    try:
+        prober.ask(save(tmp_path / "m", score=endless), EXAMPLES)
+        first = prober._process
+        assert (20, 1) == prober.probe(save(tmp_path / "n"), EXAMPLES).shape
+        assert -signal.SIGKILL == first.returncode
+    finally:
+        prober.close()
+
+
+def test_a_process_that_is_killed_is_reported(tmp_path):
+    """A crash of the process (out of memory, a bad kernel) becomes a GateError, not a hang."""
+    folder = save(tmp_path / "m")
+    prober = infra_validation.Prober().start()
+    threading.Timer(0.5, os.kill, [prober._process.pid, signal.SIGSEGV]).start()
+    with pytest.raises(GateError, match="was killed by SIGSEGV"):
+        prober.probe(folder, EXAMPLES)
+
+
+def test_what_is_not_a_model_is_refused_before_any_process_starts(tmp_path):
+    """An empty folder, no rows, an unknown task."""
+    with pytest.raises(GateError, match="no saved_model.pb"):
+        infra_validation.probe(tmp_path, EXAMPLES)
+    with pytest.raises(GateError, match="at least one real row"):
+        infra_validation.probe(tmp_path, [])
+    with pytest.raises(GateError, match="'binray'"):
+        infra_validation.probe(tmp_path, EXAMPLES, task="binray")
+
+
+def test_a_damaged_model_is_refused(tmp_path):
+    """A saved_model.pb that is no proto gives the loader's reason."""
+    (tmp_path / "saved_model.pb").write_bytes(b"no proto")
+    with pytest.raises(GateError, match="the model does not load"):
+        infra_validation.probe(tmp_path, EXAMPLES)
+
+
+def test_the_warm_up_file_holds_real_requests_that_the_signature_answers(tmp_path):
+    """Every record is a Predict request of TF Serving whose input the model accepts as it stands."""
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    folder = save(tmp_path / "m")
+    path = warmup.write(folder, EXAMPLES)
+    assert folder / "assets.extra" / "tf_serving_warmup_requests" == path
+    serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
+    sizes = []
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        assert "serving_default" == request.model_spec.signature_name
+        rows = tf.make_ndarray(request.inputs["examples"])
+        sizes.append(len(serve(examples=tf.constant(rows))["score"]))
+    assert [1, 8, 32] == sizes
+
+
+def test_a_parent_without_tensorflow_gets_an_eager_child(tmp_path, monkeypatch):
+    """TensorFlow sets TF2_BEHAVIOR when it is imported; the child must not rely on its parent having done so."""
+    monkeypatch.delenv("TF2_BEHAVIOR", raising=False)
+    assert (20, 1) == infra_validation.probe(save(tmp_path / "m"), EXAMPLES).shape
