@@ -9,7 +9,6 @@ import json
 import os
 import platform
 import shlex
-import shutil
 import statistics
 import subprocess
 import sys
@@ -21,7 +20,6 @@ from typing import Any
 
 import yaml
 
-from benchmarks import EXAMPLE
 from noria.core import files
 
 ROOT = Path(__file__).parents[1]
@@ -226,8 +224,6 @@ def project(folder: Path, settings: dict[str, Any]) -> Any:
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "noria.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    for module in EXAMPLE.glob("*.py"):
-        shutil.copy(module, folder)
     return load(folder)
 
 
