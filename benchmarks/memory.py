@@ -4,7 +4,7 @@
 
 For each size a process of its own runs on synthetic spans of 40 columns (`benchmarks.synthetic`): a small one for a
 champion, then one for each mode. This process reads its resident memory, and that of the processes it starts (the
-probe that loads the model; Beam's workers), from /proc, Linux only. Stated is what each stage held above the process
+infra validation, Beam's workers), from /proc, Linux only. Stated is what each stage held above the process
 after importing TensorFlow. Several sizes show whether it grows with the rows. Writes memory.json and .png. 200,000 rows
 take a minute or two; 5 million take a quarter of an hour and 10 GB on disk (TMPDIR).
 """
@@ -98,7 +98,7 @@ def watch(command: list[str], log: Path) -> tuple[list[dict[str, Any]], list[tup
             held = measure.resident(process.pid)
             if held is not None:
                 below = descendants(process.pid)
-                # The probe is forked: what it shares with the process must not count twice.
+                # Infra validation forks: what it shares with the process must not count twice.
                 both = sum(measure.proportional(pid) or 0 for pid in (process.pid, *below)) if below else 0
                 readings.append((time.time(), held, max(held, both)))
             time.sleep(EVERY)

@@ -336,7 +336,7 @@ def scale(result: dict[str, Any]) -> list[str]:
         "through them. `Transform` applies the champion's graph, finds it wanting, analyses, applies and writes; `Evaluator` judges two",
         "models on the held-out half, and its rows are those. The last columns say what a million rows more cost between one size and",
         "the next: equal where the line is straight; the Evaluator's constant part (loading and tracing models) varies by seconds. Rows that do not fit in memory are handed from stage to stage on the disk",
-        "([decision 10](decisions/0010-rows-are-handed-over.md)).",
+        "([decision 10](decisions/0010-batch-cache.md)).",
         "",
         f"| stage | {' | '.join(f'{size} rows' for size in sizes)} | **seconds per million rows** | "
         f"{' | '.join(f'{a} to {b}' for a, b in pairwise(sizes))} |",
@@ -452,7 +452,7 @@ def hotspots(result: dict[str, Any]) -> list[str]:
     lines += [
         "",
         "What the profile asked for: rows handed from stage to stage in memory instead of files written and parsed again, and",
-        "TFDV's accumulators merged without Beam ([decision 10](decisions/0010-rows-are-handed-over.md)); a training loop of",
+        "TFDV's accumulators merged without Beam ([decision 10](decisions/0010-batch-cache.md)); a training loop of",
         "our own whose trace is kept, and the champion's graph with new weights instead of a model built anew",
         "([decision 11](decisions/0011-what-a-resident-process-keeps.md)).",
     ]

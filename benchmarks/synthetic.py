@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from noria.stores.spans import GROUP_ROWS, SpanStore
+from noria.stores.span_files import GROUP_ROWS
+from noria.stores.spans import SpanStore
 
 NUMBERS, INTEGERS = 22, 4
 CATEGORIES = (4, 8, 12, 20, 30, 50, 80, 120, 300, 800, 2_000, 5_000)
@@ -48,7 +49,7 @@ def batches(rows: int, seed: int) -> Iterator[pa.RecordBatch]:
 
 def commit(home: Path, span: int, rows: int) -> None:
     """Writes a span of so many rows; the span's id is the seed."""
-    SpanStore(home).commit(span, batches(rows, span), source="synthetic")
+    SpanStore(home).create(span, batches(rows, span), source="synthetic")
 
 
 def project(folder: Path, **settings: Any) -> Any:
@@ -75,20 +76,10 @@ def project(folder: Path, **settings: Any) -> Any:
 
 def open_gates(slices: list[str]) -> dict[str, Any]:
     """Gates that compute all and stop nothing: what is measured is their cost."""
-    checks = (
-        "linf",
-        "js",
-        "kl",
-        "psi",
-        "stable_psi",
-        "volume",
-        "label_rate",
-        "stuck",
-        "association",
-        "slices",
-    )
+    measures = dict.fromkeys(("linf", "js", "kl", "psi"))
+    checks = dict.fromkeys(("volume", "label_rate", "stuck", "association", "slices", "overlap"))
     return {
-        "data": dict.fromkeys((*checks, "overlap")),
+        "data": {"measures": measures, "stable": {"psi": None}, **checks},
         "model": {
             "metrics": {"auc": {"min": 0.0}, "log_loss": {"max": 100.0}},
             "slices": slices,

@@ -1,1 +1,2 @@
-"""The TFX components, one folder each: component.py wires, executor.py works, the maths stands beside."""
+"""The TFX components, one folder each: component.py has inputs and outputs, executor.py the work, other files the
+maths."""

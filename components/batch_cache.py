@@ -1,11 +1,11 @@
-"""Rows that one stage has just written, kept decoded for the next stage of the same process.
+"""The batch cache: rows that one stage has just written, decoded, for the next stage in the same process.
 
-Stages hand on files: they are TFX's artifacts, and what a process elsewhere reads. But where the next stage runs in
-the same process, decoding what was encoded a moment ago would cost it more than its own work. So the writer of a file
-may leave the file's rows here, and a reader asks here first. Rows that do not fit in memory go to a file of Arrow's
-without a name, which costs a tenth of decoding and has its room back however the process ends. A file that is not
-here, because it came from elsewhere or was changed since, is read; `tests/unit/components/test_handover.py` holds all
-ways equal.
+The result of a stage is a file: it is TFX's artifact, and other processes read it. If the next stage runs in the same
+process, decoding the file would cost more than that stage's own work. So the writer of a file also puts its rows into
+the cache, and a reader looks there first. Rows that do not fit in memory spill to an Arrow file without a name. That
+costs a tenth of decoding, and the operating system frees the file however the process ends. A file that is not in the
+cache, because another process wrote it or it has changed, is read. `tests/unit/components/test_batch_cache.py`
+compares all ways.
 """
 
 import contextlib
@@ -25,18 +25,18 @@ from noria.core import files
 
 logger = logging.getLogger(__name__)
 
-# What a resident process may hold in memory between its stages; a week of flights takes 3 MB.
+# Bytes of rows that a process holds in memory between its stages; a week of flights takes 3 MB.
 BUDGET = 128 << 20
-# What is spilled is a convenience: it leaves this much of the disk to the files that the stages must write.
+# The cache leaves this much of the disk to the files that the stages must write.
 DISK_RESERVE = 1 << 30
-# Each spilled file holds a descriptor; macOS gives a process 256.
+# Each spill file holds a descriptor; macOS gives a process 256.
 MOST_SPILLS = 64
 
 Adapted = TypeVar("Adapted")
 
 
 class Spill:
-    """Record batches of one schema in an Arrow file that has no name: the room is free again when this is.
+    """Record batches of one schema in an Arrow file without a name. The disk space is free again after the object is.
 
     Safe for threads once it is closed.
 
@@ -45,112 +45,113 @@ class Spill:
       schema: of all batches.
 
     Raises:
-      OSError, pa.ArrowException: from all that it does, where the disk is full or fails.
+      OSError, pa.ArrowException: from every method, if the disk is full or fails.
     """
 
     def __init__(self, folder: str | Path, schema: pa.Schema):
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - it lasts as long as the rows
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - open as long as the rows are needed
         self._folder = folder
         self._process = os.getpid()
-        # Half the room for the same time: most of a narrow row is Arrow's offsets.
+        # Half the space in the same time: most of a narrow row is Arrow's offsets.
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         self._writer = pa.ipc.new_file(self._file, schema, options=options)
         self._reader: Any = None
         self._lock = threading.Lock()
 
     def append(self, batch: pa.RecordBatch) -> None:
+        """Writes a batch."""
         if shutil.disk_usage(self._folder).free < DISK_RESERVE + batch.nbytes:
-            raise OSError(f"less than {DISK_RESERVE >> 20} MiB would be left")
+            raise OSError(f"less than {DISK_RESERVE >> 20} MiB of the disk would be free")
         self._writer.write_batch(batch)
 
     def close(self) -> None:
-        """Ends the writing; from here on the batches can be read."""
+        """Ends the writing; after this the batches can be read."""
         self._writer.close()
         self._file.flush()
-        # Not mapped: what was read would stay in the process's memory until somebody else wants it.
+        # Not mapped: pages that were read would remain in the process's memory.
         self._reader = pa.ipc.open_file(pa.PythonFile(self._file, mode="r"))
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         for index in range(self._reader.num_record_batches):
             if os.getpid() != self._process:  # a fork shares the file's position, and no lock
-                raise OSError("the rows are another process's")
+                raise OSError("the rows belong to another process")
             with self._lock:  # the file has one position
                 batch = self._reader.get_batch(index)
             yield batch
 
 
-Rows = list[pa.RecordBatch] | Spill
-
-
-class Handover:
+class BatchCache:
     """Record batches by the file that holds the same rows.
 
     Scope: per Python process; safe for threads. Batches are immutable.
 
     Args:
-      budget: bytes of Arrow buffers to hold in memory, those that are still gathered among them.
-      awaited: whether anybody is going to ask for rows; where not, none are gathered.
+      budget: bytes of Arrow buffers to hold in memory, with those of open entries.
+      enabled: whether a later stage can use the rows; if not, `put` stores nothing.
     """
 
-    def __init__(self, budget: int = BUDGET, awaited: bool = True):
+    def __init__(self, budget: int = BUDGET, enabled: bool = True):
         self._free = budget
         self._spills = 0
-        self._awaited = awaited
-        self._kept: dict[str, tuple[files.Mark, Collector]] = {}
+        self._enabled = enabled
+        self._entries: dict[str, tuple[files.Mark, Entry]] = {}
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
-    def awaiting(self) -> Iterator[None]:
-        """While stages follow each other in this process. At the end all rows go: the next run's files are others."""
-        self._awaited = True
+    def enabled(self) -> Iterator[None]:
+        """While stages run one after the other in this process. At the end the cache is cleared: the next run's files
+        are others."""
+        self._enabled = True
         try:
             yield
         finally:
-            self._awaited = False
+            self._enabled = False
             self.clear()
 
-    def gather(self, scratch: str | Path) -> "Collector":
-        """Opens what gathers the rows of a file.
+    def open(self, scratch: str | Path) -> "Entry":
+        """Opens an entry for the rows of a file that is being written.
 
         Args:
-          scratch: folder on the disk for rows that do not fit in memory; it must be there by then.
+          scratch: folder on the disk for rows that do not fit in memory; it must exist when the first row comes.
         """
-        return Collector(self, scratch, self._awaited)
+        return Entry(self, scratch, self._enabled)
 
-    def batches(self, path: str | Path, rows: int) -> Iterator[pa.RecordBatch] | None:
+    def get(self, path: str | Path, rows: int) -> Iterator[pa.RecordBatch] | None:
         """The file's rows in batches of `rows`, the last one shorter, as reading the file would give them.
 
         Returns:
-          None where they are not here, or the file is not the one they were written to.
+          None if they are not in the cache, or the file has changed since they were put.
         """
         now = files.mark(path)
         with self._lock:
-            known, collector = self._kept.get(str(path), (None, None))
-            if collector is None or known is None or known != now:
+            known, entry = self._entries.get(str(path), (None, None))
+            if entry is None or known is None or known != now:
                 return None
-            return _cut(collector.rows, rows)
+            return _in_batches(entry.rows, rows)
 
-    def adapted(
+    def get_or_read(
         self,
         path: str | Path,
         rows: int,
         adapt: Callable[[pa.RecordBatch], Adapted | None],
         read: Callable[[], Iterator[Adapted]],
     ) -> Iterator[Adapted]:
-        """The file's rows as a stage wants them: from here, or else from the file.
+        """The file's rows in a stage's own form: from the cache, or else from the file.
 
         Args:
           path: the file.
           rows: of each batch but the last.
-          adapt: turns a batch into what the stage wants; None where it cannot, and the file's reader is to say why.
+          adapt: converts a batch; None if it cannot, then the file is read, and its reader raises the error.
           read: reads the whole file in such batches.
         """
-        found, done = self.batches(path, rows), 0
+        found, done = self.get(path, rows), 0
         while found is not None:
             try:
                 batch = next(found, None)
             except (OSError, pa.ArrowException) as error:
-                logger.warning("%s is read again, because its rows cannot be taken over: %s", path, error)
+                logger.warning(
+                    "%s is read again, because its rows in the cache cannot be read: %s", path, error
+                )
                 break
             if batch is None:
                 return
@@ -161,24 +162,24 @@ class Handover:
             yield part
         yield from islice(read(), done, None)
 
-    def release(self, path: str | Path) -> None:
-        """Lets go of a file's rows, which nobody asks for again: what others still wait for keeps its room."""
+    def remove(self, path: str | Path) -> None:
+        """Removes a file's rows, and frees their memory or disk."""
         with self._lock:
-            _, collector = self._kept.pop(str(path), (None, None))
-            if collector is not None:
-                self._take_back(collector)
+            _, entry = self._entries.pop(str(path), (None, None))
+            if entry is not None:
+                self._free_rows(entry)
 
     def clear(self) -> None:
-        """Lets go of all rows."""
-        for path in list(self._kept):
-            self.release(path)
+        """Removes all rows."""
+        for path in list(self._entries):
+            self.remove(path)
 
-    def _keep(self, path: str | Path, now: files.Mark, collector: "Collector") -> None:
+    def _put(self, path: str | Path, now: files.Mark, entry: "Entry") -> None:
         with self._lock:
-            _, earlier = self._kept.pop(str(path), (None, None))
+            _, earlier = self._entries.pop(str(path), (None, None))
             if earlier is not None:
-                self._take_back(earlier)
-            self._kept[str(path)] = (now, collector)
+                self._free_rows(earlier)
+            self._entries[str(path)] = (now, entry)
 
     def _reserve(self, size: int) -> bool:
         with self._lock:
@@ -187,103 +188,103 @@ class Handover:
             self._free -= size
             return True
 
-    def _spill(self, collector: "Collector") -> None:
-        """Notes that the collector's rows leave memory for a file.
+    def _spill(self, entry: "Entry") -> None:
+        """Counts an entry's rows as moved from memory to a file.
 
         Raises:
           OSError: there are too many such files.
         """
         with self._lock:
             if self._spills >= MOST_SPILLS:
-                raise OSError(f"{MOST_SPILLS} files are held already")
+                raise OSError(f"{MOST_SPILLS} spill files are open already")
             self._spills += 1
-            collector.spilled = True
-            self._free += collector.reserved
-            collector.reserved = 0
+            entry.spilled = True
+            self._free += entry.reserved
+            entry.reserved = 0
 
-    def _discard(self, collector: "Collector") -> None:
+    def _discard(self, entry: "Entry") -> None:
         with self._lock:
-            self._take_back(collector)
+            self._free_rows(entry)
 
-    def _take_back(self, collector: "Collector") -> None:
-        self._free += collector.reserved
-        self._spills -= collector.spilled
-        collector.rows, collector.reserved, collector.spilled = [], 0, False
+    def _free_rows(self, entry: "Entry") -> None:
+        self._free += entry.reserved
+        self._spills -= entry.spilled
+        entry.rows, entry.reserved, entry.spilled = [], 0, False
 
 
-class Collector:
-    """Gathers a file's rows while it is written: in memory, and on the disk from where they do not fit there.
+class Entry:
+    """The rows of one file, added while it is written: in memory, and on the disk once they do not fit there.
 
     Attributes:
-      rows: those gathered.
-      reserved: bytes of the handover's budget that they take.
+      rows: those added.
+      reserved: bytes of the cache's budget that they take.
       spilled: whether they are on the disk.
     """
 
-    def __init__(self, handover: Handover, scratch: str | Path, wanted: bool):
-        self.rows: Rows = []
+    def __init__(self, cache: BatchCache, scratch: str | Path, enabled: bool):
+        self.rows: list[pa.RecordBatch] | Spill = []
         self.reserved = 0
         self.spilled = False
-        self._handover = handover
+        self._cache = cache
         self._scratch = scratch
-        self._wanted = wanted
+        self._enabled = enabled
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Adds rows: one list column for each feature, as tfx_bsl decodes tf.Examples.
 
-        That is large_list of int64, float or large_binary; a null list where the feature is missing.
+        That is large_list of int64, float or large_binary; a null list if the feature is missing.
         """
-        if not self._wanted:
+        if not self._enabled:
             return
-        if isinstance(self.rows, list) and self._handover._reserve(batch.nbytes):
+        if isinstance(self.rows, list) and self._cache._reserve(batch.nbytes):
             self.reserved += batch.nbytes
             self.rows.append(batch)
             return
         try:
             self._on_disk(batch.schema).append(batch)
         except (OSError, pa.ArrowException) as error:
-            self._lose(error)
+            self._give_up(error)
 
-    def keep(self, path: str | Path, written: files.Mark | None = None) -> None:
-        """Hands over what was gathered, under the name of the file that holds the same rows and is closed.
+    def put(self, path: str | Path, written: files.Mark | None = None) -> None:
+        """Puts the rows into the cache, under the closed file that holds the same rows.
 
         Args:
           path: the file.
-          written: its mark when its rows were read; left out where this process has just written it.
+          written: its mark when its rows were read; by default now, for a file that this process has just written.
         """
         written = written or files.mark(path)
         if isinstance(self.rows, Spill):
             try:
                 self.rows.close()
             except (OSError, pa.ArrowException) as error:
-                self._lose(error)
-        if self._wanted and written is not None:
-            self._handover._keep(path, written, self)
+                self._give_up(error)
+        if self._enabled and written is not None:
+            self._cache._put(path, written, self)
         else:
             self.discard()
 
     def discard(self) -> None:
-        """Lets go of what was gathered."""
-        self._wanted = False
-        self._handover._discard(self)
+        """Frees the rows; nothing is put into the cache."""
+        self._enabled = False
+        self._cache._discard(self)
 
     def _on_disk(self, schema: pa.Schema) -> Spill:
         if isinstance(self.rows, list):
-            self._handover._spill(self)
+            self._cache._spill(self)
             spill = Spill(self._scratch, schema)
             for earlier in self.rows:
                 spill.append(earlier)
             self.rows = spill
         return self.rows
 
-    def _lose(self, error: Exception) -> None:
+    def _give_up(self, error: Exception) -> None:
         logger.warning(
-            "Rows do not fit in memory, nor in %s; their file will be read: %s", self._scratch, error
+            "Rows fit neither in memory nor in %s; the next stage reads the file: %s", self._scratch, error
         )
         self.discard()
 
 
-def _cut(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+def _in_batches(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
     waiting: list[pa.RecordBatch] = []
     count = 0
     for batch in batches:
@@ -300,4 +301,5 @@ def _cut(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatc
         yield from pa.Table.from_batches(waiting).combine_chunks().to_batches()
 
 
-examples = Handover(awaited=False)
+# The one that all stages of this process share.
+examples = BatchCache(enabled=False)

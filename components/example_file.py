@@ -1,4 +1,5 @@
-"""Writes files of tf.Examples: encoded by tfx_bsl's C++ in threads, gzip TFRecords on disk, the rows handed over."""
+"""Writes files of tf.Examples: encoded by tfx_bsl's C++ in threads, gzip TFRecords on disk, the rows in the batch
+cache."""
 
 import contextlib
 import os
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from tfx_bsl.public import tfxio
 
 from noria.components import batch_cache
 from noria.components.keras3 import prefer_keras3
@@ -16,11 +18,9 @@ from noria.core import files
 
 tf = prefer_keras3()
 
-from tfx_bsl.coders import example_coder  # noqa: E402 - only after Keras is settled
-
 # Rows encoded at once: what is in memory as serialized examples, about a kilobyte each.
 ROWS = 8192
-# The encoder lets go of Python's lock; one thread more than that writes.
+# The encoder releases Python's lock; one more thread writes.
 _THREADS = 2
 # Level 1 takes a fifth of the time of the default 6 for files a tenth larger; they are read once or twice.
 OPTIONS = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
@@ -33,7 +33,7 @@ class ExampleFile:
         self,
         records: tf.io.TFRecordWriter,
         threads: ThreadPoolExecutor,
-        rows: batch_cache.Collector,
+        rows: batch_cache.Entry,
         schema: Any = None,
     ):
         self._rows = rows
@@ -43,7 +43,7 @@ class ExampleFile:
         self._pending: deque[Future] = deque()
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Adds rows: one list column for each feature, a null list where it is missing. The order is kept."""
+        """Adds rows: one list column for each feature, a null list if it is missing. The order is kept."""
         for start in range(0, batch.num_rows, ROWS):
             part = batch.slice(start, ROWS)
             self._rows.add(part)
@@ -52,7 +52,7 @@ class ExampleFile:
                 self._write_next()
 
     def finish(self) -> None:
-        """Writes what is still being encoded."""
+        """Writes the rows that are still being encoded."""
         while self._pending:
             self._write_next()
 
@@ -62,26 +62,26 @@ class ExampleFile:
 
 
 def _encode(batch: pa.RecordBatch, schema: Any) -> list[bytes]:
-    return example_coder.RecordBatchToExamplesEncoder(schema).encode(batch)
+    return tfxio.RecordBatchToExamplesEncoder(schema).encode(batch)
 
 
 @contextlib.contextmanager
 def create(path: str | Path, schema: Any = None) -> Iterator[ExampleFile]:
-    """Creates a file for the time of a `with`; afterwards its rows are handed over to this process's next stage.
+    """Creates a file for the time of a `with`; after it the rows are in the batch cache.
 
-    It gets its name when it is whole: where Beam tries a bundle again while a lost worker still writes, each has a
-    file of its own, and the name holds the one that was finished last.
+    The file gets its name when it is complete. If Beam repeats a bundle while a lost worker still writes, each writes
+    another file, and the name is that of the file that is finished last.
 
     Args:
       path: the file, `.gz`, in the folder of its split.
-      schema: of the features (`schema_pb2.Schema`), where their shapes must be told.
+      schema: of the features (`schema_pb2.Schema`), if it must give their shapes.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    batch_cache.examples.release(path)  # of a file that this one replaces
+    batch_cache.examples.remove(path)  # rows of a file that this one replaces
     # Beside the split's folder, as readers take every file that is in there.
     beside = files.staging(path.parent.parent)
-    rows = batch_cache.examples.gather(path.parent.parent)
+    rows = batch_cache.examples.open(path.parent.parent)
     try:
         with (
             ThreadPoolExecutor(_THREADS) as threads,
@@ -95,4 +95,4 @@ def create(path: str | Path, schema: Any = None) -> Iterator[ExampleFile]:
         rows.discard()
         beside.unlink(missing_ok=True)
         raise
-    rows.keep(path)
+    rows.put(path)

@@ -1,9 +1,9 @@
-"""In this process, or through Beam: one rule for the stages that have both paths.
+"""The choice between this process and Beam: one rule for the stages that have both paths.
 
-In process every stage reads in batches, and what it holds besides them grows slowly: StatisticsGen the distinct strings
+In process every stage reads in batches. What it holds besides them grows slowly: StatisticsGen the distinct strings
 (`statistics_gen/exact_counts.py`), Transform the accumulators of its analyzers, the Evaluator labels, scores and slices
-of the eval split, about 150 bytes a row at its peak (`evaluator/rows.py`): 1.5 GB for 10 million rows. So size alone is
-no reason for Beam; more machines are. Beam's own direct runner has none, and takes several times as long.
+of the eval split, about 150 bytes a row at its peak (`evaluator/rows.py`): 1.5 GB for 10 million rows. So size
+alone is no reason for Beam; more machines are. Beam's direct runner has none, and takes several times as long.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from noria.core.errors import ConfigError, did_you_mean
 
 EXECUTIONS = ("auto", "in-process", "beam")
-# Runners of Beam that have no more than this machine.
+# Runners of Beam that use this machine only.
 _LOCAL = ("DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner", "PrismRunner")
-# Below this many bytes one process is done in minutes, which a cluster takes to start its workers: the full year of
+# Below this many bytes one process takes minutes, and a cluster takes minutes to start its workers: the full year of
 # flights (327,346 rows) is 32 MiB of examples, and takes about 20 s of processor time.
 LEAVE_MACHINE_BYTES = 1 << 30
 
@@ -23,7 +23,7 @@ def choose(execution: str, size: int, beam_args: Sequence[str] = ()) -> tuple[st
 
     Args:
       execution: `auto`, `in-process` or `beam`, as the config says.
-      size: bytes to read, compressed as they lie on disk.
+      size: compressed bytes to read.
       beam_args: the component's Beam arguments.
 
     Returns:

@@ -1,7 +1,7 @@
 """The journal: what each stage did, as structured records on one logger.
 
-Components write; the runner shows progress from it and keeps it in the run's `journal.jsonl`. Where nobody
-listens (a Kubeflow task) the records still reach the log as plain lines. Beside the errors, standard library only.
+Components write records. The runner shows progress from them, and writes them to the run's `journal.jsonl`. Without a
+listener they reach the log as plain lines. Standard library only, except for the errors.
 """
 
 import contextlib
@@ -19,29 +19,31 @@ logger.setLevel(logging.INFO)
 class Stage:
     """One stage of a run, while it works."""
 
-    def __init__(self, name: str, **facts: Any):
+    def __init__(self, name: str, **fields: Any):
         self.name = name
-        self.facts = facts
+        self.fields = fields
 
-    def note(self, **facts: Any) -> None:
-        """Adds facts (rows, path, reason, ...; JSON values) to the stage's record and shows them at once."""
-        self.facts.update(facts)
-        _write({"stage": self.name, "event": "note", **facts})
+    def note(self, **fields: Any) -> None:
+        """Adds fields (rows, path, reason, ...; JSON values) to the stage's record, and writes them at once."""
+        self.fields.update(fields)
+        _write({"stage": self.name, "event": "note", **fields})
 
 
 @contextlib.contextmanager
-def stage(name: str, **facts: Any) -> Iterator[Stage]:
-    """Journals the start and the end of a stage, with its seconds; an error is journalled and goes on up.
+def stage(name: str, **fields: Any) -> Iterator[Stage]:
+    """Writes records for the start and the end of a stage, with its seconds; an error is recorded and raised.
 
-    A thin span is an end and no failure, though it goes up as an error.
+    A thin span ends the stage without a failure, though it is raised as an error.
     """
-    current = Stage(name, **facts)
-    _write({"stage": name, "event": "start", **facts})
+    current = Stage(name, **fields)
+    _write({"stage": name, "event": "start", **fields})
     started = time.monotonic()
     try:
         yield current
     except ThinError as error:
-        _write({"stage": name, "event": "end", "seconds": time.monotonic() - started, **current.facts}, error)
+        _write(
+            {"stage": name, "event": "end", "seconds": time.monotonic() - started, **current.fields}, error
+        )
         raise
     except BaseException as error:
         record = {
@@ -52,10 +54,10 @@ def stage(name: str, **facts: Any) -> Iterator[Stage]:
         }
         _write(record, error)
         raise
-    _write({"stage": name, "event": "end", "seconds": time.monotonic() - started, **current.facts})
+    _write({"stage": name, "event": "end", "seconds": time.monotonic() - started, **current.fields})
 
 
 def _write(record: dict[str, Any], error: BaseException | None = None) -> None:
     text = " ".join(f"{key}={value}" for key, value in record.items())
-    # The error itself rides along: Beam hands on no more than its text.
+    # With the error itself, because Beam passes only its text.
     logger.info("%s", text, extra={"journal": record, "error": error})

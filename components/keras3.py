@@ -1,9 +1,9 @@
-"""The one place that fixes the order of imports: TensorFlow, then tf.keras, then tensorflow_transform.
+"""The order of imports: TensorFlow, then tf.keras, then tensorflow_transform.
 
-tensorflow_transform sets TF_USE_LEGACY_KERAS while it is imported. tf.keras is resolved lazily, at its
-first use: if that comes later, the process silently gets tf_keras (Keras 2) in place of Keras 3, and models
-that one has saved do not load in the other. Touching tf.keras first settles it for the life of the process.
-Child processes inherit the variable, and would get tf_keras before they can do anything: it is taken out.
+tensorflow_transform sets TF_USE_LEGACY_KERAS when it is imported. TensorFlow decides at the first use of tf.keras: if
+the variable is set by then, the process gets tf_keras (Keras 2) instead of Keras 3, without a message. A model that
+one has saved does not load in the other. So tf.keras is used first, which decides for the life of the process. Child
+processes would inherit the variable; it is deleted.
 """
 
 import functools
@@ -35,15 +35,15 @@ def ensure_keras3() -> types.ModuleType:
 def settle_keras3() -> types.ModuleType:
     """Imports TensorFlow and resolves tf.keras, for processes that may never need tensorflow_transform.
 
-    What imports tensorflow_transform afterwards leaves its variable to child processes; `forget` takes it out.
+    A later import of tensorflow_transform sets the variable for child processes; `forget` deletes it.
 
     Raises:
       LaneError: as `ensure_keras3`.
     """
-    forget()  # a parent process that imported tensorflow_transform has left it here
+    forget()  # a parent process may have imported tensorflow_transform
     import tensorflow as tf
 
-    # The first use of tf.keras is what decides. As tensorflow_transform leaves it, tf_keras has no version.
+    # The first use of tf.keras decides. tf_keras has no version here.
     version = str(getattr(tf.keras, "__version__", "2"))
     if not version.startswith("3."):
         raise LaneError(
@@ -56,14 +56,14 @@ def settle_keras3() -> types.ModuleType:
 
 
 def forget() -> None:
-    """Takes tensorflow_transform's variable out of the environment, so that no child process inherits it."""
+    """Deletes tensorflow_transform's variable from the environment, so that no child process inherits it."""
     os.environ.pop(_LEGACY, None)
 
 
 def prefer_keras3() -> types.ModuleType:
-    """As `ensure_keras3`, for code that runs in Beam's workers too and touches no Keras model.
+    """As `ensure_keras3`, for code that also runs in Beam's workers and uses no Keras model.
 
-    A worker unpickles tensorflow_transform's functions before ours, so that tf.keras is tf_keras there for good.
+    A worker unpickles tensorflow_transform's functions before ours, so tf.keras is tf_keras there.
     """
     try:
         return ensure_keras3()

@@ -1,15 +1,15 @@
-"""SavedModels as files: what is in them, by content. Standard library only."""
+"""The digest of a SavedModel's files. Standard library only."""
 
 import hashlib
 from pathlib import Path
 
 
 def digest(folder: Path, *, variables: bool = True) -> str:
-    """blake2b over all files that decide a SavedModel's predictions.
+    """blake2b over all files that determine a SavedModel's predictions.
 
     Args:
-      folder: the SavedModel; what lies in `assets.extra` does not count.
-      variables: False leaves the weights out: models with the same digest differ in nothing else.
+      folder: the SavedModel; `assets.extra` is ignored.
+      variables: False ignores the weights: models with the same digest differ in their weights only.
     """
     digest = hashlib.blake2b()
     folders = ["assets", "variables"] if variables else ["assets"]

@@ -1,6 +1,6 @@
 """Artifact types that TFX does not have.
 
-Kubeflow takes type names of the form `namespace.Name`; its entrypoint finds the class here by the name.
+Kubeflow needs type names of the form `namespace.Name`; the entrypoint finds the class here by this name.
 """
 
 from tfx.types import artifact
@@ -13,7 +13,7 @@ class DataVerdict(artifact.Artifact):
 
 
 class Ingested(artifact.Artifact):
-    """What ingestion found: custom property `state`, waiting (a span waits for a run) or nothing."""
+    """The result of ingestion: custom property `state`, `waiting` (a span waits for a run) or `nothing`."""
 
     TYPE_NAME = "noria.Ingested"
 

@@ -1,1 +1,1 @@
-"""What every other folder is built on: atomic files, errors, locks, periods. Imports nothing of Noria."""
+"""What all other folders use: atomic files, digests, errors, locks, periods, settings. Imports nothing of Noria."""

@@ -1,6 +1,5 @@
-"""A digest of the code behind an import path, so that a changed function is a changed input.
+"""A digest of the code of an import path, which changes with the code.
 
-TFX's cache key of a component given by 'module.function' sees the path, not the code behind it.
 Standard library only; nothing is executed.
 """
 
@@ -22,13 +21,13 @@ PACKAGES = ("tensorflow-transform",)
 def code_digest(import_path: str, project: str | None = None, packages: Sequence[str] = PACKAGES) -> str:
     """sha256 over the source of a function's module and of the project's own modules that it imports.
 
-    A module counts as the project's own if it lies in the same top folder, or is part of noria. The names of
-    the modules count too, the folder that they lie in does not: the same project has one digest everywhere.
+    A module belongs to the project if it is in the same top folder, or is part of noria. The digest includes the names
+    of the modules and not their folder: a project has the same digest everywhere.
 
     Args:
       import_path: 'module.function'.
-      project: folder to search as well; None or '' for what is importable already.
-      packages: installed packages whose versions count too.
+      project: folder to search as well; None or '' for the Python path only.
+      packages: installed packages whose versions the digest includes.
 
     Returns:
       64 hexadecimal digits.
@@ -85,7 +84,7 @@ def _is_local(name: str, file: Path, top: str, folder: Path) -> bool:
 def _find(module: str, project: str | None) -> Path | None:
     """The module's source file: in the project's folder, or where Python would import it from.
 
-    The project is searched by hand: what another project has left in `sys.modules` must not count.
+    This searches the project itself, because `sys.modules` may hold modules of another project.
     """
     if not module:
         return None
@@ -97,12 +96,14 @@ def _find(module: str, project: str | None) -> Path | None:
     above, _, name = module.rpartition(".")
     package = _find(above, project)
     if package is not None:
-        # By hand: Python would import the package, and TensorFlow with it.
+        # Not by find_spec, which would import the package, and TensorFlow with it.
         beside = package.parent / name
         files = (beside.with_suffix(".py"), beside / "__init__.py") if package.name == "__init__.py" else ()
         return next((file for file in files if file.is_file()), None)
     try:
-        spec = importlib.util.find_spec(module)  # a top name, or one in a namespace: nothing is executed
+        spec = importlib.util.find_spec(
+            module
+        )  # for a top name, or one in a namespace, this executes nothing
     except (ImportError, ValueError, AttributeError):
         return None
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
@@ -110,7 +111,7 @@ def _find(module: str, project: str | None) -> Path | None:
     return Path(spec.origin).resolve()
 
 
-@functools.lru_cache(maxsize=256)  # a resident process asks for the same sources at every run
+@functools.lru_cache(maxsize=256)  # a resident process needs the same sources in every run
 def _imports(package: str, source: bytes, module: str, file: str) -> tuple[str, ...]:
     """Names that the source imports; of `from a import b` both a and a.b, as b may be a module."""
     try:

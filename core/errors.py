@@ -1,10 +1,10 @@
-"""What can go wrong, as people see it.
+"""The errors that users see.
 
     NoriaError
     ├── ConfigError     a key or value in the project's YAML file
-    ├── RevisionError   a git repository or revision that is not there
+    ├── RevisionError   a git repository or revision that does not exist
     ├── DataError       a table, file, column or value that cannot be read or trained on
-    │   └── ThinError   a span with too few rows: its run is over, and the next span's may begin
+    │   └── ThinError   a span with too few rows; its run ends here
     ├── SpanError       a span that exists already, is missing, or is damaged
     ├── RegistryError   a version that is missing, in the wrong state, or damaged
     ├── LockedError     another run holds the project
@@ -37,7 +37,7 @@ __all__ = [
 
 
 def did_you_mean(word: object, names: Iterable[str]) -> str | None:
-    """`did you mean 'origin'?` for the name that is nearest to a mistyped one; None where none is near."""
+    """`did you mean 'origin'?` for the name that is most similar to a wrong one; None if none is similar."""
     near = difflib.get_close_matches(str(word), list(names), n=1)
     return f"did you mean {near[0]!r}?" if near else None
 
@@ -48,7 +48,7 @@ class NoriaError(Exception):
     Args:
       what: one sentence: what was found and what was expected.
       where: file, key, column or row it was found in.
-      next_step: the command or edit that gets the user on.
+      next_step: the command or edit that solves it.
     """
 
     def __init__(self, what: str, where: object | None = None, next_step: str | None = None):
@@ -71,7 +71,7 @@ class ConfigError(NoriaError):
 
 
 class RevisionError(NoriaError):
-    """A git repository or revision that is not there."""
+    """A git repository or revision that does not exist."""
 
 
 class DataError(NoriaError):
@@ -79,7 +79,7 @@ class DataError(NoriaError):
 
 
 class ThinError(DataError):
-    """A span with too few rows to train or judge on: its run is over, and the next span's may begin."""
+    """A span with too few rows to train or evaluate on; its run ends here."""
 
 
 class SpanError(NoriaError):
@@ -110,8 +110,8 @@ class ClusterError(NoriaError):
     """Kubeflow Pipelines refuses, fails, or cannot be reached.
 
     Args:
-      status: the HTTP status, where there was an answer.
-      passing: whether the same request may well succeed a minute later.
+      status: the HTTP status, if there was an answer.
+      passing: whether the same request may succeed a minute later.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""Files and folders that are there whole or not at all, whatever happens to the writer.
+"""Atomic files and folders: complete or absent, whatever happens to the writer.
 
-Everything is written beside its target, synced, and renamed: a rename within one file system is atomic, and a
-synced folder keeps it through a power cut. Names of unfinished work begin with `.staging-`.
+Everything is written under a temporary name in the same folder, synced, and renamed. A rename within one file system is
+atomic, and after a sync of the folder it survives a power cut. Temporary names begin with `.staging-`.
 """
 
 import concurrent.futures
@@ -21,10 +21,10 @@ from noria.core.errors import NoriaError
 STAGING = ".staging-"
 _CHUNK = 1 << 20
 
-# What the operating system says -> what a person does about it.
+# Error of the operating system -> what the user can do.
 NEXT_STEPS = {
-    errno.ENOSPC: "free some disk space (noria keeps what it had), then run again",
-    errno.EDQUOT: "free some of your disk quota (noria keeps what it had), then run again",
+    errno.ENOSPC: "free some disk space (the last good state is safe), then run again",
+    errno.EDQUOT: "free some of your disk quota (the last good state is safe), then run again",
     errno.EFBIG: "raise the limit on file sizes (ulimit -f), then run again",
     errno.EACCES: "give this user the right to read and write there, then run again",
     errno.EPERM: "give this user the right to read and write there, then run again",
@@ -34,7 +34,7 @@ NEXT_STEPS = {
 
 @contextlib.contextmanager
 def explained(what: str, where: Path, kind: type[NoriaError]) -> Iterator[None]:
-    """Turns an OSError (a full disk, no permission, a broken device) into an error that says what to do."""
+    """Converts an OSError (a full disk, no permission, a broken device) to an error that says what to do."""
     try:
         yield
     except OSError as error:
@@ -42,14 +42,14 @@ def explained(what: str, where: Path, kind: type[NoriaError]) -> Iterator[None]:
 
 
 def refusal(error: OSError, what: str, where: object, kind: type[NoriaError]) -> NoriaError:
-    """An OSError in words: `what` went wrong, what the system says of it, and what to do."""
+    """An OSError as an error of Noria: `what` failed, the system's message, and what to do."""
     said = os.strerror(error.errno) if error.errno else str(error)
-    step = NEXT_STEPS.get(error.errno or 0, "see to the disk or the path, then run again")
+    step = NEXT_STEPS.get(error.errno or 0, "check the disk and the path, then run again")
     return kind(f"{what}: {said}", where=error.filename or where, next_step=step)
 
 
 def sync(path: Path) -> None:
-    """Waits until a file, or a folder's list of names, is on the disk."""
+    """Waits until a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -64,7 +64,7 @@ def sync(path: Path) -> None:
 def sync_tree(folder: Path) -> None:
     """Syncs every file and folder below `folder`, and itself.
 
-    Several at a time: the disk then writes them in one go, which takes half the time for a model's 20 files.
+    Several at a time: the disk writes them together, which takes half the time for a model's 20 files.
     """
     paths = [Path(root) / name for root, _, names in os.walk(folder) for name in (*names, "")]
     with concurrent.futures.ThreadPoolExecutor(min(8, len(paths))) as pool:
@@ -73,7 +73,7 @@ def sync_tree(folder: Path) -> None:
 
 
 def staging(folder: Path) -> Path:
-    """A fresh name beside the final ones in `folder`, which sweeps recognise."""
+    """A new temporary name in `folder`, which `sweep` recognises."""
     return folder / f"{STAGING}{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
@@ -100,10 +100,10 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_new(path: Path, data: bytes) -> None:
-    """Makes a file that must not exist yet; of two writers exactly one wins, and the file is never torn.
+    """Makes a file that must not exist yet. Exactly one of two writers succeeds, and the file is complete.
 
     Raises:
-      FileExistsError: somebody else made it first.
+      FileExistsError: another writer made it first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = staging(path.parent)
@@ -114,7 +114,7 @@ def write_new(path: Path, data: bytes) -> None:
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
                 raise
-            # No hard links here: the callers' lock is what keeps two writers apart.
+            # Without hard links only the callers' lock separates two writers.
             if path.exists():
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
             os.rename(beside, path)
@@ -137,13 +137,23 @@ def commit_folder(beside: Path, target: Path) -> None:
     sync(target.parent)
 
 
+def replace_folder(beside: Path, target: Path) -> None:
+    """`commit_folder` that first removes an older `target`.
+
+    A folder cannot be renamed over one with files in it. A crash between the two steps leaves no `target`, so this is
+    for what can be made again.
+    """
+    remove_tree(target)
+    commit_folder(beside, target)
+
+
 def copy_tree(source: Path, target: Path, *, link: bool = True) -> None:
     """Copies a file or a folder; existing folders are filled, existing files replaced.
 
     Args:
       source: file or folder.
-      target: where it shall be found.
-      link: hard-link the files where the file system allows it. Only for files that nobody writes into.
+      target: the copy.
+      link: use hard links if the file system allows it. Only for files that nobody changes.
     """
     if not source.is_dir():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -158,7 +168,7 @@ def copy_tree(source: Path, target: Path, *, link: bool = True) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Deletes a file or folder so that nobody meets half of it: renamed to a staging name first."""
+    """Deletes a file or folder, renamed to a temporary name first, so that nobody sees a part of it."""
     if not path.exists() and not path.is_symlink():
         return
     doomed = path
@@ -172,7 +182,7 @@ def remove_tree(path: Path) -> None:
 
 
 def sweep(folder: Path) -> list[Path]:
-    """Deletes what killed writers left in `folder`; only for those who hold its lock.
+    """Deletes what killed writers left in `folder`. The caller must hold the folder's lock.
 
     Returns:
       The names that were deleted.
@@ -189,7 +199,8 @@ Mark = tuple[int, int, int]
 
 
 def mark(path: str | Path) -> Mark | None:
-    """What tells a file from another one of the same name (inode, bytes, time of change); None where there is none."""
+    """Inode, bytes and time of change: distinguishes a file from another one of the same name. None if there is
+    none."""
     try:
         status = os.stat(path)
     except OSError:

@@ -1,7 +1,6 @@
 """One writer at a time: a lock that the operating system frees when its holder dies.
 
-`filelock` (flock) does the locking; beside the lock file lies a note that says who holds it, for the message
-that the others get.
+`filelock` (flock) does the locking. A note beside the lock file says who holds it, for the message to others.
 """
 
 import contextlib
@@ -21,7 +20,7 @@ from noria.core.errors import LockedError
 
 
 class _Held:
-    """This process's share in one lock file. One thread at a time; the same thread may enter again."""
+    """This process's use of one lock file. One thread at a time; the same thread may enter again."""
 
     def __init__(self) -> None:
         self.thread = threading.RLock()
@@ -38,7 +37,7 @@ def hold(folder: Path, *, wait: float = 0, name: str = "lock", command: str | No
 
     Args:
       folder: the folder that has one writer at a time; made if it is missing.
-      wait: seconds to wait for another holder; 0 refuses at once, a negative number waits forever.
+      wait: seconds to wait for another holder; 0 does not wait, a negative number waits forever.
       name: file name of the lock.
       command: what the holder is doing, for the message; the command line by default.
 
@@ -69,7 +68,7 @@ def hold(folder: Path, *, wait: float = 0, name: str = "lock", command: str | No
                 raise _refusal(path, wait) from error
         held.depth = 1
         try:
-            _leave_note(path, command)
+            _write_note(path, command)
             yield
         finally:
             held.depth = 0
@@ -80,9 +79,9 @@ def hold(folder: Path, *, wait: float = 0, name: str = "lock", command: str | No
 
 
 def holder(folder: Path, *, name: str = "lock") -> dict[str, str] | None:
-    """Who held the lock last and has not let go: `pid`, `host`, `since`, `command`. None where nobody did.
+    """The last holder that has not released the lock: `pid`, `host`, `since`, `command`; or None.
 
-    A holder that was killed stays noted until the next one comes.
+    The note of a killed holder remains until the next one.
     """
     try:
         return json.loads(_note(folder / name).read_text(encoding="utf-8"))
@@ -94,7 +93,7 @@ def _note(path: Path) -> Path:
     return path.with_name(f"{path.name}.holder")
 
 
-def _leave_note(path: Path, command: str | None) -> None:
+def _write_note(path: Path, command: str | None) -> None:
     now = datetime.datetime.now(datetime.timezone.utc)
     note = {
         "pid": str(os.getpid()),
@@ -103,7 +102,7 @@ def _leave_note(path: Path, command: str | None) -> None:
         "command": command or " ".join(sys.argv),
     }
     with files.explained("cannot lock the folder", path, LockedError):
-        # Not atomic and not synced: it is only read by people.
+        # Not atomic and not synced: only people read it.
         _note(path).write_text(json.dumps(note), encoding="utf-8")
 
 

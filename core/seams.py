@@ -35,31 +35,47 @@ class Seam(Generic[Kind]):
         self.base = base
         self.package = package
         self.key = key
+        self._names: tuple[str, ...] | None = None  # the files of a package do not change while it runs
 
     def names(self) -> tuple[str, ...]:
-        """The names of the kinds that come with Noria, sorted. Imports none of them."""
-        spec = importlib.util.find_spec(self.package)
-        folders = list(spec.submodule_search_locations or ()) if spec is not None else []
-        found = {module.name for module in pkgutil.iter_modules(folders)} - {"base"}
-        return tuple(sorted(name for name in found if not name.startswith("_")))
+        """The names of Noria's own kinds, sorted. Imports none of them."""
+        if self._names is None:
+            spec = importlib.util.find_spec(self.package)
+            folders = list(spec.submodule_search_locations or ()) if spec is not None else []
+            found = {module.name for module in pkgutil.iter_modules(folders)} - {"base"}
+            self._names = tuple(sorted(name for name in found if not name.startswith("_")))
+        return self._names
+
+    def check_name(self, name: str) -> str:
+        """Returns a name that one of Noria's own kinds has, or that is an import path. Imports nothing.
+
+        Raises:
+          ValueError: it is neither; with the nearest name.
+        """
+        if name in self.names() or ("." in name and all(part.isidentifier() for part in name.split("."))):
+            return name
+        hint = did_you_mean(name, self.names())
+        known = ", ".join(self.names())
+        raise ValueError(
+            f"must be one of {known}, or an import path such as my_project.module.Class, got {name!r}"
+            + (f"; {hint}" if hint else "")
+        )
 
     def find(self, name: str, project: Path | str | None = None) -> type[Kind]:
         """The class of a kind.
 
         Args:
           name: the name of one of Noria's own kinds, or the import path of a user's class.
-          project: the folder of the user's project, in which the import path is looked up first.
+          project: the folder of the user's project, in which the import path is searched first.
 
         Raises:
           ConfigError: there is no such kind, it cannot be imported, or it is not a subclass of the base.
         """
+        try:
+            self.check_name(name)
+        except ValueError as error:
+            raise self._error(str(error), "correct the name") from None
         if "." not in name:
-            if name not in self.names():
-                known = ", ".join(self.names())
-                raise self._error(
-                    f"must be one of {known}, or an import path, got {name!r}",
-                    did_you_mean(name, self.names()) or "name a class as module.Class",
-                )
             module = importlib.import_module(f"{self.package}.{name}")
             return next(kind for kind in vars(module).values() if self._is_kind(kind, module.__name__))
         kind: Any = load_function(name, None if project is None else str(project), self.key)

@@ -4,13 +4,29 @@ Each component has one settings class beside its executor. The project's YAML fi
 executor reads the JSON that it gets with the same class, so a key is declared once.
 """
 
-from typing import TypeVar
+import re
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from noria.core.errors import ConfigError
+from noria.core.errors import ConfigError, did_you_mean
 
 Kind = TypeVar("Kind", bound="Settings")
+
+
+def _import_path(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", value):
+        raise ValueError(f"must be an import path such as 'preprocessing.preprocessing_fn', got {value!r}")
+    return value
+
+
+def listed(value: Any) -> Any:
+    """A single text stands for a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+ImportPath = Annotated[str, AfterValidator(_import_path)]
 
 
 class Settings(BaseModel):
@@ -30,13 +46,37 @@ def read_json(kind: type[Kind], text: str, key: str) -> Kind:
     Raises:
       ConfigError: it is not a JSON object, a key is unknown, or a value is not allowed.
     """
+    return _checked(lambda: kind.model_validate_json(text or "{}"), kind, key)
+
+
+def validate(kind: type[Kind], values: dict[str, Any], key: str) -> Kind:
+    """The same for values that are read already.
+
+    Raises:
+      ConfigError: a key is unknown, or a value is not allowed.
+    """
+    return _checked(lambda: kind.model_validate(values), kind, key)
+
+
+def _checked(read: Callable[[], Kind], kind: type[Kind], key: str) -> Kind:
     try:
-        return kind.model_validate_json(text or "{}")
+        return read()
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         path = ".".join([key, *map(str, first["loc"])])
-        raise ConfigError(
-            first["msg"].removeprefix("Value error, "),
-            where=f"config key {path}",
-            next_step="see docs/config.md",
-        ) from error
+        what, hint = f"{first['msg'].removeprefix('Value error, ')}", None
+        if first["type"] == "extra_forbidden":
+            what = f"unknown key {first['loc'][-1]!r}"
+            hint = did_you_mean(first["loc"][-1], _keys(kind))
+        elif first["type"] != "value_error":
+            what = f"{what}, got {first.get('input')!r}"
+        raise ConfigError(what, where=f"config key {path}", next_step=hint or "see docs/config.md") from error
+
+
+def _keys(kind: type[BaseModel]) -> Iterator[str]:
+    """The names of all keys, those of inner settings too."""
+    for name, field in kind.model_fields.items():
+        yield name
+        for part in (field.annotation, *get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield from _keys(part)

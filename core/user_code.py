@@ -1,7 +1,7 @@
 """The user's own functions, by import path ('module.function'): found, loaded, reloaded when edited.
 
-A project's folder is put on `sys.path`. In a process that stays up, a module whose source has changed, or
-that belongs to another project, is imported anew: otherwise an edit would train the code of yesterday.
+A project's folder is added to `sys.path`. A resident process imports a module again if its source has changed, or if it
+belongs to another project: otherwise an edit would have no effect.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from typing import Any
 
 from noria.core.errors import ConfigError, did_you_mean
 
-_folders: list[str] = []  # projects' folders that stand on sys.path through add_project, newest first
+_folders: list[str] = []  # projects' folders that add_project has added to sys.path, newest first
 _loaded: dict[str, str] = {}  # file of a project's module -> sha256 of the source that was imported
 
 
@@ -48,7 +48,7 @@ def load_function(
 
     Args:
       import_path: 'module.function'.
-      project: folder to search as well; None or '' for what is importable already.
+      project: folder to search as well; None or '' for the Python path only.
       key: the config's key, for messages.
 
     Raises:
@@ -75,7 +75,7 @@ def load_function(
 
 
 class UserFunction:
-    """A function by its import path; pickles as the path, so that a Beam worker imports it anew."""
+    """A function by its import path. It pickles as the path, so that a Beam worker imports it."""
 
     def __init__(self, import_path: str, project: str | None = None, key: str = "preprocessing"):
         self._recipe = (import_path, project, key)
@@ -91,15 +91,15 @@ class UserFunction:
 
 
 def add_project(project: str | None) -> None:
-    """Puts the project's folder on `sys.path`, once: behind the libraries, before other projects' folders.
+    """Adds the project's folder to `sys.path`, once: after the libraries, before other projects' folders.
 
-    Behind, as a project's `rich.py` or `queue.py` must not take the place of the library of that name.
+    After them, because a project's `rich.py` or `queue.py` must not replace the library of that name.
     """
     if not project:
         return
     folder = str(Path(project).resolve())
     if folder in sys.path and folder not in _folders:
-        return  # the user's own doing, PYTHONPATH say
+        return  # the user has added it, for example by PYTHONPATH
     if _folders[:1] != [folder]:
         others = [other for other in _folders if other != folder]
         sys.path[:] = [path for path in sys.path if path not in _folders] + [folder, *others]
@@ -116,7 +116,7 @@ def where_defined(import_path: str, project: str | None = None) -> str:
 def where_it_failed(error: BaseException, files: set[str] | None = None) -> str | None:
     """'file:line' of the error's innermost frame in one of the files; without files, in no installed package.
 
-    A SyntaxError carries its own place.
+    A SyntaxError has its own place.
     """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
@@ -148,24 +148,24 @@ def _import_error(
 
 
 def _check_place(module: ModuleType, module_name: str, project: str | None, key: str) -> None:
-    """Raises ConfigError if an installed module was imported while the project has one of that name."""
+    """Raises ConfigError if an installed module was imported although the project has one of that name."""
     if not project:
         return
     folder = Path(project).resolve()
     own = folder / f"{module_name.replace('.', '/')}.py"
     if own.exists() and not Path(module.__file__ or "").resolve().is_relative_to(folder):
         raise ConfigError(
-            f"the name {module_name} of the project's module is taken by {module.__file__}",
+            f"the project's module {module_name} has the same name as {module.__file__}",
             where=own,
-            next_step=f"rename {own.name}, and {key} in the config with it",
+            next_step=f"rename {own.name}, and change {key} in the config",
         )
 
 
 def _modules_of(project: str | None) -> list[tuple[str, ModuleType, Path]]:
-    """The imported modules that the project's folder holds, or shadows."""
+    """The imported modules whose files are in the project's folder."""
     if not project:
         return []
-    # Plain strings: TensorFlow and TFX are 8,000 modules, and as Paths they take 0.2 s.
+    # Strings: TensorFlow and TFX are 8,000 modules, which take 0.2 s as Paths.
     folder = os.path.join(Path(project).resolve(), "")
     found = []
     for name, module in list(sys.modules.items()):
@@ -176,7 +176,7 @@ def _modules_of(project: str | None) -> list[tuple[str, ModuleType, Path]]:
 
 
 def _drop_stale(project: str | None) -> None:
-    """Forgets the project's modules if one was edited, and another project's modules that shadow its own."""
+    """Removes the project's modules if one was edited, and another project's modules with the same names."""
     if not project:
         return
     folder = Path(project).resolve()

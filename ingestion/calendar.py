@@ -1,7 +1,6 @@
 """The calendar: which period is which span, and what else the first ingestion settled for all later ones."""
 
 import dataclasses
-import datetime
 import json
 from pathlib import Path
 from typing import Any
@@ -9,14 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from noria.core import files
+from noria.core import files, periods
 from noria.core.errors import DataError, SpanError
 from noria.stores.spans import SpanStore
-
-HOUR, DAY, WEEK = 3_600, 86_400, 604_800
-_SECONDS = {"hour": HOUR, "day": DAY, "week": WEEK}
-# 1970-01-01 was a Thursday; weeks begin on Monday.
-_MONDAY = 3 * DAY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +49,7 @@ class Calendar:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            values = store.manifest(ids[-1]).facts.get("calendar")
+            values = store.manifest(ids[-1]).extra.get("calendar")
         except (OSError, ValueError) as error:
             raise SpanError(
                 f"the calendar of the spans cannot be read: {error}",
@@ -107,7 +101,7 @@ def rows_per_span(every: str) -> int | None:
     Raises:
       DataError: neither a period nor `rows:N`.
     """
-    if every in _SECONDS:
+    if every in periods.LENGTHS:
         return None
     kind, _, count = every.partition(":")
     if kind == "rows" and count.isdigit() and int(count):
@@ -116,18 +110,6 @@ def rows_per_span(every: str) -> int | None:
         f"span.every must be hour, day, week or rows:N, got {every!r}",
         next_step="write `every: week`, or `rows:5000`",
     )
-
-
-def period_of(every: str, times: np.ndarray) -> np.ndarray:
-    """Number of the period since 1970 that each time (epoch seconds) falls into."""
-    return np.floor_divide(times + (_MONDAY if every == "week" else 0), _SECONDS[every])
-
-
-def period_start(every: str, period: int) -> str:
-    """For people: when a period begins, ISO 8601 (UTC)."""
-    seconds = int(period) * _SECONDS[every] - (_MONDAY if every == "week" else 0)
-    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=seconds)
-    return moment.isoformat(timespec="hours") if every == "hour" else moment.date().isoformat()
 
 
 def _kind(name: str) -> pa.DataType:

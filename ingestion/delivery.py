@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from noria.ingestion import calendar, duplicates
+from noria.core import periods
+from noria.ingestion import duplicates
 from noria.ingestion.calendar import Calendar
 from noria.ingestion.events import EventSettings, code_labels, one_array, schema_of
 from noria.ingestion.labels import Labels
@@ -92,7 +93,7 @@ class Delivery:
             self.repeated += len(keep)
             return
         times = self._times(key)
-        adds, facts = False, self._facts(span)
+        adds, extra = False, self._extra(span)
         if old is None:
             self._ledger.made_anew(span, self._digests)
         elif quarantined:
@@ -100,21 +101,22 @@ class Delivery:
             if not adds:
                 keep, source = self._new(key, ())
                 others = set(self._ledger.spans().get(span, ())) - set(self._digests)
-                facts["replaced"] = sorted(others)
+                extra["replaced"] = sorted(others)
             self.notes.append(_said_of_quarantine(old, int(keep.sum()), adds))
         pieces = self._pieces(key, span, source[keep])
         counts: dict[str, int] = {}
-        manifest = self._store.commit(
-            span,
-            self._counted(key, keep, counts),
-            source=[self._source(piece) for piece in pieces],
-            event_time=times,
-            late=old is not None,
-            adds=adds,
-            labels=counts,
-            order=self._settings.time,
-            **facts,
-        )
+        rows = self._counted(key, keep, counts)
+        given: dict[str, Any] = {
+            "source": [self._source(piece) for piece in pieces],
+            "event_time": times,
+            "labels": counts,
+        }
+        if old is None:
+            manifest = self._store.create(span, rows, **given, **extra)
+        elif quarantined and not adds:
+            manifest = self._store.correct(span, rows, **given, **extra)
+        else:
+            manifest = self._store.add_late_rows(span, rows, order=self._settings.time, **given, **extra)
         self._ledger.replace(manifest)
         (self.spans if old is None else self.late).append(span)
         self.pieces += pieces
@@ -179,12 +181,12 @@ class Delivery:
         found = {"name": self._cuts.sources[piece.digest], "sha256": piece.digest, "rows": piece.rows}
         return found if piece.first is None else {**found, "first": piece.first}
 
-    def _facts(self, span: int) -> dict[str, Any]:
-        facts: dict[str, Any] = {"calendar": self._calendar.to_json()}
+    def _extra(self, span: int) -> dict[str, Any]:
+        extra: dict[str, Any] = {"calendar": self._calendar.to_json()}
         if self._calendar.first is not None:
             period = self._calendar.first + span - 1
-            facts["period"] = calendar.period_start(self._calendar.every, period)
-        return facts
+            extra["period"] = periods.start(self._calendar.every, period)
+        return extra
 
 
 def _stands_for(new: tuple[int, int] | None, old: tuple[int, int] | None) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 import pyarrow as pa
 
+from noria.core import periods
 from noria.core.errors import DataError
 from noria.ingestion import calendar, column_types, times
 from noria.ingestion.dead_letters import DeadLetters
@@ -15,7 +16,7 @@ from noria.ingestion.labels import Labels
 
 # Clocks differ, and zones are left out: so many seconds after now a row may lie. One row of the year 2031 among
 # this year's would make span 6695, the newest one for good.
-FUTURE_SECONDS = calendar.DAY
+FUTURE_SECONDS = periods.DAY
 # 1901-01-01. Databases and spreadsheets write 0001-01-01, 1753-01-01, 1899-12-30 or 1900-01-01 where they know of no
 # time; one such row in the first file would be span 1 for good.
 PAST = -2_177_452_800

@@ -127,12 +127,12 @@ class Ledger:
         """sha256 of sources and ids of spans: their rows there were in quarantine, and corrected ones replaced them."""
         found = {(entry["sha256"], span) for entry in self._entries() for span in entry.get("replaced", ())}
         return found | {
-            (digest, manifest.span) for manifest in manifests for digest in manifest.facts.get("replaced", ())
+            (digest, manifest.span) for manifest in manifests for digest in manifest.extra.get("replaced", ())
         }
 
     def replace(self, manifest: Manifest) -> None:
         """Keeps what a corrected version replaced, also for when its folder is deleted."""
-        for digest in manifest.facts.get("replaced", ()):
+        for digest in manifest.extra.get("replaced", ()):
             self.add(digest, replaced=sorted({*self.entry(digest).get("replaced", ()), manifest.span}))
 
     def _holds(self, digest: str, ids: set[int]) -> bool:

@@ -57,8 +57,13 @@ def components(config: Config, *, span: str, mode: str, run_id: str, code_digest
         schema=schema.outputs["schema"],
         champion=champion.outputs["champion"],
         home=home,
-        run_id=run_id,
+        label=label,
+        task=task,
+        time=config.time.column or "",
+        every=config.span.every,
         gate=json.dumps(config.data_gate_settings()),
+        project=project,
+        run_id=run_id,
     )
     verdict = gate.outputs["verdict"]
 
@@ -93,6 +98,7 @@ def components(config: Config, *, span: str, mode: str, run_id: str, code_digest
             gate=json.dumps(config.model_gate_settings()),
             label=label,
             task=task,
+            project=project,
             execution=config.execution,
         )
         pusher = Pusher(

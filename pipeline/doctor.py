@@ -17,10 +17,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from noria.components.data_gate.measures import MEASURES
+from noria.components.evaluator.metrics import METRICS
 from noria.core import locks
 from noria.core.code_digest import local_modules
 from noria.core.errors import ConfigError, NoriaError
 from noria.core.files import STAGING
+from noria.core.seams import Seam
 from noria.pipeline import environment
 from noria.pipeline.config import Config, load
 from noria.stores.versions import State
@@ -128,6 +131,7 @@ def project(config: Config) -> Iterator[Check]:
     yield running(config.home_path)
     yield schema(config.schema_path)
     yield preprocessing(config)
+    yield from gates(config)
     yield metadata(config)
     yield from stores(config)
 
@@ -199,6 +203,19 @@ def preprocessing(config: Config) -> Check:
     if function not in names and "import *" not in source:  # which may define it
         return Check("preprocessing", PROBLEM, f"{file} does not define {function}", "define it there")
     return Check("preprocessing", OK, f"{config.preprocessing} ({file})")
+
+
+def gates(config: Config) -> Iterator[Check]:
+    """Whether the project's own drift measures and metrics can be imported; the pipeline needs them late in a run."""
+    own: list[tuple[Seam[Any], str]] = [(MEASURES, name) for name in config.gates.own_measures]
+    own += [(METRICS, name) for name in config.gates.own_metrics]
+    for seam, name in own:
+        try:
+            seam.find(name, config.folder)
+        except ConfigError as error:
+            yield Check("gates", PROBLEM, f"{error.what} ({error.where})", error.next_step)
+        else:
+            yield Check("gates", OK, f"{name} can be imported")
 
 
 def metadata(config: Config) -> Check:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from noria.core.errors import ConfigError
+from noria.core.periods import DAY, WEEK
 from noria.preprocessing import features
 from noria.preprocessing.features import Column, tf
 
-DAY, WEEK = 86_400, 604_800
 # Entries of a vocabulary: an embedding of 10,000 rows is trained well by some 100,000 rows, and rarer values by none.
 TOP_K = 10_000
 

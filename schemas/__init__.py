@@ -1,1 +1,1 @@
-"""TFDV schemas (.pbtxt), their loader, their inference and their diff."""
+"""TFDV schemas (.pbtxt): their loader, their tags and their diff."""

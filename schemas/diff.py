@@ -1,4 +1,4 @@
-"""What changed between two schemas, for a person to read; and what a span's statistics would change."""
+"""The differences between two schemas as text, and the schema that a span's statistics propose."""
 
 import re
 
@@ -6,13 +6,13 @@ import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-_SHOWN = 12  # values of a domain that are spelled out
+_SHOWN = 12  # values of a domain that are listed
 
 
 def propose(
     schema: schema_pb2.Schema, statistics: statistics_pb2.DatasetFeatureStatisticsList
 ) -> schema_pb2.Schema:
-    """Drafts the schema under which these statistics would be no anomaly; the given one stays as it is.
+    """Drafts the schema under which these statistics are no anomaly; the given one does not change.
 
     This is TFDV's `update_schema` with the gate's comparators kept: it widens domains and ranges, lowers presence
     and adds new columns. It is a proposal: nothing in Noria applies it.
@@ -20,7 +20,7 @@ def propose(
     draft = schema_pb2.Schema()
     draft.CopyFrom(schema)
     updated = tfdv.update_schema(draft, statistics)
-    # update_schema would raise the comparators' thresholds, too: that is drift, and no matter of the schema.
+    # update_schema would raise the comparators' thresholds, too. They are about drift, not about the schema.
     before = {feature.name: feature for feature in schema.feature}
     for feature in updated.feature:
         old = before.get(feature.name)
@@ -34,7 +34,7 @@ def propose(
 
 
 def diff(old: schema_pb2.Schema, new: schema_pb2.Schema) -> str:
-    """Writes the changes from `old` to `new` as Markdown, feature by feature; empty text if there is none."""
+    """Writes the changes from `old` to `new` as Markdown, feature by feature; an empty text if there are none."""
     before = {feature.name: feature for feature in old.feature}
     after = {feature.name: feature for feature in new.feature}
     old_domains = {domain.name: list(domain.value) for domain in old.string_domain}

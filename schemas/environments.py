@@ -1,4 +1,4 @@
-"""The environments of a schema: the label is expected in training and absent in serving."""
+"""The environments of a schema: data for training have the label, data for serving do not."""
 
 TRAINING = "TRAINING"
 SERVING = "SERVING"

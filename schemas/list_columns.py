@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pyarrow as pa
 
-# TFDV keeps up to about this many rows before it runs the combiners in Beam, too
-# (`_CombinerStatsGeneratorsCombineFn`): larger batches cost memory, smaller ones the combiners' fixed cost.
+# As TFDV on Beam (`_CombinerStatsGeneratorsCombineFn`): larger batches cost memory, smaller ones the combiners' fixed
+# cost for each batch.
 BATCH_ROWS = 10_000
 
 
 def list_batches(source: pa.Table | Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Cuts a table, or batches, into record batches of list columns of at most 10,000 rows.
+    """Converts a table, or batches, to record batches of list columns of at most 10,000 rows.
 
     Integers, booleans and timestamps (as epoch seconds) become int64, floats and decimals float32, everything
     else text: the same types that SpanExampleGen writes into tf.Examples. A null, and a NaN, becomes a null list.
@@ -24,8 +24,18 @@ def list_batches(source: pa.Table | Iterable[pa.RecordBatch]) -> Iterator[pa.Rec
             yield pa.RecordBatch.from_arrays(columns, names=part.schema.names)
 
 
+def as_lists(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Flat columns of `n` rows as the list columns that tfx_bsl decodes from their tf.Examples.
+
+    A null becomes a null list, which is a missing feature. Integers, booleans and timestamps (as epoch seconds)
+    become lists of int64, floats of float32, text of bytes.
+    """
+    columns = [as_list(column, large=True) for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, batch.schema.names)
+
+
 def as_list(column: pa.Array | pa.ChunkedArray, large: bool = False) -> pa.Array:
-    """One flat column of `n` values as `n` lists of one value, or null where it is missing.
+    """One flat column of `n` values as `n` lists of one value, or null if it is missing.
 
     Args:
       column: any type that `list_batches` takes.
@@ -59,6 +69,6 @@ def as_list(column: pa.Array | pa.ChunkedArray, large: bool = False) -> pa.Array
         present = column.drop_null()
     kind, width = (pa.LargeListArray, np.int64) if large else (pa.ListArray, np.int32)
     offsets = np.concatenate([[0], np.cumsum(~missing)]).astype(width)
-    # A null offset at the list's start is Arrow's way to say null. Not an empty list: TFDV and TFT take a null for
-    # missing and an empty one for a value.
+    # A null offset at a list's start makes the list null. An empty list would be a value for TFDV and TFT, a null is a
+    # missing one.
     return kind.from_arrays(pa.array(offsets, mask=np.append(missing, False)), present)

@@ -2,12 +2,12 @@
 
 import functools
 import hashlib
-import os
 from pathlib import Path
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from noria.core import files
 from noria.core.errors import ConfigError, DataError
 
 __all__ = ["digest", "load", "save"]
@@ -41,8 +41,8 @@ def load(path: str | Path) -> schema_pb2.Schema:
         raise DataError(
             f"the schema cannot be read: {error}",
             where=path,
-            next_step="compare the line with a neighbouring feature; unknown fields and missing quotes are"
-            " the usual reasons",
+            next_step="compare the line with another feature; usual reasons are unknown fields and missing"
+            " quotes",
         ) from error
     names = [feature.name for feature in schema.feature]
     if not names:
@@ -63,19 +63,15 @@ def load(path: str | Path) -> schema_pb2.Schema:
 
 @functools.lru_cache(maxsize=8)
 def _parse(text: str) -> bytes:
-    """The schema in its binary form. Every stage loads it, and reading protobuf text takes Python 50 ms."""
+    """The schema in its binary form. Every stage loads it, and to parse protobuf text takes 50 ms."""
     return text_format.Parse(text, schema_pb2.Schema()).SerializeToString()
 
 
 def save(schema: schema_pb2.Schema, path: str | Path) -> None:
-    """Writes a schema as text; readers see the old file or the new one, never half of it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text_format.MessageToString(schema), encoding="utf-8")
-    os.replace(beside, path)
+    """Writes a schema as text; readers see the old file or the new one."""
+    files.write_text(Path(path), text_format.MessageToString(schema))
 
 
 def digest(schema: schema_pb2.Schema) -> str:
-    """12 hexadecimal digits that change whenever the schema does (and not with the file's layout)."""
+    """12 hexadecimal digits that change with the schema (and not with the file's layout)."""
     return hashlib.sha256(text_format.MessageToString(schema).encode()).hexdigest()[:12]

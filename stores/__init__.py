@@ -1,1 +1,1 @@
-"""What must survive: the span store and the model registry. Never imports TFX or TensorFlow."""
+"""The span store and the model registry, which survive every run. Never imports TFX or TensorFlow."""

@@ -1,7 +1,7 @@
 """The event log: what happened, one numbered file per event, never changed, never deleted.
 
-An event file is made whole under its number or not at all, and of two writers that want the same number one
-gets the next. The state of the registry is a fold over these files.
+An event file appears complete under its number or not at all. Of two writers that want the same number, one gets the
+next. The state of the registry follows from these files in their order.
 """
 
 import datetime
@@ -20,14 +20,14 @@ class EventLog:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def append(self, kind: str, **facts: Any) -> int:
+    def append(self, kind: str, **fields: Any) -> int:
         """Writes an event under the next number and returns the number.
 
         Raises:
-          RegistryError: an event before it is missing: nobody would ever read what stands behind a gap.
+          RegistryError: an event before it is missing; readers would never reach an event after a gap.
         """
         now = datetime.datetime.now(datetime.timezone.utc)
-        event = {"kind": kind, "at": now.isoformat(timespec="milliseconds"), **facts}
+        event = {"kind": kind, "at": now.isoformat(timespec="milliseconds"), **fields}
         data = (json.dumps(event, indent=1, ensure_ascii=False) + "\n").encode("utf-8")
         number = self.last() + 1
         while True:
@@ -44,7 +44,7 @@ class EventLog:
           RegistryError: an event file is damaged or missing (by something other than its writer).
         """
         if number == 0:
-            self.last()  # whoever reads from the start looks for gaps; later on the writers do
+            self.last()  # a reader from the start checks for gaps; later the writers do
         while (path := self._path(number + 1)).exists():
             number += 1
             try:
@@ -57,7 +57,7 @@ class EventLog:
                 ) from error
 
     def mark(self, number: int) -> files.Mark | None:
-        """What tells an event's file from another one of the same number; None where there is none."""
+        """Distinguishes an event's file from another file of the same number; None if there is no file."""
         return files.mark(self._path(number))
 
     def last(self) -> int:
@@ -73,7 +73,7 @@ class EventLog:
         if len(numbers) == last:
             return last
         for number in range(1, last):
-            # A folder that is written to while it is listed may show a later file and not the one before.
+            # A list of a folder that is being written may have a later file and not the one before.
             if number not in numbers and not self._path(number).exists():
                 raise RegistryError(
                     f"event {number} of the registry is missing, and event {last} is there",

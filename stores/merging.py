@@ -21,12 +21,12 @@ def merge_sorted(
     """
     sides = [_Side(first, by), _Side(second, by)]
     while True:
-        going = [side for side in sides if side.fill()]
-        if not going:
+        active = [side for side in sides if side.fill()]
+        if not active:
             return
-        # Up to the smaller of the two last values nothing more can come in between.
-        cut = min(side.last for side in going)
-        parts = [side.take(cut) for side in going]
+        # No later row can be before the smaller of the two last values.
+        cut = min(side.last for side in active)
+        parts = [side.take(cut) for side in active]
         merged = pa.concat_tables(parts)
         yield merged.take(pa.array(np.argsort(merged.column(by).to_numpy(), kind="stable")))
 
@@ -38,11 +38,11 @@ class _Side:
         self.table: pa.Table = pa.table({})
 
     def fill(self) -> bool:
-        """Makes sure that there are rows; False at the end of the stream."""
+        """Loads a batch if no row is left; False at the end of the stream."""
         while not self.table.num_rows:
             batch = next(self.batches, None)
             if batch is None:
-                self.table = pa.table({})  # an empty slice would hold on to its batch
+                self.table = pa.table({})  # an empty slice would keep its batch in memory
                 return False
             self.table = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
         return True
@@ -54,7 +54,7 @@ class _Side:
     def take(self, cut: int) -> pa.Table:
         """Removes and returns the rows up to `cut`.
 
-        Where a run of equal values goes on in the next batch, those rows come out one round later.
+        If equal values continue in the next batch, those rows come one round later.
         """
         count = int(np.searchsorted(self.table.column(self.by).to_numpy(), cut, side="right"))
         taken, self.table = self.table.slice(0, count), self.table.slice(count)

@@ -1,7 +1,7 @@
 """The model directory that TF Serving watches: `<root>/<version>/`, where the largest number serves.
 
-Versions appear in it and go from it by one rename. Everything unfinished or withdrawn has a name that begins
-with a dot, which is no number, so TF Serving and every other reader passes over it.
+A version is added and removed by one rename. Unfinished and withdrawn versions have a name that begins with a dot. It
+is no number, so TF Serving and all other readers ignore it.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ def served(root: Path) -> list[int]:
 
 
 def add(root: Path, version: int, payload: Path, digests: dict[str, str]) -> Path:
-    """Copies a model beside its place, checks and syncs the copy, and renames it to its number.
+    """Copies a model into the directory under a temporary name, checks and syncs it, and renames it to its number.
 
     Args:
       root: the model directory; made if missing.
@@ -47,10 +47,10 @@ def add(root: Path, version: int, payload: Path, digests: dict[str, str]) -> Pat
 
 
 def check(folder: Path, digests: dict[str, str], named: Path | None = None) -> None:
-    """Compares a folder with the digests of its files; more files than that are fine.
+    """Compares a folder with the digests of its files; other files are ignored.
 
     Raises:
-      RegistryError: a file is missing or differs; it is named as below `named`.
+      RegistryError: a file is missing or differs; the error gives its path below `named`.
     """
     for name, digest in digests.items():
         path = folder / name
@@ -64,7 +64,7 @@ def check(folder: Path, digests: dict[str, str], named: Path | None = None) -> N
 
 
 def withdraw(root: Path, versions: list[int]) -> None:
-    """Takes versions out of the directory, the largest last: until then it is the one that serves."""
+    """Removes versions from the directory, the largest last: until then it is the one that serves."""
     for version in sorted(versions):
         target = root / f"{WITHDRAWN}{version}"
         if (root / str(version)).exists():
@@ -75,7 +75,7 @@ def withdraw(root: Path, versions: list[int]) -> None:
 
 
 def restore(root: Path, version: int) -> bool:
-    """Puts a withdrawn version back; False where it is not there any more."""
+    """Adds a withdrawn version again; False if its files are gone."""
     withdrawn = root / f"{WITHDRAWN}{version}"
     if not withdrawn.is_dir():
         return False

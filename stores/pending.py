@@ -11,11 +11,14 @@ __all__ = ["once_more", "pending"]
 def pending(home: Path | str, first: int) -> list[int]:
     """Spans that wait for a run, oldest first.
 
-    The first run is a cold run on the first spans; until there are that many, nothing waits. From the first
-    trained span on, each one waits that had no run; again where its last run found it broken and it is not in
-    quarantine any more (it was taken out or corrected), where its last run found it thin and it has grown since,
-    or where nothing came of its runs because another version had taken over meanwhile (`RunRecord.withheld`). What is
-    in quarantine does not wait.
+    The first run is a cold run on the first spans; until there are that many, nothing waits. From the first trained
+    span on, a span waits if it had no run. It waits again if
+
+    - its last run found it broken, and it has left quarantine (a person decided so, or it was corrected);
+    - its last run found it thin, and it has more rows since;
+    - its model was withheld, because another version had become champion (`RunRecord.withheld`).
+
+    A span in quarantine does not wait.
 
     Args:
       home: the project's home folder.
@@ -37,7 +40,7 @@ def pending(home: Path | str, first: int) -> list[int]:
 
 
 def once_more(home: Path | str) -> list[int]:
-    """The newest span that a run can be made on once more: not in quarantine, and not known to be thin."""
+    """The newest span for one more run: not in quarantine, and not known to be thin."""
     store, last = SpanStore(home), _last(Registry(home).runs())
     quarantined = store.quarantined()
     for span in reversed(store.ids()):
@@ -52,5 +55,5 @@ def _last(runs: list[RunRecord]) -> dict[int, RunRecord]:
 
 
 def _grown(store: SpanStore, run: RunRecord) -> bool:
-    """Whether a run found its span thin, and late rows or labels have come since."""
+    """Whether a run found its span thin, and late rows or labels have arrived since."""
     return run.data_verdict == "thin" and store.manifest(run.span).version > (run.span_version or 0)

@@ -1,6 +1,6 @@
-"""What serves: the model directory, kept in step with the registry.
+"""Publication: the model directory follows the registry.
 
-Each step is written down before it is taken, so that `recovery` can finish it after a kill at any instant.
+Each step is recorded before it is taken, so that `recovery` can finish it after a kill at any instant.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ from typing import Any
 from noria.core import files
 from noria.core.errors import RegistryError
 from noria.stores import model_directory
-from noria.stores.registry import FACTS, Registry
+from noria.stores.registry import VERSION_FILE, Registry
 from noria.stores.versions import EXPIRED, PUBLISHED, REGISTERED, REJECTED, State, Version
 
 __all__ = ["Publication"]
@@ -33,11 +33,11 @@ class Publication:
     def publish(self, number: int) -> Version:
         """Makes a registered version the champion: into the model directory by one rename, then into the log.
 
-        May be repeated after a kill at any instant; a version that serves already is checked and, where its
-        folder is gone, put back.
+        May be repeated after a kill at any instant. A version that serves already is checked; if its folder is gone,
+        it is added again.
 
-        A version whose parent does not serve any more was judged against something else than what it would
-        replace: it stays registered, and `withheld` says why. A person's promotion is not held up by this.
+        A version whose parent is no longer the champion was compared with another model than it would replace: it
+        remains registered, and `withheld` gives the reason. A person's promotion ignores this.
 
         Raises:
           RegistryError: the version is not blessed, is older than what serves, or is damaged.
@@ -52,7 +52,7 @@ class Publication:
                 raise RegistryError(
                     f"version {number} is {version.state}, only a registered one can be published",
                     where=self.registry.folder,
-                    next_step=f"`noria promote {number} --force --reason ...` publishes it all the same",
+                    next_step=f"`noria promote {number} --force --reason ...` publishes it anyway",
                 )
             serving = state.champion.version if state.champion else None
             if version.promoted is None and serving != version.parent:
@@ -63,10 +63,10 @@ class Publication:
             if newer:
                 raise RegistryError(
                     f"version {number} is older than version {max(newer)}, which is or was served; "
-                    "TF Serving would pass over it",
+                    "TF Serving would ignore it",
                     where=self.root,
                     next_step=f"`noria promote {number} --force --reason ...` gives it a new number, or "
-                    "clear the model directory of versions that are not from this registry",
+                    "delete the versions that are not from this registry from the model directory",
                 )
             files.sweep(self.root)
             if state.publishing.get(number) != str(self.root):
@@ -76,10 +76,10 @@ class Publication:
             return self.registry.version(number)
 
     def promote(self, number: int, reason: str, actor: str) -> Version:
-        """Publishes a version whatever its verdict; who did it and why goes into the log.
+        """Publishes a version whatever its verdict; the log records who did it and why.
 
-        A version that is older than what serves or served, be it from elsewhere, gets a new number, with the old
-        one as its parent, because TF Serving takes the largest.
+        A version that is older than any that serves or served, also one of another registry, gets a new number, with
+        the old one as its parent, because TF Serving takes the largest.
 
         Returns:
           The version that serves now.
@@ -122,11 +122,11 @@ class Publication:
     def rollback(self, reason: str, actor: str, to: int | None = None) -> Version:
         """Makes an earlier champion the champion again.
 
-        The model directory changes by one rename that takes the bad version out of it, so that the largest
-        number left is the good one. Called again after a kill it finishes what it began.
+        One rename removes the bad version from the model directory, so that the largest number that remains is the good
+        one. A second call after a kill finishes the first.
 
         Args:
-          reason: why; goes into the log.
+          reason: why; the log records it.
           actor: who.
           to: the version to go back to; the champion's predecessor by default.
 
@@ -148,15 +148,15 @@ class Publication:
                 raise RegistryError(
                     f"there is no version to go back to: {only}",
                     where=self.registry.folder,
-                    next_step="publish a better version, or take the model out of service by hand",
+                    next_step="publish a better version, or stop the server",
                 )
             target = earlier[-1] if to is None else to
             if target not in earlier:
                 raise RegistryError(
-                    f"version {target} is not one to go back to; these served before and count as good: "
+                    f"a rollback to version {target} is not possible; these served before and count as good: "
                     f"{', '.join(map(str, earlier))}",
                     where=self.registry.folder,
-                    next_step="name one of these, or `noria promote` the version under a new number",
+                    next_step="choose one of these, or `noria promote` the version under a new number",
                 )
             foreign = [
                 each
@@ -168,10 +168,10 @@ class Publication:
                     f"version {target} cannot serve beside version {max(foreign)}, which is not from this registry: "
                     "TF Serving takes the largest",
                     where=self.root,
-                    next_step="take it out of the model directory, or `noria promote "
+                    next_step="delete it from the model directory, or `noria promote "
                     f"{target} --force --reason ...`, which gives version {target} a larger number",
                 )
-            # All that can fail comes before anything is changed.
+            # All that can fail is done before anything changes.
             serve(self.registry.version(target), self.root)
             intent = {
                 "version": state.served[-1],
@@ -185,14 +185,14 @@ class Publication:
             return self.registry.version(target)
 
     def finish_rollback(self, intent: dict[str, Any]) -> None:
-        """Ends a rollback that is written down, in the model directory that it began in."""
+        """Finishes a recorded rollback, in the model directory in which it began."""
         root, target = Path(intent["model_root"]), intent["to"]
         model_dir = serve(self.registry.version(target), root)
         known = self.registry.state().versions
         bad = [each for each in model_directory.served(root) if each > target and each in known]
         model_directory.withdraw(root, bad)
-        facts = {key: intent[key] for key in ("version", "to", "reason", "actor")}
-        self.registry.log.append("rolled_back", **facts, model_dir=str(model_dir))
+        decision = {key: intent[key] for key in ("version", "to", "reason", "actor")}
+        self.registry.log.append("rolled_back", **decision, model_dir=str(model_dir))
 
     def _withhold(self, version: Version, serving: int | None) -> Version:
         names = [f"version {n}" if n is not None else "no version" for n in (version.parent, serving)]
@@ -203,7 +203,7 @@ class Publication:
 
     def _register_again(self, version: Version, state: State, above: int) -> Version:
         again = sum(1 for each in state.versions.values() if each.parent == version.version)
-        facts = {field.name: getattr(version, field.name) for field in dataclasses.fields(Version)}
+        fields = {field.name: getattr(version, field.name) for field in dataclasses.fields(Version)}
         for name in (
             "version",
             "state",
@@ -214,23 +214,23 @@ class Publication:
             "promoted",
             "withheld",
         ):
-            del facts[name]
-        facts["verdict"] = self.registry.verdict(version.version)
-        facts.update(parent=version.version, run_id=f"{version.run_id}.promoted-{again + 1}")
+            del fields[name]
+        fields["verdict"] = self.registry.verdict(version.version)
+        fields.update(parent=version.version, run_id=f"{version.run_id}.promoted-{again + 1}")
         for each in state.versions.values():
-            # Registered again before, by a promotion that was killed before it was written down.
+            # A promotion registered it and was killed before it recorded this.
             unused = each.parent == version.version and each.state == REJECTED and each.promoted is None
             if unused and each.version > above and each.run_id.startswith(f"{version.run_id}.promoted-"):
                 return each
-        parts = [path for path in version.payload_path.iterdir() if path.name != FACTS]
-        # As rejected: should the promotion be killed before its event, nothing may publish it.
+        parts = [path for path in version.payload_path.iterdir() if path.name != VERSION_FILE]
+        # As rejected: if the promotion is killed before its event, nothing may publish the version.
         return self.registry.register(
-            {path.name: path for path in parts}, blessed=False, above=above, **facts
+            {path.name: path for path in parts}, blessed=False, above=above, **fields
         )
 
 
 def serve(version: Version, root: Path) -> Path:
-    """Puts a version into the model directory; where it is there already, or can be put back, only checks it.
+    """Adds a version to the model directory; one that is there, or was withdrawn from it, is only checked.
 
     Raises:
       RegistryError: its files are missing or damaged.

@@ -1,4 +1,4 @@
-"""In and out of quarantine: what span store and registry learn together, in an order that a kill cannot hurt."""
+"""Spans enter and leave quarantine in span store and registry, in an order that is safe against kills."""
 
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ __all__ = ["hold_back", "unquarantine"]
 
 
 def hold_back(home: Path | str, span: int, version: int, verdict: dict[str, Any], run_id: str) -> None:
-    """Puts a broken span in quarantine and ends its run; what a kill leaves out, `recover` does.
+    """Puts a broken span in quarantine and records its run; after a kill `recover` does the rest.
 
-    Where a later version has come meanwhile, that one waits for a run of its own and is not held back.
+    If the span has a newer version now, that one waits for another run and is not in quarantine.
 
     Args:
       home: the project's home folder.
@@ -25,7 +25,7 @@ def hold_back(home: Path | str, span: int, version: int, verdict: dict[str, Any]
     store = SpanStore(home)
     with store.hold():
         if store.manifest(span).version == version:
-            # The note first: it holds all that the run says.
+            # The note first: it has all that the record of the run needs.
             store.quarantine(span, verdict, version, run_id)
     note = {"span": span, "version": version, "run_id": run_id, "verdict": verdict}
     Registry(home).record_run(broken_run(note))
@@ -36,13 +36,13 @@ def unquarantine(
 ) -> Unquarantine:
     """Takes a span out of quarantine, so that it waits for a run again; the log records who did it and why.
 
-    Calling it again after a kill finishes what was begun, and records nothing twice.
+    A second call after a kill finishes the first, and records nothing twice.
 
     Args:
       home: the project's home folder.
       span: its id.
       reason: why; `actor`: who.
-      forced: the DataGate's `broken` counts as `drifted` for this version of the span; else the gate judges it again.
+      forced: True if the DataGate's `broken` counts as `drifted` for this version; otherwise the gate judges it again.
 
     Raises:
       SpanError: no reason, there is no such span, or it is not in quarantine.
@@ -50,7 +50,7 @@ def unquarantine(
     if not reason.strip():
         raise SpanError("taking a span out of quarantine needs a reason", next_step='add --reason "..."')
     store, registry = SpanStore(home), Registry(home)
-    with store.hold():  # a corrected delivery comes before or after, not in between
+    with store.hold():  # a corrected delivery must come before or after
         version = store.manifest(span).version
         quarantined = store.quarantined()
         known = registry.unquarantine_of(span, version, waiting=True)

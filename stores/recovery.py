@@ -1,4 +1,4 @@
-"""What a killed process left is finished or swept; what retention gives up is deleted."""
+"""Recovery finishes or deletes what a killed process left; retention deletes old versions."""
 
 from pathlib import Path
 
@@ -14,21 +14,21 @@ __all__ = ["recover", "retain"]
 
 
 def recover(registry: Registry, root: Path | str) -> list[str]:
-    """Finishes what a killed process began, and sweeps what it left.
+    """Finishes what a killed process began, and deletes its temporary files.
 
     Args:
       registry: the project's.
       root: the model directory.
 
     Returns:
-      What it did, one sentence each; empty where there was nothing to do.
+      What it did, one sentence each; empty if there was nothing to do.
     """
     root = Path(root)
     publication = Publication(registry, root)
     done = []
     with registry.writing("the registry cannot be recovered"):
         for folder in (root, registry.folder / "versions", registry.folder / "events"):
-            done += [f"swept unfinished {path.name} from {folder}" for path in files.sweep(folder)]
+            done += [f"deleted unfinished {path.name} from {folder}" for path in files.sweep(folder)]
         adopted = registry.adopt_orphans()
         done += [f"registered version {number}, which a run had stored" for number in adopted]
         intent = registry.state().rolling_back
@@ -40,7 +40,7 @@ def recover(registry: Registry, root: Path | str) -> list[str]:
             is_now = state.versions[number].state
             if number < state.ever_served or is_now != REGISTERED:
                 registry.log.append("abandoned", version=number)
-                done.append(f"gave up publishing version {number}, which is {is_now}")
+                done.append(f"stopped publishing version {number}, which is {is_now}")
                 continue
             withheld = publication.publish(number).withheld
             done.append(withheld or f"finished publishing version {number}")
@@ -49,20 +49,20 @@ def recover(registry: Registry, root: Path | str) -> list[str]:
         champion = registry.champion()
         if champion is not None and champion.version not in model_directory.served(root):
             serve(champion, root)
-            done.append(f"put version {champion.version} back into {root}")
+            done.append(f"added version {champion.version} to {root} again")
         done += _delete_expired(registry, root)
     return done
 
 
 def retain(registry: Registry, keep: int, root: Path | str) -> list[int]:
-    """Deletes the files of old versions; what the log says of them stays.
+    """Deletes the files of old versions; their events remain.
 
-    Kept are the newest `keep` versions, the champion, the version a rollback would go to, the last good
-    one of the champion's parent chain, and versions that are about to be published.
+    It keeps the newest `keep` versions, the champion, the version for a rollback, the last good one of the champion's
+    parent chain, and versions that are being published.
 
     Args:
       registry: the project's.
-      keep: how many versions stay, at least 1.
+      keep: number of versions to keep, at least 1.
       root: the model directory.
 
     Returns:
@@ -76,14 +76,14 @@ def retain(registry: Registry, keep: int, root: Path | str) -> list[int]:
         kept = {*alive[-keep:], *state.served[-2:], *state.publishing, *_last_good_parent(state)}
         gone = [number for number in alive if number not in kept]
         if gone:
-            # The log first: nobody shall rely on files that are about to go.
+            # The log first: nobody may rely on files that are about to be deleted.
             registry.log.append("expired", versions=gone)
         _delete_expired(registry, Path(root))
         return gone
 
 
 def _close_runs(registry: Registry, publication: Publication) -> list[str]:
-    """Ends the runs of runs that were killed after their version was stored: no work is done twice."""
+    """Records runs that were killed after their version was stored, so that no work is repeated."""
     done = []
     for version in registry.versions():
         state = registry.state()
@@ -91,7 +91,7 @@ def _close_runs(registry: Registry, publication: Publication) -> list[str]:
             continue
         waits = version.state == REGISTERED and version.promoted is None
         serving = state.champion.version if state.champion else None
-        # Where another version has taken over, publishing says so and withholds it.
+        # If another version has become champion, `publish` withholds this one.
         if waits and (version.version > state.ever_served or version.parent != serving):
             version = publication.publish(version.version)
         registry.record_run(run_of(version))
@@ -100,7 +100,7 @@ def _close_runs(registry: Registry, publication: Publication) -> list[str]:
 
 
 def _close_broken(registry: Registry) -> list[str]:
-    """Ends the runs of runs that were killed after they had put their span in quarantine."""
+    """Records runs that were killed after they had put their span in quarantine."""
     done = []
     for span, note in SpanStore(registry.home).quarantined().items():
         if note.get("run_id") is None or note["run_id"] in registry.state().runs:

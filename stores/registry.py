@@ -3,8 +3,8 @@
     registry/events/<number:08d>.json      what happened
     registry/versions/<version>/           the payload of a version
 
-Payload, then event: an event never speaks of files that are not there. `publication` keeps the model directory in
-step, `recovery` finishes what a kill left.
+Payload first, then event: an event never names files that do not exist. `publication` updates the model directory,
+`recovery` finishes what a killed process left.
 """
 
 import contextlib
@@ -33,8 +33,8 @@ from noria.stores.versions import (
 
 __all__ = ["Registry", "RunRecord", "Unquarantine", "Version", "run_of"]
 
-# Beside the payload's parts: all facts of the version, the verdicts whole.
-FACTS = "version.json"
+# Beside the payload's parts: all fields of the version, with the complete verdicts.
+VERSION_FILE = "version.json"
 
 
 class Registry:
@@ -45,7 +45,7 @@ class Registry:
       wait: seconds to wait for another writer of the registry.
 
     Attributes:
-      log: the events; only for who has the lock (`writing`).
+      log: the events; only for the holder of the lock (`writing`).
     """
 
     def __init__(self, home: Path | str, *, wait: float = 60):
@@ -78,14 +78,14 @@ class Registry:
         return state.versions[number]
 
     def champion(self) -> Version | None:
-        """The version that serves now, None before the first one."""
+        """The version that serves now; None before the first one."""
         return self.state().champion
 
     def verdict(self, number: int) -> dict[str, Any]:
-        """`model` and `data` of a version, as their gates wrote them; a summary where retention deleted its files."""
+        """`model` and `data` of a version, as the gates wrote them; a summary if retention has deleted its files."""
         version = self.version(number)
         try:
-            text = (version.payload_path / FACTS).read_text(encoding="utf-8")
+            text = (version.payload_path / VERSION_FILE).read_text(encoding="utf-8")
             return json.loads(text)["verdict"]
         except (OSError, ValueError, KeyError):
             return version.verdict
@@ -95,7 +95,7 @@ class Registry:
         return list(self.state().runs.values())
 
     def record_run(self, run: RunRecord) -> None:
-        """Writes a run down; recording a run again replaces what was known of it."""
+        """Records a run; a second record of a run replaces the first."""
         with self.writing("the run cannot be recorded"):
             self.log.append("run", run=dataclasses.asdict(run))
 
@@ -115,13 +115,13 @@ class Registry:
         self, span: int, span_version: int, reason: str, actor: str, forced: bool
     ) -> Unquarantine:
         """Records that a person takes a span out of quarantine; `noria.stores.quarantine` moves the span."""
-        facts = {"span": span, "span_version": span_version, "reason": reason, "actor": actor}
+        decision = {"span": span, "span_version": span_version, "reason": reason, "actor": actor}
         with self.writing("the decision cannot be recorded"):
-            self.log.append("unquarantined", **facts, forced=forced)
+            self.log.append("unquarantined", **decision, forced=forced)
             return self.state().unquarantined[span]
 
     def register(
-        self, payload: Mapping[str, Path], *, blessed: bool = True, above: int = 0, **facts: Any
+        self, payload: Mapping[str, Path], *, blessed: bool = True, above: int = 0, **fields: Any
     ) -> Version:
         """Stores a model under the next number.
 
@@ -129,14 +129,14 @@ class Registry:
           payload: name in the payload -> the file or folder it is copied from; `serving` is the SavedModel.
           blessed: False stores it as `rejected`.
           above: a number that the version's must be larger than.
-          **facts: fields of `Version`; `run_id` is required; a run that registers again gets its version.
+          **fields: of `Version`; `run_id` is required. A run that registers again gets its version.
 
         Raises:
-          RegistryError: a part of the payload is missing, an unknown fact, the disk is full.
+          RegistryError: a part of the payload is missing, a field is unknown, or the disk is full.
         """
         names = {field.name for field in dataclasses.fields(Version)}
-        unknown = sorted(set(facts) - names | {"version", "state", "payload", "created"} & set(facts))
-        if unknown or "run_id" not in facts:
+        unknown = sorted(set(fields) - names | {"version", "state", "payload", "created"} & set(fields))
+        if unknown or "run_id" not in fields:
             raise RegistryError(f"cannot register with {unknown[0]!r}" if unknown else "a run_id is needed")
         missing = [path for path in payload.values() if not Path(path).exists()]
         if missing:
@@ -145,7 +145,7 @@ class Registry:
             self.adopt_orphans()
             state = self.state()
             for version in state.versions.values():
-                if version.run_id == facts["run_id"]:
+                if version.run_id == fields["run_id"]:
                     return version
             versions = self.folder / "versions"
             number = max([above, *state.versions, *model_directory.served(versions)]) + 1
@@ -157,14 +157,14 @@ class Registry:
                 version = Version(
                     version=number,
                     state=REGISTERED if blessed else REJECTED,
-                    payload="",  # the log knows no places; State fills it in
+                    payload="",  # the log holds no paths; State adds it
                     created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
                     digests=files.tree_digests(beside),
-                    **{"mode": "cold", **facts},
+                    **{"mode": "cold", **fields},
                 )
-                # Inside the payload: a version whose event is missing after a kill still knows its facts.
+                # Also in the payload: after a kill the event may be missing.
                 text = json.dumps(dataclasses.asdict(version))
-                (beside / FACTS).write_text(text, encoding="utf-8")
+                (beside / VERSION_FILE).write_text(text, encoding="utf-8")
                 files.commit_folder(beside, versions / str(number))
             finally:
                 files.remove_tree(beside)
@@ -172,20 +172,20 @@ class Registry:
             return self.version(number)
 
     def adopt_orphans(self) -> list[int]:
-        """Writes the event of versions that are stored whole but whose event a kill prevented."""
+        """Writes the events of complete versions whose process was killed before the event."""
         files.sweep(self.folder / "versions")
         known = self.state().versions
         adopted = []
         for number in model_directory.served(self.folder / "versions"):
             if number in known:
                 continue
-            path = self.folder / "versions" / str(number) / FACTS
+            path = self.folder / "versions" / str(number) / VERSION_FILE
             self._append_registered(json.loads(path.read_text(encoding="utf-8")))
             adopted.append(number)
         return adopted
 
     def state(self) -> State:
-        """The fold over all events so far."""
+        """The state after all events so far."""
         if not self._seen:
             self._seen, self._state = state_cache.resume(self.log) or (0, self._state)
         before = self._seen
@@ -198,7 +198,7 @@ class Registry:
 
     @contextlib.contextmanager
     def writing(self, what: str) -> Iterator[None]:
-        """The registry's lock, and errors of the disk in words."""
+        """Holds the registry's lock, and explains errors of the disk."""
         with (
             hold(self.folder, wait=self.wait, name=".lock"),
             files.explained(what, self.folder, RegistryError),

@@ -3,42 +3,45 @@
     spans/<span:08d>/v<version:04d>/{data-00000.parquet, manifest.json}
     spans/<span:08d>/QUARANTINED.json
 
-A version of a span appears by one rename, whole, or not at all. Readers take the newest version; a reader
-that began on an older one finishes on it, since versions are never changed and never deleted here.
-`QUARANTINED.json` names the version it is about: a newer one is not in quarantine.
+A version of a span appears by one rename, complete, or not at all. Readers take the newest version. A reader that
+began with an older one can finish with it, because versions are never changed and never deleted here.
 """
 
 import contextlib
-import datetime
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from noria.core import files
 from noria.core.errors import SpanError
 from noria.core.locks import hold
-from noria.stores.manifest import Manifest, again, fingerprint
+from noria.stores import manifest as manifests
+from noria.stores import quarantine_notes, span_files
+from noria.stores.manifest import EventTime, Manifest, Source
 from noria.stores.merging import merge_sorted
+from noria.stores.span_files import Batches
 
 __all__ = ["SpanStore"]
 
-# Rows of a row group: what a reader holds at a time.
-GROUP_ROWS = 65_536
-# Rows of a Parquet file: a damaged file costs no more than this.
-FILE_ROWS = 16 * GROUP_ROWS
 LOCK = ".lock"
-QUARANTINED = "QUARANTINED.json"
-
-EventTime = tuple[int, int] | None
-Source = str | Path | dict[str, Any] | Sequence[dict[str, Any]]
 
 
 class SpanStore:
     """The spans of one project.
+
+    Three methods write: `create` a span, `add_late_rows` to it, `correct` it while it is in quarantine. Each writes one
+    version, and holds one row group in memory at a time. All take
+
+    - `batches`: the rows; all batches have the schema of the first.
+    - `source`: a name, or dicts with `name`, `sha256`, `rows`.
+    - `event_time`: first and last of these events, epoch seconds.
+    - `labels`: these rows by label, read after all rows are written.
+    - `**extra`: anything else worth keeping; JSON values.
+
+    They raise SpanError if there are no rows or the disk is full.
 
     Args:
       home: the project's home folder.
@@ -50,99 +53,127 @@ class SpanStore:
         self.folder = self.home / "spans"
         self.wait = wait
 
-    def hold(self):
+    def hold(self) -> AbstractContextManager[None]:
         """The store's lock, for several commits in a row; re-entrant."""
         return hold(self.folder, wait=self.wait, name=LOCK)
 
-    def commit(
+    def create(
         self,
         span: int,
-        batches: Iterable[pa.RecordBatch | pa.Table],
+        batches: Batches,
         *,
         source: Source,
-        event_time: EventTime | Callable[[], EventTime] = None,
-        late: bool = False,
-        adds: bool = False,
+        event_time: EventTime = None,
         labels: dict[str, int] | None = None,
-        order: str | None = None,
-        **facts: Any,
+        **extra: Any,
     ) -> Manifest:
-        """Writes a span and commits it by one rename. Holds one batch at a time.
+        """Writes the first version of a span.
 
         Args:
           span: id, from 1.
-          batches: the rows; all batches have the first one's schema.
-          source: a name, or dicts with `name`, `sha256`, `rows`.
-          event_time: first and last event, epoch seconds; or a function that tells them when all rows are
-            written.
-          late: the span exists and these rows came after it; makes its next version, of old and new rows. Where
-            the span is in quarantine, these rows are a corrected delivery: the next version is made of them
-            alone, whatever their columns, and is not in quarantine. The bad rows stay in the version before, and
-            `facts` of this and all later versions has their sources in `replaced` (sha256).
-          adds: late rows come on top of rows in quarantine too, and the next version stays there.
-          labels: rows by label, read when all rows are written; a late version adds them to the old counts.
-          order: int64 column that the rows are sorted by; a late version then stays sorted by it.
-          **facts: anything else worth keeping; JSON values.
+          batches, source, event_time, labels, **extra: see the class.
 
         Raises:
-          SpanError: the id exists already (or, with `late`, is missing), there are no rows, the columns
-            differ from the older version's, the disk is full.
+          SpanError: the span exists already.
         """
         if span < 1:
             raise SpanError(f"a span's id must be at least 1, got {span}")
-        with files.explained("the span cannot be written", self.folder, SpanError), self.hold():
-            files.sweep(self.folder)
-            old = self._newest_version(span)
-            if old is not None and not late:
+        with self._writing():
+            if self._versions(span):
+                old = self.manifest(span)
                 raise SpanError(
                     f"span {span} exists already, from {old.source}",
                     where=old.folder,
-                    next_step="give the rows a new id, or commit them with late=True as a late delivery",
+                    next_step="give the rows a new id, or add them as late rows",
                 )
-            if old is None and late:
-                raise SpanError(
-                    f"span {span} does not exist, so nothing can be late for it", where=self.folder
-                )
+            return self._commit(span, batches, source, event_time, labels, extra, lambda fresh: fresh)
+
+    def add_late_rows(
+        self,
+        span: int,
+        batches: Batches,
+        *,
+        source: Source,
+        event_time: EventTime = None,
+        labels: dict[str, int] | None = None,
+        order: str | None = None,
+        **extra: Any,
+    ) -> Manifest:
+        """Writes the next version of a span, with its old rows and new ones. A span in quarantine remains there.
+
+        Args:
+          span: id.
+          batches, source, event_time, labels, **extra: of the new rows, see the class.
+          order: int64 column by which old and new rows are sorted; the next version is sorted by it, too.
+
+        Raises:
+          SpanError: there is no such span, or its columns are others.
+        """
+        with self._writing():
+            old = self._newest(span, "nothing can be late for it")
             note = self.quarantined().get(span)
-            bad = old if note is not None and not adds else None
-            if old is not None and bad is None:
-                batches = self._with_old(old, batches, order)
-            beside = files.staging(self.folder)
-            try:
-                beside.mkdir(parents=True)
-                schema, written = _write(beside, batches)
-                if callable(event_time):
-                    event_time = event_time()
-                if bad is None:
-                    manifest = _manifest(span, old, schema, written, source, event_time, labels, facts)
-                else:
-                    facts = _correcting(bad, source, facts)
-                    manifest = _manifest(span, None, schema, written, source, event_time, labels, facts)
-                    manifest["version"] = bad.version + 1
-                (beside / "manifest.json").write_text(
-                    json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8"
-                )
-                target = self.folder / f"{span:08d}" / f"v{manifest['version']:04d}"
-                files.commit_folder(beside, target)
-            finally:
-                files.remove_tree(beside)
-            files.sync(self.folder)
-            if bad is not None:
-                self.unquarantine(span)  # only tidies up: the note is about the version before
-            elif note is not None:
-                # Killed before this, the gate judges the new version anew.
-                files.write_json(target.parent / QUARANTINED, {**note, "version": manifest["version"]})
-            return Manifest.load(target)
+            rows = self._with_old(old, batches, order)
+            made = self._commit(
+                span,
+                rows,
+                source,
+                event_time,
+                labels,
+                extra,
+                lambda fresh: manifests.with_late_rows(old, fresh, source),
+            )
+            if note is not None:
+                # A process that is killed before this leaves the new version to the data gate.
+                quarantine_notes.move(self.folder, note, made.version)
+            return made
+
+    def correct(
+        self,
+        span: int,
+        batches: Batches,
+        *,
+        source: Source,
+        event_time: EventTime = None,
+        labels: dict[str, int] | None = None,
+        **extra: Any,
+    ) -> Manifest:
+        """Writes the next version of a span in quarantine, with new rows only; it leaves quarantine.
+
+        The columns may be others. The bad rows remain in the version before. `extra` of this and all later versions
+        names their sources as `replaced` (sha256).
+
+        Args:
+          span: id.
+          batches, source, event_time, labels, **extra: see the class.
+
+        Raises:
+          SpanError: there is no such span, or it is not in quarantine.
+        """
+        with self._writing():
+            old = self._newest(span, "nothing can be corrected")
+            if span not in self.quarantined():
+                raise self._not_in_quarantine(span)
+            made = self._commit(
+                span,
+                batches,
+                source,
+                event_time,
+                labels,
+                extra,
+                lambda fresh: manifests.correction(old, fresh),
+            )
+            quarantine_notes.remove(self.folder, span)  # it is about the version before
+            return made
 
     def ids(self) -> list[int]:
-        """Ids of all committed spans, ascending, those in quarantine included."""
+        """Ids of all committed spans, ascending, with those in quarantine."""
         if not self.folder.is_dir():
             return []
         names = [path.name for path in self.folder.iterdir() if path.name.isdigit()]
         return sorted(span for span in map(int, names) if self._versions(span))
 
     def manifest(self, span: int, version: int | None = None) -> Manifest:
-        """The manifest of a span's newest version, or of the one asked for.
+        """The manifest of a span's version; the newest by default.
 
         Raises:
           SpanError: there is no such span or version, or its manifest is damaged.
@@ -154,7 +185,7 @@ class SpanStore:
             raise SpanError(
                 f"there is no span {span}; known: {known}",
                 where=self.folder,
-                next_step="pick one of these, or ingest the data that holds it",
+                next_step="choose one of these, or ingest the data that holds it",
             )
         chosen = versions[-1] if version is None else version
         if chosen not in versions:
@@ -186,7 +217,7 @@ class SpanStore:
                 f"span {span} has no column {missing[0]!r}, only: {', '.join(manifest.columns)}",
                 where=manifest.folder,
             )
-        return self._read(manifest, columns, verify)
+        return span_files.read(manifest, columns, verify)
 
     def verify(self, span: int) -> None:
         """Compares the files of a span's newest version with their sha256.
@@ -194,10 +225,7 @@ class SpanStore:
         Raises:
           SpanError: one is damaged; names it.
         """
-        manifest = self.manifest(span)
-        for file in manifest.files:
-            with _readable(manifest, file):
-                _check(manifest, file, digest=True)
+        span_files.verify(self.manifest(span))
 
     def table(self, span: int, columns: Sequence[str] | None = None, verify: bool = False) -> pa.Table:
         """A span in memory; see `read`."""
@@ -206,20 +234,17 @@ class SpanStore:
     def quarantine(
         self, span: int, verdict: dict[str, Any] | str, version: int | None = None, run_id: str | None = None
     ) -> None:
-        """Keeps a span from being trained on. Nothing is deleted; `unquarantine` takes it back.
+        """Excludes a span from training. Nothing is deleted; `unquarantine` reverses it.
 
         Args:
           span: id.
           verdict: why; JSON.
           version: the version it is about; the newest by default.
-          run_id: the run that found out.
+          run_id: the run that judged the span.
         """
-        manifest = self.manifest(span, version)
-        note = {"span": span, "version": manifest.version, "since": _now(), "verdict": verdict}
-        if run_id is not None:
-            note["run_id"] = run_id
+        number = self.manifest(span, version).version
         with files.explained("the span cannot be quarantined", self.folder, SpanError), self.hold():
-            files.write_json(self.folder / f"{span:08d}" / QUARANTINED, note)
+            quarantine_notes.write(self.folder, span, number, verdict, run_id)
 
     def quarantined(self) -> dict[int, dict[str, Any]]:
         """The spans in quarantine, ascending: id -> `span`, `version`, `since`, `verdict`, and `run_id` if known.
@@ -227,22 +252,11 @@ class SpanStore:
         Raises:
           SpanError: a note is damaged.
         """
-        notes = {}
-        for path in sorted(self.folder.glob(f"*/{QUARANTINED}")):
-            try:
-                note = json.loads(path.read_text(encoding="utf-8"))
-                version = note["version"]
-            except FileNotFoundError:
-                continue  # somebody has just taken it out
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise SpanError(
-                    f"the note of a span in quarantine cannot be read: {error!r}",
-                    where=path,
-                    next_step="restore it from a backup, or delete it; then the data gate judges the span anew",
-                ) from error
-            if self._versions(span := int(path.parent.name))[-1:] == [version]:
-                notes[span] = note
-        return notes
+        return {
+            note["span"]: note
+            for note in quarantine_notes.read(self.folder)
+            if self._versions(note["span"])[-1:] == [note["version"]]
+        }
 
     def unquarantine(self, span: int) -> None:
         """Takes a span out of quarantine.
@@ -254,14 +268,38 @@ class SpanStore:
             files.explained("the span cannot be taken out of quarantine", self.folder, SpanError),
             self.hold(),
         ):
-            path = self.folder / f"{span:08d}" / QUARANTINED
-            if not path.exists():
-                raise SpanError(
-                    f"span {span} is not in quarantine; these are: {list(self.quarantined()) or 'none'}",
-                    where=self.folder,
-                )
-            path.unlink()
-            files.sync(path.parent)
+            if not quarantine_notes.remove(self.folder, span):
+                raise self._not_in_quarantine(span)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        with files.explained("the span cannot be written", self.folder, SpanError), self.hold():
+            yield
+
+    def _commit(
+        self,
+        span: int,
+        batches: Batches,
+        source: Source,
+        event_time: EventTime,
+        labels: dict[str, int] | None,
+        extra: dict[str, Any],
+        finish: Callable[[Manifest], Manifest],
+    ) -> Manifest:
+        """Writes a version and commits it by one rename; `finish` gives its manifest from that of the files."""
+        files.sweep(self.folder)
+        beside = files.staging(self.folder)
+        try:
+            beside.mkdir(parents=True)
+            schema, written = span_files.write(beside, batches)
+            manifest = finish(manifests.new(beside, span, schema, written, source, event_time, labels, extra))
+            manifest.save()
+            target = self.folder / f"{span:08d}" / f"v{manifest.version:04d}"
+            files.commit_folder(beside, target)
+        finally:
+            files.remove_tree(beside)
+        files.sync(self.folder)
+        return Manifest.load(target)
 
     def _versions(self, span: int) -> list[int]:
         folder = self.folder / f"{span:08d}"
@@ -269,175 +307,30 @@ class SpanStore:
             return []
         return sorted(int(path.name[1:]) for path in folder.iterdir() if path.name.startswith("v"))
 
-    def _newest_version(self, span: int) -> Manifest | None:
-        return self.manifest(span) if self._versions(span) else None
+    def _newest(self, span: int, consequence: str) -> Manifest:
+        if not self._versions(span):
+            raise SpanError(f"span {span} does not exist, so {consequence}", where=self.folder)
+        return self.manifest(span)
+
+    def _not_in_quarantine(self, span: int) -> SpanError:
+        ids = ", ".join(map(str, self.quarantined())) or "none"
+        return SpanError(f"span {span} is not in quarantine; these are: {ids}", where=self.folder)
 
     def _with_old(
-        self, old: Manifest, batches: Iterable[pa.RecordBatch | pa.Table], order: str | None
+        self, old: Manifest, batches: Batches, order: str | None
     ) -> Iterator[pa.RecordBatch | pa.Table]:
-        def same_columns() -> Iterator[pa.RecordBatch | pa.Table]:
+        def checked() -> Iterator[pa.RecordBatch | pa.Table]:
             for batch in batches:
-                if fingerprint(batch.schema) != old.schema_fingerprint:
-                    difference = _difference(old, batch.schema)
+                found = manifests.difference(old, batch.schema)
+                if found is not None:
                     raise SpanError(
-                        f"late rows have other columns than span {old.span}: {difference}",
+                        f"late rows have other columns than span {old.span}: {found}",
                         where=old.folder,
                         next_step="send the late rows with the span's columns and types",
                     )
                 yield batch
 
-        rows = self._read(old, None, False)
+        rows = span_files.read(old)
         if order is not None:
-            return merge_sorted(rows, same_columns(), order)
-        return (batch for part in (rows, same_columns()) for batch in part)
-
-    def _read(
-        self, manifest: Manifest, columns: Sequence[str] | None, verify: bool
-    ) -> Iterator[pa.RecordBatch]:
-        for file in manifest.files:
-            with _readable(manifest, file):
-                _check(manifest, file, digest=verify)
-                with pq.ParquetFile(manifest.folder / file["name"]) as parquet:
-                    wanted = None if columns is None else list(columns)
-                    yield from parquet.iter_batches(batch_size=GROUP_ROWS, columns=wanted)
-
-
-@contextlib.contextmanager
-def _readable(manifest: Manifest, file: dict[str, Any]) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        raise SpanError(
-            f"a file of span {manifest.span} cannot be read: {error}",
-            where=manifest.folder / file["name"],
-            next_step=again(manifest.folder.parent),
-        ) from error
-
-
-def _check(manifest: Manifest, file: dict[str, Any], digest: bool) -> None:
-    path = manifest.folder / file["name"]
-    said, found = f"{file['bytes']:,} bytes", f"{path.stat().st_size:,} bytes"
-    if said == found and digest:
-        said, found = f"sha256 {file['sha256'][:12]}…", f"sha256 {files.sha256(path)[:12]}…"
-    if said != found:
-        raise SpanError(
-            f"a file of span {manifest.span} is damaged: {found}, {said} expected",
-            where=path,
-            next_step=again(manifest.folder.parent),
-        )
-
-
-def _write(
-    folder: Path, batches: Iterable[pa.RecordBatch | pa.Table]
-) -> tuple[pa.Schema, list[dict[str, Any]]]:
-    schema: pa.Schema | None = None
-    writer: pq.ParquetWriter | None = None
-    written: list[dict[str, Any]] = []
-    try:
-        for table in _groups(batches):
-            if schema is None:
-                schema = table.schema.remove_metadata()
-            if writer is None or written[-1]["rows"] >= FILE_ROWS:
-                if writer is not None:
-                    writer.close()
-                written.append({"name": f"data-{len(written):05d}.parquet", "rows": 0})
-                writer = pq.ParquetWriter(folder / written[-1]["name"], schema, compression="zstd")
-            writer.write_table(table.cast(schema), row_group_size=GROUP_ROWS)
-            written[-1]["rows"] += table.num_rows
-    finally:
-        if writer is not None:
-            writer.close()
-    if schema is None:
-        raise SpanError("a span must have rows, got none", next_step="leave empty periods out")
-    for file in written:
-        path = folder / file["name"]
-        file.update(bytes=path.stat().st_size, sha256=files.sha256(path))
-    return schema, written
-
-
-def _groups(batches: Iterable[pa.RecordBatch | pa.Table]) -> Iterator[pa.Table]:
-    """Gathers small batches and cuts large ones into row groups."""
-    waiting: list[pa.Table] = []
-    rows = 0
-    for batch in batches:
-        table = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
-        while table.num_rows:
-            part = table.slice(0, GROUP_ROWS - rows)
-            table = table.slice(part.num_rows)
-            waiting.append(part)
-            rows += part.num_rows
-            if rows == GROUP_ROWS:
-                yield pa.concat_tables(waiting)
-                waiting, rows = [], 0
-    if waiting:
-        yield pa.concat_tables(waiting)
-
-
-def _manifest(
-    span: int,
-    old: Manifest | None,
-    schema: pa.Schema,
-    written: list[dict[str, Any]],
-    source: Source,
-    event_time: EventTime,
-    labels: dict[str, int] | None,
-    facts: dict[str, Any],
-) -> dict[str, Any]:
-    rows = sum(file["rows"] for file in written)
-    sources = _sources(source, rows - (old.rows if old else 0))
-    counts = dict(labels or {})
-    if old is not None:
-        sources = [*old.sources, *sources]
-        facts = {**old.facts, **facts}
-        facts.pop("replaces", None)  # said of one version only
-        counts = {key: old.labels.get(key, 0) + counts.get(key, 0) for key in {**old.labels, **counts}}
-        if event_time is not None and old.event_time is not None:
-            event_time = (min(event_time[0], old.event_time[0]), max(event_time[1], old.event_time[1]))
-        event_time = event_time or old.event_time
-    return {
-        "span": span,
-        "version": old.version + 1 if old else 1,
-        "rows": rows,
-        "event_time": None if event_time is None else [int(event_time[0]), int(event_time[1])],
-        "sources": sources,
-        "columns": {field.name: str(field.type) for field in schema},
-        "schema_fingerprint": fingerprint(schema),
-        "files": written,
-        "late_rows": rows - old.rows if old else 0,
-        "labels": counts,
-        "created": _now(),
-        "facts": facts,
-    }
-
-
-def _correcting(bad: Manifest, source: Source, facts: dict[str, Any]) -> dict[str, Any]:
-    """What a corrected version says: what it replaces, and whose rows must not come back when read again."""
-    known = [
-        *bad.facts.get("replaced", ()),
-        *facts.get("replaced", ()),
-        *(each.get("sha256") for each in bad.sources),
-    ]
-    replaced = set(known) - {None} - {each.get("sha256") for each in _sources(source, 0)}
-    facts = {**bad.facts, **facts, "replaces": bad.version, "replaced": sorted(replaced)}
-    if not replaced:
-        del facts["replaced"]
-    return facts
-
-
-def _sources(source: Source, rows: int) -> list[dict[str, Any]]:
-    if isinstance(source, str | Path):
-        return [{"name": str(source), "sha256": None, "rows": rows}]
-    return [dict(source)] if isinstance(source, dict) else [dict(each) for each in source]
-
-
-def _difference(old: Manifest, schema: pa.Schema) -> str:
-    new = {field.name: str(field.type) for field in schema}
-    for name, kind in old.columns.items():
-        if new.get(name) != kind:
-            return f"{name!r} is {new.get(name, 'missing')}, {kind} expected"
-    extra = [name for name in new if name not in old.columns]
-    return f"{extra[0]!r} is new" if extra else "in another order"
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+            return merge_sorted(rows, checked(), order)
+        return (batch for part in (rows, checked()) for batch in part)

@@ -1,6 +1,6 @@
-"""How far this process has read each event log.
+"""The state of each event log that this process has read, so that it reads each event once.
 
-Every stage of a run opens a registry of its own; a history of thousands of events is still folded once in a process.
+Every stage of a run opens a new registry; without this each would read the whole history again.
 """
 
 import threading
@@ -15,10 +15,10 @@ _lock = threading.Lock()
 
 
 def resume(log: EventLog) -> tuple[int, State] | None:
-    """The number of the last event that was folded, and a copy of the state behind it.
+    """The number of the last event that was read, and a copy of the state after it.
 
     Returns:
-      None where nothing was, or where that event is not the one on the disk: another log took the folder's place.
+      None if no event was read, or if that event is not the one on the disk: another log has replaced this one.
 
     Raises:
       RegistryError: an event is missing.
@@ -34,7 +34,7 @@ def resume(log: EventLog) -> tuple[int, State] | None:
 
 
 def remember(log: EventLog, seen: int, state: State) -> None:
-    """Keeps a copy of the state behind an event for the next registry of this process."""
+    """Stores a copy of the state after an event for the next registry of this process."""
     mark = log.mark(seen)
     if mark is not None:
         with _lock:

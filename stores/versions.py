@@ -21,9 +21,9 @@ class Version:
       state: `rejected` (not blessed), `registered` (blessed, not served yet), `published` (the champion),
         `retired` (a newer champion serves), `rolled_back`, `expired` (its files were deleted by retention).
       mode: `warm` or `cold`.
-      parent: the champion it was judged against, from which a warm run goes on; of one that was promoted under a
-        new number, the one before. None for the first.
-      span: id of the span that the run was about; `span_version`: its version then.
+      parent: the champion that it was compared with and that a warm run continued; for a version that was promoted
+        under a new number, the old number. None for the first.
+      span: id of the run's span; `span_version`: its version then.
       spans: ids of all spans it was trained on in this run.
       run_id: the run that made it.
       metrics: `challenger` and `champion` (or None), metric by metric.
@@ -32,13 +32,13 @@ class Version:
       transform: `reused` or `refreshed`.
       transform_digest: digest of the transform graph.
       code_digest: of code, schema and settings, part by part (`noria.pipeline.runs.lineage`).
-      verdict: of `model` and `data`, what `summary` keeps; `Registry.verdict` reads all that the gates wrote.
+      verdict: of `model` and `data`, see `summary`; `Registry.verdict` reads the complete ones.
       reasons: why it was blessed or not.
       rows: rows of the run by kind (`train`, `eval`, `unlabelled`, `new`, `replay`).
       payload: its folder in the registry.
       digests: sha256 of each file of the payload, by relative path.
-      promoted: who forced it into service and why; None where nobody did.
-      withheld: why it was not published although it is blessed; None where nothing stood against it.
+      promoted: who promoted it against its verdict, and why; or None.
+      withheld: why it was not published although it is blessed; or None.
     """
 
     version: int
@@ -92,7 +92,7 @@ class RunRecord:
       seconds: by stage.
       started, finished: ISO 8601 with zone.
       report: path of the HTML report.
-      unquarantined: who took the broken span out of quarantine by force, and why; None where nobody did.
+      unquarantined: who took the broken span out of quarantine with force, and why; or None.
       withheld: why a blessed version was not published; the span then waits for another run.
     """
 
@@ -136,16 +136,16 @@ class Unquarantine:
 
 
 def summary(verdict: dict[str, Any]) -> dict[str, Any]:
-    """The part of both gates' verdicts that every reader of the log carries: two lines instead of 60 KB."""
+    """The part of both gates' verdicts that is in the log: two lines instead of 60 KB."""
     kept = {"model": ("blessed", "first_run", "baseline"), "data": ("verdict", "unquarantined")}
     return {
-        gate: {key: told[key] for key in kept.get(gate, ()) if told.get(key) is not None}
-        for gate, told in verdict.items()
+        gate: {key: given[key] for key in kept.get(gate, ()) if given.get(key) is not None}
+        for gate, given in verdict.items()
     }
 
 
-def run_of(version: Version, **facts: Any) -> RunRecord:
-    """The run that made a version; `facts` fill in or replace what the version does not know."""
+def run_of(version: Version, **fields: Any) -> RunRecord:
+    """The run that made a version; `fields` add to what the version gives, or replace it."""
     known: dict[str, Any] = {
         "span": version.span,
         "span_version": version.span_version,
@@ -160,11 +160,11 @@ def run_of(version: Version, **facts: Any) -> RunRecord:
         "unquarantined": version.verdict.get("data", {}).get("unquarantined"),
         "withheld": version.withheld,
     }
-    return RunRecord(**{**known, **facts})
+    return RunRecord(**{**known, **fields})
 
 
 def broken_run(note: dict[str, Any]) -> RunRecord:
-    """The run that ended at the DataGate, from the span's note of quarantine: nothing was trained."""
+    """The run that ended at the DataGate without training, from the span's note of quarantine."""
     return RunRecord(
         span=note["span"],
         span_version=note["version"],
@@ -177,10 +177,10 @@ def broken_run(note: dict[str, Any]) -> RunRecord:
 
 @dataclasses.dataclass
 class State:
-    """The fold over the events.
+    """The state of a registry, after its events.
 
     Attributes:
-      folder: where the payloads are; a home can be moved, so events don't say it.
+      folder: of the payloads; not in the events, because a home can be moved.
       versions: by number.
       runs: by run id, in the order of their first event.
       unquarantined: span -> the newest decision to take it out of quarantine.
@@ -203,11 +203,11 @@ class State:
     ever_served: int = 0
 
     def apply(self, event: dict[str, Any]) -> None:
-        """Folds one event in. Unknown kinds are ignored."""
+        """Applies one event. Unknown kinds are ignored."""
         getattr(self, f"_{event['kind']}", lambda event: None)(event)
 
     def copy(self) -> "State":
-        """Another fold that goes on from here; what it holds of each version, run and event is never changed."""
+        """A copy that can apply further events; versions, runs and events in it are immutable."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         held: dict[str, Any] = {
             name: value.copy() for name, value in fields.items() if isinstance(value, dict | set | list)
@@ -224,9 +224,7 @@ class State:
     def _registered(self, event: dict[str, Any]) -> None:
         version = _from_json(Version, event["version"])
         payload = str(self.folder / str(version.version))
-        # Logs of older releases hold the verdicts whole.
-        verdict = summary(version.verdict)
-        self.versions[version.version] = dataclasses.replace(version, payload=payload, verdict=verdict)
+        self.versions[version.version] = dataclasses.replace(version, payload=payload)
 
     def _run(self, event: dict[str, Any]) -> None:
         run = _from_json(RunRecord, event["run"])
@@ -270,7 +268,7 @@ class State:
 
     def _rolled_back(self, event: dict[str, Any]) -> None:
         self.rolling_back = None
-        # All between the two went out of the model directory with it.
+        # The versions between the two left the model directory with it.
         while self.served and self.served[-1] != event["to"]:
             self._change(self.served.pop(), state=ROLLED_BACK, model_dir=None)
         self._change(event["to"], state=PUBLISHED, model_dir=event["model_dir"])

@@ -1,4 +1,4 @@
-"""ChampionResolver: brings the version that serves now out of the registry, as an ordinary Model artifact."""
+"""ChampionResolver: copies the champion from the registry to an ordinary Model artifact."""
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel_utils, component_spec, standard_artifacts
@@ -7,7 +7,7 @@ from noria.components.champion import executor
 
 
 class ChampionResolverSpec(component_spec.ComponentSpec):
-    """No inputs: what crosses runs lives in the registry, not in ML Metadata."""
+    """No inputs: the state between runs is in the registry, not in ML Metadata."""
 
     PARAMETERS = {
         "home": component_spec.ExecutionParameter(type=str),
@@ -18,11 +18,11 @@ class ChampionResolverSpec(component_spec.ComponentSpec):
 
 
 class ChampionResolver(base_component.BaseComponent):
-    """Resolves the champion the same way under Beam and Kubeflow, where TFX's resolvers do not compile.
+    """Finds the champion in the same way with Beam and on Kubeflow, where TFX's resolvers do not compile.
 
     Args:
       home: the project's home folder, which holds the registry.
-      model_root: the TF Serving model directory, in which a half-done publish is finished first.
+      model_root: the TF Serving model directory; an interrupted publication is finished first.
     """
 
     SPEC_CLASS = ChampionResolverSpec

@@ -1,4 +1,4 @@
-"""Copies the champion's payload into the output artifact, or says `absent`."""
+"""Copies the champion's payload into the output artifact, or sets the state `absent`."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ LAYOUT = {
 
 
 class Executor(base_executor.BaseExecutor):
-    """Works from the registry alone."""
+    """Reads the registry only."""
 
     def Do(
         self,
@@ -33,10 +33,9 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         """Writes the champion into `output_dict["champion"][0]`.
 
-        The artifact's custom properties say `state` (`present` or `absent`) and `version` (0 when absent). An
-        artifact is written in both cases, because Kubeflow passes exactly one artifact per channel. The files are
-        copied (hard-linked where the file system allows) because an artifact outside the pipeline root breaks
-        its consumers there.
+        The artifact's custom properties are `state` (`present` or `absent`) and `version` (0 if absent). An artifact is
+        written in both cases, because Kubeflow passes exactly one artifact per channel. The files are copied, with hard
+        links if possible, because Kubeflow's tasks cannot read artifacts outside the pipeline root.
         """
         artifact = output_dict["champion"][0]
         with journal.stage("ChampionResolver") as stage:
@@ -54,15 +53,8 @@ class Executor(base_executor.BaseExecutor):
             for source, target in LAYOUT.items():
                 if (champion.payload_path / source).exists():
                     files.copy_tree(champion.payload_path / source, folder / target)
-            facts = {"version": champion.version, "spans": champion.spans, "span": champion.span}
-            (folder / "version.json").write_text(json.dumps(facts), encoding="utf-8")
+            described = {"version": champion.version, "spans": champion.spans, "span": champion.span}
+            (folder / "version.json").write_text(json.dumps(described), encoding="utf-8")
             artifact.set_string_custom_property("state", "present")
             artifact.set_int_custom_property("version", champion.version)
             stage.note(champion=champion.version)
-
-
-def present(artifacts: list[types.Artifact] | None) -> types.Artifact | None:
-    """The champion among a component's inputs, or None on the first run (an artifact that says `absent`)."""
-    if not artifacts or artifacts[0].get_string_custom_property("state") != "present":
-        return None
-    return artifacts[0]

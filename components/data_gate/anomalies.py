@@ -1,13 +1,13 @@
-"""TFDV's part of the gate: schema anomalies, and its own comparators L-infinity and Jensen-Shannon."""
+"""TFDV's part of the gate: anomalies against the schema."""
 
 import dataclasses
 
 import tensorflow_data_validation as tfdv
-from tensorflow_metadata.proto.v0 import anomalies_pb2, path_pb2, schema_pb2, statistics_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
+from noria.components import gate_statistics
 from noria.components.data_gate.finding import BROKEN, OK, Finding
-from noria.components.data_gate.thresholds import Thresholds
-from noria.components.statistics_gen import gate_statistics
+from noria.components.data_gate.settings import DataGateSettings
 from noria.schemas.environments import TRAINING
 
 Statistics = statistics_pb2.DatasetFeatureStatisticsList
@@ -41,7 +41,7 @@ class Anomaly:
 
 
 def validate(
-    statistics: Statistics, schema: schema_pb2.Schema, thresholds: Thresholds
+    statistics: Statistics, schema: schema_pb2.Schema, settings: DataGateSettings
 ) -> tuple[list[Anomaly], list[Finding]]:
     """Validates a span against the schema, in the environment TRAINING where the schema has it.
 
@@ -63,7 +63,7 @@ def validate(
             error = info.severity == Reason.ERROR and reason.type != Reason.SCHEMA_NEW_COLUMN
             text = reason.description
             if reason.type in _RANGES and (share := _outside(features.get(feature))) is not None:
-                error = error and share > thresholds.out_of_range
+                error = error and share > settings.out_of_range
                 text = f"{text} {share:.2%} of the values are out of range."
             anomalies.append(Anomaly(feature, "error" if error else "warning", text))
             findings.append(Finding(BROKEN if error else OK, "schema", feature, f"{feature}: {text}"))
@@ -77,60 +77,6 @@ def validate(
     return anomalies, findings
 
 
-@dataclasses.dataclass(frozen=True)
-class Comparator:
-    """One measurement of TFDV's: the measure is `linf` or `js`; `own` is the schema's threshold, if it sets one."""
-
-    feature: str
-    measure: str
-    value: float
-    own: float | None
-
-
-def compare(
-    statistics: Statistics, reference: Statistics, schema: schema_pb2.Schema, ignore: set[str]
-) -> list[Comparator]:
-    """Measures every feature with TFDV's comparators: L-infinity for categories, Jensen-Shannon for numbers.
-
-    A comparator is put on a copy of the schema where it has none, so that every feature is measured. L-infinity is
-    never asked of a numeric feature: TFDV would answer 0 (tensorflow/data-validation issue 147).
-    """
-    copy = schema_pb2.Schema()
-    copy.CopyFrom(schema)
-    kinds = {f.path.step[0]: f.WhichOneof("stats") for f in statistics.datasets[0].features}
-    before = {f.path.step[0]: f.WhichOneof("stats") for f in reference.datasets[0].features}
-    own: dict[tuple[str, str], float] = {}
-    for feature in copy.feature:
-        comparator = feature.drift_comparator
-        for measure, field in (("linf", "infinity_norm"), ("js", "jensen_shannon_divergence")):
-            if comparator.HasField(field):
-                own[(feature.name, measure)] = getattr(comparator, field).threshold
-        feature.ClearField("drift_comparator")
-        feature.ClearField("skew_comparator")
-        kind = kinds.get(feature.name)
-        if feature.name in ignore or kind is None or kind != before.get(feature.name):
-            continue
-        if kind == "string_stats":
-            feature.drift_comparator.infinity_norm.threshold = 1.0
-        if kind == "num_stats":
-            feature.drift_comparator.jensen_shannon_divergence.threshold = 1.0
-    result = tfdv.validate_statistics(
-        statistics, copy, environment=_environment(schema), previous_statistics=reference
-    )
-    found = []
-    names = {
-        anomalies_pb2.DriftSkewInfo.Measurement.L_INFTY: "linf",
-        anomalies_pb2.DriftSkewInfo.Measurement.JENSEN_SHANNON_DIVERGENCE: "js",
-    }
-    for info in result.drift_skew_info:
-        feature = _name(info.path)
-        for measurement in info.drift_measurements:
-            measure = names.get(measurement.type)
-            if measure:
-                found.append(Comparator(feature, measure, measurement.value, own.get((feature, measure))))
-    return found
-
-
 def _environment(schema: schema_pb2.Schema) -> str | None:
     return TRAINING if TRAINING in schema.default_environment else None
 
@@ -140,7 +86,3 @@ def _outside(feature: statistics_pb2.FeatureNameStatistics | None) -> float | No
         return None
     stats = getattr(feature, feature.WhichOneof("stats"))
     return count / max(stats.common_stats.tot_num_values, 1)
-
-
-def _name(path: path_pb2.Path) -> str:
-    return ".".join(path.step)

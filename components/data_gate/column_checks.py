@@ -2,9 +2,9 @@
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from noria.components.data_gate import drift
+from noria.components import gate_statistics
+from noria.components.data_gate import binning
 from noria.components.data_gate.finding import BROKEN, DRIFTED, Finding
-from noria.components.statistics_gen import gate_statistics
 
 FeatureStatistics = statistics_pb2.FeatureNameStatistics
 # A value that holds this share of a reference already (no rain, 10 miles of visibility) may well hold all of a span.
@@ -18,9 +18,9 @@ def check_stuck(
     references: dict[str, dict[str, FeatureStatistics]],
     limit: float | None,
 ) -> list[Finding]:
-    """Looks for a numeric feature one of whose values has taken over, against every reference.
+    """Looks for a numeric feature that has one value in many more rows than in every reference.
 
-    Shares are of all rows, those without a value included: a gauge that speaks in a tenth of the rows cannot be stuck
+    Shares are of all rows, those without a value included: a gauge with a value in a tenth of the rows cannot be stuck
     in a third of them. They come from the quantile histogram: buckets whose two ends are equal hold one value (steps
     of 5 %).
 
@@ -35,7 +35,7 @@ def check_stuck(
     for name, feature in current.items():
         if not _numeric(feature):
             continue
-        value, _ = drift.buckets(feature).point_share()
+        value, _ = binning.buckets(feature).point_share()
         share = _share(feature) * _presence(feature)
         others = [features[name] for features in references.values() if _numeric(features.get(name))]
         if not others or max(_share(other) for other in others) >= COMMON:
@@ -55,10 +55,10 @@ def check_shuffled(
     references: dict[str, dict[str, FeatureStatistics]],
     limit: float | None,
 ) -> list[Finding]:
-    """Looks for pairs of categories that no longer belong together, against every reference.
+    """Looks for pairs of categories that are much less associated than in every reference.
 
-    A column whose values were dealt out to other rows keeps its distribution and loses its association (Cramér's V)
-    with the other columns.
+    A column whose values were assigned to other rows keeps its distribution and loses its association (Cramér's V) with
+    the other columns.
 
     Args:
       current: features of the span.
@@ -81,8 +81,8 @@ def check_shuffled(
             if known and min(known) > WEAK and stat.num < limit * min(known):
                 other = stat.name.removeprefix(gate_statistics.ASSOCIATION)
                 text = (
-                    f"{name} and {other} hardly belong together any more: association {stat.num:.2f}, "
-                    f"{min(known):.2f} before (broken below {limit:.0%} of it); the values of one were shuffled"
+                    f"{name} and {other} are hardly associated any more: Cramér's V is {stat.num:.2f}, it was "
+                    f"{min(known):.2f} (broken below {limit:.0%} of that); the values of one may be shuffled"
                 )
                 findings.append(Finding(BROKEN, "shuffled", name, text))
     return findings
@@ -95,7 +95,7 @@ def _numeric(feature: FeatureStatistics | None) -> bool:
 
 
 def _share(feature: FeatureStatistics) -> float:
-    return drift.buckets(feature).point_share()[1]
+    return binning.buckets(feature).point_share()[1]
 
 
 def _presence(feature: FeatureStatistics) -> float:

@@ -13,6 +13,11 @@ class DataGateSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         "home": component_spec.ExecutionParameter(type=str),
         "gate": component_spec.ExecutionParameter(type=str),
+        "label": component_spec.ExecutionParameter(type=str),
+        "task": component_spec.ExecutionParameter(type=str),
+        "time": component_spec.ExecutionParameter(type=str),
+        "every": component_spec.ExecutionParameter(type=str),
+        "project": component_spec.ExecutionParameter(type=str),
         "run_id": component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -31,8 +36,12 @@ class DataGate(base_component.BaseComponent):
       schema: the curated schema.
       champion: ChampionResolver's output; its training statistics are the second reference.
       home: the project's home folder, which holds the span store and the kept statistics.
-      gate: JSON object: the thresholds (`noria.components.data_gate.thresholds.Thresholds`) and `label`, `task`,
-        `time` (event-time column) and `every` (hour, day, week, rows:N) of the project.
+      gate: JSON object of `noria.components.data_gate.settings.DataGateSettings`; empty for the defaults.
+      label: name of the label's column.
+      task: `binary`, `multiclass` or `regression`.
+      time: name of the event-time column; empty to take the one that the spans were cut by.
+      every: how the stream is cut (hour, day, week, rows:N); empty to take what the spans were cut by.
+      project: folder to import the user's own measures from, besides the Python path.
       run_id: names the run; the verdict depends on the home folder, so a cached one must not be taken.
     """
 
@@ -45,7 +54,12 @@ class DataGate(base_component.BaseComponent):
         schema: channel.BaseChannel,
         champion: channel.BaseChannel,
         home: str,
-        gate: str,
+        label: str,
+        task: str = "binary",
+        time: str = "",
+        every: str = "",
+        gate: str = "",
+        project: str = "",
         run_id: str = "",
     ):
         super().__init__(
@@ -55,6 +69,11 @@ class DataGate(base_component.BaseComponent):
                 champion=champion,
                 home=home,
                 gate=gate,
+                label=label,
+                task=task,
+                time=time,
+                every=every,
+                project=project,
                 run_id=run_id,
                 verdict=channel_utils.as_channel([DataVerdict()]),
             )

@@ -1,23 +1,29 @@
 """The policy: all checks, one verdict.
 
-An error in the data blocks; a change in the world does not. What cannot be a change in the world is `broken`:
-a column that is missing or empty, a wrong type, values out of range beyond a few outliers, unknown categories beyond
-the schema's tolerance, missing rows, time that runs back or jumps, the same rows twice, a sensor stuck at a value,
-columns that no longer belong together, one category's label upside down, and a gross shift of a feature that its
-owner has declared `stable` (units, shuffled codes). Everything else that moved beyond its threshold is `drifted`:
-the run refreshes what it learned about the data, and says so. A feature tagged `volatile` is measured and reported.
+An error in the data stops the run; a change in the world does not. What cannot be a change in the world is `broken`:
+
+- a column that is missing or empty, or has a wrong type;
+- values out of range beyond a few outliers, and unknown categories beyond the schema's tolerance;
+- missing rows, shifted or repeated time, the same rows twice;
+- a sensor that is stuck at a value, and columns that are no longer associated;
+- one category whose label is flipped;
+- a large shift of a feature that is tagged `stable` (units, shuffled codes).
+
+Everything else that moved beyond its threshold is `drifted`: the run continues, and Transform analyses the data again.
+A feature that is tagged `volatile` is measured and reported.
 """
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from noria.components.data_gate import anomalies, column_checks, history, label_checks
-from noria.components.data_gate.compare import Drift, compare
+from noria.components.data_gate.compare import Drift, compare, measures_of
 from noria.components.data_gate.finding import BROKEN, DRIFTED, OK, Finding, worst
 from noria.components.data_gate.history import Past
-from noria.components.data_gate.thresholds import Thresholds
+from noria.components.data_gate.settings import DataGateSettings
 
 Statistics = statistics_pb2.DatasetFeatureStatisticsList
 Features = dict[str, statistics_pb2.FeatureNameStatistics]
@@ -25,7 +31,7 @@ Features = dict[str, statistics_pb2.FeatureNameStatistics]
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """All that a verdict rests on.
+    """Everything that a verdict is based on.
 
     Attributes:
       span: the span's id, rows and event-time range.
@@ -57,7 +63,10 @@ class Evidence:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What DataGate writes: `ok`, `drifted` or `broken`, and why; `unquarantined` says who overruled a `broken`."""
+    """What DataGate writes: `ok`, `drifted` or `broken`, and why.
+
+    `unquarantined` says who overruled `broken`, and why.
+    """
 
     verdict: str
     span: int
@@ -70,7 +79,7 @@ class Verdict:
 
     @property
     def reasons(self) -> list[str]:
-        """What made the verdict, the gravest first; or what there is to tell about an `ok` span."""
+        """The findings as text, the most severe first."""
         order = {BROKEN: 0, DRIFTED: 1, OK: 2}
         texts = [found.text for found in sorted(self.findings, key=lambda found: order[found.severity])]
         return [self.unquarantined, *texts] if self.unquarantined else texts
@@ -87,26 +96,33 @@ class Verdict:
         return {"verdict": self.verdict, "reasons": self.reasons, **values}
 
 
-def judge(evidence: Evidence, thresholds: Thresholds) -> Verdict:
-    """Runs every check and takes the gravest finding.
+def judge(evidence: Evidence, settings: DataGateSettings, project: Path | str | None = None) -> Verdict:
+    """Runs every check and takes the most severe finding.
 
     Args:
       evidence: what is known about the span and what came before it.
-      thresholds: the config's `gates.data`.
+      settings: the config's `gates.data`.
+      project: folder of the project, for the user's own measures.
+
+    Raises:
+      ConfigError: a user's measure cannot be imported.
     """
-    found_anomalies, findings = anomalies.validate(evidence.statistics, evidence.schema, thresholds)
-    ignore = {evidence.label, evidence.time, *thresholds.ignore}
+    found_anomalies, findings = anomalies.validate(evidence.statistics, evidence.schema, settings)
+    ignore = {evidence.label, evidence.time, *settings.ignore}
+    measures = measures_of(settings, project)
     drifts: list[Drift] = []
     for title, reference in evidence.references.items():
-        measured, told = compare(evidence.statistics, reference, title, evidence.schema, thresholds, ignore)
+        measured, told = compare(
+            evidence.statistics, reference, title, evidence.schema, settings, measures, ignore
+        )
         drifts += measured
         findings += told
 
     current = features(evidence.statistics)
     references = {title: features(reference) for title, reference in evidence.references.items()}
-    told, volume = history.check_volume(evidence.span, evidence.past, evidence.every, thresholds.volume)
+    told, volume = history.check_volume(evidence.span, evidence.past, evidence.every, settings.volume)
     findings += told
-    findings += history.check_time(evidence.span, evidence.past, evidence.every, thresholds)
+    findings += history.check_time(evidence.span, evidence.past, evidence.every, settings)
     others = {span: marks for span, marks in evidence.fingerprints.items() if span != evidence.span.span}
     findings += history.check_replay(evidence.fingerprints.get(evidence.span.span, {}), others)
     told, rate = label_checks.check_rate(
@@ -114,14 +130,14 @@ def judge(evidence: Evidence, thresholds: Thresholds) -> Verdict:
         {title: reference.get(evidence.label) for title, reference in references.items()},
         evidence.task,
         evidence.unlabelled,
-        thresholds.label_rate,
+        settings.label_rate,
     )
     findings += told
     past = [features(statistics) for statistics in evidence.past_statistics] or list(references.values())
-    findings += label_checks.check_slices(current, past, thresholds.slices)
+    findings += label_checks.check_slices(current, past, settings.slices)
     measured_only = {name: feature for name, feature in current.items() if name not in ignore}
-    findings += column_checks.check_stuck(measured_only, references, thresholds.stuck)
-    findings += column_checks.check_shuffled(measured_only, references, thresholds.association)
+    findings += column_checks.check_stuck(measured_only, references, settings.stuck)
+    findings += column_checks.check_shuffled(measured_only, references, settings.association)
     return Verdict(worst(findings), evidence.span.span, findings, found_anomalies, drifts, volume, rate)
 
 

@@ -10,12 +10,13 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 
 from noria.components import journal
-from noria.components.champion.executor import present
+from noria.components.artifacts import present
 from noria.components.data_gate import data_verdict, finding
 from noria.components.data_gate.history import LOOK_BACK, Past
-from noria.components.data_gate.thresholds import CONTEXT, Thresholds
-from noria.components.statistics_gen.statistics_cache import FILE, KeptStatistics
+from noria.components.data_gate.settings import DataGateSettings
+from noria.components.statistics_cache import FILE, StatisticsCache
 from noria.core.errors import GateError
+from noria.core.settings import read_json
 from noria.schemas import loader
 from noria.schemas.diff import diff, propose
 from noria.stores.manifest import Manifest
@@ -42,21 +43,23 @@ class Executor(base_executor.BaseExecutor):
 
         Raises:
           GateError: the label is not given, or the statistics hold no dataset.
-          ConfigError: a threshold that makes no sense.
+          ConfigError: a setting has a wrong value, or a user's measure cannot be imported.
         """
         with journal.stage("DataGate") as stage:
-            settings = json.loads(exec_properties["gate"] or "{}")
-            thresholds = Thresholds.from_json(exec_properties["gate"])
+            settings = read_json(DataGateSettings, exec_properties["gate"], "gates.data")
             schema = loader.load(Path(input_dict["schema"][0].uri) / "schema.pbtxt")
             evidence = gather(
                 input_dict["statistics"][0],
                 present(input_dict.get("champion")),
                 schema,
                 Path(exec_properties["home"]),
-                {name: settings.get(name) or "" for name in CONTEXT},
+                label=exec_properties["label"],
+                task=exec_properties["task"],
+                time=exec_properties["time"],
+                every=exec_properties["every"],
             )
             stage.note(span=evidence.span.span, references=", ".join(evidence.references) or "none")
-            result = data_verdict.judge(evidence, thresholds)
+            result = data_verdict.judge(evidence, settings, exec_properties["project"])
             home, span = Path(exec_properties["home"]), evidence.span.span
             decision = Registry(home).unquarantine_of(span, evidence.version)
             if decision is not None and decision.forced:
@@ -85,18 +88,22 @@ def gather(
     champion: types.Artifact | None,
     schema: schema_pb2.Schema,
     home: Path,
-    context: dict[str, str],
+    *,
+    label: str,
+    task: str,
+    time: str,
+    every: str,
 ) -> data_verdict.Evidence:
-    """Reads everything that the verdict rests on.
+    """Reads everything that the verdict is based on.
 
     Raises:
       GateError: the label is not given, or the span's statistics hold no dataset.
     """
-    if not context["label"]:
+    if not label:
         raise GateError(
             "DataGate must know the label, got none",
-            where="exec property gate",
-            next_step='add "label" to the JSON object',
+            where="exec property label",
+            next_step="pass label= to DataGate",
         )
     span = int(statistics.span)
     mine = _load(Path(statistics.uri) / "Split-span" / FILE)
@@ -123,7 +130,7 @@ def gather(
     digest = loader.digest(schema)
     kept = {  # a later version of a span takes the place of the earlier one
         found.span: found
-        for found in KeptStatistics(home).all()
+        for found in StatisticsCache(home).all()
         if found.schema == digest and (found.span == span or found.span in accepted)
     }
     rows = json.loads(statistics.get_string_custom_property("rows") or "{}")
@@ -131,8 +138,8 @@ def gather(
     versions = json.loads(statistics.get_string_custom_property("span_versions") or "{}")
     manifest = store.manifest(span, versions.get(str(span))) if span in store.ids() else None
     # What the spans were laid out by; the config need not repeat it.
-    calendar = (manifest.facts.get("calendar") or {}) if manifest is not None else {}
-    time = context["time"] or calendar.get("time") or ""
+    calendar = (manifest.extra.get("calendar") or {}) if manifest is not None else {}
+    time = time or calendar.get("time") or ""
     labelled = int(mine.datasets[0].num_examples)
     unlabelled = rows.get("unlabelled", 0)
     return data_verdict.Evidence(
@@ -152,10 +159,10 @@ def gather(
             for other in sorted(kept)[-REMEMBERED:]
         },
         unlabelled=unlabelled / max(labelled + unlabelled, 1),
-        label=context["label"],
+        label=label,
         time=time,
-        task=context["task"] or "binary",
-        every=context["every"] or calendar.get("every") or "",
+        task=task,
+        every=every or calendar.get("every") or "",
     )
 
 
@@ -177,12 +184,12 @@ def _page(span: int, result: data_verdict.Verdict, changes: str) -> str:
         "",
     ]
     lines += [f"- {found.severity}: `{found.feature}`: {found.description}" for found in result.anomalies]
-    lines += ["", "## What the schema would have to say for this span to be no anomaly", ""]
+    lines += ["", "## What the schema must say so that this span has no anomaly", ""]
     lines += [changes or "Nothing: the anomalies are about the data, not about the schema.", ""]
     lines += [
-        "This is a proposal; nothing was changed. If the span is right and the schema is not, take over from",
-        f"`schema_proposal.pbtxt` what you agree with, then `noria unquarantine {span} --reason ...` and `noria run`:",
-        "the gates judge the span anew, by the new schema.",
+        "This is a proposal; nothing was changed. If the span is right and the schema is not, copy what you agree with",
+        f"from `schema_proposal.pbtxt`, then type `noria unquarantine {span} --reason ...` and `noria run`:",
+        "the gates judge the span again, by the new schema.",
         "",
     ]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What a check says: one sentence for a person, and how grave it is."""
+"""The result of a check: one sentence for a person, and a severity."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ class Finding:
     """One result of one check.
 
     Attributes:
-      severity: `ok` (worth telling, changes nothing), `drifted` or `broken`.
+      severity: `ok` (reported, changes nothing), `drifted` or `broken`.
       check: which check: schema, drift, volume, time, label, stuck, shuffled, replay.
       feature: the feature it is about; empty for the span as a whole.
       text: what was found, what was expected.
@@ -27,7 +27,7 @@ class Finding:
 
 
 def worst(findings: Iterable[Finding]) -> str:
-    """The gravest severity among the findings; `ok` if there is none.
+    """The highest severity among the findings; `ok` if there is none.
 
     >>> worst([Finding("ok", "schema", "a", ""), Finding("drifted", "drift", "b", "")])
     'drifted'

@@ -6,7 +6,8 @@ import statistics
 import numpy as np
 
 from noria.components.data_gate.finding import BROKEN, DRIFTED, Finding
-from noria.components.data_gate.thresholds import Thresholds, Volume
+from noria.components.data_gate.settings import DataGateSettings, Volume
+from noria.core import periods
 
 LOOK_BACK = 8
 # Spans that a spread, and steps that a cadence, needs before it says anything.
@@ -29,7 +30,7 @@ class Past:
     def density(self) -> float | None:
         """Rows per hour of event time; None without event times.
 
-        The hour counted on top stands for the last event's own: a span within one hour is an hour long.
+        One hour is added for the hour of the last event: a span within one hour is an hour long.
         """
         if self.event_time is None:
             return None
@@ -43,8 +44,8 @@ def check_volume(
 
     Per hour, because the first and the last span of a stream are partial: the last days of 2013 are two days with
     the traffic of two days. Where a stream's own spread is large (MAD of the log over at least 3 spans), `broken`
-    needs four standard deviations as well. Spans of `rows:N` have N rows by definition; without event times nothing
-    is left to compare then.
+    needs four standard deviations as well. Spans of `rows:N` have N rows by definition; without event times there is
+    nothing to compare then.
 
     Returns:
       The findings, and the numbers for the verdict's `volume`.
@@ -89,35 +90,32 @@ def check_volume(
     return [], numbers
 
 
-def check_time(span: Past, past: list[Past], every: str, thresholds: Thresholds) -> list[Finding]:
+def check_time(span: Past, past: list[Past], every: str, settings: DataGateSettings) -> list[Finding]:
     """Compares the span's time range with its calendar period, with the spans before and with their cadence.
 
     - Spans cut by hour, day or week (from Monday, UTC) must lie within one: otherwise the clock is wrong. `broken`.
-    - A range that an older span covers already is a replay. `broken` above the share `overlap`.
+    - A range that an older span covers is a replay. `broken` above the share `overlap`.
     - Start and end both off the cadence of the last spans, in the same direction by more than 5 % of a period: the
       clock is shifted. `broken`. Only one of them: the span is partial. `drifted`. Spans cut by rows have no cadence.
     - A start so late that by the last spans' density at least 20 rows are missing, and that is far outside of how the
       last starts scatter: `broken` above the share `late_start` of a period. Rows were lost, or a clock was shifted
-      before the stream was cut. An early end is the newest span's right.
+      before the stream was cut. The newest span may end early.
     """
     if span.event_time is None:
         return []
     first, last = span.event_time
     findings = []
-    period = {"hour": 3600, "day": 86_400, "week": 604_800}.get(every)
-    # 1970-01-01 was a Thursday: weeks from Monday begin four days later.
-    origin = 4 * 86_400 if every == "week" else 0
-    if period and (first - origin) // period != (last - origin) // period:
+    if every in periods.LENGTHS and periods.number(every, first) != periods.number(every, last):
         text = (
             f"events from {_when(first)} to {_when(last)} do not lie within one {every}: the clock is shifted"
         )
         findings.append(Finding(BROKEN, "time", "", text))
     length = last - first
     for other in past:
-        if other.event_time is None or thresholds.overlap is None:
+        if other.event_time is None or settings.overlap is None:
             continue
         shared = min(last, other.event_time[1]) - max(first, other.event_time[0])
-        if shared > thresholds.overlap * max(length, 1):
+        if shared > settings.overlap * max(length, 1):
             text = (
                 f"events from {_when(first)} to {_when(last)} lie within span {other.span} "
                 f"({_when(other.event_time[0])} to {_when(other.event_time[1])}) by {shared / max(length, 1):.0%}: "
@@ -125,8 +123,8 @@ def check_time(span: Past, past: list[Past], every: str, thresholds: Thresholds)
             )
             findings.append(Finding(BROKEN, "time", "", text))
     if every.startswith("rows:"):
-        return findings  # how long so many rows take is the stream's affair: there is no cadence
-    return findings + _cadence(span, past[-LOOK_BACK:], thresholds.late_start)
+        return findings  # N rows may take any time: there is no cadence
+    return findings + _cadence(span, past[-LOOK_BACK:], settings.late_start)
 
 
 def _cadence(span: Past, past: list[Past], tolerated: float | None) -> list[Finding]:

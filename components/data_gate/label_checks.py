@@ -1,4 +1,4 @@
-"""The label: its rate as a whole, and within each category, where one source may have it wrong."""
+"""The label: its rate in all rows, and in each category, because one source may label wrongly."""
 
 import dataclasses
 import math
@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from noria.components.data_gate import drift
+from noria.components import gate_statistics
+from noria.components.data_gate import binning
 from noria.components.data_gate.finding import BROKEN, DRIFTED, Finding
-from noria.components.data_gate.thresholds import LabelRate
-from noria.components.statistics_gen import gate_statistics
+from noria.components.data_gate.settings import LabelRate
 
 # Labelled rows of a category below which its log odds are noise.
 MIN_ROWS = 100
@@ -28,7 +28,7 @@ def check_rate(
     binary: absolute change of the mean. multiclass: largest absolute change of a class's share. regression: change of
     the mean in the reference's standard deviations.
 
-    A change is a finding only if it is one against every reference: the week before may have been the odd one.
+    A change is a finding only if it is one against every reference: the week before may have been unusual.
 
     Returns:
       The findings, and the numbers for the verdict's `label_rate`.
@@ -194,7 +194,7 @@ def _mean(label: FeatureStatistics | None, task: str) -> float | None:
 
 def _change(label: FeatureStatistics, reference: FeatureStatistics, task: str) -> float | None:
     if task == "multiclass":
-        bins = drift.binned(label, reference)
+        bins = binning.by_reference(label, reference)
         if bins is None:
             return None
         return float(abs(bins.current / bins.current.sum() - bins.reference / bins.reference.sum()).max())

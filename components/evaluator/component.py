@@ -13,7 +13,7 @@ class EvaluatorSpec(component_spec.ComponentSpec):
         "gate": component_spec.ExecutionParameter(type=str),
         "label": component_spec.ExecutionParameter(type=str),
         "task": component_spec.ExecutionParameter(type=str),
-        "classes": component_spec.ExecutionParameter(type=str),
+        "project": component_spec.ExecutionParameter(type=str),
         "execution": component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -29,17 +29,17 @@ class EvaluatorSpec(component_spec.ComponentSpec):
 
 
 class Evaluator(base_beam_component.BaseBeamComponent):
-    """Computes TFMA's metrics of both models and blesses the challenger, or says why not.
+    """Computes TFMA's metrics of both models and blesses the challenger, or says why it does not.
 
     Args:
       examples: raw examples; the split `eval` counts.
       model: the challenger.
       champion: ChampionResolver's output; an artifact that says `absent` makes this a first run.
       schema: of the raw examples.
-      gate: JSON object, see `noria.components.evaluator.gate.from_json`.
+      gate: JSON object of `noria.components.evaluator.settings.EvaluatorSettings`; empty for the defaults.
       label: name of the label's feature.
       task: `binary`, `multiclass` or `regression`.
-      classes: JSON list of the label's classes; empty where the model's own number of scores is to count.
+      project: folder to import the user's own metrics from, besides the Python path.
       execution: `auto`, `in-process` or `beam`.
     """
 
@@ -55,7 +55,7 @@ class Evaluator(base_beam_component.BaseBeamComponent):
         gate: str,
         label: str,
         task: str,
-        classes: str = "",
+        project: str = "",
         execution: str = "auto",
     ):
         super().__init__(
@@ -67,7 +67,7 @@ class Evaluator(base_beam_component.BaseBeamComponent):
                 gate=gate,
                 label=label,
                 task=task,
-                classes=classes,
+                project=project,
                 execution=execution,
                 evaluation=channel_utils.as_channel([standard_artifacts.ModelEvaluation()]),
                 blessing=channel_utils.as_channel([standard_artifacts.ModelBlessing()]),

@@ -5,18 +5,20 @@ import json
 from google.protobuf import wrappers_pb2
 from tensorflow_model_analysis.proto import config_pb2
 
-from noria.components.evaluator import gate as gates
+from noria.components.evaluator.gate import Gate
+from noria.components.evaluator.metrics.base import Metric
+from noria.components.evaluator.settings import Bound
 
 CHALLENGER = "candidate"  # TFMA's names for the two models
 CHAMPION = "baseline"
 PAIRED = "loss_change"
 
 
-def build(gate: gates.Gate, label: str, has_champion: bool) -> config_pb2.EvalConfig:
+def build(gate: Gate, label: str, has_champion: bool) -> config_pb2.EvalConfig:
     """Builds the EvalConfig that both the in-process path and Beam evaluate.
 
     Thresholds are tied to the slice of all rows: a threshold without a slice counts for every slice in TFMA,
-    and a slice of nine rows would reject a good model. Slices have their own rule, see `verdict`.
+    and a slice of nine rows would reject a good model. Slices have their own rule, see `model_verdict`.
 
     Args:
       gate: the settings.
@@ -44,14 +46,9 @@ def build(gate: gates.Gate, label: str, has_champion: bool) -> config_pb2.EvalCo
         options=config_pb2.Options(include_default_metrics=wrappers_pb2.BoolValue(value=False)),
     )
     spec = config.metrics_specs.add()
-    for name in gate.reported:
-        metric = gates.metric_of(name, gate.task)
-        added = spec.metrics.add(
-            class_name=metric.class_name,
-            module=metric.module,
-            config=json.dumps({"name": name} | metric.config, sort_keys=True),
-        )
-        threshold = _threshold(gate.metrics.get(name, gates.Bound()), metric, has_champion)
+    for name, metric in gate.metrics.items():
+        added = spec.metrics.add(**_class(name, metric, gate))
+        threshold = _threshold(gate.bounds.get(name), metric, has_champion)
         if threshold is not None:
             added.per_slice_thresholds.add(slicing_specs=[config_pb2.SlicingSpec()], threshold=threshold)
     if has_champion:
@@ -63,9 +60,22 @@ def build(gate: gates.Gate, label: str, has_champion: bool) -> config_pb2.EvalCo
     return config
 
 
-def _threshold(
-    bound: gates.Bound, metric: gates.Metric, has_champion: bool
-) -> config_pb2.MetricThreshold | None:
+def _class(name: str, metric: Metric, gate: Gate) -> dict[str, str]:
+    """TFMA's or Keras's class of a metric; where there is none, the one that computes the metric from all rows."""
+    if gate.task in metric.tfma:
+        class_name, arguments = metric.tfma[gate.task]
+        return {"class_name": class_name, "config": json.dumps({"name": name} | arguments, sort_keys=True)}
+    arguments = {"name": name, "task": gate.task, "project": gate.project}
+    return {
+        "class_name": "RowsMetric",
+        "module": "noria.components.evaluator.rows_metric",
+        "config": json.dumps(arguments, sort_keys=True),
+    }
+
+
+def _threshold(bound: Bound | None, metric: Metric, has_champion: bool) -> config_pb2.MetricThreshold | None:
+    if bound is None:
+        return None
     threshold = config_pb2.MetricThreshold()
     if bound.min is not None:
         threshold.value_threshold.lower_bound.value = bound.min

@@ -12,23 +12,24 @@ ensure_keras3()
 import tensorflow_model_analysis as tfma
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_model_analysis.proto import config_pb2
-from tensorflow_model_analysis.utils import config_util
 from tfx import types
 from tfx.components.evaluator import constants
 from tfx.components.util import tfxio_utils
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
-from tfx_bsl.tfxio import tensor_adapter
+from tfx_bsl.public import tfxio
 
-from noria.components import beam_executor, execution, journal
-from noria.components.champion.executor import present
+from noria.components import execution, journal, warmup
+from noria.components.artifacts import present
 from noria.components.evaluator import eval_config, gate, in_process, model_verdict, rows, saved_models
-from noria.components.pusher import infra_validation, warmup
-from noria.core.errors import GateError
+from noria.components.evaluator.settings import EvaluatorSettings
+from noria.components.infra_validation import validator
+from noria.components.internals.tfx_beam import BeamExecutor
+from noria.core.settings import read_json
 from noria.schemas import loader
 
 
-class Executor(beam_executor.BeamExecutor):
+class Executor(BeamExecutor):
     """Reads the raw eval split; needs neither the transformed examples nor the Trainer's code."""
 
     def Do(
@@ -40,8 +41,8 @@ class Executor(beam_executor.BeamExecutor):
         """Writes TFMA's files and `model_verdict.json` into `evaluation`, and the blessing into `blessing`.
 
         Raises:
-          ConfigError: `execution` is none of `auto`, `in-process`, `beam`.
-          GateError: the gate's settings, a slice's column or a model cannot be used.
+          ConfigError: a setting or `execution` has a wrong value, or a user's metric cannot be imported.
+          GateError: a bound does not fit the task, or a slice's column or a model cannot be used.
           DataError: a row without a label.
         """
         with journal.stage("Evaluator") as stage:
@@ -52,39 +53,40 @@ class Executor(beam_executor.BeamExecutor):
             evaluation.mkdir(parents=True, exist_ok=True)
             # The Pusher's question; where its process waits already, the answer comes while the rows are judged.
             split = artifact_utils.get_split_uri(input_dict["examples"], "eval")
-            infra_validation.ask_ahead(_serving(model), warmup.first_examples(split))
+            validator.submit(_serving(model), warmup.first_examples(split))
             schema = loader.load(Path(artifact_utils.get_single_uri(input_dict["schema"])) / "schema.pbtxt")
             label, task = exec_properties["label"], exec_properties["task"]
             models = {eval_config.CHALLENGER: _serving(model)}
             if champion is not None:
                 models[eval_config.CHAMPION] = _serving(champion)
-            settings = gate.from_json(
-                exec_properties["gate"],
+            settings = read_json(EvaluatorSettings, exec_properties["gate"], "gates.model")
+            gate.check_columns(settings, label, (feature.name for feature in schema.feature))
+            judged_by = gate.build(
+                settings,
                 task,
-                classes=_classes(exec_properties, models[eval_config.CHALLENGER])
+                classes=saved_models.score_width(models[eval_config.CHALLENGER])
                 if task == "multiclass"
                 else None,
                 first_run=champion is None,
+                project=exec_properties["project"],
             )
-            gate.check_columns(settings, label, [feature.name for feature in schema.feature])
-            config = config_util.update_eval_config_with_defaults(
-                eval_config.build(settings, label, champion is not None),
+            config = tfma.utils.update_eval_config_with_defaults(
+                eval_config.build(judged_by, label, champion is not None),
                 has_baseline=champion is not None,
                 rubber_stamp=True,  # a first run has no baseline, and that is no error
             )
-            path, reason = _path(
-                exec_properties["execution"], examples, config, self._beam_pipeline_args or []
-            )
+            size = sum(os.path.getsize(file) for file in _files(examples))
+            path, reason = execution.choose(exec_properties["execution"], size, self.beam_args)
             stage.note(path=path, reason=reason, champion=_version(champion) or "absent")
             problems: list[str] = []
             if path == "in-process":
-                problems = self._in_process(models, examples, label, settings, schema, config, evaluation)
+                problems = self._in_process(models, examples, label, judged_by, schema, config, evaluation)
             else:
                 self._beam(models, input_dict["examples"], schema, config, evaluation)
 
             slices = [] if problems else load(evaluation)
             judged = model_verdict.judge(
-                settings,
+                judged_by,
                 slices,
                 validation_ok=bool(slices) and tfma.load_validation_result(str(evaluation)).validation_ok,
                 champion=_version(champion),
@@ -108,17 +110,18 @@ class Executor(beam_executor.BeamExecutor):
         models: dict[str, Path],
         examples: types.Artifact,
         label: str,
-        settings: gate.Gate,
+        judged_by: gate.Gate,
         schema: schema_pb2.Schema,
         config: config_pb2.EvalConfig,
         output: Path,
     ) -> list[str]:
         """Evaluates, or returns what keeps these rows or predictions from being judged."""
-        columns = sorted({column for slicing in settings.slices for column in slicing})
+        columns = sorted({column for slicing in judged_by.slices for column in slicing})
         data = rows.read(_files(examples), models, label, columns, schema)
-        problems = rows.problems(data, settings.task, {"candidate": "challenger", "baseline": "champion"})
+        problems = rows.problems(data, judged_by.task, {"candidate": "challenger", "baseline": "champion"})
         if not problems:
-            in_process.evaluate(data, config, output, {name: str(path) for name, path in models.items()})
+            locations = {name: str(path) for name, path in models.items()}
+            in_process.evaluate(data, judged_by, config, output, locations)
         return problems
 
     def _beam(
@@ -145,14 +148,14 @@ class Executor(beam_executor.BeamExecutor):
             raw_record_column_name=tfma.constants.ARROW_INPUT_COLUMN,
         )
         uri = artifact_utils.get_split_uri(examples, "eval")
-        tfxio = factory(io_utils.all_files_pattern(uri))
-        adapter = tensor_adapter.TensorAdapterConfig(
-            arrow_schema=tfxio.ArrowSchema(), tensor_representations=tfxio.TensorRepresentations()
+        source = factory(io_utils.all_files_pattern(uri))
+        adapter = tfxio.TensorAdapterConfig(
+            arrow_schema=source.ArrowSchema(), tensor_representations=source.TensorRepresentations()
         )
-        with self._make_beam_pipeline() as pipeline:
+        with self.beam_pipeline() as pipeline:
             _ = (
                 pipeline
-                | "Read" >> tfxio.BeamSource()
+                | "Read" >> source.BeamSource()
                 | "Evaluate"
                 >> tfma.ExtractEvaluateAndWriteResults(
                     eval_shared_model=shared if len(shared) > 1 else shared[0],
@@ -193,35 +196,6 @@ def _value(part: Any) -> Any:
     kind = part.WhichOneof("kind")
     value = getattr(part, kind)
     return value.decode("utf-8") if kind == "bytes_value" else value
-
-
-def _path(
-    wanted: str, examples: types.Artifact, config: config_pb2.EvalConfig, beam_args: list[str]
-) -> tuple[str, str]:
-    """`in-process` or `beam`, and why: the rule of all stages, and Beam for what only TFMA's own pipeline does.
-
-    Raises:
-      ConfigError: an unknown value of `execution`.
-      GateError: `in-process` is asked for, and does not cover the config.
-    """
-    size = sum(os.path.getsize(file) for file in _files(examples))
-    path, reason = execution.choose(wanted, size, beam_args)
-    if path == "beam":
-        return path, reason
-    try:
-        in_process.check(config)
-    except in_process.NotCovered as gap:
-        if wanted == "in-process":
-            raise GateError(
-                f"the in-process path does not do {gap}", where="gates.model", next_step="set execution: beam"
-            ) from None
-        return "beam", f"the in-process path does not do {gap}"
-    return path, reason
-
-
-def _classes(exec_properties: dict[str, Any], challenger: Path) -> int | None:
-    listed = json.loads(exec_properties.get("classes") or "null")
-    return len(listed) if listed else saved_models.score_width(challenger)
 
 
 def _files(examples: types.Artifact) -> list[str]:

@@ -6,15 +6,15 @@ Blessed is what passes both TFMA's own validation of the bounds on all rows and 
     `slice_change` times the champion's loss there, and by more than `SIGMAS` standard errors of that rise.
 
 Both models see the same rows, so the rise is a mean of differences row by row and its standard error is small
-(see `paired`). The first condition keeps harmless changes of huge slices out, the second one the bad luck of
-small ones.
+(see `paired`). The first condition lets harmless changes of huge slices pass, the second one the bad luck of small
+ones.
 """
 
 import dataclasses
 import math
 from typing import Any
 
-from noria.components.evaluator.gate import METRICS, Gate
+from noria.components.evaluator.gate import Gate
 
 # With 20 slices of two equally good models, 3 standard errors reject 3 verdicts in 100 by chance alone (20
 # times 0.13 per cent); 2 would reject 37 in 100.
@@ -63,7 +63,7 @@ def judge(
     """Judges a challenger.
 
     Args:
-      gate: the settings.
+      gate: what it is judged by.
       slices: metrics of all slices, that of all rows among them; may be empty if there are problems.
       validation_ok: TFMA's own verdict on the bounds.
       champion: version of the champion, None on the first run.
@@ -82,7 +82,7 @@ def judge(
     else:
         faults += _not_judgeable(gate, overall)
         checks = _bound_checks(gate, overall)
-        faults += [_explain(check, overall, champion) for check in checks if not check["passed"]]
+        faults += [_explain(gate, check, overall, champion) for check in checks if not check["passed"]]
         for part in slices:
             if part.slice:
                 entry, check = _slice(gate, part)
@@ -104,21 +104,34 @@ def judge(
             "challenger": _finite(overall.challenger) if overall else {},
             "champion": _finite(overall.champion) if overall and overall.champion else None,
         },
+        "undefined": _undefined(gate, overall.challenger) if overall and overall.rows else {},
         "slices": sorted(judged, key=lambda entry: -entry["challenger"].get("example_count", 0)),
         "checks": checks,
+    }
+
+
+def _undefined(gate: Gate, metrics: dict[str, float]) -> dict[str, str]:
+    """The metrics that have no value on these rows, and what they need."""
+    return {
+        name: f"it needs {kind.needs}" if kind.needs else "it has no value"
+        for name, kind in gate.metrics.items()
+        if not math.isfinite(metrics.get(name, math.nan))
     }
 
 
 def _not_judgeable(gate: Gate, overall: SliceMetrics) -> list[str]:
     mean = overall.challenger.get("label_mean")
     if gate.task == "binary" and mean in (0.0, 1.0):
-        return [f"all {overall.rows:,} rows of the eval split have the label {mean:g}: no metric can tell"]
+        return [
+            f"all {overall.rows:,} rows of the eval split have the label {mean:g}, "
+            "so no metric can tell good from bad"
+        ]
     return []
 
 
 def _bound_checks(gate: Gate, overall: SliceMetrics) -> list[dict[str, Any]]:
     checks = []
-    for name, bound in gate.metrics.items():
+    for name, bound in gate.bounds.items():
         value = overall.challenger.get(name, math.nan)
         for key in ("min", "max"):
             limit = getattr(bound, key)
@@ -128,7 +141,7 @@ def _bound_checks(gate: Gate, overall: SliceMetrics) -> list[dict[str, Any]]:
         if overall.champion is None:
             continue
         other = overall.champion.get(name, math.nan)
-        sign = -1.0 if METRICS[gate.task][name].better == "higher" else 1.0
+        sign = -1.0 if gate.metrics[name].better == "higher" else 1.0
         for key in ("change", "relative"):
             limit = getattr(bound, key)
             if limit is None:
@@ -161,14 +174,14 @@ def _slice(gate: Gate, part: SliceMetrics) -> tuple[dict[str, Any], dict[str, An
         "champion": _finite(part.champion) if part.champion is not None else None,
         "loss_change": _number(part.loss_change),
         "loss_change_error": _number(part.loss_change_error),
-        "status": "ok" if part.rows >= gate.min_examples else "too few",
+        "status": "ok" if part.rows >= gate.settings.min_examples else "too few",
     }
-    if entry["status"] == "too few" or gate.slice_change is None or part.champion is None:
+    if entry["status"] == "too few" or gate.settings.slice_change is None or part.champion is None:
         return entry, None
     loss = _champion_loss(gate.task, part.champion)
     change = part.loss_change if part.loss_change is not None else math.nan
     error = part.loss_change_error or 0.0
-    allowed = max(gate.slice_change * loss, SIGMAS * error if math.isfinite(error) else 0.0)
+    allowed = max(gate.settings.slice_change * loss, SIGMAS * error if math.isfinite(error) else 0.0)
     check = _check("loss", part.name, "slice", "slice_change", allowed, change, change <= allowed)
     if not check["passed"]:
         entry["status"] = "regressed"
@@ -187,9 +200,9 @@ def _policy(gate: Gate, checks: list[dict[str, Any]], first_run: bool) -> list[s
             if bounded
             else ["no threshold is set (gates.model.metrics), and without one nothing is blessed"]
         )
-    if gate.first_run == "refuse":
+    if gate.settings.first_run == "refuse":
         return ["first run: gates.model.first_run is `refuse`, so a person promotes the first version"]
-    if gate.first_run == "thresholds" and not bounded:
+    if gate.settings.first_run == "thresholds" and not bounded:
         return [
             "first run: there is no champion to compare with and no min or max is set (gates.model.metrics); "
             "set one, or gates.model.first_run to `bless`"
@@ -197,10 +210,11 @@ def _policy(gate: Gate, checks: list[dict[str, Any]], first_run: bool) -> list[s
     return []
 
 
-def _explain(check: dict[str, Any], overall: SliceMetrics, champion: int | None) -> str:
+def _explain(gate: Gate, check: dict[str, Any], overall: SliceMetrics, champion: int | None) -> str:
     name, value = check["metric"], check["value"]
     if value is None:
-        return f"{name} is not a number on these rows"
+        needs = _undefined(gate, overall.challenger).get(name, "the champion has no value")
+        return f"{name} is not defined on these rows: {needs}"
     if check["kind"] == "value":
         return f"{name} is {value:.4f}, it must be at {_END[check['bound']]} {check['threshold']:g}"
     mine, theirs = overall.challenger[name], (overall.champion or {})[name]
@@ -228,17 +242,21 @@ def _good_news(
 ) -> list[str]:
     if overall is None:
         return []
-    shown = [name for name in gate.reported if METRICS[gate.task][name].better and name in overall.challenger]
+    shown = [name for name in gate.metrics if gate.metrics[name].better and name in overall.challenger]
     if champion is None:
-        values = ", ".join(f"{name} {overall.challenger[name]:.4f}" for name in shown)
+        values = ", ".join(f"{name} {_figure(overall.challenger[name])}" for name in shown)
         return [f"first run: {values} on {overall.rows:,} rows"]
     values = ", ".join(
-        f"{name} {overall.challenger[name]:.4f} (champion {champion}: {overall.champion[name]:.4f})"
+        f"{name} {_figure(overall.challenger[name])} (champion {champion}: {_figure(overall.champion[name])})"
         for name in shown
         if overall.champion and name in overall.champion
     )
     held = sum(entry["status"] == "ok" for entry in judged)
     return [f"{values} on {overall.rows:,} rows; none of {held} slices got worse"]
+
+
+def _figure(value: float) -> str:
+    return f"{value:.4f}" if math.isfinite(value) else "not defined"
 
 
 def _finite(metrics: dict[str, float]) -> dict[str, float | None]:

@@ -1,5 +1,4 @@
-"""A TFMA metric: by how much the loss of the same rows changes from champion to challenger, and how sure that
-is.
+"""A TFMA metric: by how much the loss of the same rows changes from champion to challenger, and its standard error.
 
 Two models that see the same rows err on the same rows, so the difference row by row varies far less than
 either loss: its standard error tells a slice that got worse from one that had bad luck (a paired test;
@@ -12,8 +11,9 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-from tensorflow_model_analysis.metrics import metric_types, metric_util
-from tensorflow_model_analysis.utils import model_util
+import tensorflow_model_analysis as tfma
+
+from noria.components.internals.tfma import register_metric
 
 _CLIP = 1e-7  # Keras's epsilon, so that the losses are those of `log_loss`
 
@@ -37,6 +37,15 @@ def row_losses(task: str, labels: np.ndarray, predictions: np.ndarray) -> np.nda
         return -np.log(np.where(labels > 0.5, scores[:, 0], 1.0 - scores[:, 0]))
     scores = scores / scores.sum(axis=1, keepdims=True)
     return -np.log(scores[np.arange(len(scores)), labels.astype(np.int64)])
+
+
+def row_of(element: Any, eval_config: Any, model: str) -> tuple[np.ndarray, np.ndarray]:
+    """Label `[1]` and prediction `[1, k]` of the row that TFMA hands to a combiner."""
+    rows = tfma.metrics.to_label_prediction_example_weight(
+        element, eval_config=eval_config, model_name=model, flatten=False
+    )
+    label, prediction, _ = next(iter(rows))
+    return np.asarray(label).reshape(-1), np.asarray(prediction).reshape(1, -1)
 
 
 @dataclasses.dataclass
@@ -72,15 +81,22 @@ class Moments:
         variance = max(self.squares - self.total * self.total / self.count, 0.0) / (self.count - 1)
         return float(np.sqrt(variance / self.count))
 
+    def named(self, name: str, model: str) -> dict[tfma.metrics.MetricKey, float]:
+        """Mean and standard error under the keys of the diff metrics of `model`."""
+        return {
+            _key(name, model): self.mean,
+            _key(f"{name}_standard_error", model): self.standard_error,
+        }
 
-class PairedLossChange(metric_types.Metric):
+
+class PairedLossChange(tfma.metrics.Metric):
     """Gives `<name>` and `<name>_standard_error`, both as diff metrics of the challenger."""
 
     def __init__(self, name: str = "loss_change", task: str = "binary"):
         super().__init__(_computations, name=name, task=task)
 
 
-metric_types.register_metric(PairedLossChange)
+register_metric(PairedLossChange)
 
 
 def _computations(
@@ -90,11 +106,11 @@ def _computations(
     model_names: Iterable[str] = ("",),
     **unused: Any,
 ) -> list[Any]:
-    baseline = model_util.get_baseline_model_spec(eval_config)
+    baseline = tfma.utils.get_baseline_model_spec(eval_config)
     if baseline is None:
         return []
     return [
-        metric_types.MetricComputation(
+        tfma.metrics.MetricComputation(
             keys=[_key(name, model), _key(f"{name}_standard_error", model)],
             preprocessors=None,
             combiner=PairedLossCombiner(name, task, model, baseline.name, eval_config),
@@ -104,8 +120,8 @@ def _computations(
     ]
 
 
-def _key(name: str, model: str) -> metric_types.MetricKey:
-    return metric_types.MetricKey(name=name, model_name=model, is_diff=True)
+def _key(name: str, model: str) -> tfma.metrics.MetricKey:
+    return tfma.metrics.MetricKey(name=name, model_name=model, is_diff=True)
 
 
 class PairedLossCombiner(beam.CombineFn):
@@ -122,21 +138,10 @@ class PairedLossCombiner(beam.CombineFn):
         return Moments()
 
     def add_input(self, accumulator: Moments, element: Any) -> Moments:
-        label, challenger = self._row(element, self.model)
-        _, champion = self._row(element, self.baseline)
-        accumulator.add(self.changes(label, challenger, champion))
+        label, challenger = row_of(element, self._eval_config, self.model)
+        _, champion = row_of(element, self._eval_config, self.baseline)
+        accumulator.add(row_losses(self.task, label, challenger) - row_losses(self.task, label, champion))
         return accumulator
-
-    def changes(self, labels: np.ndarray, challenger: np.ndarray, champion: np.ndarray) -> np.ndarray:
-        """Change of loss by row: labels `[n]`, predictions `[n, k]`, result `[n]`."""
-        return row_losses(self.task, labels, challenger) - row_losses(self.task, labels, champion)
-
-    def _row(self, element: Any, model: str) -> tuple[np.ndarray, np.ndarray]:
-        rows = metric_util.to_label_prediction_example_weight(
-            element, eval_config=self._eval_config, model_name=model, flatten=False
-        )
-        label, prediction, _ = next(iter(rows))
-        return np.asarray(label).reshape(-1), np.asarray(prediction).reshape(1, -1)
 
     def merge_accumulators(self, accumulators: Iterable[Moments]) -> Moments:
         result = Moments()
@@ -145,86 +150,4 @@ class PairedLossCombiner(beam.CombineFn):
         return result
 
     def extract_output(self, accumulator: Moments) -> dict[Any, float]:
-        return {
-            _key(self.name, self.model): accumulator.mean,
-            _key(f"{self.name}_standard_error", self.model): accumulator.standard_error,
-        }
-
-
-@dataclasses.dataclass
-class Spread:
-    """Sums from which the variance of the labels and the squared error follow."""
-
-    count: float = 0.0
-    labels: float = 0.0
-    squares: float = 0.0
-    errors: float = 0.0
-
-    def add(self, labels: np.ndarray, predictions: np.ndarray) -> None:
-        """Adds rows; both `[n]`."""
-        labels = labels.astype(np.float64)
-        self.count += len(labels)
-        self.labels += float(labels.sum())
-        self.squares += float(np.square(labels).sum())
-        self.errors += float(np.square(predictions.astype(np.float64) - labels).sum())
-
-    def merge(self, other: "Spread") -> None:
-        """Adds what another accumulator has seen."""
-        for field in dataclasses.fields(self):
-            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
-
-    @property
-    def r2(self) -> float:
-        """1 - squared error / squared distance to the labels' mean; NaN where all labels are equal."""
-        spread = self.squares - self.labels * self.labels / self.count if self.count else 0.0
-        return 1.0 - self.errors / spread if spread > 0 else float("nan")
-
-
-class R2(metric_types.Metric):
-    """Coefficient of determination: 0 is as good as predicting the mean of these very rows, 1 is perfect.
-
-    Keras's R2Score needs TensorFlow's newer Keras and TFMA has none.
-    """
-
-    def __init__(self, name: str = "r2"):
-        super().__init__(_r2_computations, name=name)
-
-
-metric_types.register_metric(R2)
-
-
-def _r2_computations(
-    name: str = "r2", eval_config: Any = None, model_names: Iterable[str] = ("",), **unused: Any
-) -> list[Any]:
-    keys = [metric_types.MetricKey(name=name, model_name=model) for model in model_names]
-    return [
-        metric_types.MetricComputation(keys=[key], preprocessors=None, combiner=R2Combiner(key, eval_config))
-        for key in keys
-    ]
-
-
-class R2Combiner(beam.CombineFn):
-    """Row by row under Beam; the in-process path calls `Spread.add` with all rows of a slice at once."""
-
-    def __init__(self, key: Any, eval_config: Any):
-        self.key = key
-        self._eval_config = eval_config
-
-    def create_accumulator(self) -> Spread:
-        return Spread()
-
-    def add_input(self, accumulator: Spread, element: Any) -> Spread:
-        for label, prediction, _ in metric_util.to_label_prediction_example_weight(
-            element, eval_config=self._eval_config, model_name=self.key.model_name
-        ):
-            accumulator.add(np.asarray(label).reshape(-1), np.asarray(prediction).reshape(-1))
-        return accumulator
-
-    def merge_accumulators(self, accumulators: Iterable[Spread]) -> Spread:
-        result = Spread()
-        for accumulator in accumulators:
-            result.merge(accumulator)
-        return result
-
-    def extract_output(self, accumulator: Spread) -> dict[Any, float]:
-        return {self.key: accumulator.r2}
+        return accumulator.named(self.name, self.model)

@@ -40,7 +40,7 @@ class Column:
 class EvalRows:
     """What the metrics need of `n` rows: 24 bytes a row for two models of one score and two columns.
 
-    All rows of the eval split are held, and predictions and slices are sorted and weighed as whole arrays: about 150
+    All rows of the eval split are held, and labels, predictions and slices are computed on as whole arrays: about 150
     bytes a row at the peak of `in_process.evaluate` (two models, 20 slices).
 
     Attributes:
@@ -113,7 +113,7 @@ def _labels(sparse: tf.SparseTensor, count: int, label: str, seen: int) -> np.nd
         raise DataError(
             f"each row to judge by needs one label, got {counts[at]}",
             where=f"column {label}, row {seen + at} of the eval split",
-            next_step="rows without a label belong into neither split; look at how the examples were made",
+            next_step="a row without a label must be in neither split; look at how the examples were made",
         )
     return sparse.values.numpy()
 

@@ -7,7 +7,7 @@ from noria.components.example_gen import executor
 
 
 class SpanExampleGenSpec(component_spec.ComponentSpec):
-    """The champion decides between a warm and a cold run, hence between two windows."""
+    """With a champion the run is warm, without one cold; each has another window."""
 
     PARAMETERS = {
         "home": component_spec.ExecutionParameter(type=str),
@@ -26,13 +26,13 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
     """Writes the window of one run as Examples with the splits `train` and `eval`.
 
     Args:
-      champion: ChampionResolver's output; warm runs follow a champion, cold runs do without.
+      champion: ChampionResolver's output; a run is warm if there is one.
       home: the project's home folder, which holds the span store.
-      run_id: names the run; a span with too few rows ends it here, and the registry knows it by this name.
+      run_id: id of the run; a span with too few rows ends it here, and the registry records it.
       span: id of the newest span of the window, or `newest`; `next`: the oldest that
-        waits for a run; `again`: the same, or the newest where none waits.
-      mode: `auto`, or `cold` to train from nothing although there is a champion.
-      label: name of the label column; rows without a label are counted and left out.
+        waits for a run; `again`: the same, or the newest if none waits.
+      mode: `auto`, or `cold` to train from scratch although there is a champion.
+      label: name of the label column; rows without a label are counted and not written.
       window: JSON object, see `noria.components.example_gen.window.Window`.
       execution: `auto`, `in-process` or `beam`.
     """

@@ -14,19 +14,20 @@ from tfx import types
 from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
 
-from noria.components import beam_executor, example_file, execution, journal
-from noria.components.champion.executor import present
-from noria.components.example_gen import encode
+from noria.components import example_file, execution, journal
+from noria.components.artifacts import present
 from noria.components.example_gen.window import Pick, Window, pick, select
+from noria.components.internals.tfx_beam import BeamExecutor
 from noria.core.errors import DataError, SpanError, ThinError
+from noria.schemas.list_columns import as_lists
 from noria.stores.pending import once_more, pending
 from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
 
 
 @dataclasses.dataclass(frozen=True)
-class Order:
-    """What is the same for all spans of a window; it travels to Beam's workers.
+class WindowTask:
+    """What is the same for all spans of a window; Beam sends it to its workers.
 
     Attributes:
       home: the project's home folder.
@@ -45,8 +46,8 @@ class Order:
     out: Path
 
 
-class Executor(beam_executor.BeamExecutor):
-    """Picks, splits, encodes, writes; span by span, batch by batch."""
+class Executor(BeamExecutor):
+    """Picks spans, splits their rows and writes them, span by span, batch by batch."""
 
     def Do(
         self,
@@ -58,7 +59,7 @@ class Executor(beam_executor.BeamExecutor):
 
         Raises:
           SpanError: the span is missing, damaged or in quarantine.
-          ThinError: there is no row to train on or none to judge on; the registry has the run.
+          ThinError: there is no row to train or evaluate on; the registry has the run.
           DataError: the label or a column of the key is missing.
         """
         with journal.stage("SpanExampleGen") as stage:
@@ -71,12 +72,12 @@ class Executor(beam_executor.BeamExecutor):
             newest = _newest(exec_properties["span"], spans, store.home, window.first)
             champion = present(input_dict.get("champion"))
             warm = champion is not None and exec_properties["mode"] != "cold"
-            # Of the window's spans only: a long history costs a run nothing.
+            # Of the window's spans only, so that the cost does not grow with the history.
             manifest = functools.lru_cache(maxsize=None)(store.manifest)
             trained = {run.span for run in runs if run.model_verdict in ("blessed", "rejected")}
             picks = pick(window, spans, lambda span: manifest(span).rows, newest, warm, trained)
             size = sum(file["bytes"] for picked in picks for file in manifest(picked.span).files)
-            path, reason = execution.choose(exec_properties["execution"], size, self._beam_pipeline_args)
+            path, reason = execution.choose(exec_properties["execution"], size, self.beam_args)
 
             artifact = output_dict["examples"][0]
             stage.note(
@@ -86,10 +87,10 @@ class Executor(beam_executor.BeamExecutor):
                 reason=reason,
             )
             out = Path(artifact.uri)
-            # These and no others from here on: on a cluster another run may commit late rows meanwhile.
+            # From here on these versions only: on a cluster another run may commit late rows at the same time.
             versions = {picked.span: manifest(picked.span).version for picked in picks}
-            order = Order(store.home, window, exec_properties["label"], newest, versions, out)
-            counts = self._in_beam(picks, order) if path == "beam" else _in_process(picks, order)
+            task = WindowTask(store.home, window, exec_properties["label"], newest, versions, out)
+            counts = self._in_beam(picks, task) if path == "beam" else _in_process(picks, task)
             if not counts["train"] or not counts["eval"]:
                 run = RunRecord(
                     newest,
@@ -100,19 +101,19 @@ class Executor(beam_executor.BeamExecutor):
                     reasons=(_few(counts, exec_properties["label"]),),
                     rows=dict(counts),
                 )
-                # What follows does not run, so the run ends here; a whole one ends in the Pusher.
+                # The later stages do not run, so the run is recorded here; usually the Pusher records it.
                 Registry(store.home).record_run(run)
                 _stop_if_over([run], run.run_id, stage)
             _describe(artifact, picks, counts, warm, versions)
             stage.note(rows=counts["train"] + counts["eval"], **counts)
 
-    def _in_beam(self, picks: list[Pick], order: Order) -> collections.Counter:
-        counts_folder = order.out / ".counts"
-        with self._make_beam_pipeline() as pipeline:
+    def _in_beam(self, picks: list[Pick], task: WindowTask) -> collections.Counter:
+        counts_folder = task.out / ".counts"
+        with self.beam_pipeline() as pipeline:
             (
                 pipeline
                 | "Spans" >> beam.Create(picks, reshuffle=True)
-                | "Write" >> beam.Map(_write_span, order)
+                | "Write" >> beam.Map(_write_span, task)
                 | "Counts" >> beam.Map(json.dumps)
                 | "Collect" >> beam.io.WriteToText(str(counts_folder / "counts"))
             )
@@ -127,14 +128,14 @@ class Executor(beam_executor.BeamExecutor):
 
 def _few(counts: dict[str, int], label: str) -> str:
     gone = f", {counts['unlabelled']} have no {label!r}" if counts["unlabelled"] else ""
-    return f"too few rows: {counts['train']} to train on, {counts['eval']} to judge on{gone}"
+    return f"too few rows: {counts['train']} to train on, {counts['eval']} to evaluate on{gone}"
 
 
 def _stop_if_over(runs: list[RunRecord], run_id: str, stage: journal.Stage) -> None:
-    """Ends a run whose span was found thin; so does a task that is tried again, which would pick the next span.
+    """Ends a run whose span is thin. A repeated task must end in the same way, and not pick the next span.
 
     Raises:
-      ThinError: it was.
+      ThinError: the span of the run is thin.
     """
     for run in runs:
         if run.run_id == run_id and run.data_verdict == "thin":
@@ -143,7 +144,7 @@ def _stop_if_over(runs: list[RunRecord], run_id: str, stage: journal.Stage) -> N
                 f"span {run.span} is thin: {'; '.join(run.reasons)}",
                 where=f"span {run.span}, version {run.span_version}",
                 next_step="nothing: the next run takes the next span, and this one again when more of its rows or "
-                "labels have come; spans that are always thin should be longer (`span.every`)",
+                "labels arrive; if spans are always thin, make them longer (`span.every`)",
             )
 
 
@@ -161,32 +162,32 @@ def _newest(wanted: str, spans: list[int], home: Path, first: int) -> int:
         found = pending(home, first)[:1] or (once_more(home) if wanted == "again" else [])
     if not found:
         raise SpanError(
-            f"there is no {wanted} span: {len(spans)} are there, and none waits for a run",
+            f"there is no {wanted} span: the store has {len(spans)}, and none waits for a run",
             where=home,
             next_step="ingest newer events first",
         )
     return found[0]
 
 
-def _in_process(picks: list[Pick], order: Order) -> collections.Counter:
+def _in_process(picks: list[Pick], task: WindowTask) -> collections.Counter:
     total: collections.Counter = collections.Counter()
     for picked in picks:
-        total.update(_write_span(picked, order))
+        total.update(_write_span(picked, task))
     return total
 
 
-def _write_span(picked: Pick, order: Order) -> dict[str, int]:
-    """Writes one span; Beam's unit of work."""
-    label = order.label
+def _write_span(picked: Pick, task: WindowTask) -> dict[str, int]:
+    """Writes one span; with Beam one element."""
+    label = task.label
     counts: collections.Counter = collections.Counter()
     name = f"{picked.file_stem}-00000-of-00001.gz"
     with contextlib.ExitStack() as stack:
-        writers = {"train": stack.enter_context(example_file.create(order.out / "Split-train" / name))}
+        writers = {"train": stack.enter_context(example_file.create(task.out / "Split-train" / name))}
         if picked.evaluate:
-            writers["eval"] = stack.enter_context(example_file.create(order.out / "Split-eval" / name))
-        store = SpanStore(order.home)
-        # The digests are checked first: one more sequential read, which the second one finds in memory.
-        for batch in store.read(picked.span, verify=True, version=order.versions[picked.span]):
+            writers["eval"] = stack.enter_context(example_file.create(task.out / "Split-eval" / name))
+        store = SpanStore(task.home)
+        # Checks the digests first: one more sequential read, which makes the second one fast.
+        for batch in store.read(picked.span, verify=True, version=task.versions[picked.span]):
             table = pa.Table.from_batches([batch])
             if label not in table.column_names:
                 raise DataError(
@@ -194,15 +195,15 @@ def _write_span(picked: Pick, order: Order) -> dict[str, int]:
                     where=f"columns: {', '.join(table.column_names)}",
                     next_step="correct `label.column` in the config, or ingest the span again",
                 )
-            parts = select(table, picked, order.window, label, order.newest)
+            parts = select(table, picked, task.window, label, task.newest)
             counts["replay" if picked.train_rate < 1.0 else "new"] += len(parts["train"])
             for part, rows in parts.items():
                 counts[part] += len(rows)
                 if part in writers and len(rows):
                     (flat,) = rows.combine_chunks().to_batches()
-                    writers[part].write(encode.as_lists(flat))
+                    writers[part].write(as_lists(flat))
     if not picked.evaluate:
-        del counts["unlabelled"]  # only the newest span's are this run's news
+        del counts["unlabelled"]  # the run reports those of the newest span only
     return dict(counts)
 
 

@@ -1,7 +1,7 @@
-"""Which split a row belongs to: a stable hash of its key, so that no row ever moves between splits.
+"""The split of a row: a stable hash of its key, so that no row ever moves between splits.
 
-The hash is taken of the key's text, not of Arrow's or tf.Example's bytes: both change with the release, and a
-column that gains a null would change its type and with it every row's place.
+The hash is that of the key's text, not of Arrow's or tf.Example's bytes. These change with the release, and a column
+that gets its first null would change its type, and the split of every row.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_MISSING = "\x1a"  # ASCII's "substitute": a missing value is a value of its own
+_MISSING = "\x1a"  # ASCII's "substitute": a missing value differs from every other value
 _SEPARATOR = "\x1f"  # ASCII's unit separator: ("a", "bc") and ("ab", "c") differ
 
 
@@ -18,7 +18,7 @@ def key_hash(table: pa.Table, key: list[str]) -> np.ndarray:
 
     Args:
       table: rows, `[n]`.
-      key: names of the columns that make the key; order matters.
+      key: names of the key's columns; their order matters.
 
     Returns:
       `[n]` uint64, the same in every process, on every platform and in both lanes.
@@ -45,13 +45,13 @@ def in_sample(hashes: np.ndarray, rate: float, salt: int) -> np.ndarray:
 def _text(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
     if not pa.types.is_floating(column.type):
         return column.cast(pa.string()).fill_null(_MISSING)
-    # 5.0 and 5 are the same key: a nullable integer column may have come in as floats.
+    # 5.0 and 5 are the same key: an integer column with nulls may arrive as floats.
     values = column.to_numpy().astype(np.float64)
     size = np.abs(values)
     whole = (values == np.round(values)) & (size < 2**53)
     integers = pa.array(np.where(whole, values, 0).astype(np.int64)).cast(pa.string())
     text = pc.if_else(pa.array(whole), integers, pa.array(values).cast(pa.string()))
-    # Arrow writes the digits that Python's repr writes, but puts an exponent elsewhere.
+    # Arrow writes the same digits as Python's repr, but uses exponents for other numbers.
     missing = np.isnan(values)
     other = ~whole & ~missing & ~((size >= 1e-4) & (size < 1e10))
     written = pa.array([repr(value) for value in values[other].tolist()], pa.string())

@@ -16,13 +16,12 @@ class Window:
     """How a run picks its rows.
 
     Attributes:
-      first: spans that must be there before the first run; decides which one `next` means.
+      first: spans that must exist before the first run; determines the span `next`.
       cold: spans a cold run trains on, the newest included.
       replay: rows of older spans a warm run trains on, as a share of the newest span's rows.
-      replay_spans: how many spans back the replay sample reaches; it bounds the cost of a warm run as the
-        history grows.
-      eval_share: share of each span's rows that is held out from training for good (0 to 1).
-      key: columns whose hash decides about the split; none means every column but the label.
+      replay_spans: number of older spans of the replay sample; it bounds the cost of a warm run.
+      eval_share: share of each span's rows that no run trains on (0 to 1).
+      key: columns whose hash determines the split; by default all but the label.
     """
 
     first: int = 4
@@ -55,7 +54,7 @@ class Pick:
 
     @property
     def file_stem(self) -> str:
-        """Replayed spans are told apart by name: statistics of the newest span leave them out."""
+        """Replayed spans have another name: statistics of the newest span ignore them."""
         return f"{'replay' if self.train_rate < 1.0 else 'span'}-{self.span:08d}"
 
 
@@ -69,17 +68,17 @@ def pick(
 ) -> list[Pick]:
     """Chooses the spans of a run.
 
-    The run's span need not be the store's newest: a span that left quarantine or was corrected has its run after later
-    ones. Those belong to the window too, as the model must not forget them; but a later span that had no run of
-    its own does not, as no gate has looked at it.
+    The run's span need not be the store's newest: a span that left quarantine has its run after later spans. Those
+    belong to the window too, so that the model does not forget them. A later span that had no run does not, because no
+    gate has checked it.
 
     Args:
       window: the project's settings.
       spans: ids of the spans that may be trained on, ascending.
       rows: tells the rows of a span; asked for the window's spans only.
       newest: id of the span the run is about.
-      warm: whether there is a champion to go on from.
-      trained: spans that a model was made of; later ones than `newest` are taken only from these.
+      warm: whether the run continues from a champion.
+      trained: spans that a model was trained on; of spans later than `newest` only these are taken.
 
     Returns:
       Picks in ascending order of span, and last the span the run is about.
@@ -90,8 +89,8 @@ def pick(
     if newest not in spans:
         raise SpanError(
             f"span {newest} is not in the span store, or is in quarantine",
-            where=f"spans at hand: {', '.join(map(str, spans[-8:])) or 'none'}",
-            next_step="pick one of these, or ingest the span first",
+            where=f"known spans: {', '.join(map(str, spans[-8:])) or 'none'}",
+            next_step="choose one of these, or ingest the span first",
         )
     others = [span for span in spans if span < newest or (span > newest and span in trained)]
     last = Pick(newest, 1.0, True)
@@ -102,7 +101,7 @@ def pick(
     available = sum(map(rows, taken))
     if not available:
         return [last]
-    # A rate of 1 would make the file look like a span that is trained on whole.
+    # With a rate of 1 the file would have the name of a span that is trained on completely.
     rate = min(window.replay * rows(newest) / available, 0.999)
     return [Pick(span, rate, False) for span in taken] + [last]
 

@@ -1,4 +1,4 @@
-"""Pusher: TFX's, with an atomic publish, a registry and a probe in a fresh process."""
+"""Pusher: TFX's, with infra validation, a registry and an atomic publish."""
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, channel_utils, component_spec, standard_artifacts
@@ -8,7 +8,7 @@ from noria.components.types import DataVerdict
 
 
 class PusherSpec(component_spec.ComponentSpec):
-    """Everything a version needs to be served, judged again and trained on from."""
+    """All that a version needs to be served, evaluated again, and continued by a warm run."""
 
     PARAMETERS = {
         "home": component_spec.ExecutionParameter(type=str),
@@ -33,14 +33,14 @@ class PusherSpec(component_spec.ComponentSpec):
 
 
 class Pusher(base_component.BaseComponent):
-    """Registers every challenger with its verdict; publishes the blessed ones.
+    """Registers every challenger with its verdict; publishes those that are blessed.
 
     Args:
       home: the project's home folder, which holds the registry.
       model_root: the TF Serving model directory.
-      run_id: names the run; the same run never makes two versions.
+      run_id: id of the run; one run never makes two versions.
       code_digest: digest of the code that made the model, for the lineage.
-      task: `binary`, `multiclass` or `regression`; what the probe expects of the predictions.
+      task: `binary`, `multiclass` or `regression`; what infra validation expects of the predictions.
       keep: how many versions retention leaves.
       **inputs: the channels of `PusherSpec.INPUTS`, by name.
     """

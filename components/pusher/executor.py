@@ -1,16 +1,16 @@
-"""Probes, registers, publishes, records the run; in this order, so that a kill leaves nothing half-served."""
+"""Validates, registers, publishes, records the run. In this order a kill leaves no version half published."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from tfx import types
-from tfx.components.pusher import executor as tfx_pusher
 from tfx.types import artifact_utils
 
-from noria.components import journal
-from noria.components.champion.executor import present
-from noria.components.pusher import infra_validation, warmup
+from noria.components import journal, warmup
+from noria.components.artifacts import present
+from noria.components.infra_validation import validator
+from noria.components.internals.tfx import PusherExecutor
 from noria.core import files
 from noria.core.errors import GateError
 from noria.stores.publication import Publication
@@ -19,8 +19,8 @@ from noria.stores.registry import Registry, run_of
 from noria.stores.versions import PUBLISHED, REGISTERED
 
 
-class Executor(tfx_pusher.Executor):
-    """TFX's Pusher, from whom the blessing check and the model's path come."""
+class Executor(PusherExecutor):
+    """TFX's Pusher with another `Do`; the check of the blessing and the model's path are TFX's."""
 
     def Do(
         self,
@@ -28,31 +28,32 @@ class Executor(tfx_pusher.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Makes the challenger a version of the registry, and serves it if it is blessed and answers.
+        """Makes the challenger a version of the registry, and publishes it if it is blessed and passes infra
+        validation.
 
         A challenger that is not blessed is registered as rejected, with its verdict and its files, so that
-        `noria promote --force` has something to promote. One that is blessed but does not answer in a fresh
-        process is rejected too, with the reason. One that was judged against a champion that does not serve any
-        more stays registered, with the reason; its span waits for another run.
+        `noria promote --force` can promote it. A blessed one that fails infra validation is rejected too, with the
+        reason. If another version has become champion since the verdict, the challenger remains registered, with the
+        reason, and its span waits for another run.
         """
         with journal.stage("Pusher") as stage:
             pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
             serving = Path(pushed.uri)
-            files.copy_tree(Path(self.GetModelPath(input_dict)), serving)
+            files.copy_tree(Path(self.model_path(input_dict)), serving)
             data_verdict = _read_json(input_dict["verdict"], "data_verdict.json")
             verdict = _read_json(input_dict["evaluation"], "model_verdict.json")
             examples = warmup.first_examples(artifact_utils.get_split_uri(input_dict["examples"], "eval"))
             warmup.write(serving, examples)
 
-            blessed = self.CheckBlessing(input_dict)
-            # A person's word on the data stands beside the gate's on the model, wherever reasons are shown.
+            blessed = self.blessed(input_dict)
+            # If a person has taken the span out of quarantine, that is a reason, too.
             reasons = [*verdict["reasons"], *filter(None, [data_verdict.get("unquarantined")])]
             if blessed:
                 try:
-                    infra_validation.probe(serving, examples, task=exec_properties["task"])
+                    validator.validate(serving, examples, task=exec_properties["task"])
                 except GateError as error:
                     blessed = False
-                    reasons.append(f"the model did not answer in a fresh process: {error.what}")
+                    reasons.append(f"infra validation failed: {error.what}")
 
             registry = Registry(Path(exec_properties["home"]))
             champion = present(input_dict.get("champion"))
@@ -88,15 +89,13 @@ class Executor(tfx_pusher.Executor):
             )
             pushed.set_int_custom_property("version", version.version)
             model_root = Path(exec_properties["model_root"])
-            # A task that is tried again may find that a later version has taken over from its own: nothing to do.
+            # A repeated task may find that a later version has replaced its own: then there is nothing to do.
             if blessed and version.state in (REGISTERED, PUBLISHED):
                 version = Publication(registry, model_root).publish(version.version)
             if version.state == PUBLISHED:
-                self._MarkPushed(
-                    pushed, pushed_destination=str(version.model_dir), pushed_version=str(version.version)
-                )
+                self.mark_pushed(pushed, str(version.model_dir), version.version)
             else:
-                self._MarkNotPushed(pushed)
+                self.mark_not_pushed(pushed)
             registry.record_run(run_of(version))
             retain(registry, exec_properties["keep"], model_root)
             stage.note(

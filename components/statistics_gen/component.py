@@ -7,7 +7,7 @@ from noria.components.statistics_gen import executor
 
 
 class StatisticsGenSpec(component_spec.ComponentSpec):
-    """Statistics are kept in the home folder, so that a span's are computed once."""
+    """The home folder caches a span's statistics, so that they are computed once."""
 
     PARAMETERS = {
         "home": component_spec.ExecutionParameter(type=str),
@@ -24,15 +24,15 @@ class StatisticsGenSpec(component_spec.ComponentSpec):
 
 
 class StatisticsGen(base_beam_component.BaseBeamComponent):
-    """Writes `Split-span`, `Split-train` and, where there is one, `Split-previous`, each a FeatureStats.pb.
+    """Writes `Split-span`, `Split-train` and, if there is one, `Split-previous`, each a FeatureStats.pb.
 
     Args:
       examples: SpanExampleGen's output.
-      schema: the curated schema; it tells TFDV which integers are categories.
-      home: the project's home folder, where the statistics of each span are kept.
+      schema: the curated schema; it names the integers that are categories.
+      home: the project's home folder, which has the statistics of each span.
       label: name of the label column.
       task: `binary`, `multiclass` or `regression`.
-      time: name of the event-time column; empty where spans go by row order.
+      time: name of the event-time column; empty if spans are a number of rows.
       execution: `auto`, `in-process` or `beam`.
     """
 

@@ -1,33 +1,21 @@
-"""TFDV's equal-width histogram without its detours: the same numbers, ten times as fast.
+"""TFDV's equal-width histogram, ten times as fast, with the same numbers.
 
-TFDV makes the histogram of a numeric feature from 1,000 quantiles, and looks at each of them for each of the 10
-buckets, as a proto: about 20 ms a feature, whatever the number of rows. On a span of 6,000 rows that was four fifths
-of all statistics. `fast` puts `histogram` in its place while statistics of one process are extracted; it looks at each
-quantile once. The sums are taken by TFDV's own `_overlap`, number by number: with numpy 2 they are float32 sums, and
-any other order would show. The equality test is in `tests/unit/schemas/test_summarize.py`; Beam workers never see it.
+TFDV makes the histogram of a numeric feature from 1,000 quantiles. It reads all of them for each of the 10 buckets, as
+protos: about 20 ms a feature, whatever the number of rows. On a span of 6,000 rows that was four fifths of the time.
+`histogram` reads each quantile once. It sums with TFDV's own `overlap`, number by number: with numpy 2 these are
+float32 sums, and another order would give other digits. `summarize` uses it; Beam does not.
+`tests/unit/components/test_summarize.py` compares the two.
 """
 
 import bisect
-import contextlib
 from collections import namedtuple
-from collections.abc import Iterator
 
 import numpy as np
-from tensorflow_data_validation.utils import quantiles_util
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
+from noria.components.internals import tfdv as tfdv_internals
+
 _Bucket = namedtuple("_Bucket", ("low_value", "high_value"))
-_original = quantiles_util.generate_equi_width_histogram
-
-
-@contextlib.contextmanager
-def fast() -> Iterator[None]:
-    """Within this context TFDV's module uses `histogram`; per process."""
-    quantiles_util.generate_equi_width_histogram = histogram
-    try:
-        yield
-    finally:
-        quantiles_util.generate_equi_width_histogram = _original
 
 
 def histogram(
@@ -55,20 +43,22 @@ def histogram(
         and np.isfinite(quantiles).all()
         and np.isfinite(np.linspace(finite_min, finite_max, num_buckets + 1)).all()
     )
-    if not plain:  # infinities and constants are rare, and TFDV knows how to treat them
-        return _original(quantiles, cumulative_counts, finite_min, finite_max, num_buckets, num_pos_inf)
-    bounds = quantiles_util._get_bin_weights(quantiles, cumulative_counts)
+    if not plain:  # infinities and constants are rare; TFDV treats them
+        return tfdv_internals.equi_width_histogram(
+            quantiles, cumulative_counts, finite_min, finite_max, num_buckets, num_pos_inf
+        )
+    bounds = tfdv_internals.bin_weights(quantiles, cumulative_counts)
     low, high, weight = (array.astype(np.float64).tolist() for array in bounds)
     edges = np.linspace(finite_min, finite_max, num_buckets + 1)
     result = statistics_pb2.Histogram(type=statistics_pb2.Histogram.STANDARD)
     for number, (left, right) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
-        # One more on each side: _overlap may compare in another precision than bisect.
+        # One more on each side: `overlap` may compare in another precision than bisect.
         start = max(bisect.bisect_left(high, left) - 1, 0)
         end = bisect.bisect_right(low, right) + 1
         count = 0
         for at in range(start, min(end, len(low))):
             bucket = _Bucket(low[at], high[at])
-            share, _, follows = quantiles_util._overlap(bucket, left, right, number == 0)
+            share, _, follows = tfdv_internals.overlap(bucket, left, right, number == 0)
             if follows:
                 break
             count += share * weight[at]

@@ -1,4 +1,4 @@
-"""Finds the files of each split, computes or reuses their statistics, and keeps the newest span's."""
+"""Finds the files of each split, computes or reuses their statistics, and caches the newest span's."""
 
 import dataclasses
 import json
@@ -8,16 +8,18 @@ from typing import Any
 import tensorflow_data_validation as tfdv
 from tfx import types
 
-from noria.components import beam_executor, execution, journal
-from noria.components.statistics_gen import in_process, statistics_cache
+from noria.components import execution, journal, statistics_cache
+from noria.components.internals.tfx_beam import BeamExecutor
+from noria.components.statistics_gen import in_process
 from noria.core.errors import DataError
 from noria.schemas import loader
 from noria.stores.spans import SpanStore
 
 
 @dataclasses.dataclass(frozen=True)
-class Work:
-    """The example files of each split: `span`, `train`, and `previous` where older spans are whole in the window."""
+class ExampleFiles:
+    """The example files of each split: `span`, `train`, and `previous` if the window holds all rows of an older
+    span."""
 
     span: int
     version: int
@@ -27,12 +29,12 @@ class Work:
 
     @property
     def bytes(self) -> int:
-        """Compressed bytes to read, each split counted for itself."""
+        """Compressed bytes to read, for each split."""
         return sum(path.stat().st_size for path in [*self.span_files, *self.train_files])
 
 
-class Executor(beam_executor.BeamExecutor):
-    """Statistics in process or in Beam, the same numbers either way."""
+class Executor(BeamExecutor):
+    """Statistics in process or on Beam, with the same numbers."""
 
     def Do(
         self,
@@ -51,26 +53,24 @@ class Executor(beam_executor.BeamExecutor):
             home = Path(exec_properties["home"])
             schema = loader.load(Path(input_dict["schema"][0].uri) / "schema.pbtxt")
             digest = loader.digest(schema)
-            work = find(examples)
-            path, reason = execution.choose(
-                exec_properties["execution"], work.bytes, self._beam_pipeline_args
-            )
-            stage.note(span=work.span, path=path, reason=reason)
+            inputs = find(examples)
+            path, reason = execution.choose(exec_properties["execution"], inputs.bytes, self.beam_args)
+            stage.note(span=inputs.span, path=path, reason=reason)
 
-            store = statistics_cache.KeptStatistics(home)
-            content = statistics_cache.content_digest(work.span_files)
-            splits = {"span": work.span_files, "train": work.train_files}
+            store = statistics_cache.StatisticsCache(home)
+            content = statistics_cache.content_digest(inputs.span_files)
+            splits = {"span": inputs.span_files, "train": inputs.train_files}
             reused: dict[str, Path] = {}
-            found = store.find(work.span, work.version, digest, content)
+            found = store.find(inputs.span, inputs.version, digest, content)
             if found is not None:
                 reused["span"] = found.path
-            previous = store.previous(work.span, digest, skip=set(SpanStore(home).quarantined()))
+            previous = store.previous(inputs.span, digest, skip=set(SpanStore(home).quarantined()))
             previous_span = None if previous is None else previous.span
-            newest_older = max(work.older, default=None)
+            newest_older = max(inputs.older, default=None)
             if previous is not None and (newest_older is None or newest_older <= previous.span):
                 reused["previous"] = previous.path
             elif newest_older is not None:
-                splits["previous"] = work.older[newest_older]
+                splits["previous"] = inputs.older[newest_older]
                 previous_span = newest_older
 
             uri = Path(artifact.uri)
@@ -84,7 +84,7 @@ class Executor(beam_executor.BeamExecutor):
             )
             todo = {name: files for name, files in splits.items() if name not in reused}
             if path == "beam":
-                with self._make_beam_pipeline() as pipeline:
+                with self.beam_pipeline() as pipeline:
                     for name, files in todo.items():
                         in_process.attach(pipeline, name, files, options, outputs[name])
             else:
@@ -92,13 +92,13 @@ class Executor(beam_executor.BeamExecutor):
                     outputs[name].write_bytes(found_now.SerializeToString())
             statistics = tfdv.load_stats_binary(str(outputs["span"]))
             if found is None:
-                marks = statistics_cache.fingerprint(statistics.datasets[0])
-                store.save(statistics, work.span, work.version, digest, content, marks)
+                digests = statistics_cache.fingerprint(statistics.datasets[0])
+                store.save(statistics, inputs.span, inputs.version, digest, content, digests)
 
             artifact.split_names = json.dumps(
                 ["span", "train", *(["previous"] if "previous" in outputs else [])]
             )
-            artifact.span = work.span
+            artifact.span = inputs.span
             for name in ("rows", "spans", "span_versions", "mode"):
                 if value := examples.get_string_custom_property(name):
                     artifact.set_string_custom_property(name, value)
@@ -110,7 +110,7 @@ class Executor(beam_executor.BeamExecutor):
             )
 
 
-def find(examples: types.Artifact) -> Work:
+def find(examples: types.Artifact) -> ExampleFiles:
     """Lists the example files of each split.
 
     Raises:
@@ -125,7 +125,7 @@ def find(examples: types.Artifact) -> Work:
         raise DataError(
             f"the examples hold no row of span {span}",
             where=root,
-            next_step="look at what SpanExampleGen wrote; its files are named span-<id>-...gz",
+            next_step="check the files of SpanExampleGen; their names are span-<id>-...gz",
         )
     older: dict[int, list[Path]] = {}
     for path in train:
@@ -133,4 +133,4 @@ def find(examples: types.Artifact) -> Work:
         if kind == "span" and int(number) < span:
             older.setdefault(int(number), []).append(path)
     versions = json.loads(examples.get_string_custom_property("span_versions") or "{}")
-    return Work(span, int(versions.get(str(span), 1)), span_files, train, older)
+    return ExampleFiles(span, int(versions.get(str(span), 1)), span_files, train, older)

@@ -1,7 +1,6 @@
 """TFDV's statistics of TFRecord files without Beam, and of the same files with it.
 
-The equality test beside this module (`tests/unit/components/test_statistics_gen.py`) compares the two field by
-field; a new TFX release that changes either breaks that test and not a user.
+`tests/unit/components/test_statistics_gen.py` compares the two field by field.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,32 +12,33 @@ import pyarrow as pa
 import tensorflow as tf
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
-from tfx_bsl.coders import example_coder
 from tfx_bsl.public import tfxio
 
 from noria.components import batch_cache
-from noria.components.statistics_gen.gate_statistics import FactsGenerator
+from noria.components.gate_statistics import GateStatisticsGenerator
+from noria.components.internals.tfx_bsl import ExamplesToRecordBatchDecoder
 from noria.components.statistics_gen.summarize import Summary
 from noria.schemas.list_columns import BATCH_ROWS
 
-# Buckets of the quantile histogram. TFDV's default of 10 cannot tell a sensor that is stuck for a fifth of the rows;
-# 20 buckets of five percent each can. TFDV's cost grows with it: 50 buckets would double the time of a small span.
+# Buckets of the quantile histogram. With TFDV's default of 10 a sensor that is stuck for a fifth of the rows does not
+# show; with 20 buckets of five percent it does. TFDV's cost grows with it: 50 buckets would double the time of a small
+# span.
 QUANTILES = 20
 
 
 def options(schema: schema_pb2.Schema, label: str, task: str, time: str = "") -> tfdv.StatsOptions:
-    """TFDV's options: aware of the schema (categorical integers), with DataGate's own facts.
+    """TFDV's options: with the schema (categorical integers), and with the DataGate's statistics.
 
     Args:
       schema: the curated schema.
       label: name of the label column.
-      task: `binary`, `multiclass` or `regression`; only a 0/1 label is summed up by category.
+      task: `binary`, `multiclass` or `regression`; only a 0/1 label is summed by category.
       time: name of the event-time column, which is no feature; empty for none.
     """
-    facts = FactsGenerator(schema, label if task == "binary" else "", {time})
+    gate = GateStatisticsGenerator(schema, label if task == "binary" else "", {time})
     return tfdv.StatsOptions(
         schema=schema,
-        generators=[facts],
+        generators=[gate],
         num_quantiles_histogram_buckets=QUANTILES,
         desired_batch_size=BATCH_ROWS,
     )
@@ -47,21 +47,21 @@ def options(schema: schema_pb2.Schema, label: str, task: str, time: str = "") ->
 def read(files: Sequence[Path]) -> Iterator[pa.RecordBatch]:
     """The rows of gzip TFRecord files of tf.Examples in slices of at most 10,000, with types taken from the data.
 
-    What SpanExampleGen handed over in this process is not read again.
+    Rows in the batch cache are not read again.
     """
     for path in files:
-        yield from batch_cache.examples.adapted(path, BATCH_ROWS, _as_decoded, partial(_decoded, path))
+        yield from batch_cache.examples.get_or_read(path, BATCH_ROWS, _as_decoded, partial(_decoded, path))
 
 
 def _decoded(path: Path) -> Iterator[pa.RecordBatch]:
-    decoder = example_coder.ExamplesToRecordBatchDecoder()
+    decoder = ExamplesToRecordBatchDecoder()
     records = tf.data.TFRecordDataset(str(path), compression_type="GZIP")
     for batch in records.batch(BATCH_ROWS).as_numpy_iterator():
         yield decoder.DecodeBatch(batch)
 
 
 def _as_decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """As the decoder gives them: columns by name, and without a type where no row has a value."""
+    """As the decoder returns them: columns sorted by name, and of type null if no row has a value."""
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     for name, column in columns.items():
         if column.null_count == batch.num_rows:
@@ -72,9 +72,9 @@ def _as_decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
 def in_process(
     splits: Mapping[str, Sequence[Path]], stats_options: tfdv.StatsOptions
 ) -> dict[str, statistics_pb2.DatasetFeatureStatisticsList]:
-    """Computes the statistics of each split here and now; a file that several splits share is read once.
+    """Computes the statistics of each split in this process; a file of several splits is read once.
 
-    Memory is bounded by one slice, and by the distinct strings of each set of files that splits share.
+    Memory is bounded by one slice, and by the distinct strings of each set of files with the same splits.
     """
     parts: dict[tuple[str, ...], list[Path]] = {}
     for path in dict.fromkeys(path for files in splits.values() for path in files):

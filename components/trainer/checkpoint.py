@@ -10,8 +10,6 @@ wrote. The folder is written beside its place and renamed into it, so it is ther
 
 import dataclasses
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +55,8 @@ _ARRAYS = {"variables": "variables", "first": "m", "second": "v"}
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
     """Writes the checkpoint; what stood there before is replaced."""
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(beside, ignore_errors=True)
+    files.sweep(folder.parent)  # the folder of one run's model, which nobody else writes
+    beside = files.staging(folder.parent)
     beside.mkdir(parents=True)
     arrays = {
         f"{prefix}/{name}": array
@@ -67,20 +65,14 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     }
     with (beside / "arrays.npz").open("wb") as file:
         np.savez(file, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
     manifest = {
         field.name: getattr(checkpoint, field.name)
         for field in dataclasses.fields(checkpoint)
         if field.name not in _ARRAYS
     }
     manifest |= {"format": FORMAT, "arrays_sha256": files.sha256(beside / "arrays.npz")}
-    with (beside / "manifest.json").open("w", encoding="utf-8") as file:
-        json.dump(manifest, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
+    (beside / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    files.replace_folder(beside, folder)
 
 
 def load(folder: Path) -> Checkpoint:

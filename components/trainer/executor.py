@@ -8,7 +8,7 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 
 from noria.components import journal
-from noria.components.champion.executor import present
+from noria.components.artifacts import present
 from noria.components.trainer.batches import steps_of
 from noria.components.trainer.settings import Settings
 from noria.core.errors import ConfigError

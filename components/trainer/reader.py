@@ -89,7 +89,7 @@ class Reader:
     def blocks(self, rows: int = BLOCK) -> Iterator[Block]:
         """All rows, file by file and in each in order, checked; the same whether handed over or read."""
         for file in self.files:
-            for block in batch_cache.examples.adapted(
+            for block in batch_cache.examples.get_or_read(
                 file, rows, self._adapt, partial(self._read, file, rows)
             ):
                 self._check(block)

@@ -9,11 +9,10 @@ compares both ways. `assets.extra/noria.json` holds the recipe, and the digest o
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from noria.components import saved_model
+from noria.components.internals.tensorflow import write_fingerprint
 from noria.components.keras3 import ensure_keras3
 from noria.components.trainer.network import Network
 from noria.components.trainer.transform_layer import TransformLayer
@@ -104,19 +103,3 @@ def _rewrite(champion: Path, network: Network, folder: Path) -> bool:
     files.copy_tree(champion / "saved_model.pb", folder / "saved_model.pb", link=False)
     write_fingerprint(folder)
     return True
-
-
-def _fingerprint_writer() -> Callable[[str], Any] | None:
-    """TensorFlow's own, which is not part of its public API."""
-    try:
-        from tensorflow.python.saved_model import fingerprinting_utils
-    except ImportError:
-        return None
-    return getattr(fingerprinting_utils, "write_fingerprint", None)
-
-
-def write_fingerprint(folder: Path) -> None:
-    """Writes `fingerprint.pb` as `tf.saved_model.save` does; a model without it loads all the same."""
-    writer = _fingerprint_writer()
-    if writer is not None:
-        writer(str(folder))

@@ -13,7 +13,8 @@ from noria.components.keras3 import ensure_keras3
 tf = ensure_keras3()
 
 import tensorflow_transform as tft  # noqa: E402  (after keras_first, which says why)
-from tensorflow_transform.saved import saved_transform_io_v2  # noqa: E402
+
+from noria.components.internals.tft import SavedModelLoader  # noqa: E402
 
 
 class TransformLayer:
@@ -34,8 +35,8 @@ class TransformLayer:
         return {name: spec for name, spec in self._graph.raw_feature_spec().items() if name != self._label}
 
     @functools.cached_property
-    def _loader(self) -> saved_transform_io_v2.SavedModelLoader:
-        return saved_transform_io_v2.SavedModelLoader(self._graph.transform_savedmodel_dir)
+    def _loader(self) -> SavedModelLoader:
+        return SavedModelLoader(self._graph.transform_savedmodel_dir)
 
     @property
     def trackables(self) -> dict[str, Any]:

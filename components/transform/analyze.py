@@ -1,18 +1,20 @@
 """TFT's analysis in this process: the same graph of operations and the same combiners, without Beam.
 
-TFT turns a preprocessing_fn into a graph of operations (`analysis_graph_builder.build`) and translates each
-into a Beam transform. Here a visitor carries them out instead; a PCollection is a list. Each phase is one
-pass over the rows, batch by batch: all analyzers of the phase are fed at once and keep only their
-accumulators, so memory holds one batch and the accumulators, whatever the number of rows.
+TFT makes a graph of operations from a preprocessing_fn (`tft_beam.build`) and translates each to a Beam transform.
+Here a visitor executes them; a PCollection is a list. Each phase is one pass over the rows, batch by batch. All
+analyzers of the phase get each batch and hold only their accumulators, so memory is bounded by one batch and the
+accumulators.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from noria.components.transform import internals
-from noria.components.transform.internals import analyzer_nodes, beam_nodes
-from noria.components.transform.operations import CARRY_OUT, Cache, Datasets, Run
+from noria.components.internals import tft as tft_internals
+from noria.components.internals import tft_beam as tft_beam_internals
+from noria.components.internals.tft import analyzer_nodes
+from noria.components.internals.tft_beam import beam_nodes
+from noria.components.transform.operations import IMPLEMENTATIONS, Cache, Datasets, Interpreter
 from noria.components.transform.reducers import REDUCES, Feed
 from noria.components.transform.source import Source
 
@@ -23,13 +25,13 @@ class NotCovered(Exception):
 
 @dataclass
 class Analysed:
-    """What came out.
+    """The result of an analysis.
 
     Attributes:
       saved_model: folder of the final SavedModel, TFT's metadata inside.
       cache: new encoded accumulators, for datasets that have none yet.
-      passes: over the data; one per phase, and in the first phase one per dataset.
-      rows_read: rows that went through an analyzer, per pass summed.
+      passes: over the data: one for each phase, and in the first phase one for each dataset.
+      rows_read: rows of all passes.
     """
 
     saved_model: str
@@ -38,18 +40,18 @@ class Analysed:
     rows_read: int
 
 
-def analyze(traced: internals.Traced, source: Source, datasets: Datasets) -> Analysed:
+def analyze(traced: tft_internals.Traced, source: Source, datasets: Datasets) -> Analysed:
     """Runs all analyzers of a traced preprocessing_fn and writes the final SavedModel.
 
     Raises:
       NotCovered: before any row is read, if an analyzer is not one of `operations`.
     """
     known = {key: _CacheEntries(entries) for key, entries in datasets.cache.items()}
-    root, cache_nodes = internals.build(traced, list(datasets.files), known)
+    root, cache_nodes = tft_beam_internals.build(traced, list(datasets.files), known)
     leaves = [node for entries in cache_nodes.values() for node in entries.values()]
     plan = plan_passes([root, *leaves])
-    visitor = Run(traced, source, datasets, plan)
-    traverser = internals.Traverser(visitor)
+    visitor = Interpreter(traced, source, datasets, plan)
+    traverser = tft_internals.Traverser(visitor)
     (saved_model,) = traverser.visit_value_node(root)
     cache = {
         key: {entry: traverser.visit_value_node(node) for entry, node in entries.items()}
@@ -59,7 +61,7 @@ def analyze(traced: internals.Traced, source: Source, datasets: Datasets) -> Ana
 
 
 class _CacheEntries(dict):
-    """A dataset's cache entries, as `build` wants to see them."""
+    """A dataset's cache entries in the form that `build` needs."""
 
     metadata = None
 
@@ -72,20 +74,20 @@ class _Seen:
     inputs: tuple["_Seen", ...]
 
 
-def plan_passes(leaves: Sequence[internals.ValueNode]) -> dict[str, list[Feed]]:
+def plan_passes(leaves: Sequence[tft_internals.ValueNode]) -> dict[str, list[Feed]]:
     """The consumers of each pass over the data, by the label of its ApplySavedModel.
 
     Raises:
-      NotCovered: for an operation that `operations` does not carry out, or not as asked for.
+      NotCovered: for an operation that `operations` does not have, or not with these settings.
     """
     planner = _Plan()
-    traverser = internals.Traverser(planner)
+    traverser = tft_internals.Traverser(planner)
     for leaf in leaves:
         traverser.visit_value_node(leaf)
     return planner.passes
 
 
-class _Plan(internals.Visitor):
+class _Plan(tft_internals.Visitor):
     def __init__(self) -> None:
         self.passes: dict[str, list[Feed]] = {}
 
@@ -101,7 +103,7 @@ class _Plan(internals.Visitor):
         return (_Seen(operation, inputs),) * operation.num_outputs
 
     def _feed(self, operation: Any, parent: _Seen) -> None:
-        """Notes the operation if it reads rows of tensors, and nothing else may."""
+        """Adds the operation if it reads rows of tensors; only known ones may."""
         if isinstance(parent.operation, beam_nodes.ApplySavedModel):
             if isinstance(operation, analyzer_nodes.PackedCombineAccumulate):
                 self.passes[parent.operation.label].append(Feed(operation, ()))
@@ -124,11 +126,11 @@ def _reads_rows(seen: _Seen) -> bool:
 
 def _check(operation: Any) -> None:
     name = type(operation).__name__
-    if type(operation) not in CARRY_OUT:
+    if type(operation) not in IMPLEMENTATIONS:
         what = getattr(operation, "ptransform", None)
         raise NotCovered(f"{name}{f' ({type(what).__name__})' if what is not None else ''}")
-    ordering = getattr(operation, "vocab_ordering_type", internals.FREQUENCY)
-    if ordering != internals.FREQUENCY:
+    ordering = getattr(operation, "vocab_ordering_type", tft_internals.FREQUENCY)
+    if ordering != tft_internals.FREQUENCY:
         raise NotCovered("a vocabulary that is weighted or ordered by its label")
     if getattr(operation, "key_fn", None) is not None:
         raise NotCovered("a vocabulary with key_fn (coverage by key)")

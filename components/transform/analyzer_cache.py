@@ -1,8 +1,8 @@
-"""Analyzer accumulators kept per span, so that a refresh over the window analyses new spans only.
+"""The analyzers' accumulators of each span, so that a refresh over the window analyses new spans only.
 
-The files are TFT's own (`tft_beam.analyzer_cache`), and so are the keys and the coders: what the in-process
-path writes, the Beam path reads, and the other way round. A dataset is known by the bytes of its files, not
-by its number: a span that was rewritten is another dataset.
+Files, keys and coders are TFT's own (`tft_beam.analyzer_cache`), so the in-process path and the Beam path read each
+other's files. A dataset is identified by the bytes of its files, not by its number: a span that was rewritten is
+another dataset.
 
     <home>/analyzer_cache/<code and schema>/<dataset>/{MANIFEST, METADATA-…, <n>-00000-of-00001.gz}
 """
@@ -17,8 +17,9 @@ from collections.abc import Iterable, Sequence
 from glob import glob
 from pathlib import Path
 
-from noria.components.transform import internals
-from noria.components.transform.internals import DatasetKey, tf
+from noria.components.internals import tft_beam as tft_beam_internals
+from noria.components.internals.tft import tf
+from noria.components.internals.tft_beam import DatasetKey
 from noria.core import files
 
 logger = logging.getLogger(__name__)
@@ -30,8 +31,8 @@ class AnalyzerCache:
     """The accumulators of one version of the preprocessing code and the schema.
 
     Args:
-      home: the project's home folder; '' keeps nothing.
-      code_digest, schema_digest: what the accumulators depend on, besides the rows.
+      home: the project's home folder; '' caches nothing.
+      code_digest, schema_digest: what the accumulators depend on, apart from the rows.
     """
 
     def __init__(self, home: str, code_digest: str, schema_digest: str):
@@ -39,8 +40,8 @@ class AnalyzerCache:
         name = f"{hashlib.sha256((code_digest + schema_digest).encode()).hexdigest()[:16]}-{python}"
         self.folder = os.path.join(home, "analyzer_cache", name) if home else ""
 
-    def sound(self, keys: Iterable[DatasetKey]) -> list[DatasetKey]:
-        """The datasets whose accumulators are there and undamaged; damaged ones are removed.
+    def undamaged(self, keys: Iterable[DatasetKey]) -> list[DatasetKey]:
+        """The datasets whose accumulators are complete and undamaged; damaged ones are deleted.
 
         TensorFlow and Beam read a truncated gzip file as an empty one, so the files are checked by digest.
         """
@@ -56,23 +57,23 @@ class AnalyzerCache:
             if whole:
                 found.append(key)
             else:
-                logger.warning("The analyzer cache in %s is damaged and is left out", folder)
+                logger.warning("The analyzer cache in %s is damaged; it is deleted", folder)
                 shutil.rmtree(folder, ignore_errors=True)
         return found
 
     def read(self, keys: Iterable[DatasetKey]) -> dict[DatasetKey, dict[bytes, list[bytes]]]:
         """Encoded accumulators of the datasets that have some."""
         found = {}
-        for key in self.sound(keys):
+        for key in self.undamaged(keys):
             folder = os.path.join(self.folder, key.key)
             found[key] = {
                 entry: _read_records(glob(os.path.join(folder, f"{number}-*-of-*")))
-                for entry, number in internals.read_manifest(folder).items()
+                for entry, number in tft_beam_internals.read_manifest(folder).items()
             }
         return found
 
     def write(self, entries: dict[DatasetKey, dict[bytes, list[bytes]]], rows_bytes: int = 0) -> None:
-        """Keeps new datasets; each appears whole, by one rename."""
+        """Writes new datasets; each appears complete, by one rename."""
         if not self.folder or not entries:
             return
         self._sweep()
@@ -83,16 +84,18 @@ class AnalyzerCache:
                 os.makedirs(folder)
                 for number, values in enumerate(encoded.values()):
                     _write_records(os.path.join(folder, f"{number}-00000-of-00001.gz"), values, "GZIP")
-                metadata = internals.DatasetCacheMetadata(rows_bytes).encode()
-                name = f"{internals.CACHE_METADATA}-00000-of-00001"
+                metadata = tft_beam_internals.DatasetCacheMetadata(rows_bytes).encode()
+                name = f"{tft_beam_internals.CACHE_METADATA}-00000-of-00001"
                 _write_records(os.path.join(folder, name), [metadata], "")
-                internals.write_manifest(folder, {entry: number for number, entry in enumerate(encoded)})
+                tft_beam_internals.write_manifest(
+                    folder, {entry: number for number, entry in enumerate(encoded)}
+                )
             self._commit(made)
-        except (OSError, tf.errors.OpError) as error:  # the disk is full, say: the run goes on
-            logger.warning("The analyzer cache %s was not kept: %s", self.folder, error)
+        except (OSError, tf.errors.OpError) as error:  # such as a full disk: the run continues
+            logger.warning("The analyzer cache %s was not written: %s", self.folder, error)
         finally:
             shutil.rmtree(made, ignore_errors=True)
-        self._forget_other_code()
+        self._delete_other_code()
 
     def publish(self, made: str) -> None:
         """Copies the datasets below `made`, which may be on another disk, into the cache."""
@@ -101,7 +104,7 @@ class AnalyzerCache:
             self._commit(Path(made))
 
     def _commit(self, made: Path) -> None:
-        """Each dataset appears whole, by one rename, unless it is there already."""
+        """Each dataset appears complete, by one rename, unless it exists already."""
         for folder in sorted(path for path in made.iterdir() if path.is_dir()):
             target = Path(self.folder) / folder.name
             if target.exists():
@@ -111,28 +114,28 @@ class AnalyzerCache:
                 files.copy_tree(folder, beside)
                 (beside / _DIGESTS).write_text(json.dumps(_digests(beside)))
                 files.commit_folder(beside, target)
-            except OSError as error:  # another run was first, or the disk is full: the run goes on
-                logger.warning("The analyzer cache %s was not kept: %s", target, error)
+            except OSError as error:  # another run was first, or the disk is full: the run continues
+                logger.warning("The analyzer cache %s was not written: %s", target, error)
             finally:
                 shutil.rmtree(beside, ignore_errors=True)
 
     def _sweep(self) -> None:
-        """Removes what a killed run left; one run at a time holds the home folder."""
+        """Deletes what a killed run left; one run at a time holds the home folder."""
         Path(self.folder).mkdir(parents=True, exist_ok=True)
         try:
             files.sweep(Path(self.folder))
         except OSError as error:
-            logger.warning("What a killed run left in %s stays: %s", self.folder, error)
+            logger.warning("What a killed run left in %s cannot be deleted: %s", self.folder, error)
 
-    def _forget_other_code(self) -> None:
-        """Accumulators of other code are of no use again, and would pile up."""
+    def _delete_other_code(self) -> None:
+        """Deletes the accumulators of other code, which no run will use."""
         for folder in Path(self.folder).parent.iterdir():
             if folder.is_dir() and folder != Path(self.folder):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
 def dataset_key(files: Sequence[str], cached: bool = True) -> DatasetKey:
-    """A dataset's key: the digest of its files' bytes, behind the start of the first one's name."""
+    """A dataset's key: the start of the first file's name, and the digest of the files' bytes."""
     digest = hashlib.sha256()
     for file in sorted(files):
         with open(file, "rb") as content:

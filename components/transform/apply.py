@@ -5,22 +5,22 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from noria.components import example_file
+from noria.components.internals.tft import TransformGraph
 from noria.components.transform import coverage
-from noria.components.transform.internals import TransformGraph
 from noria.components.transform.source import Source
 from noria.core.files import tree_digests
 
-KEEP_LOADED = 2  # the champion's and the one before; each holds its tables in memory
+KEEP_LOADED = 2  # the champion's and the one before; each has its tables in memory
 
 _loaded: dict[str, TransformGraph] = {}
 _lock = threading.Lock()
 
 
 def load(folder: str) -> TransformGraph:
-    """Loads a transform graph. One that this process has loaded before, wherever it lay, is not loaded again.
+    """Loads a transform graph, unless this process has loaded the same one before, from this folder or another.
 
-    Its tables are filled from the vocabulary files while it is loaded, so the files may go away afterwards.
-    Graphs are told apart by their content. Scope: per Python process; TensorFlow's functions are thread-safe.
+    Its tables are filled from the vocabulary files while it is loaded, so the files may be deleted after this.
+    Graphs are distinguished by their content. Scope: per Python process; TensorFlow's functions are thread-safe.
     """
     digest = _digest(folder)
     with _lock:
@@ -37,8 +37,8 @@ def apply(
     """Transforms files one by one.
 
     Args:
-      graph: what to apply.
-      source: reads the inputs; it may still hold them from the analysis.
+      graph: the transform graph.
+      source: reads the inputs; it may have them in memory from the analysis.
       files: input file to output file; gzip TFRecords of tf.Example.
       sizes: vocabulary size by output feature, to count the rows outside of it.
 

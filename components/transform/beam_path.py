@@ -1,8 +1,8 @@
-"""Analysis and transformation in Beam pipelines, by TFT's public interface.
+"""Analysis and transformation in Beam pipelines, with TFT's public interface.
 
-For what the in-process path does not cover, and for data that one machine should not read alone: the
-pipelines run wherever the component's Beam arguments send them. Everything a worker needs pickles: functions
-of this module by reference, the preprocessing_fn by its import path.
+For analyzers that the in-process path does not have, and for large data on several machines. The component's Beam
+arguments choose the runner. Everything that a worker needs pickles: functions of this module by reference, the
+preprocessing_fn by its import path.
 """
 
 import json
@@ -12,13 +12,16 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+from tfx_bsl.public import tfxio
 
-from noria.components.transform import coverage, internals
+from noria.components.internals import tft_beam as tft_beam_internals
+from noria.components.internals.tft import tf, tft
+from noria.components.internals.tft_beam import DatasetKey
+from noria.components.transform import coverage
 from noria.components.transform.analyzer_cache import AnalyzerCache, group_name
-from noria.components.transform.internals import DatasetKey, tf, tft
-from noria.components.transform.source import ANALYZE_ROWS, APPLY_ROWS
+from noria.components.transform.source import ANALYZE_ROWS, APPLY_ROWS, reader
 
-import tensorflow_transform.beam as tft_beam  # isort: skip - only after internals
+import tensorflow_transform.beam as tft_beam  # isort: skip - only after Keras 3 is fixed
 
 MakePipeline = Callable[[], beam.Pipeline]
 
@@ -39,24 +42,24 @@ def analyze(
       preprocessing_fn: must pickle.
       schema: of the raw examples.
       datasets: files by dataset.
-      cache: accumulators of datasets analysed before are read from it, new ones are put into it.
+      cache: accumulators of known datasets are read from it, new ones are written to it.
       output: folder of the transform graph.
       temp_dir: scratch folder that all workers can reach.
     """
     keys = list(datasets)
-    io = internals.tfxio([file for files in datasets.values() for file in files], schema)
+    io = reader([file for files in datasets.values() for file in files], schema)
     config = io.TensorAdapterConfig()
-    specs = internals.TensorAdapter(config).OriginalTypeSpecs()
+    specs = tfxio.TensorAdapter(config).OriginalTypeSpecs()
     staging = os.path.join(temp_dir, "analyzer_cache")
     with make_pipeline() as pipeline, tft_beam.Context(temp_dir=temp_dir, use_deep_copy_optimization=True):
         known: Mapping[DatasetKey, Any] = {}
-        if cached := cache.sound(keys):
+        if cached := cache.undamaged(keys):
             known = pipeline | "ReadCache" >> tft_beam.analyzer_cache.ReadAnalysisCacheFromFS(
                 cache.folder, cached
             )
-        needed = internals.datasets_to_read(preprocessing_fn, specs, keys, known)
+        needed = tft_beam_internals.datasets_to_read(preprocessing_fn, specs, keys, known)
         rows = {
-            key: pipeline | f"Read[{i}]" >> internals.tfxio(datasets[key], schema).BeamSource(ANALYZE_ROWS)
+            key: pipeline | f"Read[{i}]" >> reader(datasets[key], schema).BeamSource(ANALYZE_ROWS)
             if key in needed
             else None
             for i, key in enumerate(keys)
@@ -83,9 +86,9 @@ def apply(
     sizes: Mapping[str, int],
     temp_dir: str,
 ) -> coverage.Coverage:
-    """Transforms files with a written transform graph; the same names come out as in process.
+    """Transforms files with a written transform graph; the file names are the same as in process.
 
-    Rows keep their span, but within a span may move from shard to shard.
+    Rows remain in the files of their span, but may move between its shards.
 
     Args:
       make_pipeline: starts a pipeline with the component's Beam arguments.
@@ -100,7 +103,7 @@ def apply(
         transform_fn = pipeline | "ReadTransformFn" >> tft_beam.ReadTransformFn(graph)
         counts = []
         for i, (prefix, inputs) in enumerate(_groups(files).items()):
-            io = internals.tfxio(inputs, schema)
+            io = reader(inputs, schema)
             rows = pipeline | f"Read[{i}]" >> io.BeamSource(APPLY_ROWS)
             transformed, metadata = (
                 (rows, io.TensorAdapterConfig()),
@@ -149,7 +152,7 @@ class _Encode(beam.DoFn):
         from tensorflow_metadata.proto.v0 import schema_pb2
 
         schema = schema_pb2.Schema.FromString(self._schema)
-        self._encoder = internals.RecordBatchToExamplesEncoder(schema)
+        self._encoder = tfxio.RecordBatchToExamplesEncoder(schema)
 
     def process(self, batch: pa.RecordBatch) -> Iterable[bytes]:
         yield from self._encoder.encode(batch)

@@ -9,10 +9,10 @@ from noria.components.types import DataVerdict
 
 
 class TransformSpec(component_spec.ComponentSpec):
-    """What goes in and out.
+    """Inputs and outputs.
 
-    transform_graph carries the custom properties `transform` ('reused' or 'refreshed'), `reason`, and
-    `inputs` (JSON: what the rule decided on).
+    transform_graph has the custom properties `transform` ('reused' or 'refreshed'), `reason`, and
+    `inputs` (JSON: the inputs of the decision).
     """
 
     PARAMETERS = {
@@ -21,7 +21,6 @@ class TransformSpec(component_spec.ComponentSpec):
         "home": component_spec.ExecutionParameter(type=str, optional=True),
         "project": component_spec.ExecutionParameter(type=str, optional=True),
         "execution": component_spec.ExecutionParameter(type=str, optional=True),
-        "code_digest": component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
@@ -36,20 +35,18 @@ class TransformSpec(component_spec.ComponentSpec):
 
 
 class Transform(base_beam_component.BaseBeamComponent):
-    """Applies a TFT preprocessing_fn: the champion's transform graph if that still fits, else a new one.
+    """Applies a TFT preprocessing_fn: the champion's transform graph if it is still valid, otherwise a new one.
 
     Args:
       examples: raw tf.Examples with splits train and eval.
       schema: of the raw examples.
-      champion: the version that serves, or an artifact with state 'absent'; None for none.
+      champion: the champion, or an artifact with the state 'absent'; None for none.
       verdict: DataGate's verdict; None counts as 'ok'.
       preprocessing: import path of the function, 'module.function'.
       label: name of the label column, which the function passes through under the same name.
-      home: the project's home folder, where analyzer accumulators are kept; '' keeps none.
-      project: folder to import the function from, besides the Python path.
+      home: the project's home folder, which has the analyzer cache; '' for no cache.
+      project: folder to import the function from, before the Python path.
       execution: 'auto', 'in-process' or 'beam'.
-      code_digest: `noria.core.code_digest.code_digest` of the function, for TFX's cache key: the path
-        alone does not see a change of the code.
     """
 
     SPEC_CLASS = TransformSpec
@@ -66,7 +63,6 @@ class Transform(base_beam_component.BaseBeamComponent):
         home: str = "",
         project: str = "",
         execution: str = "auto",
-        code_digest: str = "",
     ):
         super().__init__(
             TransformSpec(
@@ -79,7 +75,6 @@ class Transform(base_beam_component.BaseBeamComponent):
                 home=home,
                 project=project,
                 execution=execution,
-                code_digest=code_digest,
                 transform_graph=types.Channel(type=standard_artifacts.TransformGraph),
                 transformed_examples=types.Channel(type=standard_artifacts.Examples),
             )

@@ -1,4 +1,4 @@
-"""How many rows have a value outside a vocabulary, counted in transformed record batches."""
+"""The number of rows with a value outside a vocabulary, counted in transformed record batches."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ import pyarrow.compute as pc
 
 @dataclass
 class Coverage:
-    """A count that can be added up.
+    """A count that can be added to another.
 
     Attributes:
       rows: rows counted.
-      outside: per vocabulary, rows with at least one id outside of it.
+      outside: rows with at least one id outside of a vocabulary, by vocabulary.
     """
 
     rows: int = 0

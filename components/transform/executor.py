@@ -1,4 +1,4 @@
-"""Transform's work: decide by the rule, then reuse or refresh, in process or through Beam."""
+"""Transform's work: decides by the rule, then reuses or refreshes, in process or on Beam."""
 
 import json
 import os
@@ -10,8 +10,9 @@ from typing import Any
 from tfx import types
 from tfx.types import artifact_utils
 
-from noria.components import beam_executor, execution, journal
-from noria.components.champion.executor import present
+from noria.components import execution, journal
+from noria.components.artifacts import present
+from noria.components.internals.tfx_beam import BeamExecutor
 from noria.components.transform import reuse
 from noria.components.transform.request import Request
 from noria.core import user_code
@@ -20,8 +21,8 @@ from noria.core.errors import ConfigError, DataError, NoriaError
 from noria.schemas import loader
 
 
-class Executor(beam_executor.BeamExecutor):
-    """Wires artifacts to `transform`."""
+class Executor(BeamExecutor):
+    """Passes artifacts to `transform`."""
 
     def Do(
         self,
@@ -50,7 +51,7 @@ class Executor(beam_executor.BeamExecutor):
             execution=exec_properties.get("execution") or "auto",
         )
         with journal.stage("Transform", span=examples.span) as stage:
-            decision = transform(request, stage, self._make_beam_pipeline, self._beam_pipeline_args or [])
+            decision = transform(request, stage, self.beam_pipeline, self.beam_args)
         graph.set_string_custom_property("transform", decision.transform)
         graph.set_string_custom_property("reason", decision.reason)
         graph.set_string_custom_property("inputs", json.dumps(decision.inputs, sort_keys=True))
@@ -67,10 +68,10 @@ def transform(
     """Writes the transform graph and the transformed examples.
 
     Args:
-      request: what to work on.
+      request: inputs and outputs.
       stage: gets the decision with its inputs, the path and its reason, and the rows.
       make_pipeline: starts a Beam pipeline; None for a DirectRunner in this process.
-      beam_args: the component's Beam arguments, which tell whether the work may leave this machine.
+      beam_args: the component's Beam arguments, which name the runner.
 
     Raises:
       ConfigError: the preprocessing_fn cannot be imported, traced or used, or `execution` is unknown.
@@ -78,14 +79,16 @@ def transform(
     """
     from noria.components.transform import job  # imports TensorFlow, which takes seconds
 
-    execution.choose(request.execution, 0)  # refuses an unknown word before anything is read
+    execution.choose(request.execution, 0)  # raises for an unknown value before anything is read
     if not request.files("train"):
         raise DataError(
             "there are no train examples to transform",
             where=os.path.join(request.examples, "Split-train"),
-            next_step="check that the window holds labelled rows: `noria status` lists the spans",
+            next_step="check that the window has labelled rows: `noria status` lists the spans",
         )
-    user_code.load_function(request.preprocessing, request.project)  # fails early, and shows the place
+    user_code.load_function(
+        request.preprocessing, request.project
+    )  # fails early, with the place of the error
     now = reuse.Record(
         request.preprocessing,
         code_digest(request.preprocessing, request.project),
@@ -96,11 +99,11 @@ def transform(
     champion = reuse.read_record(champion_graph) if champion_graph else None
     function = user_code.UserFunction(request.preprocessing, request.project)
     with tempfile.TemporaryDirectory(prefix="noria-transform-") as temp_dir:
-        work = job.TransformJob(request, function, now, temp_dir, make_pipeline, beam_args or [], stage)
+        running = job.TransformJob(request, function, now, temp_dir, make_pipeline, beam_args or [], stage)
         decision = reuse.before_reading(champion, request.champion is not None, request.verdict, now)
         try:
             if decision is None and champion is not None:
-                counted = work.apply(champion_graph, "train", champion.outside)
+                counted = running.apply(champion_graph, "train", champion.outside)
                 decision = reuse.after_reading(champion, counted.shares())
             assert decision is not None
             stage.note(transform=decision.transform, reason=decision.reason, inputs=decision.inputs)
@@ -108,26 +111,26 @@ def transform(
                 shutil.copytree(champion_graph, request.graph, dirs_exist_ok=True)
                 graph = champion_graph
             else:
-                record = work.refresh()
+                record = running.refresh()
                 graph = request.graph
                 reuse.write_record(graph, record)
-            work.release("train")
+            running.uncache("train")
             for split in request.splits:
                 if split != "train":
-                    work.apply(graph, split, {})
-                    work.release(split)
+                    running.apply(graph, split, {})
+                    running.uncache(split)
         except NoriaError:
             raise
         except Exception as error:
             raise _user_error(error, request) from error
         finally:
-            work.clean()
-    stage.note(rows=work.rows, path=work.path, path_reason=work.path_reason)
+            running.clean()
+    stage.note(rows=running.rows, path=running.path, path_reason=running.path_reason)
     return decision
 
 
 def _user_error(error: Exception, request: Request) -> Exception:
-    """A ConfigError if the error comes out of the user's own code or graph, otherwise the error as it is."""
+    """A ConfigError if the error comes from the user's code or graph, otherwise the error itself."""
     from noria.components.keras3 import ensure_keras3
 
     module, _ = user_code.split_path(request.preprocessing)
@@ -136,7 +139,7 @@ def _user_error(error: Exception, request: Request) -> Exception:
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
         chain.append(cause)
     place = next(filter(None, (user_code.where_it_failed(cause, files) for cause in chain)), None)
-    # An operation inside the graph fails long after the function has returned: no frame leads back to it.
+    # An operation in the graph fails after the function has returned: no frame points to it.
     in_graph = isinstance(chain[-1], ensure_keras3().errors.InvalidArgumentError)
     if place is None and not in_graph:
         return error

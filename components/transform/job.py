@@ -1,4 +1,4 @@
-"""The work of one execution, in this process or through Beam; the choice comes with its reason."""
+"""One execution of Transform, in this process or on Beam."""
 
 import dataclasses
 import os
@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from noria.components import batch_cache, execution, journal
-from noria.components.transform import analyze, analyzer_cache, apply, coverage, internals, reuse
+from noria.components.internals import tft as tft_internals
+from noria.components.internals import tft_beam as tft_beam_internals
+from noria.components.transform import analyze, analyzer_cache, apply, coverage, reuse
 from noria.components.transform.request import Request
 from noria.components.transform.source import Source
 from noria.core import user_code
@@ -16,12 +18,12 @@ from noria.core.errors import ConfigError, did_you_mean
 
 
 class TransformJob:
-    """Analyses and transforms the examples of one request.
+    """Analyses and transforms the examples of a request.
 
     Attributes:
-      path: 'in-process' or 'beam', once it is known.
+      path: 'in-process' or 'beam'.
       path_reason: why.
-      rows: transformed so far.
+      rows: transformed rows so far.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class TransformJob:
         self.path, self.path_reason = execution.choose(request.execution, size, beam_args)
 
     def apply(self, graph: str, split: str, vocabularies: Iterable[str]) -> coverage.Coverage:
-        """Transforms a split; counts the rows outside the vocabularies named."""
+        """Transforms a split; counts the rows outside these vocabularies."""
         sizes = _sizes(graph, vocabularies)
         files = self.request.outputs(split)
         if self.path == "beam":
@@ -67,7 +69,7 @@ class TransformJob:
         Returns:
           The record for the new transform graph.
         """
-        self.rows = 0  # of a champion's graph that was applied and found wanting
+        self.rows = 0  # those that the champion's graph transformed do not count
         traced = self._trace()
         if self.path != "beam":
             try:
@@ -75,11 +77,11 @@ class TransformJob:
             except analyze.NotCovered as gap:
                 if self.request.execution == "in-process":
                     raise ConfigError(
-                        f"execution is in-process, but only Beam carries out {gap}",
+                        f"execution is in-process, but only Beam supports {gap}",
                         where=self.request.preprocessing,
                         next_step="set execution: auto, or use another analyzer",
                     ) from gap
-                self.path, self.path_reason = "beam", f"only Beam carries out {gap}"
+                self.path, self.path_reason = "beam", f"only Beam supports {gap}"
         if self.path == "beam":
             self._analyze_in_beam()
         self._stage.note(path=self.path, path_reason=self.path_reason)
@@ -90,14 +92,16 @@ class TransformJob:
             self._now, rows=counted.rows, outside=counted.shares(), unmeasured=unmeasured
         )
 
-    def _analyze_in_process(self, traced: internals.Traced) -> None:
+    def _analyze_in_process(self, traced: tft_internals.Traced) -> None:
         request = self.request
         datasets = self._datasets()
-        kept = self._cache()
-        known = kept.read(datasets)
+        cache = self._cache()
+        known = cache.read(datasets)
         done = analyze.analyze(traced, self._read(), analyze.Datasets(datasets, known))
-        internals.write_transform_output(done.saved_model, request.schema, traced.asset_map, request.graph)
-        kept.write(done.cache)
+        tft_internals.write_transform_output(
+            done.saved_model, request.schema, traced.asset_map, request.graph
+        )
+        cache.write(done.cache)
         self._stage.note(
             passes=done.passes,
             rows_analysed=done.rows_read,
@@ -119,17 +123,17 @@ class TransformJob:
             self._scratch("analyze"),
         )
 
-    def _trace(self) -> internals.Traced:
-        """Traces the function, and checks what it returns.
+    def _trace(self) -> tft_internals.Traced:
+        """Traces the function, and checks its result.
 
         Raises:
-          ConfigError: it does not return a dict of tensors, or leaves the label out.
+          ConfigError: it does not return a dict of tensors with the label.
         """
         request = self.request
         specs = self._read().specs
         missing: list[str] = []
         try:
-            traced = internals.trace(
+            traced = tft_internals.trace(
                 lambda inputs: self._function(_Columns(inputs, missing)), specs, self._scratch("trace")
             )
         except Exception as error:
@@ -137,7 +141,7 @@ class TransformJob:
                 raise
             name = missing[-1]
             raise ConfigError(
-                f"{request.preprocessing} asks for the column {name!r}, which the schema does not have",
+                f"{request.preprocessing} reads the column {name!r}, which the schema does not have",
                 where=_place(error, request),
                 next_step=did_you_mean(name, specs) or f"the schema has {', '.join(specs)}",
             ) from error
@@ -147,8 +151,8 @@ class TransformJob:
             problem = f"returned {type(outputs).__name__}, expected a dict of tensors by feature name"
         elif request.label and request.label not in outputs:
             problem = f"does not pass the label {request.label!r} through; it returned {', '.join(outputs)}"
-        elif internals.trainable_variables(traced):
-            problem = "created trainable variables, which belong into the model"
+        elif tft_internals.trainable_variables(traced):
+            problem = "created trainable variables, which belong to the model"
         if problem:
             raise ConfigError(
                 f"{request.preprocessing} {problem}",
@@ -157,8 +161,8 @@ class TransformJob:
             )
         return traced
 
-    def _datasets(self) -> dict[internals.DatasetKey, list[str]]:
-        """The train files by span. A replay sample is drawn anew each time: it is not worth keeping."""
+    def _datasets(self) -> dict[tft_beam_internals.DatasetKey, list[str]]:
+        """The train files by span. Each run has another replay sample, which is therefore not cached."""
         groups: dict[str, list[str]] = {}
         for file in self.request.files("train"):
             groups.setdefault(analyzer_cache.group_name(file), []).append(file)
@@ -178,17 +182,17 @@ class TransformJob:
             self._source = Source(self.request.schema, self.request.transformed)
         return self._source
 
-    def release(self, split: str) -> None:
-        """Gives the room of a split's raw rows to what comes next, the transformed ones above all."""
+    def uncache(self, split: str) -> None:
+        """Removes a split's raw rows from the batch cache, to make room for transformed ones."""
         for file in self.request.files(split):
-            batch_cache.examples.release(file)
+            batch_cache.examples.remove(file)
 
     def clean(self) -> None:
-        """Removes what Beam left beside the output."""
+        """Deletes the scratch folder of Beam."""
         shutil.rmtree(self._beam_scratch, ignore_errors=True)
 
     def _scratch(self, name: str) -> str:
-        """A scratch folder; for Beam beside the output, which all workers can reach."""
+        """A scratch folder; for Beam beside the output, where all workers can read and write."""
         base = self._beam_scratch if self.path == "beam" else self._temp_dir
         folder = os.path.join(base, name)
         os.makedirs(folder, exist_ok=True)
@@ -196,7 +200,7 @@ class TransformJob:
 
 
 class _Columns(dict[str, Any]):
-    """The raw columns; notes the names asked for in vain, which TensorFlow garbles while it traces."""
+    """The raw columns; records missing names, which TensorFlow's errors do not show."""
 
     def __init__(self, columns: Mapping[str, Any], missing: list[str]):
         super().__init__(columns)
@@ -208,16 +212,16 @@ class _Columns(dict[str, Any]):
 
 
 def _vocabularies(graph: str) -> tuple[list[str], list[str]]:
-    """The graph's vocabularies that an integer output feature is named after, and the others."""
-    output = internals.tft.TFTransformOutput(graph)
+    """The graph's vocabularies with the name of an integer output feature, and the others."""
+    output = tft_internals.tft.TFTransformOutput(graph)
     spec = output.transformed_feature_spec()
-    integer = {name for name, feature in spec.items() if feature.dtype == internals.tf.int64}
-    names = internals.vocabulary_files(graph)
+    integer = {name for name, feature in spec.items() if feature.dtype == tft_internals.tf.int64}
+    names = tft_internals.vocabulary_files(graph)
     return [name for name in names if name in integer], [name for name in names if name not in integer]
 
 
 def _sizes(graph: str, names: Iterable[str]) -> dict[str, int]:
-    output = internals.tft.TFTransformOutput(graph)
+    output = tft_internals.tft.TFTransformOutput(graph)
     return {name: output.vocabulary_size_by_name(name) for name in names}
 
 

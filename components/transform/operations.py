@@ -1,4 +1,4 @@
-"""TFT's operations, carried out in this process; a PCollection is a list of its elements."""
+"""TFT's operations, executed in this process; a PCollection is a list of its elements."""
 
 import collections
 import hashlib
@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from noria.components.transform import internals
-from noria.components.transform.internals import DatasetKey, analyzer_nodes, beam_nodes, tf
+from noria.components.internals import tft as tft_internals
+from noria.components.internals import tft_beam as tft_beam_internals
+from noria.components.internals.tft import analyzer_nodes, tf
+from noria.components.internals.tft_beam import DatasetKey, beam_nodes
 from noria.components.transform.reducers import REDUCES, Feed
 from noria.components.transform.source import Source
 
@@ -19,10 +21,10 @@ Cache = dict[DatasetKey, dict[bytes, list[bytes]]]
 
 @dataclass
 class Datasets:
-    """What is analysed.
+    """The input of an analysis.
 
     Attributes:
-      files: the files of each dataset (a span, say), in order.
+      files: the files of each dataset, such as a span, in order.
       cache: encoded accumulators of datasets that were analysed before, by TFT's cache key.
     """
 
@@ -31,18 +33,18 @@ class Datasets:
 
 
 class _Pass:
-    """A pass that is over: what each of its consumers put out."""
+    """The results of a pass, by consumer."""
 
     def __init__(self, results: dict[str, list[Any]]):
         self.results = results
 
 
-class Run(internals.Visitor):
-    """Carries out the operations. The value of a node is the list of its PCollection's elements."""
+class Interpreter(tft_internals.Visitor):
+    """Executes the operations. The value of a node is the list of its PCollection's elements."""
 
     def __init__(
         self,
-        traced: internals.Traced,
+        traced: tft_internals.Traced,
         source: Source,
         datasets: Datasets,
         passes: Mapping[str, list[Feed]],
@@ -58,7 +60,7 @@ class Run(internals.Visitor):
             raise TypeError(f"expected a list, got {type(value)}")
 
     def visit(self, operation: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        outputs = CARRY_OUT[type(operation)](self, operation, *inputs)
+        outputs = IMPLEMENTATIONS[type(operation)](self, operation, *inputs)
         return outputs if isinstance(outputs, tuple) else (outputs,)
 
     def files(self, key: DatasetKey) -> list[str]:
@@ -82,49 +84,49 @@ class Run(internals.Visitor):
         return _Pass({label: reducer.result() for label, reducer in reducers.items()})
 
 
-def _create_saved_model(run: Run, operation: Any, *bindings: list[Any]) -> list[Any]:
-    bound = internals.replacements([binding for (binding,) in bindings])
-    if not internals.is_final(operation):
-        return [internals.intermediate_function(run.traced, bound, operation.output_signature)]
-    folder = internals.unique_path(run.traced.temp_dir)
-    internals.write_saved_model(run.traced, bound, folder)
+def _create_saved_model(interpreter: Interpreter, operation: Any, *bindings: list[Any]) -> list[Any]:
+    bound = tft_internals.replacements([binding for (binding,) in bindings])
+    if not tft_beam_internals.is_final(operation):
+        return [tft_internals.intermediate_function(interpreter.traced, bound, operation.output_signature)]
+    folder = tft_beam_internals.unique_path(interpreter.traced.temp_dir)
+    tft_internals.write_saved_model(interpreter.traced, bound, folder)
     return [folder]
 
 
-def _create_tensor_binding(run: Run, operation: Any, values: list[Any]) -> list[Any]:
+def _create_tensor_binding(interpreter: Interpreter, operation: Any, values: list[Any]) -> list[Any]:
     (value,) = values
     return [(operation.tensor_name, operation.dtype_enum, value)]
 
 
-def _extract_from_dict(run: Run, operation: Any, value: Any) -> Any:
-    if isinstance(value, _Pass):  # the consumer has been fed during the pass, and finds its result there
+def _extract_from_dict(interpreter: Interpreter, operation: Any, value: Any) -> Any:
+    if isinstance(value, _Pass):  # the pass has the result of its consumer already
         return value
     keys = operation.keys
     return [tuple(item[k] for k in keys) if isinstance(keys, tuple) else item[keys] for item in value]
 
 
-def _reduced(run: Run, operation: Any, value: _Pass) -> list[Any]:
+def _reduced(interpreter: Interpreter, operation: Any, value: _Pass) -> list[Any]:
     return value.results[operation.label]
 
 
-def _merge(run: Run, operation: Any, accumulators: list[Any]) -> list[Any]:
+def _merge(interpreter: Interpreter, operation: Any, accumulators: list[Any]) -> list[Any]:
     return [_merged(operation.combiner, accumulators)]
 
 
 def _merged(combiner: Any, accumulators: Sequence[Any]) -> Any:
-    wrapper = internals.CombinerWrapper(combiner, is_combining_accumulators=True)
+    wrapper = tft_beam_internals.CombinerWrapper(combiner, is_combining_accumulators=True)
     total = wrapper.create_accumulator()
     for accumulator in accumulators:
         total = wrapper.add_input(total, accumulator)
     return wrapper.extract_output(wrapper.compact(total))
 
 
-def _packed_merge(run: Run, operation: Any, keyed: list[tuple[str, Any]]) -> list[Any]:
+def _packed_merge(interpreter: Interpreter, operation: Any, keyed: list[tuple[str, Any]]) -> list[Any]:
     by_key = _grouped(keyed)
     return [{op.label: _merged(op.combiner, by_key.get(op.keys[0], [])) for op in operation.combiners}]
 
 
-def _merge_per_key(run: Run, operation: Any, keyed: list[tuple[Any, Any]]) -> list[Any]:
+def _merge_per_key(interpreter: Interpreter, operation: Any, keyed: list[tuple[Any, Any]]) -> list[Any]:
     return [(key, _merged(operation.combiner, values)) for key, values in _grouped(keyed).items()]
 
 
@@ -135,54 +137,56 @@ def _grouped(keyed: Sequence[tuple[Any, Any]]) -> dict[Any, list[Any]]:
     return groups
 
 
-def _format_keys(run: Run, operation: Any, keyed: list[Any]) -> tuple[Any, ...]:
+def _format_keys(interpreter: Interpreter, operation: Any, keyed: list[Any]) -> tuple[Any, ...]:
     dtypes = [info.dtype for info in operation.combiner.output_tensor_infos()]
-    by_tag = {output.tag: output.value for output in internals.merge_outputs_by_key(keyed, dtypes)}
+    by_tag = {output.tag: output.value for output in tft_beam_internals.merge_outputs_by_key(keyed, dtypes)}
     return tuple([by_tag[tag]] for tag in ("key", *(str(i) for i in range(len(dtypes)))))
 
 
-def _format_large(run: Run, operation: Any, keyed: list[Any]) -> list[Any]:
+def _format_large(interpreter: Interpreter, operation: Any, keyed: list[Any]) -> list[Any]:
     text = tf.compat.as_str_any
     return [(text(",".join(map(text, values))), key) for key, values in keyed]
 
 
-def _join_boundaries(run: Run, operation: Any, matrix: list[Any]) -> tuple[Any, ...]:
-    return tuple([value] for value in internals.join_boundary_rows(*matrix))
+def _join_boundaries(interpreter: Interpreter, operation: Any, matrix: list[Any]) -> tuple[Any, ...]:
+    return tuple([value] for value in tft_beam_internals.join_boundary_rows(*matrix))
 
 
-def _extract_outputs(run: Run, operation: Any, outputs: list[Any]) -> tuple[Any, ...]:
+def _extract_outputs(interpreter: Interpreter, operation: Any, outputs: list[Any]) -> tuple[Any, ...]:
     (values,) = outputs
     return tuple([value] for value in values)
 
 
-def _merge_vocabulary(run: Run, operation: Any, counts: list[tuple[Any, int]]) -> list[Any]:
+def _merge_vocabulary(interpreter: Interpreter, operation: Any, counts: list[tuple[Any, int]]) -> list[Any]:
     total: dict[Any, int] = {}
     for token, count in counts:
         total[token] = total.get(token, 0) + count
     return [(count, token) for token, count in total.items()]
 
 
-def _prune_vocabulary(run: Run, operation: Any, counts: list[tuple[Any, Any]]) -> list[Any]:
+def _prune_vocabulary(interpreter: Interpreter, operation: Any, counts: list[tuple[Any, Any]]) -> list[Any]:
     if operation.frequency_threshold > 0:
         counts = [pair for pair in counts if pair[0] >= operation.frequency_threshold]
     if operation.input_dtype != tf.string.name:
         counts = [(count, tf.compat.as_bytes(tf.compat.as_str_any(token))) for count, token in counts]
     if operation.top_k is not None:
         counts = sorted(counts, reverse=True)[: operation.top_k]
-        counts = internals.empty_vocabulary(counts, operation.input_dtype)
+        counts = tft_beam_internals.empty_vocabulary(counts, operation.input_dtype)
     return counts
 
 
-def _count_vocabulary(run: Run, operation: Any, counts: list[Any]) -> list[Any]:
+def _count_vocabulary(interpreter: Interpreter, operation: Any, counts: list[Any]) -> list[Any]:
     return [np.int64(max(len(counts), 1))]
 
 
-def _reserved_tokens(run: Run, operation: Any) -> list[Any]:
-    return [[internals.reserved_tokens(run.traced, operation.name)]]
+def _reserved_tokens(interpreter: Interpreter, operation: Any) -> list[Any]:
+    return [[tft_internals.reserved_tokens(interpreter.traced, operation.name)]]
 
 
-def _write_vocabulary(run: Run, operation: Any, counts: list[Any], *reserved: list[Any]) -> list[Any]:
-    """Orders by falling count and token (or by hash), reserved tokens first, and writes one per line."""
+def _write_vocabulary(
+    interpreter: Interpreter, operation: Any, counts: list[Any], *reserved: list[Any]
+) -> list[Any]:
+    """Orders by descending count and token (or by hash), reserved tokens first, and writes one per line."""
     first = list(reserved[0][0][0]) if reserved else []
     if operation.fingerprint_shuffle:
         rest = sorted(counts, key=lambda pair: hashlib.sha1(pair[1]).digest())
@@ -190,9 +194,9 @@ def _write_vocabulary(run: Run, operation: Any, counts: list[Any], *reserved: li
         rest = sorted(counts, reverse=True)
     taken = set(first)
     ordered = [(-1, token) for token in first] + [pair for pair in rest if pair[1] not in taken]
-    ordered = internals.empty_vocabulary(ordered, operation.input_dtype)
-    line = internals.count_and_token_to_bytes if operation.store_frequency else _token
-    path = os.path.join(run.traced.temp_dir, operation.vocab_filename)
+    ordered = tft_beam_internals.empty_vocabulary(ordered, operation.input_dtype)
+    line = tft_beam_internals.count_and_token_to_bytes if operation.store_frequency else _token
+    path = os.path.join(interpreter.traced.temp_dir, operation.vocab_filename)
     if operation.file_format == "tfrecord_gzip":
         path += ".tfrecord.gz"
         with tf.io.TFRecordWriter(path, "GZIP") as records:
@@ -208,36 +212,36 @@ def _token(count: Any, token: bytes) -> bytes:
     return token
 
 
-def _encode_cache(run: Run, operation: Any, values: list[Any]) -> list[bytes]:
+def _encode_cache(interpreter: Interpreter, operation: Any, values: list[Any]) -> list[bytes]:
     return [operation.coder.encode_cache(value) for value in values]
 
 
-def _decode_cache(run: Run, operation: Any) -> list[Any]:
-    encoded = run.datasets.cache[operation.dataset_key][operation.cache_key]
+def _decode_cache(interpreter: Interpreter, operation: Any) -> list[Any]:
+    encoded = interpreter.datasets.cache[operation.dataset_key][operation.cache_key]
     return [operation.coder.decode_cache(value) for value in encoded]
 
 
-def _flatten(run: Run, operation: Any, *lists: list[Any]) -> list[Any]:
+def _flatten(interpreter: Interpreter, operation: Any, *lists: list[Any]) -> list[Any]:
     return [value for values in lists for value in values]
 
 
-def _flatten_lists(run: Run, operation: Any, lists: list[Any]) -> list[Any]:
-    return _flatten(run, operation, *lists)
+def _flatten_lists(interpreter: Interpreter, operation: Any, lists: list[Any]) -> list[Any]:
+    return _flatten(interpreter, operation, *lists)
 
 
-def _add_key(run: Run, operation: Any, values: list[Any]) -> list[Any]:
+def _add_key(interpreter: Interpreter, operation: Any, values: list[Any]) -> list[Any]:
     return [(operation.key, value) for value in values]
 
 
-def _extract_input(run: Run, operation: Any) -> list[Any]:
-    return run.files(operation.dataset_key)
+def _extract_input(interpreter: Interpreter, operation: Any) -> list[Any]:
+    return interpreter.files(operation.dataset_key)
 
 
-CARRY_OUT: dict[type, Callable[..., Any]] = {
+IMPLEMENTATIONS: dict[type, Callable[..., Any]] = {
     beam_nodes.CreateSavedModel: _create_saved_model,
     beam_nodes.CreateTensorBinding: _create_tensor_binding,
     beam_nodes.ExtractInputForSavedModel: _extract_input,
-    beam_nodes.ApplySavedModel: Run.apply,
+    beam_nodes.ApplySavedModel: Interpreter.apply,
     beam_nodes.ExtractFromDict: _extract_from_dict,
     beam_nodes.Flatten: _flatten,
     analyzer_nodes.FlattenLists: _flatten_lists,

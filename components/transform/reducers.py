@@ -1,12 +1,12 @@
-"""Operations that fold rows of tensors into an accumulator, batch by batch, by TFT's own combiners."""
+"""Operations that reduce rows of tensors to an accumulator, batch by batch, with TFT's own combiners."""
 
 import collections
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from noria.components.transform import internals
-from noria.components.transform.internals import analyzer_nodes
+from noria.components.internals import tft_beam as tft_beam_internals
+from noria.components.internals.tft import analyzer_nodes
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Feed:
 
 
 class Reducer:
-    """Folds batches of tensors into an accumulator."""
+    """Reduces batches of tensors to an accumulator."""
 
     def __init__(self, feed: Feed):
         self.keys = feed.keys
@@ -27,14 +27,16 @@ class Reducer:
         raise NotImplementedError
 
     def result(self) -> list[Any]:
-        """The elements of the PCollection that the operation puts out."""
+        """The elements of the operation's output."""
         raise NotImplementedError
 
 
 class _Combine(Reducer):
     def __init__(self, feed: Feed):
         super().__init__(feed)
-        self._combiner = internals.CombinerWrapper(feed.operation.combiner, is_combining_accumulators=False)
+        self._combiner = tft_beam_internals.CombinerWrapper(
+            feed.operation.combiner, is_combining_accumulators=False
+        )
         self._accumulator = self._combiner.create_accumulator()
 
     def add(self, tensors: Mapping[str, Any]) -> None:
@@ -53,7 +55,7 @@ class _PackedCombine(Reducer):
         self._parts = {
             op.label: (
                 tuple(op.keys),
-                internals.CombinerWrapper(op.combiner, is_combining_accumulators=False),
+                tft_beam_internals.CombinerWrapper(op.combiner, is_combining_accumulators=False),
             )
             for op in feed.operation.combiners
         }
@@ -78,11 +80,13 @@ class _PackedCombine(Reducer):
 class _CombinePerKey(Reducer):
     def __init__(self, feed: Feed):
         super().__init__(feed)
-        self._combiner = internals.CombinerWrapper(feed.operation.combiner, is_combining_accumulators=False)
+        self._combiner = tft_beam_internals.CombinerWrapper(
+            feed.operation.combiner, is_combining_accumulators=False
+        )
         self._accumulators: dict[Any, Any] = {}
 
     def add(self, tensors: Mapping[str, Any]) -> None:
-        for key, values in internals.split_inputs_by_key(tuple(tensors[name] for name in self.keys)):
+        for key, values in tft_beam_internals.split_inputs_by_key(tuple(tensors[name] for name in self.keys)):
             accumulator = self._accumulators.get(key)
             if accumulator is None:
                 accumulator = self._combiner.create_accumulator()

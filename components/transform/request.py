@@ -1,4 +1,4 @@
-"""What one execution of Transform works on."""
+"""The inputs and outputs of one execution of Transform."""
 
 import dataclasses
 import os
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclasses.dataclass
 class Request:
-    """What one execution works on; plain paths and values, no TFX.
+    """Inputs and outputs as plain paths and values, without TFX.
 
     Attributes:
       examples: folder of the raw examples, with `Split-<name>` inside.

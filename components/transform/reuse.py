@@ -1,18 +1,17 @@
 """Reuse the champion's transform graph, or refresh it: the rule, in plain Python.
 
-Reusing costs nothing and keeps the meaning of every weight: row 7 of an embedding stays the same carrier. It
-is right as long as the code, the schema and the label are what the champion was trained with, the data has
-not drifted, and its vocabularies still cover the data. What they covered when they were made is kept in
-`noria.json` inside the transform graph, and travels with it unchanged:
+Reuse costs nothing and keeps the meaning of every weight: row 7 of an embedding remains the same carrier. It is right
+if code, schema and label are those of the champion, the data has not drifted, and the vocabularies still cover the
+data. What they covered at their analysis is in `noria.json` in the transform graph, which is copied with it:
 
-    reuse  iff  a champion is present, and it carries noria.json
+    reuse  iff  a champion is present, and its graph has noria.json
                 the data verdict is 'ok'
                 label, schema digest and code digest are the champion's
                 for each vocabulary v: share(v) <= share at analysis(v) + 0.01
 
 share(v) is the share of train rows with at least one value outside the vocabulary. It is compared with the
-share at analysis and not with zero, since `top_k`, `frequency_threshold` and missing values leave some rows
-outside from the first day on.
+share at analysis and not with zero, since `top_k`, `frequency_threshold` and missing values always leave some
+rows outside.
 """
 
 import json
@@ -23,8 +22,8 @@ from typing import Any
 
 RECORD = "noria.json"
 
-# One row in a hundred may carry a value that the champion has never seen: it goes to the out-of-vocabulary
-# bucket until a refresh. Refreshing for less would give up the champion's graph for a handful of rows.
+# One row in a hundred may have a value that the champion has never seen; it goes to the out-of-vocabulary bucket until
+# a refresh. A smaller limit would replace the champion's graph because of a few rows.
 MAX_EXCESS = 0.01
 
 
@@ -39,7 +38,7 @@ class Record:
       label: name of the label column.
       rows: train rows analysed.
       outside: per vocabulary, the share of those rows with a value outside of it.
-      unmeasured: vocabularies that no output feature is named after, so that nothing can be counted.
+      unmeasured: vocabularies without an output feature of the same name, whose rows cannot be counted.
     """
 
     preprocessing: str
@@ -53,7 +52,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Decision:
-    """`transform` is 'reused' or 'refreshed'; `reason` is for people; `inputs` is what it was decided on."""
+    """`transform` is 'reused' or 'refreshed'; `reason` is for people; `inputs` are those of the rule."""
 
     transform: str
     reason: str
@@ -61,7 +60,7 @@ class Decision:
 
 
 def read_record(folder: str | Path) -> Record | None:
-    """The record inside a transform graph; None if there is none, or none that this version understands."""
+    """The record in a transform graph; None if there is none, or it cannot be read."""
     path = Path(folder) / RECORD
     try:
         return Record(**json.loads(path.read_text(encoding="utf-8")))
@@ -75,7 +74,7 @@ def write_record(folder: str | Path, record: Record) -> None:
 
 
 def before_reading(champion: Record | None, present: bool, verdict: str, now: Record) -> Decision | None:
-    """Refreshes for what can be told without the data; None if the data must say.
+    """Decides without the data; None if the data are needed.
 
     Args:
       champion: record of the champion's transform graph.
@@ -113,7 +112,9 @@ def before_reading(champion: Record | None, present: bool, verdict: str, now: Re
         reasons.append("the preprocessing code has changed")
     if champion.unmeasured:
         names = ", ".join(champion.unmeasured)
-        reasons.append(f"no output feature is named after the vocabulary {names}, so its cover is unknown")
+        reasons.append(
+            f"no output feature has the name of the vocabulary {names}, so its coverage is unknown"
+        )
     return Decision("refreshed", "; ".join(reasons), inputs) if reasons else None
 
 

@@ -1,7 +1,7 @@
 """The rows of Examples files as Arrow record batches and tensors, in bounded memory.
 
-A refresh reads the train files once per phase of analysis and once to transform them. Rows that SpanExampleGen handed
-over (`components.handover`) are not decoded at all, others in the first phase and no more.
+A refresh reads the train files once per phase of analysis and once to transform them. Rows in the batch
+cache (`components.batch_cache`) are not decoded at all, others in the first phase only.
 """
 
 import gzip
@@ -11,19 +11,25 @@ from typing import Any
 
 import pyarrow as pa
 from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx_bsl.public import tfxio
 
 from noria.components import batch_cache
-from noria.components.transform import internals
+from noria.components.internals.tft import tf
+from noria.components.internals.tfx_bsl import ExamplesToRecordBatchDecoder
 from noria.core import files
 from noria.core.errors import DataError
 
-# To apply a graph: large enough that the fixed cost of a call (3 to 4 ms) does not count; 8,192 rows come to
-# about 1M rows/s.
+# To apply a graph: large enough that the fixed cost of a call (3 to 4 ms) is small; 8,192 rows give about 1M rows/s.
 APPLY_ROWS = 8192
-# To analyse: TFT's own cap. Its analyzers add up a batch in float32 before they merge in float64, so larger
-# batches are worse: on January's flights per-key z-scores are off by 7e-6 at 1,000 rows, 4e-4 at 8,192 and
+# To analyse: TFT's own limit. Its analyzers sum a batch in float32 and merge in float64, so larger batches are less
+# exact: on January's flights per-key z-scores are off by 7e-6 at 1,000 rows, 4e-4 at 8,192 and
 # 2e-3 at 32,768.
 ANALYZE_ROWS = 1000
+
+
+def reader(paths: Sequence[str], schema: Any) -> tfxio.TFExampleRecord:
+    """tfx_bsl's reader of gzip TFRecords of tf.Example. Its schema decides which columns become which tensors."""
+    return tfxio.TFExampleRecord(list(paths), schema=schema, telemetry_descriptors=["noria", "Transform"])
 
 
 class Source:
@@ -39,27 +45,29 @@ class Source:
 
     def __init__(self, schema: Any, scratch: str):
         self.schema = schema
-        self._config = internals.tfxio(["unused"], schema).TensorAdapterConfig()
-        self._adapter = internals.TensorAdapter(self._config)
+        self._config = reader(["unused"], schema).TensorAdapterConfig()
+        self._adapter = tfxio.TensorAdapter(self._config)
         self.specs: dict[str, Any] = self._adapter.OriginalTypeSpecs()
-        self._decoder = internals.ExamplesToRecordBatchDecoder(schema.SerializeToString())
+        self._decoder = ExamplesToRecordBatchDecoder(schema.SerializeToString())
         self._scratch = scratch
-        self._decoded = batch_cache.Handover()  # by the schema, so of no use to other stages
+        self._decoded = batch_cache.BatchCache()  # decoded by the schema, so no other stage can use them
 
     def small(self, paths: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Batches of at most ANALYZE_ROWS rows; none spans two files. They are kept for who reads them next.
+        """Batches of at most ANALYZE_ROWS rows; none spans two files. They are cached.
 
         Raises:
-          DataError: a file cannot be read to its end.
+          DataError: a file cannot be read completely.
         """
         for file in paths:
-            yield from self._rows(file, ANALYZE_ROWS, self._config.arrow_schema, partial(self._keep, file))
+            yield from self._rows(
+                file, ANALYZE_ROWS, self._config.arrow_schema, partial(self._read_and_put, file)
+            )
 
     def large(self, paths: Sequence[str], projection: "Projection") -> Iterator[pa.RecordBatch]:
         """Batches of about APPLY_ROWS rows, with the projection's columns; none spans two files.
 
         Raises:
-          DataError: a file cannot be read to its end.
+          DataError: a file cannot be read completely.
         """
         for file in paths:
             yield from self._rows(
@@ -77,14 +85,14 @@ class Source:
     def _rows(
         self, file: str, rows: int, schema: pa.Schema, read: Callable[[], Iterator[pa.RecordBatch]]
     ) -> Iterator[pa.RecordBatch]:
-        # A column of another type than the schema says is an error, and the decoder knows how to put it.
+        # A column of another type than the schema's is an error, which the decoder raises.
         adapt = partial(_typed, schema=schema)
-        read_once = partial(self._decoded.adapted, file, rows, adapt, read)
-        return batch_cache.examples.adapted(file, rows, adapt, read_once)
+        read_once = partial(self._decoded.get_or_read, file, rows, adapt, read)
+        return batch_cache.examples.get_or_read(file, rows, adapt, read_once)
 
-    def _keep(self, file: str) -> Iterator[pa.RecordBatch]:
-        """Decodes a file, and keeps the rows for the next phase of the analysis, and for what applies the graph."""
-        written, rows = files.mark(file), self._decoded.gather(self._scratch)
+    def _read_and_put(self, file: str) -> Iterator[pa.RecordBatch]:
+        """Decodes a file, and puts the rows into the cache for the next phase and for `large`."""
+        written, rows = files.mark(file), self._decoded.open(self._scratch)
         try:
             for batch in self._read(file, ANALYZE_ROWS, self._decoder):
                 rows.add(batch)
@@ -92,10 +100,9 @@ class Source:
         except BaseException:
             rows.discard()
             raise
-        rows.keep(file, written)
+        rows.put(file, written)
 
     def _read(self, file: str, batch_rows: int, decoder: Any) -> Iterator[pa.RecordBatch]:
-        tf = internals.tf
         records = tf.data.TFRecordDataset(file, compression_type="GZIP", buffer_size=8 << 20)
         rows = size = 0
         try:
@@ -107,9 +114,9 @@ class Source:
             _check_size(file, size)
         except (tf.errors.DataLossError, tf.errors.NotFoundError, RuntimeError, OSError, EOFError) as error:
             raise DataError(
-                f"the examples cannot be read to their end: {error}",
+                f"the examples cannot be read completely: {error}",
                 where=f"{file}, after row {rows}",
-                next_step="run again; SpanExampleGen writes the examples anew",
+                next_step="run again; SpanExampleGen writes the examples again",
             ) from error
 
 
@@ -118,10 +125,10 @@ _FRAME = 16
 
 
 def _check_size(file: str, size: int) -> None:
-    """Compares the bytes read with the size that gzip keeps in a file's last four bytes.
+    """Compares the bytes read with the size in the last four bytes of a gzip file.
 
-    TensorFlow takes the end of a truncated gzip stream for the end of the records, without a word, if it
-    falls between two of them.
+    If a gzip stream is truncated between two records, TensorFlow takes this for the end of the records, without an
+    error.
 
     Raises:
       EOFError, OSError: the file is truncated.
@@ -132,7 +139,7 @@ def _check_size(file: str, size: int) -> None:
             content.seek(-4, 2)
             if int.from_bytes(content.read(4), "little") == size % (1 << 32):
                 return
-    # Truncated, or several gzip members in a row: only reading it through tells.
+    # Truncated, or several gzip members: this needs to read the whole file.
     total = 0
     with gzip.open(file) as whole:
         for block in iter(lambda: whole.read(1 << 20), b""):
@@ -142,7 +149,7 @@ def _check_size(file: str, size: int) -> None:
 
 
 def _typed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch | None:
-    """The schema's columns of a batch, null lists where it has none; None if one of them is of another type."""
+    """The schema's columns of a batch, null lists if it has none; None if one of them is of another type."""
     columns = []
     for field in schema:
         index = batch.schema.get_field_index(field.name)
@@ -164,16 +171,16 @@ class Projection:
     """
 
     def __init__(self, schema: Any, columns: Sequence[str]):
-        io = internals.tfxio(["unused"], schema).Project(list(columns))
+        io = reader(["unused"], schema).Project(list(columns))
         config = io.TensorAdapterConfig()
         names = set(config.arrow_schema.names)
         part = schema_pb2.Schema()
         part.CopyFrom(schema)
         del part.feature[:]
         part.feature.extend(feature for feature in schema.feature if feature.name in names)
-        self.decoder = internals.ExamplesToRecordBatchDecoder(part.SerializeToString())
+        self.decoder = ExamplesToRecordBatchDecoder(part.SerializeToString())
         self.schema = config.arrow_schema
-        self._adapter = internals.TensorAdapter(config)
+        self._adapter = tfxio.TensorAdapter(config)
 
     def tensors(self, batch: pa.RecordBatch) -> dict[str, Any]:
         indices = [batch.schema.get_field_index(name) for name in self.schema.names]

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
-from noria.ingestion import calendar
+from noria.core.periods import number, start
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.formats import Rows, Table
 from noria.ingestion.partition import Partition
@@ -58,12 +58,12 @@ class PeriodCuts(Cuts):
     def _new(self, part: Rows) -> tuple[Rows, np.ndarray]:
         """The rows that are not committed already, and their periods."""
         times = np.asarray(part.batch.column(part.batch.schema.get_field_index(self._time)))
-        periods = calendar.period_of(self._every, times)
+        periods = number(self._every, times)
         if self.first is None:
             return part, periods
         early = periods < self.first
         for i in map(int, np.flatnonzero(early)):
-            begin = calendar.period_start(self._every, self.first)
+            begin = start(self._every, self.first)
             self._letters.add(
                 part.table.name,
                 int(part.numbers[i]),

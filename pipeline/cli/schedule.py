@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from noria.core import periods
 from noria.core.errors import ClusterError, ConfigError
 from noria.pipeline.cli import console
 from noria.pipeline.cli.options import PROJECT, ConfigFile, Image, Json, Package, connected, for_project
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from noria.pipeline.runners.kubeflow.client import Cluster
     from noria.pipeline.runners.kubeflow.records import Schedule
 
-SPAN_SECONDS = {"hour": 3600, "day": 86400, "week": 7 * 86400}  # how long rows:N takes is not known
 _KEEPS_UP = {"hour": "--every 1h", "day": "--every 1d", "week": "--every 7d"}
 _DONE = {"pause": "paused", "resume": "resumed", "delete": "deleted"}
 
@@ -63,7 +63,6 @@ def create(
 
     from rich.markup import escape
 
-    from noria.core import periods
     from noria.pipeline.cli.cluster import compiled, upload
     from noria.pipeline.config import load
     from noria.pipeline.runners.kubeflow import cron as cron_fields
@@ -112,7 +111,7 @@ def create(
         out.print(f"[green]✓[/] {how}: {escape(called)}, {escape(made.trigger)}, version {version.name}")
         out.print(f"[bold]link[/]     {escape(made.link)}", soft_wrap=True)
     between = float(seconds or cron_fields.seconds_between(str(expression)))
-    span = SPAN_SECONDS.get(settings.span.every, math.inf)
+    span = periods.LENGTHS.get(settings.span.every, math.inf)  # nobody knows how long rows:N takes
     if between > 1.01 * span:
         console.err().print(
             f"[yellow]note[/] each run takes one span, and there is a new one every {settings.span.every}: "

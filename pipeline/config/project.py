@@ -14,6 +14,8 @@ from urllib.parse import unquote, urlsplit
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
+from noria.components.evaluator.gate import check_bound
+from noria.components.evaluator.metrics import METRICS
 from noria.core.errors import ConfigError
 from noria.pipeline.config import explain
 from noria.pipeline.config.kubeflow import Kubeflow
@@ -171,6 +173,12 @@ class Config(Section):
             raise ValueError(
                 f"`span.every` must be rows:N where there is no time.column, got {self.span.every!r}"
             )
+        for name, bound in (self.gates.model.metrics or {}).items():
+            if "." not in name:  # a user's own metric is imported by the Evaluator only
+                try:
+                    check_bound(name, METRICS.find(name), bound, self.task)
+                except ValueError as error:
+                    raise ValueError(f"`gates.model.metrics.{name}` does not fit: {error}") from None
         if self.label.column in (self.time.column, *self.key):
             raise ValueError(
                 f"`label.column` must be neither the time nor the key, got {self.label.column!r}"
@@ -259,10 +267,8 @@ class Config(Section):
         return {**trainer, "label": self.label.column, "task": self.task, "classes": classes}
 
     def data_gate_settings(self) -> dict[str, Any]:
-        """DataGate's exec property: the keys of `gates.data`, and facts of the project."""
-        gate = self.gates.data.model_dump(mode="json")
-        context = {"label": self.label.column, "task": self.task}
-        return {**gate, **context, "time": self.time.column or "", "every": self.span.every}
+        """DataGate's exec property: the keys of `gates.data`."""
+        return self.gates.data.model_dump(mode="json")
 
     def model_gate_settings(self) -> dict[str, Any]:
         """Evaluator's exec property: the keys of `gates.model`."""

@@ -16,11 +16,10 @@ from pydantic import (
     Field,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 
-from noria.components.data_gate import thresholds
-from noria.components.evaluator import gate
+from noria.components.data_gate.settings import DataGateSettings
+from noria.components.evaluator.settings import EvaluatorSettings
 from noria.components.trainer import settings
 from noria.core.errors import did_you_mean
 
@@ -69,7 +68,6 @@ def _listed(value: Any) -> Any:
 ProjectPath = Annotated[Path, AfterValidator(in_folder)]
 ImportPath = Annotated[str, AfterValidator(_import_path)]
 Names = Annotated[list[str], BeforeValidator(_listed)]
-Threshold = Annotated[float, Field(ge=0)] | None
 
 
 class Section(BaseModel):
@@ -304,160 +302,26 @@ class Trainer(Section):
     tensorboard: bool = Field(default=settings.Settings.tensorboard, description="Write TensorBoard's logs.")
 
 
-class FeatureDrift(Section):
-    linf: Threshold = Field(default=None, description="L-infinity threshold of this feature.")
-    js: Threshold = Field(default=None, description="Jensen-Shannon threshold of this feature.")
-    kl: Threshold = Field(default=None, description="KL threshold of this feature.")
-    psi: Threshold = Field(default=None, description="PSI threshold of this feature.")
-
-
-class Volume(Section):
-    low: float = Field(
-        default=thresholds.Volume.low,
-        ge=0,
-        description="Rows per hour below this share of the last spans' median make a span `broken`.",
-    )
-    drifted: float = Field(
-        default=thresholds.Volume.drifted, ge=0, description="Below this share the span is `drifted`."
-    )
-    high: float = Field(
-        default=thresholds.Volume.high, ge=0, description="Above this multiple the span is `drifted`."
-    )
-
-
-class LabelRate(Section):
-    change: float = Field(
-        default=thresholds.LabelRate.change,
-        ge=0,
-        description="Change of the label's mean (for classes: of any class's share), in absolute terms, "
-        "above which a span is `drifted`.",
-    )
-    broken: float = Field(
-        default=thresholds.LabelRate.broken, ge=0, description="Change above which it is `broken`."
-    )
-    unlabelled: float = Field(
-        default=thresholds.LabelRate.unlabelled,
-        ge=0,
-        description="Share of rows without a label above which it is `drifted`; twice that is `broken`.",
-    )
-
-
-class DataGate(Section):
-    linf: Threshold = Field(
-        default=thresholds.Thresholds.linf,
-        description="Largest L-infinity distance of a categorical feature. `null` here and below: reported, "
-        "but does not judge.",
-    )
-    js: Threshold = Field(
-        default=thresholds.Thresholds.js,
-        description="Largest Jensen-Shannon divergence of a numeric feature.",
-    )
-    kl: Threshold = Field(
-        default=thresholds.Thresholds.kl, description="Largest Kullback-Leibler divergence."
-    )
-    psi: Threshold = Field(
-        default=thresholds.Thresholds.psi, description="Largest population stability index."
-    )
-    stable_psi: Threshold = Field(
-        default=thresholds.Thresholds.stable_psi,
-        description="PSI of a feature tagged `stable` in the schema above which a span is `broken`.",
-    )
-    features: dict[str, FeatureDrift] = Field(
-        default_factory=dict, description="Thresholds of single features, by column name."
-    )
-    ignore: Names = Field(
-        default_factory=list, description="Features that are not compared at all (an id, the time)."
-    )
-    volume: Volume | None = Field(
-        default=Volume(), description="Rows against the last accepted spans. `null`: no check."
-    )
-    label_rate: LabelRate | None = Field(
-        default=LabelRate(), description="The label's mean against the references. `null`: no check."
-    )
-    out_of_range: float = Field(
-        default=thresholds.Thresholds.out_of_range,
-        ge=0,
-        description="Share of values outside the schema's range that is taken as outliers.",
-    )
-    stuck: Threshold = Field(
-        default=thresholds.Thresholds.stuck,
-        description="Rise of one value's share of the rows that makes a numeric feature `broken` as stuck.",
-    )
-    association: Threshold = Field(
-        default=thresholds.Thresholds.association,
-        description="Share of its former Cramér's V below which a pair of categories is `broken` (shuffled).",
-    )
-    slices: Threshold = Field(
-        default=thresholds.Thresholds.slices,
-        description="Change of one value's log odds of the label, against all others, that makes a span "
-        "`broken` as mislabelled.",
-    )
-    overlap: Threshold = Field(
-        default=thresholds.Thresholds.overlap,
-        description="Share of the span's time range that an older accepted span may cover.",
-    )
-    late_start: Threshold = Field(
-        default=thresholds.Thresholds.late_start,
-        description="Share of a span's period by which it may begin late, against the last spans' cadence; "
-        "beyond it rows are missing and the span is `broken`.",
-    )
-
-
-class Bound(Section):
-    min: float | None = Field(default=None, description="The metric must be at least this.")
-    max: float | None = Field(default=None, description="The metric must be at most this.")
-    change: float | None = Field(
-        default=None,
-        ge=0,
-        description="How much worse than the champion's the metric may be on the same rows, in its own unit.",
-    )
-    relative: float | None = Field(
-        default=None, ge=0, description="The same as a share of the champion's (0.01: one per cent)."
-    )
-
-    @model_validator(mode="after")
-    def _something(self) -> "Bound":
-        if not self.model_fields_set:
-            raise ValueError("must set at least one of min, max, change, relative, got none")
-        return self
-
-
-class ModelGate(Section):
-    metrics: dict[str, Bound] | None = Field(
-        default=None,
-        description="Bounds by metric name. Left out: binary, `auc` at least 0.5 and at most 0.01 worse, "
-        "`log_loss` at most 0.01 worse; multiclass, `log_loss` and `accuracy` at most 0.01 worse and no "
-        "worse than a guess; regression, `rmse` and `mae` at most 2 % worse. `{}` blesses nothing.",
-    )
-    slices: Annotated[list[str | list[str]], BeforeValidator(_listed)] = Field(
-        default_factory=list,
-        description="Columns by whose values the rows are sliced; a list of columns is a crossed slice.",
-    )
-    slice_change: float | None = Field(
-        default=gate.Gate.slice_change,
-        ge=0,
-        description="Share by which the mean loss on a slice may rise against the champion's. `null`: slices "
-        "inform and do not judge.",
-    )
-    min_examples: int = Field(
-        default=gate.Gate.min_examples,
-        ge=1,
-        description="Rows below which a slice is reported as `too few` and does not judge.",
-    )
-    first_run: Literal["thresholds", "bless", "refuse"] = Field(
-        default="thresholds",
-        description="Where there is no champion yet: `thresholds` (the absolute bounds decide), `bless` "
-        "(without judging) or `refuse` (a person promotes the first version).",
-    )
-
-
 class Gates(Section):
-    data: DataGate = Field(
-        default=DataGate(), description="The data verdict: when a span is `drifted` or `broken`."
+    data: DataGateSettings = Field(
+        default=DataGateSettings(), description="The data verdict: when a span is `drifted` or `broken`."
     )
-    model: ModelGate = Field(
-        default=ModelGate(), description="The model verdict: when a challenger is blessed."
+    model: EvaluatorSettings = Field(
+        default=EvaluatorSettings(), description="The model verdict: when a challenger is blessed."
     )
+
+    @property
+    def own_measures(self) -> list[str]:
+        """Import paths of the project's own drift measures."""
+        data = self.data
+        return sorted(
+            name for name in {*data.measures, *data.stable}.union(*data.features.values()) if "." in name
+        )
+
+    @property
+    def own_metrics(self) -> list[str]:
+        """Import paths of the project's own metrics."""
+        return sorted(name for name in self.model.metrics or {} if "." in name)
 
 
 class Beam(Section):

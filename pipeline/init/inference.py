@@ -12,12 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from noria.core import periods
 from noria.core.errors import DataError
 from noria.ingestion import times
 
-HOUR, DAY, WEEK = 3_600, 86_400, 7 * 86_400
-# 1970 began on a Thursday; weeks begin on a Monday.
-MONDAY = 4 * DAY
 # About a dozen spans show what the pipeline does: a cold run on four and some eight warm ones.
 FEWEST, BEST, MOST = 8, 11, 14
 # A class has to be seen in every span to be learnt and judged.
@@ -228,8 +226,8 @@ def span_length(seconds: np.ndarray | None, rows: int) -> tuple[str, int]:
     """
     fitting: list[tuple[float, str, int]] = []
     if seconds is not None:
-        for name, length, origin in (("hour", HOUR, 0), ("day", DAY, 0), ("week", WEEK, MONDAY)):
-            count = len(np.unique((seconds - origin) // length))
+        for name in periods.LENGTHS:
+            count = len(np.unique(periods.number(name, seconds)))
             if 4 <= count <= 60:
                 inside = 0.0 if FEWEST <= count <= MOST else abs(math.log(count / BEST))
                 fitting.append((inside, name, count))

@@ -5,6 +5,7 @@ from typing import Any
 
 from noria.pipeline.config.sections import NODES
 from noria.pipeline.report import charts, data_view, distributions, model_view, outcome
+from noria.pipeline.report.labels import measure_definitions
 from noria.pipeline.report.outcome import Outcome
 from noria.pipeline.report.run_data import Artifacts, RunData
 from noria.pipeline.report.words import is_number, moment, ranges
@@ -38,6 +39,7 @@ def build(run_data: RunData, artifacts: Artifacts, result: Outcome) -> dict[str,
         "series": [key for key in distributions.SERIES if any(key in f.shares for f in features)],
         "names": charts.NAMES,
         "drift": drift,
+        "measures": measure_definitions(row["measure"] for row in drift),
         "anomalies": data_view.anomalies(artifacts.data_verdict),
         "gate_ran": artifacts.data_verdict is not None,
         "volume": data_view.numbers((artifacts.data_verdict or {}).get("volume")),

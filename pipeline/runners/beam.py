@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from tfx.dsl.components.base import base_beam_component
-from tfx.dsl.context_managers import dsl_context_registry
 from tfx.orchestration import pipeline
 from tfx.orchestration.beam import beam_dag_runner
 
 from noria.components import batch_cache, journal
+from noria.components.internals import tfx
 from noria.core.errors import NoriaError
 from noria.pipeline import dag
 from noria.pipeline.config import Config
-from noria.pipeline.runners import channels, metadata
+from noria.pipeline.runners import metadata
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -51,14 +51,14 @@ def run(
       KeyboardInterrupt: the user interrupted the run.
     """
     # TFX keeps every pipeline that its process has defined, unless each has a separate registry that goes with it.
-    with dsl_context_registry.new_registry():
+    with tfx.new_registry():
         nodes = _pipeline(config, span=span, mode=mode, run_id=run_id, code_digest=code_digest)
     run_folder.mkdir(parents=True, exist_ok=True)
     with (
         _logging_to(run_folder / "tfx.log", metadata.secrets(config)),
         _journal(run_folder / "journal.jsonl", listen) as book,
-        channels.by_query(),
-        batch_cache.examples.awaiting(),
+        tfx.indexed_executions(),
+        batch_cache.examples.enabled(),
     ):
         try:
             beam_dag_runner.BeamDagRunner().run(nodes)

@@ -10,7 +10,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from noria.components.pusher import infra_validation
+from noria.components.infra_validation import validator
 from noria.core import files
 from noria.core.errors import ConfigError, ThinError
 from noria.core.locks import hold
@@ -61,8 +61,8 @@ def run_pending(
             tell({"stage": "Recover", "event": "note", "recovered": line})
         made = []
         for span in waiting(config, again)[:limit]:
-            # The Pusher validates each model in a fresh process; start one that imports TensorFlow ahead of time.
-            infra_validation.start_ahead()
+            # The Pusher validates each model in a separate process, which takes seconds to import TensorFlow.
+            validator.start()
             made.append(_run(config, span, cold, tell))
         return made
 

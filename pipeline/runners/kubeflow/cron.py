@@ -5,6 +5,8 @@ Libraries accept expressions that it refuses, and refuse some that it accepts: d
 
 import re
 
+from noria.core.periods import DAY, HOUR
+
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 # The field's name, its range, and words for numbers from the range's begin on.
@@ -17,9 +19,9 @@ _FIELDS: tuple[tuple[str, int, int, list[str]], ...] = (
     ("day of the week", 0, 6, _DAYS),  # 7 for Sunday is not known there
 )
 
-_YEAR, _DAY = 365 * 86400, 86400
-_WORDS = {"yearly": _YEAR, "annually": _YEAR, "monthly": _YEAR // 12, "weekly": 7 * _DAY}
-_WORDS |= {"daily": _DAY, "midnight": _DAY, "hourly": 3600}
+_YEAR = 365 * DAY
+_WORDS = {"yearly": _YEAR, "annually": _YEAR, "monthly": _YEAR // 12, "weekly": 7 * DAY}
+_WORDS |= {"daily": DAY, "midnight": DAY, "hourly": HOUR}
 
 
 def problem(fields: list[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""What one stage leaves for the next in the same process is what the file holds."""
+"""Rows in the batch cache are those that the file holds."""
 
 import errno
 import os
@@ -15,13 +15,14 @@ from noria.components.keras3 import ensure_keras3
 tf = ensure_keras3()
 
 from tfx_bsl.coders import example_coder  # noqa: E402
+from tfx_bsl.public import tfxio  # noqa: E402
 
 from noria.components import batch_cache, example_file  # noqa: E402
-from noria.components.example_gen import encode  # noqa: E402
 from noria.components.statistics_gen import in_process  # noqa: E402
 from noria.components.trainer import model_inputs  # noqa: E402
 from noria.components.trainer.reader import Reader  # noqa: E402
 from noria.components.trainer.settings import Settings  # noqa: E402
+from noria.schemas.list_columns import as_lists  # noqa: E402
 
 REAL, WHOLE = pa.large_list(pa.float32()), pa.large_list(pa.int64())
 
@@ -54,28 +55,28 @@ def _write(path: Path, table: pa.Table) -> None:
     with example_file.create(path) as file:
         for part in (table.slice(0, 9_000), table.slice(9_000)):
             (flat,) = part.combine_chunks().to_batches()
-            file.write(encode.as_lists(flat))
+            file.write(as_lists(flat))
 
 
 @pytest.fixture(autouse=True)
-def awaited(monkeypatch) -> None:
+def enabled(monkeypatch) -> None:
     """As while a run's stages follow each other in this process."""
-    monkeypatch.setattr(batch_cache, "examples", batch_cache.Handover())
+    monkeypatch.setattr(batch_cache, "examples", batch_cache.BatchCache())
 
 
 @pytest.fixture(params=["memory", "disk"])
 def place(request, monkeypatch) -> str:
     """Where the rows of the test's files are: in memory, or in a file because no room is left there."""
     if request.param == "disk":
-        monkeypatch.setattr(batch_cache, "examples", batch_cache.Handover(budget=0))
+        monkeypatch.setattr(batch_cache, "examples", batch_cache.BatchCache(budget=0))
     return request.param
 
 
-def test_handed_over_rows_are_the_decoded_files(table: pa.Table, tmp_path: Path, place: str):
-    """Batch by batch and column by column, the rows handed over are what tfx_bsl decodes from the file."""
+def test_cached_rows_are_the_decoded_files(table: pa.Table, tmp_path: Path, place: str):
+    """Batch by batch and column by column, the cached rows are those that tfx_bsl decodes from the file."""
     path = tmp_path / "a.gz"
     _write(path, table)
-    assert batch_cache.examples.batches(path, 1) is not None
+    assert batch_cache.examples.get(path, 1) is not None
     here = list(in_process.read([path]))
     decoder = example_coder.ExamplesToRecordBatchDecoder()
     records = tf.data.TFRecordDataset(str(path), compression_type="GZIP").batch(10_000)
@@ -87,51 +88,52 @@ def test_handed_over_rows_are_the_decoded_files(table: pa.Table, tmp_path: Path,
 
 
 def test_a_file_that_changed_is_read_again(table: pa.Table, tmp_path: Path):
-    """A file that was rewritten, or is gone, is not taken for the one handed over."""
+    """A file that was rewritten, or is gone, is not taken for the cached one."""
     path = tmp_path / "a.gz"
     _write(path, table)
-    with encode.writer(path) as records:
-        for example in encode.encode(table.slice(0, 10).combine_chunks().to_batches()[0]):
+    rows = as_lists(table.slice(0, 10).combine_chunks().to_batches()[0])
+    with tf.io.TFRecordWriter(str(path), options="GZIP") as records:
+        for example in tfxio.RecordBatchToExamplesEncoder().encode(rows):
             records.write(example)
-    assert None is batch_cache.examples.batches(path, 10)
+    assert None is batch_cache.examples.get(path, 10)
     assert 10 == sum(batch.num_rows for batch in in_process.read([path]))
     path.unlink()
-    assert None is batch_cache.examples.batches(path, 10)
+    assert None is batch_cache.examples.get(path, 10)
 
 
 BATCH = pa.RecordBatch.from_arrays([pa.array([[1]] * 100, pa.large_list(pa.int64()))], ["x"])
 
 
-def _gathered(held: batch_cache.Handover, path: Path, batches: int) -> batch_cache.Collector:
+def _put(held: batch_cache.BatchCache, path: Path, batches: int) -> batch_cache.Entry:
     path.touch()
-    rows = held.gather(path.parent)
+    rows = held.open(path.parent)
     for _ in range(batches):
         rows.add(BATCH)
-    rows.keep(path)
+    rows.put(path)
     return rows
 
 
 def test_what_is_over_the_budget_goes_to_a_file_without_a_name(tmp_path: Path):
     """Rows in memory never exceed the budget, all of them are there, and the folder shows nothing of it."""
-    held = batch_cache.Handover(budget=2 * BATCH.nbytes)
+    held = batch_cache.BatchCache(budget=2 * BATCH.nbytes)
     sizes = {"a": 1, "b": 3, "c": 1}
-    kinds = [type(_gathered(held, tmp_path / name, count).rows) for name, count in sizes.items()]
+    kinds = [type(_put(held, tmp_path / name, count).rows) for name, count in sizes.items()]
     assert [list, batch_cache.Spill, list] == kinds
     for name, count in sizes.items():
-        found = held.batches(tmp_path / name, 70)
+        found = held.get(tmp_path / name, 70)
         assert found is not None
         assert 100 * count == sum(batch.num_rows for batch in found)
     assert {"a", "b", "c"} == {path.name for path in tmp_path.iterdir()}
 
 
-def _spilled(held: batch_cache.Handover, path: Path) -> batch_cache.Spill:
+def _spilled(held: batch_cache.BatchCache, path: Path) -> batch_cache.Spill:
     """A thousand rows 0, 1, ... in ten batches on the disk."""
     path.touch()
-    rows = held.gather(path.parent)
+    rows = held.open(path.parent)
     for start in range(0, 1000, 100):
         numbers = pa.array([[i] for i in range(start, start + 100)], WHOLE)
         rows.add(pa.RecordBatch.from_arrays([numbers], ["x"]))
-    rows.keep(path)
+    rows.put(path)
     assert isinstance(rows.rows, batch_cache.Spill)
     return rows.rows
 
@@ -143,31 +145,31 @@ def _numbers(batches: Iterator[pa.RecordBatch] | None) -> list[int]:
 
 def test_readers_of_a_spilled_file_do_not_disturb_each_other(tmp_path: Path):
     """The file has one position; each of several threads gets all rows in their order."""
-    held = batch_cache.Handover(budget=0)
+    held = batch_cache.BatchCache(budget=0)
     _spilled(held, tmp_path / "a")
     with ThreadPoolExecutor(4) as threads:
-        read = [threads.submit(_numbers, held.batches(tmp_path / "a", 7 + i)) for i in range(8)]
+        read = [threads.submit(_numbers, held.get(tmp_path / "a", 7 + i)) for i in range(8)]
         assert all(list(range(1000)) == each.result() for each in read)
 
 
 def test_another_process_reads_the_file(tmp_path: Path):
-    """A fork would move the position under its parent's reader: there the rows count as not handed over."""
-    held = batch_cache.Handover(budget=0)
+    """A fork would move the position under its parent's reader: there the rows count as not cached."""
+    held = batch_cache.BatchCache(budget=0)
     _spilled(held, tmp_path / "a")
     child = os.fork()
     if child == 0:
-        found = held.adapted(tmp_path / "a", 100, lambda batch: "taken", lambda: iter(["read"]))
+        found = held.get_or_read(tmp_path / "a", 100, lambda batch: "taken", lambda: iter(["read"]))
         os._exit(0 if list(found) == ["read"] else 1)
     assert 0 == os.waitpid(child, 0)[1]
-    assert list(range(1000)) == _numbers(held.batches(tmp_path / "a", 100))
+    assert list(range(1000)) == _numbers(held.get(tmp_path / "a", 100))
 
 
 def test_a_spill_that_cannot_be_read_costs_another_reading(tmp_path: Path, caplog):
     """The disk fails half-way: the rest comes from the file, and the log says so."""
-    held = batch_cache.Handover(budget=0)
+    held = batch_cache.BatchCache(budget=0)
     spill = _spilled(held, tmp_path / "a")
     spill._file.truncate(spill._file.seek(0, os.SEEK_END) // 2)
-    found = list(held.adapted(tmp_path / "a", 100, lambda batch: "taken", lambda: iter(["read"] * 10)))
+    found = list(held.get_or_read(tmp_path / "a", 100, lambda batch: "taken", lambda: iter(["read"] * 10)))
     assert 10 == len(found) and "read" == found[-1]
     assert "is read again" in caplog.text
 
@@ -177,9 +179,9 @@ def _refuse(*what: object) -> None:
 
 
 @pytest.mark.parametrize("when", ["opened", "written", "closed", "nearly full", "too many"])
-def test_a_disk_without_room_costs_the_handover_and_nothing_else(tmp_path: Path, monkeypatch, caplog, when):
+def test_a_disk_without_room_costs_the_cache_and_nothing_else(tmp_path: Path, monkeypatch, caplog, when):
     """Where rows fit nowhere the file is read again, the log says so, and the room they took is free."""
-    held = batch_cache.Handover(budget=2 * BATCH.nbytes)
+    held = batch_cache.BatchCache(budget=2 * BATCH.nbytes)
     if when == "opened":
         monkeypatch.setattr(batch_cache.tempfile, "TemporaryFile", lambda dir: _refuse())
     elif when == "nearly full":
@@ -188,55 +190,55 @@ def test_a_disk_without_room_costs_the_handover_and_nothing_else(tmp_path: Path,
         monkeypatch.setattr(batch_cache, "MOST_SPILLS", 0)
     else:
         monkeypatch.setattr(batch_cache.Spill, "append" if when == "written" else "close", _refuse)
-    _gathered(held, tmp_path / "a", 4)
-    assert held.batches(tmp_path / "a", 10) is None
+    _put(held, tmp_path / "a", 4)
+    assert held.get(tmp_path / "a", 10) is None
     assert str(tmp_path) in caplog.text
     monkeypatch.undo()
-    assert [list, batch_cache.Spill] == [type(_gathered(held, tmp_path / name, 2).rows) for name in "bc"]
+    assert [list, batch_cache.Spill] == [type(_put(held, tmp_path / name, 2).rows) for name in "bc"]
 
 
 def test_a_file_that_is_written_anew_gives_its_room_back(tmp_path: Path):
     """The later rows take the place of the earlier ones, in the budget too."""
-    held = batch_cache.Handover(budget=2 * BATCH.nbytes)
+    held = batch_cache.BatchCache(budget=2 * BATCH.nbytes)
     for _ in range(3):
-        _gathered(held, tmp_path / "a", 1)
+        _put(held, tmp_path / "a", 1)
     held.clear()
-    assert list is type(_gathered(held, tmp_path / "b", 2).rows)
+    assert list is type(_put(held, tmp_path / "b", 2).rows)
 
 
-def test_where_no_stage_follows_nothing_is_gathered(tmp_path: Path):
+def test_where_no_stage_follows_nothing_is_put(tmp_path: Path):
     """A task of a cluster writes its files and ends."""
-    held = batch_cache.Handover(awaited=False)
-    _gathered(held, tmp_path / "a", 1)
-    assert held.batches(tmp_path / "a", 10) is None
-    with held.awaiting():
-        _gathered(held, tmp_path / "a", 1)
-        assert held.batches(tmp_path / "a", 10) is not None
-    assert held.batches(tmp_path / "a", 10) is None
+    held = batch_cache.BatchCache(enabled=False)
+    _put(held, tmp_path / "a", 1)
+    assert held.get(tmp_path / "a", 10) is None
+    with held.enabled():
+        _put(held, tmp_path / "a", 1)
+        assert held.get(tmp_path / "a", 10) is not None
+    assert held.get(tmp_path / "a", 10) is None
 
 
 def test_a_writer_that_fails_gives_its_room_back(tmp_path: Path, monkeypatch):
-    """What was gathered for a file that never came to be is let go of."""
-    held = batch_cache.Handover(budget=2 * BATCH.nbytes)
+    """Rows of a file that was never finished are freed."""
+    held = batch_cache.BatchCache(budget=2 * BATCH.nbytes)
     monkeypatch.setattr(batch_cache, "examples", held)
     with pytest.raises(ZeroDivisionError), example_file.create(tmp_path / "s" / "a.gz") as file:
         file.write(BATCH)
         raise ZeroDivisionError
-    assert held.batches(tmp_path / "s" / "a.gz", 10) is None
-    assert list is type(_gathered(held, tmp_path / "b", 2).rows)
+    assert held.get(tmp_path / "s" / "a.gz", 10) is None
+    assert list is type(_put(held, tmp_path / "b", 2).rows)
 
 
 def test_after_a_run_nothing_is_held(table: pa.Table, tmp_path: Path):
-    """What a run left is let go of, however small: the next run's files are others."""
+    """Rows of a run are freed: the next run's files are others."""
     path = tmp_path / "a.gz"
     _write(path, table)
-    assert batch_cache.examples.batches(path, 1) is not None
+    assert batch_cache.examples.get(path, 1) is not None
     batch_cache.examples.clear()
-    assert None is batch_cache.examples.batches(path, 1)
+    assert None is batch_cache.examples.get(path, 1)
 
 
-def test_the_trainer_takes_what_transform_handed_over(tmp_path: Path, monkeypatch, place: str):
-    """Rows handed over give, block by block and bit for bit, the matrices that parsing the file gives."""
+def test_the_trainer_takes_transforms_rows(tmp_path: Path, monkeypatch, place: str):
+    """Cached rows give, block by block and bit for bit, the matrices that parsing the file gives."""
     rows = 20_000
     generator = np.random.default_rng(7)
     values = {
@@ -263,7 +265,7 @@ def test_the_trainer_takes_what_transform_handed_over(tmp_path: Path, monkeypatc
     monkeypatch.setattr(Reader, "_read", lambda self, *how: read.append(how) or parse(self, *how))
     here = list(reader.blocks())
     assert not read
-    monkeypatch.setattr(batch_cache, "examples", batch_cache.Handover())
+    monkeypatch.setattr(batch_cache, "examples", batch_cache.BatchCache())
     there = list(reader.blocks())
     assert read
     assert [8192, 8192, 3616] == [block.rows for block in here] == [block.rows for block in there]
@@ -286,7 +288,7 @@ def test_rows_of_another_shape_are_left_to_the_parser(tmp_path: Path):
     spec = {"amount": tf.io.FixedLenFeature([], tf.float32), "late": tf.io.FixedLenFeature([], tf.int64)}
     wanted = model_inputs.Features((), (("amount", 1),), "late")
     reader = Reader([str(path)], spec, wanted, Settings(label="late"))
-    assert batch_cache.examples.batches(path, 2) is not None
+    assert batch_cache.examples.get(path, 2) is not None
     with pytest.raises(tf.errors.InvalidArgumentError, match="amount"):
         list(reader.blocks())
 
@@ -294,26 +296,26 @@ def test_rows_of_another_shape_are_left_to_the_parser(tmp_path: Path):
 def test_from_the_first_rows_of_another_shape_the_file_is_read(tmp_path: Path):
     """Rows before them were taken; the reader goes on behind those, and nothing comes twice."""
     (tmp_path / "a").touch()
-    held = batch_cache.Handover()
-    _gathered(held, tmp_path / "a", 3)
+    held = batch_cache.BatchCache()
+    _put(held, tmp_path / "a", 3)
 
     def adapt(batch: pa.RecordBatch, seen: list[int] = []) -> str | None:  # noqa: B006 - counts the calls
         seen.append(batch.num_rows)
         return "taken" if len(seen) < 3 else None
 
-    got = held.adapted(tmp_path / "a", 100, adapt, lambda: iter(["read 1", "read 2", "read 3"]))
+    got = held.get_or_read(tmp_path / "a", 100, adapt, lambda: iter(["read 1", "read 2", "read 3"]))
     assert ["taken", "taken", "read 3"] == list(got)
     held.clear()
-    assert ["read 1"] == list(held.adapted(tmp_path / "a", 100, adapt, lambda: iter(["read 1"])))
+    assert ["read 1"] == list(held.get_or_read(tmp_path / "a", 100, adapt, lambda: iter(["read 1"])))
 
 
 def test_rows_nobody_asks_for_again_make_room(tmp_path: Path):
-    """Rows that were released give their room to the next ones, and those that are still waited for stay."""
-    held = batch_cache.Handover(budget=2 * BATCH.nbytes)
+    """Rows that were removed give their room to the next ones; others remain."""
+    held = batch_cache.BatchCache(budget=2 * BATCH.nbytes)
     for name in ("eval", "train", "transformed"):
         if name == "transformed":
-            held.release(tmp_path / "train")
-        assert list is type(_gathered(held, tmp_path / name, 1).rows)
+            held.remove(tmp_path / "train")
+        assert list is type(_put(held, tmp_path / name, 1).rows)
     assert [True, False, True] == [
-        held.batches(tmp_path / name, 10) is not None for name in ("eval", "train", "transformed")
+        held.get(tmp_path / name, 10) is not None for name in ("eval", "train", "transformed")
     ]

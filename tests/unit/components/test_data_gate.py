@@ -12,9 +12,8 @@ from benchmarks import gates
 from benchmarks.faults import FAULTS
 from noria.components.data_gate.component import DataGate
 from noria.components.data_gate.executor import gather
-from noria.components.data_gate.thresholds import CONTEXT
+from noria.components.statistics_cache import FILE
 from noria.components.statistics_gen.component import StatisticsGen
-from noria.components.statistics_gen.statistics_cache import FILE
 from noria.components.types import DataVerdict
 from noria.core.errors import ConfigError, GateError
 from noria.stores.quarantine import unquarantine
@@ -116,18 +115,18 @@ def test_the_first_span_has_no_reference(year):
 def test_the_version_that_the_statistics_are_of_is_judged(tmp_path):
     """Late rows that came since are no part of the evidence, and not what would be held back."""
     store = SpanStore(tmp_path / "home")
-    for late in (False, True):
-        store.commit(1, [pa.table({"late": [1, 0]})], source="a", event_time=(5, 9), late=late)
+    for commit in (store.create, store.add_late_rows):
+        commit(1, [pa.table({"late": [1, 0]})], source="a", event_time=(5, 9))
     statistics = standard_artifacts.ExampleStatistics()
     statistics.uri, statistics.span = str(tmp_path / "statistics"), 1
     (tmp_path / "statistics" / "Split-span").mkdir(parents=True)
     found = statistics_pb2.DatasetFeatureStatisticsList()
     found.datasets.add(num_examples=2)
     (tmp_path / "statistics" / "Split-span" / FILE).write_bytes(found.SerializeToString())
-    context = {**dict.fromkeys(CONTEXT, ""), "label": "late"}
+    context = {"label": "late", "task": "binary", "time": "", "every": ""}
     for versions, version, rows in (('{"1": 1}', 1, 2), ("", 2, 4)):
         statistics.set_string_custom_property("span_versions", versions)
-        evidence = gather(statistics, None, schema_pb2.Schema(), tmp_path / "home", context)
+        evidence = gather(statistics, None, schema_pb2.Schema(), tmp_path / "home", **context)
         assert (version, rows) == (evidence.version, evidence.span.rows)
 
 
@@ -139,7 +138,7 @@ def test_components_wire():
     )
     statistics = StatisticsGen(examples=examples, schema=schema, home="home", label="late")
     gate = DataGate(
-        statistics=statistics.outputs["statistics"], schema=schema, champion=model, home="home", gate="{}"
+        statistics=statistics.outputs["statistics"], schema=schema, champion=model, home="home", label="late"
     )
     assert DataVerdict is gate.outputs["verdict"].type
     assert "StatisticsGen" == statistics.id
@@ -150,10 +149,11 @@ def test_a_gate_without_a_label_refuses(year, monkeypatch):
     """A gate that does not know the label, or has an unknown threshold, is an error and no verdict."""
     _, folder = year
     home = folder / "home"
-    monkeypatch.setattr(gates, "GATE", {"task": "binary"})
+    monkeypatch.setattr(gates, "STREAM", {**gates.STREAM, "label": ""})
     with pytest.raises(GateError, match="must know the label"):
         gates.GateRun(home, folder / "refused").run(WEEKS, None)
-    monkeypatch.setattr(gates, "GATE", {"label": "late", "psy": 1})
+    monkeypatch.undo()
+    monkeypatch.setattr(gates, "GATE", {"measures": {"psy": 1}})
     with pytest.raises(ConfigError, match="did you mean .psi"):
         gates.GateRun(home, folder / "refused").run(WEEKS, None)
 

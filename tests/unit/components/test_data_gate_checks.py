@@ -9,16 +9,20 @@ import pytest
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from noria.components.data_gate import anomalies, column_checks, drift, finding, history, label_checks
-from noria.components.data_gate.compare import compare
+from noria.components import gate_statistics
+from noria.components.data_gate import anomalies, binning, column_checks, finding, history, label_checks
+from noria.components.data_gate.compare import compare, measures_of
+from noria.components.data_gate.contract import check_measure
 from noria.components.data_gate.history import Past
-from noria.components.data_gate.thresholds import LabelRate, Thresholds, Volume
-from noria.components.statistics_gen import executor, gate_statistics
-from noria.components.statistics_gen.gate_statistics import cramers_v
+from noria.components.data_gate.measures import MEASURES, base, js, kl, linf, psi
+from noria.components.data_gate.settings import DataGateSettings, LabelRate, Volume
+from noria.components.gate_statistics import cramers_v
+from noria.components.statistics_cache import fingerprint
+from noria.components.statistics_gen import executor
 from noria.components.statistics_gen.in_process import options
-from noria.components.statistics_gen.statistics_cache import fingerprint
 from noria.components.statistics_gen.summarize import summarize
 from noria.core.errors import ConfigError
+from noria.core.settings import read_json
 from noria.pipeline.init.schema_inference import infer
 from noria.schemas.list_columns import list_batches
 
@@ -61,43 +65,44 @@ def _features(table: pa.Table) -> dict:
 
 REFERENCE = _table(seed=1)
 WAS = _features(REFERENCE)
+PSI = psi.PopulationStability()
 
 
 def test_psi_of_the_rows_themselves():
     """PSI from TFDV's histograms is within a hundredth of PSI computed from the rows at the same deciles."""
     table = _table(seed=2, x=np.random.default_rng(3).normal(0.5, 1.3, 4000))
-    bins = drift.binned(_features(table)["x"], WAS["x"])
+    bins = binning.by_reference(_features(table)["x"], WAS["x"])
     edges = np.quantile(REFERENCE["x"].to_numpy(), np.linspace(0, 1, 11))[1:-1]
     exact = [
         np.bincount(np.digitize(rows["x"].to_numpy(), edges), minlength=10) for rows in (table, REFERENCE)
     ]
-    assert drift.psi(*exact) == pytest.approx(drift.psi(bins.current, bins.reference), abs=0.01)
+    assert PSI.value(*exact) == pytest.approx(PSI.value(bins.current, bins.reference), abs=0.01)
     assert 11 == len(bins.names)
     assert "missing" == bins.names[-1]
 
 
 def test_a_point_is_a_bin_of_its_own():
     """Nine rows of ten without rain are one bin, and the rest of the deciles share the others."""
-    bins = drift.binned(WAS["rain"], WAS["rain"])
+    bins = binning.by_reference(WAS["rain"], WAS["rain"])
     zero = bins.names.index("0")
     assert 0.9 == pytest.approx(bins.reference[zero] / bins.reference.sum(), abs=0.03)
-    assert 0.0 == drift.psi(bins.current, bins.reference)
+    assert 0.0 == PSI.value(bins.current, bins.reference)
     assert len(REFERENCE) == pytest.approx(bins.reference.sum())
 
 
 def test_missing_values_are_a_bin():
     """A column that loses half of its values drifts, although the values that are left do not."""
     x = np.where(np.arange(4000) % 2 == 0, REFERENCE["x"].to_numpy(), np.nan)
-    bins = drift.binned(_features(_table(x=x))["x"], WAS["x"])
+    bins = binning.by_reference(_features(_table(x=x))["x"], WAS["x"])
     assert [0.0, 2000.0] == [bins.reference[-1], bins.current[-1]]
-    assert drift.psi(bins.current, bins.reference) > 1
+    assert PSI.value(bins.current, bins.reference) > 1
     assert "missing 0.0% → 50.0%" in bins.largest()
 
 
 def test_new_categories_are_other():
     """What the reference has not seen falls into `other`."""
     group = np.where(np.arange(4000) < 400, "new", REFERENCE["group"].to_pandas())
-    bins = drift.binned(_features(_table(group=group))["group"], WAS["group"])
+    bins = binning.by_reference(_features(_table(group=group))["group"], WAS["group"])
     assert ("a", "b", "c", "other", "missing") == bins.names
     assert [0.0, 400.0] == [bins.reference[3], bins.current[3]]
 
@@ -108,13 +113,15 @@ def test_chance_alone_stays_below_the_noise():
     above = 0
     for _ in range(300):
         left, right = (random.multinomial(200, [0.1] * 10) for _ in range(2))
-        above += drift.psi(left, right) > drift.noise(200, 200, 10)
+        above += PSI.value(left, right) > PSI.chance(200, 200, 10)
     assert above <= 2
 
 
-def _compare(table, schema=SCHEMA, **thresholds):
+def _compare(table, schema=SCHEMA, project=None, **settings):
     before = _statistics(REFERENCE, schema)
-    return compare(_statistics(table, schema), before, "span 1", schema, Thresholds(**thresholds), {"y"})
+    read = DataGateSettings(**settings)
+    measures = measures_of(read, project)
+    return compare(_statistics(table, schema), before, "span 1", schema, read, measures, {"y"})
 
 
 def test_the_same_distribution_does_not_drift():
@@ -169,7 +176,7 @@ def test_a_threshold_of_ones_own():
 )
 def test_anomalies(change, severity: str, word: str):
     """Types, unknown categories and values far out are broken; two outliers and a new column are told and pass."""
-    found, findings = anomalies.validate(_statistics(_table(**change)), SCHEMA, Thresholds())
+    found, findings = anomalies.validate(_statistics(_table(**change)), SCHEMA, DataGateSettings())
     assert {severity} == {finding.severity for finding in findings}
     assert word in findings[0].text
     assert {"error" if severity == "broken" else "warning"} == {anomaly.severity for anomaly in found}
@@ -236,7 +243,9 @@ def test_volume_without_anything_to_compare():
 def test_time(start: int, end: int, every: str, expected: list[str]):
     """Shifted and replayed weeks are broken; partial ones have drifted; an ordinary one passes."""
     base = MONDAY + 9 * WEEK
-    findings = history.check_time(Past(9, 6000, (base + start, base + end)), _weeks(8), every, Thresholds())
+    findings = history.check_time(
+        Past(9, 6000, (base + start, base + end)), _weeks(8), every, DataGateSettings()
+    )
     assert expected == [found.severity for found in findings]
 
 
@@ -250,9 +259,9 @@ def test_a_late_start_that_may_be_chance_is_no_loss():
         for past in _weeks(8)
     ]
     for past, thresholds in (
-        (sparse, Thresholds()),
-        (scattered, Thresholds()),
-        (_weeks(8), Thresholds(late_start=None)),
+        (sparse, DataGateSettings()),
+        (scattered, DataGateSettings()),
+        (_weeks(8), DataGateSettings(late_start=None)),
     ):
         found = history.check_time(late, past, "week", thresholds)
         assert [] == [one for one in found if one.severity == "broken"]
@@ -264,7 +273,7 @@ def test_a_first_partial_week_does_not_spoil_the_cadence():
     past[0] = Past(1, 3000, (past[0].event_time[0] + 3 * 86_400, past[0].event_time[1]))
     for n in range(1, 9):
         seen = [span for span in past[:n] if span.span != 4]
-        assert [] == history.check_time(past[n], seen, "week", Thresholds())
+        assert [] == history.check_time(past[n], seen, "week", DataGateSettings())
 
 
 def test_replay():
@@ -306,13 +315,13 @@ def test_cramers_v_needs_two_values():
 
 def test_label_flipped_for_one_group():
     """A flipped label of one group is found by its rate or by its correlations, and no other group is blamed."""
-    for base in (0.0, 1.0):  # a rate of one half, where a flip leaves the rate as it is; and of a quarter
+    for middle in (0.0, 1.0):  # a rate of one half, where a flip leaves the rate as it is; and of a quarter
         tables = []
         for seed in (1, 2):
             random = np.random.default_rng(seed)
             x = random.normal(size=4000)
             tables.append(
-                _table(seed=seed, x=x, y=(random.random(4000) < 1 / (1 + np.exp(base - x))).astype(int))
+                _table(seed=seed, x=x, y=(random.random(4000) < 1 / (1 + np.exp(middle - x))).astype(int))
             )
         before, table = tables
         here = table["group"].to_numpy() == "b"
@@ -361,42 +370,122 @@ def test_label_of_many_classes_and_of_a_quantity():
 @pytest.mark.parametrize(
     ("gate", "message"),
     [
-        ({"psy": 1}, "did you mean 'psi'"),
-        ({"volume": {"lo": 1}}, "did you mean 'low'"),
+        ({"measure": {}}, "did you mean 'measures'"),
+        ({"measures": {"psy": 1}}, "did you mean 'psi'"),
+        ({"volume": {"lo": 1}}, "config key gates.data.volume.lo"),
         ({"features": {"x": {"jsd": 1}}}, "did you mean 'js'"),
-        ({"psi": -1}, "at least 0, got -1"),
-        ({"psi": "high"}, "got 'high'"),
+        ({"measures": {"psi": -1}}, "greater than or equal to 0, got -1"),
+        ({"measures": {"psi": "high"}}, "got 'high'"),
     ],
 )
-def test_bad_thresholds(gate, message: str):
-    """An unknown key or a value that is no threshold is refused, with what was meant."""
+def test_bad_settings(gate, message: str):
+    """An unknown key or measure or a value that is no threshold is refused, with what was meant."""
     with pytest.raises(ConfigError, match=message):
-        Thresholds.from_json(json.dumps(gate))
+        read_json(DataGateSettings, json.dumps(gate), "gates.data")
 
 
-def test_thresholds_take_the_configs_json():
-    """The config's object, with its nulls and what it says of the project, is read; nothing means the defaults."""
-    assert Thresholds() == Thresholds.from_json("")
-    read = Thresholds.from_json(
-        json.dumps(
-            {
-                "label": "y",
-                "task": "binary",
-                "linf": 0.3,
-                "kl": None,
-                "features": {"x": {"js": 0.4, "psi": None}},
-                "ignore": ["id"],
-                "volume": {"low": 0.2, "high": 5.0},
-                "label_rate": None,
-            }
-        )
+def test_settings_take_the_configs_json():
+    """A measure that is not named keeps its default, null is kept, and what is written is read as the same."""
+    assert DataGateSettings() == read_json(DataGateSettings, "", "gates.data")
+    text = json.dumps(
+        {
+            "measures": {"linf": 0.3, "psi": None},
+            "features": {"x": {"js": 0.4, "psi": None}},
+            "ignore": "id",
+            "volume": {"low": 0.2, "high": 5.0},
+            "label_rate": None,
+        }
     )
-    assert (0.3, None, ("id",), None) == (read.linf, read.kl, read.ignore, read.label_rate)
-    assert Volume(low=0.2, high=5.0) == read.volume
+    read = read_json(DataGateSettings, text, "gates.data")
+    assert {"js": 0.2, "kl": None, "linf": 0.3, "psi": None} == read.measures
+    assert (["id"], None, Volume(low=0.2, high=5.0)) == (read.ignore, read.label_rate, read.volume)
+    assert read == read_json(DataGateSettings, read.model_dump_json(), "gates.data")
+
+
+HELLINGER = """
+from noria.components.data_gate.measures.base import Measure, shares
+
+class Hellinger(Measure):
+    label = "Hellinger"
+    definition = "Hellinger distance: √(½ Σ (√p − √q)²)"
+    bounds = (0.0, 1.0)
+
+    def value(self, current, reference):
+        pairs = zip(shares(current), shares(reference))
+        return min((sum((p**0.5 - q**0.5) ** 2 for p, q in pairs) / 2) ** 0.5, 1.0)
+"""
+
+
+def test_measures_of_ones_own(tmp_path):
+    """A class by import path is measured and judges beside the others, and passes the contract."""
+    (tmp_path / "my_measures.py").write_text(HELLINGER, encoding="utf-8")
+    name = "my_measures.Hellinger"
+    check_measure(MEASURES.find(name, tmp_path))
+    shifted = _table(x=np.random.default_rng(0).normal(1, 1, 4000))
+    off = dict.fromkeys(MEASURES.names())
+    drifts, findings = _compare(shifted, project=tmp_path, measures=off | {name: 0.2})
+    values = {found.feature: found for found in drifts if found.measure == name}
+    assert {"group", "rain", "twin", "x"} == set(values)
+    assert values["x"].drifted and values["x"].value == pytest.approx(0.34, abs=0.03)
+    assert ["x"] == [found.feature for found in findings]
+    with pytest.raises(ConfigError, match="there is no module 'nobodys'"):
+        _compare(shifted, measures={"nobodys.Measure": 0.1})
+
+
+@pytest.mark.parametrize("name", MEASURES.names())
+def test_contract(name: str):
+    """Every measure is 0 for equal distributions, grows with the distance, stays in its bounds and is finite."""
+    check_measure(MEASURES.find(name))
+
+
+def test_the_contract_finds_faults():
+    """A measure that is not 0 for equal distributions is refused with the distributions."""
+
+    class Never(psi.PopulationStability):
+        def value(self, current, reference):
+            return super().value(current, reference) + 0.1
+
+    with pytest.raises(AssertionError, match="equal distributions must give 0.0, got 0.1"):
+        check_measure(Never)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"x": np.random.default_rng(0).normal(3, 2, 4000)},
+        {"x": np.full(4000, 0.5)},
+        {"x": np.where(np.arange(4000) < 50, np.inf, 0.25 * np.arange(4000))},
+        {"x": np.where(np.arange(4000) % 3 == 0, np.nan, np.arange(4000))},
+        {"group": np.where(np.arange(4000) < 900, "new", "b"), "twin": ["a"] * 4000},
+    ],
+)
+def test_linf_and_js_are_those_of_tfdv(change):
+    """L-infinity and Jensen-Shannon are TFDV's own, for points, infinities, missing values and new categories, too."""
+    schema = schema_pb2.Schema()
+    schema.CopyFrom(SCHEMA)
+    for feature in schema.feature:
+        feature.ClearField("drift_comparator")
+        if feature.name in ("x", "rain"):
+            feature.drift_comparator.jensen_shannon_divergence.threshold = 1.0
+        if feature.name in ("group", "twin"):
+            feature.drift_comparator.infinity_norm.threshold = 1.0
+    result = tfdv.validate_statistics(
+        _statistics(_table(seed=4, **change)), schema, previous_statistics=_statistics(REFERENCE)
+    )
+    expected = {
+        info.path.step[0]: measurement.value
+        for info in result.drift_skew_info
+        for measurement in info.drift_measurements
+    }
+    drifts, _ = _compare(_table(seed=4, **change))
+    actual = {found.feature: found.value for found in drifts if found.measure in ("linf", "js")}
+    assert {"x", "rain", "group", "twin"} == set(expected)
+    assert expected == pytest.approx(actual, abs=1e-9)
 
 
 def test_tfdv_comparators_see_what_the_docstring_says():
-    """TFDV gives 0 for L-infinity on numbers that have nothing in common: the trap that `compare` avoids."""
+    """TFDV gives 0 for L-infinity on numbers that have nothing in common: the reason why `linf` is for categories."""
     schema = schema_pb2.Schema()
     schema.CopyFrom(SCHEMA)
     tfdv.get_feature(schema, "x").drift_comparator.infinity_norm.threshold = 0.1
@@ -407,7 +496,9 @@ def test_tfdv_comparators_see_what_the_docstring_says():
 
 
 @pytest.mark.parametrize(
-    "module", [drift, finding, gate_statistics, executor], ids=lambda module: module.__name__
+    "module",
+    [finding, gate_statistics, executor, js, kl, linf, psi, base],
+    ids=lambda module: module.__name__,
 )
 def test_examples_in_docstrings(module):
     """The examples say what the functions return."""
@@ -419,10 +510,11 @@ def test_spans_cut_by_rows_have_no_cadence():
     past = [Past(n, 1000, (MONDAY + n * WEEK, MONDAY + (n + 1) * WEEK - HOUR)) for n in range(1, 9)]
     sooner = Past(9, 1000, (MONDAY + 9 * WEEK - 30 * HOUR, MONDAY + 10 * WEEK - 40 * HOUR))
     by_rows = [
-        found.severity for found in history.check_time(sooner, past, "rows:1000", Thresholds(overlap=None))
+        found.severity
+        for found in history.check_time(sooner, past, "rows:1000", DataGateSettings(overlap=None))
     ]
     assert [] == by_rows
     again = Past(9, 1000, past[3].event_time)
     assert "broken" in [
-        found.severity for found in history.check_time(again, past, "rows:1000", Thresholds())
+        found.severity for found in history.check_time(again, past, "rows:1000", DataGateSettings())
     ]

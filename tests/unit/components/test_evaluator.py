@@ -5,7 +5,6 @@ import importlib.util
 import json
 import logging
 import shutil
-import types
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from noria.components.evaluator import executor, in_process, rows, saved_models, vectorized_metrics
-from noria.components.example_gen import encode
+from noria.components import example_file
+from noria.components.evaluator import executor, in_process, rows, saved_models
+from noria.components.evaluator.contract import check_metric
+from noria.components.evaluator.metrics import METRICS
 from noria.core.errors import ConfigError, DataError, GateError
+from noria.schemas.list_columns import as_lists
 
 import tensorflow as tf  # isort: skip
 import tensorflow_model_analysis as tfma  # isort: skip
@@ -109,9 +111,8 @@ class Bench:
     def inputs(self, frame: pd.DataFrame, model: Path, champion: Path | None, name: str = "examples") -> dict:
         folder = self.folder / name
         frame = frame.drop(columns="month")
-        with encode.writer(folder / "Split-eval" / "span-00000001-00000-of-00001.gz") as file:
-            for row in encode.encode(pa.RecordBatch.from_pandas(frame, preserve_index=False)):
-                file.write(row)
+        with example_file.create(folder / "Split-eval" / "span-00000001-00000-of-00001.gz") as file:
+            file.write(as_lists(pa.RecordBatch.from_pandas(frame, preserve_index=False)))
         schema = schema_pb2.Schema()
         for column, kind in frame.dtypes.items():
             schema.feature.add(name=column, type=TYPES[kind.kind])
@@ -130,7 +131,13 @@ class Bench:
         }
 
     def run(
-        self, inputs: dict, gate: dict, label: str = "late", task: str = "binary", execution: str = "auto"
+        self,
+        inputs: dict,
+        gate: dict,
+        label: str = "late",
+        task: str = "binary",
+        execution: str = "auto",
+        project: str = "",
     ):
         place = self.folder / f"run-{len(list(self.folder.glob('run-*')))}"
         outputs = {
@@ -144,7 +151,13 @@ class Bench:
         ).Do(
             inputs,
             outputs,
-            {"gate": json.dumps(gate), "label": label, "task": task, "classes": "", "execution": execution},
+            {
+                "gate": json.dumps(gate),
+                "label": label,
+                "task": task,
+                "project": project,
+                "execution": execution,
+            },
         )
         verdict = json.loads((place / "evaluation" / "model_verdict.json").read_text())
         return verdict, place / "evaluation", outputs["blessing"][0]
@@ -176,39 +189,56 @@ def metrics_of(evaluation: Path) -> dict:
     }
 
 
+SQUARED = """
+from noria.components.evaluator.metrics.base import Metric
+
+class Brier(Metric):
+    label = "Brier score"
+    better = "lower"
+    tasks = ("binary",)
+
+    def compute(self, labels, scores, task):
+        return float(((scores - labels) ** 2).mean())
+"""
+
 CASES = {
-    "binary": (
-        "late",
-        {
-            "slices": ["origin", "carrier", ["origin", "carrier"]],
-            "metrics": {
-                "auc": {"min": 0.5, "change": 0.001, "relative": 0.5},
-                "log_loss": {"change": 0.001},
-                "precision": {"min": 0.0},
-                "accuracy": {"min": 0.5},
-                "auc_precision_recall": {"change": 0.5},
-            },
-        },
-    ),
-    "multiclass": (
-        "band",
-        {"slices": ["origin"], "metrics": {"log_loss": {"max": 1.5}, "top_3_accuracy": {"min": 1}}},
-    ),
-    "regression": (
-        "delay",
-        {"slices": ["origin", "carrier"], "metrics": {"mae": {"relative": 0.1}, "mse": {"min": 0}}},
-    ),
+    "binary": ("late", ["origin", "carrier", ["origin", "carrier"]]),
+    "multiclass": ("band", ["origin"]),
+    "regression": ("delay", ["origin", "carrier"]),
 }
+BOUNDS = {
+    "auc": {"min": 0.5, "change": 0.001, "relative": 0.5},
+    "log_loss": {"max": 1.5, "change": 0.001},
+    "auc_precision_recall": {"change": 0.5},
+    "top_3_accuracy": {"min": 1},
+    "mae": {"relative": 0.1},
+    "my_metrics.Brier": {"max": 0.1},
+}
+
+
+def gate_of(task: str) -> dict:
+    """Every metric of a task, some with bounds that hold and some with bounds that do not."""
+    names = [name for name, kind in METRICS.all().items() if task in kind.tasks]
+    names += ["my_metrics.Brier"] if task == "binary" else []
+    return {
+        "slices": CASES[task][1],
+        "metrics": {name: BOUNDS.get(name, {"min": 0.0}) for name in names},
+    }
 
 
 @pytest.mark.parametrize("task", CASES)
 def test_in_process_and_beam_agree(bench, flights, task):
-    """Counts and AUC are equal, all else is within 1e-6 of TFMA's; so are validation, verdict and files."""
-    label, gate = CASES[task]
+    """Every metric: counts and AUC are equal, all else is within 1e-6 of TFMA's; so are validation, verdict and files.
+
+    A user's metric, by import path from the project's folder, is among them.
+    """
+    label, gate = CASES[task][0], gate_of(task)
+    (bench.folder / "my_metrics.py").write_text(SQUARED, encoding="utf-8")
+    project = str(bench.folder)
     models = [bench.model(f"m{month}", month, label, task) for month in (1, 2)]
     inputs = bench.inputs(january(flights, 1000), *models)
-    one, fast, _ = bench.run(inputs, gate, label, task, "in-process")
-    two, slow, _ = bench.run(inputs, gate, label, task, "beam")
+    one, fast, _ = bench.run(inputs, gate, label, task, "in-process", project)
+    two, slow, _ = bench.run(inputs, gate, label, task, "beam", project)
     ours, theirs = metrics_of(fast), metrics_of(slow)
     assert set(theirs) == set(ours)
     for part, values in theirs.items():
@@ -246,38 +276,19 @@ def _sorted(result) -> dict:
     """A validation result without the order in which Beam happens to combine."""
     return {
         "ok": result.validation_ok,
-        "failures": sorted(str(part) for part in result.metric_validations_per_slice),
+        "failures": sorted(
+            (str(part.slice_key), str(failure))
+            for part in result.metric_validations_per_slice
+            for failure in part.failures
+        ),
         "details": str(result.validation_details),
     }
 
 
-def test_row_by_row_and_vectorised_agree(bench, flights, monkeypatch):
-    """What has no vectorised form goes through TFMA's own add_input, and gives the same numbers."""
-    label, gate = CASES["binary"]
-    inputs = bench.inputs(january(flights, 300), bench.model("a", 1), bench.model("b", 2))
-    _, fast, _ = bench.run(inputs, gate)
-    monkeypatch.setattr(vectorized_metrics, "FILLS", {})
-    _, slow, _ = bench.run(inputs, gate)
-    ours, theirs = metrics_of(fast), metrics_of(slow)
-    assert set(theirs) == set(ours)
-    for part, values in theirs.items():
-        for key, value in values.items():
-            assert value == pytest.approx(ours[part][key], rel=1e-6, abs=1e-6, nan_ok=True), key
-
-
-def test_a_fault_in_a_fill_is_not_taken_for_a_metric_without_one(monkeypatch):
-    """Row by row goes what has no vectorised form; a KeyError in one that has is a bug, and shows."""
-
-    class Counting:
-        pass
-
-    class Faulty(vectorized_metrics.Fill):
-        def output(self, index):
-            raise KeyError("a model that is not there")
-
-    monkeypatch.setattr(vectorized_metrics, "FILLS", {"Counting": Faulty})
-    with pytest.raises(KeyError, match="a model that is not there"):
-        in_process._combine(None, {(): np.arange(2)}, [types.SimpleNamespace(combiner=Counting())])
+def test_a_metric_of_ones_own_passes_the_contract(tmp_path):
+    """The suite that Noria's own metrics pass runs over a class by import path, too."""
+    (tmp_path / "my_metrics.py").write_text(SQUARED, encoding="utf-8")
+    check_metric(METRICS.find("my_metrics.Brier", tmp_path))
 
 
 def test_a_model_trained_on_the_right_month_is_blessed(bench, flights):
@@ -348,7 +359,10 @@ def test_a_single_class_eval_set_is_refused_with_the_reason(bench, flights, exec
     inputs = bench.inputs(frame, bench.model("a", 1), bench.model("b", 2))
     verdict, _, _ = bench.run(inputs, {"slices": ["origin"]}, execution=execution)
     assert not verdict["blessed"]
-    assert "all 300 rows of the eval split have the label 0: no metric can tell" == verdict["reasons"][0]
+    assert "all 300 rows of the eval split have the label 0" in verdict["reasons"][0]
+    assert "auc is not defined on these rows: it needs rows of both classes" in verdict["reasons"]
+    assert "it needs rows of both classes" == verdict["undefined"]["auc"]
+    assert None is verdict["metrics"]["challenger"]["auc"]
 
 
 def test_no_rows_and_predictions_that_are_not_finite_are_refused(bench, flights):
@@ -377,14 +391,15 @@ def test_rows_without_a_label_are_an_error_with_the_row(bench, flights):
 @pytest.mark.parametrize(
     ("gate", "said"),
     [
-        ({"slices": ["origine"]}, "no column 'origine' to slice by; did you mean 'origin'?"),
-        ({"metrics": {"acu": {"min": 0.5}}}, "unknown metric 'acu' for the task binary; did you mean 'auc'?"),
+        ({"slices": ["origine"]}, "did you mean 'origin'?"),
+        ({"metrics": {"acu": {"min": 0.5}}}, "got 'acu'; did you mean 'auc'?"),
+        ({"metrics": {"rmse": {"max": 0.5}}}, "rmse is no metric of the task binary"),
     ],
 )
 def test_settings_that_name_nothing_are_errors_with_the_nearest_name(bench, flights, gate, said):
     """An unknown column or metric is a mistake in the config, not a verdict."""
     inputs = bench.inputs(january(flights, 50), bench.model("m", 1), None)
-    with pytest.raises(GateError) as error:
+    with pytest.raises((ConfigError, GateError)) as error:
         bench.run(inputs, gate)
     assert said in str(error.value)
 
@@ -438,30 +453,11 @@ def test_weights_read_into_a_loaded_model_predict_as_the_model_itself(bench, fli
     assert [before[0]] * 4 == before
 
 
-def test_what_only_beam_does_goes_to_beam(bench):
-    """Confidence intervals are TFMA's pipeline's; the check names them."""
-    config = executor.config_pb2.EvalConfig()
-    config.options.compute_confidence_intervals.value = True
-    with pytest.raises(in_process.NotCovered, match="confidence intervals"):
-        in_process.check(config)
-
-
-def test_the_path_is_chosen_as_in_every_stage(tmp_path):
-    """Large data go to Beam where its runner has more machines, and stay here where it has none."""
-    examples = artifact(standard_artifacts.Examples, tmp_path)
-    examples.split_names = '["train", "eval"]'
-    (tmp_path / "Split-eval").mkdir()
-    with (tmp_path / "Split-eval" / "large.gz").open("wb") as file:
-        file.truncate(2 << 30)  # a hole: nothing is on the disk
-    config = executor.config_pb2.EvalConfig()
-    assert "beam" == executor._path("auto", examples, config, ["--runner=FlinkRunner"])[0]
-    assert "in-process" == executor._path("auto", examples, config, [])[0]
+def test_the_path_is_chosen_as_in_every_stage(bench, flights):
+    """An unknown way to work is refused by the rule of all stages."""
+    inputs = bench.inputs(january(flights, 50), bench.model("m", 1), None)
     with pytest.raises(ConfigError, match="must be one of auto, in-process, beam"):
-        executor._path("fast", examples, config, [])
-    config.options.compute_confidence_intervals.value = True
-    assert "beam" == executor._path("auto", examples, config, [])[0]
-    with pytest.raises(GateError, match="confidence intervals"):
-        executor._path("in-process", examples, config, [])
+        bench.run(inputs, {}, execution="fast")
 
 
 def test_slices_are_those_of_tfma(bench):

@@ -1,13 +1,25 @@
-"""The gate's settings and the verdict's maths, without TensorFlow."""
+"""The gate's settings, its metrics and the verdict's maths, without TensorFlow."""
 
+import doctest
 import json
 import math
 
+import numpy as np
 import pytest
+from sklearn import metrics as sklearn_metrics
 
 from noria.components.evaluator import gate as gates
 from noria.components.evaluator import model_verdict
-from noria.core.errors import GateError
+from noria.components.evaluator.contract import check_metric
+from noria.components.evaluator.metrics import METRICS, base
+from noria.components.evaluator.settings import Bound, EvaluatorSettings
+from noria.core.errors import ConfigError, GateError
+from noria.core.settings import read_json
+
+
+def build(settings: dict, task: str = "binary", **context) -> gates.Gate:
+    read = read_json(EvaluatorSettings, json.dumps(settings), "gates.model")
+    return gates.build(read, task, **context)
 
 
 def overall(champion: bool = True, **metrics: float) -> model_verdict.SliceMetrics:
@@ -23,7 +35,7 @@ def part(rows: int, change: float, error: float) -> model_verdict.SliceMetrics:
 
 
 def judge(*slices: model_verdict.SliceMetrics, ok: bool = True, champion: int | None = 3, **settings) -> dict:
-    gate = gates.from_json(json.dumps(settings), "binary", first_run=champion is None)
+    gate = build(settings, first_run=champion is None)
     return model_verdict.judge(gate, list(slices), validation_ok=ok, champion=champion)
 
 
@@ -81,61 +93,114 @@ def test_the_verdict_is_json_whatever_the_metrics():
     """Values that are not finite become null: JSON has no NaN."""
     judged = judge(overall(calibration=math.nan, auc=math.nan), part(300, math.nan, math.nan))
     assert not judged["blessed"]
-    assert "auc is not a number on these rows" in judged["reasons"]
+    assert "auc is not defined on these rows: it needs rows of both classes" in judged["reasons"]
     assert judged["metrics"]["challenger"]["calibration"] is None
     json.dumps(judged, allow_nan=False)
 
 
 @pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"metric": {}}, "did you mean 'metrics'?"),
+        ({"metrics": {"AUC": {"min": 1}}}, "must be one of accuracy, auc, auc_precision_recall"),
+        ({"metrics": {"acu": {"min": 1}}}, "got 'acu'; did you mean 'auc'?"),
+        ({"metrics": {"auc": {"mni": 1}}}, "config key gates.model.metrics.auc.mni"),
+        ({"metrics": {"auc": {"min": "high"}}}, "got 'high'"),
+        ({"metrics": {"auc": {"change": -0.1}}}, "greater than or equal to 0, got -0.1"),
+        ({"metrics": {"auc": {"min": 0.9, "max": 0.1}}}, "must have a min of at most max, got 0.9 and 0.1"),
+        ({"metrics": {"auc": {}}}, "must set at least one of min, max, change, relative"),
+        ({"metrics": {"auc": {"min": None}}}, "must set at least one of min, max, change, relative"),
+        ({"first_run": "blessed"}, "'thresholds', 'bless' or 'refuse', got 'blessed'"),
+        ({"min_examples": 0}, "greater than or equal to 1, got 0"),
+        ({"slice_change": -1}, "greater than or equal to 0, got -1"),
+        ([], "config key gates.model"),
+    ],
+)
+def test_bad_settings_are_refused(settings, said):
+    """What was wrong and where, what was expected, and the name that was probably meant."""
+    with pytest.raises(ConfigError) as error:
+        read_json(EvaluatorSettings, json.dumps(settings), "gates.model")
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("settings", "task", "said"),
     [
-        ({"metric": {}}, "binary", "unknown key 'metric'; did you mean 'metrics'?"),
-        ({"metrics": {"AUC": {"min": 1}}}, "binary", "unknown metric 'AUC'"),
-        ({"metrics": {"auc": {"mni": 1}}}, "binary", "unknown key 'mni'; did you mean 'min'?"),
-        ({"metrics": {"auc": {"min": "high"}}}, "binary", "must be a number, got 'high'"),
-        ({"metrics": {"auc": {"change": -0.1}}}, "binary", "change is how much worse it may be"),
-        (
-            {"metrics": {"auc": {"min": 0.9, "max": 0.1}}},
-            "binary",
-            "min must be at most max, got 0.9 and 0.1",
-        ),
-        ({"metrics": {"auc": {}}}, "binary", "needs at least one of min, max, change, relative"),
         ({"metrics": {"calibration": {"change": 1}}}, "binary", "neither better high nor low"),
-        ({"metrics": {"auc": {"min": 1}}}, "regression", "unknown metric 'auc' for the task regression"),
-        ({"first_run": "blessed"}, "binary", "did you mean 'bless'?"),
-        ({"min_examples": 0}, "binary", "must be a whole number of at least 1, got 0"),
-        ({"slice_change": -1}, "binary", "must be a number of at least 0, got -1"),
-        ([], "binary", "must be a mapping"),
+        ({"metrics": {"auc": {"min": 1}}}, "regression", "auc is no metric of the task regression"),
         ({}, "binry", "did you mean 'binary'?"),
     ],
 )
-def test_bad_settings_are_refused_with_the_nearest_name(settings, task, said):
-    """What was wrong, what was expected, and the name that was probably meant."""
+def test_bounds_that_do_not_fit_are_refused(settings, task, said):
+    """A metric of another task, a change of a metric that has no better side, and an unknown task."""
     with pytest.raises(GateError) as error:
-        gates.from_json(json.dumps(settings), task)
+        build(settings, task)
     assert said in str(error.value)
 
 
 def test_defaults_keep_out_what_is_no_better_than_a_guess():
     """A coin for two classes, equal odds for more, the mean for numbers (on the first run only)."""
-    assert 0.5 == gates.from_json("", "binary").metrics["auc"].min
-    assert math.log(4) == gates.from_json("{}", "multiclass", classes=4).metrics["log_loss"].max
-    assert 0.0 == gates.from_json("", "regression", first_run=True).metrics["r2"].min
-    assert "r2" not in gates.from_json("", "regression").metrics
+    assert 0.5 == build({}).bounds["auc"].min
+    assert math.log(4) == build({}, "multiclass", classes=4).bounds["log_loss"].max
+    assert 0.0 == build({}, "regression", first_run=True).bounds["r2"].min
+    assert "r2" not in build({}, "regression").bounds
 
 
 def test_a_config_with_nulls_takes_the_defaults():
     """The project's config writes every key; null bounds are no bounds."""
-    text = json.dumps(
-        {
-            "metrics": {"auc": {"min": 0.6, "max": None, "change": None}},
-            "slices": ["origin", ["origin", "carrier"]],
-            "slice_change": None,
-            "min_examples": 50,
-            "first_run": "bless",
-        }
-    )
-    gate = gates.from_json(text, "binary")
-    assert gates.Bound(min=0.6) == gate.metrics["auc"]
-    assert (("origin",), ("origin", "carrier")) == gate.slices
-    assert (None, 50, "bless") == (gate.slice_change, gate.min_examples, gate.first_run)
+    settings = {
+        "metrics": {"auc": {"min": 0.6, "max": None, "change": None}},
+        "slices": ["origin", ["origin", "carrier"]],
+        "slice_change": None,
+        "min_examples": 50,
+        "first_run": "bless",
+    }
+    gate = build(settings)
+    assert Bound(min=0.6) == gate.bounds["auc"]
+    assert [["origin"], ["origin", "carrier"]] == gate.slices
+    read = gate.settings
+    assert (None, 50, "bless") == (read.slice_change, read.min_examples, read.first_run)
+    assert read == read_json(EvaluatorSettings, read.model_dump_json(), "gates.model")
+
+
+@pytest.mark.parametrize("name", METRICS.names())
+def test_contract(name):
+    """Every metric is a number or says what it needs, whatever the order of the rows, and has its better side."""
+    check_metric(METRICS.find(name))
+
+
+def test_the_contract_finds_faults():
+    """A metric whose better side is the wrong one is refused with both numbers."""
+
+    class Upside(METRICS.find("mae")):
+        better = "higher"
+
+    with pytest.raises(AssertionError, match="perfect predictions must be better, got 0.0 after"):
+        check_metric(Upside)
+
+
+def test_the_auc_of_rare_events_is_exact():
+    """Where one row in 500 is positive and all scores are small, AUC is scikit-learn's, and ties count half."""
+    random = np.random.default_rng(8)
+    signal = random.normal(size=40_000)
+    labels = (random.random(40_000) < 1 / (1 + np.exp(8.6 - 2.2 * signal))).astype(float)
+    scores = (0.03 / (1 + np.exp(4 - signal))).astype(np.float32).astype(float)
+    for decimals in (12, 4):
+        rounded = scores.round(decimals)
+        exact = sklearn_metrics.roc_auc_score(labels, rounded)
+        assert exact == pytest.approx(METRICS.find("auc")().compute(labels, rounded, "binary"), abs=1e-12)
+
+
+def test_precision_and_recall_of_few_ties_are_scikit_learns():
+    """With 2,000 distinct scores the interpolated area is the average precision within 0.002."""
+    random = np.random.default_rng(1)
+    labels = (random.random(2000) < 0.3).astype(float)
+    scores = labels + random.normal(size=2000)
+    exact = sklearn_metrics.average_precision_score(labels, scores)
+    ours = METRICS.find("auc_precision_recall")().compute(labels, scores, "binary")
+    assert exact == pytest.approx(ours, abs=0.002)
+
+
+def test_examples_in_docstrings():
+    """The examples say what the functions return."""
+    assert 0 == doctest.testmod(base).failed

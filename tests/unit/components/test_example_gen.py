@@ -40,7 +40,7 @@ def _events(span: int, rows: int = 2000) -> pa.Table:
 def home(tmp_path: Path) -> Path:
     store = SpanStore(tmp_path / "home")
     for span in (1, 2, 3):
-        store.commit(span, [_events(span)], source="test")
+        store.create(span, [_events(span)], source="test")
     return tmp_path / "home"
 
 
@@ -137,12 +137,12 @@ def test_label_that_is_not_there(home: Path, tmp_path: Path):
 def test_a_thin_span_has_its_run_and_no_run(home: Path, tmp_path: Path):
     """One row: the run ends with its reason, and so does the task tried again; the span is grown, and waits anew."""
     store, registry = SpanStore(home), Registry(home)
-    store.commit(4, [_events(4).slice(0, 1)], source="test")
-    store.commit(5, [_events(5)], source="test")
+    store.create(4, [_events(4).slice(0, 1)], source="test")
+    store.create(5, [_events(5)], source="test")
     registry.record_run(RunRecord(3, "run-0", data_verdict="ok", model_verdict="blessed"))
     for task in ("first", "again"):
         with pytest.raises(
-            ThinError, match="span 4 is thin: too few rows: [01] to train on, [01] to judge on"
+            ThinError, match="span 4 is thin: too few rows: [01] to train on, [01] to evaluate on"
         ):
             _run(home, tmp_path / task, span="next", window=json.dumps({"cold": 1}))
     run = registry.runs()[-1]
@@ -156,7 +156,7 @@ def test_a_thin_span_has_its_run_and_no_run(home: Path, tmp_path: Path):
     assert [5] == pending(home, 1)
     examples = _run(home, tmp_path / "next", span="next", run_id="run-2", version=1)
     assert "[1, 2, 3, 4, 5]" == examples.get_string_custom_property("spans")
-    store.commit(4, [_events(4).slice(1)], source="more", late=True)
+    store.add_late_rows(4, [_events(4).slice(1)], source="more")
     assert [4, 5] == pending(home, 1)
 
 
@@ -165,7 +165,7 @@ def test_late_rows_that_come_during_a_run_wait_for_the_next(home: Path, tmp_path
     choose = execution.choose
 
     def chosen(*arguments):
-        SpanStore(home).commit(3, [_events(9)], source="late", late=True)
+        SpanStore(home).add_late_rows(3, [_events(9)], source="late")
         return choose(*arguments)
 
     monkeypatch.setattr(execution, "choose", chosen)
@@ -182,7 +182,7 @@ def test_a_damaged_span_is_not_trained_on(home: Path, tmp_path: Path):
     path = SpanStore(home).manifest(2).folder / "data-00000.parquet"
     data = path.read_bytes()
     path.write_bytes(data[:100] + bytes([data[100] ^ 1]) + data[101:])
-    with pytest.raises(SpanError, match="a file of span 2 is damaged: sha256"):
+    with pytest.raises(SpanError, match="a file of span 2 is damaged: expected sha256"):
         _run(home, tmp_path / "a")
 
 

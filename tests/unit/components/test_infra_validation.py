@@ -1,4 +1,4 @@
-"""The probe and the warm-up file, on real SavedModels in real processes."""
+"""Infra validation and the warm-up file, on real SavedModels in real processes."""
 
 import os
 import re
@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from noria.components.pusher import infra_validation, warmup
+from noria.components import warmup
+from noria.components.infra_validation import validator
+from noria.components.infra_validation.predictions import fault
 from noria.core.errors import GateError
 
 
@@ -46,7 +48,7 @@ def save(
 
 def test_a_good_model_answers_with_one_probability_a_row(tmp_path):
     """The fresh process loads the model and returns [rows, 1] probabilities, with its own seconds."""
-    result = infra_validation.probe(save(tmp_path / "m"), EXAMPLES)
+    result = validator.validate(save(tmp_path / "m"), EXAMPLES)
     assert (20, 1) == result.shape
     assert 20 == result.rows
     assert tf.sigmoid(-1.0).numpy() == pytest.approx(result.lowest)
@@ -55,61 +57,61 @@ def test_a_good_model_answers_with_one_probability_a_row(tmp_path):
 
 
 def test_a_process_started_ahead_answers_for_one_model_after_the_other(tmp_path):
-    """`start_ahead` saves the import, once for all models; each model has a fork of its own, and none is left."""
+    """`start` saves the import, once for all models; each model has a fork of its own, and none is left."""
     folder, other = save(tmp_path / "m"), save(tmp_path / "n", score="tf.sigmoid(x / 500 - 1)")
-    infra_validation.start_ahead()
+    validator.start()
     try:
-        waiting = infra_validation._spare._process
+        waiting = validator._shared._process
         deadline = time.monotonic() + 60
         while not _imported(waiting.pid) and time.monotonic() < deadline:
             time.sleep(0.2)
-        result = infra_validation.probe(folder, EXAMPLES)
+        result = validator.validate(folder, EXAMPLES)
         assert result.seconds["wait"] < result.seconds["import"]
-        assert tf.sigmoid(2.8).numpy() == pytest.approx(infra_validation.probe(other, EXAMPLES).highest)
+        assert tf.sigmoid(2.8).numpy() == pytest.approx(validator.validate(other, EXAMPLES).highest)
         assert waiting.poll() is None
         while _children(waiting.pid) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert "" == _children(waiting.pid)
         assert "1" == re.search(r"Threads:\s+(\d+)", Path(f"/proc/{waiting.pid}/status").read_text())[1]
     finally:
-        infra_validation.stop_ahead()
+        validator.stop()
     assert waiting.poll() is not None
 
 
 def test_an_answer_asked_ahead_is_taken_only_for_the_same_model_and_rows(tmp_path):
     """A copy of the model counts as the same; other weights, or other rows, are asked anew."""
     folder, other = save(tmp_path / "m"), save(tmp_path / "n", score="tf.sigmoid(x / 500 - 1)")
-    prober = infra_validation.Prober().start()
+    mine = validator.InfraValidator().start()
     try:
-        prober.ask(folder, EXAMPLES)
+        mine.submit(folder, EXAMPLES)
         shutil.copytree(folder, tmp_path / "copy")
         warmup.write(tmp_path / "copy", EXAMPLES)
-        assert tf.sigmoid(0.9).numpy() == pytest.approx(prober.probe(tmp_path / "copy", EXAMPLES).highest)
-        assert 1 == prober._asked
-        prober.ask(folder, EXAMPLES)
-        assert tf.sigmoid(2.8).numpy() == pytest.approx(prober.probe(other, EXAMPLES).highest)
-        prober.ask(folder, EXAMPLES)
-        assert tf.sigmoid(0.0).numpy() == pytest.approx(prober.probe(folder, EXAMPLES[:11]).highest)
-        assert 5 == prober._asked
+        assert tf.sigmoid(0.9).numpy() == pytest.approx(mine.validate(tmp_path / "copy", EXAMPLES).highest)
+        assert 1 == mine._submitted
+        mine.submit(folder, EXAMPLES)
+        assert tf.sigmoid(2.8).numpy() == pytest.approx(mine.validate(other, EXAMPLES).highest)
+        mine.submit(folder, EXAMPLES)
+        assert tf.sigmoid(0.0).numpy() == pytest.approx(mine.validate(folder, EXAMPLES[:11]).highest)
+        assert 5 == mine._submitted
     finally:
-        prober.close()
+        mine.close()
 
 
 def test_a_model_that_kills_its_process_is_reported_and_the_next_one_is_answered(tmp_path):
     """A crash while the model is loaded or asked (a kernel's fault, out of memory) ends the fork alone."""
-    prober = infra_validation.Prober().start()
+    mine = validator.InfraValidator().start()
     try:
         endless = "tf.while_loop(lambda i: tf.reduce_all(i > -1.0), lambda i: [i * 1.0], [x])[0]"
-        prober.ask(save(tmp_path / "m", score=endless), EXAMPLES)
+        mine.submit(save(tmp_path / "m", score=endless), EXAMPLES)
         deadline = time.monotonic() + 60
-        while not (fork := _children(prober._process.pid)) and time.monotonic() < deadline:
+        while not (fork := _children(mine._process.pid)) and time.monotonic() < deadline:
             time.sleep(0.1)
         os.kill(int(fork), signal.SIGKILL)
         with pytest.raises(GateError, match="was killed by SIGKILL"):
-            prober.probe(tmp_path / "m", EXAMPLES)
-        assert (20, 1) == prober.probe(save(tmp_path / "n"), EXAMPLES).shape
+            mine.validate(tmp_path / "m", EXAMPLES)
+        assert (20, 1) == mine.validate(save(tmp_path / "n"), EXAMPLES).shape
     finally:
-        prober.close()
+        mine.close()
 
 
 def _children(pid: int) -> str:
@@ -148,7 +150,7 @@ def _imported(pid: int) -> bool:
 def test_a_model_that_answers_nonsense_is_refused(tmp_path, faults, said):
     """Not finite, under another name, or an error while predicting: a GateError says which."""
     with pytest.raises(GateError, match=said):
-        infra_validation.probe(save(tmp_path / "m", **faults), EXAMPLES)
+        validator.validate(save(tmp_path / "m", **faults), EXAMPLES)
 
 
 @pytest.mark.parametrize(
@@ -167,63 +169,63 @@ def test_a_model_that_answers_nonsense_is_refused(tmp_path, faults, said):
 )
 def test_predictions_are_judged_by_task(values, shape, task, said):
     """Shape, finiteness, range and variety: what is wrong, with the numbers, or None."""
-    assert said == infra_validation.judge(values, shape, 20, 20, task)
+    assert said == fault(values, shape, 20, 20, task)
 
 
 def test_few_or_equal_rows_may_share_a_prediction():
     """A constant answer is only suspicious over enough different rows."""
-    assert infra_validation.judge([0.5] * 20, [20, 1], 20, different=3, task="binary") is None
+    assert fault([0.5] * 20, [20, 1], 20, different=3, task="binary") is None
 
 
 def test_a_model_that_hangs_is_killed(tmp_path):
     """After the timeout the process is gone and the error names the seconds."""
     endless = "tf.while_loop(lambda i: tf.reduce_all(i > -1.0), lambda i: [i * 1.0], [x])[0]"
     folder = save(tmp_path / "m", score=endless)
-    prober = infra_validation.Prober().start()
-    process = prober._process
+    mine = validator.InfraValidator().start()
+    process = mine._process
     with pytest.raises(GateError, match="no predictions within 15 s"):
-        prober.probe(folder, EXAMPLES, timeout=15)
+        mine.validate(folder, EXAMPLES, timeout=15)
     assert -signal.SIGKILL == process.returncode
 
 
 def test_a_model_that_nobody_fetched_the_answer_for_does_not_hold_up_the_next_one(tmp_path, monkeypatch):
     """Asked ahead, refused by the gate, and hanging: the process is ended, and a new one answers for the next."""
-    monkeypatch.setattr(infra_validation, "_UNFETCHED", 1.0)
+    monkeypatch.setattr(validator, "_ABANDONED", 1.0)
     endless = "tf.while_loop(lambda i: tf.reduce_all(i > -1.0), lambda i: [i * 1.0], [x])[0]"
-    prober = infra_validation.Prober().start()
+    mine = validator.InfraValidator().start()
     try:
-        prober.ask(save(tmp_path / "m", score=endless), EXAMPLES)
-        first = prober._process
-        assert (20, 1) == prober.probe(save(tmp_path / "n"), EXAMPLES).shape
+        mine.submit(save(tmp_path / "m", score=endless), EXAMPLES)
+        first = mine._process
+        assert (20, 1) == mine.validate(save(tmp_path / "n"), EXAMPLES).shape
         assert -signal.SIGKILL == first.returncode
     finally:
-        prober.close()
+        mine.close()
 
 
 def test_a_process_that_is_killed_is_reported(tmp_path):
     """A crash of the process (out of memory, a bad kernel) becomes a GateError, not a hang."""
     folder = save(tmp_path / "m")
-    prober = infra_validation.Prober().start()
-    threading.Timer(0.5, os.kill, [prober._process.pid, signal.SIGSEGV]).start()
+    mine = validator.InfraValidator().start()
+    threading.Timer(0.5, os.kill, [mine._process.pid, signal.SIGSEGV]).start()
     with pytest.raises(GateError, match="was killed by SIGSEGV"):
-        prober.probe(folder, EXAMPLES)
+        mine.validate(folder, EXAMPLES)
 
 
 def test_what_is_not_a_model_is_refused_before_any_process_starts(tmp_path):
     """An empty folder, no rows, an unknown task."""
     with pytest.raises(GateError, match="no saved_model.pb"):
-        infra_validation.probe(tmp_path, EXAMPLES)
+        validator.validate(tmp_path, EXAMPLES)
     with pytest.raises(GateError, match="at least one real row"):
-        infra_validation.probe(tmp_path, [])
+        validator.validate(tmp_path, [])
     with pytest.raises(GateError, match="'binray'"):
-        infra_validation.probe(tmp_path, EXAMPLES, task="binray")
+        validator.validate(tmp_path, EXAMPLES, task="binray")
 
 
 def test_a_damaged_model_is_refused(tmp_path):
     """A saved_model.pb that is no proto gives the loader's reason."""
     (tmp_path / "saved_model.pb").write_bytes(b"no proto")
     with pytest.raises(GateError, match="the model does not load"):
-        infra_validation.probe(tmp_path, EXAMPLES)
+        validator.validate(tmp_path, EXAMPLES)
 
 
 def test_the_warm_up_file_holds_real_requests_that_the_signature_answers(tmp_path):
@@ -246,4 +248,4 @@ def test_the_warm_up_file_holds_real_requests_that_the_signature_answers(tmp_pat
 def test_a_parent_without_tensorflow_gets_an_eager_child(tmp_path, monkeypatch):
     """TensorFlow sets TF2_BEHAVIOR when it is imported; the child must not rely on its parent having done so."""
     monkeypatch.delenv("TF2_BEHAVIOR", raising=False)
-    assert (20, 1) == infra_validation.probe(save(tmp_path / "m"), EXAMPLES).shape
+    assert (20, 1) == validator.validate(save(tmp_path / "m"), EXAMPLES).shape

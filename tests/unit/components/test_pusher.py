@@ -122,7 +122,7 @@ def test_a_bare_saved_model_is_served_too(push, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("blessed", "score", "reason"),
-    [(False, 0.25, "auc 0.50 is below 0.60"), (True, float("nan"), "did not answer in a fresh process")],
+    [(False, 0.25, "auc 0.50 is below 0.60"), (True, float("nan"), "infra validation failed")],
 )
 def test_what_is_refused_is_kept_and_not_served(push, tmp_path: Path, blessed, score, reason) -> None:
     """Not blessed, or blessed and unable to answer: rejected with its reason and files; the champion serves on."""

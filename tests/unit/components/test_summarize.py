@@ -112,7 +112,7 @@ def test_a_distinct_value_costs_its_bytes_and_twelve_more():
     Counted in the buffers that the counter holds: Arrow's pool is the process's, and its threads give back what they
     added up some moments later.
     """
-    counts = exact_counts._Counts(100)
+    counts = exact_counts.ValueCounter(100)
     for start in range(0, 200_000, 10_000):
         counts.add(pa.array([b"%020d" % i for i in range(start, start + 10_000)]))
     assert 200_000 == counts.distinct

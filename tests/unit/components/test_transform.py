@@ -30,9 +30,12 @@ import tensorflow_transform.beam as tft_beam  # noqa: E402
 from tensorflow_metadata.proto.v0 import schema_pb2  # noqa: E402
 from tfx.types import standard_artifacts  # noqa: E402
 from tfx_bsl.coders import example_coder  # noqa: E402
+from tfx_bsl.public import tfxio  # noqa: E402
 
-from noria.components.transform import apply, executor, internals, reuse  # noqa: E402
+from noria.components.internals import tft as tft_internals  # noqa: E402
+from noria.components.transform import apply, executor, reuse  # noqa: E402
 from noria.components.transform.request import Request  # noqa: E402
+from noria.components.transform.source import reader  # noqa: E402
 
 ROWS = 3600
 
@@ -213,7 +216,7 @@ def request(examples: Path, project: Path, out: Path, function: str, **changes) 
 def run(wanted: Request) -> tuple[reuse.Decision, dict]:
     """The decision, and the facts of the stage."""
     with journal.stage("Transform") as stage:
-        return executor.transform(wanted, stage), stage.facts
+        return executor.transform(wanted, stage), stage.fields
 
 
 def read(out: Path, split: str) -> dict[str, np.ndarray]:
@@ -237,8 +240,8 @@ def stock(examples: Path, project: Path, function: str, out: Path) -> None:
     """
     preprocessing_fn = executor.user_code.load_function(f"{function}.preprocessing_fn", str(project))
     schema = make_schema()
-    inputs = internals.tfxio(sorted(glob(str(examples / "Split-train" / "*"))), schema)
-    others = internals.tfxio(sorted(glob(str(examples / "Split-eval" / "*"))), schema)
+    inputs = reader(sorted(glob(str(examples / "Split-train" / "*"))), schema)
+    others = reader(sorted(glob(str(examples / "Split-eval" / "*"))), schema)
     context = tft_beam.Context(temp_dir=str(out / "tmp"), use_deep_copy_optimization=True)
     with beam.Pipeline() as pipeline, context:
         rows = pipeline | "Train" >> inputs.BeamSource(1000)
@@ -250,7 +253,7 @@ def stock(examples: Path, project: Path, function: str, out: Path) -> None:
             (pipeline | "Eval" >> others.BeamSource(1000), others.TensorAdapterConfig()),
             transform_fn,
         ) | tft_beam.TransformDataset(output_record_batches=True)
-        encoder = internals.RecordBatchToExamplesEncoder(metadata.schema)
+        encoder = tfxio.RecordBatchToExamplesEncoder(metadata.schema)
         for split, batches in {"train": train, "eval": evaluated}.items():
             _ = (
                 batches
@@ -275,7 +278,7 @@ def assert_same_rows(expected: dict[str, np.ndarray], actual: dict[str, np.ndarr
 
 def assert_same_graph(expected: Path, actual: Path) -> None:
     """The same vocabularies, byte for byte, and the same transformed schema."""
-    one, two = (internals.vocabulary_files(str(out / "graph")) for out in (expected, actual))
+    one, two = (tft_internals.vocabulary_files(str(out / "graph")) for out in (expected, actual))
     assert sorted(one) == sorted(two)
     for name, path in one.items():
         assert Path(path).read_bytes() == Path(two[name]).read_bytes(), name
@@ -316,7 +319,7 @@ def test_both_paths_give_what_tft_gives(examples, project, tmp_path, function):
 def test_where_the_rows_are_between_passes_changes_nothing(examples, project, tmp_path, monkeypatch, room):
     """Rows that do not fit in memory go to the disk; where there is no room either, each pass decodes anew."""
     run(request(examples, project, tmp_path / "kept", "rich_features", execution="in-process"))
-    monkeypatch.setattr(batch_cache, "Handover", partial(batch_cache.Handover, budget=0))
+    monkeypatch.setattr(batch_cache, "BatchCache", partial(batch_cache.BatchCache, budget=0))
     if room == "none":
         monkeypatch.setattr(batch_cache.tempfile, "TemporaryFile", _full)
     run(request(examples, project, tmp_path / "again", "rich_features", execution="in-process"))
@@ -332,19 +335,19 @@ def _full(dir: str) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), dir)
 
 
-def test_rows_handed_over_give_what_the_files_give(examples, project, tmp_path, monkeypatch):
+def test_cached_rows_give_what_the_files_give(examples, project, tmp_path, monkeypatch):
     """Rows that SpanExampleGen left in this process are not read again, and come out the same, value by value."""
     run(request(examples, project, tmp_path / "read", "rich_features", execution="in-process"))
-    monkeypatch.setattr(batch_cache, "examples", batch_cache.Handover())
+    monkeypatch.setattr(batch_cache, "examples", batch_cache.BatchCache())
     decoder = example_coder.ExamplesToRecordBatchDecoder()
     for file in glob(str(examples / "*" / "*")):
         records = list(tf.data.TFRecordDataset(file, "GZIP").as_numpy_iterator())
         batches = [decoder.DecodeBatch(records[:700]), decoder.DecodeBatch(records[700:])]
-        rows = batch_cache.examples.gather(tmp_path)
+        rows = batch_cache.examples.open(tmp_path)
         for batch in batches:
             if batch.num_rows:
                 rows.add(batch)
-        rows.keep(file)
+        rows.put(file)
     monkeypatch.setattr("noria.components.transform.source.Source._read", _not_read)
     run(request(examples, project, tmp_path / "handed", "rich_features", execution="in-process"))
     assert_same_graph(tmp_path / "read", tmp_path / "handed")
@@ -534,7 +537,7 @@ def test_an_analyzer_that_is_not_covered_goes_to_beam_and_says_why(examples, pro
     """Beam carries out a weighted vocabulary, to TFT's own graph, and leaves no scratch."""
     (project / "weighted_features.py").write_text(WEIGHTED)
     _, facts = run(request(examples, project, tmp_path / "one", "weighted_features"))
-    reason = "only Beam carries out a vocabulary that is weighted or ordered by its label"
+    reason = "only Beam supports a vocabulary that is weighted or ordered by its label"
     assert ("beam", reason) == (facts["path"], facts["path_reason"])
     stock(examples, project, "weighted_features", tmp_path / "stock")
     assert_same_graph(tmp_path / "stock", tmp_path / "one")
@@ -544,7 +547,7 @@ def test_an_analyzer_that_is_not_covered_goes_to_beam_and_says_why(examples, pro
 def test_in_process_alone_refuses_what_it_does_not_cover(examples, project, tmp_path):
     """`execution: in-process` is not quietly turned into Beam."""
     (project / "weighted_features.py").write_text(WEIGHTED)
-    with pytest.raises(ConfigError, match="only Beam carries out a vocabulary that is weighted"):
+    with pytest.raises(ConfigError, match="only Beam supports a vocabulary that is weighted"):
         run(request(examples, project, tmp_path, "weighted_features", execution="in-process"))
 
 
@@ -609,7 +612,7 @@ def test_a_truncated_file_is_named(examples, project, tmp_path):
     shutil.copytree(examples, broken)
     file = broken / "Split-train" / "span-00000001-00000-of-00001.gz"
     file.write_bytes(file.read_bytes()[:2000])
-    with pytest.raises(DataError, match="cannot be read to their end") as caught:
+    with pytest.raises(DataError, match="cannot be read completely") as caught:
         run(request(broken, project, tmp_path, "simple_features"))
     assert str(file) in str(caught.value.where)
 
@@ -648,7 +651,7 @@ def test_executor_reads_and_writes_artifacts(examples, project, tmp_path, caplog
         executor.Executor().Do(
             {"examples": [raw], "schema": [schema], "champion": [champion], "verdict": [verdict]},
             {"transform_graph": [graph], "transformed_examples": [transformed]},
-            properties | {"home": str(tmp_path / "home"), "execution": "auto", "code_digest": ""},
+            properties | {"home": str(tmp_path / "home"), "execution": "auto"},
         )
         return graph, transformed
 

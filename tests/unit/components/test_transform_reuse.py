@@ -43,7 +43,7 @@ def test_examples_in_the_docstrings_hold():
             reuse.Record("features.preprocessing_fn", "c1", "s1", "late", unmeasured=["airport"]),
             True,
             "ok",
-            "no output feature is named after the vocabulary airport, so its cover is unknown",
+            "no output feature has the name of the vocabulary airport, so its coverage is unknown",
         ),
     ],
 )
@@ -184,7 +184,7 @@ def test_a_function_by_path_pickles_as_the_path(project):
 def test_a_project_does_not_shadow_a_library(project):
     """A project's json.py is refused, and does not take the standard library's place."""
     (project / "json.py").write_text("raise RuntimeError\n")
-    with pytest.raises(ConfigError, match="the name json of the project's module is taken"):
+    with pytest.raises(ConfigError, match="the project's module json has the same name as"):
         user_code.load_function("json.preprocessing_fn", str(project))
 
 

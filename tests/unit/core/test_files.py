@@ -71,7 +71,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 import numpy
 table = pa.table({"x": numpy.random.default_rng(0).normal(size=200_000)})
 try:
-    SpanStore(sys.argv[1]).commit(2, [table], source="big")
+    SpanStore(sys.argv[1]).create(2, [table], source="big")
 except NoriaError as error:
     print(error)
     sys.exit(7)
@@ -82,7 +82,7 @@ def test_a_disk_that_refuses_more_bytes_leaves_the_store_as_it_was(tmp_path: Pat
     """A write that the operating system refuses halfway says what to do, and leaves no half span."""
     import pyarrow as pa
 
-    SpanStore(tmp_path).commit(1, [pa.table({"x": [1]})], source="small")
+    SpanStore(tmp_path).create(1, [pa.table({"x": [1]})], source="small")
     done = subprocess.run([sys.executable, "-c", _FILLS_UP, str(tmp_path)], capture_output=True, text=True)
     assert 7 == done.returncode, done.stderr
     assert "cannot be written" in done.stdout and "next:" in done.stdout
@@ -107,5 +107,5 @@ def test_no_permission_is_explained(nobody: None) -> None:
         Path(home, "spans").mkdir()
         Path(home, "spans").chmod(0o500)
         with pytest.raises(NoriaError, match="right to read and write"):
-            SpanStore(home).commit(1, [pa.table({"x": [1]})], source="s")
+            SpanStore(home).create(1, [pa.table({"x": [1]})], source="s")
         Path(home, "spans").chmod(0o700)

@@ -59,7 +59,7 @@ def test_a_file_becomes_spans_in_order_of_time(tmp_path: Path) -> None:
         manifest = store.manifest(span)
         assert {"no": 10, "yes": 5, "unlabelled": 5} == manifest.labels
         assert manifest.event_time == (START + (span - 1) * DAY, START + span * DAY - DAY // 20)
-        assert f"2013-01-{6 + span:02d}" == manifest.facts["period"]
+        assert f"2013-01-{6 + span:02d}" == manifest.extra["period"]
         assert {"id": "string", "when": "int64", "fare": "double", "tip": "int64"} == manifest.columns
     assert 20 == store.manifest(1).sources[0]["rows"]
 

@@ -109,19 +109,9 @@ def test_a_format_of_ones_own() -> None:
     assert ([1359720000, None], [False, True]) == (parsed.to_pylist(), bad.tolist())
 
 
-def test_periods() -> None:
-    """Weeks begin on Monday, UTC, also before 1970."""
-    monday = 1357516800  # 2013-01-07
-    assert [0, 1, 1, 2] == (
-        calendar.period_of("week", np.array([monday - 1, monday, monday + 604_799, monday + 604_800]))
-        - calendar.period_of("week", np.array([monday - 1]))
-    ).tolist()
-    assert "2013-01-07" == calendar.period_start(
-        "week", int(calendar.period_of("week", np.array([monday]))[0])
-    )
-    assert "2013-01-07" == calendar.period_start("day", monday // 86_400)
-    assert "2013-01-07T00" == calendar.period_start("hour", monday // 3_600)
-    assert "1969-12-29" == calendar.period_start("week", 0)
+def test_rows_of_a_span() -> None:
+    """`rows:N` needs a number above 0; an hour, a day or a week has no number of rows."""
+    assert [None, 5000] == [calendar.rows_per_span("week"), calendar.rows_per_span("rows:5000")]
     with pytest.raises(DataError, match="rows:N, got 'rows:0'"):
         calendar.rows_per_span("rows:0")
 

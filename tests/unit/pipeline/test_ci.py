@@ -72,7 +72,7 @@ class Project:
 
     def span(self, number: int) -> None:
         table = pa.table({"at": [number], "late": [1]})
-        SpanStore(self.folder / "home").commit(
+        SpanStore(self.folder / "home").create(
             number, [table], source="events.csv", event_time=(number, number)
         )
 

@@ -59,7 +59,7 @@ def test_damaged_span(config: Config) -> None:
     """A bit that flipped in a span's file is found, and the span and its file are named."""
     store = SpanStore(config.home_path)
     for span in (1, 2):
-        store.commit(span, [pa.table({"x": list(range(1000))})], source="a")
+        store.create(span, [pa.table({"x": list(range(1000))})], source="a")
     assert [doctor.OK] * 2 == [check.state for check in doctor.stores(config)]
     path = store.manifest(2).folder / "data-00000.parquet"
     data = path.read_bytes()
@@ -123,3 +123,19 @@ def test_kubeflow_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
     check = doctor.kubeflow()
     assert doctor.WARNING == check.state
     assert environment.how_to_install("kubeflow") in str(check.next_step)
+
+
+def test_own_measures_and_metrics(tmp_path: Path) -> None:
+    """A project's own kinds are imported; one that is missing is a problem, with the key and the next step."""
+    (tmp_path / "my_kinds.py").write_text(
+        "from noria.components.data_gate.measures.psi import PopulationStability\n"
+        "class Doubled(PopulationStability):\n    label = 'Doubled'\n"
+    )
+    gates = (
+        "gates: {data: {measures: {my_kinds.Doubled: 0.5}}, model: {metrics: {my_kinds.Brier: {max: 1}}}}\n"
+    )
+    (tmp_path / "noria.yaml").write_text(PROJECT + gates)
+    good, bad = doctor.gates(load(tmp_path))
+    assert (doctor.OK, "my_kinds.Doubled can be imported") == (good.state, good.found)
+    assert doctor.PROBLEM == bad.state
+    assert "Brier" in bad.found

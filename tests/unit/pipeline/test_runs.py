@@ -42,7 +42,7 @@ def config(tmp_path: Path) -> Config:
 def commit(config: Config, *spans: int, **facts: Any) -> None:
     """Spans of one row."""
     for span in spans:
-        SpanStore(config.home_path).commit(span, [pa.table({"late": [1]})], source="a", **facts)
+        SpanStore(config.home_path).create(span, [pa.table({"late": [1]})], source="a", **facts)
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +58,7 @@ def records(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         Registry(config.home_path).record_run(RunRecord(span, run_id, data_verdict="ok", mode=mode))
 
     monkeypatch.setattr(run, "_execute", execute)
-    monkeypatch.setattr(run.infra_validation, "start_ahead", lambda: None)
+    monkeypatch.setattr(run.validator, "start", lambda: None)
     return asked
 
 
@@ -115,7 +115,7 @@ def test_replay_takes_later_versions_and_no_quarantine(
     home = tmp_path / "replay"
     replay.replay(config, home)
     assert ([1, 2], {}) == (records, SpanStore(home).quarantined())
-    commit(config, 2, late=True)
+    SpanStore(config.home_path).correct(2, [pa.table({"late": [1]})], source="b")
     replay.replay(config, home)
     assert 2 == SpanStore(home).manifest(2).version
     linked = SpanStore(home).manifest(2).folder / "data-00000.parquet"

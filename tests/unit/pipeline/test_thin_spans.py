@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from noria.components import journal
-from noria.components.pusher import infra_validation
+from noria.components.infra_validation import validator
 from noria.core.errors import DataError, ThinError
 from noria.pipeline.config import Config, load
 from noria.pipeline.runs import run
@@ -22,8 +22,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     settings = {"name": "rides", "home": "home", "label": "late", "time": "at", "window": {"first": 1}}
     (tmp_path / "noria.yaml").write_text(yaml.safe_dump(settings))
     for span in (1, 2, 3):
-        SpanStore(tmp_path / "home").commit(span, [pa.table({"at": [span]})], source="a")
-    monkeypatch.setattr(infra_validation, "start_ahead", lambda: None)
+        SpanStore(tmp_path / "home").create(span, [pa.table({"at": [span]})], source="a")
+    monkeypatch.setattr(validator, "start", lambda: None)
     return load(tmp_path)
 
 

@@ -24,7 +24,7 @@ def home(tmp_path: Path) -> Path:
     """Spans 1 to 5, a good run on 2 and 3, and 4 broken."""
     home = tmp_path / "home"
     for span in range(1, 6):
-        SpanStore(home).commit(span, [rows(span)], source="a")
+        SpanStore(home).create(span, [rows(span)], source="a")
     for span in (2, 3):
         Registry(home).record_run(RunRecord(span=span, run_id=f"run-{span}", data_verdict="ok"))
     hold_back(home, 4, 1, BROKEN, "run-4")
@@ -35,16 +35,16 @@ def test_the_first_run_waits_for_enough_spans(tmp_path: Path) -> None:
     """Before the first run nothing waits until `first` spans are there; then the last of them does."""
     for span in (1, 2, 3):
         assert [] == pending(tmp_path, 3)
-        SpanStore(tmp_path).commit(span, [rows(span)], source="a")
+        SpanStore(tmp_path).create(span, [rows(span)], source="a")
     assert [3] == pending(tmp_path, 3)
 
 
 def test_one_future_timestamp_stops_nothing(home: Path) -> None:
     """A run on a span of the year 2031 does not make the pipeline pass over the spans between."""
-    SpanStore(home).commit(6695, [rows(9)], source="a clock")
+    SpanStore(home).create(6695, [rows(9)], source="a clock")
     Registry(home).record_run(RunRecord(span=6695, run_id="future", data_verdict="ok"))
     assert [5] == pending(home, 2)
-    SpanStore(home).commit(6, [rows(6)], source="a")
+    SpanStore(home).create(6, [rows(6)], source="a")
     assert [5, 6] == pending(home, 2)
 
 
@@ -77,20 +77,20 @@ def test_unquarantine_refuses_what_makes_no_sense(home: Path) -> None:
 def test_a_corrected_delivery_replaces_and_waits(home: Path) -> None:
     """Rows for a span in quarantine become its next version alone, which waits; later ones are late as ever."""
     store = SpanStore(home)
-    manifest = store.commit(4, [rows(7, 8)], source="b", event_time=(7, 8), labels={"1": 2}, late=True)
+    manifest = store.correct(4, [rows(7, 8)], source="b", event_time=(7, 8), labels={"1": 2})
     assert (2, 2, {"1": 2}, (7, 8)) == (manifest.version, manifest.rows, manifest.labels, manifest.event_time)
-    assert (["b"], 1) == ([source["name"] for source in manifest.sources], manifest.facts["replaces"])
+    assert (["b"], 1) == ([source["name"] for source in manifest.sources], manifest.extra["replaces"])
     assert [7, 8] == store.table(4)["time"].to_pylist()
     assert {} == store.quarantined()
     assert [4, 5] == pending(home, 2)
-    late = store.commit(4, [rows(9)], source="c", late=True)
-    assert ([7, 8, 9], {}) == (store.table(4)["time"].to_pylist(), late.facts)
+    late = store.add_late_rows(4, [rows(9)], source="c")
+    assert ([7, 8, 9], {}) == (store.table(4)["time"].to_pylist(), late.extra)
 
 
 def test_a_note_is_about_one_version(home: Path) -> None:
     """A writer killed after its commit and before it took the note away: the new version is free all the same."""
     note = (home / "spans" / "00000004" / "QUARANTINED.json").read_bytes()
-    SpanStore(home).commit(4, [rows(7)], source="b", late=True)
+    SpanStore(home).correct(4, [rows(7)], source="b")
     (home / "spans" / "00000004" / "QUARANTINED.json").write_bytes(note)
     assert [4, 5] == pending(home, 2)
 
@@ -98,7 +98,7 @@ def test_a_note_is_about_one_version(home: Path) -> None:
 def test_what_was_corrected_meanwhile_is_not_held_back(home: Path) -> None:
     """A run on the cluster finds the older version broken: its run ends, and the newer version waits, note or not."""
     store = SpanStore(home)
-    store.commit(5, [rows(7)], source="b", late=True)
+    store.add_late_rows(5, [rows(7)], source="b")
     store.quarantine(5, BROKEN, 2, "run-b")
     hold_back(home, 5, 1, BROKEN, "run-a")
     assert 2 == store.quarantined()[5]["version"]
@@ -111,7 +111,7 @@ def test_what_was_corrected_meanwhile_is_not_held_back(home: Path) -> None:
 def test_a_thin_span_waits_again_when_it_has_grown(home: Path) -> None:
     """Later spans have their runs; a further run is made on the newest that is not thin; late rows change that."""
     registry, store = Registry(home), SpanStore(home)
-    store.commit(6, [rows(6)], source="a")
+    store.create(6, [rows(6)], source="a")
     for span, run in ((5, "run-5"), (6, "run-6")):
         registry.record_run(
             RunRecord(
@@ -119,7 +119,7 @@ def test_a_thin_span_waits_again_when_it_has_grown(home: Path) -> None:
             )
         )
     assert ([], [3]) == (pending(home, 2), once_more(home))
-    store.commit(5, [rows(7, 8)], source="b", late=True)
+    store.add_late_rows(5, [rows(7, 8)], source="b")
     assert ([5], [5]) == (pending(home, 2), once_more(home))
     registry.record_run(RunRecord(5, "run-5b", span_version=2, data_verdict="ok", model_verdict="blessed"))
     assert ([], [5]) == (pending(home, 2), once_more(home))
@@ -142,7 +142,7 @@ def test_killed_between_quarantine_and_run(home: Path, killed_at) -> None:
     outcomes = set()
     for n in range(1, 60):
         span = 10 + n
-        SpanStore(home).commit(span, [rows(span)], source="a")
+        SpanStore(home).create(span, [rows(span)], source="a")
         killed = killed_at(n, home, lambda span=span: hold_back(home, span, 1, BROKEN, f"run-{span}"))
         held = span in SpanStore(home).quarantined()
         assert held != (span in pending(home, 2))
@@ -165,7 +165,7 @@ def test_killed_while_unquarantining(home: Path, killed_at) -> None:
     kills = 0
     for n in range(1, 60):
         span = 10 + n
-        SpanStore(home).commit(span, [rows(span)], source="a")
+        SpanStore(home).create(span, [rows(span)], source="a")
         hold_back(home, span, 1, BROKEN, f"run-{span}")
         killed = killed_at(n, home, lambda span=span: unquarantine(home, span, "why", "ann"))
         kills += killed

@@ -226,8 +226,8 @@ def test_a_run_that_ends_before_its_report(tmp_path: Path, thin: bool) -> None:
     from noria.pipeline.runners.kubeflow import entrypoint, runtime, tasklog
 
     home = tmp_path / "home"
-    SpanStore(home).commit(7, [pa.table({"late": [1]})], source="a")
-    SpanStore(home).commit(8, [pa.table({"late": [1]})], source="a")
+    SpanStore(home).create(7, [pa.table({"late": [1]})], source="a")
+    SpanStore(home).create(8, [pa.table({"late": [1]})], source="a")
     error: Exception = ThinError("few rows") if thin else DataError("a column is missing")
     for name, records in {
         "Ingest": [{"span": 8}, {"state": "waiting", "span": 7}],

@@ -1,4 +1,4 @@
-"""TF Serving's warm-up file: real requests that it replays when it loads a version, before any user's."""
+"""TF Serving's warm-up file: real requests that it replays when it loads a version, before users' requests."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -34,10 +34,10 @@ def write(
     """Writes one Predict request per batch size into a SavedModel's `assets.extra`.
 
     Args:
-      model_dir: the SavedModel's folder, not yet where a server reads it.
+      model_dir: the SavedModel's folder, before it is published.
       examples: serialized tf.Examples of real rows; a batch larger than them repeats them.
       batch_sizes: rows per request.
-      signature: name of the signature to ask.
+      signature: name of the signature to call.
       input_name: name of that signature's input, a string tensor `[batch]` of serialized tf.Examples.
 
     Returns:

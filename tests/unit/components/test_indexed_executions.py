@@ -1,4 +1,4 @@
-"""The query for a channel's executions beside TFX's own way, on a real ML Metadata store."""
+"""The query for the executions behind a channel against TFX's own function, on a real ML Metadata store."""
 
 import pytest
 from ml_metadata import metadata_store
@@ -8,9 +8,9 @@ from noria.components.keras3 import ensure_keras3
 
 ensure_keras3()
 
-from tfx.orchestration.portable.input_resolution import channel_resolver  # noqa: E402  (after keras_first)
+from tfx.orchestration.portable.input_resolution import channel_resolver  # noqa: E402  (after Keras 3 is fixed)
 
-from noria.pipeline.runners import channels  # noqa: E402  (as above)
+from noria.components.internals import tfx  # noqa: E402  (as above)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_the_query_finds_what_tfx_finds(store):
     found = 0
     for chosen in choices:
         expected = sorted(execution.id for execution in slow(store, chosen))
-        assert expected == [execution.id for execution in channels.executions(store, chosen)]
+        assert expected == [execution.id for execution in tfx.executions(store, chosen)]
         found += len(expected)
     assert found > 50
 
@@ -55,7 +55,7 @@ def test_the_query_finds_what_tfx_finds(store):
 def test_tfx_asks_by_the_query_inside_the_block_only(store):
     """The resolver's own function is back after the block, after an error too."""
     slow = channel_resolver._get_executions_by_all_contexts
-    with pytest.raises(RuntimeError), channels.by_query():
-        assert channels.executions is channel_resolver._get_executions_by_all_contexts
+    with pytest.raises(RuntimeError), tfx.indexed_executions():
+        assert tfx.executions is channel_resolver._get_executions_by_all_contexts
         raise RuntimeError
     assert slow is channel_resolver._get_executions_by_all_contexts

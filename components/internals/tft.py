@@ -1,12 +1,10 @@
-"""Every reach into tensorflow_transform's and tfx_bsl's internals, in one place.
+"""TFT without Beam: a preprocessing_fn as a graph, and its SavedModel.
 
-tests/unit/components/test_transform.py holds the equality with stock TFT: a release that changes
-one of these names or meanings breaks that test, not a user. Read in TFT 1.16.0 and 1.21.0, which differ in
-format only. Each name stands in TFT's own module under the name used here.
+`tft_beam` has the names of `tensorflow_transform.beam`, which takes 4 s to import; the Trainer does not need it.
 """
 
+import json
 import os
-import pickle
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +14,9 @@ from noria.components.keras3 import prefer_keras3
 
 tf = prefer_keras3()
 
-import tensorflow_transform as tft  # noqa: E402 - only after Keras is settled
-from tensorflow.python.eager import wrap_function  # noqa: E402
+import tensorflow_transform as tft  # noqa: E402 - only after Keras 3 is fixed
+from tensorflow_transform import analyzer_nodes as analyzer_nodes  # noqa: E402
 from tensorflow_transform import (  # noqa: E402
-    analyzer_nodes,
     annotators,
     graph_context,
     graph_tools,
@@ -28,38 +25,17 @@ from tensorflow_transform import (  # noqa: E402
     tf_utils,
 )
 from tensorflow_transform.analyzers import _VocabOrderingType  # noqa: E402
-from tensorflow_transform.beam import (  # noqa: E402
-    analysis_graph_builder,
-    analyzer_cache,
-    analyzer_impls,
-    beam_nodes,
-)
-from tensorflow_transform.beam import common as beam_common  # noqa: E402
 from tensorflow_transform.saved import saved_transform_io_v2  # noqa: E402
-from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io  # noqa: E402
-from tfx_bsl.coders import example_coder  # noqa: E402
-from tfx_bsl.tfxio import tensor_adapter, tf_example_record  # noqa: E402
+from tensorflow_transform.tf_metadata import metadata_io  # noqa: E402
+
+from noria.components.internals.tensorflow import part_of_graph  # noqa: E402
 
 Visitor = nodes.Visitor
 Traverser = nodes.Traverser
 ValueNode = nodes.ValueNode
-DatasetKey = analyzer_cache.DatasetKey
-DatasetCacheMetadata = analyzer_cache.DatasetCacheMetadata
-TensorAdapter = tensor_adapter.TensorAdapter
-ExamplesToRecordBatchDecoder = example_coder.ExamplesToRecordBatchDecoder
-RecordBatchToExamplesEncoder = example_coder.RecordBatchToExamplesEncoder
-CombinerWrapper = analyzer_impls._CombinerWrapper
-PackedCombinerWrapper = analyzer_impls._PackedCombinerWrapper
-split_inputs_by_key = analyzer_impls._split_inputs_by_key
-merge_outputs_by_key = analyzer_impls._merge_outputs_by_key
-join_boundary_rows = analyzer_impls._join_boundary_rows
-empty_vocabulary = analyzer_impls.maybe_add_empty_vocabulary_dummy
-count_and_token_to_bytes = analyzer_impls._count_and_token_to_bytes
-unique_path = beam_common.get_unique_temp_path
+SavedModelLoader = saved_transform_io_v2.SavedModelLoader
 FREQUENCY = _VocabOrderingType.FREQUENCY
 METADATA_DIR = impl_helper.METADATA_DIR_NAME
-CACHE_MANIFEST = analyzer_cache._ManifestFile._MANIFEST_FILE_NAME
-CACHE_METADATA = analyzer_cache._METADATA_FILE_NAME
 
 
 @dataclass
@@ -74,13 +50,6 @@ class Traced:
     fingerprint: Mapping[str, Any]
     asset_map: dict[str, str]
     temp_dir: str
-
-
-def tfxio(files: Sequence[str], schema: Any) -> tf_example_record.TFExampleRecord:
-    """The reader of gzip TFRecords of tf.Example; its schema decides which columns become which tensors."""
-    return tf_example_record.TFExampleRecord(
-        list(files), schema=schema, telemetry_descriptors=["noria", "Transform"]
-    )
 
 
 def trace(preprocessing_fn: Callable[..., Any], specs: dict[str, Any], temp_dir: str) -> Traced:
@@ -98,35 +67,6 @@ def trainable_variables(traced: Traced) -> list[Any]:
     return traced.graph.get_collection(tf.compat.v1.GraphKeys.TRAINABLE_VARIABLES)
 
 
-def build(
-    traced: Traced, dataset_keys: Sequence[DatasetKey], cache: Mapping[DatasetKey, Any]
-) -> tuple[ValueNode, Mapping[DatasetKey, Mapping[bytes, ValueNode]]]:
-    """The graph of operations that ends in the SavedModel, and per dataset the nodes that fill its cache."""
-    root, cache_nodes, _ = analysis_graph_builder.build(
-        traced.graph, traced.inputs, traced.outputs, dataset_keys=list(dataset_keys), cache_dict=dict(cache)
-    )
-    return root, cache_nodes or {}
-
-
-def datasets_to_read(
-    preprocessing_fn: Callable[..., Any],
-    specs: dict[str, Any],
-    keys: Sequence[DatasetKey],
-    cache: Mapping[DatasetKey, Any],
-) -> set[DatasetKey]:
-    """The datasets whose rows the analysis needs; the cache covers the others."""
-    return set(
-        analysis_graph_builder.get_analysis_dataset_keys(
-            preprocessing_fn, specs, list(keys), cache, force_tf_compat_v1=False
-        )
-    )
-
-
-def is_final(operation: Any) -> bool:
-    """Whether this CreateSavedModel is the last one: earlier ones put out single tensors, by name."""
-    return operation.label == "CreateSavedModel"
-
-
 def replacements(bindings: Sequence[tuple[str, int, Any]]) -> dict[str, Any]:
     """(tensor name, dtype, value) of analysed tensors, as constants by name."""
     return {name: tf.constant(value, tf.dtypes.as_dtype(dtype)) for name, dtype, value in bindings}
@@ -137,17 +77,13 @@ def intermediate_function(
 ) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """A function from raw tensors to the tensors that the next analyzers read.
 
-    TFT writes it as a SavedModel and loads it again, since Beam's workers are other processes. Here it
-    stays what it is: a traced function. In the first phase it is a part of the graph traced already, as
-    nothing is analysed yet that could be put into it.
+    TFT writes it as a SavedModel and loads it again, because Beam's workers are other processes. Here it remains a
+    traced function. In the first phase it is a part of the graph that exists already, as no analysed value can be
+    inserted yet.
     """
     fetches = dict(signature)
     if not bound and not _reads_tables(traced.graph, fetches):
-        whole = wrap_function.WrappedFunction(
-            traced.graph, variable_holder=wrap_function.VariableHolder(share_variables=True)
-        )
-        part = whole.prune(traced.graph.inputs, fetches, input_signature=((traced.specs,), {}))
-        return _Bound(None, part)
+        return _Bound(None, part_of_graph(traced.graph, fetches, ((traced.specs,), {})))
     module = tf.Module()
     context = graph_context.TFGraphContext(
         module_to_export=module, temp_dir=traced.temp_dir, evaluated_replacements=bound
@@ -165,14 +101,14 @@ def intermediate_function(
 
 
 def _reads_tables(graph: Any, fetches: Mapping[str, Any]) -> bool:
-    """Whether tensors depend on a lookup table; those that tracing made are gone when it is over."""
+    """Whether tensors depend on a lookup table; the tables that tracing made are deleted after it."""
     tables = {tensor.name for tensor in graph.internal_captures if tensor.dtype == tf.resource}
     sources = graph_tools.retrieve_sources([tensor.op for tensor in fetches.values()])
     return any(source.name in tables for source in sources)
 
 
 class _Bound:
-    """A function of a dict of raw tensors. Keeps the module, and so its tables, alive beside it."""
+    """A function of a dict of raw tensors. Holds the module, so that its tables remain."""
 
     def __init__(self, module: Any, function: Any):
         self._module = module
@@ -197,13 +133,11 @@ def vocabulary_files(folder: str) -> dict[str, str]:
 
 
 def write_transform_output(saved_model: str, schema: Any, asset_map: dict[str, str], output: str) -> None:
-    """Lays the SavedModel out as `tft.TFTransformOutput` reads it.
+    """Writes the layout that `tft.TFTransformOutput` reads.
 
     output/transform_fn, output/transformed_metadata (schema and, if there is one, asset_map),
     output/metadata (the raw schema). The SavedModel is moved.
     """
-    import json
-
     os.makedirs(output, exist_ok=True)
     metadata = metadata_io.read_metadata(os.path.join(saved_model, METADATA_DIR))
     transformed = os.path.join(output, tft.TFTransformOutput.TRANSFORMED_METADATA_DIR)
@@ -211,7 +145,7 @@ def write_transform_output(saved_model: str, schema: Any, asset_map: dict[str, s
     if asset_map:
         with open(os.path.join(transformed, tft.TFTransformOutput.ASSET_MAP), "w") as file:
             json.dump(asset_map, file)
-    raw = dataset_metadata.DatasetMetadata(schema=schema)
+    raw = tft.DatasetMetadata(schema=schema)
     metadata_io.write_metadata(raw, os.path.join(output, tft.TFTransformOutput.RAW_METADATA_DIR))
     shutil.rmtree(os.path.join(saved_model, METADATA_DIR))
     shutil.move(saved_model, os.path.join(output, tft.TFTransformOutput.TRANSFORM_FN_DIR))
@@ -232,9 +166,9 @@ class TransformGraph:
     def __init__(self, folder: str):
         output = tft.TFTransformOutput(folder)
         self.schema = output.transformed_metadata.schema
-        self._loader = saved_transform_io_v2.SavedModelLoader(output.transform_savedmodel_dir)
+        self._loader = SavedModelLoader(output.transform_savedmodel_dir)
         wanted = set(self._loader.structured_outputs)
-        # With control dependencies: a check inside the graph must see its column, or it checks made-up zeros.
+        # With control dependencies: an assertion inside the graph needs its column, otherwise it would check zeros.
         self.columns = sorted(
             graph_tools.get_dependent_inputs(
                 self._loader._func_graph, self._loader._structured_inputs, self._loader.structured_outputs
@@ -250,34 +184,3 @@ class TransformGraph:
     def to_record_batch(self, tensors: dict[str, Any]) -> Any:
         """Transformed tensors as the Arrow record batch that tfx_bsl encodes."""
         return self._converter.convert(tensors)
-
-
-def read_manifest(folder: str) -> dict[bytes, int]:
-    """TFT's list of a dataset's cache entries: key to number of the file."""
-    path = os.path.join(folder, CACHE_MANIFEST)
-    if not os.path.exists(path):
-        return {}
-    with open(path, "rb") as file:
-        return pickle.load(file)
-
-
-def write_manifest(folder: str, manifest: dict[bytes, int]) -> None:
-    with open(os.path.join(folder, CACHE_MANIFEST), "wb") as file:
-        file.write(pickle.dumps(manifest, protocol=0))
-
-
-__all__ = [
-    "FREQUENCY",
-    "CombinerWrapper",
-    "DatasetKey",
-    "PackedCombinerWrapper",
-    "Traced",
-    "TransformGraph",
-    "analyzer_nodes",
-    "beam_nodes",
-    "build",
-    "tf",
-    "tft",
-    "tfxio",
-    "trace",
-]

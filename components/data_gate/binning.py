@@ -1,40 +1,28 @@
-"""How far two distributions of one feature lie apart: plain maths on TFDV's statistics protos.
+"""Two distributions of one feature, put into the same bins: plain maths on TFDV's statistics protos.
 
-Four measures, all of a current distribution P against a reference Q over the same bins b:
+A drift measure says which of these it wants (`Measure.bins`):
 
-- `linf`, L-infinity: max_b |P(b) - Q(b)|, 0 to 1. Categorical features only. Taken from TFDV's own comparator (which
-  gives 0 without a word on a numeric feature; see `noria.components.data_gate.anomalies`).
-- `js`, Jensen-Shannon divergence, base 2: KL2(P‖M)/2 + KL2(Q‖M)/2 with M = (P+Q)/2, 0 to 1 (J. Lin, Divergence
-  measures based on the Shannon entropy, 1991). Taken from TFDV's own comparator.
-- `kl`, Kullback-Leibler divergence, in nats: sum_b P(b) ln(P(b)/Q(b)), 0 to infinity (S. Kullback and R. Leibler,
-  On information and sufficiency, 1951).
-- `psi`, population stability index: sum_b (P(b) - Q(b)) ln(P(b)/Q(b)) = KL(P‖Q) + KL(Q‖P), 0 to infinity (N. Siddiqi,
-  Credit Risk Scorecards, 2006, chapter 8; there: below 0.1 little, above 0.25 a major shift).
-
-TFDV has neither KL nor PSI; here they come from its histograms. Bins:
-
-- numeric: the deciles of the reference, read from its quantile histogram. The outer bins are open. A value that alone
-  holds two tenths of the reference (no rain: 0) is a bin of its own. The current side's mass comes from its own
-  quantile histogram, each bucket taken as uniform, a bucket of one value as a point.
-- categorical: the reference's 20 most frequent values, one bin each, and `other`.
-- both: rows without a value are the bin `missing`.
-
-Smoothing: half a row is added to each bin of each side (Jeffreys' prior), so that an empty bin costs a finite amount
-that shrinks with the number of rows.
+- `reference`: a numeric feature by the deciles of the reference, read from its quantile histogram. The outer bins are
+  open. A value that alone holds two tenths of the reference (no rain: 0) is a bin by itself. The current side's mass
+  comes from its own quantile histogram, each bucket taken as uniform, a bucket of one value as a point. A categorical
+  feature by the reference's 20 most frequent values, one bin each, and `other`. Rows without a value are the bin
+  `missing`.
+- `values`: each category is a bin. Rows without a value do not count.
+- `equal-width`: TFDV's 10 equal-width buckets of each side, split at the edges of both, as its Jensen-Shannon
+  comparator does (`tensorflow_data_validation/anomalies/metrics.cc`). Rows without a value do not count.
 """
 
 import dataclasses
-import math
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import numpy as np
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 NUMERIC_BINS = 10
 CATEGORICAL_BINS = 20
-PRIOR = 0.5
 
 FeatureStatistics = statistics_pb2.FeatureNameStatistics
+Histogram = statistics_pb2.Histogram
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,63 +48,93 @@ class Binned:
         return ", ".join(f"{self.names[i]} {q[i]:.1%} → {p[i]:.1%}" for i in order)
 
 
-def kl(current: Sequence[float], reference: Sequence[float]) -> float:
-    """Kullback-Leibler divergence of counts over the same bins, in nats, smoothed as the module says.
-
-    >>> kl([50, 50], [50, 50])
-    0.0
-    >>> round(kl([90, 10], [50, 50]), 4)
-    0.3594
-    """
-    p, q = _shares(current), _shares(reference)
-    return float(np.sum(p * np.log(p / q)))
-
-
-def psi(current: Sequence[float], reference: Sequence[float]) -> float:
-    """Population stability index of counts over the same bins, smoothed as the module says.
-
-    >>> psi([50, 50], [50, 50])
-    0.0
-    >>> round(psi([90, 10], [50, 50]), 4)
-    0.8531
-    """
-    p, q = _shares(current), _shares(reference)
-    return float(np.sum((p - q) * np.log(p / q)))
-
-
-def noise(current_rows: float, reference_rows: float, bins: int) -> float:
-    """PSI that two samples of one distribution reach by chance once in a thousand times.
-
-    PSI / (1/n + 1/m) is about chi-squared with bins-1 degrees of freedom (B. Yurdakul, Statistical Properties of
-    Population Stability Index, 2018); its quantile by Wilson and Hilferty's approximation (1931).
-
-    >>> round(noise(6000, 6000, 11), 4)
-    0.0099
-    >>> round(noise(100, 100, 11), 2)
-    0.6
-    """
-    degrees = max(bins - 1, 1)
-    part = 2 / (9 * degrees)
-    quantile = degrees * (1 - part + 3.09 * math.sqrt(part)) ** 3
-    return quantile * (1 / max(current_rows, 1) + 1 / max(reference_rows, 1))
-
-
-def binned(current: FeatureStatistics, reference: FeatureStatistics) -> Binned | None:
-    """Puts both sides into the reference's bins.
-
-    Returns:
-      None where the two are of different kinds, or one of them holds no value at all.
-    """
+def kind_of(current: FeatureStatistics, reference: FeatureStatistics) -> str | None:
+    """`numeric` or `categorical`; None where the sides are of different kinds, or one of them holds no value."""
     kind = reference.WhichOneof("stats")
     if kind is None or kind != current.WhichOneof("stats"):
         return None
     if not _common(current).num_non_missing or not _common(reference).num_non_missing:
         return None
-    if kind == "num_stats":
-        return _numeric(current, reference)
-    if kind == "string_stats":
-        return _categorical(current, reference)
-    return None
+    return {"num_stats": "numeric", "string_stats": "categorical"}.get(kind)
+
+
+def by_reference(current: FeatureStatistics, reference: FeatureStatistics) -> Binned | None:
+    """Both sides in the bins of the reference; None where `kind_of` is None."""
+    kind = kind_of(current, reference)
+    if kind is None:
+        return None
+    return _numeric(current, reference) if kind == "numeric" else _categorical(current, reference)
+
+
+def by_value(current: FeatureStatistics, reference: FeatureStatistics) -> Binned | None:
+    """Each category of either side as a bin; None where the feature is not categorical."""
+    if kind_of(current, reference) != "categorical":
+        return None
+    new, old = _counts(current), _counts(reference)
+    names = tuple(sorted(new.keys() | old.keys()))
+    sides = (np.array([side.get(name, 0.0) for name in names], float) for side in (new, old))
+    return Binned(*sides, names, "all values")
+
+
+def by_equal_width(current: FeatureStatistics, reference: FeatureStatistics) -> Binned | None:
+    """TFDV's equal-width buckets, split at the edges of both sides; None where the feature is not numeric.
+
+    A bucket of one value is a bin by itself. Infinite and undefined values of the two sides are bins that do not match.
+    """
+    if kind_of(current, reference) != "numeric":
+        return None
+    new, old = (_split(_histogram(feature, Histogram.STANDARD)) for feature in (current, reference))
+    edges = np.union1d(new.edges, old.edges)
+    points = sorted(new.points.keys() | old.points.keys())
+    names = [f"{low:.6g} to {high:.6g}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    names += [f"{point:.6g}" for point in points]
+    sides = []
+    for side, other in ((new, old), (old, new)):
+        below = np.interp(edges, side.edges, side.below) if len(side.edges) else np.zeros(len(edges))
+        counts = [*np.diff(below), *(side.points.get(point, 0.0) for point in points)]
+        for name in ("infinite", "undefined"):
+            mine, theirs = getattr(side, name), getattr(other, name)
+            if mine or theirs:
+                counts += [mine, 0.0] if side is new else [0.0, mine]
+        sides.append(np.array(counts, float))
+    for name in ("infinite", "undefined"):
+        if getattr(new, name) or getattr(old, name):
+            names += [f"{name} now", f"{name} before"]
+    if not all(side.sum() > 0 for side in sides):
+        return None
+    return Binned(*sides, tuple(names), "TFDV's equal-width buckets, split at the edges of both sides")
+
+
+BINNINGS: dict[str, Callable[[FeatureStatistics, FeatureStatistics], Binned | None]] = {
+    "reference": by_reference,
+    "values": by_value,
+    "equal-width": by_equal_width,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Split:
+    """A histogram's ordinary buckets (`edges` `[b + 1]` and the rows below each of them), points and the rest."""
+
+    edges: np.ndarray
+    below: np.ndarray
+    points: dict[float, float]
+    infinite: float
+    undefined: float
+
+
+def _split(histogram: Histogram) -> _Split:
+    low = np.array([bucket.low_value for bucket in histogram.buckets], float)
+    high = np.array([bucket.high_value for bucket in histogram.buckets], float)
+    mass = np.array([bucket.sample_count for bucket in histogram.buckets], float)
+    finite = np.isfinite(low) & np.isfinite(high)
+    wide, point = finite & (low < high), finite & (low == high)
+    points: dict[float, float] = {}
+    for value, rows in zip(low[point].tolist(), mass[point].tolist(), strict=True):
+        points[value] = points.get(value, 0.0) + rows
+    edges = np.concatenate([low[wide], high[wide][-1:]])
+    below = np.concatenate([np.zeros(min(1, int(wide.sum()))), np.cumsum(mass[wide])])
+    return _Split(edges, below, points, float(mass[~finite].sum()), float(histogram.num_nan))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,8 +177,7 @@ class Buckets:
 
 def buckets(feature: FeatureStatistics) -> Buckets:
     """A numeric feature's quantile histogram; scaled so that its mass is the rows with a value."""
-    kind = statistics_pb2.Histogram.QUANTILES
-    histogram = next(found for found in feature.num_stats.histograms if found.type == kind)
+    histogram = _histogram(feature, Histogram.QUANTILES)
     # TFDV gives infinities as the outer edges where the data holds them; min and max are the finite ones.
     low = np.array([bucket.low_value for bucket in histogram.buckets], float)
     high = np.array([bucket.high_value for bucket in histogram.buckets], float)
@@ -229,10 +246,9 @@ def _counts(feature: FeatureStatistics) -> dict[str, float]:
     return {bucket.label: bucket.sample_count for bucket in feature.string_stats.rank_histogram.buckets}
 
 
+def _histogram(feature: FeatureStatistics, kind: int) -> Histogram:
+    return next(found for found in feature.num_stats.histograms if found.type == kind)
+
+
 def _common(feature: FeatureStatistics) -> statistics_pb2.CommonStatistics:
     return getattr(feature, feature.WhichOneof("stats")).common_stats
-
-
-def _shares(counts: Sequence[float]) -> np.ndarray:
-    values = np.asarray(counts, float) + PRIOR
-    return values / values.sum()

@@ -1,7 +1,7 @@
-"""What DataGate needs to know of the rows and TFDV does not compute, as one more TFDV generator.
+"""Statistics for the DataGate that TFDV does not compute, as one more TFDV generator.
 
-It runs inside TFDV's own pass over the data, in process as under Beam, and leaves its results in the same
-`FeatureStats.pb` as `custom_stats` whose names begin with `noria/`:
+It runs in TFDV's own pass over the data, in process and on Beam, and writes its results to the same `FeatureStats.pb`,
+as `custom_stats` whose names begin with `noria/`:
 
 | on feature | name | value |
 | --- | --- | --- |
@@ -18,7 +18,7 @@ from collections.abc import Collection
 
 import numpy as np
 import pyarrow as pa
-from tensorflow_data_validation.statistics.generators import stats_generator
+import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 PREFIX = "noria/"
@@ -27,8 +27,8 @@ LABEL = "noria/label"
 LABEL_BY_VALUE = "noria/label_by_value"
 ASSOCIATION = "noria/association/"
 
-# Tables of pairs grow with the square: 6 features make 15 tables, 200 values each at most 40,000 cells a table. A
-# feature with more values, which broken data may have whatever its domain says, is given up as soon as that shows.
+# Tables of pairs grow with the square: 6 features make 15 tables, 200 values each at most 40,000 cells a table. Broken
+# data may have more values than the domain; such a feature is ignored from then on.
 MAX_FEATURES = 6
 MAX_VALUES = 200
 MAX_NUMERIC = 16
@@ -44,7 +44,7 @@ class Counts:
       moments: (feature, value) → `[numeric features, 5]`: rows, Σx, Σx², Σy, Σxy with y the label.
       pairs: (feature, other) → (value, other's value) → rows.
       values: feature → its values; at most 200.
-      crowded: features with more than 200 values; the other attributes know nothing of them.
+      ignored: features with more than 200 values; they are in no other attribute.
     """
 
     outside: collections.Counter = dataclasses.field(default_factory=collections.Counter)
@@ -52,20 +52,20 @@ class Counts:
     moments: dict = dataclasses.field(default_factory=lambda: collections.defaultdict(float))
     pairs: dict = dataclasses.field(default_factory=lambda: collections.defaultdict(collections.Counter))
     values: dict = dataclasses.field(default_factory=lambda: collections.defaultdict(set))
-    crowded: set = dataclasses.field(default_factory=set)
+    ignored: set = dataclasses.field(default_factory=set)
 
-    def admit(self, name: str, values: Collection[str]) -> bool:
-        """Takes up values of a feature; gives the feature up, and returns False, where they are too many."""
-        if name not in self.crowded:
+    def add_values(self, name: str, values: Collection[str]) -> bool:
+        """Adds values of a feature; if they are too many, ignores the feature and returns False."""
+        if name not in self.ignored:
             self.values[name].update(values)
             if len(self.values[name]) <= MAX_VALUES:
                 return True
-            self.give_up(name)
+            self.ignore(name)
         return False
 
-    def give_up(self, name: str) -> None:
-        """Forgets a feature that has too many values."""
-        self.crowded.add(name)
+    def ignore(self, name: str) -> None:
+        """Removes a feature that has too many values."""
+        self.ignored.add(name)
         self.values.pop(name, None)
         for table in (self.labels, self.moments, self.pairs):
             for key in [key for key in table if name in (key if table is self.pairs else key[:1])]:
@@ -76,17 +76,17 @@ def _zeros() -> np.ndarray:
     return np.zeros(2)
 
 
-class FactsGenerator(stats_generator.CombinerStatsGenerator):
+class GateStatisticsGenerator(tfdv.CombinerStatsGenerator):
     """Counts out-of-range values and pairs of categories, and sums up the label by category.
 
     Args:
       schema: says which features have a range, and which strings have a closed domain.
-      label: the label column; empty for none (a class index, say, has no sum worth keeping).
+      label: the label column; empty for none (the sum of class indices has no meaning).
       ignore: columns that are no features: the event time.
     """
 
     def __init__(self, schema: schema_pb2.Schema, label: str = "", ignore: Collection[str] = ()):
-        super().__init__("noria/facts", schema)
+        super().__init__("noria/gate_statistics", schema)
         self._label = label
         self._ranges = _ranges(schema)
         self._categories = [name for name in _categories(schema) if name != label][:MAX_FEATURES]
@@ -111,13 +111,13 @@ class FactsGenerator(stats_generator.CombinerStatsGenerator):
                 accumulator.outside[name] += int(np.count_nonzero((values < low) | (values > high)))
         coded = {}
         for name in self._categories:
-            column = None if name in accumulator.crowded else _scalars(columns.get(name), rows)
+            column = None if name in accumulator.ignored else _scalars(columns.get(name), rows)
             if column is None:
                 continue
             encoded = column.dictionary_encode()
-            # The first ones too many decide; a batch of garbage may have thousands.
+            # One value more than allowed is enough to decide; a batch of garbage may have thousands.
             values = [_text(value) for value in encoded.dictionary[: MAX_VALUES + 1].to_pylist()]
-            if accumulator.admit(name, values):
+            if accumulator.add_values(name, values):
                 codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
                 coded[name] = (codes, values)
         if self._label:
@@ -129,36 +129,36 @@ class FactsGenerator(stats_generator.CombinerStatsGenerator):
         return accumulator
 
     def merge_accumulators(self, accumulators: list[Counts]) -> Counts:
-        """Adds the parts up."""
+        """Adds accumulators."""
         total = Counts()
-        for name in set().union(*(part.crowded for part in accumulators)):
-            total.give_up(name)
+        for name in set().union(*(part.ignored for part in accumulators)):
+            total.ignore(name)
         for part in accumulators:
             for name, values in part.values.items():
-                total.admit(name, values)
+                total.add_values(name, values)
         for part in accumulators:
             total.outside.update(part.outside)
             for key, sums in part.labels.items():
-                if key[0] not in total.crowded:
+                if key[0] not in total.ignored:
                     total.labels[key] = total.labels[key] + sums
                     total.moments[key] = total.moments[key] + part.moments[key]
             for key, table in part.pairs.items():
-                if total.crowded.isdisjoint(key):
+                if total.ignored.isdisjoint(key):
                     total.pairs[key].update(table)
         return total
 
     def extract_output(self, accumulator: Counts) -> statistics_pb2.DatasetFeatureStatistics:
-        """Returns a dataset with one entry for each feature that has something to tell."""
+        """Returns a dataset with one entry for each feature that has such statistics."""
         result = statistics_pb2.DatasetFeatureStatistics()
         for name in sorted(accumulator.outside):
             _feature(result, name).custom_stats.add(name=OUT_OF_RANGE, num=accumulator.outside[name])
         if ("", "") in accumulator.labels:
-            text = json.dumps(self._told(accumulator, ("", "")))
+            text = json.dumps(self._label_statistics(accumulator, ("", "")))
             _feature(result, self._label).custom_stats.add(name=LABEL, str=text)
         for name in self._categories:
             keys = sorted(key for key in accumulator.labels if key[0] == name)
             if keys:
-                text = json.dumps({key[1]: self._told(accumulator, key) for key in keys})
+                text = json.dumps({key[1]: self._label_statistics(accumulator, key) for key in keys})
                 _feature(result, name).custom_stats.add(name=LABEL_BY_VALUE, str=text)
         for (name, other), table in sorted(accumulator.pairs.items()):
             strength = cramers_v(table)
@@ -192,7 +192,7 @@ class FactsGenerator(stats_generator.CombinerStatsGenerator):
                     accumulator.labels[key] = accumulator.labels[key] + total[:2]
                     accumulator.moments[key] = accumulator.moments[key] + total[2:].reshape(-1, 5)
 
-    def _told(self, accumulator: Counts, key: tuple[str, str]) -> dict:
+    def _label_statistics(self, accumulator: Counts, key: tuple[str, str]) -> dict:
         rows, total = accumulator.labels[key]
         correlation = _correlation(accumulator.moments[key])
         found = {
@@ -204,7 +204,7 @@ class FactsGenerator(stats_generator.CombinerStatsGenerator):
 
 
 def _correlation(moments: np.ndarray) -> np.ndarray:
-    """Pearson's correlation of x and y for a 0/1 label y (so that Σy² = Σy); NaN where one is constant.
+    """Pearson's correlation of x and y for a 0/1 label y (so that Σy² = Σy); NaN if one is constant.
 
     Args:
       moments: `[numeric features, 5]`: rows, Σx, Σx², Σy, Σxy.
@@ -212,7 +212,7 @@ def _correlation(moments: np.ndarray) -> np.ndarray:
     n, x, xx, y, xy = np.moveaxis(moments, 1, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = (xx - x * x / n) * (y - y * y / n)
-        # Below this the difference of the sums is rounding, not spread.
+        # Below this the difference of the sums is a rounding error.
         return np.where(spread > 1e-9 * xx * n, (xy - x * y / n) / np.sqrt(spread), np.nan)
 
 
@@ -225,7 +225,7 @@ def cramers_v(table: dict[tuple[str, str], int]) -> float | None:
       table: (value, other's value) → count.
 
     Returns:
-      The strength, or None where a feature has one value only, or more than 200.
+      The strength, or None if a feature has one value only, or more than 200.
 
     >>> cramers_v({("EWR", "UA"): 50, ("JFK", "B6"): 50})
     1.0
@@ -288,7 +288,7 @@ def _values(column: pa.Array | None) -> np.ndarray | None:
 
 
 def _scalars(column: pa.Array | None, rows: int) -> pa.Array | None:
-    """One value or null for each row; None where the column is missing, empty or has several values a row."""
+    """One value or null for each row; None if the column is missing, empty or has several values a row."""
     if column is None or not _is_list(column) or len(column) != rows:
         return None
     lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
@@ -300,7 +300,7 @@ def _scalars(column: pa.Array | None, rows: int) -> pa.Array | None:
 
 
 def _dense(column: pa.Array | None, rows: int) -> np.ndarray | None:
-    """`[rows]` float64 with NaN for missing; None where the column is not one number a row."""
+    """`[rows]` float64 with NaN for missing; None if the column is not one number a row."""
     scalars = _scalars(column, rows)
     if scalars is None or not _is_number(scalars.type):
         return None

@@ -1,0 +1,21 @@
+"""Mean squared error."""
+
+from typing import TYPE_CHECKING
+
+from noria.components.evaluator.metrics.base import Metric
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class MeanSquaredError(Metric):
+    """In the label's unit, squared."""
+
+    label = "MSE"
+    better = "lower"
+    tasks = ("regression",)
+    order = 6
+    tfma = {"regression": ("MeanSquaredError", {})}
+
+    def compute(self, labels: "np.ndarray", scores: "np.ndarray", task: str) -> float:
+        return float(((scores - labels) ** 2).mean())

@@ -1,0 +1,23 @@
+"""Precision: of the rows that are predicted to be 1, the share that is."""
+
+from typing import TYPE_CHECKING
+
+from noria.components.evaluator.metrics.base import Metric, divided
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Precision(Metric):
+    """A score above 0.5 predicts 1."""
+
+    label = "Precision"
+    better = "higher"
+    tasks = ("binary",)
+    order = 9
+    needs = "a row with a score above 0.5"
+    tfma = {"binary": ("Precision", {})}
+
+    def compute(self, labels: "np.ndarray", scores: "np.ndarray", task: str) -> float:
+        predicted = scores > 0.5
+        return divided((predicted & (labels == 1)).sum(), predicted.sum())
