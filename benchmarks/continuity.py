@@ -152,7 +152,7 @@ def continuity(
     data: Path, work: Path, settings: dict[str, Any], steps: int, fresh: bool = True
 ) -> dict[str, float]:
     """The comparison for one family; `fresh`: the second half in a process of its own."""
-    half = {**settings, "steps": steps // 2, "early_stop": False}
+    half = {**settings, "steps": steps // 2, "early_stop": None}
     whole = train(data, work / "whole", {**half, "steps": steps // 2 * 2})
     first = publish(train(data, work / "first", half), data / "graph")
     second = (_train_elsewhere if fresh else train)(data, work / "second", half, champion=first)

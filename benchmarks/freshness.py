@@ -78,12 +78,12 @@ def main(argv: Sequence[str] | None = None) -> None:
                 [run] = run_pending(config, limit=1, cold=mode == "cold")
                 registry = Registry(config.home_path)
                 version = registry.version(run.version)
-                carry = json.loads((version.payload_path / "carry.json").read_text())
+                report = json.loads((version.payload_path / "warm_start.json").read_text())
                 store = SpanStore(config.home_path)
                 upcoming = next(span for span in store.ids() if span > run.span)
                 parent = registry.version(version.parent) if version.parent and run.mode == "warm" else None
                 seen_before = (
-                    json.loads((parent.payload_path / "carry.json").read_text())["examples_seen"]
+                    json.loads((parent.payload_path / "warm_start.json").read_text())["examples_seen"]
                     if parent
                     else 0
                 )
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 week[mode] = {
                     **score(version.model_dir, store.table(upcoming)),
                     "mode": run.mode,
-                    "examples": carry["examples_seen"] - seen_before,
+                    "examples": report["examples_seen"] - seen_before,
                     "seconds": sum(run.seconds.values()),
                     "wall_seconds": time.perf_counter() - started,
                 }

@@ -9,7 +9,7 @@
     ├── RegistryError   a version that is missing, in the wrong state, or damaged
     ├── LockedError     another run holds the project
     ├── GateError       a gate that cannot judge (a metric, slice or threshold that makes no sense)
-    ├── CarryError      a variable or vocabulary that cannot be carried from the champion
+    ├── WarmStartError  a champion whose state cannot be taken over into the new model
     ├── LaneError       no interpreter, or packages that do not fit this machine
     └── ClusterError    Kubeflow Pipelines refuses, fails, or cannot be reached
 
@@ -20,7 +20,6 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
-    "CarryError",
     "ClusterError",
     "ConfigError",
     "DataError",
@@ -32,6 +31,7 @@ __all__ = [
     "RevisionError",
     "SpanError",
     "ThinError",
+    "WarmStartError",
     "did_you_mean",
 ]
 
@@ -98,8 +98,8 @@ class GateError(NoriaError):
     """A gate that cannot judge: a metric, slice or threshold that makes no sense."""
 
 
-class CarryError(NoriaError):
-    """A variable or vocabulary that cannot be carried over from the champion."""
+class WarmStartError(NoriaError):
+    """A champion whose state cannot be taken over into the new model."""
 
 
 class LaneError(NoriaError):

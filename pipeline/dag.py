@@ -85,10 +85,8 @@ def components(config: Config, *, span: str, mode: str, run_id: str, code_digest
             transform_graph=transform.outputs["transform_graph"],
             schema=schema.outputs["schema"],
             champion=champion.outputs["champion"],
-            run_fn=config.trainer.run_fn,
             settings=json.dumps(config.trainer_settings()),
             project=project,
-            home=home,
         )
         evaluator = Evaluator(
             examples=spans.outputs["examples"],

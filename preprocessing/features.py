@@ -25,6 +25,9 @@ __all__ = ["MISSING", "bucket", "category", "circle", "dense", "label", "log_num
 # that entry's embedding when the vocabulary is rebuilt.
 MISSING = "(missing)"
 
+# Deviation as a share of the mean up to which a column is constant. float32 leaves 6e-8 to 1e-6 of the mean there.
+CONSTANT = 1e-5
+
 Column: TypeAlias = tf.Tensor | tf.SparseTensor
 
 
@@ -46,20 +49,39 @@ def dense(column: Column, default: float | int | str) -> tf.Tensor:
 
 
 def missing(column: Column) -> tf.Tensor:
-    """1.0 in the rows without a value, `[batch]` float32; all 0.0 for a dense column."""
+    """1.0 in the rows without a value, or with one that `number` takes for missing; else 0.0. `[batch]` float32."""
     if isinstance(column, tf.SparseTensor):
-        ones = tf.SparseTensor(column.indices, tf.ones_like(column.values, tf.float32), column.dense_shape)
-        return 1.0 - dense(ones, 0.0)
-    return tf.zeros_like(dense(column, 0), tf.float32)
+        here = tf.SparseTensor(column.indices, _here(column.values), column.dense_shape)
+        return 1.0 - dense(here, 0.0)
+    return 1.0 - _here(tf.reshape(column, [-1]))
+
+
+def _here(values: tf.Tensor) -> tf.Tensor:
+    """1.0 for values whose square float32 can hold, 0.0 for others; 1.0 for all that are no floats."""
+    if not values.dtype.is_floating:
+        return tf.ones_like(values, tf.float32)
+    return tf.cast(tf.math.is_finite(tf.square(tf.cast(values, tf.float32))), tf.float32)
 
 
 def number(column: Column) -> tf.Tensor:
-    """Z-score, `[batch]` float32, by mean and deviation of the values that are there; a missing one becomes 0."""
+    """Z-score, `[batch]` float32, by mean and deviation of the values that are there; a missing one becomes 0.
+
+    A column is constant, and 0 everywhere, where its deviation is at most 1e-5 of its mean: float32 cannot tell such
+    values apart, and a division by that deviation would give noise. A value counts as missing if float32 cannot hold
+    its square (infinite, or beyond 1.8e19): it would leave no scale for the others. The z-score is not clipped here,
+    so that two transform graphs differ by a straight line; the Trainer's network clips it.
+    """
+    values = tf.cast(column.values if isinstance(column, tf.SparseTensor) else column, tf.float32)
+    known = _here(values) > 0
+    # TFT's analyzers ignore NaN.
+    analyzed = tf.where(known, values, tf.constant(math.nan, tf.float32))
+    mean, deviation = tft.mean(analyzed), tf.sqrt(tft.var(analyzed))
+    constant = tf.logical_not(deviation > CONSTANT * tf.abs(mean))  # also where there is no value at all
+    scores = (values - mean) / tf.where(constant, tf.ones_like(deviation), deviation)
+    scores = tf.where(tf.logical_and(known, tf.logical_not(constant)), scores, tf.zeros_like(scores))
     if isinstance(column, tf.SparseTensor):
-        column = tf.SparseTensor(column.indices, tf.cast(column.values, tf.float32), column.dense_shape)
-    else:
-        column = tf.cast(column, tf.float32)
-    return dense(tft.scale_to_z_score(column), 0.0)
+        return dense(tf.SparseTensor(column.indices, scores, column.dense_shape), 0.0)
+    return dense(scores, 0.0)
 
 
 def log_number(column: Column) -> tf.Tensor:

@@ -62,7 +62,9 @@ class Executor(PusherExecutor):
             span_versions = json.loads(raw.get_string_custom_property("span_versions") or "{}")
             model = Path(input_dict["model"][0].uri)
             # A run_fn of the user's own leaves a SavedModel, and need not leave more.
-            beside = {name: model / name for name in ("checkpoint", "carry.json") if (model / name).exists()}
+            beside = {
+                name: model / name for name in ("checkpoint", "warm_start.json") if (model / name).exists()
+            }
             version = registry.register(
                 {
                     "serving": serving,

@@ -31,16 +31,22 @@ class Adam:
         self.variables, self.settings = variables, settings
         self.first = {name: _slot(variable, "m") for name, variable in variables.items()}
         self.second = {name: _slot(variable, "v") for name, variable in variables.items()}
+        self.first_rate = tf.Variable(settings.learning_rate, False, dtype=tf.float32, name="first_rate")
+        self.origin = tf.Variable(0, False, dtype=tf.int64, name="origin")
+
+    def start_schedule(self, first_rate: float, origin: int) -> None:
+        """Starts the schedule with a rate at a global step: the one at which training on the window began."""
+        self.first_rate.assign(first_rate)
+        self.origin.assign(origin)
 
     def learning_rate(self, step: tf.Tensor) -> tf.Tensor:
-        """lr(t) = lr_0 * max(floor, 1 / sqrt(1 + t / tau)) at the global step t.
+        """lr(t) = lr_0 * max(floor, 1 / sqrt(1 + t / tau)), t steps after training on this window began.
 
-        The inverse square root of Vaswani et al. 2017 (arXiv:1706.03762, section 5.3) without its warm-up. It
-        goes on over warm starts, and the floor keeps a model that runs for years able to learn.
+        The inverse square root of Vaswani et al. 2017 (arXiv:1706.03762, section 5.3) without its warm-up.
         """
         s = self.settings
-        decayed = tf.math.rsqrt(1.0 + tf.cast(step, tf.float32) / s.decay_steps)
-        return s.learning_rate * tf.maximum(decayed, s.learning_rate_floor)
+        decayed = tf.math.rsqrt(1.0 + tf.cast(step - self.origin, tf.float32) / s.decay_steps)
+        return self.first_rate * tf.maximum(decayed, s.learning_rate_floor)
 
     def clip(self, gradient: tf.Tensor) -> tf.Tensor:
         """Scales a gradient to a norm of at most `clipnorm`: per variable, as Keras's `clipnorm`."""

@@ -5,7 +5,7 @@
       manifest.json   step, examples seen, features, model, digest of arrays.npz
 
 Plain arrays by name, because neither Keras's nor tf.train's formats promise to restore what another release
-wrote. The folder is written beside its place and renamed into it, so it is there whole or not at all.
+wrote. The folder is written under another name and then renamed, so it is complete or absent.
 """
 
 import dataclasses
@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 
 from noria.core import files
-from noria.core.errors import CarryError
+from noria.core.errors import WarmStartError
 
 FORMAT = 1
 
 
 @dataclasses.dataclass
 class Checkpoint:
-    """What training goes on from.
+    """What a warm run starts from.
 
     Attributes:
       variables: arrays by name, trainable or not.
@@ -32,10 +32,11 @@ class Checkpoint:
       step: global step: steps taken by this model and all its ancestors.
       examples_seen: rows of all those steps.
       origin: global step at which training on the window `window` began.
+      first_rate: learning rate at that step.
       window: digest of that window.
       features: Features.to_json().
-      model: family or build_model, task, outputs.
-      facts: versions of the libraries that wrote it; not looked at.
+      model: family, task, outputs.
+      written_by: versions of the libraries that wrote it; for people.
     """
 
     variables: dict[str, np.ndarray]
@@ -44,17 +45,18 @@ class Checkpoint:
     step: int
     examples_seen: int
     origin: int
+    first_rate: float
     window: str
     features: dict[str, Any]
     model: dict[str, Any]
-    facts: dict[str, Any]
+    written_by: dict[str, Any]
 
 
 _ARRAYS = {"variables": "variables", "first": "m", "second": "v"}
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Writes the checkpoint; what stood there before is replaced."""
+    """Writes the checkpoint; an older one is replaced."""
     files.sweep(folder.parent)  # the folder of one run's model, which nobody else writes
     beside = files.staging(folder.parent)
     beside.mkdir(parents=True)
@@ -79,29 +81,29 @@ def load(folder: Path) -> Checkpoint:
     """Reads a checkpoint.
 
     Raises:
-      CarryError: there is none, it is damaged, or of a newer format.
+      WarmStartError: there is none, it is damaged, or of a newer format.
     """
-    start_cold = "start from nothing with a cold run: noria run --cold"
+    start_cold = "start a cold run: noria run --cold"
     if not folder.exists():
-        raise CarryError(
-            "the champion has no checkpoint to go on from: another run_fn made it",
+        raise WarmStartError(
+            "the champion has no checkpoint: another run_fn made it",
             where=folder,
             next_step=start_cold,
         )
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CarryError(
+        raise WarmStartError(
             f"the champion's checkpoint cannot be read: {error}", where=folder, next_step=start_cold
         ) from error
     if manifest.pop("format", None) != FORMAT:
-        raise CarryError(
+        raise WarmStartError(
             f"the champion's checkpoint has another format than {FORMAT}", where=folder, next_step=start_cold
         )
     expected = manifest.pop("arrays_sha256")
     file = folder / "arrays.npz"
     if not file.exists() or files.sha256(file) != expected:
-        raise CarryError(
+        raise WarmStartError(
             f"the champion's arrays are damaged: sha256 must be {expected}", where=file, next_step=start_cold
         )
     fields: dict[str, dict[str, np.ndarray]] = {field: {} for field in _ARRAYS}

@@ -1,4 +1,4 @@
-"""Trainer: trains the challenger, going on from the champion where there is one."""
+"""Trainer: trains the challenger, from the champion's state where there is a champion."""
 
 import json
 from typing import Any
@@ -8,18 +8,13 @@ from tfx.types import channel, channel_utils, component_spec, standard_artifacts
 
 from noria.components.trainer import executor
 
-DEFAULT_RUN_FN = "noria.components.trainer.run_fn.run_fn"
-
 
 class TrainerSpec(component_spec.ComponentSpec):
     """The raw examples say whether the run is warm, and let two transform graphs be compared."""
 
     PARAMETERS = {
-        "run_fn": component_spec.ExecutionParameter(type=str),
         "settings": component_spec.ExecutionParameter(type=str),
         "project": component_spec.ExecutionParameter(type=str),
-        "home": component_spec.ExecutionParameter(type=str),
-        "code_digest": component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
@@ -35,7 +30,7 @@ class TrainerSpec(component_spec.ComponentSpec):
 
 
 class Trainer(base_component.BaseComponent):
-    """Runs a run_fn, Noria's own or the user's.
+    """Runs the run_fn that the settings name, Noria's or the user's.
 
     Args:
       examples: transformed examples with the splits `train` and `eval`.
@@ -44,10 +39,7 @@ class Trainer(base_component.BaseComponent):
       schema: schema of the raw examples.
       champion: ChampionResolver's output.
       settings: noria.components.trainer.settings.Settings as a dict or as JSON.
-      run_fn: import path of a function that takes TFX's FnArgs.
-      project: the project's folder, put on `sys.path` while the user's functions are imported.
-      home: the project's home folder.
-      code_digest: digest of the code behind `run_fn` and `build_model`: changed code is a changed input.
+      project: the project's folder, put on `sys.path` while the user's code is imported.
     """
 
     SPEC_CLASS = TrainerSpec
@@ -61,18 +53,12 @@ class Trainer(base_component.BaseComponent):
         schema: channel.BaseChannel,
         champion: channel.BaseChannel | None = None,
         settings: dict[str, Any] | str = "{}",
-        run_fn: str = DEFAULT_RUN_FN,
         project: str = "",
-        home: str = "",
-        code_digest: str = "",
     ):
         super().__init__(
             TrainerSpec(
-                run_fn=run_fn,
                 settings=settings if isinstance(settings, str) else json.dumps(settings, sort_keys=True),
                 project=project,
-                home=home,
-                code_digest=code_digest,
                 examples=examples,
                 raw_examples=raw_examples,
                 transform_graph=transform_graph,

@@ -12,6 +12,7 @@ from noria.components.artifacts import present
 from noria.components.trainer.batches import steps_of
 from noria.components.trainer.settings import Settings
 from noria.core.errors import ConfigError
+from noria.core.settings import read_json
 from noria.core.user_code import load_function
 
 
@@ -27,43 +28,27 @@ class Executor(base_executor.BaseExecutor):
         """Calls `run_fn(fn_args)`.
 
         Raises:
-          ConfigError: run_fn cannot be imported, settings are no JSON object, or run_fn has left no model.
+          ConfigError: the settings are wrong, run_fn cannot be imported, or run_fn has left no model.
         """
         with journal.stage("Trainer") as stage:
-            settings = _settings(exec_properties.get("settings") or "{}")
-            run_fn = load_function(
-                exec_properties["run_fn"], exec_properties.get("project"), "trainer.run_fn"
-            )
+            settings = read_json(Settings, exec_properties.get("settings") or "{}", "trainer")
+            run_fn = load_function(settings.run_fn, exec_properties.get("project"), "trainer.run_fn")
             fn_args = _fn_args(input_dict, output_dict, exec_properties, settings)
             fn_args.custom_config["stage"] = stage
             run_fn(fn_args)
             if not os.path.exists(os.path.join(fn_args.serving_model_dir, "saved_model.pb")):
                 raise ConfigError(
                     "run_fn has returned without a SavedModel",
-                    where=f"config key trainer.run_fn: {exec_properties['run_fn']}",
+                    where=f"config key trainer.run_fn: {settings.run_fn}",
                     next_step="let it save the model to fn_args.serving_model_dir",
                 )
-
-
-def _settings(text: str) -> dict[str, Any]:
-    try:
-        settings = json.loads(text)
-    except ValueError as error:
-        raise ConfigError(
-            f"the Trainer's settings are no JSON: {error}", where="exec property settings"
-        ) from error
-    if not isinstance(settings, dict):
-        raise ConfigError(
-            f"the Trainer's settings must be an object, got {text}", where="exec property settings"
-        )
-    return settings
 
 
 def _fn_args(
     input_dict: dict[str, list[types.Artifact]],
     output_dict: dict[str, list[types.Artifact]],
     exec_properties: dict[str, Any],
-    settings: dict[str, Any],
+    settings: Settings,
 ) -> Any:
     """What TFX's own Trainer would pass, and in `custom_config` what it does not know of."""
     from noria.components.keras3 import ensure_keras3
@@ -77,9 +62,8 @@ def _fn_args(
     if raw.get_string_custom_property("mode") == "cold":
         champion = None
     config = {
-        "settings": settings,
+        "settings": settings.model_dump(mode="json"),
         "project": exec_properties.get("project") or None,
-        "home": exec_properties.get("home") or None,
         "raw_examples": [os.path.join(raw.uri, "Split-train", "*")],
     }
     if champion is not None:
@@ -98,12 +82,10 @@ def _fn_args(
     return fn_args
 
 
-def _train_steps(raw: types.Artifact, settings: dict[str, Any], warm: bool) -> int | None:
-    """For a run_fn that asks TFX for its steps; Noria's own goes by its settings."""
-    if settings.get("steps"):
-        return int(settings["steps"])
+def _train_steps(raw: types.Artifact, settings: Settings, warm: bool) -> int | None:
+    """For a run_fn that asks TFX for its steps; Noria's own reads its settings."""
+    if settings.steps:
+        return settings.steps
     rows = json.loads(raw.get_string_custom_property("rows") or "{}").get("train")
-    epochs = (
-        settings.get("warm_epochs", Settings.warm_epochs) if warm else settings.get("epochs", Settings.epochs)
-    )
-    return steps_of(epochs, rows, settings.get("batch_size", Settings.batch_size)) if rows else None
+    epochs = settings.warm_epochs if warm else settings.epochs
+    return steps_of(epochs, rows, settings.batch_size) if rows else None

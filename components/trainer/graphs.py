@@ -15,11 +15,11 @@ from noria.components.keras3 import ensure_keras3
 from noria.components.trainer import remap
 from noria.components.trainer.model_inputs import Features
 from noria.components.trainer.transform_layer import TransformLayer
-from noria.core.errors import CarryError
+from noria.core.errors import WarmStartError
 
 tf = ensure_keras3()
 
-import tensorflow_transform as tft  # noqa: E402  (after keras_first, which says why)
+import tensorflow_transform as tft  # noqa: E402  (after keras3, which says why)
 
 SAMPLE = 4096  # raw rows that both graphs are applied to
 
@@ -30,9 +30,9 @@ class Change:
 
     Attributes:
       transform: `reused` or `refreshed`.
-      rows: row map by categorical feature; those that kept their ids are left out.
-      lines: one line per column of a numeric feature; those that kept their values are left out.
-      features: entries for carry.json.
+      rows: row map by categorical feature; those that kept their ids are absent.
+      lines: one line per column of a numeric feature; those that kept their values are absent.
+      features: entries for warm_start.json.
     """
 
     transform: str
@@ -78,10 +78,12 @@ def compare(
       layer: the run's graph, where it is loaded already.
 
     Raises:
-      CarryError: there are no raw rows to compare with.
+      WarmStartError: there are no raw rows to compare with.
     """
     if int(tf.shape(raw)[0]) == 0:
-        raise CarryError("there are no raw rows to compare the transform graphs with", where="raw_examples")
+        raise WarmStartError(
+            "there are no raw rows to compare the transform graphs with", where="raw_examples"
+        )
     layers = TransformLayer(old, old_features.label), layer or TransformLayer(new, new_features.label)
     before, after = _apply(layers[0], raw, old_features), _apply(layers[1], raw, new_features)
     change = Change("refreshed")

@@ -154,10 +154,12 @@ class Loop:
         stop = self.settings.early_stop if evaluation is not None else None
         every = None
         if stop:
-            every = stop.every or max(1, batches.steps_of(0.5, train.rows, self.settings.batch_size))
-        keeper = _Keeper(self, evaluation, warm)
+            half_pass = batches.steps_of(0.5, train.rows, self.settings.batch_size)
+            # After a few steps on a small table nothing can be told from noise.
+            every = stop.every or max(1, half_pass, min(25, steps // 4))
+        best = _BestState(self, evaluation, warm)
         if stop and warm:
-            keeper.check(start, log)
+            best.check(start, log)
         began, step, told = time.monotonic(), start, time.monotonic()
         sizes = list(batches.calls(steps, self.settings.steps_per_call, every))
         for feed in train.feed(origin, step, iter(sizes)):
@@ -167,18 +169,18 @@ class Loop:
             log(step=step, prefix="train", loss=loss)
             done = step - start
             if every and (done % every == 0 or done == steps):
-                keeper.check(step, log)
+                best.check(step, log)
             if time.monotonic() - told > 1.0 or done == steps:
                 told = time.monotonic()
-                note(step=step, loss=round(loss, 4), train_seconds=round(told - began, 2), **keeper.last())
-            if stop and keeper.waited >= stop.patience:
+                note(step=step, loss=round(loss, 4), train_seconds=round(told - began, 2), **best.last())
+            if stop and best.waited >= stop.patience:
                 break
         stopped = step - start < steps
-        return Outcome(keeper.restore_best(step), step, stopped, keeper.checks)
+        return Outcome(best.restore_best(step), step, stopped, best.checks)
 
 
-class _Keeper:
-    """Keeps the best state seen on the eval split."""
+class _BestState:
+    """Remembers the best state seen on the eval split."""
 
     def __init__(self, loop: Loop, evaluation: Window | None, warm: bool):
         self.loop, self.evaluation, self.warm = loop, evaluation, warm
@@ -209,7 +211,7 @@ class _Keeper:
         }
 
     def restore_best(self, step: int) -> int:
-        """Brings the best state back; gives its global step."""
+        """Restores the best state; gives its global step."""
         if self.best is None or self.best[1] == step:
             return step
         self.loop.restore(self.best[2])

@@ -10,7 +10,7 @@ from noria.core.errors import ConfigError, DataError
 
 tf = ensure_keras3()
 
-import tensorflow_transform as tft  # noqa: E402  (after keras_first, which says why)
+import tensorflow_transform as tft  # noqa: E402  (after keras3, which says why)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,11 +1,13 @@
-"""A model with what goes before and after it: the carried normalisation, and logits to scores.
+"""A model with what comes before and after it: the champion's normalization, and logits to scores.
 
-The Network owns a few vectors that no gradient touches. `input_scale` and `input_shift` (`[F]`, at first 1
-and 0) undo what a refreshed transform graph did to the numbers: the weights keep meaning what they meant. A
-missing value filled with the mean does not lie on that line, since the mean has moved: where a number is
-exactly `input_missing` (`[F]`, at first a number that never comes), the model sees `input_filled` (`[F]`).
-`output_scale` and `output_shift` (`[outputs]`) hold what a cold run saw of the label: the log odds of the
-classes, or mean and deviation of a regression's label; the model learns the difference.
+The Network owns a few vectors that no gradient touches. `input_scale` and `input_shift` (`[F]`) undo what a refreshed
+transform graph did to the numbers: the weights keep their meaning (see normalization.py). A missing value that was
+filled with the mean is not on that line, since the mean has moved: where a number is exactly `input_missing` (`[F]`, at
+first a number that never comes), the model sees `input_filled` (`[F]`). Then all numbers are clipped: after the line
+and outside of the transform graph, so that graphs stay comparable. `output_scale` and `output_shift` (`[outputs]`) hold
+what a cold run saw of the label: the log odds of the classes, or mean and deviation of a regression's label; the model
+learns the difference. `base_rate` (`[outputs]`) is the share of each class in the newest spans, of which every score
+has a small part. A regression has none: its loss has no bound that a part of the mean would give.
 """
 
 from typing import Any
@@ -13,13 +15,12 @@ from typing import Any
 import numpy as np
 
 from noria.components.keras3 import ensure_keras3
-from noria.components.trainer.families import input_names
+from noria.components.trainer import normalization
+from noria.components.trainer.keras_model import input_names
 from noria.components.trainer.model_inputs import Features
 from noria.components.trainer.settings import Settings
 
 tf = ensure_keras3()
-
-NEVER = float(np.finfo(np.float32).min)  # not NaN, so that two states can be compared
 
 
 class Network:
@@ -35,15 +36,21 @@ class Network:
         self.features, self.settings, self.model = features, settings, model
         self.input_scale = _fixed(np.ones(features.width), "input_scale")
         self.input_shift = _fixed(np.zeros(features.width), "input_shift")
-        self.input_missing = _fixed(np.full(features.width, NEVER), "input_missing")
+        self.input_missing = _fixed(np.full(features.width, normalization.NEVER), "input_missing")
         self.input_filled = _fixed(np.zeros(features.width), "input_filled")
         self.output_scale = _fixed(np.ones(settings.outputs), "output_scale")
         self.output_shift = _fixed(np.zeros(settings.outputs), "output_shift")
+        self.base_rate = _fixed(np.full(settings.outputs, 1 / max(2, settings.outputs)), "base_rate")
 
     def logits(self, numeric: tf.Tensor, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Logits `[batch, outputs]`; of a regression the label in its own units."""
+        """Logits `[batch, outputs]`; of a regression the label in its own units.
+
+        A number that is not finite counts as 0, the mean of a z-score.
+        """
+        numeric = tf.where(tf.math.is_finite(numeric), numeric, 0.0)
         moved = numeric * self.input_scale + self.input_shift
         numeric = tf.where(tf.equal(numeric, self.input_missing), self.input_filled, moved)
+        numeric = tf.clip_by_value(numeric, -normalization.CLIP, normalization.CLIP)
         return self._model(numeric, ids, training) * self.output_scale + self.output_shift
 
     def _model(self, numeric: tf.Tensor, ids: tf.Tensor, training: bool) -> tf.Tensor:
@@ -66,9 +73,12 @@ class Network:
         return self.score_of(self.logits(numeric, ids))
 
     def score_of(self, logits: tf.Tensor) -> tf.Tensor:
-        if self.settings.task == "binary":
-            return tf.sigmoid(logits)
-        return tf.nn.softmax(logits) if self.settings.task == "multiclass" else logits
+        """Scores of logits; probabilities have a part of the base rate."""
+        if self.settings.task == "regression":
+            return logits
+        chances = tf.sigmoid(logits) if self.settings.task == "binary" else tf.nn.softmax(logits)
+        share = self.settings.base_rate_share
+        return (1.0 - share) * chances + share * self.base_rate if share else chances
 
     def losses(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Loss per row `[batch]`: cross entropy in nats, or squared error in the label's deviations."""
@@ -92,6 +102,15 @@ class Network:
         odds = [np.log(shares[1] / shares[0])] if self.settings.task == "binary" else np.log(shares)
         self.output_shift.assign(np.asarray(odds, np.float32))
 
+    def set_inputs(self, inputs: normalization.Inputs) -> None:
+        """Sets the input vectors."""
+        for name in ("scale", "shift", "missing", "filled"):
+            getattr(self, f"input_{name}").assign(getattr(inputs, name).astype(np.float32))
+
+    def set_base_rate(self, shares: np.ndarray) -> None:
+        """Sets the base rate from the share of each class `[classes]`."""
+        self.base_rate.assign(shares[1:] if self.settings.task == "binary" else shares)
+
     def state(self) -> dict[str, Any]:
         """Every variable but the optimizer's, trainable or not, by its stable name: tf.Variables."""
         found = {
@@ -101,6 +120,7 @@ class Network:
             "noria/input_filled": self.input_filled,
             "noria/output_scale": self.output_scale,
             "noria/output_shift": self.output_shift,
+            "noria/base_rate": self.base_rate,
         }
         found.update(named(self.model.variables))
         return found
@@ -122,16 +142,6 @@ def named(variables: list[Any], named_all: dict[str, Any] | None = None) -> dict
             name, count = f"{variable.path}#{count}", count + 1
         found[name] = variable.value
     return found
-
-
-def by_id(name: str, shape: tuple[int, ...], features: Features) -> str | None:
-    """The categorical feature whose ids number the rows of a variable, or None (see models.py)."""
-    parts = set(name.split("#")[0].split("/"))
-    for feature in features.categorical:
-        marks = {f"embedding_{feature.key}", f"wide_{feature.key}"}
-        if parts & marks and len(shape) > 0 and shape[0] == feature.rows:
-            return feature.name
-    return None
 
 
 def _fixed(value: np.ndarray, name: str) -> Any:

@@ -4,6 +4,7 @@ Rows that Transform has handed over in this process are taken as they are. Other
 8,192 rows: at 256 rows a batch, parsing costs more than the step.
 """
 
+import collections
 import dataclasses
 import glob
 import math
@@ -57,6 +58,8 @@ class Reader:
         self.features, self.settings = features, settings
         self.spec = {name: spec[name] for name in [*features.names, features.label]}
         self.where = os.path.dirname(patterns[0]) if patterns else "no files"
+        self.rows: dict[str, int] = {}  # by file, once `blocks` has passed it
+        self._not_finite: dict[str, collections.Counter[str]] = {}
         if not self.files:
             raise DataError("there are no examples to read", where=self.where)
 
@@ -87,13 +90,33 @@ class Reader:
         return self._pack(tf.io.parse_example(records, self.spec))
 
     def blocks(self, rows: int = BLOCK) -> Iterator[Block]:
-        """All rows, file by file and in each in order, checked; the same whether handed over or read."""
+        """All rows, file by file and in each in order, checked; the same from Transform's cache or from the file.
+
+        Numbers that are not finite (1e39 in float32) are 0, and counted.
+        """
         for file in self.files:
+            count, self._not_finite[file] = 0, collections.Counter()
             for block in batch_cache.examples.get_or_read(
                 file, rows, self._adapt, partial(self._read, file, rows)
             ):
                 self._check(block)
-                yield block
+                count += block.rows
+                yield self._finite(block, self._not_finite[file])
+            self.rows[file] = count
+
+    def not_finite(self) -> dict[str, int]:
+        """Rows in which a feature was not a finite number, by feature; only features that have such rows."""
+        return dict(sum(self._not_finite.values(), collections.Counter()))
+
+    def _finite(self, block: Block, counts: "collections.Counter[str]") -> Block:
+        finite = np.isfinite(block.numeric)
+        if finite.all():
+            return block
+        for name, columns in self.features.numeric_columns().items():
+            bad = int((~finite[:, columns]).any(1).sum())
+            if bad:
+                counts[name] += bad
+        return dataclasses.replace(block, numeric=np.where(finite, block.numeric, np.float32(0)))
 
     def _adapt(self, batch: pa.RecordBatch) -> Block | None:
         """Rows handed over by Transform; None where something is amiss, which parsing the file puts into words."""
@@ -112,15 +135,6 @@ class Reader:
         return numeric, ids, tf.reshape(tf.cast(columns[self.features.label], tf.float32), [-1])
 
     def _check(self, block: Block) -> None:
-        if not np.isfinite(block.numeric).all():
-            for name, columns in self.features.numeric_columns().items():
-                bad = int((~np.isfinite(block.numeric[:, columns])).any(1).sum())
-                if bad:
-                    raise DataError(
-                        f"feature {name!r} is not a finite number in {bad} of {block.rows} rows",
-                        where=self.where,
-                        next_step="fill missing values, guard divisions and logarithms in preprocessing_fn",
-                    )
         labels, task = block.labels, self.settings.task
         good = np.isfinite(labels)
         if task != "regression":

@@ -1,4 +1,4 @@
-"""The maths of carrying a model over a refreshed transform graph. Needs numpy only.
+"""The maths of moving a model to a refreshed transform graph. Needs numpy only.
 
 Entries of a vocabulary are found again by what they say, not by their number; numbers are found again by the
 straight line between what the old and the new graph make of the same raw rows.
@@ -13,11 +13,11 @@ TOLERANCE = 1e-5  # residual of the line, relative to the spread of the old valu
 
 @dataclasses.dataclass(frozen=True)
 class RowMap:
-    """For each new row of a table indexed by id: the old row it carries on, or -1 for a new one.
+    """For each new row of a table indexed by id: the old row that it continues, or -1 for a new one.
 
     Attributes:
       source: int64 `[new rows]`.
-      unknown: old rows that stood for unknown values: what a new entry went by until now.
+      unknown: old rows that stood for unknown values: what a new entry was until now.
       detail: what happened, for people.
       agree: share of sampled rows that mean what they meant, 1 where entries say so.
     """
@@ -56,7 +56,7 @@ def map_vocabulary(
     """Maps rows by vocabulary entry.
 
     Entry i has the id i, hence the row i - lowest. Rows before (id -1) and after the entries (hash buckets)
-    stand for unknown values; they are carried in their order, the last old one going on to any further ones.
+    stand for unknown values; they keep their order, and any further ones continue the last old one.
 
     >>> map_vocabulary([b"a", b"b"], [b"c", b"b", b"a"], old_rows=3, new_rows=4).source.tolist()
     [-1, 1, 0, 2]
@@ -85,7 +85,7 @@ def _unknown(entries: int, rows: int, lowest: int) -> np.ndarray:
 def map_ids(old: np.ndarray, new: np.ndarray, old_rows: int, new_rows: int) -> RowMap:
     """Maps rows of a feature without a vocabulary (buckets) by what both graphs gave the same raw rows.
 
-    Each new id carries on the old id that most of its rows had; an id that no row has, the same id.
+    Each new id continues the old id that most of its rows had; an id that no row has, the same id.
 
     Args:
       old: ids `[n]` from 0 by the champion's graph.

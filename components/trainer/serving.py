@@ -38,7 +38,8 @@ def export(
 ) -> str:
     """Writes the SavedModel.
 
-    Its `serving_default` takes `examples` string `[batch]` and gives {"score": float32 `[batch, outputs]`}.
+    Its `serving_default` takes `examples` string `[batch]` and gives, each float32 `[batch, outputs]`, the `score`
+    and the `logit`: the model alone, without the part of the base rate.
 
     Args:
       network: the trained network, built outside any strategy's scope.
@@ -61,7 +62,8 @@ def export(
 
 def _trace(network: Network, transform: TransformLayer, folder: Path) -> None:
     def serve(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"score": network.scores(*network.features.pack(transform(examples)))}
+        logits = network.logits(*network.features.pack(transform(examples)))
+        return {"score": network.score_of(logits), "logit": logits}
 
     signature = [tf.TensorSpec([None], tf.string, name="examples")]
     # Not an attribute of the module: TensorFlow would trace it once more.

@@ -1,4 +1,4 @@
-"""Carries a champion's state into a new network, variable by variable; what cannot be carried is an error."""
+"""Takes a champion's state over into a new network, variable by variable; what does not fit is an error."""
 
 import dataclasses
 import fnmatch
@@ -6,47 +6,49 @@ from typing import Any
 
 import numpy as np
 
-from noria.components.trainer import graphs
+from noria.components.trainer import graphs, normalization
 from noria.components.trainer.adam import Adam
 from noria.components.trainer.checkpoint import Checkpoint
-from noria.components.trainer.families import input_names
+from noria.components.trainer.families import Family
+from noria.components.trainer.keras_model import input_names
 from noria.components.trainer.model_inputs import Features
-from noria.components.trainer.network import NEVER, Network, by_id
+from noria.components.trainer.network import Network
 from noria.components.trainer.settings import Settings
-from noria.core.errors import CarryError
+from noria.core.errors import WarmStartError
 
 INPUT = tuple(f"noria/input_{name}" for name in ("scale", "shift", "missing", "filled"))
 
 
 @dataclasses.dataclass
-class Carry:
-    """What was carried, for carry.json: entries {"name", "shape", "how", "detail"}."""
+class Report:
+    """What became of each variable and slot, for warm_start.json: entries {"name", "shape", "how", "detail"}.
+
+    Attributes:
+      fresh: why inputs started fresh, by feature.
+    """
 
     variables: list[dict[str, Any]]
     optimizer: list[dict[str, Any]]
+    fresh: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-def model_facts(settings: Settings) -> dict[str, Any]:
-    """What must be the same in champion and challenger for weights to have a meaning in common."""
-    return {
-        "model": settings.build_model or settings.family,
-        "task": settings.task,
-        "outputs": settings.outputs,
-    }
+def model_kind(settings: Settings) -> dict[str, Any]:
+    """What champion and challenger must have in common, so that weights mean the same in both."""
+    return {"family": settings.family, "task": settings.task, "outputs": settings.outputs}
 
 
 def check_same_model(checkpoint: Checkpoint, features: Features, settings: Settings) -> Features:
     """Checks that the champion is the same kind of model over the same features; gives its features.
 
     Raises:
-      CarryError: it is not; says what each side has.
+      WarmStartError: it is not; says what each side has.
     """
-    facts = model_facts(settings)
-    if checkpoint.model != facts:
-        raise CarryError(
-            f"the champion is {checkpoint.model}, the config asks for {facts}",
+    kind = model_kind(settings)
+    if checkpoint.model != kind:
+        raise WarmStartError(
+            f"the champion is {checkpoint.model}, the config asks for {kind}",
             where="config key trainer",
-            next_step="train the new kind of model from nothing with a cold run: noria run --cold",
+            next_step="train the new kind of model in a cold run: noria run --cold",
         )
     old = Features.from_json(checkpoint.features)
     kinds_old = [f.name for f in old.categorical], list(old.numeric)
@@ -55,37 +57,47 @@ def check_same_model(checkpoint: Checkpoint, features: Features, settings: Setti
         gone = sorted(set(old.names) - set(features.names))
         added = sorted(set(features.names) - set(old.names))
         changed = "their kinds or widths differ" if not gone and not added else f"new {added}, gone {gone}"
-        raise CarryError(
+        raise WarmStartError(
             f"the champion reads other features: {changed}",
             where="preprocessing_fn",
-            next_step="train from nothing with a cold run: noria run --cold",
+            next_step="start a cold run: noria run --cold",
         )
     return old
 
 
-def carry(
+def start(
     checkpoint: Checkpoint,
     change: graphs.Change,
     network: Network,
     adam: Adam,
+    family: Family,
     old_features: Features,
     settings: Settings,
-) -> Carry:
+    numbers: np.ndarray | None = None,
+) -> Report:
     """Puts the champion's state into the network and the optimizer.
 
-    Variables that match a pattern in `settings.reset`, and variables the champion does not have but the
-    patterns name, start anew. All values are computed before the first one is assigned.
+    Variables that match a pattern in `settings.reset` keep their initial values, whether the champion has them or
+    not. An input whose line no value survives starts fresh (see normalization.py): the rows of weights and slots that
+    read it are 0, so that the rest of the model keeps its function. All values are computed before the first one is
+    assigned.
+
+    Args:
+      numbers: the window's numeric matrix, or a part of it, `[n, F]`.
 
     Raises:
-      CarryError: a variable is missing on one side, or has another shape for no reason that is known.
+      WarmStartError: a variable is missing on one side, or has another shape for no reason that is known.
     """
     resets = settings.reset
     values: list[tuple[Any, np.ndarray]] = []
-    found = Carry([], [])
+    found = Report([], [])
     state = network.state()
     lost = [n for n in checkpoint.variables if n not in state and not _matches(n, resets)]
     if lost:
         raise _error(f"the champion's variables {lost} are not in the new model", lost[0])
+    inputs = _inputs(checkpoint.variables, change, network.features, numbers)
+    fresh = sorted(inputs.fresh) if inputs is not None else []
+    forgotten = False
     indexed: set[str] = set()
     for name, variable in state.items():
         shape = tuple(variable.shape)
@@ -95,19 +107,25 @@ def carry(
         if name not in checkpoint.variables:
             raise _error(f"the new model's variable {name} {shape} is not in the champion", name)
         old = checkpoint.variables[name]
-        feature = by_id(name, shape, network.features)
+        feature = family.feature_of_rows(name, shape, network.features)
         if feature is not None:
             indexed.add(feature)
         rows = change.rows.get(feature) if feature is not None else None
-        if name in INPUT:
-            new, how, detail = _input(name, checkpoint.variables, change, network.features)
+        if name in INPUT and inputs is not None:
+            new = getattr(inputs, name.removeprefix("noria/input_")).astype(np.float32)
+            how, detail = (
+                ("copied", "") if np.array_equal(new, old) else ("remapped", "follows the new scales")
+            )
         elif rows is not None and old.shape == (_rows(old_features, feature), *shape[1:]):
             new, how, detail = rows.apply(old, settings.new_entries), "remapped", rows.detail
         else:
-            new, how, detail = old, "carried", ""
+            new, how, detail = old, "copied", ""
         if new.shape != shape:
             _check_nameless(name, old.shape, shape, old_features, network.features)
             raise _error(f"variable {name} is {old.shape} in the champion and {shape} in the new model", name)
+        new, cleared = _forget(family, name, shape, new, fresh, network.features)
+        if cleared:
+            forgotten, how, detail = True, "remapped", "rows of fresh inputs are 0"
         values.append((variable, new))
         found.variables.append(_entry(name, shape, how, detail))
     _check_indexed(change, indexed, network, resets)
@@ -122,46 +140,61 @@ def carry(
                 continue
             if name not in old_slots:
                 raise _error(f"the champion's checkpoint has no Adam slot {kind}/{name} {shape}", name)
-            new, how, detail = old_slots[name], "carried", ""
-            feature = by_id(name, shape, network.features)
+            new, how, detail = old_slots[name], "copied", ""
+            feature = family.feature_of_rows(name, shape, network.features)
             rows = change.rows.get(feature) if feature is not None else None
             if rows is not None:
                 new, how, detail = rows.apply(new, "zero"), "remapped", f"{rows.detail}; new entries 0"
             if new.shape != shape:
                 raise _error(f"Adam slot {kind}/{name} is {new.shape} in the champion and {shape} here", name)
+            new, cleared = _forget(family, name, shape, new, fresh, network.features)
+            if cleared:
+                how, detail = "remapped", "rows of fresh inputs are 0"
             values.append((slot, new))
             found.optimizer.append(_entry(f"{kind}/{name}", shape, how, detail))
     for variable, new in values:
         variable.assign(new)
+    kept = (
+        "" if forgotten else "; its weights are kept, as the family does not name the rows that read numbers"
+    )
+    for column, name in normalization.names(fresh, network.features.numeric_columns()).items():
+        found.fresh[name] = inputs.fresh[column] + kept
     return found
 
 
-def _input(
-    name: str, variables: dict[str, np.ndarray], change: graphs.Change, features: Features
-) -> tuple[np.ndarray, str, str]:
-    """The champion's input vectors after a refresh: scale' = scale * a, shift' = scale * b + shift."""
-    if not change.lines or len(variables[name]) != features.width:
-        return variables[name], "carried", ""  # where the shapes differ, the caller says so
-    scale, shift, missing, filled = (variables[key].astype(np.float64) for key in INPUT)
-    for feature, columns in features.numeric_columns().items():
-        lines = change.lines.get(feature, ())
-        for column, line in zip(range(columns.start, columns.stop), lines, strict=False):
-            if line.missing is not None:
-                was, now = line.missing
-                saw = filled[column] if was == missing[column] else scale[column] * was + shift[column]
-                missing[column], filled[column] = now, saw
-            else:
-                missing[column] = NEVER
-            shift[column] += scale[column] * line.shift
-            scale[column] *= line.scale
-    composed = dict(zip(INPUT, (scale, shift, missing, filled), strict=True))[name]
-    return composed.astype(np.float32), "remapped", f"the numbers of {', '.join(change.lines)} have moved"
+def _inputs(
+    variables: dict[str, np.ndarray], change: graphs.Change, features: Features, rows: np.ndarray | None
+) -> normalization.Inputs | None:
+    """The champion's input vectors over the run's graph; None where their shapes differ, which the caller reports."""
+    vectors = [variables[name].astype(np.float64) for name in INPUT]
+    if any(vector.shape != (features.width,) for vector in vectors):
+        return None
+    layout = features.numeric_columns()
+    lines = {
+        layout[feature].start + place: line
+        for feature, found in change.lines.items()
+        for place, line in enumerate(found)
+    }
+    rows = np.zeros((0, features.width)) if rows is None else rows
+    return normalization.follow(normalization.Inputs(*vectors), lines, rows)
+
+
+def _forget(
+    family: Family, name: str, shape: tuple[int, ...], new: np.ndarray, fresh: list[int], features: Features
+) -> tuple[np.ndarray, bool]:
+    """The variable or slot with 0 in the rows that read fresh inputs, and whether it has such rows."""
+    first = family.first_numeric_row(name, shape, features) if fresh else None
+    if first is None:
+        return new, False
+    new = new.copy()
+    new[[first + column for column in fresh]] = 0
+    return new, True
 
 
 def _check_indexed(
     change: graphs.Change, indexed: set[str], network: Network, resets: tuple[str, ...]
 ) -> None:
-    """A vocabulary that moved without a variable that follows it would leave weights on wrong entries."""
+    """A changed vocabulary without a variable that follows it would leave weights on wrong entries."""
     read = input_names(network.model)
     for feature in change.rows:
         unread = feature not in read and "categorical" not in read
@@ -185,12 +218,12 @@ def _check_nameless(
             )
 
 
-def _nameless(what: str, feature: str) -> CarryError:
-    return CarryError(
+def _nameless(what: str, feature: str) -> WarmStartError:
+    return WarmStartError(
         what,
-        where="config key trainer.build_model",
+        where="config key trainer.family",
         next_step=f"name its layer embedding_{feature}, so that its rows can follow their entries, "
-        "or start from nothing with a cold run: noria run --cold",
+        "or start a cold run: noria run --cold",
     )
 
 
@@ -206,10 +239,10 @@ def _entry(name: str, shape: tuple[int, ...], how: str, detail: str) -> dict[str
     return {"name": name, "shape": list(shape), "how": how, "detail": detail}
 
 
-def _error(what: str, name: str) -> CarryError:
-    return CarryError(
+def _error(what: str, name: str) -> WarmStartError:
+    return WarmStartError(
         what,
         where="the champion's checkpoint",
-        next_step="train from nothing with a cold run (noria run --cold), or start this variable anew: "
+        next_step="start a cold run (noria run --cold), or initialize this variable: "
         f"trainer: {{reset: [{name}]}}",
     )

@@ -16,21 +16,21 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, Valida
 
 from noria.components.evaluator.gate import check_bound
 from noria.components.evaluator.metrics import METRICS
+from noria.components.trainer.settings import TrainerSettings
 from noria.core.errors import ConfigError
+from noria.core.settings import ImportPath
 from noria.pipeline.config import explain
 from noria.pipeline.config.kubeflow import Kubeflow
 from noria.pipeline.config.sections import (
     Beam,
     Data,
     Gates,
-    ImportPath,
     Label,
     Names,
     ProjectPath,
     Section,
     Span,
     Time,
-    Trainer,
     Window,
 )
 
@@ -133,7 +133,7 @@ class Config(Section):
         default="preprocessing.preprocessing_fn",
         description="Import path of the `preprocessing_fn`. The YAML file's folder is on Python's path.",
     )
-    trainer: Trainer = Field(default=Trainer(), description="How a challenger is trained.")
+    trainer: TrainerSettings = Field(default=TrainerSettings(), description="How a challenger is trained.")
     gates: Gates = Field(default=Gates(), description="What rejects a span, and what rejects a version.")
     beam: Beam = Field(default=Beam(), description="Arguments of Apache Beam, if it is used.")
     kubeflow: Kubeflow = Field(
@@ -167,8 +167,7 @@ class Config(Section):
             raise ValueError(f"`label.classes` must be two where task is binary, got {len(classes)}")
         if self.task == "regression" and classes is not None:
             raise ValueError(f"`label.classes` must not be set where task is regression, got {classes}")
-        if self.task != "binary" and self.trainer.early_stop and self.trainer.early_stop.metric == "auc":
-            raise ValueError(f"`trainer.early_stop.metric` must be loss where task is {self.task}, got 'auc'")
+        self.trainer.check_task(self.task)
         if self.time.column is None and not self.span.every.startswith("rows:"):
             raise ValueError(
                 f"`span.every` must be rows:N where there is no time.column, got {self.span.every!r}"
@@ -262,7 +261,7 @@ class Config(Section):
 
     def trainer_settings(self) -> dict[str, Any]:
         """The Trainer's exec property: the keys of `trainer`, and facts of the label."""
-        trainer = self.trainer.model_dump(mode="json", exclude={"run_fn"})
+        trainer = self.trainer.model_dump(mode="json")
         classes = len(self.label.classes or ()) or 2
         return {**trainer, "label": self.label.column, "task": self.task, "classes": classes}
 

@@ -20,10 +20,8 @@ from pydantic import (
 
 from noria.components.data_gate.settings import DataGateSettings
 from noria.components.evaluator.settings import EvaluatorSettings
-from noria.components.trainer import settings
 from noria.core.errors import did_you_mean
 
-RUN_FN = "noria.components.trainer.run_fn.run_fn"
 NODES = (
     "ChampionResolver",
     "SpanExampleGen",
@@ -50,12 +48,6 @@ def in_folder(path: Path, info: ValidationInfo) -> Path:
     return expanded if folder is None else Path(os.path.normpath(folder / expanded))
 
 
-def _import_path(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", value):
-        raise ValueError(f"must be an import path such as 'preprocessing.preprocessing_fn', got {value!r}")
-    return value
-
-
 def is_function(source: str) -> bool:
     """Whether a source is `module:function`."""
     return re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", source) is not None
@@ -66,7 +58,6 @@ def _listed(value: Any) -> Any:
 
 
 ProjectPath = Annotated[Path, AfterValidator(in_folder)]
-ImportPath = Annotated[str, AfterValidator(_import_path)]
 Names = Annotated[list[str], BeforeValidator(_listed)]
 
 
@@ -164,142 +155,6 @@ class Window(Section):
         ge=1,
         description="How many spans back the replay reaches; it bounds what a warm run reads.",
     )
-
-
-class EarlyStop(Section):
-    metric: Literal["loss", "auc"] = Field(
-        default="loss",
-        description="Watched on the eval split: `loss`, or `auc` (binary only).",
-    )
-    every: int | None = Field(
-        default=settings.EarlyStop.every,
-        ge=1,
-        description="Steps between two looks. Left out: twice in a pass over the window.",
-    )
-    patience: int = Field(
-        default=settings.EarlyStop.patience,
-        ge=1,
-        description="Looks without improvement after which training stops; the best weights stay.",
-    )
-    min_delta: float = Field(
-        default=settings.EarlyStop.min_delta,
-        ge=0,
-        description="Smallest change that counts as an improvement.",
-    )
-
-
-class Trainer(Section):
-    run_fn: ImportPath = Field(
-        default=RUN_FN, description="Import path of the `run_fn`; Noria's own carries the warm start."
-    )
-    family: Literal["wide_deep", "dcn"] = Field(
-        default="wide_deep",
-        description="Built-in model: `wide_deep`, or `dcn` (deep and cross network).",
-    )
-    build_model: ImportPath | None = Field(
-        default=settings.Settings.build_model,
-        description="Import path of your own `build_model(features, settings)` that returns a Keras model; "
-        "instead of `family`.",
-    )
-    hidden_units: list[Annotated[int, Field(ge=1)]] = Field(
-        default=list(settings.Settings.hidden_units),
-        description="Widths of the dense layers of a built-in model.",
-    )
-    cross_layers: int = Field(
-        default=settings.Settings.cross_layers, ge=1, description="Cross layers (`dcn` only)."
-    )
-    embedding_cap: int = Field(
-        default=settings.Settings.embedding_cap,
-        ge=1,
-        description="Widest embedding of a categorical feature.",
-    )
-    dropout: float = Field(
-        default=settings.Settings.dropout,
-        ge=0,
-        lt=1,
-        description="Share of hidden units dropped while training.",
-    )
-    epochs: float = Field(
-        default=settings.Settings.epochs,
-        gt=0,
-        description="Passes over the window in a cold run, where `steps` is left out.",
-    )
-    warm_epochs: float = Field(
-        default=settings.Settings.warm_epochs,
-        gt=0,
-        description="Passes over new and replayed rows in a warm run, where `steps` is left out.",
-    )
-    steps: int | None = Field(
-        default=settings.Settings.steps,
-        ge=1,
-        description="Steps of a run, one batch each; instead of epochs.",
-    )
-    max_steps: int = Field(default=settings.Settings.max_steps, ge=1, description="Most steps of one run.")
-    batch_size: int = Field(
-        default=settings.Settings.batch_size,
-        ge=1,
-        description="Rows of one step, over all replicas together.",
-    )
-    learning_rate: float = Field(
-        default=settings.Settings.learning_rate, gt=0, description="Adam's learning rate at the first step."
-    )
-    decay_steps: float = Field(
-        default=settings.Settings.decay_steps,
-        gt=0,
-        description="How slowly the learning rate decays, in steps.",
-    )
-    learning_rate_floor: float = Field(
-        default=settings.Settings.learning_rate_floor,
-        gt=0,
-        le=1,
-        description="Share of `learning_rate` below which it never falls.",
-    )
-    clipnorm: float | None = Field(
-        default=settings.Settings.clipnorm,
-        gt=0,
-        description="Longest gradient of a variable; longer ones are scaled down. `null`: never.",
-    )
-    early_stop: EarlyStop | None = Field(
-        default=EarlyStop(), description="When to stop before the last step. `null`: never."
-    )
-    strategy: Literal["none", "mirrored", "multi_worker"] = Field(
-        default="none",
-        description="`tf.distribute` strategy: `none`, `mirrored` (this machine's GPUs) or `multi_worker`.",
-    )
-    devices: list[str] | None = Field(
-        default=None,
-        description='Devices of `mirrored`, such as `["GPU:0", "GPU:1"]`. Left out: all of them.',
-    )
-    cache: bool = Field(
-        default=settings.Settings.cache,
-        description="Keep the parsed rows of a window that does not fit in memory in a file while training.",
-    )
-    memory_mb: int = Field(
-        default=settings.Settings.memory_mb,
-        ge=1,
-        description="Windows whose parsed rows take up to this many MiB are trained on in memory.",
-    )
-    shuffle_rows: int = Field(
-        default=settings.Settings.shuffle_rows,
-        ge=1,
-        description="Rows of the shuffle buffer for windows that are streamed.",
-    )
-    seed: int = Field(
-        default=settings.Settings.seed, description="Seed of the first weights and of the order of batches."
-    )
-    reset: Names = Field(
-        default_factory=list,
-        description="Variables (patterns such as `deep_*`) that a warm run starts anew instead of carrying.",
-    )
-    new_entries: Literal["oov", "mean"] = Field(
-        default="oov",
-        description="What the embedding of a new vocabulary entry starts from: `oov` (the row of unknown "
-        "values) or `mean` (of the carried rows).",
-    )
-    steps_per_call: int = Field(
-        default=settings.Settings.steps_per_call, ge=1, description="Steps between two reports of progress."
-    )
-    tensorboard: bool = Field(default=settings.Settings.tensorboard, description="Write TensorBoard's logs.")
 
 
 class Gates(Section):

@@ -1,4 +1,4 @@
-"""The model's results for the page: slices, checks, what was carried over."""
+"""The model's results for the page: slices, checks, the warm start."""
 
 import collections
 from collections.abc import Mapping
@@ -96,16 +96,16 @@ def checks(verdict: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     return sorted(found, key=lambda check: check["passed"])
 
 
-def carried(carry: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What went over from the champion: counts by kind, and every line."""
-    if carry is None:
+def warm_start(report: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What the new model took from the champion: counts by kind, and every line."""
+    if report is None:
         return None
-    order = ("new", "remapped", "vocabulary", "affine", "carried", "identical")
+    order = ("new", "remapped", "vocabulary", "affine", "copied", "identical")
     groups = []
     for key, name in (("variables", "Weights"), ("optimizer", "Optimizer state"), ("features", "Features")):
         lines = [
             {field: str(line.get(field) or "") for field in ("name", "shape", "how", "detail")}
-            for line in carry.get(key) or []
+            for line in report.get(key) or []
         ]
         counts = collections.Counter(line["how"] for line in lines)
         lines.sort(key=lambda line: order.index(line["how"]) if line["how"] in order else -1)
@@ -113,8 +113,27 @@ def carried(carry: Mapping[str, Any] | None) -> dict[str, Any] | None:
         # In every group's bar, what was kept is on the left and what is new on the right.
         parts.sort(key=lambda part: -order.index(part["how"]) if part["how"] in order else 1)
         groups.append({"key": key, "name": name, "lines": lines, "parts": parts})
-    keys = ("mode", "from_version", "step", "start_step", "examples_seen", "transform")
-    return {"facts": {key: carry.get(key) for key in keys}, "groups": groups}
+    keys = ("mode", "from_version", "step", "start_step", "examples_seen", "transform", "first_rate")
+    return {
+        "facts": {key: report.get(key) for key in keys},
+        "groups": groups,
+        "fresh_inputs": _mapping(report.get("fresh_inputs")),
+        "not_finite": {name: n for name, n in _mapping(report.get("not_finite")).items() if is_number(n)},
+        "guess": _guess(report),
+    }
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _guess(report: Mapping[str, Any]) -> str | None:
+    """The part of the base rate in each score, in words; None where there is none."""
+    rates, share = report.get("base_rate"), report.get("base_rate_share")
+    if not isinstance(rates, list) or not all(is_number(part) for part in [*rates, share]) or not share:
+        return None
+    shown = ", ".join(f"{rate:.3g}" for rate in (rates[1:] if len(rates) == 2 else rates))
+    return f"{100 * share:.3g} % of each score is the base rate of the newest spans ({shown})"
 
 
 def judged(metrics: Mapping[str, Any]) -> list[str]:

@@ -39,7 +39,7 @@ class Artifacts:
 
     data_verdict: dict[str, Any] | None
     model_verdict: dict[str, Any] | None
-    carry: dict[str, Any] | None
+    warm_start: dict[str, Any] | None
     schema_diff: str | None
     span_statistics: bytes | None
     previous_statistics: bytes | None
@@ -93,7 +93,7 @@ def gather(run_data: RunData) -> Artifacts:
     return Artifacts(
         data_verdict=read_json("DataGate", "verdict", "data_verdict.json"),
         model_verdict=read_json("Evaluator", "evaluation", "model_verdict.json"),
-        carry=read_json("Trainer", "model", "carry.json"),
+        warm_start=read_json("Trainer", "model", "warm_start.json"),
         schema_diff=diff.decode("utf-8", "replace") if diff else None,
         span_statistics=read("StatisticsGen", "statistics", "Split-span/FeatureStats.pb"),
         previous_statistics=read("StatisticsGen", "statistics", "Split-previous/FeatureStats.pb"),

@@ -49,7 +49,7 @@ def build(run_data: RunData, artifacts: Artifacts, result: Outcome) -> dict[str,
         "checks": model_view.checks(artifacts.model_verdict),
         "first_run": bool((artifacts.model_verdict or {}).get("first_run")),
         "baseline": (artifacts.model_verdict or {}).get("baseline"),
-        "carry": model_view.carried(artifacts.carry),
+        "warm_start": model_view.warm_start(artifacts.warm_start),
         "lineage": lineage(run_data, artifacts, result),
         "damaged": [*artifacts.damaged, *damaged],
     }
@@ -122,7 +122,7 @@ def lineage(run_data: RunData, artifacts: Artifacts, result: Outcome) -> list[tu
     run, stages = run_data.run, outcome.merged(run_data)
     transform = stages.get("Transform", {})
     spans = run.get("spans") or stages.get("SpanExampleGen", {}).get("spans")
-    used = run.get("transform") or (artifacts.carry or {}).get("transform") or transform.get("transform")
+    used = run.get("transform") or (artifacts.warm_start or {}).get("transform") or transform.get("transform")
     reason = transform.get("reason")
     pairs = [
         ("Run", run.get("run_id")),

@@ -26,7 +26,7 @@ def parts(config: Config, packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     """Each part's digest, 16 hexadecimal digits.
 
     preprocessing: the source of the `preprocessing_fn` and of the project's modules that it imports.
-    model: the same of `trainer.run_fn` and `trainer.build_model`.
+    model: the same of `trainer.run_fn` and of your own `trainer.family`.
     schema: the text of the schema's file.
     settings: `settings(config)`.
 
@@ -98,7 +98,7 @@ def files(config: Config) -> dict[str, set[Path]]:
 
 
 def _model_functions(config: Config) -> list[str]:
-    return [path for path in (config.trainer.run_fn, config.trainer.build_model) if path]
+    return [path for path in (config.trainer.run_fn, config.trainer.family) if "." in path]
 
 
 def _text(schema: Path) -> str:

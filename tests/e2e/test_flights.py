@@ -88,17 +88,17 @@ def test_report_is_written(trained: Project):
 
 
 def test_a_warm_run_carries_everything(trained: Project):
-    """Every variable of a warm run is carried or remapped; the step goes on from the champion's."""
+    """Every variable of a warm run is copied or remapped; the step continues the champion's."""
     [first, second] = [v for v in trained.json("status")["versions"] if v["mode"] == "warm"][:2]
     payloads = trained.home / "registry" / "versions"
-    parent, carry = (
-        json.loads((payloads / str(version["version"]) / "carry.json").read_text())
+    parent, report = (
+        json.loads((payloads / str(version["version"]) / "warm_start.json").read_text())
         for version in (first, second)
     )
-    assert ("warm", first["version"]) == (carry["mode"], carry["from_version"])
-    assert parent["step"] == carry["start_step"] < carry["step"]
-    assert any("embedding" in variable["name"] for variable in carry["variables"])
-    assert {"carried", "remapped"} >= {variable["how"] for variable in carry["variables"]}
+    assert ("warm", first["version"]) == (report["mode"], report["from_version"])
+    assert parent["step"] == report["start_step"] < report["step"]
+    assert any("embedding" in variable["name"] for variable in report["variables"])
+    assert {"copied", "remapped"} >= {variable["how"] for variable in report["variables"]}
 
 
 def test_what_the_gate_refuses_is_not_served(trained: Project):

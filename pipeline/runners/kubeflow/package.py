@@ -61,8 +61,8 @@ def version_name(config: Config, package: Package) -> str:
     """
     code = hashlib.sha256(_noria())
     own = (*config.gates.own_measures, *config.gates.own_metrics)
-    for path in (config.preprocessing, config.trainer.run_fn, config.trainer.build_model, *own):
-        if path and not path.startswith("noria."):
+    for path in (config.preprocessing, config.trainer.run_fn, config.trainer.family, *own):
+        if "." in path and not path.startswith("noria."):
             code.update(code_digest(path, str(config.folder), packages=()).encode())
     if config.schema_path.is_file():  # compiling refuses a missing one
         code.update(config.schema_path.read_bytes())

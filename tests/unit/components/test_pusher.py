@@ -59,7 +59,7 @@ def push(tmp_path: Path):
         saved(folder / "model" / "Format-Serving", score)
         if beside:
             (folder / "model" / "checkpoint").mkdir()
-            (folder / "model" / "carry.json").write_text("{}")
+            (folder / "model" / "warm_start.json").write_text("{}")
         inputs["model_blessing"][0].set_int_custom_property("blessed", int(blessed))
         reasons = ["auc 0.70 (champion 1: 0.60)"] if blessed else ["auc 0.50 is below 0.60"]
         verdict = {
@@ -112,12 +112,12 @@ def test_blessed_is_served(push, tmp_path: Path) -> None:
 
 
 def test_a_bare_saved_model_is_served_too(push, tmp_path: Path) -> None:
-    """A run_fn of the user's own leaves neither checkpoint nor carry.json: the version has what there is."""
+    """A run_fn of the user's own leaves neither checkpoint nor warm_start.json: the version has what there is."""
     push("run-1", blessed=True, beside=False)
     champion = Registry(tmp_path / "home").champion()
     parts = {path.name for path in champion.payload_path.iterdir()}
     assert ("published", True) == (champion.state, {"serving", "transform_graph"} <= parts)
-    assert not {"checkpoint", "carry.json"} & parts
+    assert not {"checkpoint", "warm_start.json"} & parts
 
 
 @pytest.mark.parametrize(

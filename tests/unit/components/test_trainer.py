@@ -10,22 +10,23 @@ import numpy as np
 import pytest
 
 from noria.components.keras3 import ensure_keras3
-from noria.core.errors import CarryError, ConfigError, DataError
+from noria.core.errors import ConfigError, DataError, WarmStartError
 
 tf = ensure_keras3()
 
 import tensorflow_transform as tft
 
 from benchmarks import continuity
+from noria.components.trainer.families import Family
 
-SMALL = {"hidden_units": [16, 8], "batch_size": 64, "steps": 20, "early_stop": False, "tensorboard": False}
+SMALL = {"hidden_units": [16, 8], "batch_size": 64, "steps": 20, "early_stop": None, "tensorboard": False}
 
 
 @pytest.fixture(scope="module")
-def week30(tmp_path_factory, bucketed) -> Path:
-    """3,000 flights of a summer week, with their own graph: other means, and a longer vocabulary."""
-    folder = tmp_path_factory.mktemp("week30")
-    return continuity.lay_out(folder, 30, 30, 3000, "bucketed.preprocessing_fn", bucketed)
+def week9(tmp_path_factory, bucketed) -> Path:
+    """3,000 flights of a week in March, with their own graph: other means, and a longer vocabulary."""
+    folder = tmp_path_factory.mktemp("week9")
+    return continuity.lay_out(folder, 9, 9, 3000, "bucketed.preprocessing_fn", bucketed)
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +41,14 @@ def records(data: Path, split: str = "eval") -> list[bytes]:
     return list(tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator())
 
 
-def scores(model: Path, examples: list[bytes]) -> np.ndarray:
+def scores(model: Path, examples: list[bytes], output: str = "score") -> np.ndarray:
     loaded = tf.saved_model.load(str(model / "Format-Serving"))
-    return loaded.signatures["serving_default"](examples=tf.constant(examples))["score"].numpy()
+    return loaded.signatures["serving_default"](examples=tf.constant(examples))[output].numpy()
+
+
+def probabilities(model: Path, examples: list[bytes]) -> np.ndarray:
+    """The model's alone, without the base rate, which is that of other rows after a warm start."""
+    return 1 / (1 + np.exp(-scores(model, examples, "logit")))
 
 
 def meaning_kept(one: Path, other: Path, rows: list[bytes]) -> np.ndarray:
@@ -67,8 +73,8 @@ def transformed(graph: tft.TFTransformOutput, rows: list[bytes]) -> dict[str, np
     return {name: column.numpy() for name, column in columns.items()}
 
 
-def carry_of(model: Path) -> dict:
-    return json.loads((model / "carry.json").read_text())
+def report_of(model: Path) -> dict:
+    return json.loads((model / "warm_start.json").read_text())
 
 
 def how(entries: list[dict], name: str) -> str:
@@ -80,15 +86,15 @@ def test_two_halves_are_the_whole(family, week1, tmp_path):
     """N steps in one go and N/2 + publish + warm start + N/2 give the same weights and slots, bit for bit."""
     found = continuity.continuity(week1, tmp_path, {**SMALL, "family": family}, steps=30, fresh=False)
     assert found == {"variables": 0.0, "first": 0.0, "second": 0.0}
-    facts = carry_of(tmp_path / "second")
+    report = report_of(tmp_path / "second")
     assert (
-        facts["mode"],
-        facts["transform"],
-        facts["start_step"],
-        facts["step"],
+        report["mode"],
+        report["transform"],
+        report["start_step"],
+        report["step"],
     ) == ("warm", "reused", 15, 30)
-    assert facts["examples_seen"] == 30 * 64
-    assert {"carried"} == {entry["how"] for entry in facts["variables"] + facts["optimizer"]}
+    assert report["examples_seen"] == 30 * 64
+    assert {"copied"} == {entry["how"] for entry in report["variables"] + report["optimizer"]}
 
 
 @pytest.mark.slow
@@ -107,8 +113,8 @@ def test_windows_that_do_not_fit_in_memory(limits, week1, tmp_path, monkeypatch)
     settings = {**SMALL, **limits, "shuffle_rows": 300}
     found = continuity.continuity(week1, tmp_path / "a", settings, steps=60, fresh=False)
     assert found == {"variables": 0.0, "first": 0.0, "second": 0.0}
-    facts = carry_of(tmp_path / "a" / "whole")
-    assert ("mapped" if limits["cache"] else "stream") == facts["path"]
+    report = report_of(tmp_path / "a" / "whole")
+    assert ("mapped" if limits["cache"] else "stream") == report["path"]
     if limits["cache"]:
         monkeypatch.undo()
         continuity.train(week1, tmp_path / "b", {**SMALL, "steps": 60})
@@ -119,40 +125,41 @@ def test_windows_that_do_not_fit_in_memory(limits, week1, tmp_path, monkeypatch)
         }
 
 
-def test_remap_keeps_predictions(week1, week30, champion, tmp_path):
+def test_remap_keeps_predictions(week1, week9, champion, tmp_path):
     """After a refresh that reorders and grows vocabularies and moves means, the scores stay (1e-6)."""
-    vocabularies = [tft.TFTransformOutput(str(data / "graph")) for data in (week1, week30)]
+    vocabularies = [tft.TFTransformOutput(str(data / "graph")) for data in (week1, week9)]
     old, new = (graph.vocabulary_by_name("dest") for graph in vocabularies)
     assert set(new) - set(old)  # it has grown
     assert [w for w in old if w in new] != [w for w in new if w in old]  # and been reordered
 
-    model = continuity.train(week30, tmp_path, {**SMALL, "steps": 0}, champion=champion)
-    facts = carry_of(model)
-    assert facts["transform"] == "refreshed"
-    assert how(facts["features"], "dest") == "vocabulary"
-    assert how(facts["features"], "temp") == "affine"
-    assert how(facts["features"], "gust_filled") == "affine"
-    assert how(facts["features"], "bucket") == "new"
-    assert how(facts["variables"], "embeddings/embedding_dest") == "remapped"
-    assert how(facts["optimizer"], "m/wide/wide_dest") == "remapped"
-    assert how(facts["variables"], "deep_0/kernel") == "carried"
+    model = continuity.train(week9, tmp_path, {**SMALL, "steps": 0}, champion=champion)
+    report = report_of(model)
+    assert report["transform"] == "refreshed"
+    assert how(report["features"], "dest") == "vocabulary"
+    assert how(report["features"], "temp") == "affine"
+    assert how(report["features"], "gust_filled") == "affine"
+    assert how(report["features"], "bucket") == "new"
+    # No drop fell in the first week: to the champion, which saw a constant, all rows still look dry.
+    assert report["fresh_inputs"] == {"precip": "the column was constant before"}
+    assert how(report["variables"], "embeddings/embedding_dest") == "remapped"
+    assert how(report["optimizer"], "m/wide/wide_dest") == "remapped"
+    assert how(report["variables"], "deep_0/kernel") == "remapped"  # the rows of precip are 0
+    assert how(report["variables"], "deep_1/kernel") == "copied"
 
-    rows = records(week1) + records(week30)
-    keep = meaning_kept(week1, week30, rows)
-    before, after = scores(champion, rows), scores(model, rows)
+    rows = records(week1) + records(week9)
+    keep = meaning_kept(week1, week9, rows)
+    before, after = probabilities(champion, rows), probabilities(model, rows)
     assert np.abs(before - after)[keep].max() <= 1e-6
     assert before.std() > 0.01  # and the scores say something
 
 
-def test_remap_gives_new_entries_empty_slots(week1, week30, champion, tmp_path):
+def test_remap_gives_new_entries_empty_slots(week1, week9, champion, tmp_path):
     """Adam's moments move with their entries; a new entry has none."""
     from noria.components.trainer import checkpoint
 
-    continuity.train(week30, tmp_path, {**SMALL, "steps": 0}, champion=champion)
+    continuity.train(week9, tmp_path, {**SMALL, "steps": 0}, champion=champion)
     saved = [checkpoint.load(folder / "checkpoint") for folder in (champion, tmp_path)]
-    words = [
-        tft.TFTransformOutput(str(data / "graph")).vocabulary_by_name("dest") for data in (week1, week30)
-    ]
+    words = [tft.TFTransformOutput(str(data / "graph")).vocabulary_by_name("dest") for data in (week1, week9)]
     name = "wide/wide_dest"
     for kind in ("variables", "first", "second"):
         before, after = (getattr(one, kind)[name] for one in saved)
@@ -164,25 +171,25 @@ def test_remap_gives_new_entries_empty_slots(week1, week30, champion, tmp_path):
                 assert expected.tolist() == after[row].tolist()
 
 
-def test_second_refresh_composes(week1, week30, champion, tmp_path):
-    """Over to the summer's graph and back again: the scores are still the first ones."""
-    there = continuity.train(week30, tmp_path / "there", {**SMALL, "steps": 0}, champion=champion)
-    continuity.publish(there, week30 / "graph")
+def test_second_refresh_composes(week1, week9, champion, tmp_path):
+    """To the graph of March and back: the scores are still the first ones."""
+    there = continuity.train(week9, tmp_path / "there", {**SMALL, "steps": 0}, champion=champion)
+    continuity.publish(there, week9 / "graph")
     back = continuity.train(week1, tmp_path / "back", {**SMALL, "steps": 0}, champion=there)
     rows = records(week1)
     difference = np.abs(scores(champion, rows) - scores(back, rows))
-    assert difference[meaning_kept(week1, week30, rows)].max() <= 1e-6
+    assert difference[meaning_kept(week1, week9, rows)].max() <= 1e-6
 
 
-def test_warm_run_learns_on(week30, champion, tmp_path):
+def test_warm_run_learns_on(week9, champion, tmp_path):
     """A warm run on another window takes the step on, keeps the best state and logs what it saw."""
     settings = {**SMALL, "steps": None, "early_stop": {"every": 10}, "tensorboard": True}
-    model = continuity.train(week30, tmp_path, settings, champion=champion)
-    facts = carry_of(model)
-    assert facts["start_step"] == 20
-    best = min(facts["checks"], key=lambda check: check["loss"])
-    assert best["step"] == facts["step"] > 20
-    assert best["loss"] < facts["checks"][0]["loss"]
+    model = continuity.train(week9, tmp_path, settings, champion=champion)
+    report = report_of(model)
+    assert report["start_step"] == 20
+    best = min(report["checks"], key=lambda check: check["loss"])
+    assert best["step"] == report["step"] > 20
+    assert best["loss"] < report["checks"][0]["loss"]
     assert list((tmp_path / "run" / "eval").glob("events*"))
 
 
@@ -253,16 +260,16 @@ def test_a_kept_machine_trains_as_a_new_one(week1, champion, tmp_path):
     """In a resident process the second warm run traces nothing, and ends with the same weights and slots."""
     from noria.components.trainer import resident
 
-    resident._kept.clear()
+    resident._machines.clear()
     new = continuity.train(week1, tmp_path / "new", SMALL, champion)
-    [machine] = resident._kept.values()
+    [machine] = resident._machines.values()
     traces = machine.loop.run.experimental_get_tracing_count()
     used = continuity.train(week1, tmp_path / "used", SMALL, champion)
-    assert [machine] == list(resident._kept.values())
+    assert [machine] == list(resident._machines.values())
     assert 1 == traces == machine.loop.run.experimental_get_tracing_count()
     assert {"variables": 0.0, "first": 0.0, "second": 0.0} == continuity.differences(new, used)
     continuity.train(week1, tmp_path / "cold", SMALL)
-    assert [machine] != list(resident._kept.values())
+    assert [machine] != list(resident._machines.values())
 
 
 def test_eval_split_of_one_class(week1, tmp_path):
@@ -280,16 +287,16 @@ def test_eval_split_of_one_class(week1, tmp_path):
         for row in kept:
             writer.write(row)
     settings = {**SMALL, "early_stop": {"metric": "auc", "every": 10}}
-    checks = carry_of(continuity.train(data, tmp_path / "model", settings))["checks"]
+    checks = report_of(continuity.train(data, tmp_path / "model", settings))["checks"]
     assert [10, 20] == [check["step"] for check in checks]
     assert not any("auc" in check for check in checks)
 
 
-def test_transform_layer_is_tfts(week1, week30):
+def test_transform_layer_is_tfts(week1, week9):
     """The graph applied without TFT's Keras layer gives, column by column, what the layer gives."""
     from noria.components.trainer.transform_layer import TransformLayer
 
-    for data in (week1, week30):
+    for data in (week1, week9):
         graph = tft.TFTransformOutput(str(data / "graph"))
         layer = TransformLayer(graph, continuity.LABEL)
         rows = records(data)
@@ -311,85 +318,99 @@ def test_serving_copes_with_missing_and_unknown(champion):
 
 def test_another_width_cannot_be_carried(week1, champion, tmp_path):
     """A layer of another width is an error that shows both shapes; resetting it is the way on."""
-    with pytest.raises(CarryError, match=r"deep_0/kernel is \(\d+, 16\) .* and \(\d+, 12\)") as caught:
+    with pytest.raises(WarmStartError, match=r"deep_0/kernel is \(\d+, 16\) .* and \(\d+, 12\)") as caught:
         continuity.train(week1, tmp_path, {**SMALL, "hidden_units": [12, 8]}, champion=champion)
     assert "cold" in caught.value.next_step
     assert "reset" in caught.value.next_step
     assert not (tmp_path / "checkpoint").exists()
     settings = {**SMALL, "hidden_units": [12, 8], "reset": ["deep_*"]}
-    facts = carry_of(continuity.train(week1, tmp_path, settings, champion=champion))
-    assert how(facts["variables"], "deep_0/kernel") == "new"
-    assert how(facts["variables"], "embeddings/embedding_dest") == "carried"
+    report = report_of(continuity.train(week1, tmp_path, settings, champion=champion))
+    assert how(report["variables"], "deep_0/kernel") == "new"
+    assert how(report["variables"], "embeddings/embedding_dest") == "copied"
 
 
 def test_another_family_cannot_be_carried(week1, champion, tmp_path):
     """Weights of a wide & deep model mean nothing to a dcn."""
-    with pytest.raises(CarryError, match="wide_deep.*dcn"):
+    with pytest.raises(WarmStartError, match="wide_deep.*dcn"):
         continuity.train(week1, tmp_path, {**SMALL, "family": "dcn"}, champion=champion)
 
 
-def user_model(features, settings):
-    """A user's model: inputs by feature, batch normalisation, dropout, layers without a name."""
-    keras = tf.keras
-    inputs = {name: keras.Input((1,), name=name) for name, _ in features.numeric}
-    dest = next(feature for feature in features.categorical if feature.name == "dest")
-    inputs["dest"] = keras.Input((1,), dtype="int32", name="dest")
-    table = keras.layers.Flatten()(
-        keras.layers.Embedding(dest.rows, dest.width, name="embedding_dest")(inputs["dest"])
-    )
-    x = keras.layers.Concatenate()([table, *(inputs[name] for name, _ in features.numeric)])
-    x = keras.layers.BatchNormalization()(keras.layers.Dense(8, activation="relu")(x))
-    x = keras.layers.Dropout(0.3)(x)
-    return keras.Model(inputs, keras.layers.Dense(1)(x))
+class UserModel(Family):
+    """A user's model: inputs by feature, batch normalization, dropout, layers without a name."""
+
+    def build(self, features, settings):
+        keras = tf.keras
+        inputs = {name: keras.Input((1,), name=name) for name, _ in features.numeric}
+        dest = next(feature for feature in features.categorical if feature.name == "dest")
+        inputs["dest"] = keras.Input((1,), dtype="int32", name="dest")
+        table = keras.layers.Flatten()(
+            keras.layers.Embedding(dest.rows, dest.width, name="embedding_dest")(inputs["dest"])
+        )
+        x = keras.layers.Concatenate()([table, *(inputs[name] for name, _ in features.numeric)])
+        hidden = keras.layers.Dense(8, activation="relu", name="hidden")
+        x = keras.layers.BatchNormalization()(hidden(x))
+        x = keras.layers.Dropout(0.3)(x)
+        return keras.Model(inputs, keras.layers.Dense(1)(x))
+
+    def first_numeric_row(self, variable, shape, features):
+        dest = next(feature for feature in features.categorical if feature.name == "dest")
+        return dest.width if variable == "hidden/kernel" else None
 
 
 @pytest.fixture
 def user_settings(monkeypatch) -> dict:
     monkeypatch.setitem(sys.modules, "my_models", sys.modules[__name__])
-    return {**SMALL, "build_model": "my_models.user_model"}
+    return {**SMALL, "family": "my_models.UserModel"}
 
 
-def test_users_model_is_carried_whole(week1, week30, user_settings, tmp_path):
+def test_users_model_is_carried_whole(week1, week9, user_settings, tmp_path):
     """Moving averages and the state of dropout are carried too, and vocabularies move."""
     found = continuity.continuity(week1, tmp_path, user_settings, steps=20, fresh=False)
     assert found == {"variables": 0.0, "first": 0.0, "second": 0.0}
     first = tmp_path / "first"
-    names = [entry["name"] for entry in carry_of(first)["variables"]]
+    names = [entry["name"] for entry in report_of(first)["variables"]]
     assert any("moving_mean" in name for name in names)
     assert any("seed_generator" in name for name in names)
-    moved = continuity.train(week30, tmp_path / "moved", {**user_settings, "steps": 0}, champion=first)
+    moved = continuity.train(week9, tmp_path / "moved", {**user_settings, "steps": 0}, champion=first)
     rows = records(week1)
-    difference = np.abs(scores(first, rows) - scores(moved, rows))
-    assert difference[meaning_kept(week1, week30, rows)].max() <= 1e-6
+    difference = np.abs(probabilities(first, rows) - probabilities(moved, rows))
+    assert difference[meaning_kept(week1, week9, rows)].max() <= 1e-6
 
 
-def nameless_model(features, settings):
+class Nameless(Family):
     """A user's model whose embedding does not say which feature it belongs to."""
-    keras = tf.keras
-    dest = next(feature for feature in features.categorical if feature.name == "dest")
-    given = keras.Input((1,), dtype="int32", name="dest")
-    table = keras.layers.Flatten()(keras.layers.Embedding(dest.rows, 4)(given))
-    return keras.Model({"dest": given}, keras.layers.Dense(1)(table))
+
+    def build(self, features, settings):
+        keras = tf.keras
+        dest = next(feature for feature in features.categorical if feature.name == "dest")
+        given = keras.Input((1,), dtype="int32", name="dest")
+        table = keras.layers.Flatten()(keras.layers.Embedding(dest.rows, 4)(given))
+        return keras.Model({"dest": given}, keras.layers.Dense(1)(table))
 
 
-def test_vocabulary_nobody_follows_is_an_error(week1, week30, user_settings, tmp_path):
+def test_vocabulary_nobody_follows_is_an_error(week1, week9, user_settings, tmp_path):
     """An embedding that is not known by its name cannot follow a refresh: that is said, not guessed."""
-    settings = {**user_settings, "build_model": "my_models.nameless_model"}
+    settings = {**user_settings, "family": "my_models.Nameless"}
     first = continuity.train(week1, tmp_path / "first", settings)
     continuity.publish(first, week1 / "graph")
-    with pytest.raises(CarryError, match="the vocabulary of 'dest' has gone from (.|\\n)* embedding_dest"):
-        continuity.train(week30, tmp_path / "second", settings, champion=first)
+    with pytest.raises(
+        WarmStartError, match="the vocabulary of 'dest' has gone from (.|\\n)* embedding_dest"
+    ):
+        continuity.train(week9, tmp_path / "second", settings, champion=first)
 
 
-def wrong_model(features, settings):
-    given = tf.keras.Input((1,), name="tailnum")
-    return tf.keras.Model(given, tf.keras.layers.Dense(1)(given))
+class Wrong(Family):
+    """A model with an input that is no feature."""
+
+    def build(self, features, settings):
+        given = tf.keras.Input((1,), name="tailnum")
+        return tf.keras.Model(given, tf.keras.layers.Dense(1)(given))
 
 
 def test_users_model_with_unknown_input(week1, user_settings, tmp_path):
     """An input that is no feature is refused with the features there are."""
     with pytest.raises(ConfigError, match=r"\['tailnum'\]; there are .*'dest'"):
-        continuity.train(week1, tmp_path, {**user_settings, "build_model": "my_models.wrong_model"})
+        continuity.train(week1, tmp_path, {**user_settings, "family": "my_models.Wrong"})
 
 
 def test_label_that_is_not_there(week1, tmp_path):
@@ -417,7 +438,7 @@ def test_other_tasks(task, label, classes, week1, tmp_path):
     }
     model = continuity.train(week1, tmp_path, settings)
     found = scores(model, records(week1))
-    losses = [check["loss"] for check in carry_of(model)["checks"]]
+    losses = [check["loss"] for check in report_of(model)["checks"]]
     assert min(losses) < losses[0]
     if task == "multiclass":
         assert (len(found), 3) == found.shape

@@ -17,7 +17,7 @@ from benchmarks import continuity  # noqa: E402
 from noria.components.trainer.component import Trainer  # noqa: E402
 from noria.components.trainer.executor import Executor  # noqa: E402
 
-SETTINGS = {"label": "late", "hidden_units": [8], "steps": 5, "early_stop": False, "tensorboard": False}
+SETTINGS = {"label": "late", "hidden_units": [8], "steps": 5, "early_stop": None, "tensorboard": False}
 
 
 @pytest.fixture
@@ -48,25 +48,24 @@ def run(inputs: dict, folder: Path, **properties: str) -> Path:
     """Runs the executor; gives the model's folder."""
     model, model_run = standard_artifacts.Model(), standard_artifacts.ModelRun()
     model.uri, model_run.uri = str(folder / "model"), str(folder / "model_run")
-    defaults = {"run_fn": "noria.components.trainer.run_fn.run_fn", "settings": json.dumps(SETTINGS)}
-    properties = {**defaults, "project": "", "home": "", **properties}
+    properties = {"settings": json.dumps(SETTINGS), "project": "", **properties}
     Executor().Do(inputs, {"model": [model], "model_run": [model_run]}, properties)
     return folder / "model"
 
 
 def test_cold_then_warm(inputs, week1, tmp_path):
-    """An absent champion is dropped; a present one is gone on from, unless the run is cold."""
+    """An absent champion is dropped; a present one is the start of a warm run."""
     first = run(inputs, tmp_path / "first")
-    assert json.loads((first / "carry.json").read_text())["mode"] == "cold"
+    assert json.loads((first / "warm_start.json").read_text())["mode"] == "cold"
     continuity.publish(first, week1 / "graph")
     champion = inputs["champion"][0]
     champion.uri = str(first)
     champion.set_string_custom_property("state", "present")
     champion.set_int_custom_property("version", 7)
     again = run(inputs, tmp_path / "again")
-    assert json.loads((again / "carry.json").read_text())["mode"] == "cold"
+    assert json.loads((again / "warm_start.json").read_text())["mode"] == "cold"
     inputs["raw_examples"][0].set_string_custom_property("mode", "warm")
-    second = json.loads((run(inputs, tmp_path / "second") / "carry.json").read_text())
+    second = json.loads((run(inputs, tmp_path / "second") / "warm_start.json").read_text())
     assert (
         second["mode"],
         second["from_version"],
@@ -100,8 +99,8 @@ def test_users_stock_run_fn(inputs, tmp_path):
     project = tmp_path / "project"
     project.mkdir()
     (project / "stock_trainer.py").write_text(STOCK)
-    settings = json.dumps({"epochs": 2, "batch_size": 100})
-    model = run(inputs, tmp_path, run_fn="stock_trainer.run_fn", project=str(project), settings=settings)
+    settings = json.dumps({"run_fn": "stock_trainer.run_fn", "epochs": 2, "batch_size": 100})
+    model = run(inputs, tmp_path, project=str(project), settings=settings)
     facts = json.loads((model / "Format-Serving" / "facts.json").read_text())
     assert (facts["rows"], facts["steps"], facts["base"]) == (1500, 30, None)
     assert {"late", "dest"} <= set(facts["names"])
@@ -113,7 +112,7 @@ def test_run_fn_that_leaves_no_model(inputs, tmp_path):
     project.mkdir()
     (project / "idle_trainer.py").write_text(STOCK)
     with pytest.raises(ConfigError, match="without a SavedModel"):
-        run(inputs, tmp_path, run_fn="idle_trainer.idle", project=str(project))
+        run(inputs, tmp_path, project=str(project), settings='{"run_fn": "idle_trainer.idle"}')
 
 
 def test_component_takes_a_dict_of_settings():

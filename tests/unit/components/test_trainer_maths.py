@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from noria.components.trainer import batches, checkpoint, remap
-from noria.components.trainer.settings import EarlyStop, Settings
-from noria.core.errors import CarryError, ConfigError
+from noria.components.trainer.settings import EarlyStop, read
+from noria.core.errors import ConfigError, WarmStartError
 
 
 def test_a_run_in_two_halves_gets_the_same_rows():
@@ -76,7 +76,9 @@ def test_buckets_follow_the_rows():
 
 def a_checkpoint() -> checkpoint.Checkpoint:
     one = {"deep/kernel": np.arange(6, dtype=np.float32).reshape(2, 3), "seed#2": np.array([7, 1], np.uint32)}
-    return checkpoint.Checkpoint(one, {"deep/kernel": one["deep/kernel"]}, {}, 3, 768, 0, "w", {}, {}, {})
+    return checkpoint.Checkpoint(
+        one, {"deep/kernel": one["deep/kernel"]}, {}, 3, 768, 0, 1e-3, "w", {}, {}, {}
+    )
 
 
 def test_checkpoint_comes_back_as_it_was(tmp_path):
@@ -94,7 +96,7 @@ def test_checkpoint_comes_back_as_it_was(tmp_path):
 
 def test_a_champion_without_a_checkpoint_is_refused(tmp_path):
     """What a run_fn of the user's own made cannot be gone on from by Noria's; the message says what can be done."""
-    with pytest.raises(CarryError, match="another run_fn made it") as error:
+    with pytest.raises(WarmStartError, match="another run_fn made it") as error:
         checkpoint.load(tmp_path / "checkpoint")
     assert "--cold" in str(error.value)
 
@@ -112,17 +114,17 @@ def test_damaged_checkpoint_is_refused(tmp_path, damage):
     else:
         manifest = json.loads((folder / "manifest.json").read_text())
         (folder / "manifest.json").write_text(json.dumps(manifest | {"format": 99}))
-    with pytest.raises(CarryError, match="cold run"):
+    with pytest.raises(WarmStartError, match="cold run"):
         checkpoint.load(folder)
 
 
 def test_settings_from_json():
-    """JSON lists and early_stop's three forms are read."""
-    settings = Settings.from_dict({"hidden_units": [8], "early_stop": {"metric": "auc"}, "task": "binary"})
+    """JSON lists, and early_stop as an object, null or absent, are read."""
+    settings = read({"hidden_units": [8], "early_stop": {"metric": "auc"}, "task": "binary"})
     assert settings.hidden_units == (8,)
-    assert EarlyStop("auc") == settings.early_stop
-    assert Settings.from_dict({"early_stop": False}).early_stop is None
-    assert EarlyStop() == Settings.from_dict({}).early_stop
+    assert EarlyStop(metric="auc") == settings.early_stop
+    assert read({"early_stop": None}).early_stop is None
+    assert EarlyStop() == read({}).early_stop
 
 
 @pytest.mark.parametrize(
@@ -131,14 +133,14 @@ def test_settings_from_json():
         ({"famly": "dcn"}, "did you mean 'family'"),
         ({"family": "dcm"}, "did you mean 'dcn'"),
         ({"early_stop": {"patiense": 3}}, "did you mean 'patience'"),
-        ({"batch_size": 0}, "at least 1, got 0"),
-        ({"batch_size": "many"}, "wrong type"),
-        ({"learning_rate_floor": 0}, "more than 0"),
-        ({"strategy": "tpu"}, "none, mirrored, multi_worker"),
-        ({"early_stop": {"metric": "auc"}, "task": "regression"}, "loss for task regression"),
+        ({"batch_size": 0}, "greater than or equal to 1, got 0"),
+        ({"batch_size": "many"}, "valid integer, .*got 'many'"),
+        ({"learning_rate_floor": 0}, "greater than 0, got 0"),
+        ({"strategy": "tpu"}, "'none', 'mirrored' or 'multi_worker'"),
+        ({"early_stop": {"metric": "auc"}, "task": "regression"}, "loss where task is regression"),
     ],
 )
 def test_wrong_settings_are_refused(values, says):
     """A wrong key or value is refused with what was expected."""
     with pytest.raises(ConfigError, match=says):
-        Settings.from_dict(values)
+        read(values)

@@ -32,7 +32,7 @@ settings = json.loads(sys.argv[3])
 if settings["strategy"] == "multi_worker":
     from noria.components.trainer import strategy
     from noria.components.trainer.settings import Settings
-    held = strategy.create(Settings.from_dict(settings))
+    held = strategy.create(Settings(**settings))
     strategy.create = lambda _: held  # the import of TFT below would come before it
 from benchmarks import continuity
 champion = Path(sys.argv[5]) if sys.argv[5] else None

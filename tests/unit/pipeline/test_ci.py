@@ -150,8 +150,8 @@ def test_new_spans(served: Project) -> None:
         ("preprocessing", {"helper.py": "X = 2\n"}, {}),
         (
             "model",
-            {"nets.py": "def build_model(f, s): ...\n"},
-            {"trainer": {"build_model": "nets.build_model"}},
+            {"nets.py": "class Net: ...\n"},
+            {"trainer": {"family": "nets.Net"}},
         ),
         ("schema", {"schema.pbtxt": 'feature { name: "x" }\n'}, {}),
         ("settings", {}, {"trainer": {"hidden_units": [8]}}),

@@ -126,7 +126,7 @@ MODEL_VERDICT = {
         },
     ],
 }
-CARRY = {
+WARM_START = {
     "mode": "warm",
     "from_version": 2,
     "step": 900,
@@ -134,7 +134,7 @@ CARRY = {
     "examples_seen": 76_800,
     "transform": "refreshed",
     "variables": [
-        {"name": "wide/kernel", "shape": [40, 1], "how": "carried", "detail": ""},
+        {"name": "wide/kernel", "shape": [40, 1], "how": "copied", "detail": ""},
         {
             "name": "embedding/dest",
             "shape": [104, 8],
@@ -142,8 +142,12 @@ CARRY = {
             "detail": "101 of 104 by entry",
         },
     ],
-    "optimizer": [{"name": "m/wide/kernel", "shape": [40, 1], "how": "carried", "detail": ""}],
+    "optimizer": [{"name": "m/wide/kernel", "shape": [40, 1], "how": "copied", "detail": ""}],
     "features": [{"name": "dest_id", "how": "vocabulary", "detail": "3 entries are new"}],
+    "fresh_inputs": {"gust": "its scale has changed by 1000"},
+    "not_finite": {"gauge": 4},
+    "base_rate": [0.8, 0.2],
+    "base_rate_share": 0.03,
 }
 
 
@@ -167,7 +171,7 @@ def make_run(home: Path, protos: dict[str, bytes], *, span: int = 4, **changes: 
         },
         "DataGate/verdict/schema_diff.md": "| feature | now | proposed |\n| dest | 104 | 105 values |\n",
         "Evaluator/evaluation/model_verdict.json": MODEL_VERDICT,
-        "Trainer/model/carry.json": CARRY,
+        "Trainer/model/warm_start.json": WARM_START,
     }
     paths: dict[str, dict[str, str]] = {}
     for name, content in files.items():
@@ -258,7 +262,7 @@ def write(home: Path, facts: report.RunData) -> Path:
 
 
 def test_the_page_holds_every_part_of_a_full_run(tmp_path, protos):
-    """Verdicts, reasons, timings, distributions, drift, slices, checks, carry and lineage are there."""
+    """Verdicts, reasons, timings, distributions, drift, slices, checks, warm start and lineage are there."""
     page = Page(write(tmp_path, make_run(tmp_path, protos)))
     for words_of_page in (
         "The challenger is rejected",
@@ -276,6 +280,9 @@ def test_the_page_holds_every_part_of_a_full_run(tmp_path, protos):
         "no regression on the slice",
         "from step 600 to 900",
         "101 of 104 by entry",
+        "gust: its scale has changed by 1000",
+        "gauge: 4 rows",
+        "3 % of each score is the base rate of the newest spans (0.2)",
         "2-4",
     ):
         assert words_of_page in page.text, words_of_page
@@ -322,7 +329,7 @@ WITHHELD = {
             {
                 "data_verdict": {"verdict": "broken", "reasons": ["no rows"]},
                 "model_verdict": None,
-                "carry": None,
+                "warm_start": None,
             },
             "Span 4 is quarantined Its data is broken",
             "challenger is rejected",
@@ -339,7 +346,7 @@ WITHHELD = {
             {
                 "data_verdict": None,
                 "model_verdict": None,
-                "carry": None,
+                "warm_start": None,
                 "run": {"data_verdict": "thin", "reasons": ["too few rows: 1 to train on, 0 to judge on"]},
                 "journal": [{"stage": "SpanExampleGen", "event": "end", "seconds": 1.0, "verdict": "thin"}],
             },
@@ -373,12 +380,16 @@ def test_each_outcome_is_said_in_plain_words(tmp_path, protos, changes, expected
 
 
 def test_what_is_missing_is_shown_as_missing(tmp_path, protos):
-    """A broken first span: no reference, no drift, no model, nothing carried; each part says so."""
+    """A broken first span: no reference, no drift, no model, no warm start; each part says so."""
     facts = make_run(
         tmp_path,
         protos,
         **{"Split-previous": None, "champion": None, "version": None, "schema_diff": None},
-        **{"model_verdict": None, "carry": None, "data_verdict": {"verdict": "broken", "reasons": ["empty"]}},
+        **{
+            "model_verdict": None,
+            "warm_start": None,
+            "data_verdict": {"verdict": "broken", "reasons": ["empty"]},
+        },
         run={"version": None, "parent": None},
     )
     page = Page(write(tmp_path, report.RunData(facts.project, facts.run, facts.journal, {
@@ -389,7 +400,7 @@ def test_what_is_missing_is_shown_as_missing(tmp_path, protos):
         "There is no reference yet",
         "Nothing was measured",
         "No model was judged in this run.",
-        "Nothing was trained in this run",
+        "No model was trained in this run",
         "the data gate found the span broken",
         "No change is proposed.",
     ):
@@ -407,7 +418,7 @@ def test_a_damaged_file_is_named_and_the_rest_is_shown(tmp_path, protos):
     assert "Where the time went" in page.text
 
 
-@pytest.mark.parametrize("name", ["data_verdict", "model_verdict", "carry"])
+@pytest.mark.parametrize("name", ["data_verdict", "model_verdict", "warm_start"])
 def test_a_file_with_other_fields_than_agreed_does_not_stop_a_run(tmp_path, protos, name):
     """Empty objects where facts were expected, at every level, still give a whole page."""
     facts = make_run(tmp_path, protos)

@@ -171,6 +171,26 @@ def test_dense_columns_give_the_same(sparse, tmp_path: Path):
         np.testing.assert_array_equal(gaps[name], dense[name])
 
 
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_numbers_without_a_scale(kind: str, tmp_path: Path):
+    """A constant, whose float32 deviation is not quite 0, is 0; what float32 cannot hold is missing and has no say."""
+    constant, wild = [0.003467] * 6, [1.0, 3.0, 5.0, math.inf, -1e38, 3.0]
+    rows = [{"c": [c], "x": [x]} for c, x in zip(constant, wild, strict=True)]
+    column = tf.io.FixedLenFeature([1], tf.float32) if kind == "dense" else tf.io.VarLenFeature(tf.float32)
+
+    def function(inputs):
+        return {
+            "c": features.number(inputs["c"]),
+            "x": features.number(inputs["x"]),
+            "x_missing": features.missing(inputs["x"]),
+        }
+
+    columns, _ = _transform(function, rows, {"c": column, "x": column}, tmp_path)
+    assert [0.0] * 6 == columns["c"].tolist()
+    np.testing.assert_allclose([-math.sqrt(2), 0, math.sqrt(2), 0, 0, 0], columns["x"], atol=1e-6)
+    assert [0, 0, 0, 1, 1, 0] == columns["x_missing"].tolist()
+
+
 @pytest.fixture(scope="module")
 def january():
     return flight_events.table().slice(0, 1500)

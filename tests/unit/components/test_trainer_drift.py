@@ -1,0 +1,163 @@
+"""The Trainer through drift: columns that wake up or change their unit, values beyond float32, small tables."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from noria.components.keras3 import ensure_keras3
+
+tf = ensure_keras3()
+
+from tensorflow_transform.tf_metadata import schema_utils  # noqa: E402
+
+from benchmarks import continuity  # noqa: E402
+from noria.components import journal  # noqa: E402
+from noria.components.example_gen import encode  # noqa: E402
+from noria.components.transform import executor  # noqa: E402
+
+PREPROCESSING = """
+from noria.preprocessing import features
+
+def preprocessing_fn(inputs):
+    outputs = {name: features.number(inputs[name]) for name in ("a", "c")}
+    outputs["raw"] = features.dense(inputs["c"], 0.0)
+    return outputs | features.label(inputs, "y")
+"""
+SETTINGS = {"label": "y", "hidden_units": [16, 8], "batch_size": 64, "tensorboard": False}
+
+
+def rows(count: int, seed: int, c: np.ndarray | float, label=lambda a, random: a > 0) -> pa.Table:
+    """`a` is normal, `y` depends on it alone."""
+    random = np.random.default_rng(seed)
+    a = random.normal(size=count).astype(np.float32)
+    noisy = np.where(random.random(count) < 0.1, random.random(count) < 0.5, label(a, random))
+    c = np.broadcast_to(np.asarray(c, np.float32), count)
+    return pa.table({"a": a, "c": c, "y": noisy.astype(np.int64)})
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "drifting.py").write_text(PREPROCESSING)
+    return tmp_path
+
+
+def lay_out(project: Path, span: int, table: pa.Table) -> Path:
+    """A span as SpanExampleGen and Transform leave it: a fifth is held out, and the graph is its own."""
+    folder = project / f"span{span}"
+    held_out = np.arange(len(table)) % 5 == 0
+    for split, part in (("train", table.filter(~held_out)), ("eval", table.filter(held_out))):
+        file = folder / "raw" / f"Split-{split}" / f"span-{span:08d}-00000-of-00001.gz"
+        file.parent.mkdir(parents=True)
+        with encode.writer(file) as writer:
+            for batch in part.combine_chunks().to_batches():
+                for record in encode.encode(batch):
+                    writer.write(record)
+    kinds = {"a": tf.float32, "c": tf.float32, "y": tf.int64}
+    schema = schema_utils.schema_from_feature_spec({n: tf.io.VarLenFeature(k) for n, k in kinds.items()})
+    request = executor.Request(
+        examples=str(folder / "raw"),
+        splits=["train", "eval"],
+        schema=schema,
+        champion=None,
+        verdict="ok",
+        graph=str(folder / "graph"),
+        transformed=str(folder / "transformed"),
+        preprocessing="drifting.preprocessing_fn",
+        label="y",
+        project=str(project),
+    )
+    with journal.stage("Transform") as stage:
+        executor.transform(request, stage)
+    return folder
+
+
+def served(model: Path, table: pa.Table) -> dict[str, np.ndarray]:
+    signature = tf.saved_model.load(str(model / "Format-Serving")).signatures["serving_default"]
+    records = [record for batch in table.drop(["y"]).to_batches() for record in encode.encode(batch)]
+    return {name: value.numpy()[:, 0] for name, value in signature(examples=tf.constant(records)).items()}
+
+
+def log_loss(model: Path, table: pa.Table) -> float:
+    scores, labels = served(model, table)["score"].astype(np.float64), table["y"].to_numpy()
+    return float(-np.log(np.where(labels == 1, scores, 1 - scores)).mean())
+
+
+def guess(table: pa.Table) -> float:
+    rate = table["y"].to_numpy().mean()
+    return float(-rate * np.log(rate) - (1 - rate) * np.log(1 - rate))
+
+
+def report(model: Path) -> dict:
+    return json.loads((model / "warm_start.json").read_text())
+
+
+def test_a_column_that_wakes_up(project):
+    """Constant at 0.003467 in the first span, then normal: the input starts fresh, and no span is worse than a guess.
+
+    The label depends on `a` alone. `c` must not disturb it, whatever it does: wake up, change its unit, die.
+    """
+    random = np.random.default_rng(9)
+    awake = random.normal(0.003, 0.002, 4_000)
+    spans = [
+        rows(4_000, 1, 0.003467),
+        rows(4_000, 2, awake),
+        rows(4_000, 3, 1000 * awake),
+        rows(4_000, 4, 3.0),
+    ]
+    data = lay_out(project, 1, spans[0])
+    model = continuity.publish(continuity.train(data, project / "m1", SETTINGS), data / "graph")
+    for span, (current, following) in enumerate(zip(spans[1:], [*spans[2:], spans[3]], strict=True), start=2):
+        data = lay_out(project, span, current)
+        model = continuity.train(data, project / f"m{span}", SETTINGS, champion=model)
+        continuity.publish(model, data / "graph")
+        if span < 4:
+            assert "c" in report(model)["fresh_inputs"], span
+        assert log_loss(model, following) < guess(following) + 0.03, span
+        assert log_loss(model, current) < 0.35, span
+    assert 0.003 == pytest.approx(report(model)["first_rate"])
+
+
+def test_values_beyond_float32(project):
+    """Infinite values count as 0, are counted, and neither stop the run nor disturb the column's scale."""
+    c = np.random.default_rng(3).normal(size=1_000)
+    c[[11, 12, 501]] = np.inf, -np.inf, 3e38
+    table = rows(1_000, 1, c)
+    model = continuity.train(lay_out(project, 1, table), project / "model", {**SETTINGS, "steps": 30})
+    assert {"raw": 2} == report(model)["not_finite"]
+    assert np.isfinite(served(model, table)["score"]).all()
+
+
+def test_a_small_table_is_trained_long_enough(project):
+    """200 rows whose label is in a column: close to certain after the first run."""
+    table = rows(250, 1, np.zeros(250))
+    table = table.set_column(1, "c", pa.array(table["y"].to_numpy().astype(np.float32)))
+    model = continuity.train(lay_out(project, 1, table), project / "model", {**SETTINGS, "batch_size": 256})
+    assert log_loss(model, table) < 0.1
+    assert report(model)["step"] >= 100
+
+
+def test_the_base_rate_is_in_every_score(project):
+    """score = 0.97 sigmoid(logit) + 0.03 base rate; the logit is the model alone; a share of 0 switches it off."""
+    data = lay_out(project, 1, rows(1_000, 1, 0.0, label=lambda a, _: a > 1))
+    for share in (0.03, 0.0):
+        settings = {**SETTINGS, "steps": 20, "base_rate_share": share}
+        model = continuity.train(data, project / f"share{share}", settings)
+        found = served(model, rows(100, 2, 0.0))
+        rate = report(model)["base_rate"][1]
+        assert 0.1 < rate < 0.3
+        alone = 1 / (1 + np.exp(-found["logit"].astype(np.float64)))
+        np.testing.assert_allclose((1 - share) * alone + share * rate, found["score"], atol=1e-6)
+
+
+def test_the_rate_restarts_with_each_window(project):
+    """A warm run on new rows starts at `warm_learning_rate`; one on the same rows continues the cold run's rate."""
+    first, second = lay_out(project, 1, rows(600, 1, 0.0)), lay_out(project, 2, rows(600, 2, 0.0))
+    settings = {**SETTINGS, "steps": 5}
+    cold = continuity.publish(continuity.train(first, project / "cold", settings), first / "graph")
+    assert pytest.approx(1e-3) == report(cold)["first_rate"]
+    for data, rate in ((first, 1e-3), (second, 3e-3)):
+        warm = continuity.train(data, project / f"warm{rate}", settings, champion=cold)
+        assert pytest.approx(rate) == report(warm)["first_rate"]
