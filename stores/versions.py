@@ -94,6 +94,7 @@ class RunRecord:
       report: path of the HTML report.
       unquarantined: who took the broken span out of quarantine with force, and why; or None.
       withheld: why a blessed version was not published; the span then waits for another run.
+      alarms: what is wrong with the version that serves after the run: it fails a bound of the model gate.
     """
 
     span: int
@@ -112,6 +113,7 @@ class RunRecord:
     report: str | None = None
     unquarantined: str | None = None
     withheld: str | None = None
+    alarms: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +139,7 @@ class Unquarantine:
 
 def summary(verdict: dict[str, Any]) -> dict[str, Any]:
     """The part of both gates' verdicts that is in the log: two lines instead of 60 KB."""
-    kept = {"model": ("blessed", "first_run", "baseline"), "data": ("verdict", "unquarantined")}
+    kept = {"model": ("blessed", "first_run", "baseline", "alarms"), "data": ("verdict", "unquarantined")}
     return {
         gate: {key: given[key] for key in kept.get(gate, ()) if given.get(key) is not None}
         for gate, given in verdict.items()
@@ -159,6 +161,7 @@ def run_of(version: Version, **fields: Any) -> RunRecord:
         "rows": version.rows,
         "unquarantined": version.verdict.get("data", {}).get("unquarantined"),
         "withheld": version.withheld,
+        "alarms": tuple(version.verdict.get("model", {}).get("alarms") or ()),
     }
     return RunRecord(**{**known, **fields})
 
@@ -283,7 +286,7 @@ class State:
 def _from_json(kind: type, values: dict[str, Any]) -> Any:
     names = {field.name for field in dataclasses.fields(kind)}
     known = {name: value for name, value in values.items() if name in names}
-    for name in ("spans", "reasons"):
+    for name in ("spans", "reasons", "alarms"):
         if name in known:
             known[name] = tuple(known[name])
     return kind(**known)

@@ -21,7 +21,7 @@ from tfx_bsl.public import tfxio
 
 from noria.components import execution, journal, warmup
 from noria.components.artifacts import present
-from noria.components.evaluator import eval_config, gate, in_process, model_verdict, rows, saved_models
+from noria.components.evaluator import eval_config, gate, in_process, model_verdict, rows
 from noria.components.evaluator.settings import EvaluatorSettings
 from noria.components.infra_validation import validator
 from noria.components.internals.tfx_beam import BeamExecutor
@@ -64,9 +64,6 @@ class Executor(BeamExecutor):
             judged_by = gate.build(
                 settings,
                 task,
-                classes=saved_models.score_width(models[eval_config.CHALLENGER])
-                if task == "multiclass"
-                else None,
                 first_run=champion is None,
                 project=exec_properties["project"],
             )
@@ -102,6 +99,7 @@ class Executor(BeamExecutor):
                 slices=len(judged["slices"]),
                 blessed=judged["blessed"],
                 reasons=judged["reasons"],
+                alarms=judged["alarms"],
                 metrics=judged["metrics"],
             )
 

@@ -1,10 +1,9 @@
-"""The model gate of one run: the settings, with all that depends on task, classes, champion and project filled in.
+"""The model gate of one run: the settings, with all that depends on task, champion and project filled in.
 
 Plain Python: no TFX, no TensorFlow.
 """
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping
 
 from noria.components.evaluator.metrics import METRICS
@@ -16,6 +15,9 @@ from noria.core.errors import GateError, did_you_mean
 # with a standard deviation of 0.006, log loss of 0.008. A bound of 0.005 refuses 9 and 8 of the 48 by chance, 0.01
 # refuses 4 and 3.
 CHANGE = 0.01
+# Skill below which a model is worse than a guess. The guess knows the very rows, so a model of noise has a little less
+# than 0; 0.05 is 0.03 nats a row where both classes are equally frequent, as much as the base rate's share can cost.
+LEAST_SKILL = -0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +48,6 @@ def build(
     settings: EvaluatorSettings,
     task: str,
     *,
-    classes: int | None = None,
     first_run: bool = False,
     project: str = "",
 ) -> Gate:
@@ -55,7 +56,6 @@ def build(
     Args:
       settings: the keys of `gates.model`.
       task: `binary`, `multiclass` or `regression`.
-      classes: number of classes, for multiclass.
       first_run: True where there is no champion.
       project: folder to import the user's own metrics from.
 
@@ -69,7 +69,7 @@ def build(
             f"the task must be one of {', '.join(TASKS)}, got {task!r}" + (f"; {hint}" if hint else ""),
             where="task",
         )
-    bounds = default_bounds(task, classes, first_run) if settings.metrics is None else settings.metrics
+    bounds = default_bounds(task, first_run) if settings.metrics is None else settings.metrics
     metrics = {name: METRICS.find(name, project or None)() for name in bounds}
     for name, bound in bounds.items():
         try:
@@ -81,20 +81,17 @@ def build(
     return Gate(task, bounds, dict(ordered), settings, project)
 
 
-def default_bounds(task: str, classes: int | None, first_run: bool) -> dict[str, Bound]:
-    """The bounds of a gate that names none.
+def default_bounds(task: str, first_run: bool) -> dict[str, Bound]:
+    """The bounds of a gate that names none: change against the champion, and skill against a guess.
 
-    The absolute ones only keep out a model that is no better than a guess (a coin, equal odds for all classes, the mean
-    of the same rows); the champion sets the rest. That of regression holds in the first run only: a week that has
-    shifted can push a good model below the mean of that very week, which nobody knew beforehand.
+    The first version must be at least as good as the guess. For later ones the bound is an alarm: see `model_verdict`.
     """
+    least = Bound(min=0.0 if first_run else LEAST_SKILL)
     if task == "binary":
-        return {"auc": Bound(min=0.5, change=CHANGE), "log_loss": Bound(change=CHANGE)}
+        return {"auc": Bound(change=CHANGE), "log_loss": Bound(change=CHANGE), "skill": least}
     if task == "multiclass":
-        guess = math.log(classes) if classes else None
-        return {"log_loss": Bound(max=guess, change=CHANGE), "accuracy": Bound(change=CHANGE)}
-    first = {"r2": Bound(min=0.0)} if first_run else {}
-    return {"rmse": Bound(relative=0.02), "mae": Bound(relative=0.02)} | first
+        return {"log_loss": Bound(change=CHANGE), "accuracy": Bound(change=CHANGE), "skill": least}
+    return {"rmse": Bound(relative=0.02), "mae": Bound(relative=0.02), "r2": least}
 
 
 def check_bound(name: str, metric: Metric | type[Metric], bound: Bound, task: str) -> None:

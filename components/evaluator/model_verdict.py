@@ -8,6 +8,10 @@ Blessed is what passes both TFMA's own validation of the bounds on all rows and 
 Both models see the same rows, so the rise is a mean of differences row by row and its standard error is small
 (see `paired`). The first condition lets harmless changes of huge slices pass, the second one the bad luck of small
 ones.
+
+The bounds `min` and `max` say what may be served. They never keep a worse model: where the champion fails one of them
+on the newest rows, the challenger takes over if the mean loss of its rows is lower, whatever the other bounds say.
+While what serves fails one, the verdict has an alarm.
 """
 
 import dataclasses
@@ -73,16 +77,20 @@ def judge(
       The content of `model_verdict.json`.
     """
     overall = next((part for part in slices if not part.slice), None)
-    faults = list(problems or ())
+    broken = list(problems or ())
+    unfit: list[str] = []  # why the challenger may not be served, champion or not
+    worse: list[str] = []  # in what it is worse than the champion
     checks: list[dict[str, Any]] = []
     judged: list[dict[str, Any]] = []
     if overall is None or overall.rows == 0:
-        if not faults:
-            faults.append("the eval split has no rows to judge by")
+        broken = broken or ["the eval split has no rows to judge by"]
     else:
-        faults += _not_judgeable(gate, overall)
+        broken += _not_judgeable(gate, overall)
         checks = _bound_checks(gate, overall)
-        faults += [_explain(gate, check, overall, champion) for check in checks if not check["passed"]]
+        for check in checks:
+            if not check["passed"]:
+                reasons = unfit if check["kind"] == "value" else worse
+                reasons.append(_explain(gate, check, overall, champion))
         for part in slices:
             if part.slice:
                 entry, check = _slice(gate, part)
@@ -90,14 +98,26 @@ def judge(
                 if check is not None:
                     checks.append(check)
                     if not check["passed"]:
-                        faults.append(_explain_slice(check, part))
-        faults += _policy(gate, checks, first_run=champion is None)
-        if not faults and not validation_ok and checks:
-            faults.append("TFMA's validation failed although every bound holds; see validations.tfrecord")
-    blessed = not faults
+                        worse.append(_explain_slice(check, part))
+        broken += _policy(gate, checks, first_run=champion is None)
+        if not broken + unfit + worse and not validation_ok and checks:
+            broken.append("TFMA's validation failed although every bound holds; see validations.tfrecord")
+    champion_unfit = _champion_unfit(gate, overall)
+    rescued = bool(not broken and unfit + worse and champion_unfit and _less_loss(overall))
+    faults = [] if rescued else broken + unfit + worse
+    if rescued:
+        reasons = _rescue(overall, champion, champion_unfit, unfit + worse)
+    else:
+        reasons = faults or _good_news(gate, overall, champion, judged)
+    if faults:
+        alarms = [f"champion {champion} still serves, and its {line}" for line in champion_unfit]
+    else:
+        alarms = [f"the challenger is published, and {line}" for line in unfit]
     return {
-        "blessed": blessed,
-        "reasons": faults or _good_news(gate, overall, champion, judged),
+        "blessed": not faults,
+        "reasons": reasons,
+        "alarms": alarms,
+        "rescued": rescued,
         "baseline": champion,
         "first_run": champion is None,
         "metrics": {
@@ -108,6 +128,38 @@ def judge(
         "slices": sorted(judged, key=lambda entry: -entry["challenger"].get("example_count", 0)),
         "checks": checks,
     }
+
+
+def _champion_unfit(gate: Gate, overall: SliceMetrics | None) -> list[str]:
+    """The bounds that the champion fails on the same rows, in words; what is not defined says nothing."""
+    metrics = (overall.champion if overall else None) or {}
+    found = []
+    for name, bound in gate.bounds.items():
+        value = metrics.get(name, math.nan)
+        for key, fails in (("min", lambda v, limit: v < limit), ("max", lambda v, limit: v > limit)):
+            limit = getattr(bound, key)
+            if limit is not None and math.isfinite(value) and fails(value, limit):
+                found.append(f"{name} is {value:.4f}, it must be at {_END[key]} {limit:g}")
+    return found
+
+
+def _less_loss(overall: SliceMetrics | None) -> bool:
+    return overall is not None and overall.loss_change is not None and overall.loss_change < 0
+
+
+def _rescue(
+    overall: SliceMetrics | None, champion: int | None, champion_unfit: list[str], failed: list[str]
+) -> list[str]:
+    """Why a challenger that fails bounds takes over."""
+    assert overall is not None and overall.loss_change is not None
+    error = overall.loss_change_error
+    sure = f" (standard error {error:.4f})" if error is not None and math.isfinite(error) else ""
+    return [
+        f"champion {champion} may not be served any longer: its {'; its '.join(champion_unfit)}",
+        f"the challenger takes over, as the mean loss of the same {overall.rows:,} rows is "
+        f"{-overall.loss_change:.4f} lower{sure}",
+        *(f"despite this: {line}" for line in failed),
+    ]
 
 
 def _undefined(gate: Gate, metrics: dict[str, float]) -> dict[str, str]:

@@ -70,13 +70,6 @@ def opened(folders: Mapping[str, Path]) -> Iterator[dict[str, Any]]:
             del _idle[_KEPT:]
 
 
-def score_width(folder: Path) -> int | None:
-    """Scores a row that a SavedModel says it gives: 1, or the number of classes; None if it is open."""
-    with opened({"": folder}) as signatures:
-        shape = signatures[""].structured_outputs.get("score", tf.TensorSpec(None)).shape
-    return shape[-1] if shape.rank == 2 else None
-
-
 def _digests(folder: Path) -> _Digests:
     if not (folder / "saved_model.pb").is_file():
         raise GateError("there is no saved_model.pb", where=folder)

@@ -14,7 +14,11 @@ from noria.core.settings import Settings, listed
 class Bound(Settings):
     """What a metric must be."""
 
-    min: float | None = Field(default=None, description="The metric must be at least this.")
+    min: float | None = Field(
+        default=None,
+        description="The metric must be at least this. If the champion fails `min` or `max` on the newest rows, the "
+        "challenger takes over as soon as its loss is lower.",
+    )
     max: float | None = Field(default=None, description="The metric must be at most this.")
     change: float | None = Field(
         default=None,
@@ -47,9 +51,9 @@ class EvaluatorSettings(Settings):
         description="Bounds by metric name, or by the import path of your own metric, such as "
         "`my_project.metrics.Brier`. Names: "
         + ", ".join(f"`{name}` ({', '.join(kind.tasks)})" for name, kind in METRICS.all().items())
-        + ". Left out: binary, `auc` at least 0.5 and at most 0.01 worse, "
-        "`log_loss` at most 0.01 worse; multiclass, `log_loss` and `accuracy` at most 0.01 worse and no "
-        "worse than a guess; regression, `rmse` and `mae` at most 2 % worse. `{}` blesses nothing.",
+        + ". By default: binary, `auc` and `log_loss` at most 0.01 worse than the champion; multiclass, `log_loss` and "
+        "`accuracy` the same; regression, `rmse` and `mae` at most 2 % worse; and `skill` (`r2`) at least 0 in the "
+        "first run, at least -0.05 later: no worse than a guess. `{}` blesses nothing.",
     )
     slices: Annotated[list[list[str]], BeforeValidator(_tuples)] = Field(
         default_factory=list,

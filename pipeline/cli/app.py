@@ -1,8 +1,8 @@
 """Puts the commands together: errors become messages and exit codes here.
 
 Exit codes: 0 done; 1 refused, with what was wrong and what to do next; 2 wrong usage; 3 finished, and something needs
-your attention (a broken span, a failed check of `noria doctor`, a run on the cluster that failed); 70 a bug, with the
-path of the traceback; 130 interrupted.
+your attention (a broken span, a model that serves and fails a bound, a failed check of `noria doctor`, a run on the
+cluster that failed); 70 a bug, with the path of the traceback; 130 interrupted.
 
 A command imports what it needs when it runs, so that `noria --help` imports neither TFX nor pandas.
 """
@@ -38,7 +38,7 @@ from noria.pipeline.cli import (
 )
 
 EPILOG = (
-    "Exit codes: 0 done, 1 refused, 2 usage, 3 needs attention (broken span, failed check or run), 70 bug, "
+    "Exit codes: 0 done, 1 refused, 2 usage, 3 needs attention (broken span, alarm, failed check or run), 70 bug, "
     "130 interrupted."
 )
 

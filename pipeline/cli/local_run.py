@@ -79,8 +79,9 @@ def with_progress(config: Config, work: Work) -> list[RunRecord]:
 
 
 def exit_code(runs: list[RunRecord]) -> int:
-    """3 where a span was broken."""
-    return console.ATTENTION if any(run.data_verdict == "broken" for run in runs) else console.OK
+    """3 where a span was broken, or the version that serves after the last run fails a bound of the model gate."""
+    broken = any(run.data_verdict == "broken" for run in runs)
+    return console.ATTENTION if broken or (runs and runs[-1].alarms) else console.OK
 
 
 def to_json(config: Config, runs: list[RunRecord]) -> dict[str, Any]:
@@ -111,6 +112,8 @@ def show(config: Config, runs: list[RunRecord], config_path: Path, replayed: boo
                 )
                 out.print(f"span {run.span} {outcome}: {escape('; '.join(run.reasons) or 'see the report')}")
         rendering.print_decisions(out, runs)
+        for line in runs[-1].alarms:
+            out.print(f"[bold red]alarm[/]    {escape(line)}", soft_wrap=True)
         broken = [run.span for run in runs if run.data_verdict == "broken"]
         if broken and not replayed:
             command = f"noria unquarantine {broken[-1]}{option} --reason ..."

@@ -423,7 +423,6 @@ def test_a_model_is_loaded_once_whatever_its_folder_is_called(bench, flights):
         shown = signatures[""]
     with saved_models.opened({"": bench.folder / "copy" / "Format-Serving"}) as signatures:
         assert shown is signatures[""]
-    assert 1 == saved_models.score_width(first / "Format-Serving")
 
 
 def test_weights_read_into_a_loaded_model_predict_as_the_model_itself(bench, flights):

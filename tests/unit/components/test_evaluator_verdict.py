@@ -24,8 +24,15 @@ def build(settings: dict, task: str = "binary", **context) -> gates.Gate:
 
 def overall(champion: bool = True, **metrics: float) -> model_verdict.SliceMetrics:
     """All rows: a challenger as good as its champion, but for the metrics given."""
-    base = {"auc": 0.7, "log_loss": 0.5, "label_mean": 0.2, "example_count": 5000.0}
+    base = {"auc": 0.7, "log_loss": 0.5, "skill": 0.1, "label_mean": 0.2, "example_count": 5000.0}
     return model_verdict.SliceMetrics({}, base | metrics, base if champion else None, 0.0, 0.001)
+
+
+def compared(champion: dict[str, float], challenger: dict[str, float]) -> model_verdict.SliceMetrics:
+    """All rows, with the metrics of both; the loss changes by the difference of the log losses."""
+    rows = {"label_mean": 0.5, "example_count": 800.0}
+    change = challenger["log_loss"] - champion["log_loss"]
+    return model_verdict.SliceMetrics({}, challenger | rows, champion | rows, change, 0.02)
 
 
 def part(rows: int, change: float, error: float) -> model_verdict.SliceMetrics:
@@ -138,12 +145,55 @@ def test_bounds_that_do_not_fit_are_refused(settings, task, said):
     assert said in str(error.value)
 
 
-def test_defaults_keep_out_what_is_no_better_than_a_guess():
-    """A coin for two classes, equal odds for more, the mean for numbers (on the first run only)."""
-    assert 0.5 == build({}).bounds["auc"].min
-    assert math.log(4) == build({}, "multiclass", classes=4).bounds["log_loss"].max
-    assert 0.0 == build({}, "regression", first_run=True).bounds["r2"].min
-    assert "r2" not in build({}, "regression").bounds
+@pytest.mark.parametrize(
+    ("task", "name"), [("binary", "skill"), ("multiclass", "skill"), ("regression", "r2")]
+)
+def test_defaults_keep_out_what_is_worse_than_a_guess(task, name):
+    """The first version must be as good as the guess; a later one that is clearly worse raises an alarm."""
+    assert 0.0 == build({}, task, first_run=True).bounds[name].min
+    assert gates.LEAST_SKILL == build({}, task).bounds[name].min < 0
+    assert all(bound.min is bound.max is None for key, bound in build({}, task).bounds.items() if key != name)
+
+
+def test_a_bound_never_keeps_a_worse_champion():
+    """Of two models that both fail, the one with the lower loss serves, with an alarm, whatever other bounds say."""
+    broken = {"auc": 0.60, "log_loss": 1.50, "skill": -1.17}
+    judged = judge(compared(broken, {"auc": 0.45, "log_loss": 0.76, "skill": -0.10}), ok=False)
+    assert judged["blessed"]
+    assert judged["rescued"]
+    assert "its skill is -1.1700, it must be at least -0.05" in judged["reasons"][0]
+    assert "800 rows is 0.7400 lower (standard error 0.0200)" in judged["reasons"][1]
+    assert ["the challenger is published, and skill is -0.1000, it must be at least -0.05"] == judged[
+        "alarms"
+    ]
+
+
+def test_a_worse_challenger_does_not_replace_a_failing_champion():
+    """The least bad model serves: the champion stays, and the alarm names it."""
+    broken = {"auc": 0.60, "log_loss": 0.80, "skill": -0.16}
+    judged = judge(compared(broken, {"auc": 0.60, "log_loss": 0.90, "skill": -0.30}), ok=False)
+    assert not judged["blessed"]
+    assert ["champion 3 still serves, and its skill is -0.1600, it must be at least -0.05"] == judged[
+        "alarms"
+    ]
+
+
+def test_a_good_champion_is_replaced_by_the_bounds_only():
+    """A lower loss does not excuse what a bound forbids while the champion holds all of its own."""
+    good = {"auc": 0.70, "log_loss": 0.60, "skill": 0.13}
+    judged = judge(compared(good, {"auc": 0.60, "log_loss": 0.59, "skill": 0.14}), ok=False)
+    assert (False, False, []) == (judged["blessed"], judged["rescued"], judged["alarms"])
+
+
+def test_skill_is_the_share_of_a_guesss_loss_that_a_model_saves():
+    """The classes' shares as the answer have a skill of 0, and a single class has none."""
+    labels = np.array([0.0, 0.0, 0.0, 1.0])
+    skill = METRICS.find("skill")()
+    assert 0 == pytest.approx(skill.compute(labels, np.full(4, 0.25), "binary"), abs=1e-6)
+    shares = np.tile([0.75, 0.25, 0.0], (4, 1)).astype(np.float32)
+    assert 0 == pytest.approx(skill.compute(labels, shares, "multiclass"), abs=1e-6)
+    assert 1 == pytest.approx(skill.compute(labels, labels, "binary"), abs=1e-6)
+    assert math.isnan(skill.compute(np.zeros(4), np.full(4, 0.25), "binary"))
 
 
 def test_a_config_with_nulls_takes_the_defaults():
