@@ -102,15 +102,16 @@ class Loop:
         self.adam.apply(self.strategy, gradients, step)
         return loss
 
-    def _score(self, numeric: Any, ids: Any, labels: Any) -> tuple[Any, Any]:
+    def _score(self, numeric: Any, ids: Any, labels: Any) -> tuple[Any, Any, Any]:
         logits = self.network.logits(numeric, ids)
-        return self.network.score_of(logits), self.network.losses(logits, labels)
+        scores = self.network.score_of(logits)
+        return scores, self.network.losses(logits, labels), self.network.losses_of(scores, labels)
 
     def evaluate(self, window: Window) -> dict[str, float]:
         """Mean loss over all rows of a split, and AUC of a binary task if the split has both classes."""
         scores, losses, labels = [], [], []
         for block in window.blocks():
-            score, loss = self.score(block.numeric, block.ids, block.labels)
+            score, loss, _ = self.score(block.numeric, block.ids, block.labels)
             scores.append(score.numpy())
             losses.append(loss.numpy())
             labels.append(np.asarray(block.labels))
@@ -119,6 +120,16 @@ class Loop:
             area = auc(np.concatenate(labels), np.concatenate(scores)[:, 0])
             found |= {} if np.isnan(area) else {"auc": area}
         return found
+
+    def served_loss(self, window: Window, skip: int = 0) -> float:
+        """Mean loss of the scores as they are served, over a window's rows after the first `skip`."""
+        losses: list[np.ndarray] = []
+        for block in window.blocks():
+            passed, skip = min(skip, block.rows), max(0, skip - block.rows)
+            if passed < block.rows:
+                rows = (block.numeric[passed:], block.ids[passed:], block.labels[passed:])
+                losses.append(self.score(*rows)[2].numpy())
+        return float(np.concatenate(losses).mean(dtype=np.float64))
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """Copies of every variable and slot."""

@@ -6,8 +6,9 @@ filled with the mean is not on that line, since the mean has moved: where a numb
 first a number that never comes), the model sees `input_filled` (`[F]`). Then all numbers are clipped: after the line
 and outside of the transform graph, so that graphs stay comparable. `output_scale` and `output_shift` (`[outputs]`) hold
 what a cold run saw of the label: the log odds of the classes, or mean and deviation of a regression's label; the model
-learns the difference. `base_rate` (`[outputs]`) is the share of each class in the newest spans, of which every score
-has a small part. A regression has none: its loss has no bound that a part of the mean would give.
+learns the difference. `base_rate` (`[outputs]`) is the share of each class in the newest spans, or the mean of a
+regression's labels; `base_rate_share` is its part in every score. The part is small; it is 0 in a regression, whose
+loss has no bound that a part of the mean would give; it is 1 where no model is better than a guess (see rescue.py).
 """
 
 from typing import Any
@@ -41,6 +42,7 @@ class Network:
         self.output_scale = _fixed(np.ones(settings.outputs), "output_scale")
         self.output_shift = _fixed(np.zeros(settings.outputs), "output_shift")
         self.base_rate = _fixed(np.full(settings.outputs, 1 / max(2, settings.outputs)), "base_rate")
+        self.base_rate_share = _fixed(np.zeros(()), "base_rate_share")
 
     def logits(self, numeric: tf.Tensor, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Logits `[batch, outputs]`; of a regression the label in its own units.
@@ -73,12 +75,12 @@ class Network:
         return self.score_of(self.logits(numeric, ids))
 
     def score_of(self, logits: tf.Tensor) -> tf.Tensor:
-        """Scores of logits; probabilities have a part of the base rate."""
+        """Scores of logits, with their part of the base rate."""
         if self.settings.task == "regression":
-            return logits
-        chances = tf.sigmoid(logits) if self.settings.task == "binary" else tf.nn.softmax(logits)
-        share = self.settings.base_rate_share
-        return (1.0 - share) * chances + share * self.base_rate if share else chances
+            scores = logits
+        else:
+            scores = tf.sigmoid(logits) if self.settings.task == "binary" else tf.nn.softmax(logits)
+        return (1.0 - self.base_rate_share) * scores + self.base_rate_share * self.base_rate
 
     def losses(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Loss per row `[batch]`: cross entropy in nats, or squared error in the label's deviations."""
@@ -87,6 +89,16 @@ class Network:
         if self.settings.task == "multiclass":
             return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int32), logits)
         return tf.square((logits[:, 0] - labels) / self.output_scale[0])
+
+    def losses_of(self, scores: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Loss of each row's score `[batch]`, in the unit of `losses`; probabilities are clipped at 1e-7."""
+        if self.settings.task == "regression":
+            return tf.square((scores[:, 0] - labels) / self.output_scale[0])
+        if self.settings.task == "binary":
+            likely = tf.where(labels > 0.5, scores[:, 0], 1.0 - scores[:, 0])
+        else:
+            likely = tf.gather(scores, tf.cast(labels, tf.int32), batch_dims=1)
+        return -tf.math.log(tf.maximum(likely, 1e-7))
 
     def start_from_labels(self, labels: np.ndarray) -> None:
         """Sets the output vectors from the labels of a cold run's window `[rows]`."""
@@ -108,8 +120,12 @@ class Network:
             getattr(self, f"input_{name}").assign(getattr(inputs, name).astype(np.float32))
 
     def set_base_rate(self, shares: np.ndarray) -> None:
-        """Sets the base rate from the share of each class `[classes]`."""
+        """Sets the base rate from the share of each class `[classes]`, or the mean of numbers `[1]`."""
         self.base_rate.assign(shares[1:] if self.settings.task == "binary" else shares)
+
+    def set_base_rate_share(self, share: float) -> None:
+        """Sets the part of the base rate in every score, 0 to 1."""
+        self.base_rate_share.assign(share)
 
     def state(self) -> dict[str, Any]:
         """Every variable but the optimizer's, trainable or not, by its stable name: tf.Variables."""
@@ -121,6 +137,7 @@ class Network:
             "noria/output_scale": self.output_scale,
             "noria/output_shift": self.output_shift,
             "noria/base_rate": self.base_rate,
+            "noria/base_rate_share": self.base_rate_share,
         }
         found.update(named(self.model.variables))
         return found

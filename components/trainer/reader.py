@@ -64,6 +64,12 @@ class Reader:
             raise DataError("there are no examples to read", where=self.where)
 
     @property
+    def newest(self) -> list[str]:
+        """The files of the newest span, the last ones; those of a warm run's older spans are named `replay-...`."""
+        stem = os.path.basename(self.files[-1])[: len("span-00000000")]
+        return [file for file in self.files if os.path.basename(file).startswith(stem)]
+
+    @property
     def compressed(self) -> int:
         """Bytes on disk."""
         return sum(os.path.getsize(file) for file in self.files)

@@ -12,11 +12,13 @@ from noria.components.keras3 import ensure_keras3
 tf = ensure_keras3()
 
 from tensorflow_transform.tf_metadata import schema_utils  # noqa: E402
+from tfx_bsl.public import tfxio  # noqa: E402
 
 from benchmarks import continuity  # noqa: E402
-from noria.components import journal  # noqa: E402
-from noria.components.example_gen import encode  # noqa: E402
+from noria.components import example_file, journal  # noqa: E402
 from noria.components.transform import executor  # noqa: E402
+from noria.components.transform.request import Request  # noqa: E402
+from noria.schemas.list_columns import as_lists  # noqa: E402
 
 PREPROCESSING = """
 from noria.preprocessing import features
@@ -50,14 +52,13 @@ def lay_out(project: Path, span: int, table: pa.Table) -> Path:
     held_out = np.arange(len(table)) % 5 == 0
     for split, part in (("train", table.filter(~held_out)), ("eval", table.filter(held_out))):
         file = folder / "raw" / f"Split-{split}" / f"span-{span:08d}-00000-of-00001.gz"
-        file.parent.mkdir(parents=True)
-        with encode.writer(file) as writer:
+        with example_file.create(file) as writer:
             for batch in part.combine_chunks().to_batches():
-                for record in encode.encode(batch):
-                    writer.write(record)
-    kinds = {"a": tf.float32, "c": tf.float32, "y": tf.int64}
+                writer.write(as_lists(batch))
+    whole = pa.types.is_integer(table["y"].type)
+    kinds = {"a": tf.float32, "c": tf.float32, "y": tf.int64 if whole else tf.float32}
     schema = schema_utils.schema_from_feature_spec({n: tf.io.VarLenFeature(k) for n, k in kinds.items()})
-    request = executor.Request(
+    request = Request(
         examples=str(folder / "raw"),
         splits=["train", "eval"],
         schema=schema,
@@ -76,7 +77,8 @@ def lay_out(project: Path, span: int, table: pa.Table) -> Path:
 
 def served(model: Path, table: pa.Table) -> dict[str, np.ndarray]:
     signature = tf.saved_model.load(str(model / "Format-Serving")).signatures["serving_default"]
-    records = [record for batch in table.drop(["y"]).to_batches() for record in encode.encode(batch)]
+    encoder = tfxio.RecordBatchToExamplesEncoder()
+    records = [one for batch in table.drop(["y"]).to_batches() for one in encoder.encode(as_lists(batch))]
     return {name: value.numpy()[:, 0] for name, value in signature(examples=tf.constant(records)).items()}
 
 
@@ -161,3 +163,55 @@ def test_the_rate_restarts_with_each_window(project):
     for data, rate in ((first, 1e-3), (second, 3e-3)):
         warm = continuity.train(data, project / f"warm{rate}", settings, champion=cold)
         assert pytest.approx(rate) == report(warm)["first_rate"]
+
+
+def test_a_label_that_flips(project):
+    """The champion is wrong on the newest span: a cold model on it takes over, as good as any cold model there."""
+    spans = [
+        rows(2_000, 1, 0.0),
+        rows(2_000, 2, 0.0, label=lambda a, _: a < 0),
+        rows(1_000, 3, 0.0, label=lambda a, _: a < 0),
+    ]
+    first, flipped = (lay_out(project, span, table) for span, table in enumerate(spans[:2], start=1))
+    champion = continuity.publish(continuity.train(first, project / "m1", SETTINGS), first / "graph")
+    model = continuity.train(flipped, project / "m2", SETTINGS, champion=champion)
+    rescue = report(model)["rescue"]
+    assert rescue["champion"] > 0.97 * rescue["guess"]
+    assert "guess" != rescue["chosen"] == min(rescue["candidates"], key=rescue["candidates"].get)
+    cold = continuity.train(flipped, project / "cold", SETTINGS)
+    assert log_loss(model, spans[2]) < log_loss(cold, spans[2]) + 0.03
+
+
+def test_random_labels(project):
+    """Where nothing can be learnt, the guess serves, and the next run learns from the champion's weights again."""
+    noise = rows(2_000, 2, 0.0, label=lambda a, random: random.random(len(a)) < 0.3)
+    first, second, third = (
+        lay_out(project, span, table)
+        for span, table in enumerate([rows(2_000, 1, 0.0), noise, rows(2_000, 3, 0.0)], start=1)
+    )
+    model = continuity.publish(continuity.train(first, project / "m1", SETTINGS), first / "graph")
+    model = continuity.train(second, project / "m2", SETTINGS, champion=model)
+    following = rows(1_000, 4, 0.0, label=lambda a, random: random.random(len(a)) < 0.3)
+    assert log_loss(model, following) < guess(following) + 0.03
+    if "guess" == report(model)["rescue"]["chosen"]:
+        assert 1 == len(np.unique(served(model, following)["score"].round(6)))
+    continuity.publish(model, second / "graph")
+    model = continuity.train(third, project / "m3", SETTINGS, champion=model)
+    assert log_loss(model, rows(1_000, 5, 0.0)) < 0.35
+    assert pytest.approx(0.03) == report(model)["base_rate_share"]
+
+
+def test_a_number_whose_level_jumps(project):
+    """A regression's champion that is worse than the mean of the newest span is rescued, too."""
+
+    def numbers(seed: int, level: float) -> pa.Table:
+        table = rows(1_500, seed, 0.0)
+        return table.set_column(2, "y", pa.array((table["a"].to_numpy() + level).astype(np.float32)))
+
+    settings = {**SETTINGS, "task": "regression"}
+    first, second = lay_out(project, 1, numbers(1, 0.0)), lay_out(project, 2, numbers(2, 50.0))
+    champion = continuity.publish(continuity.train(first, project / "m1", settings), first / "graph")
+    model = continuity.train(second, project / "m2", settings, champion=champion)
+    assert "cold" == report(model)["rescue"]["chosen"]
+    table = numbers(3, 50.0)
+    assert np.square(served(model, table)["score"] - table["y"].to_numpy()).mean() < 0.2

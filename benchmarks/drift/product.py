@@ -1,0 +1,85 @@
+"""What the product makes of a stream: `noria init`, then a run for each span; each is predicted before it is learnt."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from benchmarks.drift import streams
+
+FIRST = 2  # spans of the first, cold run
+
+
+def project(folder: Path, stream: streams.Stream) -> Any:
+    """What `noria init` drafts from the stream, with spans of SPAN rows; its config."""
+    from noria.pipeline.config import load
+    from noria.pipeline.init.draft import draft
+
+    folder.mkdir(parents=True)
+    source = folder / "stream.parquet"
+    pq.write_table(pa.Table.from_pandas(stream.table, preserve_index=False), source)
+    draft(folder / "project", source, "label", time="time", task=stream.task)
+    path = folder / "project" / "noria.yaml"
+    settings = yaml.safe_load(path.read_text())
+    # One process runs many projects: each needs a module name of its own.
+    module = f"{stream.name}_features"
+    path.with_name("preprocessing.py").rename(path.with_name(f"{module}.py"))
+    settings["preprocessing"] = f"{module}.preprocessing_fn"
+    settings["span"] = {"every": f"rows:{streams.SPAN}"}
+    settings["window"]["first"] = FIRST
+    path.write_text(yaml.safe_dump(settings))
+    return load(folder / "project")
+
+
+def scores(model_dir: str, table: pa.Table) -> np.ndarray:
+    """A published model's scores `[rows, outputs]`."""
+    import tensorflow as tf
+    from tfx_bsl.public import tfxio
+
+    from noria.schemas.list_columns import as_lists
+
+    encoder = tfxio.RecordBatchToExamplesEncoder()
+    serve = tf.saved_model.load(model_dir).signatures["serving_default"]
+    parts = [
+        serve(tf.constant(encoder.encode(as_lists(batch))))["score"].numpy()
+        for batch in table.to_batches(max_chunksize=8192)
+    ]
+    return np.concatenate(parts)
+
+
+def follow(config: Any, stream: streams.Stream) -> Iterator[tuple[int, dict[str, Any], np.ndarray | None]]:
+    """Runs span by span; for each upcoming span its index, the run's record, and the champion's scores of it."""
+    from noria.pipeline.runs.run import run_pending
+    from noria.stores.registry import Registry
+
+    trained, spans = 0, stream.spans()
+    for upcoming in range(FIRST, len(spans)):
+        run, began = None, time.perf_counter()
+        try:
+            [run] = run_pending(config, limit=1)
+            record: dict[str, Any] = {"mode": run.mode, "data": run.data_verdict, "model": run.model_verdict}
+            record |= {"reasons": [reason[:160] for reason in run.reasons][:4], "alarms": list(run.alarms)}
+        except Exception as error:  # a run that fails leaves the champion: that is measured, too
+            record = {"failure": f"{type(error).__name__}: {error}"[:300]}
+        record["seconds"] = round(time.perf_counter() - began, 2)
+        registry = Registry(config.home_path)
+        newest = max(registry.versions(), key=lambda version: version.version, default=None)
+        if newest is not None and run is not None and newest.run_id == run.run_id:
+            report = json.loads((newest.payload_path / "warm_start.json").read_text())
+            trained += report["examples_trained"]
+            record["rescue"] = report.get("rescue", {}).get("chosen")
+            record["fresh_inputs"] = list(report.get("fresh_inputs") or ())
+        champion = registry.champion()
+        record["examples"] = trained
+        if champion is None:
+            yield upcoming, record, None
+            continue
+        record["version"] = champion.version
+        rows = spans[upcoming].drop(columns="label")
+        yield upcoming, record, scores(champion.model_dir, pa.Table.from_pandas(rows, preserve_index=False))

@@ -1,0 +1,1 @@
+"""The default model on public tables, against gradient boosting and linear models."""
