@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     broken = [record["span"] for record in result["runs"] if record["data_verdict"] == "broken"]
     published = [fault["fault"] for fault in result["faults"] if fault["published"]]
     print(
-        f"{len(result['turns'])} runs, broken: {broken}; {len(result['faults'])} faults, published: {published}"
+        f"{len(result['runs'])} runs, broken: {broken}; {len(result['faults'])} faults, published: {published}"
     )
     return 1 if broken or published else 0
 
