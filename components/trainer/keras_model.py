@@ -12,6 +12,13 @@ tf = ensure_keras3()
 keras = tf.keras
 
 
+def resolved(settings: Settings, family: Family) -> Settings:
+    """The settings with the family's values where the project leaves them open."""
+    names = ("hidden_units", "dropout", "learning_rate", "min_steps")
+    missing = {name: getattr(family, name) for name in names if getattr(settings, name) is None}
+    return settings.model_copy(update=missing)
+
+
 def reset_keras(settings: Settings) -> None:
     """Makes the next `build` give the same names and initial weights as the first one in a new process.
 
@@ -42,9 +49,9 @@ def build(features: Features, settings: Settings, family: Family) -> Any:
             next_step="name its keras.Input layers after the features, or use 'numeric' and 'categorical'",
         )
     shape = tuple(model.output_shape) if isinstance(model.output_shape, tuple) else model.output_shape
-    if shape != (None, settings.outputs):
+    if (shape[0], shape[-1]) != (None, settings.outputs) or len(shape) not in (2, 3):
         raise ConfigError(
-            f"the model must give logits of shape {(None, settings.outputs)}, got {shape}",
+            f"the model must give logits of shape {(None, settings.outputs)}, or with members between, got {shape}",
             where=where,
             next_step=f"end it with keras.layers.Dense({settings.outputs}) without activation",
         )

@@ -45,7 +45,7 @@ class Network:
         self.base_rate_share = _fixed(np.zeros(()), "base_rate_share")
 
     def logits(self, numeric: tf.Tensor, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Logits `[batch, outputs]`; of a regression the label in its own units.
+        """Logits `[batch, outputs]`, or `[batch, members, outputs]`; of a regression the label in its own units.
 
         A number that is not finite counts as 0, the mean of a z-score.
         """
@@ -75,15 +75,37 @@ class Network:
         return self.score_of(self.logits(numeric, ids))
 
     def score_of(self, logits: tf.Tensor) -> tf.Tensor:
-        """Scores of logits, with their part of the base rate."""
+        """Scores of logits `[batch, outputs]`, the mean of the members', with their part of the base rate."""
+        scores = self._alone(logits)
+        return (1.0 - self.base_rate_share) * scores + self.base_rate_share * self.base_rate
+
+    def logit_of(self, logits: tf.Tensor) -> tf.Tensor:
+        """The model's answer without the base rate as one logit for each output: `[batch, outputs]`."""
+        if len(logits.shape) == 2:
+            return logits
+        scores = self._alone(logits)
+        if self.settings.task == "regression":
+            return scores
+        scores = tf.clip_by_value(scores, 1e-7, 1.0 - 1e-7)
+        return tf.math.log(scores) - (tf.math.log1p(-scores) if self.settings.task == "binary" else 0.0)
+
+    def _alone(self, logits: tf.Tensor) -> tf.Tensor:
         if self.settings.task == "regression":
             scores = logits
         else:
             scores = tf.sigmoid(logits) if self.settings.task == "binary" else tf.nn.softmax(logits)
-        return (1.0 - self.base_rate_share) * scores + self.base_rate_share * self.base_rate
+        return scores if len(scores.shape) == 2 else tf.reduce_mean(scores, 1)
 
     def losses(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Loss per row `[batch]`: cross entropy in nats, or squared error in the label's deviations."""
+        """Loss per row `[batch]`, the mean of the members': cross entropy in nats, or squared error in the label's
+        deviations.
+        """
+        if len(logits.shape) == 3:
+            members = logits.shape[1]
+            flat = self.losses(
+                tf.reshape(logits, [-1, self.settings.outputs]), tf.repeat(labels, members, axis=0)
+            )
+            return tf.reduce_mean(tf.reshape(flat, [-1, members]), 1)
         if self.settings.task == "binary":
             return tf.nn.sigmoid_cross_entropy_with_logits(labels, logits[:, 0])
         if self.settings.task == "multiclass":

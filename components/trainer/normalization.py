@@ -38,6 +38,11 @@ class Inputs:
     filled: np.ndarray
     fresh: dict[int, str] = dataclasses.field(default_factory=dict)
 
+    def seen(self, rows: np.ndarray) -> np.ndarray:
+        """What the model sees of a numeric matrix: float64 `[n, F]`, clipped."""
+        moved = np.where(rows == self.missing, self.filled, rows * self.scale + self.shift)
+        return np.clip(moved, -CLIP, CLIP)
+
 
 def unscaled(width: int) -> Inputs:
     """Inputs as they are."""

@@ -80,6 +80,7 @@ def build(
     if saved is not None:
         features = features.keep_widths(warm_start.check_same_model(saved, features, settings))
     family = FAMILIES.find(settings.family, project)
+    settings = keras_model.resolved(settings, family())
     key = resident.key(settings, features, family)
     machine = None
     if saved is not None and not settings.reset and settings.strategy == "none":
@@ -132,6 +133,7 @@ def start_cold(run: Run, train: Window) -> None:
     for column in range(run.features.width):
         normalization.standardize(inputs, column, numbers[:, column])
     run.network.set_inputs(inputs)
+    run.family.fit_numbers(run.network.model, inputs.seen(numbers), list(range(run.features.width)))
     fresh = [
         {"name": name, "shape": list(v.shape), "how": "new", "detail": "cold run"}
         for name, v in run.network.state().items()

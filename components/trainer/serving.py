@@ -63,7 +63,7 @@ def export(
 def _trace(network: Network, transform: TransformLayer, folder: Path) -> None:
     def serve(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         logits = network.logits(*network.features.pack(transform(examples)))
-        return {"score": network.score_of(logits), "logit": logits}
+        return {"score": network.score_of(logits), "logit": network.logit_of(logits)}
 
     signature = [tf.TensorSpec([None], tf.string, name="examples")]
     # Not an attribute of the module: TensorFlow would trace it once more.

@@ -48,28 +48,28 @@ class EarlyStop(settings.Settings):
 
 
 class TrainerSettings(settings.Settings):
-    """The keys of `trainer` in the project's file.
-
-    The defaults of width, dropout and epochs are those that judged the week after the window best, over four windows
-    of four weeks of flights: AUC 0.716, against 0.691 with (128, 64) units, no dropout and 5 epochs.
-    """
+    """The keys of `trainer` in the project's file."""
 
     run_fn: ImportPath = Field(
         default=RUN_FN,
         description="Import path of a function that takes TFX's FnArgs. Noria's own does the warm start.",
     )
     family: Annotated[str, AfterValidator(_family)] = Field(
-        default="wide_deep",
-        description="The kind of model: `wide_deep`, `dcn` (deep and cross network), or the import path of your "
-        "own subclass of `noria.components.trainer.families.Family`.",
+        default="tabm",
+        description="The kind of model: `tabm` (an ensemble in one network), `wide_deep`, `dcn` (deep and cross "
+        "network), or the import path of your own subclass of `noria.components.trainer.families.Family`.",
     )
-    hidden_units: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        default=(256, 64), description="Widths of the dense layers of a built-in family."
+    hidden_units: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        default=None,
+        description="Widths of the dense layers of a built-in family. By default (96, 96) for `tabm`, else (256, 64).",
     )
     cross_layers: int = Field(default=2, ge=1, description="Cross layers (`dcn` only).")
     embedding_cap: int = Field(default=50, ge=1, description="Widest embedding of a categorical feature.")
-    dropout: float = Field(
-        default=0.5, ge=0, lt=1, description="Share of hidden units dropped while training."
+    dropout: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="Share of hidden units dropped while training. By default 0.1 for `tabm`, else 0.5.",
     )
     epochs: float = Field(
         default=3, gt=0, description="Passes over the window in a cold run, where `steps` is left out."
@@ -87,17 +87,20 @@ class TrainerSettings(settings.Settings):
     )
     max_steps: int = Field(default=1_000_000, ge=1, description="Most steps of one run.")
     batch_size: int = Field(default=256, ge=1, description="Rows of one step, over all replicas together.")
-    min_steps: int = Field(
-        default=300,
+    min_steps: int | None = Field(
+        default=None,
         ge=0,
-        description="Least steps of a cold run, where `steps` is left out. A table of 720 rows has 9 steps in 3 "
-        "passes, after which its model is hardly better than a guess.",
+        description="Least steps of a cold run, where `steps` is not set; early stop ends it before. By default 1500 "
+        "for `tabm`, else 300: a table of 720 rows has 9 steps in 3 passes, after which its model is hardly better "
+        "than a guess.",
     )
     min_warm_steps: int = Field(
         default=40, ge=0, description="Least steps of a warm run, where `steps` is left out."
     )
-    learning_rate: float = Field(
-        default=1e-3, gt=0, description="Adam's learning rate at the first step of a cold run."
+    learning_rate: float | None = Field(
+        default=None,
+        gt=0,
+        description="Adam's learning rate at the first step of a cold run. By default 0.003 for `tabm`, else 0.001.",
     )
     warm_learning_rate: float = Field(
         default=3e-3,

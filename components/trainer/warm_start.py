@@ -154,6 +154,8 @@ def start(
             found.optimizer.append(_entry(f"{kind}/{name}", shape, how, detail))
     for variable, new in values:
         variable.assign(new)
+    if inputs is not None and numbers is not None and fresh:
+        family.fit_numbers(network.model, inputs.seen(numbers), fresh)
     kept = (
         "" if forgotten else "; its weights are kept, as the family does not name the rows that read numbers"
     )
@@ -183,11 +185,11 @@ def _forget(
     family: Family, name: str, shape: tuple[int, ...], new: np.ndarray, fresh: list[int], features: Features
 ) -> tuple[np.ndarray, bool]:
     """The variable or slot with 0 in the rows that read fresh inputs, and whether it has such rows."""
-    first = family.first_numeric_row(name, shape, features) if fresh else None
-    if first is None:
+    rows = family.numeric_rows(name, shape, features) if fresh else None
+    if rows is None:
         return new, False
     new = new.copy()
-    new[[first + column for column in fresh]] = 0
+    new[rows[fresh].ravel()] = 0
     return new, True
 
 

@@ -1,8 +1,10 @@
 """What a model family is: it builds a Keras model, and says which rows of its variables belong to which feature."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-if TYPE_CHECKING:  # it imports TensorFlow, and the config reads this file
+if TYPE_CHECKING:  # they take time to import, and the config reads this file
+    import numpy as np
+
     from noria.components.trainer.model_inputs import Features
 
 
@@ -15,12 +17,21 @@ class Family:
     - `categorical`: int32 `[batch, len(features.categorical)]`, the ids from 0;
 
     or single features by their names, each `[batch, 1]` (or `[batch, width]`). The output is logits
-    `[batch, settings.outputs]`, for a regression in deviations of the label. The loss and what turns logits into
+    `[batch, settings.outputs]`, for a regression in deviations of the label; or `[batch, members, settings.outputs]` of
+    several members, each trained on its own loss, whose mean score is the score. The loss and what turns logits into
     scores belong to the Network.
 
     A warm run copies every variable of the champion by its name and shape. Two kinds of variables need more, and the
     two methods below name them: rows that belong to vocabulary entries, and rows that read numeric inputs.
+
+    Attributes:
+      hidden_units, dropout, learning_rate, min_steps: the settings of these names where the config leaves them open.
     """
+
+    hidden_units: ClassVar[tuple[int, ...]] = (256, 64)
+    dropout: ClassVar[float] = 0.5
+    learning_rate: ClassVar[float] = 1e-3
+    min_steps: ClassVar[int] = 300
 
     def build(self, features: "Features", settings: Any) -> Any:
         """Builds the model, a functional `keras.Model`.
@@ -51,14 +62,27 @@ class Family:
                 return feature.name
         return None
 
-    def first_numeric_row(self, variable: str, shape: tuple[int, ...], features: "Features") -> int | None:
-        """The row of a variable that reads the first number; None if it reads no numbers.
+    def numeric_rows(
+        self, variable: str, shape: tuple[int, ...], features: "Features"
+    ) -> "np.ndarray | None":
+        """The rows of a variable that read each number: int `[features.width, rows]`; None if it reads no numbers.
 
-        The rows from there on read the `features.width` numbers, in their order. When an input starts fresh in a
-        warm run (its scale has changed too much), these rows become 0, so that the rest of the model keeps its
-        function. A family that does not name them (as it is here) keeps its weights for such an input.
+        When an input starts fresh in a warm run (its scale has changed too much), its rows become 0, so that the rest
+        of the model keeps its function: what they read must be 0 where the number is 0. A family that does not name
+        them (as it is here) keeps its weights for such an input.
 
         Args:
           variable, shape, features: as for `feature_of_rows`.
         """
         return None
+
+    def fit_numbers(self, model: Any, numbers: "np.ndarray", columns: list[int]) -> None:
+        """Sets the fixed variables that follow from the numbers, such as quantiles; by default there are none.
+
+        It is called in a cold run, and in a warm run for the inputs that start fresh.
+
+        Args:
+          model: what `build` has given.
+          numbers: some of the window's rows as the model sees them, `[rows, features.width]`; there may be none.
+          columns: the columns to set.
+        """

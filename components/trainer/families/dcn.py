@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+import numpy as np
+
 from noria.components.trainer import layers
 from noria.components.trainer.families.base import Family
 from noria.components.trainer.layers import keras, tf
@@ -44,8 +46,8 @@ class DeepCross(Family):
         logits = keras.layers.Dense(settings.outputs, name="logits")(joined)
         return keras.Model(inputs, logits, name="dcn")
 
-    def first_numeric_row(self, variable: str, shape: tuple[int, ...], features: Features) -> int | None:
+    def numeric_rows(self, variable: str, shape: tuple[int, ...], features: Features) -> np.ndarray | None:
         # The joined layer begins with the crossed input, in the input's order.
         if re.fullmatch(r"(deep_0|cross_\d+|logits)/kernel", variable):
-            return layers.numbers_begin(features)
+            return layers.numbers_begin(features) + np.arange(features.width)[:, None]
         return None

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from noria.components.trainer import layers
 from noria.components.trainer.families.base import Family
 from noria.components.trainer.layers import keras
@@ -28,7 +30,8 @@ class WideDeep(Family):
         output = logits[0] if len(logits) == 1 else keras.layers.Add(name="logits")(logits)
         return keras.Model(inputs, output, name="wide_deep")
 
-    def first_numeric_row(self, variable: str, shape: tuple[int, ...], features: Features) -> int | None:
-        if variable == "wide_numeric/kernel":
-            return 0
-        return layers.numbers_begin(features) if variable == "deep_0/kernel" else None
+    def numeric_rows(self, variable: str, shape: tuple[int, ...], features: Features) -> np.ndarray | None:
+        if variable not in ("wide_numeric/kernel", "deep_0/kernel"):
+            return None
+        first = 0 if variable == "wide_numeric/kernel" else layers.numbers_begin(features)
+        return first + np.arange(features.width)[:, None]
