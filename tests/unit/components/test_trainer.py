@@ -19,7 +19,14 @@ import tensorflow_transform as tft
 from benchmarks import continuity
 from noria.components.trainer.families import Family
 
-SMALL = {"hidden_units": [16, 8], "batch_size": 64, "steps": 20, "early_stop": None, "tensorboard": False}
+SMALL = {
+    "family": "wide_deep",
+    "hidden_units": [16, 8],
+    "batch_size": 64,
+    "steps": 20,
+    "early_stop": None,
+    "tensorboard": False,
+}
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +88,7 @@ def how(entries: list[dict], name: str) -> str:
     return next(entry["how"] for entry in entries if entry["name"] == name)
 
 
-@pytest.mark.parametrize("family", ["wide_deep", "dcn"])
+@pytest.mark.parametrize("family", ["wide_deep", "dcn", "tabm"])
 def test_two_halves_are_the_whole(family, week1, tmp_path):
     """N steps in one go and N/2 + publish + warm start + N/2 give the same weights and slots, bit for bit."""
     found = continuity.continuity(week1, tmp_path, {**SMALL, "family": family}, steps=30, fresh=False)

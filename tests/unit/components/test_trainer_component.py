@@ -17,7 +17,14 @@ from benchmarks import continuity  # noqa: E402
 from noria.components.trainer.component import Trainer  # noqa: E402
 from noria.components.trainer.executor import Executor  # noqa: E402
 
-SETTINGS = {"label": "late", "hidden_units": [8], "steps": 5, "early_stop": None, "tensorboard": False}
+SETTINGS = {
+    "label": "late",
+    "family": "wide_deep",
+    "hidden_units": [8],
+    "steps": 5,
+    "early_stop": None,
+    "tensorboard": False,
+}
 
 
 @pytest.fixture

@@ -28,7 +28,14 @@ def preprocessing_fn(inputs):
     outputs["raw"] = features.dense(inputs["c"], 0.0)
     return outputs | features.label(inputs, "y")
 """
-SETTINGS = {"label": "y", "hidden_units": [16, 8], "batch_size": 64, "tensorboard": False}
+SETTINGS = {
+    "label": "y",
+    "hidden_units": [16, 8],
+    "batch_size": 64,
+    "learning_rate": 1e-3,
+    "min_steps": 300,
+    "tensorboard": False,
+}
 
 
 def rows(count: int, seed: int, c: np.ndarray | float, label=lambda a, random: a > 0) -> pa.Table:

@@ -15,6 +15,7 @@ from noria.core.errors import ConfigError
 
 # No dropout: every replica drops others.
 SETTINGS = {
+    "family": "wide_deep",
     "hidden_units": [16, 8],
     "dropout": 0,
     "batch_size": 64,
