@@ -120,11 +120,21 @@ def warm_start(report: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "fresh_inputs": _mapping(report.get("fresh_inputs")),
         "not_finite": {name: n for name, n in _mapping(report.get("not_finite")).items() if is_number(n)},
         "guess": _guess(report),
+        "rescue": _rescue(report),
     }
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _rescue(report: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the rescue compared and took; None where there was none, or it cannot be read."""
+    rescue = _mapping(report.get("rescue"))
+    candidates = {name: loss for name, loss in _mapping(rescue.get("candidates")).items() if is_number(loss)}
+    if not all(is_number(rescue.get(key)) for key in ("champion", "guess")) or not candidates:
+        return None
+    return {**rescue, "candidates": sorted(candidates.items(), key=lambda pair: pair[1])}
 
 
 def _guess(report: Mapping[str, Any]) -> str | None:

@@ -102,6 +102,7 @@ def metrics(auc: float, log_loss: float, count: int) -> dict[str, float]:
 MODEL_VERDICT = {
     "blessed": False,
     "reasons": ["auc on origin = JFK is 0.06 worse than the champion's (at most 0.05)"],
+    "alarms": ["champion 2 still serves, and its skill is -0.2"],
     "baseline": 2,
     "first_run": False,
     "metrics": {"challenger": metrics(0.7012, 0.4411, 4100), "champion": metrics(0.7051, 0.4399, 4100)},
@@ -148,6 +149,12 @@ WARM_START = {
     "not_finite": {"gauge": 4},
     "base_rate": [0.8, 0.2],
     "base_rate_share": 0.03,
+    "rescue": {
+        "champion": 0.92,
+        "guess": 0.68,
+        "candidates": {"warm": 0.7, "cold": 0.55, "guess": 0.681},
+        "chosen": "cold",
+    },
 }
 
 
@@ -282,6 +289,8 @@ def test_the_page_holds_every_part_of_a_full_run(tmp_path, protos):
         "101 of 104 by entry",
         "gust: its scale has changed by 1000",
         "gauge: 4 rows",
+        "On held-out rows: cold 0.5500, guess 0.6810, warm 0.7000. The run took cold.",
+        "champion 2 still serves, and its skill is -0.2",
         "3 % of each score is the base rate of the newest spans (0.2)",
         "2-4",
     ):
