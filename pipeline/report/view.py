@@ -5,7 +5,7 @@ from typing import Any
 
 from noria.pipeline.config.sections import NODES
 from noria.pipeline.report import charts, data_view, distributions, model_view, outcome
-from noria.pipeline.report.labels import measure_definitions
+from noria.pipeline.report.display_names import measure_definitions
 from noria.pipeline.report.outcome import Outcome
 from noria.pipeline.report.run_data import Artifacts, RunData
 from noria.pipeline.report.words import is_number, moment, ranges
