@@ -17,9 +17,9 @@ def rows_of(seed: int, origin: int, rows: int, first: int, count: int) -> np.nda
     """Row numbers at positions first .. first+count-1 of the stream: int32 `[count]`.
 
     >>> rows_of(seed=1, origin=0, rows=4, first=0, count=8).tolist()
-    [3, 1, 0, 2, 2, 3, 1, 0]
+    [0, 1, 2, 3, 2, 0, 1, 3]
     >>> rows_of(seed=1, origin=0, rows=4, first=3, count=3).tolist()
-    [2, 2, 3]
+    [3, 2, 0]
     """
     parts, end = [], first + count
     while first < end:

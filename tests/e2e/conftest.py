@@ -1,4 +1,4 @@
-"""A project with the real flights, and the command line as people run it: in a process of its own."""
+"""The example projects, and the command line as people run it: in its own process."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-EXAMPLE = ROOT / "examples" / "flights"
+EXAMPLES = ROOT / "examples"
 
 
 class Project:
@@ -53,14 +53,19 @@ class Project:
         path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changes}))
 
 
-def flights_project(folder: Path, **changes: Any) -> Project:
-    """The flights example with a home of its own."""
-    settings = yaml.safe_load((ROOT / "examples" / "flights" / "noria.yaml").read_text())
-    settings["home"] = "home"
-    for file in [*EXAMPLE.glob("*.py"), EXAMPLE / "schema.pbtxt"]:
+def example_project(name: str, folder: Path, **changes: Any) -> Project:
+    """A copy of an example with its own home folder; `changes` replace top-level keys of its YAML file."""
+    example = EXAMPLES / name
+    settings = yaml.safe_load((example / "noria.yaml").read_text())
+    for file in [*example.glob("*.py"), example / "schema.pbtxt"]:
         shutil.copy(file, folder)
-    (folder / "noria.yaml").write_text(yaml.safe_dump({**settings, **changes}))
+    (folder / "noria.yaml").write_text(yaml.safe_dump({**settings, "home": "home", **changes}))
     return Project(folder)
+
+
+def flights_project(folder: Path, **changes: Any) -> Project:
+    """The flights of 2013."""
+    return example_project("flights", folder, **changes)
 
 
 @pytest.fixture

@@ -72,7 +72,11 @@ def test_places() -> None:
     assert config.project in [rest for word, rest in lines() if word == "WORKDIR"]
 
 
-PROJECT_FILES = ("deploy/project.Dockerfile.dockerignore", "examples/flights/.dockerignore")
+PROJECT_FILES = (
+    "deploy/project.Dockerfile.dockerignore",
+    "examples/demand/.dockerignore",
+    "examples/flights/.dockerignore",
+)
 
 
 def test_project_context() -> None:
