@@ -8,7 +8,7 @@ and outside of the transform graph, so that graphs stay comparable. `output_scal
 what a cold run saw of the label: the log odds of the classes, or mean and deviation of a regression's label; the model
 learns the difference. `base_rate` (`[outputs]`) is the share of each class in the newest spans, or the mean of a
 regression's labels; `base_rate_share` is its part in every score. The part is small; it is 0 in a regression, whose
-loss has no bound that a part of the mean would give; it is 1 where no model is better than a guess (see rescue.py).
+loss has no bound that a part of the mean would give; it is 0.99 where no model is better than a guess (rescue.py).
 """
 
 from typing import Any

@@ -201,7 +201,7 @@ def test_random_labels(project):
     following = rows(1_000, 4, 0.0, label=lambda a, random: random.random(len(a)) < 0.3)
     assert log_loss(model, following) < guess(following) + 0.03
     if "guess" == report(model)["rescue"]["chosen"]:
-        assert 1 == len(np.unique(served(model, following)["score"].round(6)))
+        assert np.ptp(served(model, following)["score"]) < 0.01
     continuity.publish(model, second / "graph")
     model = continuity.train(third, project / "m3", SETTINGS, champion=model)
     assert log_loss(model, rows(1_000, 5, 0.0)) < 0.35
