@@ -203,4 +203,17 @@ def concrete() -> pd.DataFrame:
     return _r("modeldata", "concrete", "compressive_strength")
 
 
+@_loader("regression")
+def diabetes() -> pd.DataFrame:
+    """Progress of a disease within a year, 442 rows."""
+    return _scikit("diabetes")
+
+
+@_loader("binary")
+def cancer() -> pd.DataFrame:
+    """Benign and malignant tumours, 569 rows of 30 numbers."""
+    return _scikit("breast_cancer")
+
+
 NAMES = tuple(LOADERS)
+INSTALLED = ("digits", "diabetes", "cancer")  # these come with scikit-learn
