@@ -47,7 +47,7 @@ class EvaluatorSettings(Settings):
         description="Bounds by metric name, or by the import path of your own metric, such as "
         "`my_project.metrics.Brier`. Names: "
         + ", ".join(f"`{name}` ({', '.join(kind.tasks)})" for name, kind in METRICS.all().items())
-        + ". Left out: binary, `auc` at least 0.5 and at most 0.01 worse, "
+        + ". Default: binary, `auc` at least 0.5 and at most 0.01 worse, "
         "`log_loss` at most 0.01 worse; multiclass, `log_loss` and `accuracy` at most 0.01 worse and no "
         "worse than a guess; regression, `rmse` and `mae` at most 2 % worse. `{}` blesses nothing.",
     )

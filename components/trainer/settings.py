@@ -37,7 +37,7 @@ class EarlyStop(settings.Settings):
     every: int | None = Field(
         default=None,
         ge=1,
-        description="Steps between two checks. Left out: two checks for each pass over the window.",
+        description="Steps between two checks. Default: two checks for each pass over the window.",
     )
     patience: int = Field(
         default=4,
@@ -72,12 +72,12 @@ class TrainerSettings(settings.Settings):
         default=0.5, ge=0, lt=1, description="Share of hidden units dropped while training."
     )
     epochs: float = Field(
-        default=3, gt=0, description="Passes over the window in a cold run, where `steps` is left out."
+        default=3, gt=0, description="Passes over the window in a cold run, if `steps` is not set."
     )
     warm_epochs: float = Field(
         default=2,
         gt=0,
-        description="Passes over new and replayed rows in a warm run, where `steps` is left out.",
+        description="Passes over new and replayed rows in a warm run, if `steps` is not set.",
     )
     steps: int | None = Field(
         default=None,
@@ -90,11 +90,11 @@ class TrainerSettings(settings.Settings):
     min_steps: int = Field(
         default=300,
         ge=0,
-        description="Least steps of a cold run, where `steps` is left out. A table of 720 rows has 9 steps in 3 "
+        description="Least steps of a cold run, if `steps` is not set. A table of 720 rows has 9 steps in 3 "
         "passes, after which its model is hardly better than a guess.",
     )
     min_warm_steps: int = Field(
-        default=40, ge=0, description="Least steps of a warm run, where `steps` is left out."
+        default=40, ge=0, description="Least steps of a warm run, if `steps` is not set."
     )
     learning_rate: float = Field(
         default=1e-3, gt=0, description="Adam's learning rate at the first step of a cold run."
@@ -134,7 +134,7 @@ class TrainerSettings(settings.Settings):
     )
     devices: tuple[str, ...] | None = Field(
         default=None,
-        description='Devices of `mirrored`, such as `["GPU:0", "GPU:1"]`. Left out: all of them.',
+        description='Devices of `mirrored`, such as `["GPU:0", "GPU:1"]`. Default: all of them.',
     )
     cache: bool = Field(
         default=True,
