@@ -27,7 +27,7 @@ help: ## list the targets
 setup: ## .venv with this machine's lane; quick when nothing changed
 	@$(PYTHON) tools/bootstrap.py install
 
-run: setup ## run the pipeline on the flights of 2013: one cold run and three warm ones, then go on
+run: setup ## run the pipeline on the flights of 2013: one cold run and three warm ones; again: the next weeks
 	@$(BIN)/noria run --config $(CONFIG) --runs $(RUNS)
 
 test: setup ## all tests but those that need servers or root, on this machine's lane
