@@ -15,8 +15,8 @@ END_TO_END := tests/e2e/test_flights.py tests/e2e/test_bad_input.py
 # What CI runs on the other lane: end to end, what speaks to kfp, and what reaches into TFDV and TFMA, whose releases differ.
 OTHER_LANE := $(END_TO_END) tests/contract/kubeflow_api tests/unit/pipeline/kubeflow tests/unit/components/test_summarize.py \
 	tests/unit/components/test_statistics_gen.py tests/unit/components/test_evaluator.py
-# What mypy reads: all but components, which work with untyped protos and tensors.
-TYPED := $(addprefix -p noria.,core stores schemas preprocessing ingestion pipeline)
+# What mypy reads; pyproject.toml names the components that are not typed yet.
+TYPED := $(addprefix -p noria.,core stores schemas preprocessing ingestion components pipeline)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-quick test-servers test-container test-package test-current ci ci-lane ci-short lint format bench lock docs clean
@@ -27,7 +27,7 @@ help: ## list the targets
 setup: ## .venv with this machine's lane; quick when nothing changed
 	@$(PYTHON) tools/bootstrap.py install
 
-run: setup ## run the pipeline on the flights of 2013: one cold run and three warm ones, then go on
+run: setup ## run the pipeline on the flights of 2013: one cold run and three warm ones; again: the next weeks
 	@$(BIN)/noria run --config $(CONFIG) --runs $(RUNS)
 
 test: setup ## all tests but those that need servers or root, on this machine's lane

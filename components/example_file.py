@@ -31,7 +31,7 @@ class ExampleFile:
 
     def __init__(
         self,
-        records: tf.io.TFRecordWriter,
+        records: Any,  # a tf.io.TFRecordWriter
         threads: ThreadPoolExecutor,
         rows: batch_cache.Entry,
         schema: Any = None,

@@ -7,6 +7,7 @@ alone is no reason for Beam; more machines are. Beam's direct runner has none, a
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from noria.core.errors import ConfigError, did_you_mean
 
@@ -18,7 +19,7 @@ _LOCAL = ("DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner", "P
 LEAVE_MACHINE_BYTES = 1 << 30
 
 
-def choose(execution: str, size: int, beam_args: Sequence[str] = ()) -> tuple[str, str]:
+def choose(execution: str, size: int, beam_args: Sequence[Any] = ()) -> tuple[str, str]:
     """Chooses the path.
 
     Args:

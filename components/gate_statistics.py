@@ -116,10 +116,10 @@ class GateStatisticsGenerator(tfdv.CombinerStatsGenerator):
                 continue
             encoded = column.dictionary_encode()
             # One value more than allowed is enough to decide; a batch of garbage may have thousands.
-            values = [_text(value) for value in encoded.dictionary[: MAX_VALUES + 1].to_pylist()]
-            if accumulator.add_values(name, values):
+            texts = [_text(value) for value in encoded.dictionary[: MAX_VALUES + 1].to_pylist()]
+            if accumulator.add_values(name, texts):
                 codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-                coded[name] = (codes, values)
+                coded[name] = (codes, texts)
         if self._label:
             self._add_label(accumulator, columns, coded, rows)
         names = list(coded)

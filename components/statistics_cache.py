@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
@@ -95,7 +96,7 @@ class StatisticsCache:
         folder = self._root / _folder(span, version, schema)
         beside = files.staging(self._root)
         beside.mkdir()
-        key = {"span": span, "version": version, "schema": schema, "content": content}
+        key: dict[str, Any] = {"span": span, "version": version, "schema": schema, "content": content}
         (beside / FILE).write_bytes(statistics.SerializeToString())
         (beside / "key.json").write_text(json.dumps({**key, "fingerprint": fingerprint}), encoding="utf-8")
         files.replace_folder(beside, folder)

@@ -92,7 +92,10 @@ def linear(table: tables.Table, train: pd.DataFrame, test: pd.DataFrame) -> np.n
 
     def matrix(part: pd.DataFrame) -> np.ndarray:
         scaled = ((part[numbers] - mean) / deviation).fillna(0.0).clip(-5, 5)
-        return np.hstack([scaled, pd.get_dummies(part.drop(columns=numbers))]).astype(np.float64)
+        texts = part.drop(columns=numbers)
+        return np.hstack([scaled, pd.get_dummies(texts)] if len(texts.columns) else [scaled]).astype(
+            np.float64
+        )
 
     labels, _ = _labels(table, train, test)
     with warnings.catch_warnings():

@@ -216,5 +216,6 @@ def _describe(
     artifact.set_string_custom_property("spans", json.dumps([picked.span for picked in picks]))
     artifact.set_string_custom_property("span_versions", json.dumps(versions))
     artifact.set_string_custom_property("rows", json.dumps(dict(counts)))
-    examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)
+    formats: Any = example_gen_pb2  # its names are made when it is imported
+    examples_utils.set_payload_format(artifact, formats.FORMAT_TF_EXAMPLE)
     examples_utils.set_file_format(artifact, "tfrecords_gzip")

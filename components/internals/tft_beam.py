@@ -20,7 +20,7 @@ DatasetCacheMetadata = analyzer_cache.DatasetCacheMetadata
 CombinerWrapper = analyzer_impls._CombinerWrapper
 split_inputs_by_key = analyzer_impls._split_inputs_by_key
 merge_outputs_by_key = analyzer_impls._merge_outputs_by_key
-join_boundary_rows = analyzer_impls._join_boundary_rows
+join_boundary_rows: Callable[..., Any] = analyzer_impls._join_boundary_rows  # TFT's hint is not a type
 empty_vocabulary = analyzer_impls.maybe_add_empty_vocabulary_dummy
 count_and_token_to_bytes = analyzer_impls._count_and_token_to_bytes
 unique_path = beam_common.get_unique_temp_path
@@ -32,7 +32,7 @@ __all__ = ["beam_nodes"]
 
 def build(
     traced: tft.Traced, dataset_keys: Sequence[DatasetKey], cache: Mapping[DatasetKey, Any]
-) -> tuple[tft.ValueNode, Mapping[DatasetKey, Mapping[bytes, tft.ValueNode]]]:
+) -> tuple[tft.ValueNode, Mapping[DatasetKey, Mapping[Any, tft.ValueNode]]]:
     """The graph of operations that ends in the SavedModel, and per dataset the nodes that fill its cache."""
     root, cache_nodes, _ = analysis_graph_builder.build(
         traced.graph, traced.inputs, traced.outputs, dataset_keys=list(dataset_keys), cache_dict=dict(cache)

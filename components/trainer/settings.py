@@ -37,7 +37,7 @@ class EarlyStop(settings.Settings):
     every: int | None = Field(
         default=None,
         ge=1,
-        description="Steps between two checks. Left out: two checks for each pass over the window.",
+        description="Steps between two checks. Default: two checks for each pass over the window.",
     )
     patience: int = Field(
         default=4,
@@ -72,12 +72,12 @@ class TrainerSettings(settings.Settings):
         description="Share of hidden units dropped while training. By default 0.1 for `tabm`, else 0.5.",
     )
     epochs: float = Field(
-        default=3, gt=0, description="Passes over the window in a cold run, where `steps` is left out."
+        default=3, gt=0, description="Passes over the window in a cold run, if `steps` is not set."
     )
     warm_epochs: float = Field(
         default=2,
         gt=0,
-        description="Passes over new and replayed rows in a warm run, where `steps` is left out.",
+        description="Passes over new and replayed rows in a warm run, if `steps` is not set.",
     )
     steps: int | None = Field(
         default=None,
@@ -90,12 +90,12 @@ class TrainerSettings(settings.Settings):
     min_steps: int | None = Field(
         default=None,
         ge=0,
-        description="Least steps of a cold run, where `steps` is not set; early stop ends it before. By default 1500 "
+        description="Least steps of a cold run, if `steps` is not set; early stop ends it before. By default 1500 "
         "for `tabm`, else 300: a table of 720 rows has 9 steps in 3 passes, after which its model is hardly better "
         "than a guess.",
     )
     min_warm_steps: int = Field(
-        default=40, ge=0, description="Least steps of a warm run, where `steps` is left out."
+        default=40, ge=0, description="Least steps of a warm run, if `steps` is not set."
     )
     learning_rate: float | None = Field(
         default=None,
@@ -145,7 +145,7 @@ class TrainerSettings(settings.Settings):
     )
     devices: tuple[str, ...] | None = Field(
         default=None,
-        description='Devices of `mirrored`, such as `["GPU:0", "GPU:1"]`. Left out: all of them.',
+        description='Devices of `mirrored`, such as `["GPU:0", "GPU:1"]`. Default: all of them.',
     )
     cache: bool = Field(
         default=True,

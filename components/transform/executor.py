@@ -63,7 +63,7 @@ def transform(
     request: Request,
     stage: journal.Stage,
     make_pipeline: Callable[[], Any] | None = None,
-    beam_args: list[str] | None = None,
+    beam_args: list[Any] | None = None,
 ) -> reuse.Decision:
     """Writes the transform graph and the transformed examples.
 

@@ -33,7 +33,7 @@ class TransformJob:
         now: reuse.Record,
         temp_dir: str,
         make_pipeline: Callable[[], Any] | None,
-        beam_args: list[str],
+        beam_args: list[Any],
         stage: journal.Stage,
     ):
         self.request = request

@@ -47,7 +47,7 @@ class Task(Settings):
     )
     cache: bool | None = Field(
         default=None,
-        description="`false` or left out. `noria compile` refuses `true`: Kubeflow's cache sees neither the stores nor "
+        description="Only `false`: `noria compile` refuses `true`: Kubeflow's cache sees neither the stores nor "
         "the code in the image, and never hits after a task that has run again.",
     )
 

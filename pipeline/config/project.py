@@ -18,7 +18,7 @@ from noria.components.evaluator.gate import check_bound
 from noria.components.evaluator.metrics import METRICS
 from noria.components.trainer.settings import TrainerSettings
 from noria.core.errors import ConfigError
-from noria.core.settings import ImportPath
+from noria.core.settings import ImportPath, Settings
 from noria.pipeline.config import explain
 from noria.pipeline.config.kubeflow import Kubeflow
 from noria.pipeline.config.sections import (
@@ -28,7 +28,6 @@ from noria.pipeline.config.sections import (
     Label,
     Names,
     ProjectPath,
-    Section,
     Span,
     Time,
     Window,
@@ -81,7 +80,7 @@ def _metadata(value: str) -> str:
     return value
 
 
-class Config(Section):
+class Config(Settings):
     """A project's settings, checked; paths are absolute."""
 
     name: str = Field(

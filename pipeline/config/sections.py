@@ -1,18 +1,16 @@
 """The sections of a project's YAML file: their keys, defaults and descriptions, and what values are allowed.
 
-A component's defaults are taken from the component, where their reasons stand.
+The settings of a component are declared beside the component.
 """
 
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
@@ -21,6 +19,7 @@ from pydantic import (
 from noria.components.data_gate.settings import DataGateSettings
 from noria.components.evaluator.settings import EvaluatorSettings
 from noria.core.errors import did_you_mean
+from noria.core.settings import Settings, listed
 
 NODES = (
     "ChampionResolver",
@@ -53,21 +52,11 @@ def is_function(source: str) -> bool:
     return re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", source) is not None
 
 
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
 ProjectPath = Annotated[Path, AfterValidator(in_folder)]
-Names = Annotated[list[str], BeforeValidator(_listed)]
+Names = Annotated[list[str], BeforeValidator(listed)]
 
 
-class Section(BaseModel):
-    """A mapping of the YAML file. Unknown keys are refused; nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Data(Section):
+class Data(Settings):
     source: str | None = Field(
         default=None,
         description="Where the events come from: a CSV or Parquet file, a folder or a glob of them; "
@@ -103,7 +92,7 @@ class Data(Section):
         return str(in_folder(Path(value), info))
 
 
-class Label(Section):
+class Label(Settings):
     column: str = Field(
         description="The column to predict. Rows without a value are kept, and not trained on."
     )
@@ -115,7 +104,7 @@ class Label(Section):
     )
 
 
-class Time(Section):
+class Time(Settings):
     column: str | None = Field(
         default=None,
         description="The column with the time of the event: ISO 8601, or seconds, milliseconds, microseconds "
@@ -133,7 +122,7 @@ def _every(value: str) -> str:
     return value
 
 
-class Span(Section):
+class Span(Settings):
     every: Annotated[str, AfterValidator(_every)] = Field(
         default="week",
         description="The length of a span: `hour`, `day` or `week` (from Monday, UTC) of "
@@ -141,7 +130,7 @@ class Span(Section):
     )
 
 
-class Window(Section):
+class Window(Settings):
     first: int = Field(default=4, ge=1, description="Spans that the first, cold run trains on.")
     cold: int = Field(default=8, ge=1, description="Newest spans that any later cold run trains on.")
     replay: float = Field(
@@ -157,7 +146,7 @@ class Window(Section):
     )
 
 
-class Gates(Section):
+class Gates(Settings):
     data: DataGateSettings = Field(
         default=DataGateSettings(), description="The data verdict: when a span is `drifted` or `broken`."
     )
@@ -179,7 +168,7 @@ class Gates(Section):
         return sorted(name for name in self.model.metrics or {} if "." in name)
 
 
-class Beam(Section):
+class Beam(Settings):
     args: Names = Field(
         default_factory=list,
         description="Beam's arguments for every component, such as `--runner=FlinkRunner`.",

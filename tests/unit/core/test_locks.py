@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -78,6 +77,5 @@ def test_the_same_thread_may_enter_again_and_others_may_not(tmp_path: Path) -> N
         thread.start()
         thread.join()
     assert 1 == len(refused)
-    started = time.monotonic()
-    with hold(tmp_path):
-        assert time.monotonic() - started < 1
+    with hold(tmp_path):  # released: it would be refused otherwise
+        pass
