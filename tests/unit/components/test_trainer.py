@@ -359,9 +359,10 @@ class UserModel(Family):
         x = keras.layers.Dropout(0.3)(x)
         return keras.Model(inputs, keras.layers.Dense(1)(x))
 
-    def first_numeric_row(self, variable, shape, features):
+    def numeric_rows(self, variable, shape, features):
         dest = next(feature for feature in features.categorical if feature.name == "dest")
-        return dest.width if variable == "hidden/kernel" else None
+        numbers = dest.width + np.arange(len(features.numeric))[:, None]
+        return numbers if variable == "hidden/kernel" else None
 
 
 @pytest.fixture
