@@ -47,7 +47,7 @@ class Counts:
       outside: feature → values out of range.
       classes: the label's value → rows.
       labels: (feature, value) → labelled rows, sum of the label; ("", "") holds all rows.
-      moments: (feature, value) → `[numeric features, 5]`: rows, Σx, Σx², Σy, Σxy with y the label.
+      moments: (feature, value) → `[numeric features, 6]`: rows, Σx, Σx², Σy, Σy², Σxy with y the label.
       pairs: (feature, other) → (value, other's value) → rows.
       values: feature → its values; at most 200.
       ignored: features with more than 200 values; they are in no other attribute.
@@ -88,7 +88,7 @@ class GateStatisticsGenerator(tfdv.CombinerStatsGenerator):
 
     Args:
       schema: says which features have a range, and which strings have a closed domain.
-      label: the label column; empty for none (the sum of class indices has no meaning).
+      label: the label column, a number; empty for none.
       ignore: columns that are no features: the event time.
       classes: the label column where it holds classes; empty for none.
     """
@@ -200,7 +200,8 @@ class GateStatisticsGenerator(tfdv.CombinerStatsGenerator):
                 x[:, index] = values
         usable = known[:, None] & np.isfinite(x)
         x = np.where(usable, x, 0.0)
-        sums = np.stack([usable, x, x * x, usable * y[:, None], x * y[:, None]], axis=2)
+        y_known = usable * y[:, None]
+        sums = np.stack([usable, x, x * x, y_known, y_known * y[:, None], x * y[:, None]], axis=2)
         sums = np.concatenate([known[:, None], y[:, None], sums.reshape(rows, -1)], axis=1)
         for name, (codes, values) in {"": (np.zeros(rows, np.int64), [""]), **coded}.items():
             members = (codes == np.arange(len(values))[:, None]).astype(np.float64)
@@ -209,7 +210,7 @@ class GateStatisticsGenerator(tfdv.CombinerStatsGenerator):
                 if total[0]:
                     key = (name, value)
                     accumulator.labels[key] = accumulator.labels[key] + total[:2]
-                    accumulator.moments[key] = accumulator.moments[key] + total[2:].reshape(-1, 5)
+                    accumulator.moments[key] = accumulator.moments[key] + total[2:].reshape(-1, 6)
 
     def _label_statistics(self, accumulator: Counts, key: tuple[str, str]) -> dict:
         rows, total = accumulator.labels[key]
@@ -223,16 +224,16 @@ class GateStatisticsGenerator(tfdv.CombinerStatsGenerator):
 
 
 def _correlation(moments: np.ndarray) -> np.ndarray:
-    """Pearson's correlation of x and y for a 0/1 label y (so that Σy² = Σy); NaN if one is constant.
+    """Pearson's correlation of x and y; NaN if one is constant.
 
     Args:
-      moments: `[numeric features, 5]`: rows, Σx, Σx², Σy, Σxy.
+      moments: `[numeric features, 6]`: rows, Σx, Σx², Σy, Σy², Σxy.
     """
-    n, x, xx, y, xy = np.moveaxis(moments, 1, 0)
+    n, x, xx, y, yy, xy = np.moveaxis(moments, 1, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        spread = (xx - x * x / n) * (y - y * y / n)
+        spread = (xx - x * x / n) * (yy - y * y / n)
         # Below this the difference of the sums is a rounding error.
-        return np.where(spread > 1e-9 * xx * n, (xy - x * y / n) / np.sqrt(spread), np.nan)
+        return np.where(spread > 1e-9 * xx * yy, (xy - x * y / n) / np.sqrt(spread), np.nan)
 
 
 def value_of(feature: statistics_pb2.FeatureNameStatistics, name: str) -> float | None:

@@ -132,7 +132,9 @@ def judge(evidence: Evidence, settings: DataGateSettings, project: Path | str | 
     Raises:
       ConfigError: a user's measure cannot be imported.
     """
-    found_anomalies, findings = anomalies.validate(evidence.statistics, evidence.schema, settings)
+    found_anomalies, findings = anomalies.validate(
+        evidence.statistics, evidence.schema, settings, list(evidence.references.values())
+    )
     findings = [_accepted(found, evidence.normal) for found in findings]
     ignore = {evidence.label, evidence.time, *settings.ignore}
     measures = measures_of(settings, project)
@@ -170,7 +172,7 @@ def judge(evidence: Evidence, settings: DataGateSettings, project: Path | str | 
     tests += [
         *volume_tests,
         *label_tests,
-        *label_checks.check_slices(current, past, settings.slices),
+        *(label_checks.check_slices(current, past, settings.slices) if evidence.task == "binary" else ()),
         *unit_checks.check_units(measured_only, references, tagged(evidence.schema, STABLE)),
         *column_checks.check_stuck(measured_only, references, settings.stuck),
         *column_checks.check_shuffled(measured_only, references, settings.association),

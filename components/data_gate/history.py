@@ -84,7 +84,7 @@ def check_volume(
       The tests, and the numbers for the verdict's `volume`.
     """
     numbers: dict = {"rows": span.rows, "per_hour": span.density, "median_rows": None, "ratio": None}
-    recent = _peers(span, past, every)
+    recent, known = _peers(span, past, every)
     if not recent:
         return [], numbers
     by_rows = every.startswith("rows:")
@@ -118,7 +118,7 @@ def check_volume(
             "",
             f"{what}: {text} ({note})",
             span.rows,
-            float(stats.t.sf(t, len(values) + 4)) if len(values) >= ENOUGH or broken is None else 1.0,
+            float(stats.t.sf(t, len(values) + 4)) if known or broken is None else 1.0,
             change,
             drifted=sign * math.log(max(drifted, 1e-9)),
             broken=None if broken is None else sign * math.log(max(broken, 1e-9)),
@@ -138,14 +138,18 @@ def check_volume(
     ], numbers
 
 
-def _peers(span: Past, past: list[Past], every: str) -> list[Past]:
-    """The spans to compare with: the last 8; of days a week; of hours those of the same hour in a week."""
+def _peers(span: Past, past: list[Past], every: str) -> tuple[list[Past], bool]:
+    """The spans to compare with, and whether they suffice to be sure.
+
+    The last 8; of days a week; of hours those of the same hour in a week, or the last 8 where these are too few.
+    """
     if every == "day":
-        return past[-7:]
+        return past[-7:], len(past) >= 7
     if every == "hour" and span.event_time is not None:
         hour = span.event_time[0] // 3600 % 24
-        return [one for one in past[-168:] if one.event_time and one.event_time[0] // 3600 % 24 == hour]
-    return past[-LOOK_BACK:]
+        same = [one for one in past[-168:] if one.event_time and one.event_time[0] // 3600 % 24 == hour]
+        return (same, True) if len(same) >= ENOUGH else (past[-LOOK_BACK:], False)
+    return past[-LOOK_BACK:], len(past) >= ENOUGH
 
 
 def check_time(

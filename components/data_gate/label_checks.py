@@ -16,7 +16,7 @@ MIN_ROWS = 100
 # Standard errors of a move that counts: labels of one source come in clumps, so their scatter is larger than chance.
 ERRORS = 6
 # Share of the other classes that may disappear from a span.
-CONSTANT = 0.05
+CONSTANT = 0.01
 FeatureStatistics = statistics_pb2.FeatureNameStatistics
 
 

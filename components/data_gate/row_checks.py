@@ -24,7 +24,7 @@ LEAK = 0.5
 # Share of the rows in which one source of many may fail before the span is broken.
 PART = 0.3
 # Rows of a category below which it says nothing.
-ROWS = 30
+ROWS = 20
 # Share of damaged texts: drifted, broken.
 DAMAGED, MOSTLY_DAMAGED = 0.001, 0.05
 
@@ -282,7 +282,7 @@ def _hours(features: Features, time: str) -> np.ndarray | None:
         return None
     told = gate_statistics.text_of(features[time], row_statistics.HOURS)
     hours = np.array(told.get("rows", np.zeros(24)), float)
-    enough = hours.sum() >= 10 * 24
+    enough = hours.sum() >= 10 * 24 and (hours > 0).sum() >= 12  # half a day at least
     return hours if enough and hours.std() > 0.2 * hours.mean() else None
 
 

@@ -103,6 +103,12 @@ class DataGateSettings(Settings):
         ge=0,
         description="Share of values outside the schema's range that is taken as outliers.",
     )
+    unknown: float = Field(
+        default=0.5,  # a renamed code table: nearly all; a new shop among twelve: 0.08
+        ge=0,
+        description="Share of categories that neither the schema nor a reference has, above which a span is `broken`; "
+        "above the schema's own tolerance it is `drifted`.",
+    )
     stuck: Threshold = Field(
         default=0.3,  # ordinary weeks stay below 0.2; one airport of three: 0.35
         description="Rise of one value's share of the rows, from below a quarter, that makes a numeric feature "

@@ -58,10 +58,11 @@ def _scaled(
         return None
     slope, offset = np.polyfit(before, now, 1)
     residual = np.abs(now - slope * before - offset).mean() / max(np.ptp(now), 1e-12)
-    if slope <= 0 or residual > CLOSE:
+    rows, old_rows = (int(side.num_stats.common_stats.num_non_missing) for side in (feature, reference))
+    # Quantiles of n rows scatter by about half of 1/sqrt(n) of their range.
+    if slope <= 0 or residual > max(CLOSE, 0.5 / math.sqrt(max(min(rows, old_rows), 1))):
         return None
     size = abs(math.log(slope))
-    rows, old_rows = (int(side.num_stats.common_stats.num_non_missing) for side in (feature, reference))
     # The slope is about the ratio of two standard deviations.
     error = math.sqrt(0.5 / max(rows, 1) + 0.5 / max(old_rows, 1))
     known = min(FACTORS, key=lambda factor: abs(size - math.log(factor)))

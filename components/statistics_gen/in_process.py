@@ -33,12 +33,12 @@ def options(schema: schema_pb2.Schema, label: str, task: str, time: str = "") ->
     Args:
       schema: the curated schema.
       label: name of the label column.
-      task: `binary`, `multiclass` or `regression`; only a 0/1 label is summed by category.
+      task: `binary`, `multiclass` or `regression`; the rows of each class are counted where there are classes.
       time: name of the event-time column, which is no feature; empty for none.
     """
     gate = GateStatisticsGenerator(
         schema,
-        label if task == "binary" else "",
+        label,
         {time},
         classes="" if task == "regression" else label,
     )

@@ -203,6 +203,14 @@ def test_anomalies(change, severity: str, word: str):
     assert {"error" if severity == "broken" else "warning"} == {anomaly.severity for anomaly in found}
 
 
+def test_new_categories_are_no_error():
+    """A value of a tenth of the rows that nobody knew has drifted; once a reference has it, it is ok."""
+    opened = _table(group=np.where(np.arange(4000) % 10 == 0, "new", "b"))
+    for references, expected in (((), {"drifted"}), ((_statistics(opened),), {"ok"})):
+        _, findings = anomalies.validate(_statistics(opened), SCHEMA, DataGateSettings(), references)
+        assert expected == {found.severity for found in findings if found.feature == "group"}
+
+
 def _weeks(count: int, rows: int = 6000) -> list[Past]:
     return [
         Past(n, rows + n, (MONDAY + n * WEEK, MONDAY + n * WEEK + WEEK - HOUR)) for n in range(1, count + 1)
