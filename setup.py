@@ -59,6 +59,7 @@ setup(
         "dill",
         "tensorboard",
         "numpy",
+        "scipy>=1.11",
         "pyarrow",
         "pandas",
         "pydantic>=2",

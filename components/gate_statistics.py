@@ -7,8 +7,9 @@ as `custom_stats` whose names begin with `noria/`:
 | --- | --- | --- |
 | numeric with a range in the schema | `noria/out_of_range` | values below the minimum or above the maximum |
 | the label | `noria/label` | JSON: rows, sum of the label, its correlation with each numeric feature |
+| the label, if it is a class | `noria/classes` | JSON: class → rows |
 | categorical | `noria/label_by_value` | JSON: the same for each value |
-| categorical | `noria/association/<other>` | Cramér's V with another categorical feature, 0 to 1 |
+| categorical | `noria/association/<other>` | JSON: chi-squared with another categorical feature, rows and values |
 """
 
 import collections
@@ -18,12 +19,16 @@ from collections.abc import Collection
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+
+from noria.components.association import Association, associate
 
 PREFIX = "noria/"
 OUT_OF_RANGE = "noria/out_of_range"
 LABEL = "noria/label"
+CLASSES = "noria/classes"
 LABEL_BY_VALUE = "noria/label_by_value"
 ASSOCIATION = "noria/association/"
 
@@ -40,14 +45,16 @@ class Counts:
 
     Attributes:
       outside: feature → values out of range.
+      classes: the label's value → rows.
       labels: (feature, value) → labelled rows, sum of the label; ("", "") holds all rows.
-      moments: (feature, value) → `[numeric features, 5]`: rows, Σx, Σx², Σy, Σxy with y the label.
+      moments: (feature, value) → `[numeric features, 6]`: rows, Σx, Σx², Σy, Σy², Σxy with y the label.
       pairs: (feature, other) → (value, other's value) → rows.
       values: feature → its values; at most 200.
       ignored: features with more than 200 values; they are in no other attribute.
     """
 
     outside: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    classes: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     labels: dict = dataclasses.field(default_factory=lambda: collections.defaultdict(_zeros))
     moments: dict = dataclasses.field(default_factory=lambda: collections.defaultdict(float))
     pairs: dict = dataclasses.field(default_factory=lambda: collections.defaultdict(collections.Counter))
@@ -81,21 +88,24 @@ class GateStatisticsGenerator(tfdv.CombinerStatsGenerator):
 
     Args:
       schema: says which features have a range, and which strings have a closed domain.
-      label: the label column; empty for none (the sum of class indices has no meaning).
+      label: the label column, a number; empty for none.
       ignore: columns that are no features: the event time.
+      classes: the label column where it holds classes; empty for none.
     """
 
-    def __init__(self, schema: schema_pb2.Schema, label: str = "", ignore: Collection[str] = ()):
+    def __init__(
+        self,
+        schema: schema_pb2.Schema,
+        label: str = "",
+        ignore: Collection[str] = (),
+        classes: str = "",
+    ):
         super().__init__("noria/gate_statistics", schema)
         self._label = label
+        self._classes = classes
         self._ranges = _ranges(schema)
-        self._categories = [name for name in _categories(schema) if name != label][:MAX_FEATURES]
-        numbers = [
-            feature.name
-            for feature in schema.feature
-            if feature.type in (schema_pb2.INT, schema_pb2.FLOAT) and feature.name not in {label, *ignore}
-        ]
-        self._numbers = numbers[:MAX_NUMERIC] if label else []
+        self._categories = categories(schema, {label, classes})
+        self._numbers = numbers(schema, {label, classes, *ignore}) if label else []
 
     def create_accumulator(self) -> Counts:
         """Returns empty counts."""
@@ -109,14 +119,18 @@ class GateStatisticsGenerator(tfdv.CombinerStatsGenerator):
             values = _values(columns.get(name))
             if values is not None:
                 accumulator.outside[name] += int(np.count_nonzero((values < low) | (values > high)))
+        known = scalars(columns.get(self._classes), rows) if self._classes else None
+        if known is not None:
+            for found in pc.value_counts(known.drop_null()).to_pylist():
+                accumulator.classes[as_text(found["values"])] += found["counts"]
         coded = {}
         for name in self._categories:
-            column = None if name in accumulator.ignored else _scalars(columns.get(name), rows)
+            column = None if name in accumulator.ignored else scalars(columns.get(name), rows)
             if column is None:
                 continue
             encoded = column.dictionary_encode()
             # One value more than allowed is enough to decide; a batch of garbage may have thousands.
-            texts = [_text(value) for value in encoded.dictionary[: MAX_VALUES + 1].to_pylist()]
+            texts = [as_text(value) for value in encoded.dictionary[: MAX_VALUES + 1].to_pylist()]
             if accumulator.add_values(name, texts):
                 codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
                 coded[name] = (codes, texts)
@@ -138,6 +152,7 @@ class GateStatisticsGenerator(tfdv.CombinerStatsGenerator):
                 total.add_values(name, values)
         for part in accumulators:
             total.outside.update(part.outside)
+            total.classes.update(part.classes)
             for key, sums in part.labels.items():
                 if key[0] not in total.ignored:
                     total.labels[key] = total.labels[key] + sums
@@ -151,37 +166,42 @@ class GateStatisticsGenerator(tfdv.CombinerStatsGenerator):
         """Returns a dataset with one entry for each feature that has such statistics."""
         result = statistics_pb2.DatasetFeatureStatistics()
         for name in sorted(accumulator.outside):
-            _feature(result, name).custom_stats.add(name=OUT_OF_RANGE, num=accumulator.outside[name])
+            entry(result, name).custom_stats.add(name=OUT_OF_RANGE, num=accumulator.outside[name])
+        if accumulator.classes:
+            text = json.dumps(dict(sorted(accumulator.classes.items())))
+            entry(result, self._classes).custom_stats.add(name=CLASSES, str=text)
         if ("", "") in accumulator.labels:
             text = json.dumps(self._label_statistics(accumulator, ("", "")))
-            _feature(result, self._label).custom_stats.add(name=LABEL, str=text)
+            entry(result, self._label).custom_stats.add(name=LABEL, str=text)
         for name in self._categories:
             keys = sorted(key for key in accumulator.labels if key[0] == name)
             if keys:
                 text = json.dumps({key[1]: self._label_statistics(accumulator, key) for key in keys})
-                _feature(result, name).custom_stats.add(name=LABEL_BY_VALUE, str=text)
+                entry(result, name).custom_stats.add(name=LABEL_BY_VALUE, str=text)
         for (name, other), table in sorted(accumulator.pairs.items()):
-            strength = cramers_v(table)
-            if strength is not None:
-                _feature(result, name).custom_stats.add(name=ASSOCIATION + other, num=strength)
+            found = associate(table, MAX_VALUES)
+            if found is not None:
+                text = json.dumps(dataclasses.asdict(found))
+                entry(result, name).custom_stats.add(name=ASSOCIATION + other, str=text)
         return result
 
     def _add_label(
         self, accumulator: Counts, columns: dict[str, pa.Array], coded: dict[str, tuple], rows: int
     ) -> None:
-        label = _dense(columns.get(self._label), rows)
+        label = dense(columns.get(self._label), rows)
         if label is None:
             return
         known = ~np.isnan(label)
         y = np.where(known, label, 0.0)
         x = np.full((rows, len(self._numbers)), np.nan)
         for index, name in enumerate(self._numbers):
-            values = _dense(columns.get(name), rows)
+            values = dense(columns.get(name), rows)
             if values is not None:
                 x[:, index] = values
         usable = known[:, None] & np.isfinite(x)
         x = np.where(usable, x, 0.0)
-        sums = np.stack([usable, x, x * x, usable * y[:, None], x * y[:, None]], axis=2)
+        y_known = usable * y[:, None]
+        sums = np.stack([usable, x, x * x, y_known, y_known * y[:, None], x * y[:, None]], axis=2)
         sums = np.concatenate([known[:, None], y[:, None], sums.reshape(rows, -1)], axis=1)
         for name, (codes, values) in {"": (np.zeros(rows, np.int64), [""]), **coded}.items():
             members = (codes == np.arange(len(values))[:, None]).astype(np.float64)
@@ -190,7 +210,7 @@ class GateStatisticsGenerator(tfdv.CombinerStatsGenerator):
                 if total[0]:
                     key = (name, value)
                     accumulator.labels[key] = accumulator.labels[key] + total[:2]
-                    accumulator.moments[key] = accumulator.moments[key] + total[2:].reshape(-1, 5)
+                    accumulator.moments[key] = accumulator.moments[key] + total[2:].reshape(-1, 6)
 
     def _label_statistics(self, accumulator: Counts, key: tuple[str, str]) -> dict:
         rows, total = accumulator.labels[key]
@@ -204,46 +224,16 @@ class GateStatisticsGenerator(tfdv.CombinerStatsGenerator):
 
 
 def _correlation(moments: np.ndarray) -> np.ndarray:
-    """Pearson's correlation of x and y for a 0/1 label y (so that Σy² = Σy); NaN if one is constant.
+    """Pearson's correlation of x and y; NaN if one is constant.
 
     Args:
-      moments: `[numeric features, 5]`: rows, Σx, Σx², Σy, Σxy.
+      moments: `[numeric features, 6]`: rows, Σx, Σx², Σy, Σy², Σxy.
     """
-    n, x, xx, y, xy = np.moveaxis(moments, 1, 0)
+    n, x, xx, y, yy, xy = np.moveaxis(moments, 1, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        spread = (xx - x * x / n) * (y - y * y / n)
+        spread = (xx - x * x / n) * (yy - y * y / n)
         # Below this the difference of the sums is a rounding error.
-        return np.where(spread > 1e-9 * xx * n, (xy - x * y / n) / np.sqrt(spread), np.nan)
-
-
-def cramers_v(table: dict[tuple[str, str], int]) -> float | None:
-    """Association of two categorical features: sqrt(chi² / (n · (min(rows, columns) - 1))), 0 none to 1 full.
-
-    Source: H. Cramér, Mathematical Methods of Statistics, 1946, chapter 21.
-
-    Args:
-      table: (value, other's value) → count.
-
-    Returns:
-      The strength, or None if a feature has one value only, or more than 200.
-
-    >>> cramers_v({("EWR", "UA"): 50, ("JFK", "B6"): 50})
-    1.0
-    >>> cramers_v({("EWR", "UA"): 25, ("EWR", "B6"): 25, ("JFK", "UA"): 25, ("JFK", "B6"): 25})
-    0.0
-    """
-    left = sorted({pair[0] for pair in table})
-    right = sorted({pair[1] for pair in table})
-    if not 2 <= len(left) <= MAX_VALUES or not 2 <= len(right) <= MAX_VALUES:
-        return None
-    counts = np.zeros((len(left), len(right)))
-    rows, columns = {v: i for i, v in enumerate(left)}, {v: i for i, v in enumerate(right)}
-    for (value, other), count in table.items():
-        counts[rows[value], columns[other]] = count
-    total = counts.sum()
-    expected = counts.sum(1, keepdims=True) * counts.sum(0, keepdims=True) / total
-    chi2 = float(((counts - expected) ** 2 / expected).sum())
-    return float(np.sqrt(chi2 / (total * (min(counts.shape) - 1))))
+        return np.where(spread > 1e-9 * xx * yy, (xy - x * y / n) / np.sqrt(spread), np.nan)
 
 
 def value_of(feature: statistics_pb2.FeatureNameStatistics, name: str) -> float | None:
@@ -254,6 +244,12 @@ def value_of(feature: statistics_pb2.FeatureNameStatistics, name: str) -> float 
 def text_of(feature: statistics_pb2.FeatureNameStatistics, name: str) -> dict:
     """The JSON object of one custom statistic; empty if there is none."""
     return next((json.loads(stat.str) for stat in feature.custom_stats if stat.name == name), {})
+
+
+def association_of(feature: statistics_pb2.FeatureNameStatistics, other: str) -> Association | None:
+    """The association with another feature, or None."""
+    told = text_of(feature, ASSOCIATION + other)
+    return Association(**told) if told else None
 
 
 def _ranges(schema: schema_pb2.Schema) -> dict[str, tuple[float, float]]:
@@ -269,16 +265,23 @@ def _ranges(schema: schema_pb2.Schema) -> dict[str, tuple[float, float]]:
     return ranges
 
 
-def _categories(schema: schema_pb2.Schema) -> list[str]:
-    """String features with a domain of at most 200 values, smallest domain first: short tables first."""
+def numbers(schema: schema_pb2.Schema, ignore: Collection[str]) -> list[str]:
+    """The first 16 numeric features of the schema, without those to ignore."""
+    kinds = (schema_pb2.INT, schema_pb2.FLOAT)
+    found = [one.name for one in schema.feature if one.type in kinds and one.name not in ignore]
+    return found[:MAX_NUMERIC]
+
+
+def categories(schema: schema_pb2.Schema, ignore: Collection[str]) -> list[str]:
+    """The 6 string features with the smallest domains of at most 200 values, without those to ignore."""
     domains = {domain.name: len(domain.value) for domain in schema.string_domain}
     sizes = {}
     for feature in schema.feature:
         size = len(feature.string_domain.value) if feature.HasField("string_domain") else 0
         size = size or domains.get(feature.domain, 0)
-        if 2 <= size <= MAX_VALUES:
+        if 2 <= size <= MAX_VALUES and feature.name not in ignore:
             sizes[feature.name] = size
-    return sorted(sizes, key=lambda name: (sizes[name], name))
+    return sorted(sizes, key=lambda name: (sizes[name], name))[:MAX_FEATURES]  # short tables first
 
 
 def _values(column: pa.Array | None) -> np.ndarray | None:
@@ -287,7 +290,7 @@ def _values(column: pa.Array | None) -> np.ndarray | None:
     return column.flatten().to_numpy(zero_copy_only=False)
 
 
-def _scalars(column: pa.Array | None, rows: int) -> pa.Array | None:
+def scalars(column: pa.Array | None, rows: int) -> pa.Array | None:
     """One value or null for each row; None if the column is missing, empty or has several values a row."""
     if column is None or not _is_list(column) or len(column) != rows:
         return None
@@ -299,12 +302,12 @@ def _scalars(column: pa.Array | None, rows: int) -> pa.Array | None:
     return flat.take(pa.array(index, mask=lengths == 0, type=pa.int64()))
 
 
-def _dense(column: pa.Array | None, rows: int) -> np.ndarray | None:
+def dense(column: pa.Array | None, rows: int) -> np.ndarray | None:
     """`[rows]` float64 with NaN for missing; None if the column is not one number a row."""
-    scalars = _scalars(column, rows)
-    if scalars is None or not _is_number(scalars.type):
+    values = scalars(column, rows)
+    if values is None or not _is_number(values.type):
         return None
-    return scalars.to_numpy(zero_copy_only=False).astype(np.float64)
+    return values.to_numpy(zero_copy_only=False).astype(np.float64)
 
 
 def _pair(table: collections.Counter, left: tuple, right: tuple) -> None:
@@ -316,9 +319,10 @@ def _pair(table: collections.Counter, left: tuple, right: tuple) -> None:
         table[(values[first], other_values[second])] += int(counts[cell])
 
 
-def _feature(
+def entry(
     dataset: statistics_pb2.DatasetFeatureStatistics, name: str
 ) -> statistics_pb2.FeatureNameStatistics:
+    """The feature's statistics in a dataset; made if they are not there."""
     for feature in dataset.features:
         if feature.path.step[0] == name:
             return feature
@@ -327,7 +331,8 @@ def _feature(
     return feature
 
 
-def _text(value: bytes | str | int) -> str:
+def as_text(value: bytes | str | int) -> str:
+    """A category as text."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 

@@ -8,7 +8,7 @@ from noria.stores.registry import Registry, Unquarantine
 from noria.stores.spans import SpanStore
 from noria.stores.versions import broken_run
 
-__all__ = ["hold_back", "unquarantine"]
+__all__ = ["hold_back", "unquarantine", "unquarantine_all"]
 
 
 def hold_back(home: Path | str, span: int, version: int, verdict: dict[str, Any], run_id: str) -> None:
@@ -19,7 +19,7 @@ def hold_back(home: Path | str, span: int, version: int, verdict: dict[str, Any]
     Args:
       home: the project's home folder.
       span: id of the span; `version`: the version that was judged.
-      verdict: `verdict`, `reasons` and `file` of the data verdict.
+      verdict: `verdict`, `reasons` and `file` of the data verdict; `broken`: its [check, feature].
       run_id: the run.
     """
     store = SpanStore(home)
@@ -66,3 +66,40 @@ def unquarantine(
         if span in quarantined:
             store.unquarantine(span)
         return known
+
+
+def unquarantine_all(
+    home: Path | str, reason: str, actor: str, *, forced: bool = False, normal: bool = False
+) -> list[Unquarantine]:
+    """Takes every span out of quarantine.
+
+    Args:
+      home: the project's home folder.
+      reason: why; `actor`: who.
+      forced: as of `unquarantine`.
+      normal: True if their state is the new normal: the data gate passes them, compares with nothing older from then
+        on, and lets the schema's findings about them pass.
+
+    Raises:
+      SpanError: no reason, or no span is in quarantine.
+    """
+    store = SpanStore(home)
+    with store.hold():
+        notes = store.quarantined()
+        if not notes:
+            raise SpanError(
+                "no span is in quarantine",
+                where=store.folder,
+                next_step="`noria status` says which spans are in quarantine and which wait for a run",
+            )
+        made = []
+        for number, span in enumerate(notes):
+            made.append(unquarantine(home, span, reason, actor, forced=forced or normal))
+            if normal and not number:  # the reason has been checked; the other spans may follow after a kill
+                Registry(home).record_normal(span, _accepted(notes), reason, actor)
+        return made
+
+
+def _accepted(notes: dict[int, dict[str, Any]]) -> set[tuple[str, str]]:
+    verdicts = [note["verdict"] for note in notes.values() if isinstance(note["verdict"], dict)]
+    return {(check, feature) for verdict in verdicts for check, feature in verdict.get("broken", [])}

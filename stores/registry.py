@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import datetime
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from noria.stores.event_log import EventLog
 from noria.stores.versions import (
     REGISTERED,
     REJECTED,
+    Normal,
     RunRecord,
     State,
     Unquarantine,
@@ -119,6 +120,21 @@ class Registry:
         with self.writing("the decision cannot be recorded"):
             self.log.append("unquarantined", **decision, forced=forced)
             return self.state().unquarantined[span]
+
+    def normal(self) -> Normal | None:
+        """The newest decision that a state of the data is the new normal."""
+        return self.state().normal
+
+    def record_normal(
+        self, span: int, accepted: Iterable[tuple[str, str]], reason: str, actor: str
+    ) -> Normal | None:
+        """Records that the data from a span on are the new normal; the same decision twice is recorded once."""
+        decision = {"span": span, "accepted": sorted(set(accepted)), "reason": reason, "actor": actor}
+        with self.writing("the decision cannot be recorded"):
+            known = self.state().normal
+            if known is None or (known.span, known.actor, known.reason) != (span, actor, reason):
+                self.log.append("normal", **decision)
+            return self.state().normal
 
     def register(
         self, payload: Mapping[str, Path], *, blessed: bool = True, above: int = 0, **fields: Any

@@ -137,6 +137,26 @@ class Unquarantine:
         return f"taken out of quarantine by {self.actor}: {self.reason}"
 
 
+@dataclasses.dataclass(frozen=True)
+class Normal:
+    """The decision that a state of the data is the new normal: the data gate compares with nothing older.
+
+    Attributes:
+      span: the first span of it.
+      accepted: (check, feature) of the schema's findings that no longer stop the pipeline.
+      reason: why; `actor`: who, or `data gate`; `at`: when, ISO 8601 with zone.
+    """
+
+    span: int
+    accepted: tuple[tuple[str, str], ...]
+    reason: str
+    actor: str
+    at: str
+
+    def __str__(self) -> str:
+        return f"the reference begins with span {self.span} ({self.actor}): {self.reason}"
+
+
 def summary(verdict: dict[str, Any]) -> dict[str, Any]:
     """The part of both gates' verdicts that is in the log: two lines instead of 60 KB."""
     kept = {"model": ("blessed", "first_run", "baseline", "alarms"), "data": ("verdict", "unquarantined")}
@@ -187,6 +207,7 @@ class State:
       versions: by number.
       runs: by run id, in the order of their first event.
       unquarantined: span -> the newest decision to take it out of quarantine.
+      normal: the newest decision that a state is the new normal.
       awaiting: spans that were taken out of quarantine and had no run since.
       served: numbers of the versions that have served and still count as good, oldest first; the last one is
         the champion.
@@ -199,6 +220,7 @@ class State:
     versions: dict[int, Version] = dataclasses.field(default_factory=dict)
     runs: dict[str, RunRecord] = dataclasses.field(default_factory=dict)
     unquarantined: dict[int, Unquarantine] = dataclasses.field(default_factory=dict)
+    normal: Normal | None = None
     awaiting: set[int] = dataclasses.field(default_factory=set)
     served: list[int] = dataclasses.field(default_factory=list)
     publishing: dict[int, str] = dataclasses.field(default_factory=dict)
@@ -239,6 +261,10 @@ class State:
         decision = _from_json(Unquarantine, event)
         self.unquarantined[decision.span] = decision
         self.awaiting.add(decision.span)
+
+    def _normal(self, event: dict[str, Any]) -> None:
+        accepted = tuple((check, feature) for check, feature in event["accepted"])
+        self.normal = _from_json(Normal, {**event, "accepted": accepted})
 
     def _publishing(self, event: dict[str, Any]) -> None:
         self.publishing[event["version"]] = event["model_root"]

@@ -1,12 +1,14 @@
 """TFDV's part of the gate: anomalies against the schema."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from noria.components import gate_statistics
-from noria.components.data_gate.finding import BROKEN, OK, Finding
+from noria.components.data_gate import binning, significance
+from noria.components.data_gate.finding import BROKEN, DRIFTED, OK, Finding
 from noria.components.data_gate.settings import DataGateSettings
 from noria.schemas.environments import TRAINING
 
@@ -41,19 +43,27 @@ class Anomaly:
 
 
 def validate(
-    statistics: Statistics, schema: schema_pb2.Schema, settings: DataGateSettings
+    statistics: Statistics,
+    schema: schema_pb2.Schema,
+    settings: DataGateSettings,
+    references: Sequence[Statistics] = (),
 ) -> tuple[list[Anomaly], list[Finding]]:
     """Validates a span against the schema, in the environment TRAINING where the schema has it.
 
-    Errors are what TFDV calls errors, but for two: a new column is a warning, because the model does not see it and
-    the schema diff proposes it; and values out of range are a warning up to the share `out_of_range` of a feature's
-    values, because one broken gauge among thousands is no broken span.
+    Errors are what TFDV calls errors, but for a new column, which is a warning, because the model does not see it and
+    the schema diff proposes it; and for shares. A share of values out of range, unknown or missing is an error only if
+    so many rows of so few cannot be chance, were the true share the one that is tolerated (binomial): one value in 100
+    says little about a tolerance of one in 1,000.
+
+    Unknown categories are new shops as often as wrong ones. Those that a reference has count as known; of the others,
+    more than the schema tolerates are `drifted`, and more than `settings.unknown` are `broken`.
 
     Returns:
       The anomalies, and a finding for each: errors are `broken`, warnings `ok`.
     """
     result = tfdv.validate_statistics(statistics, schema, environment=_environment(schema))
     features = {feature.path.step[0]: feature for feature in statistics.datasets[0].features}
+    known = {feature.name: feature for feature in schema.feature}
     anomalies, findings = [], []
     for name, info in sorted(result.anomaly_info.items()):
         feature = ".".join(info.path.step) or name
@@ -62,11 +72,26 @@ def validate(
                 continue
             error = info.severity == Reason.ERROR and reason.type != Reason.SCHEMA_NEW_COLUMN
             text = reason.description
-            if reason.type in _RANGES and (share := _outside(features.get(feature))) is not None:
-                error = error and share > settings.out_of_range
-                text = f"{text} {share:.2%} of the values are out of range."
+            seen = [_features(one)[feature] for one in references if feature in _features(one)]
+            count = _count(reason.type, features.get(feature), known.get(feature), schema, settings, seen)
+            severity = BROKEN if error else OK
+            numbers: dict = {}
+            if count is not None:
+                p = significance.above(count.bad, count.rows, count.tolerated)
+                share = count.bad / max(count.rows, 1)
+                error = error and share > count.tolerated and p <= settings.false_discovery
+                severity = BROKEN if error else OK
+                if error and reason.type == Reason.ENUM_TYPE_UNEXPECTED_STRING_VALUES:
+                    surely = significance.above(count.bad, count.rows, settings.unknown)
+                    error = share > settings.unknown and surely <= settings.false_discovery
+                    severity = BROKEN if error else DRIFTED
+                text = (
+                    f"{text} {share:.2%} of the values are {count.what} "
+                    f"(tolerated: {count.tolerated:.2%}; {count.rows:,} rows; by chance: {p:.0e})."
+                )
+                numbers = {"effect": share, "threshold": count.tolerated, "rows": count.rows, "p": p}
             anomalies.append(Anomaly(feature, "error" if error else "warning", text))
-            findings.append(Finding(BROKEN if error else OK, "schema", feature, f"{feature}: {text}"))
+            findings.append(Finding(severity, "schema", feature, f"{feature}: {text}", **numbers))
     for reason in result.dataset_anomaly_info.reason:
         if reason.type not in _COMPARATORS:
             anomalies.append(Anomaly("", "error", reason.description))
@@ -77,12 +102,53 @@ def validate(
     return anomalies, findings
 
 
+def _features(statistics: Statistics) -> dict[str, statistics_pb2.FeatureNameStatistics]:
+    return {feature.path.step[0]: feature for feature in statistics.datasets[0].features}
+
+
 def _environment(schema: schema_pb2.Schema) -> str | None:
     return TRAINING if TRAINING in schema.default_environment else None
 
 
-def _outside(feature: statistics_pb2.FeatureNameStatistics | None) -> float | None:
-    if feature is None or (count := gate_statistics.value_of(feature, gate_statistics.OUT_OF_RANGE)) is None:
+@dataclasses.dataclass(frozen=True)
+class _Count:
+    """Values that are bad, of how many rows, which share is tolerated, and what is bad about them."""
+
+    bad: int
+    rows: int
+    tolerated: float
+    what: str
+
+
+def _count(
+    kind: int,
+    feature: statistics_pb2.FeatureNameStatistics | None,
+    asked: schema_pb2.Feature | None,
+    schema: schema_pb2.Schema,
+    settings: DataGateSettings,
+    seen: Sequence[statistics_pb2.FeatureNameStatistics],
+) -> _Count | None:
+    """The counts behind an anomaly that is a share; None where it is none, or where the schema tolerates nothing."""
+    if feature is None or asked is None or feature.WhichOneof("stats") is None:
         return None
-    stats = getattr(feature, feature.WhichOneof("stats"))
-    return count / max(stats.common_stats.tot_num_values, 1)
+    common = getattr(feature, feature.WhichOneof("stats")).common_stats
+    if kind in _RANGES:
+        count = gate_statistics.value_of(feature, gate_statistics.OUT_OF_RANGE)
+        if count is None:
+            return None
+        return _Count(int(count), int(common.tot_num_values), settings.out_of_range, "out of range")
+    if kind == Reason.ENUM_TYPE_UNEXPECTED_STRING_VALUES and feature.WhichOneof("stats") == "string_stats":
+        tolerated = 1 - asked.distribution_constraints.min_domain_mass
+        if not asked.HasField("distribution_constraints") or tolerated <= 0:
+            return None
+        domains = {domain.name: set(domain.value) for domain in schema.string_domain}
+        domain = set(asked.string_domain.value) or domains.get(asked.domain, set())
+        domain = domain.union(*(binning.counts(one) for one in seen))
+        buckets = feature.string_stats.rank_histogram.buckets
+        bad = sum(bucket.sample_count for bucket in buckets if bucket.label not in domain)
+        return _Count(int(bad), int(common.tot_num_values), tolerated, "unknown")
+    if kind == Reason.FEATURE_TYPE_LOW_FRACTION_PRESENT and common.num_non_missing:
+        tolerated = 1 - asked.presence.min_fraction
+        rows = int(common.num_non_missing + common.num_missing)
+        return _Count(int(common.num_missing), rows, tolerated, "missing") if tolerated > 0 else None
+    return None

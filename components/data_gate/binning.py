@@ -70,7 +70,7 @@ def by_value(current: FeatureStatistics, reference: FeatureStatistics) -> Binned
     """Each category of either side as a bin; None where the feature is not categorical."""
     if kind_of(current, reference) != "categorical":
         return None
-    new, old = _counts(current), _counts(reference)
+    new, old = counts(current), counts(reference)
     names = tuple(sorted(new.keys() | old.keys()))
     sides = (np.array([side.get(name, 0.0) for name in names], float) for side in (new, old))
     return Binned(*sides, names, "all values")
@@ -185,10 +185,16 @@ def buckets(feature: FeatureStatistics) -> Buckets:
     return Buckets(low, high, mass * (_common(feature).num_non_missing / max(mass.sum(), 1e-9)))
 
 
+def edges(feature: FeatureStatistics) -> np.ndarray:
+    """The edges of a numeric feature's quantile histogram, ascending."""
+    found = buckets(feature)
+    return np.concatenate([found.low, found.high[-1:]])
+
+
 def _numeric(current: FeatureStatistics, reference: FeatureStatistics) -> Binned:
     old, new = buckets(reference), buckets(current)
-    edges = np.concatenate([old.low, old.high[-1:]])
-    deciles = edges[:: max(1, len(old.mass) // NUMERIC_BINS)]
+    quantiles = edges(reference)
+    deciles = quantiles[:: max(1, len(old.mass) // NUMERIC_BINS)]
     points = {float(edge) for edge in deciles if np.count_nonzero(deciles == edge) > 1}
     cuts = sorted({float(edge) for edge in np.unique(deciles)[1:-1]} | points)
     names: list[str] = []
@@ -217,7 +223,7 @@ def _fill(side: Buckets, cuts: list[float], points: set[float]) -> list[float]:
 
 
 def _categorical(current: FeatureStatistics, reference: FeatureStatistics) -> Binned:
-    old, new = _counts(reference), _counts(current)
+    old, new = counts(reference), counts(current)
     top = sorted(old, key=lambda value: (-old[value], value))[:CATEGORICAL_BINS]
     left = [old[value] for value in top] + [_common(reference).num_non_missing - sum(old[v] for v in top)]
     right = [new.get(value, 0.0) for value in top]
@@ -242,7 +248,8 @@ def _with_missing(
     )
 
 
-def _counts(feature: FeatureStatistics) -> dict[str, float]:
+def counts(feature: FeatureStatistics) -> dict[str, float]:
+    """Rows of each category."""
     return {bucket.label: bucket.sample_count for bucket in feature.string_stats.rank_histogram.buckets}
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from noria.components.data_gate.binning import BINNINGS, kind_of
-from noria.components.data_gate.finding import BROKEN, DRIFTED, Finding
+from noria.components.data_gate.finding import DRIFTED, Finding
 from noria.components.data_gate.measures import MEASURES
 from noria.components.data_gate.measures.base import Measure
 from noria.components.data_gate.settings import DataGateSettings
+from noria.components.data_gate.significance import Test, same_distribution
 from noria.schemas.tags import STABLE, VOLATILE, tagged
 
 Statistics = statistics_pb2.DatasetFeatureStatisticsList
@@ -57,15 +58,15 @@ def compare(
     settings: DataGateSettings,
     measures: Mapping[str, Measure],
     ignore: set[str],
-) -> tuple[list[Drift], list[Finding]]:
+) -> tuple[list[Drift], list[Finding], list[Test]]:
     """Measures every feature of the schema against one reference.
 
     The threshold of a measure is, in this order: the config's for the feature; the schema's own comparator; none for a
     feature tagged `volatile`; the config's for all. It is raised by what chance alone gives two samples of these sizes,
     where the measure knows it.
 
-    A feature beyond a threshold is a finding: `drifted`; or `broken` where the feature is tagged `stable` and beyond a
-    threshold of `stable`, because the world does not change that fast.
+    A feature beyond a threshold is a finding: `drifted`. One that is tagged `stable` is tested as well: beyond a
+    threshold of `stable` it is `broken`, because the world does not change that fast.
 
     Args:
       statistics: of the span.
@@ -75,13 +76,16 @@ def compare(
       settings: the gate's.
       measures: `measures_of(settings)`.
       ignore: features that are not compared: label, time, keys.
+
+    Returns:
+      The measurements, the `drifted` findings, and a test for each measure of a `stable` feature.
     """
     stable, volatile = tagged(schema, STABLE), tagged(schema, VOLATILE)
     known = {feature.name: feature for feature in schema.feature}
     current = {feature.path.step[0]: feature for feature in statistics.datasets[0].features}
     before = {feature.path.step[0]: feature for feature in reference.datasets[0].features}
     rows, old_rows = statistics.datasets[0].num_examples, reference.datasets[0].num_examples
-    drifts, broken, drifted = [], [], []
+    drifts, tests, drifted = [], [], []
     for name in sorted((current.keys() & before.keys() & known.keys()) - ignore):
         kind = kind_of(current[name], before[name])
         asked = {key: measure for key, measure in measures.items() if kind in measure.applies_to}
@@ -101,16 +105,26 @@ def compare(
                 Drift(name, key, title, value, threshold, beyond, f"{bins.rule}; most moved: {moved}")
             )
             limit = settings.stable.get(key)
-            if name in stable and limit is not None and value > limit + chance:
-                text = (
-                    f"{name} is tagged stable, but its {measure.label} against {title} is {value:.2f} "
-                    f"(broken above {limit}); {moved}"
+            if name in stable and limit is not None:
+                tests.append(
+                    Test(
+                        "drift",
+                        name,
+                        f"{name} is tagged stable, but its {measure.label} against {title} is {value:.2f} "
+                        f"(broken above {limit}); {moved}",
+                        int(rows),
+                        same_distribution(bins.current.tolist(), bins.reference.tolist()),
+                        value,
+                        broken=limit + chance,
+                        part=key,
+                    )
                 )
-                broken.append(Finding(BROKEN, "drift", name, text))
             if beyond:
                 text = f"{name}: {key} {value:.3f} > {threshold:.3f} against {title}"
-                drifted.append(Finding(DRIFTED, "drift", name, text))
-    return drifts, broken + drifted
+                drifted.append(
+                    Finding(DRIFTED, "drift", name, text, effect=value, threshold=threshold, rows=int(rows))
+                )
+    return drifts, drifted, tests
 
 
 def _threshold(

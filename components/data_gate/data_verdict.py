@@ -1,13 +1,15 @@
 """The policy: all checks, one verdict.
 
-An error in the data stops the run; a change in the world does not. What cannot be a change in the world is `broken`:
+An error in the data stops the run; a change in the world does not. What cannot be a change in the world, and cannot be
+chance with the rows at hand (`significance`), is `broken`:
 
 - a column that is missing or empty, or has a wrong type;
 - values out of range beyond a few outliers, and unknown categories beyond the schema's tolerance;
 - missing rows, shifted or repeated time, the same rows twice;
 - a sensor that is stuck at a value, and columns that are no longer associated;
-- one category whose label is flipped;
-- a large shift of a feature that is tagged `stable` (units, shuffled codes).
+- one category whose label is flipped; a feature that follows the label from one span to the next (a leak);
+- rows that are there twice, times in another time zone, texts in another encoding;
+- a large shift of a feature that is tagged `stable` (shuffled codes), or the same values in another unit.
 
 Everything else that moved beyond its threshold is `drifted`: the run continues, and Transform analyses the data again.
 A feature that is tagged `volatile` is measured and reported.
@@ -19,11 +21,21 @@ from typing import Any
 
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from noria.components.data_gate import anomalies, column_checks, history, label_checks
+from noria.components.data_gate import (
+    anomalies,
+    column_checks,
+    history,
+    label_checks,
+    row_checks,
+    unit_checks,
+)
 from noria.components.data_gate.compare import Drift, compare, measures_of
 from noria.components.data_gate.finding import BROKEN, DRIFTED, OK, Finding, worst
 from noria.components.data_gate.history import Past
 from noria.components.data_gate.settings import DataGateSettings
+from noria.components.data_gate.significance import Test, against_all, conclude
+from noria.schemas.tags import STABLE, tagged
+from noria.stores.versions import Normal
 
 Statistics = statistics_pb2.DatasetFeatureStatisticsList
 Features = dict[str, statistics_pb2.FeatureNameStatistics]
@@ -40,9 +52,13 @@ class Evidence:
       schema: the curated schema.
       references: title → statistics to compare with: the span before, the champion's training rows.
       past: the accepted spans before, ascending.
+      usual: those of them that are a reference, see `history.usual`.
       past_statistics: statistics of the last of them, for what one span is too small for.
       fingerprints: this span's under its own id, and those of all other kept spans.
-      unlabelled: share of the span's rows without a label.
+      unlabelled: the span's rows without a label, and all of its rows.
+      normal: the decision from which span on the data are normal; None where all of them are.
+      first: True where no model was published yet, so that no span is known to be a good one.
+      classes: number of the label's classes; 0 if it is unknown.
       label, time, task, every: the project's settings; `time` and `every` may be empty.
     """
 
@@ -51,14 +67,18 @@ class Evidence:
     schema: schema_pb2.Schema
     references: dict[str, Statistics]
     past: list[Past]
+    usual: list[Past]
     past_statistics: list[Statistics]
     fingerprints: dict[int, dict[str, str]]
-    unlabelled: float
+    unlabelled: tuple[int, int]
     label: str
     time: str
     task: str
     every: str
     version: int = 1
+    normal: Normal | None = None
+    first: bool = False
+    classes: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +96,11 @@ class Verdict:
     volume: dict[str, Any]
     label_rate: dict[str, Any]
     unquarantined: str | None = None
+
+    @property
+    def broken(self) -> list[tuple[str, str]]:
+        """Check and feature of what is `broken`, each once."""
+        return sorted({(one.check, one.feature) for one in self.findings if one.severity == BROKEN})
 
     @property
     def reasons(self) -> list[str]:
@@ -107,38 +132,65 @@ def judge(evidence: Evidence, settings: DataGateSettings, project: Path | str | 
     Raises:
       ConfigError: a user's measure cannot be imported.
     """
-    found_anomalies, findings = anomalies.validate(evidence.statistics, evidence.schema, settings)
+    found_anomalies, findings = anomalies.validate(
+        evidence.statistics, evidence.schema, settings, list(evidence.references.values())
+    )
+    findings = [_accepted(found, evidence.normal) for found in findings]
     ignore = {evidence.label, evidence.time, *settings.ignore}
     measures = measures_of(settings, project)
     drifts: list[Drift] = []
+    stable: list[list[Test]] = []
     for title, reference in evidence.references.items():
-        measured, told = compare(
+        measured, told, tests = compare(
             evidence.statistics, reference, title, evidence.schema, settings, measures, ignore
         )
         drifts += measured
         findings += told
+        stable.append(tests)
 
     current = features(evidence.statistics)
     references = {title: features(reference) for title, reference in evidence.references.items()}
-    told, volume = history.check_volume(evidence.span, evidence.past, evidence.every, settings.volume)
-    findings += told
-    findings += history.check_time(evidence.span, evidence.past, evidence.every, settings)
+    tests = against_all(stable)
+    volume_tests, volume = history.check_volume(
+        evidence.span, evidence.usual, evidence.every, settings.volume
+    )
+    findings += history.check_time(evidence.span, evidence.past, evidence.every, settings, evidence.usual)
     others = {span: marks for span, marks in evidence.fingerprints.items() if span != evidence.span.span}
-    findings += history.check_replay(evidence.fingerprints.get(evidence.span.span, {}), others)
-    told, rate = label_checks.check_rate(
+    mine = evidence.fingerprints.get(evidence.span.span, {})
+    findings += history.check_replay(mine, others, history.bits_of(current))
+    label_tests, rate = label_checks.check_rate(
         current.get(evidence.label),
         {title: reference.get(evidence.label) for title, reference in references.items()},
         evidence.task,
         evidence.unlabelled,
         settings.label_rate,
     )
-    findings += told
+    if evidence.first:  # the label of a window that gave no model is no rule for the next
+        label_tests = [test if test.part == "unlabelled" else test.softened() for test in label_tests]
     past = [features(statistics) for statistics in evidence.past_statistics] or list(references.values())
-    findings += label_checks.check_slices(current, past, settings.slices)
     measured_only = {name: feature for name, feature in current.items() if name not in ignore}
-    findings += column_checks.check_stuck(measured_only, references, settings.stuck)
-    findings += column_checks.check_shuffled(measured_only, references, settings.association)
+    tests += [
+        *volume_tests,
+        *label_tests,
+        *(label_checks.check_slices(current, past, settings.slices) if evidence.task == "binary" else ()),
+        *unit_checks.check_units(measured_only, references, tagged(evidence.schema, STABLE)),
+        *column_checks.check_stuck(measured_only, references, settings.stuck),
+        *column_checks.check_shuffled(measured_only, references, settings.association),
+        *row_checks.check_duplicates(current, references),
+        *row_checks.check_hours(current, references, evidence.time),
+        *row_checks.check_leak(current, references, evidence.label),
+        *row_checks.check_parts(measured_only, references),
+        *row_checks.check_encoding(measured_only, references, evidence.schema),
+    ]
+    findings += conclude(tests, settings.false_discovery)
     return Verdict(worst(findings), evidence.span.span, findings, found_anomalies, drifts, volume, rate)
+
+
+def _accepted(found: Finding, normal: Normal | None) -> Finding:
+    """A finding that was accepted as normal no longer stops the pipeline."""
+    if normal is None or found.severity != BROKEN or (found.check, found.feature) not in normal.accepted:
+        return found
+    return dataclasses.replace(found, severity=DRIFTED, text=f"{found.text} Accepted: {normal}")
 
 
 def features(statistics: Statistics) -> Features:

@@ -11,17 +11,17 @@ from tfx.dsl.components.base import base_executor
 
 from noria.components import journal
 from noria.components.artifacts import present
-from noria.components.data_gate import data_verdict, finding
-from noria.components.data_gate.history import LOOK_BACK, Past
+from noria.components.data_gate import data_verdict, finding, first_model, lasting
+from noria.components.data_gate.history import LOOK_BACK, Past, is_thin, usual
 from noria.components.data_gate.settings import DataGateSettings
 from noria.components.statistics_cache import FILE, StatisticsCache
-from noria.core.errors import GateError
+from noria.core.errors import GateError, ThinError
 from noria.core.settings import read_json
 from noria.schemas import loader
 from noria.schemas.diff import diff, propose
 from noria.stores.manifest import Manifest
 from noria.stores.quarantine import hold_back
-from noria.stores.registry import Registry
+from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
 
 VERDICT = "data_verdict.json"
@@ -44,6 +44,7 @@ class Executor(base_executor.BaseExecutor):
         Raises:
           GateError: the label is not given, or the statistics hold no dataset.
           ConfigError: a setting has a wrong value, or a user's measure cannot be imported.
+          ThinError: a first model would not see all classes; the registry has the run.
         """
         with journal.stage("DataGate") as stage:
             settings = read_json(DataGateSettings, exec_properties["gate"], "gates.data")
@@ -57,10 +58,22 @@ class Executor(base_executor.BaseExecutor):
                 task=exec_properties["task"],
                 time=exec_properties["time"],
                 every=exec_properties["every"],
+                thin=settings.thin,
             )
             stage.note(span=evidence.span.span, references=", ".join(evidence.references) or "none")
-            result = data_verdict.judge(evidence, settings, exec_properties["project"])
-            home, span = Path(exec_properties["home"]), evidence.span.span
+            project, home, span = (
+                exec_properties["project"],
+                Path(exec_properties["home"]),
+                evidence.span.span,
+            )
+            result = data_verdict.judge(evidence, settings, project)
+            if result.verdict == finding.BROKEN:
+                held = _held(home, evidence, schema)
+                accepted = lasting.accept(result, evidence, held, settings, project)
+                if accepted is not None:
+                    shares = [key for key in result.broken if key[0] == "schema"]
+                    Registry(home).record_normal(span, shares, accepted.findings[0].text, "data gate")
+                    result = accepted
             decision = Registry(home).unquarantine_of(span, evidence.version)
             if decision is not None and decision.forced:
                 result = result.softened(str(decision))
@@ -76,11 +89,18 @@ class Executor(base_executor.BaseExecutor):
             content = result.to_json()
             (folder / VERDICT).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
             if result.verdict == finding.BROKEN:
-                kept = {"verdict": result.verdict, "reasons": result.reasons, "file": str(folder / VERDICT)}
+                kept = {
+                    "verdict": result.verdict,
+                    "reasons": result.reasons,
+                    "file": str(folder / VERDICT),
+                    "broken": result.broken,
+                }
                 # What follows is skipped, so the run ends here; a whole one ends in the Pusher.
                 hold_back(home, span, evidence.version, kept, exec_properties["run_id"])
             artifact.set_string_custom_property("verdict", result.verdict)
             stage.note(verdict=result.verdict, reasons=result.reasons[:3])
+            if evidence.first and result.verdict != finding.BROKEN:
+                _stop_if_incomplete(input_dict["statistics"][0], evidence, home, exec_properties, stage)
 
 
 def gather(
@@ -93,6 +113,7 @@ def gather(
     task: str,
     time: str,
     every: str,
+    thin: int = 0,
 ) -> data_verdict.Evidence:
     """Reads everything that the verdict is based on.
 
@@ -113,16 +134,6 @@ def gather(
             where=Path(statistics.uri) / "Split-span",
             next_step="run StatisticsGen again",
         )
-    references = {}
-    previous = _load(Path(statistics.uri) / "Split-previous" / FILE)
-    if previous is not None:
-        number = statistics.get_int_custom_property("previous_span")
-        references[f"previous span {number}"] = previous
-    if champion is not None:
-        trained = _load(Path(champion.uri) / "statistics" / FILE)
-        if trained is not None:
-            references[f"champion {champion.get_int_custom_property('version')}"] = trained
-
     store = SpanStore(home)
     quarantined = set(store.quarantined())
     accepted = [other for other in store.ids() if other < span and other not in quarantined]
@@ -133,6 +144,30 @@ def gather(
         for found in StatisticsCache(home).all()
         if found.schema == digest and (found.span == span or found.span in accepted)
     }
+    rows_here = int(mine.datasets[0].num_examples)
+    state = Registry(home).state()
+    # A decision about later spans says nothing about this one.
+    normal = state.normal if state.normal is not None and state.normal.span <= span else None
+    since = 0 if normal is None else normal.span
+    references = {}
+    previous = _load(Path(statistics.uri) / "Split-previous" / FILE)
+    number = statistics.get_int_custom_property("previous_span")
+    if previous is not None and (number < since or _is_thin(previous, rows_here, thin)):
+        previous = None
+    for older in sorted(kept, reverse=True):  # StatisticsGen takes the newest, whatever it holds
+        if previous is None and since <= older < span:
+            found = _load(kept[older].path)
+            if found is not None and not _is_thin(found, rows_here, thin):
+                previous, number = found, older
+    if previous is not None:
+        references[f"previous span {number}"] = previous
+    if champion is not None:
+        version = champion.get_int_custom_property("version")
+        trained = _load(Path(champion.uri) / "statistics" / FILE)
+        newest = state.versions[version].span if version in state.versions else None
+        current = newest is None or newest >= since
+        if trained is not None and current and not _is_thin(trained, rows_here, thin):
+            references[f"champion {version}"] = trained
     rows = json.loads(statistics.get_string_custom_property("rows") or "{}")
     # The version that the statistics are of; another run may have committed a later one since.
     versions = json.loads(statistics.get_string_custom_property("span_versions") or "{}")
@@ -149,21 +184,86 @@ def gather(
         schema=schema,
         references=references,
         past=past,
+        usual=usual(past, labelled + unlabelled, thin, since),
+        normal=normal,
+        first=champion is None,
+        classes=len(calendar.get("classes") or ()),
         past_statistics=[
             loaded
             for other in sorted(kept)[-LOOK_BACK - 1 :]
-            if other != span and (loaded := _load(kept[other].path)) is not None
+            if since <= other != span
+            and (loaded := _load(kept[other].path)) is not None
+            and not _is_thin(loaded, rows_here, thin)
         ],
         fingerprints={
             other: {name: mark for name, mark in kept[other].fingerprint.items() if name != time}
             for other in sorted(kept)[-REMEMBERED:]
         },
-        unlabelled=unlabelled / max(labelled + unlabelled, 1),
+        unlabelled=(unlabelled, labelled + unlabelled),
         label=label,
         time=time,
         task=task,
         every=every or calendar.get("every") or "",
     )
+
+
+def _stop_if_incomplete(
+    statistics: types.Artifact,
+    evidence: data_verdict.Evidence,
+    home: Path,
+    exec_properties: dict[str, Any],
+    stage: journal.Stage,
+) -> None:
+    """Ends the run where the training rows of a first model do not hold all classes; they stay for later windows.
+
+    Raises:
+      ThinError: they do not.
+    """
+    training = _load(Path(statistics.uri) / "Split-train" / FILE)
+    if training is None:
+        return
+    label = data_verdict.features(training).get(evidence.label)
+    reason = first_model.missing(label, evidence.task, evidence.classes)
+    if reason is None:
+        return
+    span = evidence.span.span
+    Registry(home).record_run(
+        RunRecord(
+            span,
+            exec_properties["run_id"],
+            span_version=evidence.version,
+            data_verdict="thin",
+            model_verdict="skipped",
+            reasons=(reason,),
+        )
+    )
+    stage.note(verdict="thin", reasons=[reason])
+    raise ThinError(
+        f"span {span} gives no first model: {reason}",
+        where=f"span {span}, version {evidence.version}",
+        next_step="nothing: its rows stay in the window of the next run",
+    )
+
+
+def _held(home: Path, evidence: data_verdict.Evidence, schema: schema_pb2.Schema) -> list[lasting.Held]:
+    """The spans in quarantine since the last accepted one before this span, ascending, without thin ones."""
+    store, digest = SpanStore(home), loader.digest(schema)
+    last = max((span.span for span in evidence.past), default=0)
+    known = {found.span: found for found in StatisticsCache(home).all() if found.schema == digest}
+    held = []
+    for span, note in store.quarantined().items():
+        verdict = note["verdict"]
+        if not last < span < evidence.span.span or span not in known or not isinstance(verdict, dict):
+            continue
+        statistics = _load(known[span].path)
+        if statistics is not None:
+            broken = frozenset((check, feature) for check, feature in verdict.get("broken", []))
+            held.append(lasting.Held(_past(store.manifest(span)), broken, statistics))
+    return held
+
+
+def _is_thin(statistics: statistics_pb2.DatasetFeatureStatisticsList, rows: int, thin: int) -> bool:
+    return not statistics.datasets or is_thin(int(statistics.datasets[0].num_examples), rows, thin)
 
 
 def _past(manifest: Manifest) -> Past:

@@ -1,17 +1,26 @@
 """The spans before this one, from their manifests: how many rows, over which time, how often."""
 
 import dataclasses
+import math
 import statistics
+from collections.abc import Mapping
 
 import numpy as np
+from scipy import stats
+from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from noria.components.data_gate.finding import BROKEN, DRIFTED, Finding
+from noria.components.data_gate.finding import BROKEN, DRIFTED, OK, Finding
 from noria.components.data_gate.settings import DataGateSettings, Volume
+from noria.components.data_gate.significance import Test
 from noria.core import periods
 
 LOOK_BACK = 8
 # Spans that a spread, and steps that a cadence, needs before it says anything.
 ENOUGH = 3
+# Smallest standard deviation of the log of a stream's rows per hour: few spans can agree by chance.
+SPREAD = 0.05
+# Bits that two equal fingerprints must hold in common: chance gives them once in 10^12 pairs of spans.
+BITS = 40
 # Share of a period by which starts and ends may differ from the cadence: 8 hours of a week.
 TOLERANCE = 0.05
 # Missing rows below which a late start may be chance: of a Poisson stream, one in 10^8.
@@ -37,28 +46,53 @@ class Past:
         return self.rows / ((self.event_time[1] - self.event_time[0]) / 3600 + 1)
 
 
+def usual(past: list[Past], rows: int, thin: int, since: int = 0) -> list[Past]:
+    """The spans that are a reference: not thin, and not older than the new normal.
+
+    Args:
+      past: the accepted spans.
+      rows: of the span that is judged.
+      thin: rows below which a span is thin; one with less than a twentieth of `rows` is, too.
+      since: the first span of the state that is normal now.
+    """
+    return [span for span in past if span.span >= since and not is_thin(span.rows, rows, thin)]
+
+
+def is_thin(reference: int, rows: int, thin: int) -> bool:
+    """Whether a span of `reference` rows says too little about one of `rows`.
+
+    >>> is_thin(1, 500, 30), is_thin(40, 500, 30), is_thin(40, 5000, 30)
+    (True, False, True)
+    """
+    return reference < thin or reference < rows / 20
+
+
 def check_volume(
     span: Past, past: list[Past], every: str, thresholds: Volume | None
-) -> tuple[list[Finding], dict]:
-    """Compares rows per hour of event time with the median of the last 8 accepted spans.
+) -> tuple[list[Test], dict]:
+    """Compares rows per hour of event time with the median of the last accepted spans.
 
     Per hour, because the first and the last span of a stream are partial: the last days of 2013 are two days with
-    the traffic of two days. Where a stream's own spread is large (MAD of the log over at least 3 spans), `broken`
-    needs four standard deviations as well. Spans of `rows:N` have N rows by definition; without event times there is
-    nothing to compare then.
+    the traffic of two days. Days and hours are compared with a whole week, and `broken` is measured at the week's
+    lowest: a Sunday is no fault. The test is Student's t of the log ratio, with the spread of the stream's own spans
+    (MAD), 5 % at least, which counts as five spans. Below 3 spans nothing is sure.
+
+    Spans of `rows:N` have N rows by definition. With event times their rows per hour may be `drifted`: a stream that
+    has more or fewer events is no fault. Without event times there is nothing to compare.
 
     Returns:
-      The findings, and the numbers for the verdict's `volume`.
+      The tests, and the numbers for the verdict's `volume`.
     """
     numbers: dict = {"rows": span.rows, "per_hour": span.density, "median_rows": None, "ratio": None}
-    recent = past[-LOOK_BACK:]
+    recent, known = _peers(span, past, every)
     if not recent:
         return [], numbers
+    by_rows = every.startswith("rows:")
     numbers["median_rows"] = statistics.median(other.rows for other in recent)
     densities = [other.density for other in recent if other.density is not None]
     if span.density is not None and densities:
         numbers["measure"], values, mine = "rows per hour of event time", densities, span.density
-    elif not every.startswith("rows:"):
+    elif not by_rows:
         numbers["measure"], values, mine = "rows", [float(other.rows) for other in recent], float(span.rows)
     else:
         return [], numbers
@@ -68,29 +102,59 @@ def check_volume(
     if thresholds is None:
         return [], numbers
     logs = np.log(np.maximum(values, 1e-9))
-    # 1.4826 MAD estimates a normal standard deviation; five percent at least, as few spans can agree by chance.
     spread = 1.4826 * float(np.median(np.abs(logs - np.median(logs)))) if len(values) >= ENOUGH else 0.0
-    far = np.log(max(ratio, 1e-9)) < -4 * max(spread, 0.05)
+    spread = math.sqrt(max(spread, SPREAD) ** 2 + 1 / max(span.rows, 1))
+    lowest = min(values) if every in ("hour", "day") else middle
     text = (
         f"{mine:,.1f} {numbers['measure']}, {ratio:.2f} of the median {middle:,.1f} "
         f"of the last {len(values)} accepted spans"
     )
-    if ratio < thresholds.low and far:
-        return [
-            Finding(BROKEN, "volume", "", f"rows are missing: {text} (broken below {thresholds.low})")
-        ], numbers
-    if ratio < thresholds.drifted:
-        return [
-            Finding(DRIFTED, "volume", "", f"few rows: {text} (drifted below {thresholds.drifted})")
-        ], numbers
-    if ratio > thresholds.high:
-        return [
-            Finding(DRIFTED, "volume", "", f"many rows: {text} (drifted above {thresholds.high})")
-        ], numbers
-    return [], numbers
+
+    def test(what: str, base: float, sign: int, drifted: float, broken: float | None, note: str) -> Test:
+        change = sign * math.log(max(mine, 1e-9) / max(base, 1e-9))
+        t = change / (spread * math.sqrt(1 + 1 / len(values)))
+        return Test(
+            "volume",
+            "",
+            f"{what}: {text} ({note})",
+            span.rows,
+            float(stats.t.sf(t, len(values) + 4)) if known or broken is None else 1.0,
+            change,
+            drifted=sign * math.log(max(drifted, 1e-9)),
+            broken=None if broken is None else sign * math.log(max(broken, 1e-9)),
+            unsure=DRIFTED,
+            part=what,
+        )
+
+    missing = not by_rows and mine < thresholds.low * lowest
+    low = (
+        test("rows are missing", lowest, -1, thresholds.low, thresholds.low, f"broken below {thresholds.low}")
+        if missing
+        else test("few rows", middle, -1, thresholds.drifted, None, f"drifted below {thresholds.drifted}")
+    )
+    return [
+        low,
+        test("many rows", middle, 1, thresholds.high, None, f"drifted above {thresholds.high}"),
+    ], numbers
 
 
-def check_time(span: Past, past: list[Past], every: str, settings: DataGateSettings) -> list[Finding]:
+def _peers(span: Past, past: list[Past], every: str) -> tuple[list[Past], bool]:
+    """The spans to compare with, and whether they suffice to be sure.
+
+    The last 8; of days a week; of hours those of the same hour in a week, or the last 8 where these are too few.
+    """
+    if every == "day":
+        return past[-7:], len(past) >= 7
+    if every == "hour" and span.event_time is not None:
+        hour = span.event_time[0] // 3600 % 24
+        same = [one for one in past[-168:] if one.event_time and one.event_time[0] // 3600 % 24 == hour]
+        return (same, True) if len(same) >= ENOUGH else (past[-LOOK_BACK:], False)
+    return past[-LOOK_BACK:], len(past) >= ENOUGH
+
+
+def check_time(
+    span: Past, past: list[Past], every: str, settings: DataGateSettings, usual: list[Past] | None = None
+) -> list[Finding]:
     """Compares the span's time range with its calendar period, with the spans before and with their cadence.
 
     - Spans cut by hour, day or week (from Monday, UTC) must lie within one: otherwise the clock is wrong. `broken`.
@@ -100,6 +164,13 @@ def check_time(span: Past, past: list[Past], every: str, settings: DataGateSetti
     - A start so late that by the last spans' density at least 20 rows are missing, and that is far outside of how the
       last starts scatter: `broken` above the share `late_start` of a period. Rows were lost, or a clock was shifted
       before the stream was cut. The newest span may end early.
+
+    Args:
+      span: the one to judge.
+      past: all accepted spans before it, which it must not overlap.
+      every: what the spans were cut by; may be empty.
+      settings: the gate's.
+      usual: the spans that give the cadence; None: `past`.
     """
     if span.event_time is None:
         return []
@@ -124,7 +195,8 @@ def check_time(span: Past, past: list[Past], every: str, settings: DataGateSetti
             findings.append(Finding(BROKEN, "time", "", text))
     if every.startswith("rows:"):
         return findings  # N rows may take any time: there is no cadence
-    return findings + _cadence(span, past[-LOOK_BACK:], settings.late_start)
+    known = past if usual is None else usual
+    return findings + _cadence(span, known[-LOOK_BACK:], settings.late_start)
 
 
 def _cadence(span: Past, past: list[Past], tolerated: float | None) -> list[Finding]:
@@ -144,37 +216,93 @@ def _cadence(span: Past, past: list[Past], tolerated: float | None) -> list[Find
     limit = TOLERANCE * spacing
     cadence = f"the cadence of the last {len(known)} spans (one each {spacing / 3600:.0f} h)"
     if min(abs(late_start), abs(late_end)) > limit and abs(late_start - late_end) < limit:
-        text = f"first and last event both lie {late_start / 3600:+.0f} h off {cadence}: the clock is shifted"
-        return [Finding(BROKEN, "time", "", text)]
+        gap = min(abs(late_start), abs(late_end)) / 3600
+        empty = gap * statistics.median(other.density or 0.0 for other in known)
+        text = (
+            f"first and last event both lie {late_start / 3600:+.0f} h off {cadence}: the clock is shifted "
+            f"(about {empty:,.0f} rows are missing at one end)"
+        )
+        # A Poisson stream leaves so long a gap with this probability.
+        severity = BROKEN if empty >= FEW else DRIFTED
+        return [Finding(severity, "time", "", text, effect=gap, threshold=limit / 3600, p=math.exp(-empty))]
     if late_start > limit:
         text = f"the span begins {late_start / 3600:.0f} h late, by {cadence}: rows are missing, or the clock is off"
         starts = times[:, 0] + spacing * (span.span - ids) - begin
         scatter = 1.4826 * float(np.median(np.abs(starts)))
         missing = late_start / 3600 * statistics.median(other.density or 0.0 for other in known)
         lost = tolerated is not None and late_start > max(tolerated * spacing, 4 * scatter)
-        return [Finding(BROKEN if lost and missing >= FEW else DRIFTED, "time", "", text)]
+        return [
+            Finding(
+                BROKEN if lost and missing >= FEW else DRIFTED,
+                "time",
+                "",
+                f"{text} (about {missing:,.0f} of them)",
+                effect=late_start / spacing,
+                threshold=tolerated,
+                p=math.exp(-missing),
+            )
+        ]
     if late_end < -limit:
         text = f"the span ends {-late_end / 3600:.0f} h early, by {cadence}: it is partial"
         return [Finding(DRIFTED, "time", "", text)]
     return []
 
 
-def check_replay(mine: dict[str, str], others: dict[int, dict[str, str]]) -> list[Finding]:
+def check_replay(
+    mine: dict[str, str], others: dict[int, dict[str, str]], bits: Mapping[str, float] | None = None
+) -> list[Finding]:
     """Compares the fingerprints of the features with those of every kept span.
 
     Args:
       mine: feature → fingerprint of this span.
       others: span → the same for older spans.
+      bits: feature → how much its fingerprint says, see `bits_of`; None: enough.
 
     Returns:
-      `broken` where four fifths of the features, and the number of rows, are the same: no two weeks are.
+      `broken` where four fifths of the features, and the number of rows, are the same: no two weeks are. Where the
+      features say so little that chance can make two spans equal (few rows, two values each), `ok`.
     """
     for span, theirs in others.items():
         same = [name for name in mine if mine[name] == theirs.get(name)]
         if mine.get("") == theirs.get("") and len(same) >= 0.8 * len(mine):
-            text = f"the span holds the same rows as span {span}: {len(same)} of {len(mine)} fingerprints are equal"
-            return [Finding(BROKEN, "replay", "", text)]
+            known = BITS if bits is None else sum(bits.get(name, 0.0) for name in same)
+            chance = min(1.0, len(others) * 2.0 ** -min(known, 1000.0))
+            text = (
+                f"the span holds the same rows as span {span}: {len(same)} of {len(mine)} fingerprints are equal "
+                f"(by chance: {chance:.0e})"
+            )
+            severity = BROKEN if known >= BITS else OK
+            return [
+                Finding(severity, "replay", "", text, effect=len(same) / len(mine), threshold=0.8, p=chance)
+            ]
     return []
+
+
+def bits_of(features: Mapping[str, statistics_pb2.FeatureNameStatistics]) -> dict[str, float]:
+    """How many bits a feature's fingerprint holds: about half of log2(rows) for each value beyond the first.
+
+    A multinomial's counts have an entropy of (values - 1) / 2 · log2(rows) and a constant. A number counts as 20 values
+    at most, the edges of its histogram.
+    """
+    found = {}
+    for name, feature in features.items():
+        kind = feature.WhichOneof("stats")
+        if kind == "string_stats":
+            values, common = feature.string_stats.unique, feature.string_stats.common_stats
+        elif kind == "num_stats":
+            common = feature.num_stats.common_stats
+            values = len(
+                {bucket.high_value for one in feature.num_stats.histograms for bucket in one.buckets}
+            )
+            # The standard histogram has 10 edges whatever the values are.
+            if feature.num_stats.min in (0, 1) and feature.num_stats.max == 1 and common.num_non_missing:
+                mean = feature.num_stats.mean
+                spread = mean * (1 - mean)
+                values = 2 if abs(feature.num_stats.std_dev**2 - spread) < 1e-3 else values
+        else:
+            continue
+        found[name] = max(values - 1, 0) / 2 * math.log2(max(common.num_non_missing, 2))
+    return found
 
 
 def _when(seconds: int) -> str:

@@ -34,7 +34,7 @@ class Volume(Settings):
 
 
 class LabelRate(Settings):
-    """The label's mean against the references."""
+    """The label against the references: a share for binary and multiclass, a mean for regression."""
 
     change: float = Field(
         default=0.2,  # the share of late flights moves by up to 0.25, in one week of ten by more than 0.15
@@ -42,10 +42,16 @@ class LabelRate(Settings):
         description="Change of the label's mean (for classes: of any class's share), in absolute terms, "
         "above which a span is `drifted`.",
     )
+    deviations: float = Field(
+        default=0.5,  # a season or a price level moves the mean by this much, and no test can tell it from a fault
+        ge=0,
+        description="Regression: change of the label's mean, in the reference's standard deviations, above which a "
+        "span is `drifted`. It is never `broken`.",
+    )
     broken: float = Field(
         default=0.4,  # all labels flipped in an ordinary week: 0.5
         ge=0,
-        description="Change above which it is `broken`.",
+        description="Change of a share above which it is `broken`; not for regression.",
     )
     unlabelled: float = Field(
         default=0.3,  # ordinary weeks: 0.005 to 0.16
@@ -97,6 +103,12 @@ class DataGateSettings(Settings):
         ge=0,
         description="Share of values outside the schema's range that is taken as outliers.",
     )
+    unknown: float = Field(
+        default=0.5,  # a renamed code table: nearly all; a new shop among twelve: 0.08
+        ge=0,
+        description="Share of categories that neither the schema nor a reference has, above which a span is `broken`; "
+        "above the schema's own tolerance it is `drifted`.",
+    )
     stuck: Threshold = Field(
         default=0.3,  # ordinary weeks stay below 0.2; one airport of three: 0.35
         description="Rise of one value's share of the rows, from below a quarter, that makes a numeric feature "
@@ -104,7 +116,8 @@ class DataGateSettings(Settings):
     )
     association: Threshold = Field(
         default=0.5,  # smallest share in ordinary weeks: 0.86
-        description="Share of its former Cramér's V below which a pair of categories is `broken` (shuffled).",
+        description="Share of its former Cramér's V (both without their bias) below which a pair of categories is "
+        "`broken` (shuffled).",
     )
     slices: Threshold = Field(
         # Largest change in ordinary weeks, with correlations as before: 1.4. A flipped airline: 1.0 to 5.
@@ -112,6 +125,25 @@ class DataGateSettings(Settings):
         description="Change of one value's log odds of the label, against all others, that makes a span "
         "`broken` as mislabelled, if it is 6 standard errors as well and its correlations with the features "
         "changed; three quarters of it make it `drifted`.",
+    )
+    false_discovery: float = Field(
+        default=0.001,
+        gt=0,
+        lt=1,
+        description="False discovery rate: a verdict of `broken` needs an effect beyond its threshold, and a p-value "
+        "of at most this after the correction of Benjamini and Hochberg over all of the span's tests.",
+    )
+    thin: int = Field(
+        default=30,  # a share of 30 rows is known to 18 points
+        ge=0,
+        description="Rows below which a span is no reference for later ones; neither is one with less than a twentieth "
+        "of the rows of the span that is judged.",
+    )
+    lasting: int | None = Field(
+        default=3,
+        ge=2,
+        description="Spans in a row with the same finding, and alike among themselves, after which their state is the "
+        "new normal: the last of them is `drifted`, and nothing older is a reference. `null`: never.",
     )
     overlap: Threshold = Field(
         default=0.1,  # ordinary weeks do not overlap; a replayed one does by all of it

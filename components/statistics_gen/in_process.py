@@ -17,6 +17,7 @@ from tfx_bsl.public import tfxio
 from noria.components import batch_cache
 from noria.components.gate_statistics import GateStatisticsGenerator
 from noria.components.internals.tfx_bsl import ExamplesToRecordBatchDecoder
+from noria.components.row_statistics import RowStatisticsGenerator
 from noria.components.statistics_gen.summarize import Summary
 from noria.schemas.list_columns import BATCH_ROWS
 
@@ -32,13 +33,18 @@ def options(schema: schema_pb2.Schema, label: str, task: str, time: str = "") ->
     Args:
       schema: the curated schema.
       label: name of the label column.
-      task: `binary`, `multiclass` or `regression`; only a 0/1 label is summed by category.
+      task: `binary`, `multiclass` or `regression`; the rows of each class are counted where there are classes.
       time: name of the event-time column, which is no feature; empty for none.
     """
-    gate = GateStatisticsGenerator(schema, label if task == "binary" else "", {time})
+    gate = GateStatisticsGenerator(
+        schema,
+        label,
+        {time},
+        classes="" if task == "regression" else label,
+    )
     return tfdv.StatsOptions(
         schema=schema,
-        generators=[gate],
+        generators=[gate, RowStatisticsGenerator(schema, label, time)],
         num_quantiles_histogram_buckets=QUANTILES,
         desired_batch_size=BATCH_ROWS,
     )

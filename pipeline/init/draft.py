@@ -16,7 +16,7 @@ import pyarrow as pa
 from noria.core.errors import ConfigError, DataError
 from noria.ingestion import tables
 from noria.pipeline.config import NAME_LENGTH, load
-from noria.pipeline.init import inference
+from noria.pipeline.init import inference, row_order
 
 TEMPLATES = Path(__file__).with_name("templates")
 FILES = ("noria.yaml", "schema.pbtxt", "preprocessing.py", "README.md", ".dockerignore")
@@ -128,7 +128,7 @@ def draft(
         time=time,
         every=every,
         spans=spans,
-        notes=_notes(table, facts, spans, seconds),
+        notes=_notes(table, facts, spans, seconds) + row_order.notes(table.column(label), facts.task, time),
     )
     _write(drafted, data, label, form, delimiter, _event_table(table, label, facts, time, form, key))
     return drafted

@@ -1,20 +1,31 @@
 """DataGate's checks one by one, on statistics that TFDV made and on plain numbers."""
 
+import collections
+import dataclasses
 import json
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow_data_validation as tfdv
-from tensorflow_metadata.proto.v0 import schema_pb2
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from noria.components.data_gate import anomalies, binning, column_checks, history, label_checks
+from noria.components import gate_statistics
+from noria.components.association import associate
+from noria.components.data_gate import (
+    anomalies,
+    binning,
+    column_checks,
+    history,
+    label_checks,
+    significance,
+    unit_checks,
+)
 from noria.components.data_gate.compare import compare, measures_of
 from noria.components.data_gate.contract import check_measure
 from noria.components.data_gate.history import Past
 from noria.components.data_gate.measures import MEASURES, psi
 from noria.components.data_gate.settings import DataGateSettings, LabelRate, Volume
-from noria.components.gate_statistics import cramers_v
 from noria.components.statistics_cache import fingerprint
 from noria.components.statistics_gen.in_process import options
 from noria.components.statistics_gen.summarize import summarize
@@ -24,6 +35,13 @@ from noria.pipeline.init.schema_inference import infer
 from noria.schemas.list_columns import list_batches
 
 HOUR, WEEK = 3600, 604_800
+
+
+def _severities(tests) -> list[str]:
+    """Of the findings of tests, corrected together."""
+    return [found.severity for found in significance.conclude(tests, 0.001)]
+
+
 MONDAY = 4 * 86_400  # 1970-01-05
 
 
@@ -118,7 +136,10 @@ def _compare(table, schema=SCHEMA, project=None, **settings):
     before = _statistics(REFERENCE, schema)
     read = DataGateSettings(**settings)
     measures = measures_of(read, project)
-    return compare(_statistics(table, schema), before, "span 1", schema, read, measures, {"y"})
+    drifts, findings, tests = compare(
+        _statistics(table, schema), before, "span 1", schema, read, measures, {"y"}
+    )
+    return drifts, significance.conclude(tests, read.false_discovery) + findings
 
 
 def test_the_same_distribution_does_not_drift():
@@ -179,6 +200,14 @@ def test_anomalies(change, severity: str, word: str):
     assert {"error" if severity == "broken" else "warning"} == {anomaly.severity for anomaly in found}
 
 
+def test_new_categories_are_no_error():
+    """A value of a tenth of the rows that nobody knew has drifted; once a reference has it, it is ok."""
+    opened = _table(group=np.where(np.arange(4000) % 10 == 0, "new", "b"))
+    for references, expected in (((), {"drifted"}), ((_statistics(opened),), {"ok"})):
+        _, findings = anomalies.validate(_statistics(opened), SCHEMA, DataGateSettings(), references)
+        assert expected == {found.severity for found in findings if found.feature == "group"}
+
+
 def _weeks(count: int, rows: int = 6000) -> list[Past]:
     return [
         Past(n, rows + n, (MONDAY + n * WEEK, MONDAY + n * WEEK + WEEK - HOUR)) for n in range(1, count + 1)
@@ -197,8 +226,7 @@ def test_volume_is_rows_per_hour():
         "ordinary": Past(9, 5600, week),
         "double": Past(9, 13_000, week),
     }.items():
-        findings, numbers = history.check_volume(span, _weeks(8), "week", Volume())
-        results[name] = [finding.severity for finding in findings]
+        results[name] = _severities(history.check_volume(span, _weeks(8), "week", Volume())[0])
     assert {
         "half": ["broken"],
         "partial": [],
@@ -215,7 +243,7 @@ def test_volume_knows_a_streams_own_spread():
         for n, rows in enumerate([3000, 9000, 5000, 8000, 2900, 6000], 1)
     ]
     span = Past(9, 2700, (MONDAY + 9 * WEEK, MONDAY + 10 * WEEK - HOUR))
-    assert ["drifted"] == [found.severity for found in history.check_volume(span, past, "week", Volume())[0]]
+    assert "broken" not in _severities(history.check_volume(span, past, "week", Volume())[0])
 
 
 def test_volume_without_anything_to_compare():
@@ -290,24 +318,44 @@ def test_stuck():
     x = REFERENCE["x"].to_numpy()
     for share, expected in ((1.0, ["broken"]), (0.36, ["broken"]), (0.25, ["drifted"]), (0.1, [])):
         stuck = np.where(np.random.default_rng(0).random(4000) < share, 0.123, x)
-        findings = column_checks.check_stuck(_features(_table(x=stuck)), {"span 1": WAS}, 0.3)
-        assert expected == [found.severity for found in findings]
-    assert [] == column_checks.check_stuck(_features(_table(rain=np.zeros(4000))), {"span 1": WAS}, 0.3)
+        tests = column_checks.check_stuck(_features(_table(x=stuck)), {"span 1": WAS}, 0.3)
+        assert expected == _severities(tests)
+    dry = column_checks.check_stuck(_features(_table(rain=np.zeros(4000))), {"span 1": WAS}, 0.3)
+    assert [] == _severities(dry)
 
 
 def test_shuffled():
     """A column dealt out to other rows loses its association, and only that."""
     twin = REFERENCE["twin"].to_pandas().sample(frac=1, random_state=0).to_numpy()
     shuffled = _features(REFERENCE.set_column(4, "twin", pa.array(twin)))
-    assert ["broken"] == [
-        found.severity for found in column_checks.check_shuffled(shuffled, {"span 1": WAS}, 0.5)
-    ]
-    assert [] == column_checks.check_shuffled(_features(_table(seed=7)), {"span 1": WAS}, 0.5)
+    assert ["broken"] == _severities(column_checks.check_shuffled(shuffled, {"span 1": WAS}, 0.5))
+    assert [] == _severities(column_checks.check_shuffled(_features(_table(seed=7)), {"span 1": WAS}, 0.5))
 
 
-def test_cramers_v_needs_two_values():
+def test_an_association_needs_two_values():
     """A constant feature is associated with nothing."""
-    assert None is cramers_v({("a", "x"): 5, ("a", "y"): 5})
+    assert None is associate({("a", "x"): 5, ("a", "y"): 5}, 200)
+
+
+def test_independent_categories_of_few_rows_are_never_shuffled():
+    """Of 400 pairs of spans of 100 rows with seven independent categories, not one is found to be shuffled."""
+    random = np.random.default_rng(11)
+    sizes = (2, 3, 3, 4, 2, 3, 4)
+
+    def span() -> dict:
+        columns = [random.integers(0, size, 100).astype(str) for size in sizes]
+        found = {}
+        for index, left in enumerate(columns):
+            found[f"c{index}"] = feature = statistics_pb2.FeatureNameStatistics()
+            for other, right in enumerate(columns[index + 1 :], index + 1):
+                table = collections.Counter(zip(left.tolist(), right.tolist(), strict=True))
+                told = json.dumps(dataclasses.asdict(associate(table, 200)))
+                feature.custom_stats.add(name=f"{gate_statistics.ASSOCIATION}c{other}", str=told)
+        return found
+
+    for _ in range(400):
+        tests = column_checks.check_shuffled(span(), {"span 1": span()}, 0.5)
+        assert "broken" not in _severities(tests)
 
 
 def test_label_flipped_for_one_group():
@@ -324,8 +372,9 @@ def test_label_flipped_for_one_group():
         here = table["group"].to_numpy() == "b"
         y = table["y"].to_numpy()
         flipped = table.set_column(0, "y", pa.array(np.where(here, 1 - y, y)))
-        assert [] == label_checks.check_slices(_features(table), [_features(before)], 1.4)
-        found = label_checks.check_slices(_features(flipped), [_features(before)], 1.4)
+        assert [] == _severities(label_checks.check_slices(_features(table), [_features(before)], 1.4))
+        tests = label_checks.check_slices(_features(flipped), [_features(before)], 1.4)
+        found = significance.conclude(tests, 0.001)
         assert [("broken", "group")] == [(one.severity, one.feature) for one in found if "group=" in one.text]
         assert "group=b" in found[0].text
 
@@ -339,11 +388,13 @@ def test_label_rate():
             _features(_table(y=y))["y"],
             _features(_table(y=(np.arange(4000) % 10 < 3).astype(int)))["y"],
         )
-        results.append(label_checks.check_rate(now, {"span 1": before}, "binary", 0.0, LabelRate())[0])
-    assert [[], ["drifted"], ["broken"]] == [[found.severity for found in findings] for findings in results]
+        tests, _ = label_checks.check_rate(now, {"span 1": before}, "binary", (0, 4000), LabelRate())
+        results.append(_severities(tests))
+    assert [[], ["drifted"], ["broken"]] == results
     for unlabelled, expected in ((0.1, []), (0.4, ["drifted"]), (0.7, ["broken"])):
-        findings, _ = label_checks.check_rate(WAS["y"], {}, "binary", unlabelled, LabelRate())
-        assert expected == [found.severity for found in findings]
+        missing = (round(4000 * unlabelled), 4000)
+        tests, _ = label_checks.check_rate(WAS["y"], {}, "binary", missing, LabelRate())
+        assert expected == _severities(tests)
 
 
 def test_label_of_many_classes_and_of_a_quantity():
@@ -351,17 +402,112 @@ def test_label_of_many_classes_and_of_a_quantity():
     random = np.random.default_rng(0)
     before = _features(_table(y=random.integers(0, 3, 4000)))["y"]
     now = _features(_table(y=np.where(random.random(4000) < 0.5, 2, random.integers(0, 3, 4000))))["y"]
-    (finding,), _ = label_checks.check_rate(now, {"span 1": before}, "multiclass", 0.0, LabelRate())
-    assert "drifted" == finding.severity
-    (finding,), numbers = label_checks.check_rate(
+    tests, _ = label_checks.check_rate(now, {"span 1": before}, "multiclass", (0, 4000), LabelRate())
+    assert ["drifted"] == _severities(tests)
+    tests, numbers = label_checks.check_rate(
         _features(_table(x=random.normal(1, 1, 4000)))["x"],
         {"span 1": WAS["x"]},
         "regression",
-        0.0,
+        (0, 4000),
         LabelRate(),
     )
-    assert "broken" == finding.severity
+    assert ["drifted"] == _severities(tests)
     assert 1.0 == pytest.approx(numbers["references"]["span 1"]["change"], abs=0.1)
+
+
+def test_units():
+    """Miles as kilometres are broken; a price level of 1.45 has drifted, for a stable feature it is broken."""
+    x = np.random.default_rng(4).gamma(3, 100, 4000)
+    before = _features(_table(x=np.random.default_rng(5).gamma(3, 100, 4000)))
+    for factor, stable, expected in (
+        (1.0, (), []),
+        (1.609344, (), ["broken"]),
+        (1000, (), ["broken"]),
+        (1.45, (), ["drifted"]),
+        (1.45, ("x",), ["broken"]),
+    ):
+        tests = unit_checks.check_units(_features(_table(x=x * factor)), {"span 1": before}, stable)
+        assert expected == _severities(tests)
+
+
+def test_a_price_level_is_never_broken():
+    """A regression label that moves by 0.6 or by 50 standard deviations has drifted."""
+    for move in (0.63, 50.0):
+        later = _features(_table(x=np.random.default_rng(0).normal(move, 1, 4000)))["x"]
+        tests, _ = label_checks.check_rate(later, {"span 1": WAS["x"]}, "regression", (0, 4000), LabelRate())
+        assert ["drifted"] == _severities(tests)
+
+
+def test_a_label_of_one_class_is_a_default():
+    """4,000 labels that are all 0 where a third were 1 are broken; five rows of them may be chance."""
+    ordinary = _features(_table(y=(np.arange(4000) % 3 == 0).astype(int)))["y"]
+    for rows, expected in ((4000, ["drifted", "broken"]), (5, ["ok", "ok"])):
+        constant = _features(_table(rows=rows, y=np.zeros(rows, int)))["y"]
+        tests, _ = label_checks.check_rate(constant, {"span 1": ordinary}, "binary", (0, rows), LabelRate())
+        assert expected == _severities(tests)
+
+
+def test_a_label_that_turns_in_all_rows_is_no_fault_of_a_category():
+    """Where the label flips for every group the world has changed: no group is blamed."""
+    random = np.random.default_rng(3)
+    x = random.normal(size=4000)
+    before = _table(x=x, y=(random.random(4000) < 1 / (1 + np.exp(-x))).astype(int))
+    turned = before.set_column(0, "y", pa.array(1 - before["y"].to_numpy()))
+    tests = label_checks.check_slices(_features(turned), [_features(before)], 1.4)
+    assert "broken" not in _severities(tests)
+
+
+def test_a_few_rows_are_not_sure():
+    """One value out of range in 100 rows, and one unknown value in 15, are warnings: they may be chance."""
+    x = np.where(np.arange(100) < 1, 1e6, 0.5)
+    group = np.where(np.arange(15) < 1, "z", "b")
+    for table in (_table(rows=100, x=x), _table(rows=15, group=group, twin=["a"] * 15)):
+        _, findings = anomalies.validate(_statistics(table), SCHEMA, DataGateSettings())
+        told = [found for found in findings if found.p is not None]
+        assert told and {"ok"} == {found.severity for found in told}
+
+
+def test_rows_per_hour_of_spans_cut_by_rows_are_never_broken():
+    """A stream with a tenth of its events fills a span of N rows ten times slower: drifted, not broken."""
+    past = [Past(n, 1000, (n * WEEK, n * WEEK + WEEK - HOUR)) for n in range(1, 9)]
+    slow = Past(9, 1000, (9 * WEEK, 19 * WEEK))
+    assert ["drifted"] == _severities(history.check_volume(slow, past, "rows:1000", Volume())[0])
+
+
+def test_a_sunday_is_not_broken():
+    """Days are compared with the lowest day of a week; a Monday with a third of it is broken."""
+    past = [
+        Past(n, 1000 if n % 7 < 5 else 400, (n * 24 * HOUR, n * 24 * HOUR + 23 * HOUR)) for n in range(14)
+    ]
+    for rows, broken in ((380, False), (130, True)):
+        span = Past(14, rows, (14 * 24 * HOUR, 14 * 24 * HOUR + 23 * HOUR))
+        assert broken == ("broken" in _severities(history.check_volume(span, past, "day", Volume())[0]))
+
+
+def test_volume_is_unsure_of_two_spans():
+    """Two spans do not tell how a stream scatters: half of the rows have drifted."""
+    span = Past(3, 3000, (MONDAY + 3 * WEEK, MONDAY + 4 * WEEK - HOUR))
+    assert ["drifted"] == _severities(history.check_volume(span, _weeks(2), "week", Volume())[0])
+
+
+def test_equal_counts_of_few_values_are_no_replay():
+    """Two spans of 100 rows with two features of two values may have equal counts by chance."""
+    mark = {"": "100", "a": "1", "b": "2"}
+    assert ["ok"] == [found.severity for found in history.check_replay(mark, {1: mark}, {"a": 3.3, "b": 3.3})]
+
+
+def test_ordinary_spans_of_any_size_pass():
+    """Of 60 pairs of samples of one source, of 30 to 2,000 rows, none is broken."""
+    for seed in range(60):
+        rows = (30, 100, 500, 2000)[seed % 4]
+        now, before = (_features(_table(rows=rows, seed=1000 + 2 * seed + side)) for side in (0, 1))
+        tests = [
+            *label_checks.check_slices(now, [before], 1.4),
+            *column_checks.check_stuck(now, {"span 1": before}, 0.3),
+            *column_checks.check_shuffled(now, {"span 1": before}, 0.5),
+            *label_checks.check_rate(now["y"], {"span 1": before["y"]}, "binary", (0, rows), LabelRate())[0],
+        ]
+        assert "broken" not in _severities(tests)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,116 @@
+"""Faults of whole rows: copies, hours, leaks, one source of many, encodings; and the sketch that finds copies."""
+
+import numpy as np
+import pyarrow as pa
+
+from noria.components.data_gate import row_checks, significance
+from noria.components.data_gate.data_verdict import features
+from noria.components.row_statistics import SKETCH, Sketch, _mix
+from noria.components.statistics_gen.in_process import options
+from noria.components.statistics_gen.summarize import summarize
+from noria.pipeline.init.schema_inference import infer
+from noria.schemas.list_columns import list_batches
+
+ROWS = 3000
+
+
+def _table(seed: int, **columns) -> pa.Table:
+    random = np.random.default_rng(seed)
+    hours = (14 + 4 * random.standard_normal(ROWS)) % 24
+    columns = {
+        "t": (1_704_067_200 + hours * 3600).astype(np.int64),
+        "city": random.choice(["Köln", "Bern", "Oslo", "Gent", "Porto"], ROWS),
+        "x": random.normal(size=ROWS),
+        "z": random.normal(size=ROWS),
+        "y": (random.random(ROWS) < 0.4).astype(np.int64),
+    } | columns
+    return pa.table(columns)
+
+
+SCHEMA = infer(_table(0), "y", "t")
+
+
+def _features(table: pa.Table) -> dict:
+    return features(summarize(list_batches(table), options(SCHEMA, "y", "binary", "t")))
+
+
+BEFORE = _table(1)
+REFERENCES = {"span 1": _features(BEFORE)}
+
+
+def _told(tests) -> set[tuple[str, str, str]]:
+    return {(one.severity, one.check, one.feature) for one in significance.conclude(tests, 0.001)}
+
+
+def _all(table: pa.Table) -> set[tuple[str, str, str]]:
+    now = _features(table)
+    return _told(
+        [
+            *row_checks.check_duplicates(now, REFERENCES),
+            *row_checks.check_hours(now, REFERENCES, "t"),
+            *row_checks.check_leak(now, REFERENCES, "y"),
+            *row_checks.check_parts(now, REFERENCES),
+            *row_checks.check_encoding(now, REFERENCES, SCHEMA),
+        ]
+    )
+
+
+def test_ordinary_rows_pass():
+    """Another sample of the same source has no finding."""
+    assert set() == _all(_table(2))
+
+
+def test_copies():
+    """Rows that are there twice, and rows that a join gave another city, are broken."""
+    table = _table(3)
+    twice = table.take(pa.array(np.tile(np.arange(ROWS), 2)))
+    assert {("broken", "duplicates", "")} == _all(twice)
+    cities = np.random.default_rng(0).permutation(np.tile(table["city"].to_numpy(), 2))
+    joined = twice.set_column(1, "city", pa.array(cities))
+    assert ("broken", "duplicates", "") in _all(joined)
+
+
+def test_hours():
+    """Five hours are another time zone, one is summer time and is never broken."""
+    for hours, expected in ((5, {("broken", "time", "t")}), (-5, {("broken", "time", "t")}), (1, set())):
+        table = _table(4)
+        moved = table.set_column(0, "t", pa.array(table["t"].to_numpy() + hours * 3600))
+        assert expected == _all(moved)
+
+
+def test_a_leak():
+    """A number that is the label but for noise is broken."""
+    y = _table(5)["y"].to_numpy()
+    x = y + 0.1 * np.random.default_rng(0).normal(size=ROWS)
+    assert ("broken", "leak", "x") in _all(_table(5, x=x))
+
+
+def test_one_source_of_many():
+    """A fifth of the rows with a stuck or a missing number, or without any row, has drifted."""
+    table = _table(6)
+    here = table["city"].to_numpy() == "Oslo"
+    x = table["x"].to_numpy()
+    assert {("drifted", "stuck", "x")} == _all(_table(6, x=np.where(here, 0.5, x)))
+    assert {("drifted", "part", "x")} == _all(_table(6, x=np.where(here, np.nan, x)))
+    assert {("drifted", "part", "city")} == _all(table.filter(pa.array(~here)))
+
+
+def test_encodings():
+    """UTF-8 that was read as Latin-1 and lost letters are broken, and name the column."""
+    for form in ("KÃ¶ln", "K\ufffdln", "K?ln"):
+        city = [form if value == "Köln" else value for value in _table(7)["city"].to_pylist()]
+        assert ("broken", "encoding", "city") in _all(_table(7, city=city))
+
+
+def test_a_sketch_is_the_same_in_any_order():
+    """Half of 20,000 rows are copies; the sketch says so within 3 points, also when it is merged from parts."""
+    marks = _mix(np.tile(np.arange(10_000, dtype=np.uint64), 2))
+    whole, parts = Sketch(), [Sketch(), Sketch()]
+    whole.add(marks)
+    for part, rows in zip(parts, (marks[:7000], marks[7000:]), strict=True):
+        part.add(rows)
+    parts[1].merge(parts[0])
+    assert whole.counts == parts[1].counts
+    assert len(whole.counts) <= SKETCH
+    rows = sum(whole.counts.values())
+    assert abs((rows - len(whole.counts)) / rows - 0.5) < 0.03
