@@ -67,6 +67,7 @@ setup(
         "typer",
         "rich",
         "filelock",
+        "charset-normalizer>=3",
         "jinja2",
         "markupsafe",
     ],

@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 from noria.core import files
 from noria.core.errors import DataError
 from noria.ingestion import column_types
-from noria.ingestion.archives import READ_ERRORS, said
+from noria.ingestion.column_facts import PLAIN, ColumnFacts, NumberFormat
 from noria.ingestion.csv_file import CsvFile
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.dialect import refuse_duplicates
+from noria.ingestion.text_file import READ_ERRORS, said
 
 BATCH_ROWS = 65_536
 
@@ -72,11 +73,9 @@ class Table:
 
     Attributes:
       name: what people know it by: the path.
-      comma: whether 3.14 is written 3,14 there.
     """
 
     name: str
-    comma = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -96,6 +95,10 @@ class Table:
     def kinds(self, names: Collection[str]) -> dict[str, pa.DataType]:
         """The kinds of these columns; reads a CSV file to its end."""
         raise NotImplementedError
+
+    def number_format(self, name: str) -> NumberFormat:
+        """How numbers are written in a column of text."""
+        return PLAIN
 
     def raw(
         self, letters: DeadLetters | None, names: Collection[str]
@@ -146,20 +149,25 @@ class CsvTable(FileTable):
         return self._file.columns
 
     @property
-    def comma(self) -> bool:  # type: ignore[override]
-        return self._file.comma
-
-    @property
     def notes(self) -> tuple[str, ...]:
         note = self._file.encoding.note
         return () if note is None else (f"{self.name}: {note}",)
 
     def kinds(self, names: Collection[str]) -> dict[str, pa.DataType]:
-        tallies = {name: column_types.Tally() for name in self.columns if name in names}
+        return {name: self.facts[name].kind for name in self.columns if name in names}
+
+    @functools.cached_property
+    def facts(self) -> dict[str, ColumnFacts]:
+        """What its columns hold; reads the file to its end."""
+        comma = self._file.dialect.delimiter != ","
+        found = {name: ColumnFacts(comma) for name in self.columns}
         for batch, _ in self._file.batches():
-            for name, tally in tallies.items():
-                tally.add(batch.column(self.columns.index(name)), self.comma)
-        return {name: tally.kind for name, tally in tallies.items()}
+            for facts, column in zip(found.values(), batch.columns, strict=True):
+                facts.add(column)
+        return found
+
+    def number_format(self, name: str) -> NumberFormat:
+        return self.facts[name].format
 
     def raw(
         self, letters: DeadLetters | None, names: Collection[str]

@@ -131,7 +131,7 @@ def read(
                     values = column_types.blank(values, pc.is_in(values, value_set=pa.array(missing)))
                 wrong = no_text
                 if name not in as_it_is:
-                    values, other = column_types.convert(values, kind, table.comma)
+                    values, other = column_types.convert(values, kind, table.number_format(name))
                     wrong = wrong | other
                 elif pa.types.is_string(values.type):
                     values, _ = column_types.convert(values, pa.string())
