@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+from collections.abc import Collection
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,18 @@ MISSING_NUMBER = (*MISSING, "None", "none", "-", ".")
 MOSTLY = 0.9
 # A text that is no number is a mark for "missing" if a column of numbers repeats it so often, and few others.
 MARK_ROWS, MARKS = 2, 3
+MARK_WORDS = (
+    "unknown",
+    "missing",
+    "none",
+    "nil",
+    "no data",
+    "nodata",
+    "not available",
+    "undefined",
+    "n.a.",
+    "nd",
+)
 # Values that are tried first.
 SAMPLE = 256
 # Distinct texts beside numbers that are remembered.
@@ -106,15 +119,26 @@ class ColumnFacts:
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """Texts that mean "missing" in a column of numbers: `?`, `unknown`."""
-        floats = self.numbers[self.format]
+        """Texts that probably mean "missing" in a column of numbers: `?`, `unknown`. A proposal for `data.missing`.
+
+        A word such as `kindergarten` among grades is a value: words count only where they are rare or well known.
+        """
+        others = sum(self.others.values())
         few = 0 < len(self.others) <= MARKS and min(self.others.values()) >= MARK_ROWS
-        return tuple(sorted(self.others)) if few and 2 * floats >= self.present else ()
+        if self.codes or not few or 2 * self.numbers[self.format] < self.present:
+            return ()
+        known = all(not any(map(str.isalnum, text)) or text.casefold() in MARK_WORDS for text in self.others)
+        rare = others <= (1 - MOSTLY) * self.present
+        return tuple(sorted(self.others)) if known or rare else ()
 
     @property
     def kind(self) -> pa.DataType:
         """int64, float64, bool, timestamp, string; null where there was no value at all."""
-        present = self.present - sum(self.others[mark] for mark in self.marks)
+        return self.kind_beside(())
+
+    def kind_beside(self, missing: Collection[str]) -> pa.DataType:
+        """The kind, where these further texts mean "missing"."""
+        present = self.present - sum(self.others[text] for text in missing)
         if not present:
             return pa.null()
         if self.codes:

@@ -11,6 +11,8 @@ from noria.ingestion.column_facts import MISSING, MISSING_NUMBER, PLAIN, NumberF
 _INTEGER = r"^[+-]?\d{1,18}$"
 _FLOAT = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 NAMES = {
     "int": pa.int64(),
     "int64": pa.int64(),
@@ -221,10 +223,13 @@ def _to_number(values: pa.Array, target: pa.DataType) -> tuple[pa.Array, np.ndar
 
 
 def _finite(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
-    """Infinities are bad values: one of them turns every mean, and then every weight, into NaN."""
+    """Infinities are bad values: one of them turns every mean, and then every weight, into NaN.
+
+    The model computes in float32, where every number beyond its range is infinite.
+    """
     if not pa.types.is_floating(values.type):
         return values, np.zeros(len(values), bool)
-    infinite = np.isinf(np.asarray(values.fill_null(0.0)))
+    infinite = np.abs(np.asarray(values.fill_null(0.0))) > _LARGEST
     if not infinite.any():
         return values, infinite
     return blank(values, infinite), infinite

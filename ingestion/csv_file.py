@@ -57,11 +57,6 @@ class CsvFile:
         """The header's names."""
         return self.dialect.columns
 
-    @property
-    def comma(self) -> bool:
-        """Files with a semicolon between columns are often from places where 3.14 is written 3,14."""
-        return self.dialect.delimiter == ";"
-
     def batches(self, on_bad_row: OnBadRow | None = None) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
         """The rows as text, and their numbers in the file, from 1 after the header.
 

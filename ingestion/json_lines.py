@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from noria.core.errors import DataError
-from noria.ingestion.text_file import MARK, READ_ERRORS, TextFile, unreadable
+from noria.ingestion.text_file import MARK, READ_ERRORS, Encoding, TextFile, unreadable
 
 BATCH_ROWS = 65_536
 # Numbers stay as they are written: 2.50, and 9223372036854775809, which no float holds.
@@ -23,6 +23,16 @@ class JsonLinesFile:
         self.path = path
         self._file = TextFile(path, encoding)
         self._columns: tuple[str, ...] | None = None
+
+    @property
+    def encoding(self) -> Encoding:
+        """How its bytes became text."""
+        return self._file.encoding
+
+    def line(self, batch: pa.RecordBatch, row: int) -> str:
+        """A row of a batch as an object of texts."""
+        values = {name: column[row].as_py() for name, column in zip(self.columns, batch.columns, strict=True)}
+        return json.dumps({k: v for k, v in values.items() if v is not None}, ensure_ascii=False)
 
     @property
     def columns(self) -> tuple[str, ...]:
