@@ -94,6 +94,14 @@ class TextFile:
     def __init__(self, path: Path, encoding: str | None = None):
         self.path = path
         self._asked = encoding
+        try:
+            codecs.lookup(encoding or "utf-8")
+        except LookupError:
+            raise DataError(
+                f"the encoding must be one that Python knows, got {encoding!r}",
+                where=path,
+                next_step="write a name such as utf-8, cp1252 or cp1250",
+            ) from None
 
     @functools.cached_property
     def encoding(self) -> Encoding:

@@ -252,6 +252,7 @@ class Config(Section):
             missing=tuple(data.missing),
             time_format=self.time.format,
             delimiter=data.delimiter,
+            encoding=data.encoding,
             max_bad_share=data.max_bad_share,
         )
 

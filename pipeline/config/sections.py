@@ -3,6 +3,7 @@
 A component's defaults are taken from the component, where their reasons stand.
 """
 
+import codecs
 import os
 import re
 from pathlib import Path
@@ -70,7 +71,7 @@ class Section(BaseModel):
 class Data(Section):
     source: str | None = Field(
         default=None,
-        description="Where the events come from: a CSV or Parquet file, a folder or a glob of them; "
+        description="Where the events come from: a CSV, JSON lines or Parquet file, a folder or a glob of them; "
         "or `module:function`, a function without arguments that returns an Arrow or pandas "
         "table. Every run reads what is new there. Default: none, only the spans that are in the home folder.",
     )
@@ -79,6 +80,10 @@ class Data(Section):
         min_length=1,
         max_length=1,
         description="The delimiter of CSV files. Default: detected.",
+    )
+    encoding: str | None = Field(
+        default=None,
+        description="The encoding of text files, a name that Python knows such as `cp1250`. Default: detected.",
     )
     columns: Names | None = Field(
         default=None, description="The columns to keep, in addition to label and time. Default: all."
@@ -94,6 +99,18 @@ class Data(Section):
         le=1,
         description="Share of a file's rows that may be unreadable; a file with more is refused.",
     )
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding(cls, value: str | None) -> str | None:
+        try:
+            if value is not None:
+                codecs.lookup(value)
+        except LookupError:
+            raise ValueError(
+                f"must be an encoding that Python knows, such as cp1250, got {value!r}"
+            ) from None
+        return value
 
     @field_validator("source")
     @classmethod
