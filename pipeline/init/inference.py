@@ -44,7 +44,7 @@ FORMATS = (
     "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%d/%m/%Y",
     "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y",
     "%d-%m-%Y %H:%M:%S", "%d-%m-%Y %H:%M", "%d-%m-%Y",
-    "%d-%b-%Y %H:%M:%S", "%d-%b-%Y", "%b %d, %Y", "%d %b %Y",
+    "%d-%b-%Y %H:%M:%S", "%d-%b-%Y", "%b %d, %Y", "%b %d %Y", "%d %b %Y",
     "%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S %Y",
 )  # fmt: skip
 
