@@ -68,6 +68,7 @@ setup(
         "typer",
         "rich",
         "filelock",
+        "charset-normalizer>=3",
         "jinja2",
         "markupsafe",
     ],

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from noria.core import files, periods
 from noria.core.errors import DataError, SpanError
+from noria.ingestion.column_facts import NumberFormat
 from noria.stores.spans import SpanStore
 
 
@@ -25,6 +26,7 @@ class Calendar:
       task: what the label is.
       classes: its classes by index.
       columns: column -> kind, in the order of the event table.
+      number_formats: column -> decimal sign and thousands separator, where numbers in text are not written 1234.5.
     """
 
     every: str
@@ -34,6 +36,7 @@ class Calendar:
     task: str
     classes: tuple[str, ...]
     columns: dict[str, str]
+    number_formats: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def load(cls, store: SpanStore) -> "Calendar | None":
@@ -75,6 +78,10 @@ class Calendar:
     def kinds(self) -> dict[str, pa.DataType]:
         """The columns' kinds, as Arrow types."""
         return {name: _kind(kind) for name, kind in self.columns.items()}
+
+    def formats(self) -> dict[str, NumberFormat]:
+        """How numbers are written in text, where it is not the plain way."""
+        return {name: NumberFormat(*form) for name, form in self.number_formats.items()}
 
     def check(self, **asked: Any) -> None:
         """Compares the settings of a later ingestion.

@@ -1,28 +1,17 @@
 """What kind of values a column holds, found in its text, and their conversion to it."""
 
-import dataclasses
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from noria.core.errors import DataError
 from noria.ingestion import times
-
-# Texts that mean "nothing here" in any column, and those that mean it only where numbers are expected.
-MISSING = ("", "NA", "N/A", "n/a", "na", "null", "NULL", "Null", "NaN", "nan", "NAN", "#N/A", "<NA>")
-MISSING_NUMBER = (*MISSING, "None", "none", "-", ".")
-
-# From this share of numbers (or times) on, a column counts as numbers with some bad values, and not as text.
-# Whether so many bad values are tolerable is another question (`max_bad_share`).
-MOSTLY = 0.9
+from noria.ingestion.column_facts import MISSING, MISSING_NUMBER, PLAIN, NumberFormat
 
 _INTEGER = r"^[+-]?\d{1,18}$"
-# Codes that a number would spoil: 007, and more digits than an int64 holds for sure.
-_CODE = r"^[+-]?(0\d+|\d{19,})$"
 _FLOAT = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-_COMMA = r"^([+-]?\d+),(\d+)$"
-_BOOL = r"^(?i:true|false)$"
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 NAMES = {
     "int": pa.int64(),
@@ -37,54 +26,6 @@ NAMES = {
     "time": pa.timestamp("s"),
 }
 TIME = NAMES["time"]
-
-
-@dataclasses.dataclass
-class Tally:
-    """Counts of what a column's texts could be. Add batches, then ask for `kind`."""
-
-    present: int = 0
-    integers: int = 0
-    codes: int = 0
-    floats: int = 0
-    bools: int = 0
-    times: int = 0
-
-    def add(self, texts: pa.Array, comma: bool = False) -> None:
-        """Counts a batch of texts; `comma` for files whose decimal sign is a comma."""
-        coded = texts.dictionary_encode()
-        if not len(coded.dictionary):
-            return
-        # Each distinct text is looked at once.
-        weights = np.bincount(np.asarray(coded.indices.drop_null()), minlength=len(coded.dictionary))
-        values = _numeric_text(coded.dictionary, comma)
-        present = ~np.asarray(pc.is_in(values, value_set=pa.array(MISSING_NUMBER)))
-
-        def count(mask: np.ndarray) -> int:
-            return int(weights[mask & present].sum())
-
-        self.present += count(present)
-        self.integers += count(_matches(values, _INTEGER))
-        self.codes += count(_matches(values, _CODE))
-        number = _matches(values, _FLOAT)
-        self.floats += count(number)
-        if not number[present].all():
-            self.bools += count(_matches(values, _BOOL))
-            self.times += count(times.looks_like_time(values))
-
-    @property
-    def kind(self) -> pa.DataType:
-        """int64, float64, bool, timestamp, string; null where there was no value at all."""
-        mostly = MOSTLY * self.present
-        if not self.present:
-            return pa.null()
-        if self.codes:
-            return pa.string()
-        if self.floats >= mostly:
-            return pa.int64() if self.integers == self.floats else pa.float64()
-        if self.bools >= mostly:
-            return pa.bool_()
-        return TIME if self.times >= mostly else pa.string()
 
 
 def named(name: str | pa.DataType) -> pa.DataType:
@@ -139,20 +80,20 @@ def plain(kind: pa.DataType) -> pa.DataType | None:
     return pa.string() if any(is_text(kind) for is_text in texts) else None
 
 
-def convert(values: pa.Array, kind: pa.DataType, comma: bool = False) -> tuple[pa.Array, np.ndarray]:
+def convert(values: pa.Array, kind: pa.DataType, form: NumberFormat = PLAIN) -> tuple[pa.Array, np.ndarray]:
     """Converts a column to how the event table holds `kind`.
 
     Args:
       values: `[rows]`, text (missing ones as null or one of MISSING) or typed.
       kind: the column's kind.
-      comma: the decimal sign of numbers in text is a comma.
+      form: how numbers are written in text.
 
     Returns:
       The values as `stored(kind)`, `[rows]`, and a mask of those that are not of this kind, which are null.
     """
     values, unreadable = texts(values)
     if pa.types.is_string(values.type):
-        converted, bad = _from_text(values, kind, comma)
+        converted, bad = _from_text(values, kind, form)
         return converted, bad | unreadable
     none_bad = np.zeros(len(values), bool)
     if pa.types.is_null(values.type):
@@ -210,11 +151,11 @@ def describe(kind: pa.DataType) -> str:
     return "a number" if pa.types.is_floating(kind) else "text"
 
 
-def _from_text(texts: pa.Array, kind: pa.DataType, comma: bool) -> tuple[pa.Array, np.ndarray]:
+def _from_text(texts: pa.Array, kind: pa.DataType, form: NumberFormat) -> tuple[pa.Array, np.ndarray]:
     if pa.types.is_string(kind):
         missing = pc.is_in(texts, value_set=pa.array(MISSING))
         return blank(texts, missing), np.zeros(len(texts), bool)
-    values = _numeric_text(texts, comma)
+    values, percent = form.plain(texts)
     missing = pc.is_in(values, value_set=pa.array(MISSING_NUMBER))
     values = blank(values, missing)
     if pa.types.is_timestamp(kind):
@@ -226,17 +167,25 @@ def _from_text(texts: pa.Array, kind: pa.DataType, comma: bool) -> tuple[pa.Arra
         present = np.asarray(values.is_valid())
         return blank(truth, ~good), present & ~good
     target = stored(kind)
+    present = np.asarray(values.is_valid())
+    good = present
     try:
-        return _finite(pc.cast(values, target))
+        numbers = pc.cast(values, target)
     except pa.ArrowInvalid:
-        present = np.asarray(values.is_valid())
         if target == pa.int64():
             # A column of whole numbers with a gap is often written as 3.0.
             values = pc.replace_substring_regex(values, r"^([+-]?\d+)\.0*$", r"\1")
         good = _matches(values, _INTEGER if target == pa.int64() else _FLOAT)
         # Arrow reads no leading plus.
-        unsigned = pc.replace_substring_regex(values, r"^\+", "")
-        return pc.cast(blank(unsigned, ~good), target), present & ~good
+        numbers = pc.cast(blank(pc.replace_substring_regex(values, r"^\+", ""), ~good), target)
+    if percent is not None and pa.types.is_floating(target):
+        shares = pa.array(
+            np.where(percent, np.asarray(numbers.fill_null(0.0)) / 100, np.asarray(numbers.fill_null(0.0))),
+            target,
+        )
+        numbers = blank(shares, ~np.asarray(numbers.is_valid()))
+    numbers, infinite = _finite(numbers)
+    return numbers, (present & ~good) | infinite
 
 
 def _to_text(values: pa.Array) -> pa.Array:
@@ -274,20 +223,16 @@ def _to_number(values: pa.Array, target: pa.DataType) -> tuple[pa.Array, np.ndar
 
 
 def _finite(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
-    """Infinities are bad values: one of them turns every mean, and then every weight, into NaN."""
+    """Infinities are bad values: one of them turns every mean, and then every weight, into NaN.
+
+    The model computes in float32, where every number beyond its range is infinite.
+    """
     if not pa.types.is_floating(values.type):
         return values, np.zeros(len(values), bool)
-    infinite = np.isinf(np.asarray(values.fill_null(0.0)))
+    infinite = np.abs(np.asarray(values.fill_null(0.0))) > _LARGEST
     if not infinite.any():
         return values, infinite
     return blank(values, infinite), infinite
-
-
-def _numeric_text(texts: pa.Array, comma: bool) -> pa.Array:
-    values = pc.utf8_trim_whitespace(texts.cast(pa.string()))
-    if not comma:
-        return values
-    return pc.replace_substring_regex(values, _COMMA, r"\1.\2")
 
 
 def _matches(texts: pa.Array, pattern: str) -> np.ndarray:

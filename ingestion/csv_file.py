@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from noria.core.errors import DataError
-from noria.ingestion import dialect, encoding
-from noria.ingestion.archives import READ_ERRORS, opened, said, unreadable
+from noria.ingestion import dialect
 from noria.ingestion.dialect import Dialect
-from noria.ingestion.encoding import MARK, Encoding
+from noria.ingestion.text_file import MARK, READ_ERRORS, Encoding, TextFile, said
 
-BLOCK_BYTES = 8 << 20
+# A row must fit into a block.
+BLOCKS = (8 << 20, 64 << 20, 1 << 30)
 
 # Told of a row that cannot be read: its number, its text, the reason.
 OnBadRow = Callable[[int, str, str], None]
@@ -37,40 +37,25 @@ class CsvFile:
         one name.
     """
 
-    def __init__(self, path: Path, delimiter: str | None = None):
+    def __init__(self, path: Path, delimiter: str | None = None, encoding: str | None = None):
         self.path = path
+        self._file = TextFile(path, encoding)
         self._delimiter = delimiter
 
-    @functools.cached_property
+    @property
     def encoding(self) -> Encoding:
-        """Reads the file to its end."""
-        if not self._head.startswith((b"\xff\xfe", b"\xfe\xff")) and b"\x00" in self._head:
-            raise DataError(
-                "the file is neither CSV nor Parquet: it holds bytes that are no text",
-                where=self.path,
-                next_step="export it as CSV (UTF-8) or Parquet",
-            )
-        try:
-            with opened(self.path) as file:
-                return encoding.find(file)
-        except READ_ERRORS as error:
-            raise unreadable(error, self.path) from error
+        """How its bytes became text."""
+        return self._file.encoding
 
     @functools.cached_property
     def dialect(self) -> Dialect:
         """How the file is written."""
-        text = self._head.decode(self.encoding.name, errors="ignore").lstrip("\ufeff")
-        return dialect.find(text, self.path, self._delimiter)
+        return dialect.find(self._file.head, self.path, self._delimiter)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The header's names."""
         return self.dialect.columns
-
-    @property
-    def comma(self) -> bool:
-        """Files with a semicolon between columns are often from places where 3.14 is written 3,14."""
-        return self.dialect.delimiter == ";"
 
     def batches(self, on_bad_row: OnBadRow | None = None) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
         """The rows as text, and their numbers in the file, from 1 after the header.
@@ -82,7 +67,31 @@ class CsvFile:
         Raises:
           DataError: the file is no CSV (a quote that never ends).
         """
-        tell = on_bad_row or (lambda number, text, reason: None)
+        seen = 0
+        told: set[int] = set()
+        for block in BLOCKS:
+            before = frozenset(told)
+
+            def tell(number: int, text: str, reason: str, before: frozenset[int] = before) -> None:
+                if on_bad_row is not None and number not in before:
+                    told.add(number)
+                    on_bad_row(number, text, reason)
+
+            try:
+                for batch, numbers in self._batches(tell, block, seen):
+                    seen = int(numbers[-1]) if len(numbers) else seen
+                    yield batch, numbers
+                return
+            except _LongRow:
+                continue  # from the row behind the last one, with longer blocks
+        raise DataError(
+            f"the row after row {seen} is longer than {BLOCKS[-1] >> 20} MiB",
+            where=self.path,
+            next_step="look there for a quote that never ends",
+        )
+
+    def _batches(self, tell: OnBadRow, block: int, seen: int) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+        """The rows after number `seen`."""
         bad_numbers: list[int] = []
         failed: list[Exception] = []
 
@@ -104,18 +113,21 @@ class CsvFile:
         read = 0
         last: pa.RecordBatch | None = None
         try:
-            with self._text() as file:
-                for batch in self._reader(file, skip):
+            with _Tail(self._file.open()) as file:
+                for batch in self._reader(file, skip, block):
                     numbers = _numbers(read, batch.num_rows, bad_numbers)
                     read += batch.num_rows
                     last = batch
-                    yield self._readable(batch, numbers, tell)
-            self._refuse_open_quote(last, read + len(bad_numbers))
+                    new = int(np.searchsorted(numbers, seen, side="right"))
+                    yield self._readable(batch.slice(new), numbers[new:], tell)
+                self._refuse_open_quote(last, read + len(bad_numbers), file.tail)
         except READ_ERRORS as error:
             if failed:
                 raise failed[0] from None
             if isinstance(error, pa.ArrowInvalid) and "Empty CSV" in str(error):
                 return
+            if isinstance(error, pa.ArrowInvalid) and "straddl" in str(error):
+                raise _LongRow from error
             raise DataError(
                 f"the file cannot be read as CSV after row {read + len(bad_numbers)}: {said(error)}",
                 where=self.path,
@@ -131,17 +143,18 @@ class CsvFile:
         writer.writerow("" if (value := column[row].as_py()) is None else value for column in batch.columns)
         return out.getvalue()
 
-    def _reader(self, file: IO[bytes], skip: Callable[[pa_csv.InvalidRow], str]) -> pa_csv.CSVStreamingReader:
+    def _reader(
+        self, file: IO[bytes] | io.IOBase, skip: Callable[[pa_csv.InvalidRow], str], block: int
+    ) -> pa_csv.CSVStreamingReader:
         names = [str(i) for i in range(len(self.columns))]
         return pa_csv.open_csv(
             file,
             # One thread, since only then the rows come with their numbers.
             read_options=pa_csv.ReadOptions(
                 use_threads=False,
-                block_size=BLOCK_BYTES,
+                block_size=block,
                 column_names=names,
                 skip_rows=self.dialect.header_lines,
-                encoding=self.encoding.name,
             ),
             parse_options=pa_csv.ParseOptions(
                 delimiter=self.dialect.delimiter,
@@ -160,11 +173,11 @@ class CsvFile:
         """The rows of a batch that are what they seem."""
         bad = np.zeros(batch.num_rows, bool)
         for column in batch.columns:
-            if self.encoding.damaged:
-                for i in np.flatnonzero(_holds(column, MARK) & ~bad):
-                    _tell_lines(tell, int(numbers[i]), self.line(batch, int(i)), "bytes that are no UTF-8")
+            if self.encoding.name != "utf-8" or self.encoding.damaged:
+                for i in (i for i in _holding(column, MARK) if not bad[i]):
+                    _tell_lines(tell, int(numbers[i]), self.line(batch, int(i)), _no_text(self.encoding.name))
                     bad[i] = True
-            for i in np.flatnonzero(_holds(column, "\n") & ~bad):
+            for i in (i for i in _holding(column, "\n") if not bad[i]):
                 if self._holds_rows(column[int(i)].as_py()):
                     _tell_lines(tell, int(numbers[i]), self.line(batch, int(i)), "a quote opens too early")
                     bad[i] = True
@@ -183,9 +196,9 @@ class CsvFile:
         rows = csv.reader(lines, delimiter=self.dialect.delimiter, quotechar=self.dialect.quote)
         return all(len(row) == width for row in rows)
 
-    def _refuse_open_quote(self, last: pa.RecordBatch | None, row: int) -> None:
+    def _refuse_open_quote(self, last: pa.RecordBatch | None, row: int, tail: bytes) -> None:
         """Arrow takes all that follows a quote that never ends for one value, without a word."""
-        if last is None or not last.num_rows or self.encoding.tail.rstrip().endswith(self.dialect.quote):
+        if last is None or not last.num_rows or tail.rstrip().endswith(self.dialect.quote.encode()):
             return
         if "\n" in last.column(last.num_columns - 1)[last.num_rows - 1].as_py():
             raise self._open_quote(row)
@@ -197,17 +210,9 @@ class CsvFile:
             next_step="close the quote, or write quotes inside of values twice",
         )
 
-    @functools.cached_property
-    def _head(self) -> bytes:
-        try:
-            with opened(self.path) as file:
-                return file.read(dialect.HEAD_BYTES)
-        except READ_ERRORS as error:
-            raise unreadable(error, self.path) from error
 
-    def _text(self) -> IO[bytes]:
-        file = opened(self.path)
-        return encoding.Marked(file) if self.encoding.damaged else file  # type: ignore[return-value]
+def _no_text(encoding: str) -> str:
+    return f"bytes that are no {'UTF-8' if encoding == 'utf-8' else encoding}"
 
 
 def _tell_lines(tell: OnBadRow, number: int, text: str, reason: str) -> None:
@@ -219,8 +224,39 @@ def _tell_lines(tell: OnBadRow, number: int, text: str, reason: str) -> None:
         tell(number, line, reason)
 
 
-def _holds(column: pa.Array, text: str) -> np.ndarray:
-    return np.asarray(pc.match_substring(column, text).fill_null(False))
+def _holding(column: pa.Array, text: str) -> np.ndarray:
+    """Indices of the values that hold a text."""
+    if not len(column):
+        return np.zeros(0, np.int64)
+    offsets = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
+    data = np.frombuffer(column.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
+    if not (data == text.encode()[0]).any():  # ten times as fast as to look at each value
+        return np.zeros(0, np.int64)
+    return np.flatnonzero(pc.match_substring(column, text).fill_null(False))
+
+
+class _LongRow(Exception):
+    """A row is longer than a block."""
+
+
+class _Tail(io.RawIOBase):
+    """A file that remembers its last bytes."""
+
+    def __init__(self, file: Any):
+        self._file = file
+        self.tail = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        block = self._file.read(size)
+        self.tail = (self.tail + block[-8:])[-8:]
+        return block
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _numbers(read: int, count: int, bad: list[int]) -> np.ndarray:

@@ -7,8 +7,10 @@ import io
 from pathlib import Path
 
 from noria.core.errors import DataError
+from noria.ingestion.text_file import HEAD_BYTES
 
-HEAD_BYTES = 256 << 10
+# Python reads 128 KiB; a long value in the first row is no fault of the header.
+csv.field_size_limit(max(csv.field_size_limit(), 2 * HEAD_BYTES))
 _DELIMITERS = ",\t;|^~\x01\x1f: "
 
 
@@ -60,7 +62,7 @@ def refuse_duplicates(names: tuple[str, ...], where: object) -> None:
 
 
 def _header(text: str, delimiter: str, quote: str, path: Path) -> tuple[tuple[str, ...], int]:
-    rows = csv.reader(io.StringIO(text), delimiter=delimiter, quotechar=quote)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quotechar=quote)
     fields = next((row for row in rows if any(field.strip() for field in row)), None)
     if fields is None:
         raise DataError(
@@ -89,7 +91,7 @@ def _open_quote(path: Path) -> DataError:
 
 
 def _quote(text: str) -> str:
-    first = text.lstrip().split("\n", 1)[0].strip()
+    first = text.lstrip().splitlines()[0].strip()
     return "'" if first.startswith("'") and first.endswith("'") and '"' not in first else '"'
 
 

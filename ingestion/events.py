@@ -10,6 +10,7 @@ import pyarrow as pa
 from noria.core import periods
 from noria.core.errors import DataError
 from noria.ingestion import calendar, column_types, times
+from noria.ingestion.column_facts import PLAIN
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.formats import Rows, said_of
 from noria.ingestion.labels import Labels
@@ -37,6 +38,7 @@ class EventSettings:
       missing: further texts that mean "missing", such as `?`.
       time_format: `strptime` format of the time column, where it is neither ISO 8601 nor a number.
       delimiter: of CSV files; found in them if None.
+      encoding: of text files, a Python codec; found in them if None.
       max_bad_share: share of a file's rows that may be unreadable (0 to 1).
     """
 
@@ -50,6 +52,7 @@ class EventSettings:
     missing: tuple[str, ...] = ()
     time_format: str | None = None
     delimiter: str | None = None
+    encoding: str | None = None
     max_bad_share: float = 0.01
 
     def __post_init__(self) -> None:
@@ -125,7 +128,8 @@ def events(
             _bury(part, past, settings.time, raw, "is before 1901, which no event is", letters)
             bad |= wrong | missing | future | past
         raw = arrays[settings.label]
-        arrays[settings.label], wrong = labels.normalise(raw)
+        form = part.table.number_format(settings.label) if settings.task == "regression" else PLAIN
+        arrays[settings.label], wrong = labels.normalise(raw, form)
         _bury(part, wrong & ~bad, settings.label, raw, f"is not {labels.expected}", letters)
         bad |= wrong
         yield part.filter(~bad, list(arrays.values()))

@@ -1,11 +1,11 @@
-"""What a table from outside may be: a CSV or Parquet file, or a table in memory; each read in bounded batches."""
+"""What a table from outside may be: a CSV, JSON lines or Parquet file, or a table in memory; read in batches."""
 
 import csv
 import dataclasses
 import functools
 import hashlib
 import io
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ import pyarrow.parquet as pq
 from noria.core import files
 from noria.core.errors import DataError
 from noria.ingestion import column_types
-from noria.ingestion.archives import READ_ERRORS, said
+from noria.ingestion.column_facts import PLAIN, ColumnFacts, NumberFormat
 from noria.ingestion.csv_file import CsvFile
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.dialect import refuse_duplicates
+from noria.ingestion.json_lines import JsonLinesFile
+from noria.ingestion.text_file import READ_ERRORS, said
 
 BATCH_ROWS = 65_536
 
@@ -72,11 +74,9 @@ class Table:
 
     Attributes:
       name: what people know it by: the path.
-      comma: whether 3.14 is written 3,14 there.
     """
 
     name: str
-    comma = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -96,6 +96,10 @@ class Table:
     def kinds(self, names: Collection[str]) -> dict[str, pa.DataType]:
         """The kinds of these columns; reads a CSV file to its end."""
         raise NotImplementedError
+
+    def number_format(self, name: str) -> NumberFormat:
+        """How numbers are written in a column of text."""
+        return PLAIN
 
     def raw(
         self, letters: DeadLetters | None, names: Collection[str]
@@ -134,20 +138,24 @@ class FileTable(Table):
         self._digest = digest
 
 
-class CsvTable(FileTable):
-    """A CSV file."""
+class TextTable(FileTable):
+    """A file of text: what its columns hold is found in the texts.
 
-    def __init__(self, path: Path, delimiter: str | None = None):
+    Args:
+      path: the file.
+      file: its reader.
+      missing: further texts that mean "missing".
+    """
+
+    def __init__(self, path: Path, file: CsvFile | JsonLinesFile, missing: Collection[str] = ()):
         super().__init__(path)
-        self._file = CsvFile(path, delimiter)
+        self._file = file
+        self.missing = tuple(missing)
+        self._formats: Mapping[str, NumberFormat] | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
         return self._file.columns
-
-    @property
-    def comma(self) -> bool:  # type: ignore[override]
-        return self._file.comma
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -155,11 +163,25 @@ class CsvTable(FileTable):
         return () if note is None else (f"{self.name}: {note}",)
 
     def kinds(self, names: Collection[str]) -> dict[str, pa.DataType]:
-        tallies = {name: column_types.Tally() for name in self.columns if name in names}
+        return {name: self.facts[name].kind_beside(self.missing) for name in self.columns if name in names}
+
+    @functools.cached_property
+    def facts(self) -> dict[str, ColumnFacts]:
+        """What its columns hold; reads the file to its end."""
+        found = {name: ColumnFacts(self._comma) for name in self.columns}
         for batch, _ in self._file.batches():
-            for name, tally in tallies.items():
-                tally.add(batch.column(self.columns.index(name)), self.comma)
-        return {name: tally.kind for name, tally in tallies.items()}
+            for facts, column in zip(found.values(), batch.columns, strict=True):
+                facts.add(column)
+        return found
+
+    def number_format(self, name: str) -> NumberFormat:
+        if self._formats is not None:
+            return self._formats.get(name, PLAIN)
+        return self.facts[name].format
+
+    def assume_formats(self, formats: Mapping[str, NumberFormat]) -> None:
+        """Takes number formats that are known already, so that the file is read once only."""
+        self._formats = formats
 
     def raw(
         self, letters: DeadLetters | None, names: Collection[str]
@@ -169,6 +191,11 @@ class CsvTable(FileTable):
                 letters.add(self.name, row, text, reason)
 
         return self._file.batches(add)
+
+    @property
+    def _comma(self) -> bool:
+        """Whether 1,234 alone is a fraction."""
+        return isinstance(self._file, CsvFile) and self._file.dialect.delimiter != ","
 
     def text(self, batch: pa.RecordBatch, row: int) -> str:
         return self._file.line(batch, row)

@@ -17,10 +17,11 @@ from noria.core import files
 from noria.core.errors import DataError, NoriaError, SpanError
 from noria.ingestion import calendar, tables
 from noria.ingestion.calendar import Calendar
+from noria.ingestion.column_facts import PLAIN
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.delivery import Delivery, Tell
 from noria.ingestion.events import EventSettings, events
-from noria.ingestion.formats import Table
+from noria.ingestion.formats import Table, TextTable
 from noria.ingestion.labels import Labels
 from noria.ingestion.ledger import Ledger
 from noria.ingestion.partition import Partition
@@ -129,7 +130,13 @@ def _sweep(store: SpanStore) -> None:
 def _tables(source: Any, settings: EventSettings, name: str) -> list[Table]:
     if callable(source) and not isinstance(source, type):
         source = _called(source)
-    return tables.open_tables(source, delimiter=settings.delimiter, name=name)
+    return tables.open_tables(
+        source,
+        delimiter=settings.delimiter,
+        encoding=settings.encoding,
+        missing=settings.missing,
+        name=name,
+    )
 
 
 def _called(function: Callable[[], Any]) -> Any:
@@ -207,6 +214,9 @@ class _Ingestion:
         if self.calendar is not None:
             # What the spans have already decides; a new column cannot come in between.
             types = self.calendar.kinds()
+            for table in self.fresh:
+                if isinstance(table, TextTable):
+                    table.assume_formats(self.calendar.formats())
             wanted = list(types)
         columns = tables.columns_of(self.fresh, wanted=wanted, types=types, as_it_is=settings.as_it_is)
         for name in settings.as_it_is:
@@ -269,9 +279,25 @@ class _Ingestion:
             task=settings.task,
             classes=tuple(labels.classes or ()),
             columns={name: str(kind) for name, kind in columns.items()},
+            number_formats=self._number_formats(columns),
         )
         known.save(self.store)
         return known
+
+    def _number_formats(self, columns: dict[str, pa.DataType]) -> dict[str, tuple[str, str]]:
+        settings = self.settings
+        numbers = [
+            name for name, kind in columns.items() if pa.types.is_integer(kind) or pa.types.is_floating(kind)
+        ]
+        if settings.task == "regression":
+            numbers.append(settings.label)
+        found: dict[str, tuple[str, str]] = {}
+        for table in self.fresh:
+            for name in numbers if isinstance(table, TextTable) else ():
+                form = table.number_format(name)
+                if form != PLAIN:
+                    found.setdefault(name, (form.decimal, form.group))
+        return found
 
     def _enter(self, cuts: PeriodCuts | RowCuts, letters: DeadLetters, delivery: Delivery) -> None:
         """Everything is committed: the ledger may know."""

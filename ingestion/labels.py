@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from noria.core.errors import DataError
 from noria.ingestion import column_types
+from noria.ingestion.column_facts import PLAIN, NumberFormat
 
 # Words for the two classes of a binary label, which may be mixed freely.
 NEGATIVE = ("0", "false", "f", "no", "n")
@@ -43,18 +44,19 @@ class Labels:
         elif self.classes is not None:
             self._check_classes()
 
-    def normalise(self, values: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    def normalise(self, values: pa.Array, form: NumberFormat = PLAIN) -> tuple[pa.Array, np.ndarray]:
         """First step, row by row.
 
         Args:
           values: as in the table, `[rows]`; text that means "missing" is null already.
+          form: how numbers are written in text.
 
         Returns:
           Words (float64 for regression), `[rows]`, null where unlabelled, and a mask of the rows whose value
           is no number, or no known class.
         """
         if self.task == "regression":
-            return column_types.convert(values, pa.float64())
+            return column_types.convert(values, pa.float64(), form)
         words = _words(values)
         for entry in words.value_counts().to_pylist():
             if entry["values"] is not None:

@@ -1,4 +1,4 @@
-"""Tables from outside: CSV and Parquet files, folders and globs of them, pandas and Arrow tables.
+"""Tables from outside: CSV, JSON lines and Parquet files, folders and globs of them, pandas and Arrow tables.
 
 They come out as Arrow batches of one schema. What cannot be read goes to the dead letters, with its row and the
 reason.
@@ -18,20 +18,33 @@ import pyarrow.compute as pc
 
 from noria.core.errors import DataError
 from noria.ingestion import column_types
+from noria.ingestion.column_facts import PLAIN, NumberFormat
+from noria.ingestion.csv_file import CsvFile
 from noria.ingestion.dead_letters import DeadLetters
-from noria.ingestion.formats import CsvTable, MemoryTable, ParquetTable, Rows, Table, said_of
+from noria.ingestion.formats import MemoryTable, ParquetTable, Rows, Table, TextTable, said_of
+from noria.ingestion.json_lines import JsonLinesFile
 
 _PARQUET = (".parquet", ".pq", ".parq")
 _CSV = (".csv", ".tsv", ".txt", ".tab", ".psv", ".data")
+_JSON_LINES = (".jsonl", ".ndjson")
 _PACKED = (".gz", ".bz2", ".xz", ".zip")
 
 
-def open_tables(source: Any, *, delimiter: str | None = None, name: str = "table") -> list[Table]:
+def open_tables(
+    source: Any,
+    *,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    missing: Sequence[str] = (),
+    name: str = "table",
+) -> list[Table]:
     """Finds the tables that a source means.
 
     Args:
       source: a path, a folder, a glob, a list of these, a pandas data frame or an Arrow table.
       delimiter: of CSV files; found in them if None.
+      encoding: of text files, a Python codec; found in them if None.
+      missing: further texts that mean "missing".
       name: of a table in memory.
 
     Returns:
@@ -43,7 +56,15 @@ def open_tables(source: Any, *, delimiter: str | None = None, name: str = "table
     if isinstance(source, pa.Table) or type(source).__module__.startswith("pandas"):
         return [MemoryTable(source, name)]
     if isinstance(source, list | tuple):
-        return [table for each in source for table in open_tables(each, delimiter=delimiter, name=name)]
+        options: dict[str, Any] = {
+            "delimiter": delimiter,
+            "encoding": encoding,
+            "missing": missing,
+            "name": name,
+        }
+        return [table for each in source for table in open_tables(each, **options)]
+    if isinstance(source, Table):
+        return [source]
     if not isinstance(source, str | os.PathLike):
         raise DataError(
             "the data must be a path, a pandas or Arrow table, a list of these, or a function that returns "
@@ -51,7 +72,7 @@ def open_tables(source: Any, *, delimiter: str | None = None, name: str = "table
             where="data.source",
             next_step="let the function return a pandas data frame or an Arrow table",
         )
-    return [_open(path, delimiter) for path in _paths(Path(source).expanduser())]
+    return [_open(path, delimiter, encoding, missing) for path in _paths(Path(source).expanduser())]
 
 
 def columns_of(
@@ -78,7 +99,7 @@ def columns_of(
             if column not in table.columns:
                 raise missing_column(column, table, names)
     for table in tables:
-        if not isinstance(table, CsvTable):
+        if not isinstance(table, TextTable):
             table.kinds(names)  # refuses lists and the like, whatever is known; only the schema is looked at
     known = {column: column_types.named(kind) for column, kind in (types or {}).items()}
     found: dict[str, pa.DataType] = {column: pa.null() for column in names}
@@ -87,7 +108,7 @@ def columns_of(
         for table in tables:
             for column, kind in table.kinds(unknown).items():
                 unified = column_types.unify(found[column], kind)
-                if unified is None and isinstance(table, CsvTable) and not pa.types.is_timestamp(kind):
+                if unified is None and isinstance(table, TextTable) and not pa.types.is_timestamp(kind):
                     unified = pa.string()  # text in one file, numbers in another: codes
                 if unified is None and column not in known:
                     raise DataError(
@@ -131,7 +152,7 @@ def read(
                     values = column_types.blank(values, pc.is_in(values, value_set=pa.array(missing)))
                 wrong = no_text
                 if name not in as_it_is:
-                    values, other = column_types.convert(values, kind, table.comma)
+                    values, other = column_types.convert(values, kind, _form(table, name, kind))
                     wrong = wrong | other
                 elif pa.types.is_string(values.type):
                     values, _ = column_types.convert(values, pa.string())
@@ -146,24 +167,33 @@ def read(
             yield Rows(pa.RecordBatch.from_arrays(arrays, list(columns)), numbers, table, raw).filter(~bad)
 
 
-def read_table(source: Any, *, delimiter: str | None = None, limit: int | None = None) -> pa.Table:
+def read_table(
+    source: Any,
+    *,
+    delimiter: str | None = None,
+    limit: int | None = None,
+    columns: Mapping[str, pa.DataType] | None = None,
+    missing: Sequence[str] = (),
+) -> pa.Table:
     """Reads a source into memory, its kinds found in it; for a first look.
 
     Args:
       source: as in `open_tables`.
       delimiter: of CSV files.
       limit: stop after about so many rows.
+      columns: the columns to read, and their kinds; by default all of the first table.
+      missing: further texts that mean "missing".
 
     Raises:
       DataError: it cannot be read, or more than 1% of the rows looked at are bad.
     """
-    tables = open_tables(source, delimiter=delimiter)
-    columns = columns_of(tables)
+    tables = open_tables(source, delimiter=delimiter, missing=missing)
+    columns = columns_of(tables) if columns is None else columns
     schema = pa.schema([(name, column_types.stored(kind)) for name, kind in columns.items()])
     batches: list[pa.RecordBatch] = []
     rows: collections.Counter[str] = collections.Counter()
     with DeadLetters(None, "table", "") as letters:
-        for part in read(tables, columns, letters):
+        for part in read(tables, columns, letters, missing=missing):
             batches.append(part.batch)
             rows[part.table.name] += part.batch.num_rows
             if limit is not None and sum(rows.values()) >= limit:
@@ -172,6 +202,12 @@ def read_table(source: Any, *, delimiter: str | None = None, limit: int | None =
         letters.check(name, rows[name] + letters.count_of(name))
     table = pa.Table.from_batches(batches, schema)
     return table if limit is None else table.slice(0, limit)
+
+
+def _form(table: Table, name: str, kind: pa.DataType) -> NumberFormat:
+    """How numbers are written there; the plain way for kinds that are no numbers, which asks nothing of the file."""
+    numbers = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return table.number_format(name) if numbers else PLAIN
 
 
 def missing_column(column: str, table: Table, wanted: Iterable[str]) -> DataError:
@@ -192,7 +228,9 @@ def _paths(path: Path) -> list[Path]:
         found = [each for each in sorted(path.rglob("*")) if each.is_file() and _is_table(each, path)]
         if not found:
             raise DataError(
-                "the folder holds no CSV or Parquet file", where=path, next_step="name another one"
+                "the folder holds no CSV, JSON lines or Parquet file",
+                where=path,
+                next_step="name another one",
             )
         return found
     if path.exists():
@@ -214,18 +252,22 @@ def _is_table(path: Path, folder: Path) -> bool:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in _PACKED:
         suffixes.pop()
-    return bool(suffixes) and suffixes[-1] in _CSV + _PARQUET
+    return bool(suffixes) and suffixes[-1] in _CSV + _JSON_LINES + _PARQUET
 
 
-def _open(path: Path, delimiter: str | None) -> Table:
-    if path.suffix.lower() in (".xlsx", ".xls", ".json", ".jsonl", ".avro", ".feather", ".orc"):
+def _open(path: Path, delimiter: str | None, encoding: str | None, missing: Sequence[str]) -> Table:
+    if path.suffix.lower() in (".xlsx", ".xls", ".json", ".avro", ".feather", ".orc"):
         raise DataError(
-            f"{path.suffix} files are not read", where=path, next_step="export it as CSV (UTF-8) or Parquet"
+            f"{path.suffix} files are not read",
+            where=path,
+            next_step="export it as CSV (UTF-8), JSON lines or Parquet",
         )
     packed = path.suffix.lower() in _PACKED
     if path.suffix.lower() in _PARQUET or (not packed and _begins_like_parquet(path)):
         return ParquetTable(path)
-    return CsvTable(path, delimiter)
+    if any(suffix.lower() in _JSON_LINES for suffix in path.suffixes[-2 if packed else -1 :]):
+        return TextTable(path, JsonLinesFile(path, encoding), missing)
+    return TextTable(path, CsvFile(path, delimiter, encoding), missing)
 
 
 def _begins_like_parquet(path: Path) -> bool:

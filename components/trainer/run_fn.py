@@ -70,7 +70,9 @@ def run_fn(fn_args: Any) -> None:
         runs.note_labels_and_gaps(run, train, rows, stage)
         stage.note(mode=run.report["mode"], rows=train.rows, path=train.path, start_step=run.start)
         clock.lap("warm_start")
-        alarm = rescue.listen(run, train, rows) if saved is not None and settings.steps != 0 else None
+        # A run that continues on its champion's window finds nothing new there.
+        new = saved is not None and saved.window != run.window and settings.steps != 0
+        alarm = rescue.listen(run, train, rows) if new else None
         outcome = runs.train(run, train, evaluation, fn_args.model_run_dir, stage)
         if alarm is not None and alarm.rings(settings):
             if evaluation is None:

@@ -6,13 +6,16 @@ from typing import Annotated
 
 import typer
 
+from noria.core.errors import ConfigError
 from noria.pipeline.cli import console
 from noria.pipeline.cli.options import Json
 
 
 def init(
     folder: Annotated[Path, typer.Argument(help="The folder of the new project.")],
-    data: Annotated[Path, typer.Option(help="A CSV or Parquet file with the events.")],
+    data: Annotated[
+        Path, typer.Option(help="A CSV, JSON lines or Parquet file, a folder or a glob of them.")
+    ],
     label: Annotated[str, typer.Option(help="The column to predict.")],
     time: Annotated[
         str | None,
@@ -27,6 +30,20 @@ def init(
     delimiter: Annotated[
         str | None, typer.Option(help="The delimiter of a CSV file. Default: detected.")
     ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="The encoding of a text file, such as cp1250. Default: detected.")
+    ] = None,
+    missing: Annotated[
+        list[str] | None,
+        typer.Option(help='Another text that means "missing", such as "?"; may be repeated.'),
+    ] = None,
+    types: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="COLUMN=TYPE: int, float, string, bool or time; may be repeated. Default: inferred."
+        ),
+    ] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="Column to leave out; may be repeated.")] = None,
     as_json: Json = False,
 ) -> int:
     """Write a project for your data: settings, schema, preprocessing, README."""
@@ -41,7 +58,17 @@ def init(
         from noria.pipeline.init import draft
 
         drafted = draft.draft(
-            folder, data, label, time=time, task=task, key=key or [], delimiter=_unescaped(delimiter)
+            folder,
+            data,
+            label,
+            time=time,
+            task=task,
+            key=key or [],
+            delimiter=_unescaped(delimiter),
+            encoding=encoding,
+            missing=missing or [],
+            types=_pairs(types or []),
+            drop=drop or [],
         )
     if as_json:
         console.emit(drafted.to_json())
@@ -57,6 +84,8 @@ def init(
     table.add_row(
         "features", f"{len(drafted.columns.numeric)} numeric, {len(drafted.columns.categorical)} categorical"
     )
+    if drafted.columns.times:
+        table.add_row("times", Text(", ".join(drafted.columns.times)))
     if drafted.columns.key:
         table.add_row("key", Text(", ".join(drafted.columns.key)))
     if drafted.columns.slices:
@@ -70,6 +99,21 @@ def init(
     there = "" if folder.absolute() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
     out.print(f"[bold]next[/] {escape(there)}noria run", soft_wrap=True)
     return console.OK
+
+
+def _pairs(types: list[str]) -> dict[str, str]:
+    """`zip=string` -> {"zip": "string"}."""
+    found = {}
+    for pair in types:
+        name, equals, kind = pair.rpartition("=")
+        if not equals or kind not in ("int", "float", "string", "bool", "time"):
+            raise ConfigError(
+                f"a type must be COLUMN=TYPE with int, float, string, bool or time, got {pair!r}",
+                where="--types",
+                next_step="write it as in --types zip=string",
+            )
+        found[name] = kind
+    return found
 
 
 def _unescaped(delimiter: str | None) -> str | None:

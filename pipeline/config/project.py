@@ -251,6 +251,7 @@ class Config(Settings):
             missing=tuple(data.missing),
             time_format=self.time.format,
             delimiter=data.delimiter,
+            encoding=data.encoding,
             max_bad_share=data.max_bad_share,
         )
 

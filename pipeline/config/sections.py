@@ -3,6 +3,7 @@
 The settings of a component are declared beside the component.
 """
 
+import codecs
 import os
 import re
 from pathlib import Path
@@ -59,7 +60,7 @@ Names = Annotated[list[str], BeforeValidator(listed)]
 class Data(Settings):
     source: str | None = Field(
         default=None,
-        description="Where the events come from: a CSV or Parquet file, a folder or a glob of them; "
+        description="Where the events come from: a CSV, JSON lines or Parquet file, a folder or a glob of them; "
         "or `module:function`, a function without arguments that returns an Arrow or pandas "
         "table. Every run reads what is new there. Default: none, only the spans that are in the home folder.",
     )
@@ -68,6 +69,10 @@ class Data(Settings):
         min_length=1,
         max_length=1,
         description="The delimiter of CSV files. Default: detected.",
+    )
+    encoding: str | None = Field(
+        default=None,
+        description="The encoding of text files, a name that Python knows such as `cp1250`. Default: detected.",
     )
     columns: Names | None = Field(
         default=None, description="The columns to keep, in addition to label and time. Default: all."
@@ -83,6 +88,18 @@ class Data(Settings):
         le=1,
         description="Share of a file's rows that may be unreadable; a file with more is refused.",
     )
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding(cls, value: str | None) -> str | None:
+        try:
+            if value is not None:
+                codecs.lookup(value)
+        except LookupError:
+            raise ValueError(
+                f"must be an encoding that Python knows, such as cp1250, got {value!r}"
+            ) from None
+        return value
 
     @field_validator("source")
     @classmethod

@@ -6,7 +6,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pyarrow as pa
 from noria.core.errors import ConfigError, DataError
 from noria.ingestion import tables
 from noria.pipeline.config import NAME_LENGTH, load
-from noria.pipeline.init import inference, row_order
+from noria.pipeline.init import flat, inference, row_order
 
 TEMPLATES = Path(__file__).with_name("templates")
 FILES = ("noria.yaml", "schema.pbtxt", "preprocessing.py", "README.md", ".dockerignore")
@@ -53,6 +54,7 @@ class Draft:
             "spans": self.spans,
             "numeric": self.columns.numeric,
             "categorical": self.columns.categorical,
+            "times": self.columns.times,
             "slices": self.columns.slices,
             "key": self.columns.key,
             "left_out": self.columns.left_out,
@@ -69,6 +71,10 @@ def draft(
     task: str | None = None,
     key: Sequence[str] = (),
     delimiter: str | None = None,
+    encoding: str | None = None,
+    missing: Sequence[str] = (),
+    types: Mapping[str, str] | None = None,
+    drop: Sequence[str] = (),
 ) -> Draft:
     """Writes a project for a table.
 
@@ -80,6 +86,10 @@ def draft(
       task: `binary`, `multiclass` or `regression`; None to infer it.
       key: columns that identify an event.
       delimiter: of CSV files; None to detect it.
+      encoding: of text files; None to detect it.
+      missing: further texts that mean "missing".
+      types: types of columns that are not to be inferred.
+      drop: columns to leave out.
 
     Raises:
       ConfigError: the folder holds a project already, or the task is unknown.
@@ -92,10 +102,10 @@ def draft(
             where="--task",
             next_step="omit --task to infer it from the label",
         )
-    source = tables.open_tables(data, delimiter=delimiter)
-    kinds = tables.columns_of(source)
-    for name in (label, *([time] if time else []), *key):
-        if name not in kinds:
+    source = tables.open_tables(data, delimiter=delimiter, encoding=encoding, missing=missing)
+    dropped = {name: "dropped with --drop" for name in drop} | flat.unreadable(source)
+    for name in (label, *([time] if time else []), *key, *drop, *(types or {})):
+        if name not in source[0].columns:
             error = tables.missing_column(name, source[0], ())
             raise DataError(error.what, where=error.where, next_step="name one of these columns")
     if label in (time, *key):
@@ -104,16 +114,30 @@ def draft(
             where="--label",
             next_step="name another column: --label is what to predict; --time and --key are known before",
         )
-    table = tables.read_table(data, delimiter=delimiter, limit=ROWS)
+    if taken := {label, time, *key} & set(dropped):
+        name = sorted(map(str, taken))[0]
+        raise ConfigError(
+            f"column {name!r} cannot be used: {dropped[name]}",
+            where="--label, --time or --key",
+            next_step="name another column",
+        )
+    marks = flat.marks(source, [name for name in source[0].columns if name not in dropped], types or {})
+    missing = tuple(dict.fromkeys([*missing, *marks]))
+    flat.declare_missing(source, missing)
+    kept = [name for name in source[0].columns if name not in dropped]
+    kinds = tables.columns_of(source, wanted=kept, types=types)
+    table = tables.read_table(source, limit=ROWS, columns=kinds, missing=missing)
     if not len(table):
         raise DataError("the table has a header but no rows", where=data, next_step="give data with rows")
 
     boolean = pa.types.is_boolean(kinds[label])
     facts = inference.label(table.column(label), label, task, boolean)
-    seconds, form = inference.event_times(table.column(time), time) if time else (None, None)
+    seconds, forms = inference.event_times(table.column(time), time) if time else (None, ())
+    form = forms[0] if forms else None
     every, spans = inference.span_length(seconds, len(table))
-    columns = inference.columns(table, label, time, key)
-    if not columns.numeric and not columns.categorical:
+    moments = [name for name, kind in kinds.items() if pa.types.is_timestamp(kind)]
+    columns = inference.columns(table, label, time, key, moments)
+    if not columns.numeric and not columns.categorical and not columns.times:
         raise DataError(
             f"no column of the table can be a feature: {json.dumps(columns.left_out)}",
             where=data,
@@ -128,9 +152,21 @@ def draft(
         time=time,
         every=every,
         spans=spans,
-        notes=_notes(table, facts, spans, seconds) + row_order.notes(table.column(label), facts.task, time),
+        notes=[
+            *(note for each in source for note in each.notes),
+            *flat.notes(marks, dropped, forms, columns.times),
+            *_notes(table, facts, spans, seconds),
+            *row_order.notes(table.column(label), facts.task, time),
+        ],
     )
-    _write(drafted, data, label, form, delimiter, _event_table(table, label, facts, time, form, key))
+    reading = {
+        "delimiter": delimiter,
+        "encoding": encoding,
+        "missing": list(missing),
+        "types": dict(types or {}),
+        "keep": [name for name in kept if name not in (label, time)] if dropped else None,
+    }
+    _write(drafted, data, label, form, reading, _event_table(table, label, facts, time, form, key))
     return drafted
 
 
@@ -190,7 +226,7 @@ def _event_table(
 
 
 def _write(
-    drafted: Draft, data: Path, label: str, form: str | None, delimiter: str | None, table: pa.Table
+    drafted: Draft, data: Path, label: str, form: str | None, reading: dict[str, Any], table: pa.Table
 ) -> None:
     """Writes all files to a staging folder first, so that the project is complete or does not exist."""
     from noria.pipeline.init import schema_inference
@@ -207,13 +243,15 @@ def _write(
             next_step="name a folder that you can write to",
         ) from error
     try:
-        values = _values(drafted, data, label, form, delimiter)
+        values = _values(drafted, data, label, form, reading)
         for name in FILES:
             if name != "schema.pbtxt":
                 (beside / name).write_text(
                     _rendered(f"{name.removeprefix('.')}.jinja", values), encoding="utf-8"
                 )
-        schema = schema_inference.infer(table, label, drafted.time, drafted.columns.key)
+        schema = schema_inference.infer(
+            table, label, drafted.time, [*drafted.columns.key, *drafted.columns.times]
+        )
         loader.save(schema, beside / "schema.pbtxt")
         load(beside)  # the written project must be valid
         drafted.folder.mkdir(exist_ok=True)
@@ -224,17 +262,21 @@ def _write(
 
 
 def _values(
-    drafted: Draft, data: Path, label: str, form: str | None, delimiter: str | None
+    drafted: Draft, data: Path, label: str, form: str | None, reading: dict[str, Any]
 ) -> dict[str, Any]:
     rows_a_span = max(1, drafted.rows // drafted.spans)
     # Features that the template makes from the time.
     taken = {label, "time_of_day_sin", "time_of_day_cos", "time_of_week_sin", "time_of_week_cos"}
+    moments = {_feature(name, taken): name for name in drafted.columns.times}
+    taken |= {
+        f"{name}_{part}_{end}" for name in moments for part in ("of_day", "of_week") for end in ("sin", "cos")
+    }
     numeric = {_feature(name, taken): name for name in drafted.columns.numeric}
     return {
         "name": project_name(drafted.folder),
         "data_name": data.name,
         "source": os.path.relpath(data.absolute(), drafted.folder.absolute()),
-        "delimiter": delimiter,
+        **reading,
         "label": label,
         "task": drafted.task,
         "classes": drafted.label.classes,
@@ -254,15 +296,23 @@ def _values(
         "numeric": numeric,
         "gaps": [name for name, column in numeric.items() if column in drafted.columns.gaps],
         "categorical": {_feature(name, taken): name for name in drafted.columns.categorical},
+        "times": moments,
         "left_out": drafted.columns.left_out,
         # A column that identifies the row has new values in every span, which is not drift.
-        "ignore": [name for name in drafted.columns.left_out if name not in drafted.columns.constant],
+        "ignore": [
+            *(name for name in drafted.columns.left_out if name not in drafted.columns.constant),
+            *drafted.columns.times,
+        ],
     }
 
 
 def _feature(column: str, taken: set[str]) -> str:
-    """A column's name as the name of a feature and of a vocabulary file, not used yet."""
-    name = re.sub(r"\W+", "_", column).strip("_") or "column"
+    """A column's name as the name of a feature and of a vocabulary file, not used yet.
+
+    TensorFlow's scopes take ASCII only: letters lose their accents, other scripts become `column`.
+    """
+    plain = unicodedata.normalize("NFKD", column.replace("ß", "ss")).encode("ascii", "ignore").decode()
+    name = re.sub(r"\W+", "_", plain).strip("_") or "column"
     while name in taken or f"{name}_missing" in taken:
         name += "_"
     taken.update((name, f"{name}_missing"))

@@ -44,9 +44,15 @@ FORMATS = (
     "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%d/%m/%Y",
     "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y",
     "%d-%m-%Y %H:%M:%S", "%d-%m-%Y %H:%M", "%d-%m-%Y",
-    "%d-%b-%Y %H:%M:%S", "%d-%b-%Y", "%b %d, %Y", "%d %b %Y",
+    "%d-%b-%Y %H:%M:%S", "%d-%b-%Y", "%b %d, %Y", "%b %d %Y", "%d %b %Y",
     "%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S %Y",
 )  # fmt: skip
+
+
+# Times written as whole numbers, and their digits. (YYYYMMDD needs no format.)
+DIGIT_FORMATS = {"%y%m%d%H": 8, "%Y%m%d%H": 10, "%y%m%d%H%M": 10, "%Y%m%d%H%M": 12, "%Y%m%d%H%M%S": 14}
+# 1990 to 2100: what a number that is read so has to lie in.
+WRITTEN = (631_152_000, 4_102_444_800)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,29 +186,53 @@ def encoded(values: pa.ChunkedArray, facts: LabelFacts) -> pa.Array:
     return pc.index_in(values, value_set=pa.array(facts.classes, values.type)).cast(pa.int64())
 
 
-def event_times(values: pa.ChunkedArray, name: str) -> tuple[np.ndarray, str | None]:
-    """Epoch seconds of the rows that have a time, and the `strptime` format, where one was needed.
+def event_times(values: pa.ChunkedArray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Epoch seconds of the rows that have a time, and the `strptime` formats that fit, where one was needed.
+
+    All rows decide. There are two formats where days and months cannot be told apart: the first one was used.
 
     Raises:
       DataError: the column holds no times.
     """
     array = values.combine_chunks()
+    if pa.types.is_integer(array.type) and (forms := _digit_formats(array)):
+        return _present(times.parse(array, forms[0])[0], name), forms
     seconds, bad = times.parse(array)
     if not bad.any():
-        return _present(seconds, name), None
+        return _present(seconds, name), ()
     if pa.types.is_string(array.type):
-        sample = array.filter(pc.is_valid(array))[:2_000]
-        for form in FORMATS:
-            if not times.parse(sample, form)[1].any():
-                return _present(times.parse(array, form)[0], name), form
+        facts = times.FormatFacts(FORMATS)
+        facts.add(array)
+        if facts.best and (1 - facts.fits[facts.best[0]] / facts.present) <= min(bad.mean(), 0.01):
+            return _present(times.parse(array, facts.best[0])[0], name), facts.best
     wrong = array[int(np.flatnonzero(bad)[0])].as_py()
     if bad.mean() <= 0.01:
-        return _present(seconds, name), None  # single bad rows become dead letters
+        return _present(seconds, name), ()  # single bad rows become dead letters
     raise DataError(
         f"the time column must hold ISO 8601 times or numbers since 1970, got {wrong!r}",
         where=f"{name}, row {int(np.flatnonzero(bad)[0]) + 1}",
         next_step="name another column with --time, or omit --time to use the row order",
     )
+
+
+def _digit_formats(values: pa.Array) -> tuple[str, ...]:
+    """The format of whole numbers that are written times, such as 24030400 for 4 March 2024, 00 o'clock.
+
+    Only where every number fits and there are at least 20 different ones: seconds since 1970 never do all.
+    """
+    different = pc.unique(values.drop_null())
+    if len(different) < 20:
+        return ()
+    width = len(str(pc.max(different).as_py()))
+    for form, digits in DIGIT_FORMATS.items():
+        if width in (digits, digits - 1 if form.startswith("%y") else digits):
+            seconds, bad = times.parse(different, form)
+            if (
+                not bad.any()
+                and WRITTEN[0] <= pc.min(seconds).as_py() <= pc.max(seconds).as_py() < WRITTEN[1]
+            ):
+                return (form,)
+    return ()
 
 
 def _present(seconds: pa.Array, name: str) -> np.ndarray:
@@ -244,6 +274,7 @@ class Columns:
 
     Attributes:
       numeric, categorical: the features.
+      times: further times than the event's; their hour and weekday are features.
       gaps: numeric ones that are missing in some rows.
       slices: categorical ones with few values, for the model gate.
       key: columns that identify an event.
@@ -254,6 +285,7 @@ class Columns:
 
     numeric: list[str]
     categorical: list[str]
+    times: list[str]
     gaps: list[str]
     slices: list[str]
     key: list[str]
@@ -262,9 +294,12 @@ class Columns:
     distinct: dict[str, int]
 
 
-def columns(table: pa.Table, label_name: str, time: str | None, key: Sequence[str]) -> Columns:
-    """Sorts the columns of a table."""
+def columns(
+    table: pa.Table, label_name: str, time: str | None, key: Sequence[str], moments: Sequence[str] = ()
+) -> Columns:
+    """Sorts the columns of a table; `moments` are those that hold times."""
     numeric: list[str] = []
+    further: list[str] = []
     categorical: list[str] = []
     left_out: dict[str, str] = {}
     distinct: dict[str, int] = {}
@@ -283,6 +318,8 @@ def columns(table: pa.Table, label_name: str, time: str | None, key: Sequence[st
         if different <= 1:
             left_out[name] = "no value" if not present else "the same value in every row"
             constant.append(name)
+        elif name in moments:
+            further.append(name)
         elif not pa.types.is_floating(values.type) and present == rows and different == rows and rows > 20:
             # A different value in each row: a serial number or an id.
             left_out[name] = "identifies the row"
@@ -298,7 +335,7 @@ def columns(table: pa.Table, label_name: str, time: str | None, key: Sequence[st
     few = sorted((name for name in categorical if 2 <= distinct[name] <= 20), key=lambda name: distinct[name])
     inferred = list(key) or [name for name in names_of_rows if _is_id(name)][:1] or names_of_rows[:1]
     gaps = [name for name in numeric if table.column(name).null_count]
-    return Columns(numeric, categorical, gaps, few[:3], inferred, left_out, constant, distinct)
+    return Columns(numeric, categorical, further, gaps, few[:3], inferred, left_out, constant, distinct)
 
 
 def _is_id(name: str) -> bool:

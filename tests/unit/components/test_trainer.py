@@ -26,6 +26,7 @@ SMALL = {
     "steps": 20,
     "early_stop": None,
     "tensorboard": False,
+    "rescue_above": None,
 }
 
 

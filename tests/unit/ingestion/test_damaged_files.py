@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from noria.core.errors import DataError
-from noria.ingestion import csv_file, encoding, tables
+from noria.ingestion import csv_file, tables, text_file
 from noria.ingestion.csv_file import CsvFile
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.events import EventSettings
@@ -142,7 +142,7 @@ def test_one_bad_byte_costs_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path = write(tmp_path / "a.csv", lines(1_000))
     path.write_bytes(path.read_bytes().replace("700,Zürich".encode(), b"700,Z\xffrich"))
     for size in (8 << 20, 1_001, 7):
-        monkeypatch.setattr(encoding, "BLOCK_BYTES", size)
+        monkeypatch.setattr(text_file, "BLOCK_BYTES", size)
         numbers, letters = rows_and_letters(path)
         assert [n for n in range(1, 1_001) if n != 700] == numbers
         assert [(700, "700,Z\ufffdrich,350.0", "bytes that are no UTF-8")] == letters
@@ -162,7 +162,9 @@ def test_latin_1_is_read_and_said(tmp_path: Path) -> None:
     store = SpanStore(tmp_path / "home")
     report = ingest(path, EventSettings(label="fare", task="regression", every="rows:1000"), store)
     assert (100, 0) == (report.rows, report.dead_letters)
-    assert (f"{path}: read as Latin-1: 100 of 101 lines are no UTF-8",) == report.notes
+    assert (
+        f"{path}: read as cp1252: 100 of 101 lines are no UTF-8; set `encoding` if this is wrong",
+    ) == report.notes
     assert {"Zürich"} == set(store.table(1)["city"].to_pylist())
 
 

@@ -1,0 +1,278 @@
+"""A file as UTF-8 text, whatever it is packed and encoded in; bytes that are no text become MARK."""
+
+import bz2
+import codecs
+import csv
+import dataclasses
+import functools
+import gzip
+import io
+import lzma
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import charset_normalizer
+import pyarrow as pa
+
+from noria.core.errors import DataError
+
+BLOCK_BYTES = 8 << 20
+HEAD_BYTES = 256 << 10
+# Stands for bytes that are no text: a noncharacter of Unicode, which no text that people exchange holds.
+MARK = "\ufdd0"
+# A file is a damaged UTF-8, and not in an older encoding, up to this share of lines that are no UTF-8, or where
+# more lines are UTF-8 beyond ASCII than are none. Such lines are bad rows like others (`max_bad_share`).
+DAMAGED_SHARE = 0.01
+# Older encodings of other scripts, told apart by their letters. Latin code pages (1250, 1254) cannot be told from 1252:
+# charset-normalizer takes German and French for Polish.
+OLDER = ("cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp932", "euc_jp", "gb18030", "big5", "cp949")
+_BOMS = {
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+    codecs.BOM_UTF8: "utf-8-sig",
+}
+
+_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+# What a damaged, truncated or unreadable file raises, whichever library meets it first. (NotImplementedError:
+# a zip method that Python does not know.)
+READ_ERRORS = (
+    OSError,
+    EOFError,
+    UnicodeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    lzma.LZMAError,
+    zlib.error,
+    csv.Error,
+    pa.ArrowException,
+)
+
+_HANDLER = "noria-mark"
+codecs.register_error(_HANDLER, lambda error: (MARK, error.end))  # type: ignore[attr-defined]
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoding:
+    """How a file's bytes become text: a Python codec, and how many of its lines are no UTF-8."""
+
+    name: str
+    bad_lines: int = 0
+    lines: int = 0
+
+    @property
+    def damaged(self) -> bool:
+        """Whether single lines of a UTF-8 file cannot be read."""
+        return self.name == "utf-8" and self.bad_lines > 0
+
+    @property
+    def note(self) -> str | None:
+        """What people should know about it."""
+        if not self.bad_lines:
+            return None
+        share = f"{self.bad_lines:,} of {self.lines:,} lines"
+        if self.damaged:
+            return f"{share} hold bytes that are no UTF-8; their rows are among the dead letters"
+        return f"read as {self.name}: {share} are no UTF-8; set `encoding` if this is wrong"
+
+
+class TextFile:
+    """One file of text. Nothing of it is read before it is asked for something.
+
+    Args:
+      path: the file; `.gz`, `.bz2`, `.xz` and `.zip` (of one file) are unpacked while reading.
+      encoding: a Python codec; found in the file if None.
+
+    Raises:
+      DataError: (when it is first asked) the file is missing, damaged or no text.
+    """
+
+    def __init__(self, path: Path, encoding: str | None = None):
+        self.path = path
+        self._asked = encoding
+        try:
+            codecs.lookup(encoding or "utf-8")
+        except LookupError:
+            raise DataError(
+                f"the encoding must be one that Python knows, got {encoding!r}",
+                where=path,
+                next_step="write a name such as utf-8, cp1252 or cp1250",
+            ) from None
+
+    @functools.cached_property
+    def encoding(self) -> Encoding:
+        """Reads the file to its end, unless its first bytes say it."""
+        if self._asked:
+            return Encoding(self._asked)
+        for mark, name in _BOMS.items():
+            if self._raw_head.startswith(mark):
+                if name != "utf-8-sig":
+                    return Encoding(name)
+                break
+        if wide := _wide(self._raw_head):
+            return Encoding(wide)
+        if b"\x00" in self._raw_head:
+            raise DataError(
+                "the file is neither CSV nor Parquet: it holds bytes that are no text",
+                where=self.path,
+                next_step="export it as CSV (UTF-8) or Parquet",
+            )
+        try:
+            return self._utf8() or self._older()
+        except READ_ERRORS as error:
+            raise unreadable(error, self.path) from error
+
+    @property
+    def head(self) -> str:
+        """The text of its first HEAD_BYTES."""
+        return self._raw_head.decode(self.encoding.name, errors="ignore").lstrip("\ufeff")
+
+    def open(self) -> IO[bytes] | io.IOBase:
+        """Its text as UTF-8."""
+        if self.encoding.name == "utf-8" and not self.encoding.damaged:
+            return unpacked(self.path)
+        return Recoded(unpacked(self.path), self.encoding.name)
+
+    def _utf8(self) -> Encoding | None:
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        try:
+            with unpacked(self.path) as file:
+                while block := file.read(BLOCK_BYTES):
+                    decoder.decode(block)
+                decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return None
+        return Encoding("utf-8")
+
+    def _older(self) -> Encoding:
+        good = bad = lines = 0
+        sample = bytearray()
+        with unpacked(self.path) as file:
+            for line in _lines(file):
+                lines += 1
+                if line.isascii():
+                    continue
+                try:
+                    line.decode("utf-8")
+                    good += 1
+                except UnicodeDecodeError:
+                    bad += 1
+                    if len(sample) < HEAD_BYTES:
+                        sample += line + b"\n"
+        older = bad > max(good, DAMAGED_SHARE * lines)
+        return Encoding(_codec(bytes(sample)) if older else "utf-8", bad, lines)
+
+    @functools.cached_property
+    def _raw_head(self) -> bytes:
+        try:
+            with unpacked(self.path) as file:
+                return file.read(HEAD_BYTES)
+        except READ_ERRORS as error:
+            raise unreadable(error, self.path) from error
+
+
+class Recoded(io.RawIOBase):
+    """A file's bytes as UTF-8, MARK where they were no text."""
+
+    def __init__(self, file: IO[bytes] | io.BufferedIOBase, encoding: str):
+        self._file = file
+        self._decoder = codecs.getincrementaldecoder(encoding)(errors=_HANDLER)
+        self._waiting = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        # Neither more than `size` (Arrow copies what comes into a buffer of that length) nor less before the end
+        # (Arrow takes what comes for a block, and a row must not be longer than one).
+        while size < 0 or len(self._waiting) < size:
+            block = self._file.read(BLOCK_BYTES)
+            self._waiting += self._decoder.decode(block, final=not block).encode()
+            if not block:
+                break
+        end = len(self._waiting) if size < 0 else size
+        part, self._waiting = self._waiting[:end], self._waiting[end:]
+        return part
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def unpacked(path: Path) -> IO[bytes] | io.BufferedIOBase:
+    """The file's bytes, unpacked by its suffix.
+
+    Raises:
+      DataError: an archive of several files, or one behind a password.
+      READ_ERRORS: the file is missing, damaged or not what its suffix says.
+    """
+    suffix = path.suffix.lower()
+    if suffix != ".zip":
+        return _OPENERS.get(suffix, open)(path, "rb")
+    archive = zipfile.ZipFile(path)
+    members = [each for each in archive.infolist() if not each.is_dir() and "__MACOSX" not in each.filename]
+    if len(members) != 1:
+        raise DataError(
+            f"the archive must hold one file, it holds {len(members)}",
+            where=path,
+            next_step="unpack it, and name the folder",
+        )
+    if members[0].flag_bits & 1:
+        raise DataError("the archive is encrypted", where=path, next_step="unpack it with its password first")
+    return archive.open(members[0])
+
+
+def unreadable(error: BaseException, path: Path) -> DataError:
+    """What to tell people about one of READ_ERRORS that met the file before its rows."""
+    if isinstance(error, FileNotFoundError):
+        return DataError("there is no such file", where=path, next_step="correct the path of the data")
+    return DataError(
+        f"the file cannot be read to its end: {said(error)}",
+        where=path,
+        next_step="check its permissions, and that it was copied whole",
+    )
+
+
+def said(error: BaseException) -> str:
+    """An error's text in one line."""
+    text = str(error).removeprefix("CSV parse error: ").strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _wide(head: bytes) -> str | None:
+    """UTF-16 without a mark: every second byte of Western text is zero, and none of the others."""
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    if max(even, odd) < 0.2 * len(head) / 2 or min(even, odd):
+        return None
+    name = "utf-16-le" if odd > even else "utf-16-be"
+    text = head.decode(name, errors="ignore")
+    return name if "\n" in text and "\x00" not in text else None
+
+
+def _codec(sample: bytes) -> str:
+    """The older encoding of lines that are no UTF-8: Windows-1252, unless whole words are beyond ASCII."""
+    runs = re.findall(rb"[\x80-\xff]{3,}", sample)
+    if sum(map(len, runs)) < 0.8 * sum(byte > 127 for byte in sample):
+        return "cp1252"
+    words = b" ".join(re.findall(rb"[A-Za-z\x80-\xff]{3,}", sample))  # digits and delimiters blur the picture
+    for text in (words, sample):
+        best = charset_normalizer.from_bytes(text, cp_isolation=list(OLDER)).best()
+        if best is not None:
+            return best.encoding
+    return "cp1252"
+
+
+def _lines(file: IO[bytes] | io.BufferedIOBase) -> Iterator[bytes]:
+    rest = b""
+    while block := file.read(BLOCK_BYTES):
+        block = rest + block
+        end = max(block.rfind(b"\n"), block.rfind(b"\r")) + 1
+        yield from block[:end].splitlines()
+        rest = block[end:]
+    if rest:
+        yield rest

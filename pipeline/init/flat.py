@@ -1,0 +1,77 @@
+"""How `noria init` reads a table: columns that fit no event table, marks for missing values, and what it says."""
+
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from noria.ingestion import column_types
+from noria.ingestion.dead_letters import DeadLetters
+from noria.ingestion.formats import MemoryTable, ParquetTable, Table, TextTable
+
+_MOST = 2**63 - 1
+
+
+def unreadable(tables: Sequence[Table]) -> dict[str, str]:
+    """Columns of typed tables that have no place in an event table, and why."""
+    found: dict[str, str] = {}
+    for table in tables:
+        if not isinstance(table, ParquetTable | MemoryTable):
+            continue
+        schema = table.schema if isinstance(table, ParquetTable) else table.table.schema
+        for field in schema:
+            if column_types.plain(field.type) is None:
+                found[field.name] = f"holds {field.type}, which has no place in a flat table"
+            elif pa.types.is_uint64(field.type) and _beyond_int64(table, field.name):
+                found[field.name] = "holds whole numbers beyond 2^63, which the event table cannot hold"
+    return found
+
+
+def marks(tables: Sequence[Table], columns: Sequence[str], types: Mapping[str, str]) -> dict[str, list[str]]:
+    """Texts that mean "missing" in columns of numbers, and the columns in which they do."""
+    found: dict[str, list[str]] = {}
+    for table in tables:
+        if not isinstance(table, TextTable):
+            continue
+        for name, facts in table.facts.items():
+            if name in columns and types.get(name, "float") in ("int", "float"):
+                for mark in facts.marks:
+                    if name not in found.setdefault(mark, []):
+                        found[mark].append(name)
+    return found
+
+
+def declare_missing(tables: Sequence[Table], missing: Sequence[str]) -> None:
+    """These texts mean "missing" in all text tables from now on."""
+    for table in tables:
+        if isinstance(table, TextTable):
+            table.missing = tuple(missing)
+
+
+def notes(
+    found: Mapping[str, list[str]], dropped: Mapping[str, str], formats: Sequence[str], times: Sequence[str]
+) -> list[str]:
+    """What was decided and why, a line for each decision."""
+    lines = [
+        f"{mark!r} is read as missing (in {', '.join(names)}): correct `data.missing` if it is a value"
+        for mark, names in found.items()
+    ]
+    lines += [f"column {name!r} is left out: {why}" for name, why in dropped.items()]
+    if len(formats) > 1:
+        lines.append(
+            f"all times fit {' and '.join(formats)}; the first is used: correct `time.format` in noria.yaml "
+            "before the first run if it is wrong"
+        )
+    elif formats:
+        lines.append(f"times are read with the format {formats[0]}")
+    lines += [f"{name}: the hour and the weekday of this time are features" for name in times]
+    return lines
+
+
+def _beyond_int64(table: Table, name: str) -> bool:
+    with DeadLetters(None, "table", "") as letters:
+        for batch, _ in table.raw(letters, [name]):
+            column = batch.column(batch.schema.get_field_index(name))
+            if pc.any(pc.greater(column, pa.scalar(_MOST, pa.uint64()))).as_py():
+                return True
+    return False

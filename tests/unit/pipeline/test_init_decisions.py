@@ -1,0 +1,128 @@
+"""What `noria init` decides about a table as people have it, what it writes, and what it says."""
+
+import datetime
+import random
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from noria.core.errors import ConfigError, DataError
+from noria.ingestion.ingest import ingest
+from noria.pipeline.config import load
+from noria.pipeline.init import draft, inference
+from noria.stores.spans import SpanStore
+
+BEGIN = datetime.datetime(2024, 1, 1)
+
+
+def table(path: Path, header: str, row, rows: int = 400) -> Path:
+    rng = random.Random(3)
+    lines = [",".join(str(value) for value in (*row(i, rng), rng.randint(0, 1))) for i in range(rows)]
+    path.write_text("\n".join([header + ",y", *lines]) + "\n", encoding="utf-8")
+    return path
+
+
+def ingested(folder: Path) -> tuple[int, int]:
+    config = load(folder)
+    report = ingest(config.data.source, config.event_settings(), SpanStore(config.home_path))
+    return report.rows, report.dead_letters
+
+
+def test_marks_are_written_down(tmp_path: Path) -> None:
+    """A repeated sign in a column of numbers is missing: in noria.yaml, in a note, and in what is ingested."""
+    data = table(
+        tmp_path / "d.csv", "size,age", lambda i, r: ("?" if i % 33 == 0 else r.random(), r.random())
+    )
+    drafted = draft.draft(tmp_path / "p", data, "y")
+    assert ["?"] == load(drafted.folder).data.missing
+    assert ["size", "age"] == drafted.columns.numeric
+    assert any("data.missing" in note for note in drafted.notes)
+    assert (400, 0) == ingested(drafted.folder)
+
+
+def test_columns_that_fit_no_table(tmp_path: Path) -> None:
+    """Lists, clock times and huge unsigned numbers are left out with a note, and the data comes in without them."""
+    x = [random.Random(i).random() for i in range(400)]
+    columns = {
+        "x": x,
+        "tags": [["a"][: i % 2] for i in range(400)],
+        "clock": pa.array(range(400), pa.time32("s")),
+        "device": pa.array([2**63 + i for i in range(400)], pa.uint64()),
+        "y": [int(v > 0.5) for v in x],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "d.parquet")
+    drafted = draft.draft(tmp_path / "p", tmp_path / "d.parquet", "y")
+    assert ["x"] == load(drafted.folder).data.columns == drafted.columns.numeric
+    assert 3 == sum("is left out" in note for note in drafted.notes)
+    assert (400, 0) == ingested(drafted.folder)
+    with pytest.raises(ConfigError, match="'tags' cannot be used"):
+        draft.draft(tmp_path / "q", tmp_path / "d.parquet", "y", key=["tags"])
+
+
+def test_options_of_people(tmp_path: Path) -> None:
+    """--missing, --types, --drop and --encoding decide, and are written into noria.yaml."""
+    data = table(tmp_path / "d.csv", "zip,size,junk", lambda i, r: (r.randint(10, 20), r.random(), "ä"))
+    data.write_bytes(data.read_text("utf-8").encode("cp1250"))
+    options = {"missing": ["x"], "types": {"zip": "string"}, "drop": ["junk"], "encoding": "cp1250"}
+    drafted = draft.draft(tmp_path / "p", data, "y", **options)
+    written = load(drafted.folder).data
+    assert (["x"], {"zip": "string"}, "cp1250") == (written.missing, written.types, written.encoding)
+    assert ["zip", "size"] == written.columns
+    assert ["zip"] == drafted.columns.categorical
+    assert (400, 0) == ingested(drafted.folder)
+    with pytest.raises(DataError, match="cp99999"):
+        draft.draft(tmp_path / "q", data, "y", encoding="cp99999")
+
+
+def test_names_in_any_script(tmp_path: Path) -> None:
+    """Features get ASCII names, which TensorFlow's scopes need; the raw columns keep theirs."""
+    taken: set[str] = set()
+    names = ["Währung", "Größe", "Wahrung", "价格", "数量"]
+    assert ["Wahrung", "Grosse", "Wahrung_", "column", "column_"] == [draft._feature(n, taken) for n in names]
+    data = table(tmp_path / "d.csv", "Größe,Währung", lambda i, r: (r.random(), r.choice(["EUR", "USD"])))
+    drafted = draft.draft(tmp_path / "p", data, "y")
+    written = (drafted.folder / "preprocessing.py").read_text("utf-8")
+    assert '"Wahrung": "Währung"' in written
+    assert '"Grosse": "Größe"' in written
+
+
+def test_times_beside_the_events_own(tmp_path: Path) -> None:
+    """A further time becomes hour and weekday; its raw value grows, so no drift and no range is judged."""
+
+    def row(i: int, r: random.Random):
+        t = BEGIN + datetime.timedelta(minutes=40 * i)
+        return t.isoformat(), (t + datetime.timedelta(minutes=r.randint(1, 40))).isoformat(), r.random()
+
+    drafted = draft.draft(
+        tmp_path / "p", table(tmp_path / "d.csv", "started,ended,x", row), "y", time="started"
+    )
+    assert (["x"], ["ended"]) == (drafted.columns.numeric, drafted.columns.times)
+    assert ["ended"] == load(drafted.folder).gates.data.ignore
+    written = (drafted.folder / "preprocessing.py").read_text("utf-8")
+    assert 'TIMES = {\n    "ended": "ended",\n}' in written
+    assert "_of_day" in written
+    compile(written, "preprocessing.py", "exec")
+
+
+def test_day_first_by_all_rows() -> None:
+    """All rows decide between day first and month first; where none can, both formats are named."""
+
+    def formats(days: int) -> tuple[str, ...]:
+        texts = [f"{BEGIN + datetime.timedelta(minutes=7 * i):%d/%m/%Y %H:%M}" for i in range(206 * days)]
+        return inference.event_times(pa.chunked_array([texts]), "when")[1]
+
+    assert ("%d/%m/%Y %H:%M",) == formats(20)
+    assert ("%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M") == formats(10)
+
+
+def test_times_written_as_whole_numbers() -> None:
+    """24030400 is 4 March 2024 where all numbers are such hours; seconds since 1970 stay seconds."""
+    hours = [int(f"{BEGIN + datetime.timedelta(hours=i):%y%m%d%H}") for i in range(100)]
+    seconds, formats = inference.event_times(pa.chunked_array([hours]), "hour")
+    assert ("%y%m%d%H",) == formats
+    assert 1_704_067_200 == seconds[0]
+    epochs = pa.chunked_array([np.arange(1_704_067_200, 1_704_067_200 + 100 * 3_600, 3_600)])
+    assert () == inference.event_times(epochs, "when")[1]
