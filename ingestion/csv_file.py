@@ -6,7 +6,7 @@ import functools
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -144,7 +144,7 @@ class CsvFile:
         return out.getvalue()
 
     def _reader(
-        self, file: IO[bytes], skip: Callable[[pa_csv.InvalidRow], str], block: int
+        self, file: Any, skip: Callable[[pa_csv.InvalidRow], str], block: int
     ) -> pa_csv.CSVStreamingReader:
         names = [str(i) for i in range(len(self.columns))]
         return pa_csv.open_csv(

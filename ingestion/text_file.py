@@ -11,8 +11,9 @@ import lzma
 import re
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import charset_normalizer
 import pyarrow as pa
@@ -113,8 +114,8 @@ class TextFile:
                 if name != "utf-8-sig":
                     return Encoding(name)
                 break
-        if name := _wide(self._raw_head):
-            return Encoding(name)
+        if wide := _wide(self._raw_head):
+            return Encoding(wide)
         if b"\x00" in self._raw_head:
             raise DataError(
                 "the file is neither CSV nor Parquet: it holds bytes that are no text",
@@ -131,11 +132,11 @@ class TextFile:
         """The text of its first HEAD_BYTES."""
         return self._raw_head.decode(self.encoding.name, errors="ignore").lstrip("\ufeff")
 
-    def open(self) -> IO[bytes]:
+    def open(self) -> Any:
         """Its text as UTF-8."""
         if self.encoding.name == "utf-8" and not self.encoding.damaged:
             return unpacked(self.path)
-        return Recoded(unpacked(self.path), self.encoding.name)  # type: ignore[return-value]
+        return Recoded(unpacked(self.path), self.encoding.name)
 
     def _utf8(self) -> Encoding | None:
         decoder = codecs.getincrementaldecoder("utf-8")()
@@ -212,7 +213,8 @@ def unpacked(path: Path) -> IO[bytes] | io.BufferedIOBase:
     """
     suffix = path.suffix.lower()
     if suffix != ".zip":
-        return _OPENERS.get(suffix, open)(path, "rb")
+        opener: Any = _OPENERS.get(suffix, open)
+        return opener(path, "rb")
     archive = zipfile.ZipFile(path)
     members = [each for each in archive.infolist() if not each.is_dir() and "__MACOSX" not in each.filename]
     if len(members) != 1:
@@ -266,7 +268,7 @@ def _codec(sample: bytes) -> str:
     return "cp1252"
 
 
-def _lines(file: IO[bytes] | io.BufferedIOBase) -> "list[bytes]":
+def _lines(file: IO[bytes] | io.BufferedIOBase) -> Iterator[bytes]:
     rest = b""
     while block := file.read(BLOCK_BYTES):
         block = rest + block
