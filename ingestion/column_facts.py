@@ -73,11 +73,11 @@ class NumberFormat:
 
 
 PLAIN = NumberFormat()
-_COMMA = NumberFormat(",")
+COMMA = NumberFormat(",")
 FORMATS = (
     PLAIN,
     NumberFormat(".", ","),  # 1,234.5
-    _COMMA,  # 1234,5
+    COMMA,  # 1234,5
     NumberFormat(",", "\\."),  # 1.234,5
     NumberFormat(",", _BLANKS),  # 1 234,5
     NumberFormat(".", _BLANKS),
@@ -113,7 +113,7 @@ class ColumnFacts:
     @property
     def format(self) -> NumberFormat:
         """How its numbers are written; where two would do, the usual one of such files."""
-        order = (_COMMA, *(each for each in FORMATS if each != _COMMA)) if self.comma else FORMATS
+        order = (COMMA, *(each for each in FORMATS if each != COMMA)) if self.comma else FORMATS
         order = (PLAIN, *(each for each in order if each != PLAIN))
         return max(order, key=lambda each: self.numbers[each])
 

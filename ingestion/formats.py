@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from noria.core import files
 from noria.core.errors import DataError
 from noria.ingestion import column_types
-from noria.ingestion.column_facts import PLAIN, ColumnFacts, NumberFormat
+from noria.ingestion.column_facts import COMMA, PLAIN, ColumnFacts, NumberFormat
 from noria.ingestion.csv_file import CsvFile
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.dialect import refuse_duplicates
@@ -176,7 +176,9 @@ class TextTable(FileTable):
 
     def number_format(self, name: str) -> NumberFormat:
         if self._formats is not None:
-            return self._formats.get(name, PLAIN)
+            # Files with a semicolon between columns are often from places where 3.14 is written 3,14.
+            semicolons = isinstance(self._file, CsvFile) and self._file.dialect.delimiter == ";"
+            return self._formats.get(name, COMMA if semicolons else PLAIN)
         return self.facts[name].format
 
     def assume_formats(self, formats: Mapping[str, NumberFormat]) -> None:

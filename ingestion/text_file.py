@@ -213,7 +213,8 @@ def unpacked(path: Path) -> IO[bytes] | io.BufferedIOBase:
     """
     suffix = path.suffix.lower()
     if suffix != ".zip":
-        return _OPENERS.get(suffix, open)(path, "rb")
+        opener: Any = _OPENERS.get(suffix, open)
+        return opener(path, "rb")
     archive = zipfile.ZipFile(path)
     members = [each for each in archive.infolist() if not each.is_dir() and "__MACOSX" not in each.filename]
     if len(members) != 1:

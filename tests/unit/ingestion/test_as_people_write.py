@@ -36,6 +36,17 @@ def test_decimal_commas_in_the_label(tmp_path: Path) -> None:
     assert [1.5, 2.5, 3.5, 4.5] == stored(store, "a")
 
 
+def test_decimal_commas_after_plain_numbers(tmp_path: Path) -> None:
+    """A later file with semicolons is read with decimal commas, though the first one had none."""
+    store = SpanStore(tmp_path / "home")
+    settings = EventSettings(label="y", every="rows:2")
+    pq.write_table(pa.table({"a": [0.5, 1.5], "y": [0, 1]}), tmp_path / "1.parquet")
+    (tmp_path / "2.csv").write_text("a;y\n2,5;0\n3.5;1\n")
+    ingest(tmp_path / "1.parquet", settings, store)
+    ingest(tmp_path / "2.csv", settings, store)
+    assert [0.5, 1.5, 2.5, 3.5] == stored(store, "a")
+
+
 def test_numbers_beyond_float32(tmp_path: Path) -> None:
     """A number that float32 cannot hold is a dead letter, as infinity is."""
     rows = ["1.7976931348623157e308", "inf", *["1.5"] * 298]
