@@ -173,15 +173,18 @@ def judge(evidence: Evidence, settings: DataGateSettings, project: Path | str | 
         *volume_tests,
         *label_tests,
         *(label_checks.check_slices(current, past, settings.slices) if evidence.task == "binary" else ()),
-        *unit_checks.check_units(measured_only, references, tagged(evidence.schema, STABLE)),
         *column_checks.check_stuck(measured_only, references, settings.stuck),
         *column_checks.check_shuffled(measured_only, references, settings.association),
-        *row_checks.check_duplicates(current, references),
-        *row_checks.check_hours(current, references, evidence.time),
-        *row_checks.check_leak(current, references, evidence.label),
-        *row_checks.check_parts(measured_only, references),
-        *row_checks.check_encoding(measured_only, references, evidence.schema),
     ]
+    if settings.rows:
+        tests += [
+            *unit_checks.check_units(measured_only, references, tagged(evidence.schema, STABLE)),
+            *row_checks.check_duplicates(current, references),
+            *row_checks.check_hours(current, references, evidence.time),
+            *row_checks.check_leak(current, references, evidence.label),
+            *row_checks.check_parts(measured_only, references),
+            *row_checks.check_encoding(measured_only, references, evidence.schema),
+        ]
     findings += conclude(tests, settings.false_discovery)
     return Verdict(worst(findings), evidence.span.span, findings, found_anomalies, drifts, volume, rate)
 

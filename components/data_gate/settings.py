@@ -119,6 +119,11 @@ class DataGateSettings(Settings):
         description="Share of its former Cramér's V (both without their bias) below which a pair of categories is "
         "`broken` (shuffled).",
     )
+    rows: bool = Field(
+        default=True,
+        description="Whether to look for units, copies of rows, other time zones, leaks, one source of many that "
+        "fails, and encodings.",
+    )
     slices: Threshold = Field(
         # Largest change in ordinary weeks, with correlations as before: 1.4. A flipped airline: 1.0 to 5.
         default=1.4,
