@@ -24,6 +24,9 @@ PARTS = (
     *("scale", "full_year", "freshness", "year", "memory"),
 )
 
+# With a page and a target of their own; a quick run takes them along.
+OTHERS = ("drift", "tables")
+
 
 def measured(path: Path) -> bool:
     """Whether a result is of the present code, in full, on a machine that had nothing else to do."""
@@ -52,14 +55,19 @@ def run(part: str, options: measure.Options) -> str | None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns 1 where a part failed."""
     parser = measure.parser(__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all)")
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help=f"of {', '.join(PARTS + OTHERS)} (default: all but the last two)",
+    )
     parser.add_argument("--resume", action="store_true", help="skip what this commit's code was measured for")
     options = measure.options(parser, argv)
-    unknown = sorted(set(options.given.parts) - set(PARTS))
+    unknown = sorted(set(options.given.parts) - set(PARTS + OTHERS))
     if unknown:
-        parser.error(f"there is no part {unknown[0]!r}, only {', '.join(PARTS)}")
+        parser.error(f"there is no part {unknown[0]!r}, only {', '.join(PARTS + OTHERS)}")
     outcomes = []
-    for part in options.given.parts or PARTS:
+    for part in options.given.parts or (PARTS + OTHERS if options.quick else PARTS):
         if options.given.resume and measured(options.out / f"{part}.json"):
             outcomes.append((part, "measured already", 0.0))
             continue

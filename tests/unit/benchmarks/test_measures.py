@@ -24,7 +24,11 @@ HEAVY = ("continuity", "gates", "year")  # import TFX
 
 
 @pytest.mark.parametrize(
-    "part", [pytest.param(part, marks=pytest.mark.slow if part in HEAVY else ()) for part in bench.PARTS]
+    "part",
+    [
+        pytest.param(part, marks=pytest.mark.slow if part in HEAVY else ())
+        for part in bench.PARTS + bench.OTHERS
+    ],
 )
 def test_no_part_takes_the_committed_results_for_a_trial(part, capsys):
     """Each part goes by the shared options: a quick run into the committed folder is refused before any work."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from benchmarks.drift.streams import Stream
+from benchmarks.drift_streams import Stream
 
 HISTORY = 3  # spans that a reference looks back
 

@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import drift_product as product
+from benchmarks import drift_references as references
+from benchmarks import drift_streams as streams
 from benchmarks import measure
-from benchmarks.drift import product, references, streams
 
 COLD = (1, 3, 8)  # spans of the cold references
 

