@@ -15,24 +15,25 @@ HELP = "docs/config.md explains every key"
 
 
 def refuse_duplicates(node: Any, file: Path, prefix: str = "") -> None:
-    """YAML's loaders silently keep the last of two equal keys.
+    """YAML's loaders silently keep the last of two equal keys; the same value twice does no harm.
 
     Raises:
-      ConfigError: a mapping has a key twice.
+      ConfigError: a mapping has a key twice, with different values.
     """
     if not isinstance(node, yaml.MappingNode):
         return
-    seen: dict[str, int] = {}
+    seen: dict[str, tuple[int, str]] = {}
     for key, value in node.value:
         name = f"{prefix}{key.value}"
         line = key.start_mark.line + 1
-        if name in seen:
+        text = value.value if isinstance(value, yaml.ScalarNode) else yaml.serialize(value)
+        if name in seen and seen[name][1] != text:
             raise ConfigError(
-                f"key `{name}` appears twice, first in line {seen[name]}",
+                f"key `{name}` appears twice, first in line {seen[name][0]}",
                 where=f"{file}, line {line}",
                 next_step="keep one of them",
             )
-        seen[name] = line
+        seen.setdefault(name, (line, text))
         refuse_duplicates(value, file, f"{name}.")
 
 

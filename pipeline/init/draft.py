@@ -197,10 +197,6 @@ def _notes(table: pa.Table, facts: inference.LabelFacts, spans: int, seconds: An
         notes.append(f"only about {len(table) // spans} rows per span: verdicts will be coarse")
     if seconds is not None and len(seconds) < len(table):
         notes.append(f"{len(table) - len(seconds):,} rows have no time; they go to the dead letters")
-    if facts.task == "regression":
-        notes.append(
-            "set an absolute threshold for the first run (gates.model.metrics), or use `noria promote` after it"
-        )
     return notes
 
 

@@ -103,6 +103,11 @@ def test_long_name(tmp_path: Path) -> None:
     assert "`name` must have at most 63 characters" in error.what
 
 
+def test_the_same_value_twice_does_no_harm(tmp_path: Path) -> None:
+    """A key that says the same again is no error, whatever its quotes."""
+    assert "rides" == load(written(tmp_path, SMALLEST + 'name: "rides"\n')).name
+
+
 def test_all_refusals_at_once(tmp_path: Path) -> None:
     """Every mistake is named, in the order of the lines."""
     error = refusal(tmp_path, "name: Rides\ncolour: red\n")
