@@ -19,8 +19,9 @@ COPIES, MANY_COPIES = 0.1, 0.3
 USUAL_COPIES = 0.05
 # Share of the rows whose hour of the day is explained by a shift, and not without.
 HOURS = 0.2
-# Rise of a feature's correlation with the label.
-LEAK = 0.5
+# Rise of a feature's correlation with the label, and the correlation from which it stops the pipeline: below, the world
+# may have changed.
+LEAK, NEARLY_THE_LABEL = 0.5, 0.9
 # Share of the rows in which one source of many may fail before the span is broken.
 PART = 0.3
 # Rows of a category below which it says nothing.
@@ -128,7 +129,7 @@ def check_leak(current: Features, references: dict[str, Features], label: str) -
                     significance.z_test(distance / error),
                     abs(now) - abs(before),
                     drifted=LEAK / 2,
-                    broken=LEAK,
+                    broken=LEAK if abs(now) >= NEARLY_THE_LABEL else None,
                 )
             )
         by_reference.append(tests)

@@ -85,6 +85,13 @@ def test_a_leak():
     assert ("broken", "leak", "x") in _all(_table(5, x=x))
 
 
+def test_a_rule_that_changes_is_no_leak():
+    """A number that begins to decide the label, with other things, has drifted: the world may be so."""
+    y = _table(5)["y"].to_numpy()
+    x = y + 0.5 * np.random.default_rng(0).normal(size=ROWS)
+    assert ("drifted", "leak", "x") in _all(_table(5, x=x))
+
+
 def test_one_source_of_many():
     """A fifth of the rows with a stuck or a missing number, or without any row, has drifted."""
     table = _table(6)
