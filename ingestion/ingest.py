@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from noria.core import files
-from noria.core.errors import DataError, NoriaError, SpanError
+from noria.core.errors import DataError, SpanError
 from noria.ingestion import calendar, tables
 from noria.ingestion.calendar import Calendar
 from noria.ingestion.column_facts import PLAIN
@@ -26,6 +26,8 @@ from noria.ingestion.labels import Labels
 from noria.ingestion.ledger import Ledger
 from noria.ingestion.partition import Partition
 from noria.ingestion.source_offsets import pieces_of
+from noria.ingestion.sources.base import Source
+from noria.ingestion.sources.function import Function
 from noria.ingestion.span_assigners.base import Cuts
 from noria.ingestion.span_assigners.by_period import PeriodCuts
 from noria.ingestion.span_assigners.by_rows import RowCuts
@@ -76,7 +78,8 @@ def ingest(
     """Brings a source into the span store.
 
     Args:
-      source: a path, folder, glob or list of these; a pandas or Arrow table, or a function that returns one.
+      source: a path, folder, glob or list of these; a pandas or Arrow table, a function that returns one, or a
+        `Source`.
       settings: how rows become events.
       store: the span store.
       name: name of a table in memory.
@@ -129,7 +132,9 @@ def _sweep(store: SpanStore) -> None:
 
 def _tables(source: Any, settings: EventSettings, name: str) -> list[Table]:
     if callable(source) and not isinstance(source, type):
-        source = _called(source)
+        source = Function(source, Path()).find()
+    elif isinstance(source, Source):
+        source, name = source.find(), source.name
     return tables.open_tables(
         source,
         delimiter=settings.delimiter,
@@ -137,21 +142,6 @@ def _tables(source: Any, settings: EventSettings, name: str) -> list[Table]:
         missing=settings.missing,
         name=name,
     )
-
-
-def _called(function: Callable[[], Any]) -> Any:
-    """What a function of the user's gives; whatever it raises is told as its own, not as Noria's."""
-    try:
-        return function()
-    except NoriaError:
-        raise
-    except Exception as error:
-        named = f"{getattr(function, '__module__', '?')}:{getattr(function, '__qualname__', repr(function))}"
-        raise DataError(
-            f"the function that brings the data failed: {type(error).__name__}: {error}",
-            where=f"data.source, {named}",
-            next_step="correct the function or what it asks, then run again",
-        ) from error
 
 
 class _Ingestion:

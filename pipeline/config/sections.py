@@ -7,7 +7,7 @@ import codecs
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +21,7 @@ from noria.components.data_gate.settings import DataGateSettings
 from noria.components.evaluator.settings import EvaluatorSettings
 from noria.core.errors import did_you_mean
 from noria.core.settings import Settings, listed
+from noria.ingestion.sources import SOURCES
 
 NODES = (
     "ChampionResolver",
@@ -48,9 +49,9 @@ def in_folder(path: Path, info: ValidationInfo) -> Path:
     return expanded if folder is None else Path(os.path.normpath(folder / expanded))
 
 
-def is_function(source: str) -> bool:
+def is_function(source: object) -> bool:
     """Whether a source is `module:function`."""
-    return re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", source) is not None
+    return isinstance(source, str) and re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", source) is not None
 
 
 ProjectPath = Annotated[Path, AfterValidator(in_folder)]
@@ -58,11 +59,13 @@ Names = Annotated[list[str], BeforeValidator(listed)]
 
 
 class Data(Settings):
-    source: str | None = Field(
+    source: str | dict[str, Any] | None = Field(
         default=None,
         description="Where the events come from: a CSV, JSON lines or Parquet file, a folder or a glob of them; "
         "or `module:function`, a function without arguments that returns an Arrow or pandas "
-        "table. Every run reads what is new there. Default: none, only the spans that are in the home folder.",
+        "table; or `{kind: settings}` with a kind of source or the import path of your own "
+        "(docs/extending.md). Every run reads what is new there. Default: none, "
+        "only the spans that are in the home folder.",
     )
     delimiter: str | None = Field(
         default=None,
@@ -103,7 +106,12 @@ class Data(Settings):
 
     @field_validator("source")
     @classmethod
-    def _source(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _source(cls, value: str | dict[str, Any] | None, info: ValidationInfo) -> str | dict[str, Any] | None:
+        if isinstance(value, dict):
+            if len(value) != 1:
+                raise ValueError(f"must name one kind of source, got {', '.join(value) or 'none'}")
+            SOURCES.check_name(next(iter(value)))
+            return value
         if value is None or is_function(value):
             return value
         return str(in_folder(Path(value), info))

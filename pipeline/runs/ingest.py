@@ -7,6 +7,8 @@ from typing import Any
 
 from noria.core.errors import DataError
 from noria.ingestion.ingest import ingest as ingest_source
+from noria.ingestion.sources import SOURCES
+from noria.ingestion.sources.base import Source
 from noria.pipeline.config import Config
 from noria.pipeline.config.sections import is_function
 from noria.stores.spans import SpanStore
@@ -53,11 +55,12 @@ def ingest(config: Config, on_event: Listener) -> dict[str, Any]:
     return facts
 
 
-def _source(config: Config) -> Any:
-    """What ingestion takes: a path, or the function that `module:function` names."""
+def _source(config: Config) -> Source:
+    """The event source that the config names."""
     source = config.data.source
-    if source is None or not is_function(source):
-        return source
-    from noria.core.user_code import load_function
-
-    return load_function(source.replace(":", "."), str(config.folder), "data.source")
+    assert source is not None
+    if isinstance(source, str):
+        kind, given = ("function" if is_function(source) else "files"), source
+    else:
+        [(kind, given)] = source.items()
+    return SOURCES.find(kind, config.folder)(given, config.folder)

@@ -144,7 +144,7 @@ def _check_paths(config: Config) -> None:
     there = container_project.in_container(config)  # refuses other settings that are wrong there
     paths: dict[str, tuple[Any, str | Path]] = {"schema": (config.settings.get("schema"), there.schema_path)}
     source = there.data.source
-    if source is not None and not is_function(source):
+    if isinstance(source, str) and not is_function(source):
         data = config.settings["data"]
         paths["data.source"] = (data["source"] if isinstance(data, dict) else data, source)
     assert config.kubeflow.volume is not None
