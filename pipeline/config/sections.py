@@ -92,6 +92,11 @@ class Data(Settings):
         description="Share of a file's rows that may be unreadable; a file with more is refused.",
     )
 
+    @property
+    def source_name(self) -> str:
+        """The source for people: of a kind with settings the kind alone, as settings may hold a password."""
+        return next(iter(self.source)) if isinstance(self.source, dict) else str(self.source)
+
     @field_validator("encoding")
     @classmethod
     def _encoding(cls, value: str | None) -> str | None:

@@ -46,7 +46,7 @@ def ingest(config: Config, on_event: Listener) -> dict[str, Any]:
     def tell(event: str, **facts: Any) -> None:
         on_event({"stage": "Ingest", "event": event, **facts})
 
-    tell("start", source=str(config.data.source))
+    tell("start", source=config.data.source_name)
     report = ingest_source(
         _source(config), config.event_settings(), store, tell=lambda facts: tell("note", **facts)
     )

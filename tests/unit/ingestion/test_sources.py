@@ -2,6 +2,7 @@
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -73,7 +74,9 @@ def test_a_users_source_is_read_once(tmp_path: Path) -> None:
 
     add((1.5, 0), (2.5, 1), (3.5, 0), (4.5, 1))
     config = load(tmp_path)
-    assert 4 == ingest(config, lambda record: None)["rows"]
+    records: list[dict[str, Any]] = []
+    assert 4 == ingest(config, records.append)["rows"]
+    assert "own_source.Sqlite" == records[0]["source"]  # without its settings: a password may be among them
     assert 0 == ingest(config, lambda record: None)["rows"]
     add((5.5, 0), (6.5, 1))
     assert 2 == ingest(config, lambda record: None)["rows"]

@@ -40,7 +40,7 @@ class Executor(base_executor.BaseExecutor):
         """
         config = container_project.from_json(exec_properties["config"])
         artifact = output_dict["ingested"][0]
-        with journal.stage("Ingest", source=str(config.data.source)) as stage:
+        with journal.stage("Ingest", source=config.data.source_name) as stage:
             _same_sources(config, exec_properties.get("source_digest") or "")
             with hold(config.home_path, wait=LOCK_SECONDS, command="Kubeflow's Ingest"):
                 report = ingest(config, lambda record: stage.note(**_facts(record)))
