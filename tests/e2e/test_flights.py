@@ -102,17 +102,27 @@ def test_a_warm_run_carries_everything(trained: Project):
 
 
 def test_what_the_gate_refuses_is_not_served(trained: Project):
-    """The next run takes the next span; its model is below the threshold: it is kept, and the champion serves on."""
+    """The next run takes the next span; no bound is set, so its model is kept as rejected, and the champion serves."""
     before, last = champion_of(trained), trained.result["runs"][-1]["span"]
-    settings = yaml.safe_load((trained.folder / "noria.yaml").read_text())
-    metrics = settings["gates"]["model"]["metrics"]
-    strict = metrics | {"auc": metrics.get("auc", {}) | {"min": 0.99}}
-    trained.edit(gates=settings["gates"] | {"model": settings["gates"]["model"] | {"metrics": strict}})
+    gates = yaml.safe_load((trained.folder / "noria.yaml").read_text())["gates"]
+    trained.edit(gates=gates | {"model": gates["model"] | {"metrics": {}}})
     [run] = trained.json("run", "--runs", "1")["runs"]
     assert (last + 1, "rejected") == (run["span"], run["model_verdict"])
-    assert "0.99" in " ".join(run["reasons"])
+    assert "no threshold is set" in " ".join(run["reasons"])
     assert before == champion_of(trained)
     assert not Path(before["model_dir"]).with_name(str(run["version"])).exists()
+    trained.edit(gates=gates)
+
+
+def test_an_alarm_does_not_keep_the_worse_model(trained: Project):
+    """Both models fail a bound that nothing can hold: the better one serves, and the run ends with 3 and an alarm."""
+    gates = yaml.safe_load((trained.folder / "noria.yaml").read_text())["gates"]
+    trained.edit(gates=gates | {"model": gates["model"] | {"metrics": {"auc": {"min": 0.99}}}})
+    [run] = trained.json("run", "--runs", "1", code=3)["runs"]
+    losses = [run["metrics"][who]["log_loss"] for who in ("challenger", "champion")]
+    assert ("blessed" if losses[0] < losses[1] else "rejected") == run["model_verdict"]
+    assert "it must be at least 0.99" in run["alarms"][0]
+    trained.edit(gates=gates)
 
 
 def test_rollback_and_promote_are_audited(trained: Project):
