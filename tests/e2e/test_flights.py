@@ -17,8 +17,10 @@ pytestmark = pytest.mark.slow  # three runs of the whole wheel
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Three runs: a cold one and two warm ones."""
+    """Three runs: a cold one and two warm ones, without a rescue, which would make one of them cold."""
     project = flights_project(tmp_path_factory.mktemp("flights"))
+    trainer = yaml.safe_load((project.folder / "noria.yaml").read_text())["trainer"]
+    project.edit(trainer=trainer | {"rescue_above": None})
     project.result = project.json("run", "--runs", "3")
     return project
 
