@@ -36,10 +36,10 @@ FEATURES = textwrap.dedent(
 )
 
 
-def small_project(folder: Path, **changes: Any) -> Project:
+def small_project(folder: Path, weeks: int = WEEKS, **changes: Any) -> Project:
     """The first weeks' flights, one of eight; five steps a run; every version is blessed, however bad it is."""
     (folder / "my_features.py").write_text(FEATURES)
-    pq.write_table(_flights(), folder / "flights.parquet")
+    pq.write_table(_flights(weeks), folder / "flights.parquet")
     settings: dict[str, Any] = {
         "data": {"source": "flights.parquet"},
         "preprocessing": "my_features.preprocessing_fn",
@@ -56,8 +56,8 @@ def small_project(folder: Path, **changes: Any) -> Project:
     return flights_project(folder, **{**settings, **changes})
 
 
-def _flights() -> pa.Table:
+def _flights(weeks: int) -> pa.Table:
     table = flights.table()
     start = pc.min(table["time_hour"]).as_py()
-    table = table.filter(pc.less(table["time_hour"], start + WEEKS * 7 * 86400))
+    table = table.filter(pc.less(table["time_hour"], start + weeks * 7 * 86400))
     return table.take(pa.array(range(0, len(table), EVERY)))
