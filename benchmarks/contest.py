@@ -58,7 +58,7 @@ def restore(home: Path, kept: Path) -> None:
 
 
 class Noria:
-    """A resident wheel with a champion, and a span that waits.
+    """A resident pipeline with a champion, and a span that waits.
 
     Args:
       folder: scratch.

@@ -143,7 +143,7 @@ def freshness(result: dict[str, Any]) -> list[str]:
     ]
     both = verdicts[0].split()[0] == verdicts[1].split()[0]
     return [
-        f"Over {s['weeks']} consecutive weeks both wheels predict the *next* week, then train on it. Cold retrains on the whole",
+        f"Over {s['weeks']} consecutive weeks both pipelines predict the *next* week, then train on it. Cold retrains on the whole",
         "history each week. Expected: warm no worse than cold by more than 0.002 AUC, for at most a quarter of the examples.",
         "",
         "| mean of a week | warm | cold |",
@@ -186,7 +186,7 @@ def year(result: dict[str, Any]) -> list[str]:
     kinds = collections.Counter(
         (record["data_verdict"], record["model_verdict"]) for record in result["runs"]
     )
-    lines = ["The whole wheel, turned over the year with the example's own settings.", ""]
+    lines = ["The whole pipeline over the year, with the example's own settings.", ""]
     lines += ["| data verdict | model verdict | weeks |", "| --- | --- | --- |"]
     lines += [f"| {data} | {model} | {count} |" for (data, model), count in sorted(kinds.items())]
     seconds: dict[str, list[float]] = {"reuse": [], "refresh": []}
@@ -211,7 +211,7 @@ def year(result: dict[str, Any]) -> list[str]:
     further = ", ".join(f"{count} {verdict}" for verdict, count in sorted(reached.items()))
     return lines + [
         "",
-        f"Every fault of the table above was given to the whole wheel in weeks {', '.join(map(str, spans))}: "
+        f"Every fault of the table above was given to the whole pipeline in weeks {', '.join(map(str, spans))}: "
         f"{len(faults)} runs.",
         f"{'All' if stopped == len(faults) else 'Of these'} {stopped} were stopped by the data gate; the model gate "
         + (f"judged the rest: {further}." if further else "was not reached."),
@@ -248,7 +248,7 @@ def contest(result: dict[str, Any]) -> list[str]:
         "Stock TFX runs as it ships: Beam in memory with one worker, Transform's statistics on. A script is a process that runs",
         "once, and tracing its functions is part of that run; run again in its process it builds its model anew and traces",
         "again. Noria's process stays (`noria run --every`), and where it reuses the transform graph it keeps its trace: those",
-        "later turns are what the goals judge. The first run of a process, its champion made by another one, stands beside",
+        "later runs are what the goals judge. The first run of a process, its champion made by another one, stands beside",
         "the script's first run.",
         "",
         f"| | seconds{circumstances(result)} | from | to | runs |",
