@@ -55,10 +55,14 @@ def eval_config() -> tfma.EvalConfig:
     ]
     return tfma.EvalConfig(
         model_specs=[
+            tfma.ModelSpec(name="candidate", label_key=LABEL, signature_name="serving_default"),
             tfma.ModelSpec(
-                name=name, label_key=LABEL, signature_name="serving_default", is_baseline=name == "baseline"
-            )
-            for name in ("candidate", "baseline")
+                name="baseline",
+                label_key=LABEL,
+                signature_name="serving_default",
+                prediction_key="score",  # Noria's version gives its logit, too
+                is_baseline=True,
+            ),
         ],
         slicing_specs=[tfma.SlicingSpec()] + [tfma.SlicingSpec(feature_keys=[key]) for key in SLICES],
         metrics_specs=[tfma.MetricsSpec(metrics=metrics)],
