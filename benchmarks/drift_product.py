@@ -27,7 +27,7 @@ def project(folder: Path, stream: streams.Stream) -> Any:
     draft(folder / "project", source, "label", time="time", task=stream.task)
     path = folder / "project" / "noria.yaml"
     settings = yaml.safe_load(path.read_text())
-    # One process runs many projects: each needs a module name of its own.
+    # One process runs many projects: each needs another module name.
     module = f"{stream.name}_features"
     path.with_name("preprocessing.py").rename(path.with_name(f"{module}.py"))
     settings["preprocessing"] = f"{module}.preprocessing_fn"

@@ -1,4 +1,4 @@
-"""What the product is compared to: a guess, a linear model on the last spans, and cold models of its own network."""
+"""What the product is compared to: a guess, a linear model on the last spans, and cold models of the same network."""
 
 import warnings
 from collections.abc import Sequence

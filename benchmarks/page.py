@@ -248,7 +248,7 @@ def contest(result: dict[str, Any]) -> list[str]:
         "Stock TFX runs as it ships: Beam in memory with one worker, Transform's statistics on. A script is a process that runs",
         "once, and tracing its functions is part of that run; run again in its process it builds its model anew and traces",
         "again. Noria's process stays (`noria run --every`), and where it reuses the transform graph it keeps its trace: those",
-        "later runs are what the goals judge. The first run of a process, its champion made by another one, stands beside",
+        "later runs are what the goals judge. The first run of a process, its champion made by another one, is listed beside",
         "the script's first run.",
         "",
         f"| | seconds{circumstances(result)} | from | to | runs |",

@@ -49,11 +49,11 @@ def check_stuck(
                 "stuck",
                 name,
                 f"{name} has the value {value:.6g} in {share:.0%} of the rows; no value had more than {most:.0%} "
-                "before: it is stuck, or a default stands for missing values",
+                "before: it is stuck, or a default value replaces missing values",
                 rows,
                 significance.two_shares(share, rows, most, fewest),
                 share - most,
-                # Of a number without a usual value a tenth is no chance: a default stands for missing values.
+                # Of a number without a usual value a tenth is not chance: a default value replaces missing ones.
                 drifted=limit / 3 if most < 0.05 else limit * 2 / 3,
                 broken=limit,
             )

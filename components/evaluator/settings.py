@@ -39,7 +39,7 @@ class Bound(Settings):
 
 
 def _tuples(value: Any) -> Any:
-    """A column for a slicing stands for a list of one."""
+    """A single column name means a list of one column."""
     return [listed(entry) for entry in listed(value)] if isinstance(value, str | list | tuple) else value
 
 

@@ -1,7 +1,7 @@
 """TabM-mini: some networks in one, over piecewise linear codes of the numbers.
 
 Gorishniy et al. 2024, "TabM: Advancing Tabular Deep Learning with Parameter-Efficient Ensembling" (arXiv:2410.24210):
-members share all dense layers; each multiplies the inputs with signs of its own, and has an output layer of its own.
+members share all dense layers; each multiplies the inputs with its own signs, and has its own output layer.
 Each is trained on its own loss, and a score is the mean of theirs. The codes are those of Gorishniy et al. 2022
 (arXiv:2203.05556, section 3.2): between quantiles of its first window a number goes from 0 to 1. They are moved so that
 0, the mean and what a missing value counts as, has the code 0.
