@@ -8,6 +8,7 @@ from noria.components.trainer.families import FAMILIES
 from noria.core import settings
 from noria.core.errors import did_you_mean
 from noria.core.settings import ImportPath, listed
+from noria.core.tasks import Task
 
 RUN_FN = "noria.components.trainer.run_fn.run_fn"
 
@@ -186,9 +187,7 @@ class Settings(TrainerSettings):
     """What the Trainer's executor gets: the keys of `trainer`, and what it must know of the label."""
 
     label: str = Field(default="label", description="Name of the label among the transformed features.")
-    task: Literal["binary", "multiclass", "regression"] = Field(
-        default="binary", description="`binary`, `multiclass` or `regression`."
-    )
+    task: Task = Field(default="binary", description="`binary`, `multiclass` or `regression`.")
     classes: int = Field(
         default=2, ge=2, description="Number of classes (multiclass); the label is 0 to classes - 1."
     )
