@@ -324,6 +324,7 @@ def project_name(folder: Path) -> str:
 
 
 def _rendered(template: str, values: dict[str, Any]) -> str:
+    """A file of the draft. A template and no YAML library: the draft's comments and its layout are for people."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,
