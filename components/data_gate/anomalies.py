@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
@@ -12,7 +13,7 @@ from noria.components.data_gate.finding import BROKEN, DRIFTED, OK, Finding
 from noria.components.data_gate.settings import DataGateSettings
 from noria.schemas.environments import TRAINING
 
-Statistics = statistics_pb2.DatasetFeatureStatisticsList
+Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatisticsList
 Reason = anomalies_pb2.AnomalyInfo
 
 # Drift and skew have their own part of the verdict; here they would count twice.

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
@@ -17,7 +18,7 @@ MIN_ROWS = 100
 ERRORS = 6
 # Share of the other classes that may disappear from a span.
 CONSTANT = 0.01
-FeatureStatistics = statistics_pb2.FeatureNameStatistics
+FeatureStatistics: TypeAlias = statistics_pb2.FeatureNameStatistics
 
 
 def check_rate(

@@ -5,12 +5,8 @@ import json
 import re
 from typing import Any
 
-from noria.components.keras3 import ensure_keras3
+from noria.components.libraries import tf, tft
 from noria.core.errors import ConfigError, DataError
-
-tf = ensure_keras3()
-
-import tensorflow_transform as tft  # noqa: E402  (after keras3, which says why)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,12 +18,10 @@ import numpy as np
 import pyarrow as pa
 
 from noria.components import batch_cache
-from noria.components.keras3 import ensure_keras3
+from noria.components.libraries import tf
 from noria.components.trainer.model_inputs import Features
 from noria.components.trainer.settings import Settings
 from noria.core.errors import DataError
-
-tf = ensure_keras3()
 
 BLOCK = 8192  # rows parsed at once
 

@@ -13,12 +13,10 @@ from pathlib import Path
 
 from noria.components import saved_model
 from noria.components.internals.tensorflow import write_fingerprint
-from noria.components.keras3 import ensure_keras3
+from noria.components.libraries import tf
 from noria.components.trainer.network import Network
 from noria.components.trainer.transform_layer import TransformLayer
 from noria.core import files
-
-tf = ensure_keras3()
 
 RECIPE = Path("assets.extra") / "noria.json"
 VARIABLES = Path("variables") / "variables"

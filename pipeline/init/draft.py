@@ -15,6 +15,7 @@ import jinja2
 import pyarrow as pa
 
 from noria.core.errors import ConfigError, DataError
+from noria.core.tasks import TASKS
 from noria.ingestion import conversion, tables
 from noria.pipeline.config import NAME_LENGTH, load
 from noria.pipeline.init import flat, inference, row_order
@@ -96,9 +97,9 @@ def draft(
       DataError: the table cannot be read, a named column is missing, or the label cannot be learned.
     """
     _refuse_overwriting(folder)
-    if task not in (None, "binary", "multiclass", "regression"):
+    if task is not None and task not in TASKS:
         raise ConfigError(
-            f"the task must be binary, multiclass or regression, got {task!r}",
+            f"the task must be one of {', '.join(TASKS)}, got {task!r}",
             where="--task",
             next_step="omit --task to infer it from the label",
         )
@@ -323,6 +324,7 @@ def project_name(folder: Path) -> str:
 
 
 def _rendered(template: str, values: dict[str, Any]) -> str:
+    """A file of the draft. A template and no YAML library: the draft's comments and its layout are for people."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,

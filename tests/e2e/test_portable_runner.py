@@ -21,7 +21,8 @@ import grpc
 import pytest
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 
-from .conftest import Project
+from tests.helpers.project import Project
+
 from .small import small_project
 
 NODES = ("SpanExampleGen", "StatisticsGen", "Transform", "Evaluator")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Project
+from tests.helpers.project import Project
 
 pytestmark = pytest.mark.slow
 

@@ -68,7 +68,7 @@ def _run(command: str, folder: Path, host: str) -> str:
         text=True,
         check=False,
     )
-    assert program == "noria"
+    assert "noria" == program
     lines = [f"$ {command}", *(line.rstrip() for line in done.stdout.splitlines() if line.strip())]
     if done.returncode:
         lines.append(f"(exit code {done.returncode})")

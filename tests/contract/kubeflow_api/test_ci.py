@@ -15,7 +15,7 @@ from noria.pipeline.runners.kubeflow import client
 from noria.pipeline.runs import lineage
 from noria.stores.registry import Registry, RunRecord
 
-from .conftest import Noria
+from .noria import Noria
 from .project import frames, write_package
 from .server import Frame, KubeflowApi
 

@@ -13,7 +13,7 @@ from noria.pipeline.config import load
 from noria.pipeline.runners.kubeflow import client, follow
 from noria.pipeline.runs import lineage
 
-from .conftest import Noria
+from .noria import Noria
 from .project import TASKS, frames, write_package
 from .server import Fault, Frame, KubeflowApi
 
@@ -24,7 +24,7 @@ def test_uploads_runs_and_follows(noria: Noria, api: KubeflowApi) -> None:
     """A first submit uploads pipeline and version, runs the version, tells each task, and ends with a link."""
     api.script = frames("SUCCEEDED")
     done = noria.submit()
-    assert [task for task in TASKS if task not in done.stderr] == []
+    assert [] == [task for task in TASKS if task not in done.stderr]
     assert "driver" not in done.stderr
     run = api.runs[0]
     assert "succeeded" in done.stdout

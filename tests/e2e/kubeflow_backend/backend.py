@@ -83,8 +83,8 @@ class Backend:
         self.secrets = secrets or {}
         self._cache: dict[str, dict[str, dict[str, Any]]] = {}
 
-    def run(self, package: Path, pipeline_root: str | None = None) -> Run:
-        """Runs a package to its end.
+    def run(self, package: Path, pipeline_root: str | None = None, forked: bool = False) -> Run:
+        """Runs a package to its end; `forked`: its tasks are forks of a process that has imported TFX.
 
         Raises:
           Refused: the package is none that the API server takes.
@@ -102,7 +102,7 @@ class Backend:
                     # Argo's `A.Succeeded && B.Succeeded`: a task that was skipped has not succeeded.
                     if all(run.states[each] in (SUCCEEDED, CACHED) for each in needed):
                         task = _Task(name, tasks[name], spec, platform, root)
-                        running[pool.submit(self._drive, task, run)] = name
+                        running[pool.submit(self._drive, task, run, forked)] = name
                     else:
                         run.states[name] = OMITTED
                 if running:
@@ -111,7 +111,7 @@ class Backend:
                         run.states[running.pop(future)] = future.result()
         return run
 
-    def _drive(self, task: "_Task", run: Run) -> str:
+    def _drive(self, task: "_Task", run: Run, forked: bool) -> str:
         """The driver (`driver/container.go`), then the launcher, again as often as the retry policy says."""
         request: dict[str, Any] = {"inputs": _inputs(task, run)}
         condition = task.spec.get("triggerPolicy", {}).get("condition")
@@ -133,7 +133,7 @@ class Backend:
         for _ in range(1 + task.spec.get("retryPolicy", {}).get("maxRetryCount", 0)):
             try:
                 env = _secret_env(task, self.secrets)
-                outputs, log = launch(request, task.container, self.store, self.records, env)
+                outputs, log = launch(request, task.container, self.store, self.records, env, forked)
             except TaskFailed as error:
                 run.logs[task.name] = error.log
                 continue

@@ -13,6 +13,8 @@ from typing import Any
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from tests.helpers import preloaded
+
 from .storage import ObjectStore, Records, StoreRefused, local_path
 
 TASK_SECONDS = 600
@@ -32,6 +34,7 @@ def launch(
     store: ObjectStore,
     records: Records,
     env: dict[str, str],
+    forked: bool = False,
 ) -> tuple[dict[str, dict[str, Any]], str]:
     """Runs one task in a fresh local file system.
 
@@ -41,6 +44,7 @@ def launch(
       store: where inputs come from and outputs go to.
       records: gets the outputs.
       env: variables of the container besides this machine's.
+      forked: the process is forked from one that has imported TFX.
 
     Returns:
       The recorded outputs by name, and the task's log.
@@ -65,15 +69,20 @@ def launch(
             place.parent.mkdir(parents=True, exist_ok=True)
         work = Path(pod) / "work"
         work.mkdir()
-        done = subprocess.run(
-            _filled([*container.get("command", []), *container.get("args", [])], request),
-            cwd=work,
-            env=_environment(Path(pod), root, env),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=TASK_SECONDS,
-        )
+        command = _filled([*container.get("command", []), *container.get("args", [])], request)
+        environment = _environment(Path(pod), root, env)
+        if forked:
+            done = preloaded.run(command, work, environment, TASK_SECONDS, apart=False)
+        else:
+            done = subprocess.run(
+                command,
+                cwd=work,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=TASK_SECONDS,
+            )
         if "executor-logs" in outputs:
             log_file = local_path(outputs["executor-logs"]["artifacts"][0]["uri"], root)
             assert log_file is not None

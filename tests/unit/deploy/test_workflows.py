@@ -101,7 +101,7 @@ def test_no_injection(path: Path) -> None:
     """What a person types or a secret holds reaches a shell as a variable, never as part of its text."""
     for job in workflow(path)["jobs"].values():
         for step in job["steps"]:
-            assert re.findall(r"\$\{\{ *(inputs|secrets|github|vars)\b", step.get("run", "")) == []
+            assert [] == re.findall(r"\$\{\{ *(inputs|secrets|github|vars)\b", step.get("run", ""))
 
 
 def test_outputs(tmp_path: Path) -> None:

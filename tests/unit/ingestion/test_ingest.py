@@ -75,7 +75,7 @@ def test_a_source_is_ingested_once(tmp_path: Path) -> None:
     report = ingest(tmp_path / "in" / "*.csv", DAYS, store)
     assert ((5, 6), ()) == (report.spans, report.late)
     assert [1, 2, 5, 6] == store.ids()
-    assert store.manifest(5).event_time[0] == START + 4 * DAY
+    assert START + 4 * DAY == store.manifest(5).event_time[0]
 
 
 def test_late_rows_make_a_new_version(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_flights_are_valid() -> None:
         (
             "trainer: {family: dnc}\n",
             4,
-            "import path of a Family, got 'dnc'; did you mean 'dcn'?",
+            "import path such as my_project.module.Class, got 'dnc'; did you mean 'dcn'?",
             "config.md",
         ),
         ("trainer: {batch_size: many}\n", 4, "must be a valid integer, got 'many'", "config.md"),

@@ -141,7 +141,7 @@ def test_bucket_is_categorical(sparse):
     """Buckets are ids with a domain; a missing value falls into the first."""
     columns, graph = sparse
     assert 0 == columns["bucket"][2]
-    assert set(columns["bucket"]) == {0, 1}
+    assert {0, 1} == set(columns["bucket"])
     assert graph.transformed_domains()["bucket"].is_categorical
 
 
