@@ -48,6 +48,23 @@ def declare_missing(tables: Sequence[Table], missing: Sequence[str]) -> None:
             table.missing = tuple(missing)
 
 
+def ambiguous(tables: Sequence[Table], kinds: Mapping[str, pa.DataType]) -> list[str]:
+    """A line about the columns whose numbers can be read with either decimal sign."""
+    signs: dict[str, list[str]] = {}
+    for table in tables:
+        for name, facts in table.facts.items() if isinstance(table, TextTable) else ():
+            number = pa.types.is_integer(kinds.get(name, pa.null())) or pa.types.is_floating(
+                kinds.get(name, pa.null())
+            )
+            if number and facts.ambiguous and name not in signs.setdefault(facts.format.decimal, []):
+                signs[facts.format.decimal].append(name)
+    said = {",": ("1,234 is read as 1.234", "."), ".": ("1,234 is read as 1234", ",")}
+    return [
+        f"{', '.join(names)}: {said[sign][0]}; if this is wrong, give `--decimal {said[sign][1]}`"
+        for sign, names in signs.items()
+    ]
+
+
 def notes(
     found: Mapping[str, list[str]], dropped: Mapping[str, str], formats: Sequence[str], times: Sequence[str]
 ) -> list[str]:
