@@ -81,7 +81,18 @@ setup(
             "kfp-server-api; python_version < '3.12'",
             "urllib3",
         ],
+        "sql": ["sqlalchemy>=2", "psycopg[binary]", "pymysql"],
+        # gcsfs from 2026 on needs a protobuf that TFX 1.16 cannot have.
+        "remote": ["fsspec", "s3fs", "aiohttp", f"gcsfs<2026; {LONG_TERM}", f"gcsfs; {CURRENT}"],
         "dev": [
+            "sqlalchemy>=2",  # the source kind sql
+            "psycopg[binary]",
+            "pymysql",
+            "s3fs",  # the source kind remote
+            "moto[s3]",
+            "boto3",
+            "flask",
+            "flask-cors",
             "pytest",
             "pytest-timeout",
             "pytest-xdist",

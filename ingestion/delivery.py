@@ -127,7 +127,8 @@ class Delivery:
 
     def _new(self, key: int, old: Iterable[pa.RecordBatch]) -> tuple[np.ndarray, np.ndarray]:
         """Which of a span's rows are new, and their sources, in the order of `_rows`."""
-        return duplicates.new_rows(old, self._rows(key))
+        keep, source = duplicates.new_rows(old, self._rows(key))
+        return keep | self._cuts.only_new[source], source
 
     def _rows(self, key: int) -> Iterator[tuple[pa.Table, np.ndarray]]:
         """A span's rows as they are stored, in order of time, and the index of each one's source."""

@@ -41,6 +41,7 @@ class EventSettings:
       time_format: `strptime` format of the time column, where it is neither ISO 8601 nor a number.
       delimiter: of CSV files; found in them if None.
       encoding: of text files, a Python codec; found in them if None.
+      decimal: the decimal sign of numbers in text; found in them if None.
       max_bad_share: share of a file's rows that may be unreadable (0 to 1).
       folder: the project's folder, in which import paths of `types` are searched.
     """
@@ -56,6 +57,7 @@ class EventSettings:
     time_format: str | None = None
     delimiter: str | None = None
     encoding: str | None = None
+    decimal: str | None = None
     max_bad_share: float = 0.01
     folder: Path | None = None
 

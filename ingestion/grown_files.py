@@ -39,7 +39,7 @@ class Growth:
             mine = self._digests.setdefault(part.table.digest, _RowDigest())
             before = mine.count
             hashes = row_hashes(part.batch)
-            for each in self._beginnings:
+            for each in () if part.table.only_new else self._beginnings:
                 if before < each.rows <= before + len(hashes) and each.digest != part.table.digest:
                     done = each.rows - before
                     if mine.after(hashes[:done]) == each.rows_sha256:

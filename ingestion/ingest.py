@@ -139,6 +139,7 @@ def _tables(source: Any, settings: EventSettings, name: str) -> list[Table]:
         delimiter=settings.delimiter,
         encoding=settings.encoding,
         missing=settings.missing,
+        decimal=settings.decimal,
         name=name,
     )
 

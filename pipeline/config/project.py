@@ -251,6 +251,7 @@ class Config(Settings):
             time_format=self.time.format,
             delimiter=data.delimiter,
             encoding=data.encoding,
+            decimal=data.decimal,
             max_bad_share=data.max_bad_share,
             folder=self.folder,
         )

@@ -1,5 +1,6 @@
 """`noria init`: a project's files, drafted from a table."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -7,7 +8,7 @@ import re
 import shutil
 import tempfile
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from noria.core.tasks import TASKS
 from noria.ingestion import conversion, tables
 from noria.pipeline.config import NAME_LENGTH, load
 from noria.pipeline.init import flat, inference, row_order
+from noria.pipeline.init.source import Origin, origin
+from noria.pipeline.runs.ingest import LANDING
 
 TEMPLATES = Path(__file__).with_name("templates")
 FILES = ("noria.yaml", "schema.pbtxt", "preprocessing.py", "README.md", ".dockerignore")
@@ -65,14 +68,18 @@ class Draft:
 
 def draft(
     folder: Path,
-    data: Path,
-    label: str,
+    data: str | Path,
+    label: str | None,
     *,
+    table: str | None = None,
+    query: str | None = None,
+    cursor: str | None = None,
     time: str | None = None,
     task: str | None = None,
     key: Sequence[str] = (),
     delimiter: str | None = None,
     encoding: str | None = None,
+    decimal: str | None = None,
     missing: Sequence[str] = (),
     types: Mapping[str, str] | None = None,
     drop: Sequence[str] = (),
@@ -81,13 +88,15 @@ def draft(
 
     Args:
       folder: the new project; it may exist, but not with a project's files in it.
-      data: CSV or Parquet file, a folder or a glob of them.
-      label: the column to predict.
+      data: a CSV, JSON or Parquet file, a folder or a glob of them, a URL of files, or a URL of SQLAlchemy.
+      label: the column to predict; None: the error names the columns.
+      table, query, cursor: what to read from a database, and the column that only grows.
       time: the column with the events' time; None for row order.
       task: `binary`, `multiclass` or `regression`; None to infer it.
       key: columns that identify an event.
       delimiter: of CSV files; None to detect it.
       encoding: of text files; None to detect it.
+      decimal: the decimal sign of numbers in text; None to detect it.
       missing: further texts that mean "missing".
       types: types of columns that are not to be inferred.
       drop: columns to leave out.
@@ -103,12 +112,51 @@ def draft(
             where="--task",
             next_step="omit --task to infer it from the label",
         )
-    source = tables.open_tables(data, delimiter=delimiter, encoding=encoding, missing=missing)
+    with _beside(folder) as beside:
+        found = origin(str(data), folder, beside / LANDING, table, query, cursor)
+        source = tables.open_tables(
+            found.source.find(),
+            delimiter=delimiter,
+            encoding=encoding,
+            missing=missing,
+            decimal=decimal,
+            name=found.source.name,
+        )
+        reading = {"delimiter": delimiter, "encoding": encoding, "decimal": decimal}
+        return _drafted(
+            folder, beside, found, source, label, time, task, key, reading, missing, types or {}, drop
+        )
+
+
+def _drafted(
+    folder: Path,
+    beside: Path,
+    found: Origin,
+    source: Sequence[tables.Table],
+    label: str | None,
+    time: str | None,
+    task: str | None,
+    key: Sequence[str],
+    reading: dict[str, Any],
+    missing: Sequence[str],
+    types: Mapping[str, str],
+    drop: Sequence[str],
+) -> Draft:
     dropped = {name: "dropped with --drop" for name in drop} | flat.unreadable(source)
-    for name in (label, *([time] if time else []), *key, *drop, *(types or {})):
+    if label is None:
+        raise ConfigError(
+            "the column to predict is not named",
+            where=f"{source[0].name}: columns {', '.join(source[0].columns)}",
+            next_step="name it with --label; a table without such a column needs one first, such as what happened "
+            "after the time of each row",
+        )
+    for name in (label, *([time] if time else []), *key, *drop, *types):
         if name not in source[0].columns:
             error = tables.missing_column(name, source[0], ())
-            raise DataError(error.what, where=error.where, next_step="name one of these columns")
+            step = "name one of these columns"
+            if name == label:
+                step += "; a table without what is to be predicted needs such a column first"
+            raise DataError(error.what, where=error.where, next_step=step)
     if label in (time, *key):
         raise ConfigError(
             f"column {label!r} cannot be the label and the time or the key",
@@ -122,14 +170,16 @@ def draft(
             where="--label, --time or --key",
             next_step="name another column",
         )
-    marks = flat.marks(source, [name for name in source[0].columns if name not in dropped], types or {})
+    marks = flat.marks(source, [name for name in source[0].columns if name not in dropped], types)
     missing = tuple(dict.fromkeys([*missing, *marks]))
     flat.declare_missing(source, missing)
     kept = [name for name in source[0].columns if name not in dropped]
     kinds = tables.columns_of(source, wanted=kept, types=conversion.resolved(types or {}, folder))
     table = tables.read_table(source, limit=ROWS, columns=kinds, missing=missing)
     if not len(table):
-        raise DataError("the table has a header but no rows", where=data, next_step="give data with rows")
+        raise DataError(
+            "the table has a header but no rows", where=found.name, next_step="give data with rows"
+        )
 
     boolean = kinds[label].name == "bool"
     facts = inference.label(table.column(label), label, task, boolean)
@@ -141,8 +191,9 @@ def draft(
     if not columns.numeric and not columns.categorical and not columns.times:
         raise DataError(
             f"no column of the table can be a feature: {json.dumps(columns.left_out)}",
-            where=data,
-            next_step="give data with columns that describe the events",
+            where=found.name,
+            next_step="add columns that are known before the label is; for a series of one quantity, its earlier "
+            "values (in pandas: frame['last'] = frame['value'].shift(1))",
         )
     drafted = Draft(
         folder=folder,
@@ -154,20 +205,21 @@ def draft(
         every=every,
         spans=spans,
         notes=[
+            *found.notes,
             *(note for each in source for note in each.notes),
+            *flat.ambiguous(source, kinds),
             *flat.notes(marks, dropped, forms, columns.times),
             *_notes(table, facts, spans, seconds),
             *row_order.notes(table.column(label), facts.task, time),
         ],
     )
     reading = {
-        "delimiter": delimiter,
-        "encoding": encoding,
+        **reading,
         "missing": list(missing),
-        "types": dict(types or {}),
+        "types": dict(types),
         "keep": [name for name in kept if name not in (label, time)] if dropped else None,
     }
-    _write(drafted, data, label, form, reading, _event_table(table, label, facts, time, form, key))
+    _write(drafted, beside, found, label, form, reading, _event_table(table, label, facts, time, form, key))
     return drafted
 
 
@@ -222,44 +274,57 @@ def _event_table(
     return table
 
 
-def _write(
-    drafted: Draft, data: Path, label: str, form: str | None, reading: dict[str, Any], table: pa.Table
-) -> None:
-    """Writes all files to a staging folder first, so that the project is complete or does not exist."""
-    from noria.pipeline.init import schema_inference
-    from noria.schemas import loader  # TensorFlow takes seconds; after all cheap checks
-
-    parent = drafted.folder.absolute().parent
+@contextlib.contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    """A staging folder beside the project, so that this is complete or does not exist."""
+    parent = folder.absolute().parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{drafted.folder.name}-", dir=parent))
+        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=parent))
     except OSError as error:
         raise ConfigError(
             f"the folder cannot be made: {error.strerror}",
-            where=drafted.folder,
+            where=folder,
             next_step="name a folder that you can write to",
         ) from error
     try:
-        values = _values(drafted, data, label, form, reading)
-        for name in FILES:
-            if name != "schema.pbtxt":
-                (beside / name).write_text(
-                    _rendered(f"{name.removeprefix('.')}.jinja", values), encoding="utf-8"
-                )
-        schema = schema_inference.infer(
-            table, label, drafted.time, [*drafted.columns.key, *drafted.columns.times]
-        )
-        loader.save(schema, beside / "schema.pbtxt")
-        load(beside)  # the written project must be valid
-        drafted.folder.mkdir(exist_ok=True)
-        for name in (*FILES[1:], FILES[0]):  # the YAML file last: it makes the folder a project
-            os.replace(beside / name, drafted.folder / name)
+        yield beside
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
+def _write(
+    drafted: Draft,
+    beside: Path,
+    found: Origin,
+    label: str,
+    form: str | None,
+    reading: dict[str, Any],
+    table: pa.Table,
+) -> None:
+    from noria.pipeline.init import schema_inference
+    from noria.schemas import loader  # TensorFlow takes seconds; after all cheap checks
+
+    values = _values(drafted, found, label, form, reading)
+    for name in FILES:
+        if name != "schema.pbtxt":
+            (beside / name).write_text(_rendered(f"{name.removeprefix('.')}.jinja", values), encoding="utf-8")
+    schema = schema_inference.infer(
+        table, label, drafted.time, [*drafted.columns.key, *drafted.columns.times]
+    )
+    loader.save(schema, beside / "schema.pbtxt")
+    load(beside)  # the written project must be valid
+    drafted.folder.mkdir(exist_ok=True)
+    landing = drafted.folder / "home" / LANDING
+    if (beside / LANDING).exists() and not landing.exists():
+        landing.parent.mkdir(exist_ok=True)
+        os.replace(beside / LANDING, landing)  # the first run need not copy it again
+    for name in (*FILES[1:], FILES[0]):  # the YAML file last: it makes the folder a project
+        os.replace(beside / name, drafted.folder / name)
+
+
 def _values(
-    drafted: Draft, data: Path, label: str, form: str | None, reading: dict[str, Any]
+    drafted: Draft, found: Origin, label: str, form: str | None, reading: dict[str, Any]
 ) -> dict[str, Any]:
     rows_a_span = max(1, drafted.rows // drafted.spans)
     # Features that the template makes from the time.
@@ -271,8 +336,8 @@ def _values(
     numeric = {_feature(name, taken): name for name in drafted.columns.numeric}
     return {
         "name": project_name(drafted.folder),
-        "data_name": data.name,
-        "source": os.path.relpath(data.absolute(), drafted.folder.absolute()),
+        "data_name": found.name,
+        "source": found.given,
         **reading,
         "label": label,
         "task": drafted.task,

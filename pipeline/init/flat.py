@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from noria.ingestion import conversion
+from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.formats import MemoryTable, ParquetTable, Table, TextTable
 
@@ -47,6 +48,21 @@ def declare_missing(tables: Sequence[Table], missing: Sequence[str]) -> None:
     for table in tables:
         if isinstance(table, TextTable):
             table.missing = tuple(missing)
+
+
+def ambiguous(tables: Sequence[Table], kinds: Mapping[str, ColumnType]) -> list[str]:
+    """A line about the columns whose numbers can be read with either decimal sign."""
+    signs: dict[str, list[str]] = {}
+    for table in tables:
+        for name, facts in table.facts.items() if isinstance(table, TextTable) else ():
+            number = name in kinds and kinds[name].numeric
+            if number and facts.ambiguous and name not in signs.setdefault(facts.format.decimal, []):
+                signs[facts.format.decimal].append(name)
+    said = {",": ("1,234 is read as 1.234", "."), ".": ("1,234 is read as 1234", ",")}
+    return [
+        f"{', '.join(names)}: {said[sign][0]}; if this is wrong, give `--decimal {said[sign][1]}`"
+        for sign, names in signs.items()
+    ]
 
 
 def notes(

@@ -16,7 +16,7 @@ from typing import Any
 from noria.core.errors import ConfigError, LaneError
 from noria.pipeline import environment
 from noria.pipeline.config import Config
-from noria.pipeline.config.sections import is_function
+from noria.pipeline.config.sections import is_function, is_url
 from noria.pipeline.runners.kubeflow import container_project
 
 # Keys that older releases of kfp-kubernetes do not support, and the functions for them.
@@ -144,7 +144,7 @@ def _check_paths(config: Config) -> None:
     there = container_project.in_container(config)  # refuses other settings that are wrong there
     paths: dict[str, tuple[Any, str | Path]] = {"schema": (config.settings.get("schema"), there.schema_path)}
     source = there.data.source
-    if isinstance(source, str) and not is_function(source):
+    if isinstance(source, str) and not is_function(source) and not is_url(source):
         data = config.settings["data"]
         paths["data.source"] = (data["source"] if isinstance(data, dict) else data, source)
     assert config.kubeflow.volume is not None
