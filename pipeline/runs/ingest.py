@@ -38,6 +38,12 @@ def ingest(config: Config, on_event: Listener) -> dict[str, Any]:
     store = SpanStore(config.home_path)
     if config.data.source is None:
         if not store.ids():
+            if config.stream.source is not None:
+                raise DataError(
+                    "there is no span yet",
+                    where=store.folder,
+                    next_step="`noria ingest` makes spans of the events in `stream.source`",
+                )
             raise DataError(
                 "there is no data: the span store is empty and the config names no source",
                 where=config.path,
