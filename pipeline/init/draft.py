@@ -27,6 +27,8 @@ TEMPLATES = Path(__file__).with_name("templates")
 FILES = ("noria.yaml", "schema.pbtxt", "preprocessing.py", "README.md", ".dockerignore")
 # More rows do not change the draft, and it should take seconds.
 ROWS = 1_000_000
+# The base rate's share in scores of a table whose rows have no order: it has shown no change to guard against.
+RANDOM_SHARE = 0.001
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Draft:
     time: str | None
     every: str
     spans: int
+    random: bool
     notes: list[str]
 
     def to_json(self) -> dict[str, Any]:
@@ -56,6 +59,7 @@ class Draft:
             "time": self.time,
             "span": self.every,
             "spans": self.spans,
+            "random_order": self.random,
             "numeric": self.columns.numeric,
             "categorical": self.columns.categorical,
             "times": self.columns.times,
@@ -185,7 +189,6 @@ def _drafted(
     facts = inference.label(table.column(label), label, task, boolean)
     seconds, forms = inference.event_times(table.column(time), time) if time else (None, ())
     form = forms[0] if forms else None
-    every, spans = inference.span_length(seconds, len(table))
     moments = [name for name, kind in kinds.items() if kind.is_time]
     columns = inference.columns(table, label, time, key, moments)
     if not columns.numeric and not columns.categorical and not columns.times:
@@ -195,9 +198,13 @@ def _drafted(
             next_step="add columns that are known before the label is; for a series of one quantity, its earlier "
             "values (in pandas: frame['last'] = frame['value'].shift(1))",
         )
+    features = [*columns.numeric, *columns.categorical]
+    random = seconds is None and row_order.is_random(table, label, features)
+    every, spans = inference.span_length(seconds, len(table), random)
     drafted = Draft(
         folder=folder,
         rows=len(table),
+        random=random,
         task=facts.task,
         label=facts,
         columns=columns,
@@ -211,6 +218,7 @@ def _drafted(
             *flat.notes(marks, dropped, forms, columns.times),
             *_notes(table, facts, spans, seconds),
             *row_order.notes(table.column(label), facts.task, time),
+            *([row_order.RANDOM.format(every=every)] if random else []),
         ],
     )
     reading = {
@@ -350,7 +358,10 @@ def _values(
         "every": drafted.every,
         "spans": drafted.spans,
         "rows": f"{drafted.rows:,}",
-        "first": max(1, min(4, drafted.spans // 3)),
+        # Rows in random order hold nothing to follow: one cold run learns all of them.
+        "first": drafted.spans if drafted.random else max(1, min(4, drafted.spans // 3)),
+        "cold": max(8, drafted.spans) if drafted.random else 8,
+        "base_rate_share": RANDOM_SHARE if drafted.random and drafted.task != "regression" else None,
         "slices": drafted.columns.slices,
         "min_examples": max(20, min(200, rows_a_span // 50)),
         "batch_size": 256 if rows_a_span >= 2_000 else 64,
