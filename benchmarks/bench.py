@@ -21,7 +21,7 @@ from benchmarks import measure, page
 # The quick ones first: a mistake shows early.
 PARTS = (
     *("startup", "warm_run", "hotspots", "continuity", "history", "gates"),
-    *("scale", "full_year", "freshness", "year", "memory"),
+    *("scale", "wide", "full_year", "freshness", "year", "memory"),
 )
 
 # With a separate page and target; a quick run takes them along.

@@ -70,7 +70,7 @@ def provenance() -> list[str]:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     names = dict.fromkeys(name for _, _, name, _, _ in SECTIONS)
-    for name in names | dict.fromkeys(["hotspots_before.json", "scale_before.json"]):
+    for name in names | dict.fromkeys(["hotspots_before.json", "scale_before.json", "wide_before.json"]):
         if (result := _result(name)) is None:
             continue
         machine = result.get("machine", {})
@@ -419,6 +419,56 @@ def memory(result: dict[str, Any]) -> list[str]:
     return lines
 
 
+def wide(result: dict[str, Any]) -> list[str]:
+    """Tables with many columns, before and after."""
+    goals = result["goals"]
+    lines = [
+        f"The project that `noria init` drafts from {result['rows']:,} rows, with so many numbers, or numbers + categories; a cold and a",
+        "warm run in one fresh process. Seconds, in brackets the process's processor seconds, which other work on the machine hardly",
+        "changes. The peak is of the process with everything that it started; importing TFX is apart.",
+        "",
+        *_wide_table(result),
+    ]
+    if (before := _result("wide_before.json")) is not None:
+        lines += [
+            "",
+            f"Before, at commit {before['machine']['commit']}{circumstances(before)}, where each column had its own operations:",
+            "",
+            *_wide_table(before),
+        ]
+    found = max(result["tables"], key=lambda table: table["numbers"])
+    cold, warm = (next(run for run in found["runs"] if run["mode"] == mode) for mode in ("cold", "warm"))
+    return [
+        *lines,
+        "",
+        f"Asked of {found['numbers']:,} numbers: {goals['cold']} s cold with the imports ({cold['wall'] + found['imports']:.0f} s, or "
+        f"{cold['processor'] + found['imports']:.0f} s of processor time), {goals['warm']} s warm in a process that has run before "
+        f"({warm['wall']:.0f} s, or {warm['processor']:.0f} s), {goals['mib']:,} MiB ({cold['peak_mib']:,.0f} cold, "
+        f"{warm['peak_mib']:,.0f} warm), a report page of {goals['page'] / 1e6:.0f} MB ({found['page'] / 1e6:.2f} MB).",
+    ]
+
+
+def _wide_table(result: dict[str, Any]) -> list[str]:
+    runs = [(table, run) for table in result["tables"] for run in table["runs"]]
+    sizes = [
+        f"{table['numbers']:,}{' + ' + str(table['categories']) if table['categories'] else ''}, {run['mode']}"
+        for table, run in runs
+    ]
+    rows = [["stage", *sizes], ["---"] * (len(runs) + 1)]
+    for name in dict.fromkeys(name for _, run in runs for name in run["stages"]):
+        stages = [run["stages"].get(name) for _, run in runs]
+        rows.append([name, *(f"{s['seconds']:.1f} ({s['processor']:.1f})" if s else "" for s in stages)])
+    rows.append(["**all**", *(f"**{run['wall']:.1f}** ({run['processor']:.1f})" for _, run in runs)])
+    rows.append(
+        ["imports", *(f"{table['imports']:.1f}" if run["mode"] == "cold" else "" for table, run in runs)]
+    )
+    rows.append(["peak, MiB", *(f"{run['peak_mib']:,.0f}" for _, run in runs)])
+    rows.append(
+        ["report page, MB", *(f"{t['page'] / 1e6:.2f}" if r["mode"] == "cold" else "" for t, r in runs)]
+    )
+    return [f"| {' | '.join(row)} |" for row in rows]
+
+
 def startup(result: dict[str, Any]) -> list[str]:
     """Seconds of starting."""
     lines = [
@@ -605,6 +655,7 @@ SECTIONS: tuple[tuple[str, str, str, Writer, str | None], ...] = (
         "seconds of each stage over the rows",
     ),
     ("Memory", "python -m benchmarks.memory", "memory.json", memory, "memory over the time of the runs"),
+    ("Tables with many columns", "python -m benchmarks.wide", "wide.json", wide, None),
     ("Starting", "python -m benchmarks.startup", "startup.json", startup, None),
     ("Where a warm run's time goes", "python -m benchmarks.hotspots", "hotspots.json", hotspots, None),
     (

@@ -58,7 +58,7 @@ class Delivery:
         self._digests = list(cuts.sources)
         self._calendar = known
         self._settings = settings
-        self._schema = schema_of(known.kinds(), settings)
+        self._schema = schema_of(known.types(settings.folder), settings)
         self._labels = labels
         self._store = store
         self._ledger = ledger

@@ -15,12 +15,14 @@ import pyarrow.parquet as pq
 
 from noria.core import files
 from noria.core.errors import DataError
-from noria.ingestion import column_types
-from noria.ingestion.column_facts import COMMA, PLAIN, ColumnFacts, NumberFormat
+from noria.ingestion import conversion
+from noria.ingestion.column_facts import ColumnFacts
+from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.csv_file import CsvFile
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.dialect import refuse_duplicates
 from noria.ingestion.json_lines import JsonLinesFile
+from noria.ingestion.number_formats import COMMA, PLAIN, NumberFormat
 from noria.ingestion.text_file import READ_ERRORS, said
 
 BATCH_ROWS = 65_536
@@ -93,8 +95,8 @@ class Table:
         """What people should know about it, once it was read."""
         return ()
 
-    def kinds(self, names: Collection[str]) -> dict[str, pa.DataType]:
-        """The kinds of these columns; reads a CSV file to its end."""
+    def kinds(self, names: Collection[str]) -> dict[str, ColumnType]:
+        """The types of these columns; reads a CSV file to its end."""
         raise NotImplementedError
 
     def number_format(self, name: str) -> NumberFormat:
@@ -162,7 +164,7 @@ class TextTable(FileTable):
         note = self._file.encoding.note
         return () if note is None else (f"{self.name}: {note}",)
 
-    def kinds(self, names: Collection[str]) -> dict[str, pa.DataType]:
+    def kinds(self, names: Collection[str]) -> dict[str, ColumnType]:
         return {name: self.facts[name].kind_beside(self.missing) for name in self.columns if name in names}
 
     @functools.cached_property
@@ -217,7 +219,7 @@ class ParquetTable(FileTable):
     def columns(self) -> tuple[str, ...]:
         return tuple(self.schema.names)
 
-    def kinds(self, names: Collection[str]) -> dict[str, pa.DataType]:
+    def kinds(self, names: Collection[str]) -> dict[str, ColumnType]:
         return _typed_kinds(self.schema, self.name, names)
 
     def raw(
@@ -259,7 +261,7 @@ class MemoryTable(Table):
             self._digest = sink.digest.hexdigest()
         return self._digest
 
-    def kinds(self, names: Collection[str]) -> dict[str, pa.DataType]:
+    def kinds(self, names: Collection[str]) -> dict[str, ColumnType]:
         return _typed_kinds(self.table.schema, self.name, names)
 
     def raw(
@@ -309,12 +311,12 @@ def _filter(batch: pa.RecordBatch, keep: np.ndarray) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([column.filter(mask) for column in batch.columns], batch.schema.names)
 
 
-def _typed_kinds(schema: pa.Schema, name: str, names: Collection[str]) -> dict[str, pa.DataType]:
+def _typed_kinds(schema: pa.Schema, name: str, names: Collection[str]) -> dict[str, ColumnType]:
     found = {}
     for field in schema:
         if field.name not in names:
             continue
-        kind = column_types.plain(field.type)
+        kind = conversion.of_arrow(field.type)
         if kind is None:
             raise DataError(
                 f"column {field.name!r} holds {field.type}, which does not fit into a flat table",

@@ -11,19 +11,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from noria.core import files
 from noria.core.errors import DataError, SpanError
-from noria.ingestion import calendar, tables
+from noria.ingestion import calendar, conversion, tables
 from noria.ingestion.calendar import Calendar
-from noria.ingestion.column_facts import PLAIN
+from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.delivery import Delivery, Tell
 from noria.ingestion.events import EventSettings, events
 from noria.ingestion.formats import Table, TextTable
 from noria.ingestion.labels import Labels
 from noria.ingestion.ledger import Ledger
+from noria.ingestion.number_formats import PLAIN
 from noria.ingestion.partition import Partition
 from noria.ingestion.source_offsets import pieces_of
 from noria.ingestion.sources.base import Source
@@ -198,12 +197,13 @@ class _Ingestion:
             notes=(*notes, *cuts.notes(), *delivery.notes),
         )
 
-    def _columns(self) -> dict[str, pa.DataType]:
+    def _columns(self) -> dict[str, ColumnType]:
         settings = self.settings
-        wanted, types = settings.wanted, dict(settings.types)
+        wanted = settings.wanted
+        types = conversion.resolved(settings.types, settings.folder)
         if self.calendar is not None:
             # What the spans have already decides; a new column cannot come in between.
-            types = self.calendar.kinds()
+            types = self.calendar.types(settings.folder)
             for table in self.fresh:
                 if isinstance(table, TextTable):
                     table.assume_formats(self.calendar.formats())
@@ -238,7 +238,7 @@ class _Ingestion:
 
     def _sort(
         self,
-        columns: dict[str, pa.DataType],
+        columns: dict[str, ColumnType],
         labels: Labels,
         letters: DeadLetters,
         cuts: Cuts,
@@ -258,7 +258,7 @@ class _Ingestion:
             )
 
     def _lay_out(
-        self, columns: dict[str, pa.DataType], labels: Labels, cuts: PeriodCuts | RowCuts
+        self, columns: dict[str, ColumnType], labels: Labels, cuts: PeriodCuts | RowCuts
     ) -> Calendar:
         settings = self.settings
         known = Calendar(
@@ -268,17 +268,15 @@ class _Ingestion:
             label=settings.label,
             task=settings.task,
             classes=tuple(labels.classes or ()),
-            columns={name: str(kind) for name, kind in columns.items()},
+            columns={name: kind.name for name, kind in columns.items()},
             number_formats=self._number_formats(columns),
         )
         known.save(self.store)
         return known
 
-    def _number_formats(self, columns: dict[str, pa.DataType]) -> dict[str, tuple[str, str]]:
+    def _number_formats(self, columns: dict[str, ColumnType]) -> dict[str, tuple[str, str]]:
         settings = self.settings
-        numbers = [
-            name for name, kind in columns.items() if pa.types.is_integer(kind) or pa.types.is_floating(kind)
-        ]
+        numbers = [name for name, kind in columns.items() if kind.numeric]
         if settings.task == "regression":
             numbers.append(settings.label)
         found: dict[str, tuple[str, str]] = {}

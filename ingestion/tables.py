@@ -17,12 +17,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from noria.core.errors import DataError
-from noria.ingestion import column_types
-from noria.ingestion.column_facts import PLAIN, NumberFormat
+from noria.ingestion import conversion
+from noria.ingestion.arrow_values import blank, decoded
+from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.csv_file import CsvFile
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.formats import MemoryTable, ParquetTable, Rows, Table, TextTable, said_of
 from noria.ingestion.json_lines import JsonLinesFile
+from noria.ingestion.number_formats import PLAIN, NumberFormat
 
 _PARQUET = (".parquet", ".pq", ".parq")
 _CSV = (".csv", ".tsv", ".txt", ".tab", ".psv", ".data")
@@ -79,19 +81,19 @@ def columns_of(
     tables: Sequence[Table],
     *,
     wanted: Sequence[str] | None = None,
-    types: Mapping[str, str | pa.DataType] | None = None,
+    types: Mapping[str, ColumnType] | None = None,
     as_it_is: Sequence[str] = (),
-) -> dict[str, pa.DataType]:
-    """The columns that the tables have in common, and their kinds.
+) -> dict[str, ColumnType]:
+    """The columns that the tables have in common, and their types.
 
     Args:
       tables: the tables.
       wanted: the columns to read; by default those of the first table. A table may have more.
-      types: kinds that are known already; what is not is found in the tables.
-      as_it_is: columns that somebody else interprets; they get the null kind.
+      types: types that are known already; what is not is found in the tables.
+      as_it_is: columns that somebody else interprets; they get the type `empty`.
 
     Raises:
-      DataError: a column is missing (names the one it may have become), or has kinds that don't fit together.
+      DataError: a column is missing (names the one it may have become), or has types that don't fit together.
     """
     names = list(wanted) if wanted is not None else list(tables[0].columns)
     for table in tables:
@@ -101,19 +103,19 @@ def columns_of(
     for table in tables:
         if not isinstance(table, TextTable):
             table.kinds(names)  # refuses lists and the like, whatever is known; only the schema is looked at
-    known = {column: column_types.named(kind) for column, kind in (types or {}).items()}
-    found: dict[str, pa.DataType] = {column: pa.null() for column in names}
+    known = dict(types or {})
+    found = {column: conversion.named("empty") for column in names}
     unknown = [column for column in names if column not in as_it_is]
     if any(column not in known for column in unknown):
         for table in tables:
             for column, kind in table.kinds(unknown).items():
-                unified = column_types.unify(found[column], kind)
-                if unified is None and isinstance(table, TextTable) and not pa.types.is_timestamp(kind):
-                    unified = pa.string()  # text in one file, numbers in another: codes
+                unified = conversion.unify(found[column], kind)
+                if unified is None and isinstance(table, TextTable) and not kind.is_time:
+                    unified = conversion.named("string")  # text in one file, numbers in another: codes
                 if unified is None and column not in known:
                     raise DataError(
-                        f"column {column!r} holds {column_types.describe(kind)} here, "
-                        f"{column_types.describe(found[column])} in the files before",
+                        f"column {column!r} holds {kind.label} here, "
+                        f"{found[column].label} in the files before",
                         where=table.name,
                         next_step="give the column one type in all files",
                     )
@@ -123,7 +125,7 @@ def columns_of(
 
 def read(
     tables: Sequence[Table],
-    columns: Mapping[str, pa.DataType],
+    columns: Mapping[str, ColumnType],
     letters: DeadLetters,
     *,
     as_it_is: Sequence[str] = (),
@@ -133,7 +135,7 @@ def read(
 
     Args:
       tables: the tables, in this order.
-      columns: column -> kind, as from `columns_of`.
+      columns: column -> type, as from `columns_of`.
       letters: gets the rows that cannot be read.
       as_it_is: columns that are handed on unconverted; text that means "missing" becomes null.
       missing: further texts that mean "missing".
@@ -147,21 +149,19 @@ def read(
             bad = np.zeros(raw.num_rows, bool)
             for name, kind in columns.items():
                 column = raw.column(raw.schema.get_field_index(name))
-                values, no_text = column_types.texts(column)
+                values, no_text = decoded(column)
                 if missing and pa.types.is_string(values.type):
-                    values = column_types.blank(values, pc.is_in(values, value_set=pa.array(missing)))
+                    values = blank(values, pc.is_in(values, value_set=pa.array(missing)))
                 wrong = no_text
                 if name not in as_it_is:
-                    values, other = column_types.convert(values, kind, _form(table, name, kind))
+                    values, other = conversion.convert(values, kind, _form(table, name, kind))
                     wrong = wrong | other
                 elif pa.types.is_string(values.type):
-                    values, _ = column_types.convert(values, pa.string())
+                    values, _ = conversion.convert(values, conversion.named("string"))
                 arrays.append(values)
                 for i in map(int, np.flatnonzero(wrong & ~bad)):
                     value = said_of(column, i)
-                    reason = (
-                        f"{value!r} is not {'text in UTF-8' if no_text[i] else column_types.describe(kind)}"
-                    )
+                    reason = f"{value!r} is not {'text in UTF-8' if no_text[i] else kind.label}"
                     letters.add(table.name, int(numbers[i]), table.text(raw, i), reason, name, value)
                 bad |= wrong
             yield Rows(pa.RecordBatch.from_arrays(arrays, list(columns)), numbers, table, raw).filter(~bad)
@@ -172,16 +172,16 @@ def read_table(
     *,
     delimiter: str | None = None,
     limit: int | None = None,
-    columns: Mapping[str, pa.DataType] | None = None,
+    columns: Mapping[str, ColumnType] | None = None,
     missing: Sequence[str] = (),
 ) -> pa.Table:
-    """Reads a source into memory, its kinds found in it; for a first look.
+    """Reads a source into memory, its types found in it; for a first look.
 
     Args:
       source: as in `open_tables`.
       delimiter: of CSV files.
       limit: stop after about so many rows.
-      columns: the columns to read, and their kinds; by default all of the first table.
+      columns: the columns to read, and their types; by default all of the first table.
       missing: further texts that mean "missing".
 
     Raises:
@@ -189,7 +189,7 @@ def read_table(
     """
     tables = open_tables(source, delimiter=delimiter, missing=missing)
     columns = columns_of(tables) if columns is None else columns
-    schema = pa.schema([(name, column_types.stored(kind)) for name, kind in columns.items()])
+    schema = pa.schema([(name, conversion.stored(kind)) for name, kind in columns.items()])
     batches: list[pa.RecordBatch] = []
     rows: collections.Counter[str] = collections.Counter()
     with DeadLetters(None, "table", "") as letters:
@@ -204,10 +204,9 @@ def read_table(
     return table if limit is None else table.slice(0, limit)
 
 
-def _form(table: Table, name: str, kind: pa.DataType) -> NumberFormat:
+def _form(table: Table, name: str, kind: ColumnType) -> NumberFormat:
     """How numbers are written there; the plain way for kinds that are no numbers, which asks nothing of the file."""
-    numbers = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-    return table.number_format(name) if numbers else PLAIN
+    return table.number_format(name) if kind.numeric else PLAIN
 
 
 def missing_column(column: str, table: Table, wanted: Iterable[str]) -> DataError:

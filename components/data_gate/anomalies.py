@@ -63,7 +63,7 @@ def validate(
       The anomalies, and a finding for each: errors are `broken`, warnings `ok`.
     """
     result = tfdv.validate_statistics(statistics, schema, environment=_environment(schema))
-    features = {feature.path.step[0]: feature for feature in statistics.datasets[0].features}
+    features, before = _features(statistics), [_features(one) for one in references]
     known = {feature.name: feature for feature in schema.feature}
     anomalies, findings = [], []
     for name, info in sorted(result.anomaly_info.items()):
@@ -73,7 +73,7 @@ def validate(
                 continue
             error = info.severity == Reason.ERROR and reason.type != Reason.SCHEMA_NEW_COLUMN
             text = reason.description
-            seen = [_features(one)[feature] for one in references if feature in _features(one)]
+            seen = [one[feature] for one in before if feature in one]
             count = _count(reason.type, features.get(feature), known.get(feature), schema, settings, seen)
             severity = BROKEN if error else OK
             numbers: dict = {}

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from noria.core.errors import ConfigError
+from noria.ingestion.column_types import COLUMN_TYPES
 from noria.pipeline.cli import console
 from noria.pipeline.cli.options import Json
 
@@ -40,7 +41,8 @@ def init(
     types: Annotated[
         list[str] | None,
         typer.Option(
-            help="COLUMN=TYPE: int, float, string, bool or time; may be repeated. Default: inferred."
+            help=f"COLUMN=TYPE, may be repeated: {', '.join(COLUMN_TYPES.names())}, or the import path of your "
+            "own. Default: inferred."
         ),
     ] = None,
     drop: Annotated[list[str] | None, typer.Option(help="Column to leave out; may be repeated.")] = None,
@@ -106,12 +108,14 @@ def _pairs(types: list[str]) -> dict[str, str]:
     found = {}
     for pair in types:
         name, equals, kind = pair.rpartition("=")
-        if not equals or kind not in ("int", "float", "string", "bool", "time"):
+        try:
+            if not equals:
+                raise ValueError(f"must be COLUMN=TYPE, got {pair!r}")
+            COLUMN_TYPES.check_name(kind)
+        except ValueError as error:
             raise ConfigError(
-                f"a type must be COLUMN=TYPE with int, float, string, bool or time, got {pair!r}",
-                where="--types",
-                next_step="write it as in --types zip=string",
-            )
+                f"a type {error}", where="--types", next_step="write it as in --types zip=string"
+            ) from None
         found[name] = kind
     return found
 

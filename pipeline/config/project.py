@@ -252,6 +252,7 @@ class Config(Settings):
             delimiter=data.delimiter,
             encoding=data.encoding,
             max_bad_share=data.max_bad_share,
+            folder=self.folder,
         )
 
     def window_settings(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import codecs
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +21,7 @@ from noria.components.data_gate.settings import DataGateSettings
 from noria.components.evaluator.settings import EvaluatorSettings
 from noria.core.errors import did_you_mean
 from noria.core.settings import Settings, listed
+from noria.ingestion.column_types import COLUMN_TYPES
 from noria.ingestion.sources import SOURCES
 
 NODES = (
@@ -80,9 +81,11 @@ class Data(Settings):
     columns: Names | None = Field(
         default=None, description="The columns to keep, in addition to label and time. Default: all."
     )
-    types: dict[str, Literal["int", "float", "string", "bool", "time"]] = Field(
+    types: dict[str, Annotated[str, AfterValidator(COLUMN_TYPES.check_name)]] = Field(
         default_factory=dict,
-        description="Types of columns that are not to be inferred, such as `{zip: string}`.",
+        description="Types of columns that are not to be inferred, such as `{zip: string}`: "
+        f"{', '.join(f'`{name}`' for name in COLUMN_TYPES.names())}, or the import path of your own "
+        "(docs/extending.md).",
     )
     missing: Names = Field(default_factory=list, description='More texts that mean "missing", such as `"?"`.')
     max_bad_share: float = Field(

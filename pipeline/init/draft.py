@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from noria.core.errors import ConfigError, DataError
 from noria.core.tasks import TASKS
-from noria.ingestion import tables
+from noria.ingestion import conversion, tables
 from noria.pipeline.config import NAME_LENGTH, load
 from noria.pipeline.init import flat, inference, row_order
 
@@ -126,17 +126,17 @@ def draft(
     missing = tuple(dict.fromkeys([*missing, *marks]))
     flat.declare_missing(source, missing)
     kept = [name for name in source[0].columns if name not in dropped]
-    kinds = tables.columns_of(source, wanted=kept, types=types)
+    kinds = tables.columns_of(source, wanted=kept, types=conversion.resolved(types or {}, folder))
     table = tables.read_table(source, limit=ROWS, columns=kinds, missing=missing)
     if not len(table):
         raise DataError("the table has a header but no rows", where=data, next_step="give data with rows")
 
-    boolean = pa.types.is_boolean(kinds[label])
+    boolean = kinds[label].name == "bool"
     facts = inference.label(table.column(label), label, task, boolean)
     seconds, forms = inference.event_times(table.column(time), time) if time else (None, ())
     form = forms[0] if forms else None
     every, spans = inference.span_length(seconds, len(table))
-    moments = [name for name, kind in kinds.items() if pa.types.is_timestamp(kind)]
+    moments = [name for name, kind in kinds.items() if kind.is_time]
     columns = inference.columns(table, label, time, key, moments)
     if not columns.numeric and not columns.categorical and not columns.times:
         raise DataError(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from noria.ingestion import column_types
+from noria.ingestion import conversion
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.formats import MemoryTable, ParquetTable, Table, TextTable
 
@@ -20,7 +20,7 @@ def unreadable(tables: Sequence[Table]) -> dict[str, str]:
             continue
         schema = table.schema if isinstance(table, ParquetTable) else table.table.schema
         for field in schema:
-            if column_types.plain(field.type) is None:
+            if conversion.of_arrow(field.type) is None:
                 found[field.name] = f"holds {field.type}, which does not fit into a flat table"
             elif pa.types.is_uint64(field.type) and _beyond_int64(table, field.name):
                 found[field.name] = "holds whole numbers beyond 2^63, which the event table cannot hold"
@@ -30,11 +30,12 @@ def unreadable(tables: Sequence[Table]) -> dict[str, str]:
 def marks(tables: Sequence[Table], columns: Sequence[str], types: Mapping[str, str]) -> dict[str, list[str]]:
     """Texts that mean "missing" in columns of numbers, and the columns in which they do."""
     found: dict[str, list[str]] = {}
+    numbers = {kind.name for kind in conversion.known() if kind.numeric}
     for table in tables:
         if not isinstance(table, TextTable):
             continue
         for name, facts in table.facts.items():
-            if name in columns and types.get(name, "float") in ("int", "float"):
+            if name in columns and types.get(name, "float") in numbers:
                 for mark in facts.marks:
                     if name not in found.setdefault(mark, []):
                         found[mark].append(name)

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from noria.components.trainer.settings import TrainerSettings
 from noria.core.errors import ConfigError, DataError
 from noria.ingestion.ingest import ingest
 from noria.pipeline.config import load
@@ -41,6 +42,13 @@ def test_marks_are_written_down(tmp_path: Path) -> None:
     assert ["size", "age"] == drafted.columns.numeric
     assert any("data.missing" in note for note in drafted.notes)
     assert (400, 0) == ingested(drafted.folder)
+
+
+def test_the_model_is_the_default_one(tmp_path: Path) -> None:
+    """A drafted project names no family: it gets the default one, also after the default changes."""
+    data = table(tmp_path / "d.csv", "size", lambda i, r: (r.random(),))
+    drafted = draft.draft(tmp_path / "p", data, "y")
+    assert TrainerSettings().family == load(drafted.folder).trainer.family
 
 
 def test_columns_that_fit_no_table(tmp_path: Path) -> None:
