@@ -1,11 +1,11 @@
-"""All that `make bench` measures, part after part, each in a process of its own.
+"""All that `make bench` measures, part after part, each in a new process.
 
     python -m benchmarks.bench [PART ...] [--resume] [--quick] [--out FOLDER]
 
 Without names it runs all parts. A part that fails does not stop the others; the end says which. `--resume` skips
 what was measured at the present commit of the code, in full, while the machine was not busy. `--quick` runs every part
 on tiny sizes in this process, to see that it runs through, and writes to a temporary folder. In the end
-docs/performance.md is written anew, unless the results went elsewhere.
+docs/performance.md is written again, unless the results went elsewhere.
 """
 
 import importlib
@@ -24,7 +24,7 @@ PARTS = (
     *("scale", "wide", "full_year", "freshness", "year", "memory"),
 )
 
-# With a page and a target of their own; a quick run takes them along.
+# With a separate page and target; a quick run takes them along.
 OTHERS = ("drift", "tables")
 
 

@@ -3,7 +3,7 @@
     python -m benchmarks.continuity [--steps 300] [--quick]
 
 Trains on four weeks of the flights of 2013, each family three times through the Trainer's own run_fn: in one go, the
-first half, and, in a process of its own, the second half from what the first half wrote. Compares every weight and
+first half, and, in a new process, the second half from what the first half wrote. Compares every weight and
 every Adam slot of the two results, and writes continuity.json. A quick run stays in one process.
 """
 

@@ -45,7 +45,7 @@ def score(model_dir: str, table: Any) -> dict[str, float]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Turns both wheels and prints the table."""
     parser = measure.parser(__doc__)
-    parser.add_argument("--weeks", type=int, help="runs of each wheel, the first cold (default: 13)")
+    parser.add_argument("--weeks", type=int, help="runs of each pipeline, the first cold (default: 13)")
     parser.add_argument("--first", type=int, help="weeks of the first cold run (default: 8)")
     options = measure.options(parser, argv)
     count = options.given.weeks or options.size(13, 2)

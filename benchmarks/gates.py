@@ -4,7 +4,7 @@
 
 Lays the flights of 2013 out as weekly spans and runs SpanExampleGen, StatisticsGen and DataGate (their executors, as
 in a run) week by week, with the week before and the last accepted run's training rows as references. Then spoils a few
-of the weeks, each fault in a copy of the home folder as it stood before that week. No ordinary week may be `broken`,
+of the weeks, each fault in a copy of the home folder of the time before that week. No ordinary week may be `broken`,
 and no fault `ok`. Takes about three minutes on two cores. Writes gates.json.
 """
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.memory [--rows 1000000,5000000] [--modes warm] [--quick]
 
-For each size a process of its own runs on synthetic spans of 40 columns (`benchmarks.synthetic`): a small one for a
+For each size a new process runs on synthetic spans of 40 columns (`benchmarks.synthetic`): a small one for a
 champion, then one for each mode. This process reads its resident memory, and that of the processes it starts (the
 infra validation, Beam's workers), from /proc, Linux only. Stated is what each stage held above the process
 after importing TensorFlow. Several sizes show whether it grows with the rows. Writes memory.json and .png. 200,000 rows

@@ -22,13 +22,13 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from noria.components import gate_statistics
 from noria.components.gate_statistics import MAX_VALUES
+from noria.core.periods import DAY
 
 HOURS = "noria/hours"
 NUMBERS_BY_VALUE = "noria/numbers_by_value"
 DUPLICATES = "noria/duplicates"
 # Distinct rows in a sketch: a share of duplicates is known to 2 points.
 SKETCH = 2048
-DAY = 86_400
 
 
 class Sketch:

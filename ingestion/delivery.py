@@ -37,7 +37,7 @@ class Delivery:
       spans: ids of the new spans.
       late: ids of the spans that got a new version.
       rows: rows that were committed; `unlabelled` of them have no label.
-      repeated: rows that were left out, as the span or an earlier source has them.
+      repeated: rows that were skipped, because the span or an earlier source has them.
       brought: sha256 of a source and id of a span: there were rows, which may have been repeated ones.
       pieces: what was committed of which source.
       notes: what people should know.

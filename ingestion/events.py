@@ -17,7 +17,7 @@ from noria.ingestion.formats import Rows, said_of
 from noria.ingestion.labels import Labels
 from noria.ingestion.number_formats import PLAIN
 
-# Clocks differ, and zones are left out: so many seconds after now a row may lie. One row of the year 2031 among
+# Clocks differ, and time zones may be missing: so many seconds after now a row may lie. One row of the year 2031 among
 # this year's would make span 6695, the newest one for good.
 FUTURE_SECONDS = periods.DAY
 # 1901-01-01. Databases and spreadsheets write 0001-01-01, 1753-01-01, 1899-12-30 or 1900-01-01 where they know of no

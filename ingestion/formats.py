@@ -48,7 +48,7 @@ class Rows:
     raw: pa.RecordBatch
 
     def text(self, row: int) -> str:
-        """One row, as it stands in the table."""
+        """One row, as it is in the table."""
         return self.table.text(self.raw, row)
 
     def filter(self, keep: np.ndarray, columns: Sequence[pa.Array] | None = None) -> "Rows":
@@ -383,7 +383,7 @@ def _typed_kinds(schema: pa.Schema, name: str, names: Collection[str]) -> dict[s
         kind = conversion.of_arrow(field.type)
         if kind is None:
             raise DataError(
-                f"column {field.name!r} holds {field.type}, which has no place in a flat table",
+                f"column {field.name!r} holds {field.type}, which does not fit into a flat table",
                 where=name,
                 next_step="flatten it into columns of numbers or text, or leave it out (`data.columns`)",
             )

@@ -30,7 +30,7 @@ class Growth:
         self.found: dict[str, list[Beginning]] = {}
 
     def watch(self, rows: Iterable[Rows]) -> Iterator[Rows]:
-        """Hands the rows of all tables on, as they were read, and takes their digests meanwhile."""
+        """Passes on the rows of all tables as they are read, and computes their digests."""
         last: Table | None = None
         for part in rows:
             if last is not None and last.digest != part.table.digest:

@@ -13,7 +13,7 @@ __all__ = ["check_source"]
 
 
 def check_source(source: Source) -> None:
-    """Checks an event source that has some data, and that nobody changes meanwhile.
+    """Checks an event source that has some data, and that nobody changes in the meantime.
 
     Raises:
       AssertionError: it breaks the contract; the message says where.

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import tensorflow as tf
 
 # tensorflow_transform makes tf.keras mean tf_keras for whoever uses it first afterwards. This module may be the first
-# to import it, and may not import `noria.components.keras3`, which stands above it.
+# to import it, and may not import `noria.components.keras3`, which is above it.
 # In a Beam worker it comes last, and tf.keras is tf_keras, which has no version: without a Keras model no matter.
 _KERAS = getattr(tf.keras, "__version__", None)
 
@@ -25,7 +25,7 @@ __all__ = [
     "numbers",
 ]
 
-# What a missing category is called. A word of its own, so that it gets its own entry in the vocabulary, and keeps
+# What a missing category is called. A separate word, so that it gets its own entry in the vocabulary, and keeps
 # that entry's embedding when the vocabulary is rebuilt.
 MISSING = "(missing)"
 
@@ -142,7 +142,7 @@ def log_number(column: Column) -> tf.Tensor:
 def category(
     column: Column, name: str, top_k: int | None = None, frequency_threshold: int | None = None
 ) -> tf.Tensor:
-    """Vocabulary id, `[batch]` int64; text or whole numbers. The last id stands for everything unknown.
+    """Vocabulary id, `[batch]` int64; text or whole numbers. The last id means everything unknown.
 
     Args:
       column: strings or integers.

@@ -143,7 +143,7 @@ def check_slices(
       below 0), and that of the other rows does not. This also shows where the rate is near one half, and a flip leaves
       it there.
 
-    Either is `broken`. Three quarters of the limit, and 6 standard errors, are `drifted`. Where the label turns round
+    Either is `broken`. Three quarters of the limit, and 6 standard errors, are `drifted`. Where the label is inverted
     in all rows the world has changed, and that is not a fault of one category.
     """
     if limit is None:

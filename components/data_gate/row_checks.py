@@ -164,7 +164,7 @@ def check_parts(current: Features, references: dict[str, Features]) -> list[Test
                 expected = rows * before["rows"] / max(before_rows, 1)
                 tests.append(_gone(name, where, now["rows"], expected, rows, title))
                 if min(now["rows"], before["rows"]) >= ROWS:
-                    tests += _numbers(name, where, now, before, rows, common, title)
+                    tests += _numbers(where, now, before, rows, common, title)
         by_reference.append(tests)
     return significance.against_all(by_reference)
 
@@ -183,9 +183,7 @@ def _gone(name: str, where: str, now: int, expected: float, rows: int, title: st
     )
 
 
-def _numbers(
-    name: str, where: str, now: dict, before: dict, rows: int, common: set[str], title: str
-) -> list[Test]:
+def _numbers(where: str, now: dict, before: dict, rows: int, common: set[str], title: str) -> list[Test]:
     tests = []
     for number, (count, mean, spread) in now["numbers"].items():
         old_count, _, old_spread = before["numbers"].get(number, (0, 0.0, 0.0))

@@ -1,7 +1,7 @@
 """The train loop: one tf.function that takes many steps a call, and checks on the eval split between calls.
 
 Keras's `fit` costs 2 to 4 ms a step at a batch of 256 rows; this loop's step costs what its ops cost. The
-same code runs under every strategy: a step's rows are dealt out to the replicas, their gradients are summed,
+same code runs under every strategy: a step's rows are split among the replicas, their gradients are summed,
 so the batches and, but for rounding, the weights are the same on one replica and on many.
 """
 

@@ -153,7 +153,7 @@ class Reader:
                 f"label {self.features.label!r} is {labels[~good][0]}, the first of {int((~good).sum())}; "
                 f"expected {'a finite number' if task == 'regression' else classes}",
                 where=self.where,
-                next_step="rows without a label are left out at ingestion: correct the task or the label",
+                next_step="ingestion skips rows without a label: correct the task or the label",
             )
 
 

@@ -5,7 +5,7 @@ would make TensorFlow trace every layer again to save functions that nobody call
 
 Tracing is most of an export, and two models of the same recipe differ in nothing but their weights. So where the
 champion's SavedModel was made from the same recipe, its graph is taken and the weights are written beside it; a test
-compares both ways. `assets.extra/noria.json` holds the recipe, and the digest of the files it stands for.
+compares both ways. `assets.extra/noria.json` holds the recipe, and the digest of the files that it describes.
 """
 
 import json

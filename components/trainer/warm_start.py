@@ -217,7 +217,7 @@ def _check_nameless(
         if old[:1] == (was.rows,) and new[:1] == (now.rows,) and old[1:] == new[1:] and was.rows != now.rows:
             raise _nameless(
                 f"variable {name} is {old} in the champion and {new} in the new model, as the vocabulary of "
-                f"{now.name!r} has gone from {was.rows} ids to {now.rows}",
+                f"{now.name!r} has changed from {was.rows} ids to {now.rows}",
                 now.name,
             )
 

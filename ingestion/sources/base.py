@@ -33,7 +33,7 @@ class Source:
 
     A source may bring the same rows again in each run. Noria reads each row once: a piece (a file or a table) is
     identified by the sha256 of its content, and a piece that is in the spans is skipped. Of a new piece, rows that an
-    earlier piece brought are left out: spans of time compare the values of rows, spans of `rows:N` compare the first
+    earlier piece had are skipped: spans of time compare the values of rows, spans of `rows:N` compare the first
     rows of a piece with the whole earlier piece. So old rows must come back in the same order with the same values.
 
     A source that knows which rows are new copies them into files of its `landing` folder, and returns all files there

@@ -227,7 +227,7 @@ def _drafted(
         "types": dict(types),
         "keep": [name for name in kept if name not in (label, time)] if dropped else None,
     }
-    _write(drafted, beside, found, label, form, reading, _event_table(table, label, facts, time, form, key))
+    _write(drafted, beside, found, label, form, reading, _event_table(table, label, facts, time, form))
     return drafted
 
 
@@ -267,7 +267,6 @@ def _event_table(
     facts: inference.LabelFacts,
     time: str | None,
     form: str | None,
-    key: Sequence[str],
 ) -> pa.Table:
     """The table as the span store holds it: the label as numbers, the time as epoch seconds."""
     from noria.ingestion import times

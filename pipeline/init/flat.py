@@ -22,7 +22,7 @@ def unreadable(tables: Sequence[Table]) -> dict[str, str]:
         schema = table.schema if isinstance(table, ParquetTable) else table.table.schema
         for field in schema:
             if conversion.of_arrow(field.type) is None:
-                found[field.name] = f"holds {field.type}, which has no place in a flat table"
+                found[field.name] = f"holds {field.type}, which does not fit into a flat table"
             elif pa.types.is_uint64(field.type) and _beyond_int64(table, field.name):
                 found[field.name] = "holds whole numbers beyond 2^63, which the event table cannot hold"
     return found
@@ -73,7 +73,7 @@ def notes(
         f"{mark!r} is read as missing (in {', '.join(names)}): correct `data.missing` if it is a value"
         for mark, names in found.items()
     ]
-    lines += [f"column {name!r} is left out: {why}" for name, why in dropped.items()]
+    lines += [f"column {name!r} is not used: {why}" for name, why in dropped.items()]
     if len(formats) > 1:
         lines.append(
             f"all times fit {' and '.join(formats)}; the first is used: correct `time.format` in noria.yaml "

@@ -1,4 +1,4 @@
-"""A small project: a few hundred real flights a week, and features of its own that no installed package has."""
+"""A small project: a few hundred real flights a week, with features that no installed package has."""
 
 import textwrap
 from pathlib import Path

@@ -169,7 +169,7 @@ runpy.run_module("noria.pipeline", run_name="__main__")
 
 
 def test_full_disk(tmp_path: Path):
-    """A full disk is said to be full; the span that was there stays as it was, and with room the rest comes."""
+    """A full disk is reported as full. The old span does not change, and with room the rest is ingested."""
     project = _project(tmp_path, "\n".join(["when,n,kind,late", *ROWS[:24]]) + "\n")
     config = load(tmp_path / "noria.yaml")
     with _disk(project.home) as fill:

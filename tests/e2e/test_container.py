@@ -187,7 +187,7 @@ def test_projects(tmp_path: Path) -> None:
         found = inside(box, "find", ".", "-type", "f").split()
     expected = {"./noria.yaml", "./schema.pbtxt", "./preprocessing.py", "./rides.csv"}
     assert expected == set(found)
-    # With a Dockerfile of its own, the project's .dockerignore applies.
+    # With its own Dockerfile, the project's .dockerignore applies.
     shutil.copyfile(dockerfile, tmp_path / "Dockerfile")
     ignore = dockerfile.with_name("project.Dockerfile.dockerignore").read_text(encoding="utf-8")
     (tmp_path / ".dockerignore").write_text(f"{ignore}!lib/*.py\n", encoding="utf-8")
@@ -213,7 +213,7 @@ CHAMPION = "minio://mlpipeline/noria/run-1/ChampionResolver/champion"
 
 
 def _request(parameters: dict[str, str]) -> dict[str, Any]:
-    """What the launcher of Kubeflow Pipelines 2.16 asks: inputs without a type, and an output of its own."""
+    """What the launcher of Kubeflow Pipelines 2.16 asks: inputs without a type, and an additional output."""
     untyped = {"type": {"instanceSchema": ""}}
     model = {"type": {"instanceSchema": "title: tfx.Model\ntype: object\n"}}
     news = {

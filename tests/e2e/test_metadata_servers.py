@@ -1,6 +1,6 @@
 """ML Metadata on real database servers.
 
-MariaDB stands for MySQL: ML Metadata speaks to both with the same client, which knows `mysql_native_password` and no
+MariaDB replaces MySQL: ML Metadata speaks to both with the same client, which knows `mysql_native_password` and no
 other way to log in. MariaDB's default is that; MySQL 8 needs users made so, and MySQL 9, which has dropped it, cannot
 be used.
 """

@@ -158,7 +158,7 @@ def differences(one: Path, other: Path) -> dict[str, float]:
 def continuity(
     data: Path, work: Path, settings: dict[str, Any], steps: int, fresh: bool = True
 ) -> dict[str, float]:
-    """The comparison for one family; `fresh`: the second half in a process of its own."""
+    """The comparison for one family; `fresh`: the second half in a new process."""
     half = {**settings, "steps": steps // 2, "early_stop": None}
     whole = train(data, work / "whole", {**half, "steps": steps // 2 * 2})
     first = publish(train(data, work / "first", half), data / "graph")
@@ -167,7 +167,7 @@ def continuity(
 
 
 def _train_elsewhere(data: Path, out: Path, settings: dict[str, Any], champion: Path) -> Path:
-    """`train` in a process of its own."""
+    """`train` in a new process."""
     arguments = [str(data), str(out), json.dumps(settings), str(champion)]
     command = [sys.executable, "-m", "tests.helpers.training", *arguments]
     subprocess.run(command, cwd=ROOT, check=True)

@@ -325,7 +325,7 @@ def test_stuck():
 
 
 def test_shuffled():
-    """A column dealt out to other rows loses its association, and only that."""
+    """A column moved to other rows loses its association, and only that."""
     twin = REFERENCE["twin"].to_pandas().sample(frac=1, random_state=0).to_numpy()
     shuffled = _features(REFERENCE.set_column(4, "twin", pa.array(twin)))
     assert ["broken"] == _severities(column_checks.check_shuffled(shuffled, {"span 1": WAS}, 0.5))

@@ -395,12 +395,12 @@ class Nameless(Family):
 
 
 def test_vocabulary_nobody_follows_is_an_error(week1, week9, user_settings, tmp_path):
-    """An embedding that is not known by its name cannot follow a refresh: that is said, not guessed."""
+    """An embedding that is not known by its name cannot follow a refresh: that is an error, not a guess."""
     settings = {**user_settings, "family": "my_models.Nameless"}
     first = training.train(week1, tmp_path / "first", settings)
     training.publish(first, week1 / "graph")
     with pytest.raises(
-        WarmStartError, match="the vocabulary of 'dest' has gone from (.|\\n)* embedding_dest"
+        WarmStartError, match="the vocabulary of 'dest' has changed from (.|\\n)* embedding_dest"
     ):
         training.train(week9, tmp_path / "second", settings, champion=first)
 

@@ -483,7 +483,7 @@ def test_both_paths_share_one_cache(examples, project, simple, tmp_path):
 
 
 def test_a_damaged_cache_costs_time_only(examples, project, tmp_path):
-    """Truncated accumulators are left out, and all rows are analysed again to the same graph."""
+    """Truncated accumulators are ignored, and all rows are analysed again to the same graph."""
     home = tmp_path / "home"
     run(request(examples, project, tmp_path / "one", "simple_features", home=str(home)))
     for file in home.rglob("*.gz"):

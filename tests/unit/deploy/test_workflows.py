@@ -155,7 +155,7 @@ def test_the_package_runs_the_commit_s_image() -> None:
     ],
 )
 def test_the_image_is_asked_for(image: str, code: int) -> None:
-    """An empty name, one without a registry, or one with a tag is said in the first step."""
+    """An empty name, one without a registry, or one with a tag is reported in the first step."""
     script = steps("submit")[0]["run"]
     environ = {"IMAGE": image, "TOKEN": "x", "PATH": os.environ["PATH"]}
     done = subprocess.run(["bash", "-e", "-c", script], env=environ, capture_output=True, text=True)

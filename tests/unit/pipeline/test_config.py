@@ -38,7 +38,7 @@ def test_smallest(tmp_path: Path) -> None:
 
 
 def test_folder_means_its_file(tmp_path: Path) -> None:
-    """The folder of a project stands for its noria.yaml."""
+    """The folder of a project means its noria.yaml."""
     written(tmp_path, SMALLEST)
     assert "rides" == load(tmp_path).name
 

@@ -56,7 +56,7 @@ def test_the_model_is_the_default_one(tmp_path: Path) -> None:
 
 
 def test_columns_that_fit_no_table(tmp_path: Path) -> None:
-    """Lists, clock times and huge unsigned numbers are left out with a note, and the data comes in without them."""
+    """Lists, clock times and huge unsigned numbers are not used, with a note, and the data is ingested without them."""
     x = [random.Random(i).random() for i in range(400)]
     columns = {
         "x": x,
@@ -68,7 +68,7 @@ def test_columns_that_fit_no_table(tmp_path: Path) -> None:
     pq.write_table(pa.table(columns), tmp_path / "d.parquet")
     drafted = draft.draft(tmp_path / "p", tmp_path / "d.parquet", "y")
     assert ["x"] == load(drafted.folder).data.columns == drafted.columns.numeric
-    assert 3 == sum("is left out" in note for note in drafted.notes)
+    assert 3 == sum("is not used" in note for note in drafted.notes)
     assert (400, 0) == ingested(drafted.folder)
     with pytest.raises(ConfigError, match="'tags' cannot be used"):
         draft.draft(tmp_path / "q", tmp_path / "d.parquet", "y", key=["tags"])

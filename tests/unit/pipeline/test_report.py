@@ -333,7 +333,7 @@ def test_a_table_of_many_columns_makes_a_page_of_no_more(tmp_path, protos):
 
 
 def test_the_page_fetches_nothing(tmp_path, protos):
-    """The page stands alone: no address in it but the index, and the policy forbids the rest."""
+    """The page needs nothing else: no address in it but the index, and the policy forbids the rest."""
     path = write(tmp_path, make_run(tmp_path, protos))
     page = Page(path)
     assert ["data:,"] == page.fetched
@@ -343,7 +343,7 @@ def test_the_page_fetches_nothing(tmp_path, protos):
 
 
 def test_drift_stands_sorted_by_severity(protos):
-    """The rows are sorted by value over threshold; what has no threshold stands last and is not judged."""
+    """The rows are sorted by value over threshold; what has no threshold comes last and is not judged."""
     rows = data_view.drift_rows(
         [{**row, "drifted": row["feature"] == "temp" and row["measure"] == "js"} for row in DRIFT]
     )

@@ -114,7 +114,7 @@ def test_missing_number_becomes_the_mean(sparse):
 
 
 def test_missing_category_is_a_word_of_its_own(sparse):
-    """The vocabulary is named after the feature, holds `(missing)`, and one id more stands for the unknown."""
+    """The vocabulary is named after the feature, holds `(missing)`, and one more id is for the unknown."""
     columns, graph = sparse
     words = graph.vocabulary_by_name("word")
     assert [b"(missing)", b"a", b"b"] == sorted(words)

@@ -174,7 +174,7 @@ def test_a_foreign_newer_version_in_the_model_directory_is_refused(tmp_path: Pat
 
 
 def test_a_promotion_goes_above_a_foreign_version(tmp_path: Path, root: Path) -> None:
-    """What publishing advises does help: it serves under a larger number, later versions go on from that."""
+    """What publishing advises does help: it serves under a larger number, later versions continue from that."""
     registry = Registry(tmp_path)
     for run in "ab":
         publish(registry, run, tmp_path, root)
