@@ -24,8 +24,8 @@ PARTS = (
     *("scale", "full_year", "freshness", "year", "memory"),
 )
 
-# With a page and a target of their own; a quick run takes them along.
-OTHERS = ("drift", "tables")
+# With a page of their own; a quick run takes them along.
+OTHERS = ("drift", "tables", "reading", "fuzz_reading")
 
 
 def measured(path: Path) -> bool:
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "parts",
         nargs="*",
         metavar="PART",
-        help=f"of {', '.join(PARTS + OTHERS)} (default: all but the last two)",
+        help=f"of {', '.join(PARTS + OTHERS)} (default: all but the last four)",
     )
     parser.add_argument("--resume", action="store_true", help="skip what this commit's code was measured for")
     options = measure.options(parser, argv)
