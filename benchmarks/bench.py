@@ -25,7 +25,7 @@ PARTS = (
 )
 
 # With a separate page and target; a quick run takes them along.
-OTHERS = ("drift", "tables")
+OTHERS = ("drift", "tables", "reading", "fuzz_reading")
 
 
 def measured(path: Path) -> bool:
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "parts",
         nargs="*",
         metavar="PART",
-        help=f"of {', '.join(PARTS + OTHERS)} (default: all but the last two)",
+        help=f"of {', '.join(PARTS + OTHERS)} (default: all but the last four)",
     )
     parser.add_argument("--resume", action="store_true", help="skip what this commit's code was measured for")
     options = measure.options(parser, argv)

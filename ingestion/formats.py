@@ -267,6 +267,10 @@ class ParquetTable(FileTable):
         with self._reading(), pq.ParquetFile(self.path) as file:
             schema = file.schema_arrow
         refuse_duplicates(tuple(schema.names), self.path)
+        if not schema.names:
+            raise DataError(
+                "the file has no columns", where=self.path, next_step="write it again, with columns"
+            )
         return schema
 
     @property

@@ -58,6 +58,12 @@ class JsonLinesFile:
                     nested = rows == 1 and all(str(value).startswith(("[", "{")) for value in row.values())
             if nested and rows == 1 and self.path.suffix.lower() == ".json":
                 raise self._one_object()
+            if not names:
+                raise DataError(
+                    "no row of the file is a JSON object with names and values",
+                    where=self.path,
+                    next_step='write rows such as {"fare": 7.5, "zone": "A"}, one a line',
+                )
             self._columns = tuple(names)
         return self._columns
 

@@ -70,10 +70,11 @@ class Landing:
           How many rows were new.
 
         Raises:
-          DataError: the cursor is not in the rows, is missing in one, or holds neither whole numbers, times nor texts.
+          DataError: the cursor is not in the rows, or holds neither whole numbers, times nor texts.
         """
-        known, position = self._at_position(), self.position
-        kinds = self._kinds()
+        position, kinds = self.position, self._kinds()
+        common = list(kinds)  # a column may come or go between two runs
+        known: collections.Counter[bytes] | None = None
         number = int(self.paths[-1].stem) if self.paths else 0
         writer: _File | None = None
         count = 0
@@ -82,9 +83,12 @@ class Landing:
                 batch = _batch(names, rows, self.cursor, kinds)
                 kinds = {field.name: field.type for field in batch.schema}
                 self._check_cursor(batch)
+                if known is None:
+                    common = [name for name in common if name in names]
+                    known = self._at_position(position, common)
                 if known:
                     last = batch.column(batch.schema.get_field_index(self.cursor))[batch.num_rows - 1].as_py()
-                    batch = _without(batch, known)
+                    batch = _without(batch, known, common)
                     if _folded(last) != _folded(position):
                         known.clear()  # some were deleted in the database
                 if not batch.num_rows:
@@ -106,14 +110,15 @@ class Landing:
                 writer.discard()
         return count
 
-    def _at_position(self) -> collections.Counter[bytes]:
+    def _at_position(self, position: Any, names: list[str]) -> collections.Counter[bytes]:
         """The rows that were copied and have the cursor's last value: the database gives them again."""
-        position = self.position
         found: collections.Counter[bytes] = collections.Counter()
         for path in reversed(self.paths):
             with pq.ParquetFile(path) as file:
                 for group in reversed(range(file.num_row_groups)):
-                    table = file.read_row_group(group)
+                    if not set(names) <= set(file.schema_arrow.names):
+                        return found
+                    table = file.read_row_group(group, columns=names).select(names)
                     same = np.array([_folded(v) == _folded(position) for v in table[self.cursor].to_pylist()])
                     for row in table.filter(pa.array(same)).to_pylist():
                         found[_row_digest(row.values())] += 1
@@ -228,10 +233,10 @@ def _text(value: Any) -> str | None:
     return str(value)
 
 
-def _without(batch: pa.RecordBatch, known: collections.Counter[bytes]) -> pa.RecordBatch:
-    """The rows that are not known; each known one is taken off once."""
+def _without(batch: pa.RecordBatch, known: collections.Counter[bytes], names: list[str]) -> pa.RecordBatch:
+    """The rows that are not known by these columns; each known one is taken off once."""
     keep = []
-    for row in _rows(batch):
+    for row in _rows(batch, names):
         digest = _row_digest(row)
         known[digest] -= 1
         keep.append(known[digest] < 0)
@@ -243,10 +248,10 @@ def _without(batch: pa.RecordBatch, known: collections.Counter[bytes]) -> pa.Rec
     return pa.RecordBatch.from_arrays([c.filter(pa.array(keep)) for c in batch.columns], batch.schema.names)
 
 
-def _rows(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
+def _rows(batch: pa.RecordBatch, names: list[str]) -> Iterator[tuple[Any, ...]]:
+    columns = [batch.column(batch.schema.get_field_index(name)) for name in names]
     for start in range(0, batch.num_rows, 1_000):
-        part = batch.slice(start, 1_000)
-        yield from zip(*(column.to_pylist() for column in part.columns), strict=True)
+        yield from zip(*(column.slice(start, 1_000).to_pylist() for column in columns), strict=True)
 
 
 def _row_digest(values: Iterable[Any]) -> bytes:

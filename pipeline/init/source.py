@@ -60,7 +60,9 @@ def origin(
             next_step='add --table NAME, or --query "SELECT ..."; and --cursor COLUMN, a column that only grows',
         )
     if is_url(data):
-        return Origin(Remote(data, here, landing), data, shown(data))
+        hidden = "?" in data or "@" in data
+        note = "the URL is in noria.yaml as it was given: replace a token or a password in it by ${NAME}"
+        return Origin(Remote(data, here, landing), data, shown(data), (note,) if hidden else ())
     path = Path(data).expanduser()
     given = os.path.relpath(path.absolute(), folder.absolute())
     return Origin(Files(data, here, landing), given, path.name)

@@ -121,6 +121,7 @@ def test_a_web_server(web: tuple[Path, str, list[str]], tmp_path: Path) -> None:
     [
         ({"uri": "s3://a"}, ConfigError, "url"),
         ("nonsense://a/b.csv", DataError, "nonsense"),
+        ("gs://a/b.csv", ConfigError, r"noria\[remote\]"),  # gcsfs is in no environment of the tests
         ("http://127.0.0.1:1/a.csv", DataError, "cannot be fetched"),
     ],
 )

@@ -173,6 +173,16 @@ def test_what_is_wrong_is_told(
         Sql(given, tmp_path).find()
 
 
+def test_a_column_that_comes_or_goes(tmp_path: Path, database: sqlite3.Connection) -> None:
+    """The rows at the cursor's last value are known again when the table has got or lost a column."""
+    source = Sql({"url": URL, "table": "rides", "cursor": "at"}, tmp_path)
+    for change in ("ADD COLUMN zone TEXT", "DROP COLUMN fare"):
+        assert 1 == len(source.find())
+        with database:
+            database.execute(f"ALTER TABLE rides {change}")
+    assert 1 == len(source.find())
+
+
 def test_another_table_needs_another_home(tmp_path: Path, database: sqlite3.Connection) -> None:
     """The position of one table means nothing in another one."""
     Sql({"url": URL, "table": "rides", "cursor": "id"}, tmp_path).find()
