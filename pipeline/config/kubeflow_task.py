@@ -61,9 +61,8 @@ class Toleration(Settings):
 
 
 class Storage(Settings):
-    size: Quantity = Field(description="Its size, such as 50Gi.")
+    size: Quantity = Field(description="Its size, such as 50Gi; a task that needs more is evicted.")
     mount: MountPath = Field(default="/tmp", description="Where it is mounted.")
-    storage_class: str | None = Field(default=None, description="Its class. Default: the cluster's.")
 
 
 class Task(Settings):
@@ -85,7 +84,7 @@ class Task(Settings):
         default=None, description="Kubernetes's `nodeAffinity`, with its own keys."
     )
     ephemeral_storage: Storage | None = Field(
-        default=None, description="A volume that lives as long as the task, for its temporary files."
+        default=None, description="A folder on the node's disk, for the task's temporary files."
     )
     shared_memory: Quantity | None = Field(
         default=None, description="Size of `/dev/shm`; it counts as the task's memory."

@@ -34,7 +34,7 @@ _NEWER_OF_A_TASK = {
     "labels": "add_pod_label",
     "annotations": "add_pod_annotation",
     "deadline": "set_timeout",
-    "ephemeral_storage": "add_ephemeral_volume",
+    "ephemeral_storage": "empty_dir_mount",
     "shared_memory": "empty_dir_mount",
 }
 # Beam runners whose workers are this process or its children; others' cannot read a task's local files.

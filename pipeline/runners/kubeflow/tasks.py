@@ -99,8 +99,8 @@ def _executor_config(section: Kubeflow, settings: Task) -> dict[str, Any]:
         kubernetes.empty_dir_mount(task, "shm", "/dev/shm", "Memory", settings.shared_memory)
     if settings.ephemeral_storage:
         storage = settings.ephemeral_storage
-        name, modes = "ephemeral-storage", ["ReadWriteOnce"]
-        kubernetes.add_ephemeral_volume(task, name, storage.mount, modes, storage.size, storage.storage_class)
+        # Not a volume claim: a fresh volume belongs to root, and a task cannot ask for a group that may write to it.
+        kubernetes.empty_dir_mount(task, "ephemeral-storage", storage.mount, size_limit=storage.size)
     return merged(dict(task.platform_config.get("kubernetes", {})), settings.platform or {})
 
 

@@ -200,7 +200,7 @@ class Client(kfp.Client):
 
     def run_answer(self, run_id: str, query: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """A run as the server's JSON: the generated method cannot say `view`, nor its model hold `tasks`."""
-        answer = self._run_api.api_client.call_api(
+        answer = self._healthz_api.api_client.call_api(
             "/apis/v2beta1/runs/{run_id}",
             "GET",
             path_params={"run_id": run_id},
@@ -214,7 +214,7 @@ class Client(kfp.Client):
 
     def as_json(self, model: Any) -> dict[str, Any]:
         """A generated model as the JSON that it was read from; a dictionary as it is."""
-        return dict(self._run_api.api_client.sanitize_for_serialization(model))
+        return dict(self._healthz_api.api_client.sanitize_for_serialization(model))
 
     def set_user_namespace(self, namespace: str) -> None:
         """The pod's namespace, which kfp finds on a cluster of several users; kfp would write it to a file."""

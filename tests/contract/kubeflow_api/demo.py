@@ -57,7 +57,12 @@ def _journal(home: Path, run_id: str) -> None:
     """What a Trainer leaves that found nothing to train on."""
     file = tasklog.folder(home, run_id) / "Trainer.jsonl"
     file.parent.mkdir(parents=True)
-    failed = {"time": 1.0, "stage": "Trainer", "event": "failed", "error": "the window has no rows of the label"}
+    failed = {
+        "time": 1.0,
+        "stage": "Trainer",
+        "event": "failed",
+        "error": "the window has no rows of the label",
+    }
     file.write_text(json.dumps(failed), encoding="utf-8")
 
 

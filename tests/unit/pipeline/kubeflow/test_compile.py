@@ -19,6 +19,7 @@ from noria.pipeline.runners.kubeflow import checks, compiler, container_project,
 from noria.pipeline.runners.kubeflow.image import VARIABLE, with_image
 from noria.pipeline.runners.kubeflow.package import ROOMS
 from noria.pipeline.runs import lineage
+from tests.e2e.kubeflow_backend import cel, release, retries
 
 ROOT = Path(__file__).parents[4]
 # What the long-term lane's kfp-kubernetes has no word for.
@@ -76,7 +77,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], d
                 "gpu": {"count": 2},
                 "retry_within": "90m",
                 "env": {"TF_XLA_FLAGS": "--x"},
-                "platform": {"podMetadata": {"labels": {"team": "b"}}},
+                "platform": {"secretAsVolume": [{"secretName": "raw", "mountPath": "/raw"}]},
                 **(PLACED if PULLS else {}),
             },
             "Report": {"retries": 0},
@@ -134,6 +135,38 @@ def test_settings_per_task(package: tuple[dict[str, Any], dict[str, Any]]) -> No
 
 
 @pytest.mark.slow
+def test_argo_retries_what_is_compiled(package: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """A task that failed after an hour is tried again, also where the server puts 0 for a missing maximum."""
+    policy = exit_handler.stages(package[0])["Pusher"]["retryPolicy"]
+    for found in (release.V2_5, release.V2_16):
+        assert 30.0 == retries.decide(policy, found, "Failed", 1, 3600.0).wait
+    assert 30.0 == retries.decide(policy, release.V2_17, "Error", 1, 3600.0).wait
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("verdict", "alarm", "last"),
+    [("ok", "no", "Report"), ("drifted", "yes", "ReportAlarm"), ("broken", "no", "ReportBroken")],
+)
+def test_one_task_ends_a_run(
+    package: tuple[dict[str, Any], dict[str, Any]], verdict: str, alarm: str, last: str
+) -> None:
+    """Of the three tasks that end a run the verdicts choose one; its name tells the outcome."""
+    facts = {
+        "_Ingest.ingested": {"state": "waiting"},
+        "verdict": {"verdict": verdict},
+        "_DataGate.verdict": {"verdict": verdict},
+        "_Evaluator.blessing": {"alarm": alarm},
+    }
+    inputs = {"artifacts": {name: {"artifacts": [{"metadata": each}]} for name, each in facts.items()}}
+    graph = exit_handler.stages(package[0])
+    conditions = {
+        name: task["triggerPolicy"]["condition"] for name, task in graph.items() if name.startswith("Report")
+    }
+    assert [last] == [name for name, text in conditions.items() if cel.evaluate(text, {"inputs": inputs})]
+
+
+@pytest.mark.slow
 def test_the_exit_handler_waits_for_all_else(package: tuple[dict[str, Any], dict[str, Any]]) -> None:
     """`End` runs after the DAG of all other tasks, whatever became of it; it is no task of that DAG."""
     root = package[0]["root"]["dag"]["tasks"]
@@ -158,8 +191,7 @@ def test_what_kubernetes_is_asked_for(package: tuple[dict[str, Any], dict[str, A
     """Where a task may run, its volumes and labels are in the platform document; `platform` is merged over it."""
     executors = package[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     trainer, pusher = executors["Trainer_executor"], executors["Pusher_executor"]
-    assert "b" == trainer["podMetadata"]["labels"]["team"]
-    assert "podMetadata" not in pusher
+    assert ["/secrets/more", "/raw"] == [each["mountPath"] for each in trainer["secretAsVolume"]]
     (mounted,) = pusher["secretAsVolume"]
     assert ("more", "/secrets/more") == (mounted["secretName"], mounted["mountPath"])
     if not PULLS:
@@ -174,10 +206,8 @@ def test_what_kubernetes_is_asked_for(package: tuple[dict[str, Any], dict[str, A
         ]["nodeSelectorTerms"]
     )
     assert "7200" == trainer["activeDeadlineSeconds"]
-    (storage,) = trainer["genericEphemeralVolume"]
-    assert ("50Gi", "/tmp") == (storage["size"], storage["mountPath"])
-    assert [("/dev/shm", "Memory", "2Gi")] == [
-        (each["mountPath"], each["medium"], each["sizeLimit"]) for each in trainer["emptyDirMounts"]
+    assert [("/dev/shm", "Memory", "2Gi"), ("/tmp", None, "50Gi")] == [
+        (each["mountPath"], each.get("medium"), each["sizeLimit"]) for each in trainer["emptyDirMounts"]
     ]
     assert ["/site"] == [each["mountPath"] for each in pusher["configMapAsVolume"]]
 
