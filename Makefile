@@ -9,7 +9,7 @@ CONFIG ?= examples/flights/noria.yaml
 PYTEST_ARGS ?=
 # Tests at a time, a file each; WORKERS=0 runs them in one process, for a debugger.
 WORKERS ?= 2
-SUITE = pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not servers and not container and not package and not apart" $(PYTEST_ARGS)
+SUITE = pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not servers and not container and not package and not cluster and not apart" $(PYTEST_ARGS)
 # The suite of an environment, and beside it those marked `apart`, in a separate process.
 TESTS = @apart=; $(if $(PYTEST_ARGS),,$(1)/python -m pytest -m apart >.setup/apart.log 2>&1 & apart=$$!; \
 	trap 'kill $$apart 2>/dev/null || true' EXIT;) \
@@ -24,7 +24,7 @@ OTHER_LANE := $(END_TO_END) tests/contract/kubeflow_api tests/unit/pipeline/kube
 TYPED := $(addprefix -p noria.,core stores schemas preprocessing ingestion components pipeline)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-quick test-servers test-container test-package test-current ci ci-lane ci-short lint format bench bench-drift bench-tables lock docs clean
+.PHONY: help setup run test test-quick test-servers test-container test-package test-cluster test-current ci ci-lane ci-short lint format bench bench-drift bench-tables lock docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ test-servers: setup ## metadata on PostgreSQL and MariaDB, Beam on a portable ru
 
 test-container: setup ## the images, built by buildah; kubectl renders deploy/ (root; Debian: buildah mmdebstrap)
 	$(BIN)/python -m pytest -m container $(PYTEST_ARGS)
+
+test-cluster: setup ## a real Kubeflow: NORIA_KUBEFLOW_HOST, and NORIA_CLUSTER_PROJECT, a project whose image is there
+	$(BIN)/python -m pytest -m cluster $(PYTEST_ARGS)
 
 test-package: setup ## the wheel and the sdist, and the wheel installed by pip into an empty environment; 10 minutes
 	$(BIN)/python -m pytest -m package $(PYTEST_ARGS)

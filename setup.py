@@ -77,10 +77,12 @@ setup(
         "stream": ["msgspec", "prometheus-client"],
         "kafka": ["msgspec", "prometheus-client", "confluent-kafka>=2.6"],
         "kubeflow": [
+            "tenacity",
             "tfx[kfp]",
             "kfp>=2.5; python_version < '3.12'",
             "kfp-kubernetes<2.17; python_version < '3.12'",
             "kfp-server-api; python_version < '3.12'",
+            "kubernetes",  # why a pod failed; kfp brings it
             "urllib3",
         ],
         "sql": ["sqlalchemy>=2", "psycopg[binary]", "pymysql"],
@@ -105,6 +107,7 @@ setup(
             "types-PyYAML",
             "matplotlib",  # the plots of benchmarks/
             "scikit-learn",
+            "cel-python",  # conditions, in the model of Kubeflow's backend
             "jsonschema",  # the Kubeflow API's contract
             "kubernetes-validate",  # the manifests of deploy/
             "docker",  # the rules of .dockerignore

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from noria.pipeline.runners.kubeflow import exit_handler
+
 from . import containers
 from .containers import Container
 from .small import small_project
@@ -145,7 +147,7 @@ def test_task(box: Container, tmp_path: Path) -> None:
     subprocess.run(command, check=True, capture_output=True)
     spec = next(iter(yaml.safe_load_all(compiled.read_text(encoding="utf-8"))))
     container = spec["deploymentSpec"]["executors"]["ChampionResolver_executor"]["container"]
-    task = spec["root"]["dag"]["tasks"]["ChampionResolver"]["inputs"]["parameters"]
+    task = exit_handler.stages(spec)["ChampionResolver"]["inputs"]["parameters"]
     parameters = {name: value["runtimeValue"]["constant"] for name, value in task.items()}
     request = json.dumps(_request(parameters))
     words = [request if word == "{{$}}" else word for word in [*container["command"], *container["args"]]]
