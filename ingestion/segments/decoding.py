@@ -21,6 +21,7 @@ from noria.ingestion.streams.base import Messages
 
 __all__ = ["Decoded", "Decoder", "infer_columns"]
 
+FIRST = 1_000  # events from which the columns are inferred
 PARTITION, OFFSET = "noria.partition", "noria.offset"
 # What a CloudEvent's envelope has beside its data, as columns.
 ENVELOPE = {
@@ -94,6 +95,10 @@ class Decoder:
             gc=False,
         )
         self._event = msgspec.json.Decoder(event).decode
+        # A getter of one field gives no tuple.
+        fields = list(self._fields.values())
+        get = operator.attrgetter(*fields)
+        self._get: Any = get if len(fields) > 1 else lambda event: (get(event),)
         if cloudevents:
             outside = [
                 (f"e_{name}", str, msgspec.field(name=name))
@@ -117,9 +122,8 @@ class Decoder:
           now: epoch seconds; events of more than a day later have a wrong time.
         """
         letters: list[dict[str, Any]] = []
-        good = self._read(messages, letters)
-        values = [value for _, value in good]
-        at = np.array([i for i, _ in good], np.int64)
+        values, places = self._read(messages, letters)
+        at = np.array(places, np.int64)
         rows, bad = self._typed(values, now)
         for row, reason in bad:
             letters.append(letter(messages, int(at[row]), reason))
@@ -134,29 +138,33 @@ class Decoder:
         letters.sort(key=operator.itemgetter("offset"))
         return Decoded(batch, letters)
 
-    def _read(self, messages: Messages, letters: list[dict[str, Any]]) -> list[tuple[int, tuple[Any, ...]]]:
-        """The events as tuples in the order of the columns, each with its place. Tombstones have no value."""
-        read = self._enveloped if self._cloudevents else self._plain()
-        good: list[tuple[int, tuple[Any, ...]]] = []
-        most = self._most
+    def _read(
+        self, messages: Messages, letters: list[dict[str, Any]]
+    ) -> tuple[list[tuple[Any, ...]], Sequence[int]]:
+        """The events as tuples in the order of the columns, and the place of each. Tombstones have no value."""
+        if not self._cloudevents:
+            try:
+                values: list[Any] = messages.values
+                if max(map(len, values)) <= self._most:
+                    decode, get = self._event, self._get
+                    return [get(decode(value)) for value in values], range(len(values))
+            except (ValueError, TypeError, RecursionError):
+                pass  # one by one, to find which
+        good: list[tuple[Any, ...]] = []
+        places: list[int] = []
+        read = self._enveloped if self._cloudevents else lambda value, _: self._get(self._event(value))
         for i, value in enumerate(messages.values):
             if value is None:
                 continue
             try:
-                if len(value) > most:
-                    raise ValueError(f"the event has {len(value):,} bytes, more than {most:,}")
+                if len(value) > self._most:
+                    raise ValueError(f"the event has {len(value):,} bytes, more than {self._most:,}")
                 headers = messages.headers[i] if messages.headers is not None else {}
-                good.append((i, read(value, headers)))
+                good.append(read(value, headers))
+                places.append(i)
             except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
                 letters.append(letter(messages, i, str(error)))
-        return good
-
-    def _plain(self) -> Any:
-        decode, fields = self._event, list(self._fields.values())
-        get = operator.attrgetter(*fields)
-        if len(fields) == 1:
-            return lambda value, headers: (get(decode(value)),)
-        return lambda value, headers: get(decode(value))
+        return good, places
 
     def _enveloped(self, value: bytes, headers: Mapping[str, bytes]) -> tuple[Any, ...]:
         """A CloudEvent in structured mode (all in the value) or in binary mode (the envelope in the headers)."""
@@ -213,11 +221,12 @@ class Decoder:
     def _array(self, name: str, values: Sequence[Any]) -> pa.Array:
         kind = self._columns[name]
         if name in self._settings.as_it_is or kind in ("time", "string"):
-            types = set(map(type, values)) - {type(None)}
-            if types == {int}:
-                return pa.array(values, pa.int64())
-            # Texts and numbers may be mixed; Noria reads both from text.
-            return pa.array(values if types <= {str} else [_text(value) for value in values], pa.string())
+            first = type(next((value for value in values if value is not None), ""))
+            try:
+                return pa.array(values, pa.int64() if first is int else pa.string())
+            except (pa.ArrowTypeError, pa.ArrowInvalid):
+                # Texts and numbers may be mixed; Noria reads both from text.
+                return pa.array([_text(value) for value in values], pa.string())
         return pa.array(values, _ARROW[kind])
 
     def _json(self, name: str) -> Any:
@@ -277,7 +286,7 @@ def infer_columns(
     """
     found: dict[str, set[str]] = {}
     for batch in messages:
-        for i, value in enumerate(batch.values):
+        for i, value in enumerate(batch.values[:FIRST]):
             try:
                 event = json.loads(value or b"")
                 if cloudevents and not (batch.headers and "ce_specversion" in batch.headers[i]):

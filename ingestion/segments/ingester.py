@@ -24,7 +24,8 @@ __all__ = ["Ingester", "StreamSettings"]
 # Seconds between two looks at where the partitions end, and between two commits of late rows.
 LOOK_SECONDS = 5.0
 LATE_SECONDS = 300.0
-READ_ROWS = 2_000
+OTHERS_SECONDS = 60.0
+READ_ROWS = 10_000
 Letters = list[dict[str, Any]]
 
 
@@ -91,6 +92,7 @@ class Ingester:
         self.pending_bytes = 0
         self.turned = time.monotonic()  # when the loop turned last
         self.reading = False
+        self._waited: tuple[float, dict[int, int]] | None = None
         self._draft = Draft()
         self._since = 0.0
         self._looked = -math.inf
@@ -131,7 +133,7 @@ class Ingester:
                 self.turned = time.monotonic()
                 self._backpressure(follow)
                 self._read(0.25 if follow or not self._draft.parts else 0.05)
-                done = not follow and self.stream.caught_up()
+                done = not follow and self._is_done()
                 if self._draft.parts and (done or self._is_full()):
                     self._commit()
                     self._cut(total)
@@ -347,6 +349,23 @@ class Ingester:
                 }
             )
         return segment
+
+    def _is_done(self) -> bool:
+        """Whether everything is read that the partitions had. A group may still hand over partitions of a member that
+        has left, so those of others must be stored to their end, or not have moved for OTHERS_SECONDS."""
+        if not self.stream.caught_up():
+            self._waited = None
+            return False
+        others = set(self.bounds) - self.stream.assigned()
+        stored = self.segments.state().next if others else {}
+        behind = {
+            each: stored.get(each, self.bounds[each].first)
+            for each in others
+            if stored.get(each, self.bounds[each].first) < self.bounds[each].end
+        }
+        if self._waited is None or self._waited[1] != behind:
+            self._waited = (time.monotonic(), behind)
+        return not behind or time.monotonic() - self._waited[0] > OTHERS_SECONDS
 
     def _look(self, force: bool = False) -> bool:
         """Looks at where the partitions end, from time to time."""
