@@ -118,8 +118,9 @@ class _Cut:
             self.calendar.check(
                 every=settings.every, time=settings.time, label=settings.label, task=settings.task
             )
-        classes = self.calendar.classes if self.calendar is not None else settings.classes
-        self.labels = Labels(settings.label, settings.task, classes)
+        self.labels = Labels(settings.label, settings.task, settings.classes)
+        if self.calendar is not None and settings.task != "regression":
+            self.calendar.check(classes=self.labels.classes)
 
     def run(self, pending: list[Segment], watermark: float | None, late: bool) -> None:
         raise NotImplementedError

@@ -13,13 +13,14 @@ import pyarrow as pa
 
 from noria.core.errors import DataError
 from noria.ingestion import column_types, tables
+from noria.ingestion.calendar import Calendar
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.events import EventSettings, events
 from noria.ingestion.formats import MemoryTable
 from noria.ingestion.labels import Labels
 from noria.ingestion.streams.base import Messages
 
-__all__ = ["Decoded", "Decoder", "infer_columns"]
+__all__ = ["Decoded", "Decoder", "columns_of", "infer_columns"]
 
 FIRST = 1_000  # events from which the columns are inferred
 PARTITION, OFFSET = "noria.partition", "noria.offset"
@@ -321,6 +322,23 @@ def infer_columns(
             next_step="send JSON objects; `data.types` names the columns where the first events do not have them",
         )
     return columns
+
+
+def columns_of(calendar: Calendar) -> dict[str, str]:
+    """The columns of the spans that are there, and their kinds."""
+    special = {calendar.label: "string", calendar.time: "time"}
+    kinds = calendar.kinds()
+    return {name: special.get(name) or _name(kind) for name, kind in kinds.items()}
+
+
+def _name(kind: pa.DataType) -> str:
+    if pa.types.is_timestamp(kind):
+        return "time"
+    if pa.types.is_integer(kind):
+        return "int"
+    if pa.types.is_floating(kind):
+        return "float"
+    return "bool" if pa.types.is_boolean(kind) else "string"
 
 
 def _kind_of(value: Any) -> str:

@@ -18,6 +18,7 @@ from noria.ingestion.streams.kafka import Kafka
 from tests.unit.ingestion.streams.scripted import event, ids, ingester
 
 kafka: Any = pytest.importorskip("confluent_kafka")
+pytest.importorskip("confluent_kafka.admin")
 PROTOCOLS = {
     "eager": {"partition.assignment.strategy": "range"},
     "cooperative": {"partition.assignment.strategy": "cooperative-sticky"},
