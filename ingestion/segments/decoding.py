@@ -12,15 +12,17 @@ import numpy as np
 import pyarrow as pa
 
 from noria.core.errors import DataError
-from noria.ingestion import column_types, tables
+from noria.ingestion import conversion, tables
+from noria.ingestion.calendar import Calendar
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.events import EventSettings, events
 from noria.ingestion.formats import MemoryTable
 from noria.ingestion.labels import Labels
 from noria.ingestion.streams.base import Messages
 
-__all__ = ["Decoded", "Decoder", "infer_columns"]
+__all__ = ["Decoded", "Decoder", "columns_of", "infer_columns"]
 
+FIRST = 1_000  # events from which the columns are inferred
 PARTITION, OFFSET = "noria.partition", "noria.offset"
 # What a CloudEvent's envelope has beside its data, as columns.
 ENVELOPE = {
@@ -40,7 +42,7 @@ _JSON: dict[str, Any] = {
     "bool": bool,
     "time": str | _WHOLE | float,
 }
-_ARROW = {"int": pa.int64(), "float": pa.float64(), "string": pa.string(), "bool": pa.bool_()}
+_ARROW = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Decoder:
     ):
         self._settings = settings
         self._columns = dict(columns)
-        self._kinds = {name: _kind(kind) for name, kind in columns.items()}
+        self._kinds = conversion.resolved(columns, settings.folder)
         self._labels = Labels(settings.label, settings.task, classes)
         self._most = most_bytes
         self._cloudevents = cloudevents
@@ -94,6 +96,10 @@ class Decoder:
             gc=False,
         )
         self._event = msgspec.json.Decoder(event).decode
+        # A getter of one field gives no tuple.
+        fields = list(self._fields.values())
+        get = operator.attrgetter(*fields)
+        self._get: Any = get if len(fields) > 1 else lambda event: (get(event),)
         if cloudevents:
             outside = [
                 (f"e_{name}", str, msgspec.field(name=name))
@@ -117,9 +123,8 @@ class Decoder:
           now: epoch seconds; events of more than a day later have a wrong time.
         """
         letters: list[dict[str, Any]] = []
-        good = self._read(messages, letters)
-        values = [value for _, value in good]
-        at = np.array([i for i, _ in good], np.int64)
+        values, places = self._read(messages, letters)
+        at = np.array(places, np.int64)
         rows, bad = self._typed(values, now)
         for row, reason in bad:
             letters.append(letter(messages, int(at[row]), reason))
@@ -134,29 +139,33 @@ class Decoder:
         letters.sort(key=operator.itemgetter("offset"))
         return Decoded(batch, letters)
 
-    def _read(self, messages: Messages, letters: list[dict[str, Any]]) -> list[tuple[int, tuple[Any, ...]]]:
-        """The events as tuples in the order of the columns, each with its place. Tombstones have no value."""
-        read = self._enveloped if self._cloudevents else self._plain()
-        good: list[tuple[int, tuple[Any, ...]]] = []
-        most = self._most
+    def _read(
+        self, messages: Messages, letters: list[dict[str, Any]]
+    ) -> tuple[list[tuple[Any, ...]], Sequence[int]]:
+        """The events as tuples in the order of the columns, and the place of each. Tombstones have no value."""
+        if not self._cloudevents:
+            try:
+                values: list[Any] = messages.values
+                if max(map(len, values)) <= self._most:
+                    decode, get = self._event, self._get
+                    return [get(decode(value)) for value in values], range(len(values))
+            except (ValueError, TypeError, RecursionError):
+                pass  # one by one, to find which
+        good: list[tuple[Any, ...]] = []
+        places: list[int] = []
+        read = self._enveloped if self._cloudevents else lambda value, _: self._get(self._event(value))
         for i, value in enumerate(messages.values):
             if value is None:
                 continue
             try:
-                if len(value) > most:
-                    raise ValueError(f"the event has {len(value):,} bytes, more than {most:,}")
+                if len(value) > self._most:
+                    raise ValueError(f"the event has {len(value):,} bytes, more than {self._most:,}")
                 headers = messages.headers[i] if messages.headers is not None else {}
-                good.append((i, read(value, headers)))
+                good.append(read(value, headers))
+                places.append(i)
             except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
                 letters.append(letter(messages, i, str(error)))
-        return good
-
-    def _plain(self) -> Any:
-        decode, fields = self._event, list(self._fields.values())
-        get = operator.attrgetter(*fields)
-        if len(fields) == 1:
-            return lambda value, headers: (get(decode(value)),)
-        return lambda value, headers: get(decode(value))
+        return good, places
 
     def _enveloped(self, value: bytes, headers: Mapping[str, bytes]) -> tuple[Any, ...]:
         """A CloudEvent in structured mode (all in the value) or in binary mode (the envelope in the headers)."""
@@ -203,7 +212,7 @@ class Decoder:
         return pa.RecordBatch.from_arrays([*only.columns, row], [*self._columns, "row"]), letters.bad
 
     def _typed_schema(self) -> pa.Schema:
-        fields = {name: column_types.stored(kind) for name, kind in self._kinds.items()}
+        fields = {name: conversion.stored(kind) for name, kind in self._kinds.items()}
         settings = self._settings
         fields[settings.label] = pa.float64() if settings.task == "regression" else pa.string()
         if settings.time is not None:
@@ -212,18 +221,19 @@ class Decoder:
 
     def _array(self, name: str, values: Sequence[Any]) -> pa.Array:
         kind = self._columns[name]
-        if name in self._settings.as_it_is or kind in ("time", "string"):
-            types = set(map(type, values)) - {type(None)}
-            if types == {int}:
-                return pa.array(values, pa.int64())
-            # Texts and numbers may be mixed; Noria reads both from text.
-            return pa.array(values if types <= {str} else [_text(value) for value in values], pa.string())
+        if name in self._settings.as_it_is or kind not in _ARROW:
+            first = type(next((value for value in values if value is not None), ""))
+            try:
+                return pa.array(values, pa.int64() if first is int else pa.string())
+            except (pa.ArrowTypeError, pa.ArrowInvalid):
+                # Texts and numbers may be mixed; Noria reads both from text.
+                return pa.array([_text(value) for value in values], pa.string())
         return pa.array(values, _ARROW[kind])
 
     def _json(self, name: str) -> Any:
         if name == self._settings.label:
             return _SCALAR
-        return _JSON["time"] if name == self._settings.time else _JSON[self._columns[name]]
+        return _JSON.get("time" if name == self._settings.time else self._columns[name], _SCALAR)
 
 
 class _Letters(DeadLetters):
@@ -277,7 +287,7 @@ def infer_columns(
     """
     found: dict[str, set[str]] = {}
     for batch in messages:
-        for i, value in enumerate(batch.values):
+        for i, value in enumerate(batch.values[:FIRST]):
             try:
                 event = json.loads(value or b"")
                 if cloudevents and not (batch.headers and "ce_specversion" in batch.headers[i]):
@@ -314,6 +324,15 @@ def infer_columns(
     return columns
 
 
+def columns_of(calendar: Calendar) -> dict[str, str]:
+    """The columns of the spans that are there, and their kinds."""
+    special = {calendar.label: "string", calendar.time: "time"}
+    return {
+        name: special.get(name) or ("string" if kind == "empty" else kind)
+        for name, kind in calendar.columns.items()
+    }
+
+
 def _kind_of(value: Any) -> str:
     """Empty for what has no place in a flat table."""
     names = {type(None): "null", bool: "bool", int: "int", float: "float", str: "string"}
@@ -324,10 +343,6 @@ def _unified(kinds: set[str]) -> str:
     if len(kinds) == 1:
         return next(iter(kinds))
     return "float" if kinds == {"int", "float"} else "string"
-
-
-def _kind(name: str) -> pa.DataType:
-    return pa.timestamp("s") if name == "time" else _ARROW[name]
 
 
 def _text(value: Any) -> str | None:

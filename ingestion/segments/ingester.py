@@ -13,7 +13,7 @@ from noria.ingestion.calendar import Calendar
 from noria.ingestion.events import EventSettings
 from noria.ingestion.segments import store as stores
 from noria.ingestion.segments.cutting import CutReport, cut
-from noria.ingestion.segments.decoding import Decoder, infer_columns, letter
+from noria.ingestion.segments.decoding import Decoder, columns_of, infer_columns, letter
 from noria.ingestion.segments.store import Draft, Part, Segment, SegmentStore, State
 from noria.ingestion.segments.watermark import VOTES, watermark
 from noria.ingestion.streams.base import Bounds, Messages, Stream
@@ -24,7 +24,8 @@ __all__ = ["Ingester", "StreamSettings"]
 # Seconds between two looks at where the partitions end, and between two commits of late rows.
 LOOK_SECONDS = 5.0
 LATE_SECONDS = 300.0
-READ_ROWS = 2_000
+OTHERS_SECONDS = 60.0
+READ_ROWS = 10_000
 Letters = list[dict[str, Any]]
 
 
@@ -60,8 +61,8 @@ class Ingester:
       settings: how rows become events.
       how: how the stream becomes segments and spans.
       segments, store: what is written.
-      tell: gets a record for each thing that happened: `event` is `segment`, `span`, `fenced`, `lost`, `paused` or
-        `dead`, and the facts.
+      tell: gets a record for each thing that happened: `event` is `segment`, `span`, `cut`, `fenced`, `rebalance`,
+        `lost`, `paused`, `resumed` or `unreachable`; and the facts.
       now: the clock.
     """
 
@@ -91,6 +92,8 @@ class Ingester:
         self.pending_bytes = 0
         self.turned = time.monotonic()  # when the loop turned last
         self.reading = False
+        self._follow = False
+        self._waited: tuple[float, dict[int, int]] | None = None
         self._draft = Draft()
         self._since = 0.0
         self._looked = -math.inf
@@ -121,6 +124,7 @@ class Ingester:
           DataError: events were lost, the stream is another one than before, or cannot be read; a manifest is damaged.
         """
         stop = stop or threading.Event()
+        self._follow = follow
         self.segments.sweep()
         self._check(accept_loss)
         total = CutReport()
@@ -131,7 +135,7 @@ class Ingester:
                 self.turned = time.monotonic()
                 self._backpressure(follow)
                 self._read(0.25 if follow or not self._draft.parts else 0.05)
-                done = not follow and self.stream.caught_up()
+                done = not follow and self._is_done()
                 if self._draft.parts and (done or self._is_full()):
                     self._commit()
                     self._cut(total)
@@ -258,7 +262,12 @@ class Ingester:
         if self._decoder is None:
             columns = self.segments.columns()
             if columns is None:
-                found = infer_columns([messages], self.settings, self.settings.types, self.how.cloudevents)
+                calendar = Calendar.load(self.store)
+                if calendar is not None:  # spans of files came first
+                    found = columns_of(calendar)
+                else:
+                    types = self.settings.types
+                    found = infer_columns([messages], self.settings, types, self.how.cloudevents)
                 columns = self.segments.settle_columns(found)
             self._decoder = Decoder(
                 columns, self.settings, self.settings.classes, self.how.cloudevents, self.how.event_bytes
@@ -321,7 +330,7 @@ class Ingester:
             draft,
             identity=self.identity,
             every=self.settings.every,
-            time=self.settings.time,
+            column=self.settings.time,
             ends={partition: held.end for partition, held in self.bounds.items()},
             now=self.now(),
         )
@@ -348,13 +357,35 @@ class Ingester:
             )
         return segment
 
+    def _is_done(self) -> bool:
+        """Whether everything is read that the partitions had. A group may still hand over partitions of a member that
+        has left, so those of others must be stored to their end, or not have moved for OTHERS_SECONDS."""
+        if not self.stream.caught_up():
+            self._waited = None
+            return False
+        others = set(self.bounds) - self.stream.assigned()
+        stored = self.segments.state().next if others else {}
+        behind = {
+            each: stored.get(each, self.bounds[each].first)
+            for each in others
+            if stored.get(each, self.bounds[each].first) < self.bounds[each].end
+        }
+        if self._waited is None or self._waited[1] != behind:
+            self._waited = (time.monotonic(), behind)
+        return not behind or time.monotonic() - self._waited[0] > OTHERS_SECONDS
+
     def _look(self, force: bool = False) -> bool:
         """Looks at where the partitions end, from time to time."""
         if not force and time.monotonic() - self._looked < LOOK_SECONDS:
             return False
-        self.identity = self.stream.identity()
-        self.bounds = self.stream.bounds()
         self._looked = time.monotonic()
+        try:
+            self.identity = self.stream.identity()
+            self.bounds = self.stream.bounds()
+        except DataError as error:
+            if not self._follow:
+                raise
+            self.tell({"event": "unreachable", "problem": error.what})  # the next look tries again
         return True
 
     def _cut(self, total: CutReport, last: bool = False, flush: bool = False) -> None:

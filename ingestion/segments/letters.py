@@ -14,12 +14,12 @@ __all__ = ["find", "letters", "name_of", "replay"]
 
 
 def name_of(letter: dict[str, Any]) -> str:
-    """How people name a dead letter: `partition-offset`."""
-    return f"{letter['partition']}-{letter['offset']}"
+    """How people name a dead letter: `segment-partition-offset`. A topic that is made again has old offsets again."""
+    return f"{letter['segment']}-{letter['partition']}-{letter['offset']}"
 
 
 def letters(segments: SegmentStore) -> list[dict[str, Any]]:
-    """All dead letters that were not replayed, in the order of partition and offset.
+    """All dead letters that were not replayed, in the order of segment, partition and offset.
 
     Raises:
       DataError: a file is damaged.
@@ -28,10 +28,10 @@ def letters(segments: SegmentStore) -> list[dict[str, Any]]:
         replayed = set(segments.state().replayed)
         found = [each for segment in segments.pending() for each in segment.letters()]
         for path in sorted((segments.home / "dead-letters").glob("stream-*.jsonl")):
-            found += read_letters(path)
+            found += read_letters(path, int(path.stem.split("-")[1]))
     known = {name_of(each): each for each in found}
     left = [each for name, each in known.items() if name not in replayed]
-    return sorted(left, key=lambda each: (each["partition"], each["offset"]))
+    return sorted(left, key=lambda each: (each["segment"], each["partition"], each["offset"]))
 
 
 def find(segments: SegmentStore, name: str) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def replay(work: Ingester, names: Collection[str] | None = None) -> tuple[list[s
             draft,
             identity={},
             every=work.settings.every,
-            time=work.settings.time,
+            column=work.settings.time,
             ends={},
             now=work.now(),
         )

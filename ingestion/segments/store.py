@@ -14,7 +14,7 @@ import contextlib
 import dataclasses
 import datetime
 import json
-import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Draft", "Part", "Segment", "SegmentStore", "State"]
 
+STALE_SECONDS = 3_600
 DATA, LETTERS, MANIFEST = "data.parquet", "dead.jsonl", "manifest.json"
 
 
@@ -43,7 +44,7 @@ class State:
       next: position at which each partition continues.
       clocks: event time of each partition.
       counts: `events`, `dead`, `tombstones`, `fenced` since the first segment.
-      replayed: dead letters that were replayed, `partition-offset`.
+      replayed: names of the dead letters that were replayed.
       losses: what a person accepted to lose: `time`, `partition`, `from`, `to`, `reason`.
       ends: where each partition ended when it was looked at last, and `looked`, when that was.
     """
@@ -180,8 +181,8 @@ class Segment:
             raise damaged(path, f"the data of a segment cannot be read: {error}") from error
 
     def letters(self) -> list[dict[str, Any]]:
-        """Its dead letters."""
-        return read_letters(self.folder / LETTERS) if self.dead else []
+        """Its dead letters, each with the number of its `segment`."""
+        return read_letters(self.folder / LETTERS, self.commit) if self.dead else []
 
 
 class SegmentStore:
@@ -196,6 +197,7 @@ class SegmentStore:
         self.home = Path(home)
         self.folder = self.home / "stream"
         self.wait = wait
+        self._known: dict[int, Segment] = {}  # a manifest never changes
 
     def hold(self) -> AbstractContextManager[None]:
         """The store's lock; re-entrant."""
@@ -226,7 +228,8 @@ class SegmentStore:
         with self.hold():
             base, consumed = self._base()
             numbers = [each for each in self._numbers() if each > base.commit and each not in consumed]
-            return [Segment.load(self._path(each)) for each in numbers]
+            self._known = {each: self._known.get(each) or Segment.load(self._path(each)) for each in numbers}
+            return list(self._known.values())
 
     def commit(
         self,
@@ -234,7 +237,7 @@ class SegmentStore:
         *,
         identity: Mapping[str, Any],
         every: str,
-        time: str | None,
+        column: str | None,
         ends: Mapping[int, int],
         now: float,
     ) -> tuple[Segment | None, set[int]]:
@@ -244,7 +247,7 @@ class SegmentStore:
           draft: what was read.
           identity: of the stream.
           every: `hour`, `day`, `week` or `rows:N`.
-          time: the time column, or None.
+          column: the time column, or None.
           ends: where each partition ends now.
           now: epoch seconds.
 
@@ -259,7 +262,7 @@ class SegmentStore:
             beside = files.staging(self.folder / "segments")
             try:
                 beside.mkdir(parents=True)
-                facts = _write(beside, draft, every, time)
+                facts = _write(beside, draft, every, column)
                 with self.hold():
                     state = self.state()
                     if state.identity and changed(state.identity, identity):
@@ -277,7 +280,7 @@ class SegmentStore:
                         files.remove_tree(beside)
                         beside.mkdir()
                         draft = Draft(left)
-                        facts = _write(beside, draft, every, time)
+                        facts = _write(beside, draft, every, column)
                     after = _after(state, draft, identity, len(fenced), ends, now)
                     return self._add(beside, after, facts, draft, now), fenced
             finally:
@@ -329,7 +332,10 @@ class SegmentStore:
     def bury(self, segment: Segment, letters: Sequence[dict[str, Any]]) -> None:
         """Writes dead letters that were found after a segment was committed. Writing them again changes nothing."""
         path = self.home / "dead-letters" / f"stream-{segment.commit:012d}-early.jsonl"
-        known = {(each["partition"], each["offset"]): each for each in (*read_letters(path), *letters)}
+        known = {
+            (each["partition"], each["offset"]): each
+            for each in (*read_letters(path, segment.commit), *letters)
+        }
         files.write_text(path, lines(known.values()))
 
     def columns(self) -> dict[str, str] | None:
@@ -352,12 +358,12 @@ class SegmentStore:
         return found
 
     def sweep(self) -> None:
-        """Deletes what killed processes left. A process that writes now loses its draft and reads it again."""
+        """Deletes drafts that killed processes left more than an hour ago."""
         with self.hold():
             for path in (self.folder / "segments").glob(f"{files.STAGING}*"):
-                pid = path.name.removeprefix(files.STAGING).partition("-")[0]
-                if not _lives(pid):
-                    files.remove_tree(path)
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                        files.remove_tree(path)
 
     def _add(self, beside: Path, state: State, facts: dict[str, Any], draft: Draft, now: float) -> Segment:
         parts = {
@@ -426,10 +432,12 @@ def damaged(path: Path, what: str) -> DataError:
     )
 
 
-def read_letters(path: Path) -> list[dict[str, Any]]:
-    """A file of dead letters."""
+def read_letters(path: Path, segment: int) -> list[dict[str, Any]]:
+    """A file of dead letters of one segment."""
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [
+            {"segment": segment, **json.loads(line)} for line in path.read_text(encoding="utf-8").splitlines()
+        ]
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
@@ -441,7 +449,7 @@ def lines(letters: Iterable[dict[str, Any]]) -> str:
     return "".join(json.dumps(letter) + "\n" for letter in letters)
 
 
-def _write(folder: Path, draft: Draft, every: str, time: str | None) -> dict[str, Any]:
+def _write(folder: Path, draft: Draft, every: str, column: str | None) -> dict[str, Any]:
     """Writes data and dead letters; what the manifest says of them."""
     batches = [batch for part in draft.parts.values() for batch in part.batches if batch.num_rows]
     letters = [letter for part in draft.parts.values() for letter in part.letters]
@@ -449,12 +457,12 @@ def _write(folder: Path, draft: Draft, every: str, time: str | None) -> dict[str
     if letters:
         (folder / LETTERS).write_text(lines(letters), encoding="utf-8", newline="\n")
     if batches:
-        facts.update(_write_rows(folder / DATA, batches, every, time))
+        facts.update(_write_rows(folder / DATA, batches, every, column))
     return facts
 
 
 def _write_rows(
-    path: Path, batches: "Sequence[pa.RecordBatch]", every: str, time: str | None
+    path: Path, batches: "Sequence[pa.RecordBatch]", every: str, column: str | None
 ) -> dict[str, Any]:
     import numpy as np
     import pyarrow as pa
@@ -465,8 +473,10 @@ def _write_rows(
     table = pa.Table.from_batches(batches)
     pq.write_table(table, path, compression="zstd", compression_level=1)
     spans: dict[int, int] = {}
-    if time is not None and every in periods.LENGTHS:
-        numbers, counts = np.unique(periods.number(every, table.column(time).to_numpy()), return_counts=True)
+    if column is not None and every in periods.LENGTHS:
+        numbers, counts = np.unique(
+            periods.number(every, table.column(column).to_numpy()), return_counts=True
+        )
         spans = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
     return {
         "rows": table.num_rows,
@@ -522,13 +532,3 @@ def accepted(state: State, losses: Sequence[dict[str, Any]], now: float) -> Stat
         clocks=clocks,
         losses=(*state.losses, *written),
     )
-
-
-def _lives(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        return True
-    return True

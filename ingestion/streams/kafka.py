@@ -157,6 +157,7 @@ class Kafka(Stream):
         for message in consumed:
             if message.error() is None:
                 found.setdefault(message.partition(), []).append(message)
+                self._ended.discard(message.partition())
             else:
                 self._judge(message, message.error())
         if found:
@@ -212,7 +213,6 @@ class Kafka(Stream):
             messages = [each for each in messages if each.offset() >= at]
             if not messages:
                 return None
-        self._ended.discard(partition)
         offsets = [each.offset() for each in messages]
         headers = [each.headers() for each in messages]
         self._at[partition] = offsets[-1] + 1

@@ -226,12 +226,12 @@ class Log(Stream):
         times: list[int] = []
         values: list[bytes | None] = []
         for at, stamp, body in self._frames(path, start - base, size):
-            place = 0
-            while place < len(body):
-                (length,) = _LENGTH.unpack_from(body, place)
-                offsets.append(base + at + _HEADER.size + place)
-                values.append(body[place + _LENGTH.size : place + _LENGTH.size + length])
-                place += _LENGTH.size + length
+            place, end, begin, length_at = 0, len(body), base + at + _HEADER.size, _LENGTH.unpack_from
+            while place < end:
+                after = place + 4 + length_at(body, place)[0]
+                offsets.append(begin + place)
+                values.append(body[place + 4 : after])
+                place = after
             times += [stamp] * (len(values) - len(times))
             self._at = base + at + _HEADER.size + len(body)
             if len(values) >= limit:

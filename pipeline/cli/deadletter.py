@@ -43,7 +43,7 @@ def list_(config: ConfigFile = PROJECT, as_json: Json = False) -> int:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="PARTITION-OFFSET, as in the list.")],
+    name: Annotated[str, typer.Argument(help="SEGMENT-PARTITION-OFFSET, as in the list.")],
     config: ConfigFile = PROJECT,
     as_json: Json = False,
 ) -> int:
@@ -67,7 +67,9 @@ def show(
 
 @app.command()
 def replay(
-    names: Annotated[list[str] | None, typer.Argument(help="PARTITION-OFFSET of each. Default: all.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="SEGMENT-PARTITION-OFFSET of each. Default: all.")
+    ] = None,
     config: ConfigFile = PROJECT,
     as_json: Json = False,
 ) -> int:

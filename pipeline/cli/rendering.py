@@ -1,6 +1,7 @@
 """Runs and versions as rows: the same values in the tables for people and the JSON for machines."""
 
 import dataclasses
+import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -83,6 +84,33 @@ def print_decisions(out: Console, runs: Sequence[RunRecord]) -> None:
         if run.withheld is not None:
             text = f"version {run.version} of span {run.span} is not published: it {run.withheld}"
             out.print(escape(text), soft_wrap=True)
+
+
+def print_stream(out: Console, stream: Mapping[str, Any]) -> None:
+    """The stream's positions and lag as its ingester stored them last."""
+    counts = stream["counts"]
+    facts = [
+        f"{counts.get(name, 0):,} {said}" for name, said in (("events", "events"), ("dead", "dead letters"))
+    ]
+    facts.append(f"{stream['segments']:,} segments wait for their spans")
+    if stream["losses"]:
+        facts.append(f"[red]{len(stream['losses'])} accepted losses[/]")
+    out.print(f"stream {escape(stream['source'])}: {', '.join(facts)}", soft_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("partition", "position", "end", "lag"):
+        table.add_column(title, justify="right")
+    table.add_column("event time (UTC)")
+    for each in stream["partitions"]:
+        time = each["event_time"]
+        moment = None if time is None else datetime.datetime.fromtimestamp(time, datetime.timezone.utc)
+        table.add_row(
+            str(each["partition"]),
+            f"{each['position']:,}",
+            "–" if each["end"] is None else f"{each['end']:,}",
+            f"{each['lag']:,}",
+            "–" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}",
+        )
+    out.print(table)
 
 
 def seconds_table(runs: Sequence[RunRecord]) -> Table | None:

@@ -34,6 +34,8 @@ def status(
     if found.pending:
         spans += f", waiting for a run: {ranges(found.pending)}"
     out.print(f"[bold]{found.config.name}[/]  {spans}", soft_wrap=True)
+    if found.stream is not None:
+        rendering.print_stream(out, found.stream)
     if not found.versions:
         out.print("no version yet; `noria run` makes the first")
     else:

@@ -43,6 +43,9 @@ __all__ = ["NAME_LENGTH", "Config", "load", "parse_metadata"]
 
 NAME_LENGTH = 63  # characters of a Kubernetes label, which the pipeline's name becomes
 
+# How long events wait in memory where the config does not say it: a span has about 1,000 segments at most.
+_SEGMENTS = {"day": "1m", "week": "10m"}
+
 
 def _short_for(key: str) -> BeforeValidator:
     """A plain string in place of a section's mapping sets this one key of it."""
@@ -280,7 +283,7 @@ class Config(Settings):
             lateness=in_seconds(stream.lateness),
             idle=in_seconds(stream.idle),
             segment_rows=stream.segment_rows,
-            segment_seconds=in_seconds(stream.segment_every),
+            segment_seconds=in_seconds(stream.segment_every or _SEGMENTS.get(self.span.every, "10s")),
             unique=tuple(stream.unique),
             cloudevents=stream.envelope == "cloudevents",
             event_bytes=stream.event_kib << 10,

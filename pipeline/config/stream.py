@@ -49,8 +49,10 @@ class StreamSection(Settings):
     segment_rows: int = Field(
         default=100_000, ge=1, description="Events that are committed together, which bounds the memory."
     )
-    segment_every: Interval = Field(
-        default="10s", description="Events wait at most so long before they are committed."
+    segment_every: Interval | None = Field(
+        default=None,
+        description="Events wait at most so long before they are committed to a segment. Default: `10s`, for spans of "
+        "a day `1m`, of a week `10m`.",
     )
     unique: Names = Field(
         default_factory=list,

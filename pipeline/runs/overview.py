@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from noria.ingestion.segments.store import SegmentStore
 from noria.pipeline.config import Config
 from noria.stores.pending import pending
 from noria.stores.registry import Registry, RunRecord, Version
@@ -23,6 +24,7 @@ class Overview:
       versions, runs: all of them, oldest first.
       spans: ids of all spans; `pending`: of those that wait for a run.
       quarantined: id of each span in quarantine -> its note.
+      stream: the stream's positions as they were stored last; None where nothing was read of one.
     """
 
     config: Config
@@ -32,6 +34,7 @@ class Overview:
     spans: list[int]
     quarantined: dict[int, dict[str, Any]]
     pending: list[int]
+    stream: dict[str, Any] | None
 
     def to_json(self) -> dict[str, Any]:
         """The object that `noria status --json` prints."""
@@ -45,6 +48,7 @@ class Overview:
             "spans": self.spans,
             "quarantined": sorted(self.quarantined),
             "pending": self.pending,
+            "stream": self.stream,
         }
 
 
@@ -60,6 +64,7 @@ def read(config: Config) -> Overview:
         spans=store.ids(),
         quarantined=store.quarantined(),
         pending=pending(home, config.window.first),
+        stream=_stream(config),
     )
 
 
@@ -75,6 +80,32 @@ def version_row(version: Version) -> dict[str, Any]:
     values["spans"] = list(version.spans)
     values["reasons"] = list(version.reasons)
     return values
+
+
+def _stream(config: Config) -> dict[str, Any] | None:
+    """Positions, lag and counts of the stream as its ingester stored them last."""
+    store = SegmentStore(config.home_path)
+    state = store.state()
+    if not state.commit:
+        return None
+    return {
+        "source": config.stream.source_name,
+        **{name: value for name, value in state.identity.items() if name != "source"},
+        "partitions": [
+            {
+                "partition": partition,
+                "position": position,
+                "end": state.ends.get(partition),
+                "lag": max(0, state.ends.get(partition, position) - position),
+                "event_time": state.clocks[partition].time if partition in state.clocks else None,
+            }
+            for partition, position in sorted(state.next.items())
+        ],
+        "looked": state.looked,
+        "counts": state.counts,
+        "segments": len(store.pending()),
+        "losses": list(state.losses),
+    }
 
 
 def _with_run_file(home: Path, run: RunRecord) -> RunRecord:

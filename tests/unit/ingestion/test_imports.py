@@ -8,7 +8,10 @@ import pytest
 
 @pytest.mark.parametrize(
     "modules",
-    ["noria.stores.registry, noria.stores.spans", "noria.ingestion.ingest"],
+    [
+        "noria.stores.registry, noria.stores.spans",
+        "noria.ingestion.ingest, noria.ingestion.segments.ingester",
+    ],
 )
 def test_neither_tensorflow_nor_tfx_nor_beam(modules: str) -> None:
     """Stores and ingestion are used by the command line, the server and the ingester."""

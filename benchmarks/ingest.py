@@ -1,0 +1,348 @@
+"""`noria ingest` measured: events per CPU second beside a loop by hand, memory, and kills at random instants.
+
+    python -m benchmarks.ingest [--quick] [--parts speed,kafka,memory,kills] [--events N] [--kills N]
+
+The loop by hand uses the same libraries (msgspec, pyarrow) and writes one Parquet file for each hour; it commits
+nothing, checks no label and no time, and cannot be killed. CPU seconds are of the process and its threads. Kafka is
+librdkafka's mock cluster in a process beside. Writes ingest.json.
+"""
+
+import argparse
+import collections
+import json
+import multiprocessing
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from noria.ingestion.events import EventSettings
+from noria.ingestion.segments.ingester import Ingester, StreamSettings
+from noria.ingestion.segments.store import SegmentStore
+from noria.ingestion.streams.base import Stream
+from noria.ingestion.streams.kafka import Kafka
+from noria.ingestion.streams.log import Log, LogWriter
+from noria.stores.spans import SpanStore
+
+START = 1_700_000_000 // 3600 * 3600
+CONFIG = """
+name: bench
+home: home
+stream:
+  source: {log: events}
+  segment_rows: %d
+  segment_every: 1s
+label: {column: clicked, classes: [0, 1]}
+time: at
+span: hour
+"""
+SETTINGS = EventSettings(label="clicked", task="binary", classes=(0, 1), time="at", every="hour")
+
+
+def event(number: int, per_hour: int) -> bytes:
+    """An event of about 180 bytes with 11 fields."""
+    at = START + number * 3600 // per_hour
+    return (
+        b'{"id":%d,"at":%d,"user":"user-%d","item":"item-%d","category":"category-%d","price":%d.99,"stock":%d,'
+        b'"shop":"shop-%d","device":"mobile","score":0.%04d,"clicked":%d}'
+        % (
+            number,
+            at,
+            number % 50_021,
+            number % 9_973,
+            number % 37,
+            number % 400,
+            number % 91,
+            number % 211,
+            number % 10_000,
+            number % 7 == 0,
+        )
+    )
+
+
+def events(count: int, per_hour: int) -> Iterator[list[bytes]]:
+    """Events in batches of 1,000."""
+    for first in range(0, count, 1_000):
+        yield [event(i, per_hour) for i in range(first, min(first + 1_000, count))]
+
+
+def ids(home: Path) -> collections.Counter[int]:
+    """How often each id is in the spans."""
+    store = SpanStore(home)
+    found: collections.Counter[int] = collections.Counter()
+    for span in store.ids():
+        for batch in store.read(span, ["id"]):
+            found.update(batch.column(0).to_pylist())
+    return found
+
+
+def lost_and_twice(home: Path, count: int) -> tuple[int, int]:
+    """How many of the ids 0 to `count` are in no span, and how many are in spans more than once."""
+    found = ids(home)
+    return sum(i not in found for i in range(count)), sum(times > 1 for times in found.values())
+
+
+def ingester(stream: Stream, home: Path) -> Ingester:
+    return Ingester(stream, SETTINGS, StreamSettings(), SegmentStore(home), SpanStore(home))
+
+
+def cpu(work: Callable[[], Any]) -> dict[str, float]:
+    """Runs in a process of its own; CPU and wall seconds without the imports, and the peak of memory."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+
+    def run() -> None:
+        begin, wall = time.process_time(), time.perf_counter()
+        work()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        theirs.send({"cpu": time.process_time() - begin, "wall": time.perf_counter() - wall, "mib": peak})
+
+    process = context.Process(target=run)
+    process.start()
+    found = ours.recv()
+    process.join()
+    return found
+
+
+def by_hand(read: Callable[[], Iterator[list[bytes]]], folder: Path) -> None:
+    """What somebody writes first: decode, and append to one file for each hour."""
+    import msgspec
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    fields = {name: type(value) for name, value in json.loads(event(1, 3600)).items()}
+    shape = msgspec.defstruct("Event", list(fields.items()), gc=False)
+    decode = msgspec.json.Decoder(shape).decode
+    kinds = {int: pa.int64(), float: pa.float64(), str: pa.string()}
+    folder.mkdir(parents=True)
+    waiting: list[pa.RecordBatch] = []
+
+    def write() -> None:
+        table = pa.Table.from_batches(waiting)
+        hours = table.column("at").to_numpy() // 3600
+        for hour in np.unique(hours):
+            path = folder / f"{hour}-{time.monotonic_ns()}.parquet"
+            pq.write_table(
+                table.filter(pa.array(hours == hour)), path, compression="zstd", compression_level=1
+            )
+        waiting.clear()
+
+    for values in read():
+        rows = [msgspec.structs.astuple(decode(value)) for value in values]
+        columns = zip(*rows, strict=True)
+        arrays = [
+            pa.array(column, kinds[kind]) for column, kind in zip(columns, fields.values(), strict=True)
+        ]
+        waiting.append(pa.RecordBatch.from_arrays(arrays, list(fields)))
+        if sum(batch.num_rows for batch in waiting) >= 100_000:
+            write()
+    if waiting:
+        write()
+
+
+def from_stream(stream: Stream) -> Iterator[list[bytes]]:
+    """All events of a stream, without Noria's ingester."""
+    stream.open(lambda: {})
+    while True:
+        for messages in stream.read(2_000, 0.25):
+            yield [value for value in messages.values if value is not None]
+        if stream.caught_up():
+            stream.close()
+            return
+
+
+def from_kafka(address: str, topic: str, count: int) -> Iterator[list[bytes]]:
+    """All events of a topic, as a loop with confluent-kafka reads them."""
+    import confluent_kafka
+
+    settings = {
+        "bootstrap.servers": address,
+        "group.id": "hand",
+        "auto.offset.reset": "earliest",
+        "log_level": 0,
+    }
+    consumer = confluent_kafka.Consumer(settings)
+    consumer.subscribe([topic])
+    while count > 0:
+        values = [each.value() for each in consumer.consume(2_000, 0.25) if each.error() is None]
+        count -= len(values)
+        if values:
+            yield values
+    consumer.close()
+
+
+def compared(name: str, ours: dict[str, float], hand: dict[str, float], count: int) -> dict[str, Any]:
+    row = {
+        "source": name,
+        "events": count,
+        "events_per_cpu_second": round(count / ours["cpu"]),
+        "by_hand": round(count / hand["cpu"]),
+        "ratio": round(ours["cpu"] / hand["cpu"], 2),
+        "mib": round(ours["mib"]),
+    }
+    print(json.dumps(row), flush=True)
+    return row
+
+
+def speed(folder: Path, count: int) -> dict[str, Any]:
+    """The event log to spans."""
+    writer = LogWriter(folder / "events")
+    for batch in events(count, count // 24):
+        writer.append(batch)
+    log = Log("events", folder)
+    hand = cpu(lambda: by_hand(lambda: from_stream(log), folder / "hand"))
+    ours = cpu(lambda: ingester(log, folder / "home").run(flush=True))
+    assert lost_and_twice(folder / "home", count) == (0, 0)
+    return compared("log", ours, hand, count)
+
+
+def kafka(folder: Path, count: int) -> dict[str, Any]:
+    """A topic of four partitions to spans; the mock cluster is in another process."""
+    import confluent_kafka
+
+    code = (
+        "import confluent_kafka, sys\n"
+        "cluster = confluent_kafka.Producer({'test.mock.num.brokers': 1, 'bootstrap.servers': 'm', 'log_level': 0})\n"
+        "[node] = cluster.list_topics(timeout=10).brokers.values()\n"
+        "print(f'{node.host}:{node.port}', flush=True)\nsys.stdin.read()\n"
+    )
+    broker = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert broker.stdout is not None
+    try:
+        address = broker.stdout.readline().strip()
+        # In a process of its own: a fork must not share librdkafka's threads.
+        cpu(lambda: _produce(address, count))
+
+        class Mock(Kafka):
+            def _topic_id(self) -> str | None:
+                return None  # the mock cluster never answers
+
+        given = {"topic": "bench", "settings": {"bootstrap.servers": address, "log_level": 0}}
+        hand = cpu(lambda: by_hand(lambda: from_kafka(address, "bench", count), folder / "hand-kafka"))
+        ours = cpu(lambda: ingester(Mock(given, folder), folder / "home-kafka").run(flush=True))
+        assert lost_and_twice(folder / "home-kafka", count) == (0, 0)
+        return {**compared("kafka", ours, hand, count), "library": confluent_kafka.libversion()[0]}
+    finally:
+        broker.kill()
+        broker.wait()
+
+
+def _produce(address: str, count: int) -> None:
+    import confluent_kafka
+
+    producer = confluent_kafka.Producer({"bootstrap.servers": address, "log_level": 0, "linger.ms": 50})
+    producer.list_topics("bench", timeout=10)
+    for batch in events(count, count // 24):
+        for i, value in enumerate(batch):
+            producer.produce("bench", value, partition=i % 4)
+        producer.flush(60)
+
+
+def memory(folder: Path, count: int) -> dict[str, Any]:
+    """The memory of one process while it reads `count` events, at each tenth."""
+    log, writer = Log("events", folder), LogWriter(folder / "events", keep_bytes=256 << 20)
+    work, seen, tenth = ingester(log, folder / "home"), [], count // 10
+    for first in range(0, count, tenth):
+        for at in range(first, first + tenth, 1_000):
+            writer.append([event(i, count // 240) for i in range(at, at + 1_000)])
+        work.run()
+        seen.append(_resident())
+    print(json.dumps({"memory": seen}), flush=True)
+    return {"events": count, "mib_at_each_tenth": seen}
+
+
+def _resident() -> int:
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE") >> 20
+
+
+def kills(
+    folder: Path, kill_count: int, seed: int = 14, segment_rows: int = 2_000, batch: int = 100
+) -> dict[str, Any]:
+    """Kills `noria ingest --follow` at random instants while events are appended; counts what is in the spans.
+
+    Args:
+      folder: an empty folder.
+      kill_count: SIGKILLs; half of them at any instant from the start of the process on, half after its first commit.
+      seed: of the instants.
+      segment_rows, batch: events of a segment, and of one append.
+    """
+    (folder / "noria.yaml").write_text(CONFIG % segment_rows)
+    chance = random.Random(seed)
+    end = threading.Event()
+    sent = [0]
+
+    def emit() -> None:
+        writer = LogWriter(folder / "events")
+        while not end.is_set():
+            writer.append([event(i, 4_000) for i in range(sent[0], sent[0] + batch)])
+            sent[0] += batch
+            end.wait(0.002)
+
+    emitter = threading.Thread(target=emit)
+    emitter.start()
+    command = [sys.executable, "-m", "noria.pipeline", "ingest", "--config", str(folder / "noria.yaml")]
+    for number in range(kill_count):
+        child = subprocess.Popen([*command, "--follow", "--json"], stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        if number % 2:
+            while line := child.stdout.readline():
+                if json.loads(line)["event"] in ("segment", "span") and chance.random() < 0.5:
+                    break
+            time.sleep(chance.uniform(0, 0.2))
+        else:
+            time.sleep(chance.uniform(0.5, 3.0))
+        child.send_signal(signal.SIGKILL)
+        child.stdout.close()
+        child.wait()
+    end.set()
+    emitter.join()
+    done = subprocess.run([*command, "--flush", "--json"], check=True, capture_output=True)
+    report = json.loads(done.stdout)
+    lost, twice = lost_and_twice(folder / "home", sent[0])
+    row = {
+        "kills": kill_count,
+        "events": sent[0],
+        "lost": lost,
+        "twice": twice,
+        "lag": sum(report["lag"].values()),
+    }
+    print(json.dumps(row), flush=True)
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--parts", default="speed,kafka,memory,kills")
+    parser.add_argument("--events", type=int)
+    parser.add_argument("--kills", type=int)
+    given = parser.parse_args()
+    count = given.events or (100_000 if given.quick else 1_000_000)
+    made: dict[str, Any] = {}
+    for part in given.parts.split(","):
+        with tempfile.TemporaryDirectory(prefix="noria-bench-") as name:
+            folder = Path(name)
+            if part == "kills":
+                made[part] = kills(folder, given.kills or (4 if given.quick else 50))
+            else:
+                made[part] = {"speed": speed, "kafka": kafka, "memory": memory}[part](folder, count)
+    target = Path(".setup/bench/ingest.json")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(made, indent=1))
+    print(target)
+
+
+if __name__ == "__main__":
+    main()
