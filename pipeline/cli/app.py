@@ -25,6 +25,7 @@ from noria.pipeline.cli import (
     console,
     doctor,
     init,
+    predict,
     promote,
     replay,
     report,
@@ -32,6 +33,8 @@ from noria.pipeline.cli import (
     run,
     runs,
     schedule,
+    serve,
+    serving_config,
     status,
     submit,
     unquarantine,
@@ -130,6 +133,9 @@ for _command in (
 app.command("compile")(compile.compile_)
 app.command()(submit.submit)
 app.command()(runs.runs)
+app.command()(serve.serve)
+app.command()(predict.predict)
+app.command()(serving_config.serving_config)
 app.add_typer(schedule.app, name="schedule")
 
 

@@ -17,6 +17,7 @@ import noria.pipeline
 ROOT = Path(__file__).parents[2]
 # Modules that are not called like their package.
 PACKAGES = {
+    "grpc": "grpcio",
     "yaml": "pyyaml",
     "google.protobuf": "protobuf",
     "tensorflow_serving": "tensorflow-serving-api",
@@ -44,14 +45,17 @@ def imports(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def test_direct_imports_are_declared(package) -> None:
-    """What a module imports is a requirement of Noria; only the Kubeflow part may need its extra, too."""
+    """What a module imports is a requirement of Noria; only Kubeflow's part and the server may need an extra."""
     base = {Requirement(text).name for text in package.install_requires}
-    kubeflow = base | {Requirement(text).name for text in package.extras_require["kubeflow"]}
+    extras = {
+        name: base | {Requirement(text).name for text in package.extras_require[name]}
+        for name in ("kubeflow", "serving")
+    }
     missing = {
         f"{path.relative_to(ROOT)}: {name}"
         for folder in package.package_dir.values()
         for name, path in imports(ROOT / folder)
-        if name not in (kubeflow if "kubeflow" in path.parts else base)
+        if name not in next((extras[part] for part in path.parts if part in extras), base)
     }
     assert set() == missing
 
