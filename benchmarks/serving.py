@@ -22,8 +22,9 @@ from typing import Any
 from benchmarks import measure
 
 WRITER = measure.ROOT / "tests" / "unit" / "serving" / "small_models.py"
-# half_plus_two answers 3 to 2, half_plus_three 4: version i is the one or the other.
-VALUES = {1: 3.0, 0: 4.0}
+# What each model answers to 2. Versions take turns between two of them: the same graph, or another one.
+VALUES = {"half_plus_two/00000123": 3.0, "half_plus_three/00000124": 4.0, "half_plus_four/00000125": 5.0}
+TWO, THREE, FOUR = VALUES
 BARE = """
 import json, sys, time
 from noria.serving.session_model import SessionModel
@@ -38,14 +39,10 @@ print(json.dumps(sorted(took)[len(took) // 2]))
 """
 
 
-def model_of(version: int, models: Path) -> Path:
-    return models / ("half_plus_two/00000123" if version % 2 else "half_plus_three/00000124")
-
-
-def publish(root: Path, version: int, models: Path) -> float:
+def publish(root: Path, version: int, model: Path) -> float:
     """Adds a version by a rename; the moment of it."""
     beside = root / f".staging-{version}"
-    shutil.copytree(model_of(version, models), beside)
+    shutil.copytree(model, beside)
     beside.rename(root / str(version))
     return time.monotonic()
 
@@ -88,7 +85,9 @@ def load(ports: dict[str, int], protocol: str, clients: int, seconds: float) -> 
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=measure.ROOT)
 
 
-def collect(process: subprocess.Popen[str]) -> list[Any]:
+def collect(process: subprocess.Popen[str], now: bool = False) -> list[Any]:
+    if now:
+        process.terminate()
     return json.loads(process.communicate()[0])
 
 
@@ -108,16 +107,17 @@ def summary(answers: list[Any]) -> dict[str, float]:
     }
 
 
-def wrong(answers: list[Any]) -> dict[str, int]:
+def wrong(answers: list[Any], served: dict[int, str]) -> dict[str, int]:
     """Failed requests, and answers that are of no version or of another one than they say."""
-    failed = sum(isinstance(value, str) for *_, value in answers)
-    mixed = sum(
-        not isinstance(value, str)
-        and value != (VALUES[version % 2] if version else value)
-        or (not isinstance(value, str) and value not in VALUES.values())
+    failed = [value for *_, value in answers if isinstance(value, str)]
+    expected = {version: VALUES[name] for version, name in served.items()}
+    mixed = [
+        value
         for *_, version, value in answers
-    )
-    return {"failed": failed, "mixed": mixed}
+        if not isinstance(value, str)
+        and (value != expected[version] if version else value not in expected.values())
+    ]
+    return {"failed": len(failed), "mixed": len(mixed)}
 
 
 def children(pid: int) -> list[int]:
@@ -138,14 +138,23 @@ def unique(pids: Sequence[int]) -> int:
     return total
 
 
-def swaps(pid: int, ports: dict[str, int], root: Path, models: Path, count: int) -> dict[str, Any]:
+def swaps(
+    pid: int,
+    ports: dict[str, int],
+    root: Path,
+    models: Path,
+    served: dict[int, str],
+    pair: Sequence[str],
+    count: int,
+) -> dict[str, Any]:
     """New versions under 8 clients, one after the other; the p99 within each swap against the one between them."""
-    steady_seconds, gap = 4.0, 1.0
-    process = load(ports, "both", 8, steady_seconds + count * (gap + 2.5) + 5)
-    time.sleep(steady_seconds + 2.0)
-    first, delays, spans, memory = 2, [], [], []
+    gap, first = 1.0, max(served) + 1
+    process = load(ports, "both", 8, 6.0 + count * (gap + 2.5))
+    time.sleep(5.0)
+    delays, spans, memory = [], [], []
     for version in range(first, first + count):
-        renamed = publish(root, version, models)
+        served[version] = pair[version % 2]
+        renamed = publish(root, version, models / served[version])
         while not serves(ports["rest_port"], version):
             time.sleep(0.005)
             if time.monotonic() > renamed + 60:
@@ -157,7 +166,7 @@ def swaps(pid: int, ports: dict[str, int], root: Path, models: Path, count: int)
         if version % 10 == 0:
             memory.append(unique([pid, *model_processes(pid)]))
         time.sleep(gap)
-    answers = collect(process)
+    answers = collect(process, now=True)
     inside = [each[1] for each in answers if any(start <= each[0] <= end for start, end in spans)]
     last = spans[-1][1]
     outside = [
@@ -168,7 +177,7 @@ def swaps(pid: int, ports: dict[str, int], root: Path, models: Path, count: int)
     return {
         "swaps": count,
         "answers": len(answers),
-        **wrong(answers),
+        **wrong(answers, served),
         "steady_p99_ms": percentile(outside, 0.99),
         "swap_p99_ms": percentile(inside, 0.99),
         "rename_to_traffic_median_s": percentile(delays, 0.5),
@@ -185,16 +194,16 @@ def serves(port: int, version: int) -> bool:
     return any(each["version"] == str(version) and each["state"] == "AVAILABLE" for each in states)
 
 
-def kill(pid: int, ports: dict[str, int]) -> dict[str, Any]:
+def kill(pid: int, ports: dict[str, int], served: dict[int, str]) -> dict[str, Any]:
     """SIGKILL of the model process under 8 clients: what fails, and for how long nothing is answered."""
     process = load(ports, "both", 8, 5.0)
     time.sleep(3.0)
-    (victim,) = model_processes(pid)
-    os.kill(victim, signal.SIGKILL)
+    for victim in model_processes(pid):
+        os.kill(victim, signal.SIGKILL)
     answers = collect(process)
     moments = sorted(each[0] for each in answers)
     gap = max(after - before for before, after in zip(moments, moments[1:], strict=False))
-    return {**wrong(answers), "answers": len(answers), "longest_silence_s": gap}
+    return {**wrong(answers, served), "answers": len(answers), "longest_silence_s": gap}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -206,20 +215,23 @@ def main(argv: Sequence[str] | None = None) -> None:
         models, root = Path(folder) / "models", Path(folder) / "m"
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
         subprocess.run([sys.executable, str(WRITER), str(models)], check=True, env=environment)
-        bare = [sys.executable, "-c", BARE, str(model_of(1, models)), str(options.size(5000, 200))]
+        bare = [sys.executable, "-c", BARE, str(models / TWO), str(options.size(5000, 200))]
         done = subprocess.run(bare, check=True, capture_output=True, text=True, env=environment)
         result["bare_call_ms"] = json.loads(done.stdout)
         root.mkdir()
-        publish(root, 1, models)
+        publish(root, 1, models / TWO)
+        served = {1: TWO}
         with serving(root) as (pid, ports):
             for protocol in ("rest", "grpc"):
                 for clients in (1, 8):
                     collect(load(ports, protocol, clients, seconds / 4))  # warm
                     answers = collect(load(ports, protocol, clients, seconds))
-                    result[f"{protocol}_{clients}"] = summary(answers) | wrong(answers)
+                    result[f"{protocol}_{clients}"] = summary(answers) | wrong(answers, served)
             result["version_own_mb"] = unique(model_processes(pid)) / 1e6
-            result["swap"] = swaps(pid, ports, root, models, options.size(100, 2))
-            result["kill"] = kill(pid, ports)
+            for kind, pair in (("weights", (TWO, THREE)), ("graph", (TWO, FOUR))):
+                count = options.size(50, 2)
+                result[f"swap_{kind}"] = swaps(pid, ports, root, models, served, pair, count)
+            result["kill"] = kill(pid, ports, served)
     options.save("serving", result, machine)
     rows = [
         (name, found["per_second"], found["p50_ms"], found["p99_ms"], found["failed"] + found["mixed"])
@@ -231,7 +243,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         ("bare session call, ms", result["bare_call_ms"]),
         ("a version's own memory, MB", result["version_own_mb"]),
     ]
-    pairs += [(f"{part}: {name}", value) for part in ("swap", "kill") for name, value in result[part].items()]
+    pairs += [
+        (f"{part}: {name}", value)
+        for part in ("swap_weights", "swap_graph", "kill")
+        for name, value in result[part].items()
+    ]
     measure.show("Swaps, memory, a killed process", ["", ""], pairs)
 
 

@@ -3,11 +3,12 @@
     python -m benchmarks.serving_load '{"protocol": "rest", "port": 8501, "model": "m", "clients": 8, "seconds": 5}'
 
 Writes one JSON line: for each answer the moment (time.monotonic), the latency in ms, the version that gRPC's answer
-names (0 by REST), and the value or an error's text.
+names (0 by REST), and the value or an error's text. SIGTERM ends it early.
 """
 
 import asyncio
 import json
+import signal
 import sys
 import time
 from typing import Any
@@ -22,13 +23,13 @@ from noria.serving.tensors import proto_of
 X = 2.0
 
 
-async def rest(port: int, model: str, until: float, answers: list[Any]) -> None:
+async def rest(port: int, model: str, until: list[float], answers: list[Any]) -> None:
     """One connection, one request at a time."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     body = orjson.dumps({"instances": [X]})
     head = f"POST /v1/models/{model}:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
     request = head.encode() + body
-    while (started := time.monotonic()) < until:
+    while (started := time.monotonic()) < until[0]:
         writer.write(request)
         lines = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
         length = next(
@@ -41,7 +42,7 @@ async def rest(port: int, model: str, until: float, answers: list[Any]) -> None:
     writer.close()
 
 
-async def rpc(port: int, model: str, until: float, answers: list[Any]) -> None:
+async def rpc(port: int, model: str, until: list[float], answers: list[Any]) -> None:
     """One channel, one request at a time."""
     request = predict_pb2.PredictRequest()
     request.model_spec.name = model
@@ -54,7 +55,7 @@ async def rpc(port: int, model: str, until: float, answers: list[Any]) -> None:
             request_serializer=predict_pb2.PredictRequest.SerializeToString,
             response_deserializer=predict_pb2.PredictResponse.FromString,
         )
-        while (started := time.monotonic()) < until:
+        while (started := time.monotonic()) < until[0]:
             try:
                 response = await call(request, timeout=30)
             except grpc.aio.AioRpcError as error:
@@ -67,7 +68,8 @@ async def rpc(port: int, model: str, until: float, answers: list[Any]) -> None:
 
 async def main(given: dict[str, Any]) -> None:
     answers: list[Any] = []
-    until = time.monotonic() + given["seconds"]
+    until = [time.monotonic() + given["seconds"]]
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: until.__setitem__(0, 0.0))
     kinds = {"rest": [rest], "grpc": [rpc], "both": [rest, rpc]}[given["protocol"]]
     ports = {rest: given["port"], rpc: given.get("grpc_port", given["port"])}
     await asyncio.gather(

@@ -5,12 +5,15 @@ import contextlib
 import gzip
 import json
 import math
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from noria.core.errors import ServingError
+from noria.core import files
+from noria.core.errors import ConfigError, ServingError
 from noria.serving.protos import (
     Example,
     SignatureDefMap,
@@ -26,24 +29,27 @@ Columns = dict[str, list[Any]]
 
 
 def connect(
-    url: str, model: str, version: int | None = None, timeout: float = 30.0
+    url: str, model: str, version: int | None = None, timeout: float = 30.0, ca: Path | None = None
 ) -> "RestClient | GrpcClient":
-    """A client for an address: `http://host:8501` or `https://` by REST, `grpc://host:8500` by gRPC.
+    """A client for an address: `http://host:8501` or `https://` by REST, `grpc://host:8500` or `grpcs://` by gRPC.
 
     Args:
       model: the model's name.
       version: its version; the newest by default.
       timeout: seconds for each request.
+      ca: PEM file of the CA that has signed the server's certificate; the system's by default.
 
     Raises:
       ServingError: the address has another form.
     """
     if url.startswith(("http://", "https://")):
-        return RestClient(url, model, version, timeout)
+        return RestClient(url, model, version, timeout, ca)
     if url.startswith("grpc://"):
         return GrpcClient(url.removeprefix("grpc://"), model, version, timeout)
+    if url.startswith("grpcs://"):
+        return GrpcClient(url.removeprefix("grpcs://"), model, version, timeout, _read(ca) if ca else b"")
     raise ServingError(
-        f"the address must begin with http://, https:// or grpc://, got {url}",
+        f"the address must begin with http://, https://, grpc:// or grpcs://, got {url}",
         next_step="for example http://localhost:8501",
     )
 
@@ -93,10 +99,16 @@ class RestClient:
       url: as `http://host:8501`.
     """
 
-    def __init__(self, url: str, model: str, version: int | None = None, timeout: float = 30.0):
+    def __init__(
+        self, url: str, model: str, version: int | None = None, timeout: float = 30.0, ca: Path | None = None
+    ):
         chosen = "" if version is None else f"/versions/{version}"
         self.url = f"{url.rstrip('/')}/v1/models/{model}{chosen}"
         self.timeout = timeout
+        secure = url.startswith("https://")
+        self._context = (
+            ssl.create_default_context(cadata=_read(ca).decode() if ca else None) if secure else None
+        )
 
     def signatures(self) -> dict[str, dict[str, str]]:
         """The type of each input, by signature."""
@@ -131,7 +143,7 @@ class RestClient:
         headers = {} if body is None else {"Content-Type": "application/json", "Content-Encoding": "gzip"}
         request = urllib.request.Request(self.url + path, data, headers)
         try:
-            with urllib.request.urlopen(request, timeout=self.timeout) as answer:
+            with urllib.request.urlopen(request, timeout=self.timeout, context=self._context) as answer:
                 return json.loads(answer.read())
         except urllib.error.HTTPError as error:
             message = error.read().decode("utf-8", "replace")
@@ -149,16 +161,27 @@ class GrpcClient:
 
     Args:
       target: as `host:8500` or `unix:/path`.
+      tls: certificates of the CA in PEM format, b"" for the system's; None for a plain connection.
     """
 
-    def __init__(self, target: str, model: str, version: int | None = None, timeout: float = 30.0):
+    def __init__(
+        self,
+        target: str,
+        model: str,
+        version: int | None = None,
+        timeout: float = 30.0,
+        tls: bytes | None = None,
+    ):
         import grpc
         from tensorflow_serving.apis import prediction_service_pb2_grpc
 
         self.target, self.model, self.version, self.timeout = target, model, version, timeout
         options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
         self._error = grpc.RpcError
-        self._channel = grpc.insecure_channel(target, options)
+        if tls is None:
+            self._channel = grpc.insecure_channel(target, options)
+        else:
+            self._channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(tls or None), options)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def signatures(self) -> dict[str, dict[str, str]]:
@@ -213,6 +236,13 @@ class GrpcClient:
             if code == "UNAVAILABLE":
                 raise _silent(self.target, error.details()) from error
             raise ServingError(f"the server answered {code}: {error.details()}", where=self.target) from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise files.refusal(error, "the CA's certificates cannot be read", path, ConfigError) from error
 
 
 def _jsonable(value: Any) -> Any:

@@ -20,6 +20,7 @@ _TEXTS = (
     "model_base_path",
     "grpc_channel_arguments",
     "monitoring_config_file",
+    "ssl_config_file",
 )
 # Without a meaning here.
 _IGNORED_TEXTS = (
@@ -27,7 +28,6 @@ _IGNORED_TEXTS = (
     "platform_config_file",
     "thread_pool_factory_config_file",
     "mixed_precision",
-    "ssl_config_file",
 )
 _IGNORED_NUMBERS = (
     "rest_api_num_threads",
@@ -45,7 +45,6 @@ _IGNORED_NUMBERS = (
 _IGNORED_FLAGS = (
     "enable_per_model_batching_parameters",
     "flush_filesystem_caches",
-    "use_alts_credentials",
     "remove_unused_fields_from_bundle_metagraph",
     "prefer_tflite_model",
     "xla_cpu_compilation_enabled",
@@ -60,6 +59,7 @@ _FLAGS = (
     "allow_version_labels_for_unavailable_models",
     "enable_signature_method_name_check",
     "enable_grpc_healthcheck_service",
+    "use_alts_credentials",
     "version",
 )
 
@@ -122,6 +122,8 @@ def _settings(given: argparse.Namespace) -> Any:
     from noria.serving.batching import Limits
     from noria.serving.models import Options
 
+    if given.use_alts_credentials:
+        raise ConfigError("--use_alts_credentials is not supported.", next_step="use --ssl_config_file")
     if not given.port and not given.grpc_socket_path:
         raise ConfigError("At least one of --port or --grpc_socket_path must be set.")
     if not given.model_base_path and not given.model_config_file:
@@ -154,6 +156,7 @@ def _settings(given: argparse.Namespace) -> Any:
         metrics_path=path,
         cors=given.rest_api_enable_cors_support,
         health=given.enable_grpc_healthcheck_service,
+        grpc_credentials=_credentials(Path(given.ssl_config_file)) if given.ssl_config_file else None,
         channel=_channel(given.grpc_channel_arguments),
         models_file=Path(given.model_config_file) if given.model_config_file else None,
         models_file_seconds=given.model_config_file_poll_wait_seconds,
@@ -167,6 +170,21 @@ def _settings(given: argparse.Namespace) -> Any:
             threads=given.tensorflow_intra_op_parallelism or given.tensorflow_session_parallelism or 1,
         ),
     )
+
+
+def _credentials(path: Path) -> Any:
+    """gRPC's, from an SSLConfig."""
+    from noria.core.errors import ConfigError
+    from noria.serving import config, server
+
+    found = config.ssl_texts(path)
+    missing = [name for name in ("server_key", "server_cert") if not found.get(name)]
+    if found.get("client_verify") and not found.get("custom_ca"):
+        missing.append("custom_ca")
+    if missing:
+        raise ConfigError(f"the SSL configuration has no {missing[0]}", where=path)
+    ca = found["custom_ca"].encode() if found.get("client_verify") else None
+    return server.credentials(found["server_key"].encode(), found["server_cert"].encode(), ca)
 
 
 def _channel(text: str) -> tuple[tuple[str, Any], ...]:

@@ -12,7 +12,7 @@ from google.protobuf import text_format
 from noria.core.errors import ConfigError
 from noria.serving.protos import model_server_config_pb2
 
-__all__ = ["batching_parameters", "prometheus_path", "read_models", "single_model", "ssl_files"]
+__all__ = ["batching_parameters", "prometheus_path", "read_models", "single_model", "ssl_texts"]
 
 PLATFORM = "tensorflow"
 PROMETHEUS_PATH = "/monitoring/prometheus/metrics"
@@ -77,7 +77,7 @@ def prometheus_path(path: Path) -> str | None:
     return (found.get("path") or PROMETHEUS_PATH) if found.get("enable") else None
 
 
-def ssl_files(path: Path) -> dict[str, Any]:
+def ssl_texts(path: Path) -> dict[str, Any]:
     """An SSLConfig: `server_key`, `server_cert`, `custom_ca`, `client_verify`; the texts of PEM files.
 
     Raises:

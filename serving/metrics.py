@@ -74,7 +74,6 @@ class Metrics:
         self.warmup = Histogram(
             ":tensorflow:serving:model_warmup_latency", ("model_path", "status"), _LATENCY
         )
-        self.by_version = Counter("noria_serving_requests_total", ("model", "version", "status"))
         self.batches = Counter("noria_serving_batches_total", ("model", "version"))
         self.batch_rows = Histogram("noria_serving_batch_rows", ("model", "version"), _COUNTS)
         self.loads = Histogram("noria_serving_load_seconds", ("model",), _SECONDS)
@@ -82,6 +81,8 @@ class Metrics:
         self.restarts = Counter("noria_serving_process_restarts_total", ("model", "version"))
         self.queue = Counter("noria_serving_waiting_requests", ("model", "version"), "gauge")
         self.memory = Counter("noria_serving_memory_bytes", ("model", "version"), "gauge")
+        self.logged = Counter("noria_serving_logged_requests_total", ())
+        self.unlogged = Counter("noria_serving_unlogged_requests_total", ())
         self.serving = Counter("noria_serving_version", ("model",), "gauge")
 
     def batch(self, model: str, version: int, calls: int, rows: int) -> None:

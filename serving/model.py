@@ -12,8 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from noria.serving.processes import ModelProcess
 from noria.serving.status import Code, StatusError
 from noria.serving.version import State, Version, loading_cores
+
+# Versions that have ended and are still listed in the status.
+MAX_ENDED = 20
 
 LOG = logging.getLogger("noria.serving")
 
@@ -26,15 +30,23 @@ class Model:
       make: makes a version of a number and a folder.
       poll_seconds: how often the folder is read, give or take a tenth; 0 reads it once.
       max_resident: versions in memory; more are refused.
+      standby: whether the process of the version before is kept, with its graph, for the weights of the next one.
     """
 
     def __init__(
-        self, config: Any, make: Callable[[int, Path], Version], poll_seconds: float, max_resident: int
+        self,
+        config: Any,
+        make: Callable[[int, Path], Version],
+        poll_seconds: float,
+        max_resident: int,
+        standby: bool,
     ):
         self.name = config.name
         self.config = config
         self.versions: dict[int, Version] = {}
         self._make, self._poll_seconds, self._max_resident = make, poll_seconds, max_resident
+        self._keep_standby = standby
+        self._standby: tuple[str, ModelProcess] | None = None
         self._refused: dict[int, tuple[Any, ...]] = {}
         self._turn = asyncio.Lock()
         self._poller: asyncio.Task[None] | None = None
@@ -61,9 +73,12 @@ class Model:
             self._poller.cancel()
         async with self._turn:
             if drain:
-                await asyncio.gather(*(each.unload() for each in self.versions.values()))
+                idle = await asyncio.gather(*(each.unload() for each in self.versions.values()))
+                for process in filter(None, idle):
+                    process.close()
             for version in self.versions.values():
                 version.stop()
+            self._replace_standby(None)
 
     async def follow(self) -> None:
         """Brings the versions in memory in line with the folder; returns when that is done."""
@@ -89,7 +104,10 @@ class Model:
                 return {
                     int(each.name): Path(each.path)
                     for each in entries
-                    if each.name.isascii() and each.name.isdigit() and each.is_dir()
+                    if each.name.isascii()
+                    and each.name.isdigit()
+                    and each.is_dir()
+                    and int(each.name) < 1 << 63
                 }
         except FileNotFoundError:
             return {}
@@ -138,7 +156,7 @@ class Model:
         serving = [each for each in self.versions.values() if each.live]
         _restrict(serving, busy)
         try:
-            await version.load(spare if serving else [])
+            await version.load(spare if serving else [], self._take_standby)
             LOG.info("version %d of model %s serves", number, self.name)
         except StatusError as error:
             self._refused[number] = mark
@@ -149,9 +167,40 @@ class Model:
     def _unload(self, version: Version) -> None:
         LOG.info("unloading version %d of model %s", version.number, self.name)
         version.state = State.UNLOADING
-        task = asyncio.create_task(version.unload())
+        task = asyncio.create_task(self._retire(version))
         self._unloading.add(task)
         task.add_done_callback(self._unloading.discard)
+
+    async def _retire(self, version: Version) -> None:
+        process, latest = await version.unload(), self.latest()
+        if (
+            process is not None
+            and latest is not None
+            and latest.graph == version.graph
+            and self._keep_standby
+        ):
+            self._replace_standby((version.graph, process))
+        elif process is not None:
+            process.close()
+        if self._standby is not None and latest is not None and self._standby[0] != latest.graph:
+            self._replace_standby(None)
+        ended = sorted(
+            number for number, each in self.versions.items() if each.state is State.END and each.error is None
+        )
+        for number in ended[:-MAX_ENDED]:
+            del self.versions[number]
+
+    def _take_standby(self, graph: str) -> ModelProcess | None:
+        """The process that has this graph, if there is one; it belongs to the caller then."""
+        if self._standby is None or self._standby[0] != graph or self._standby[1].ended.done():
+            return None
+        process, self._standby = self._standby[1], None
+        return process
+
+    def _replace_standby(self, standby: tuple[str, ModelProcess] | None) -> None:
+        if self._standby is not None:
+            self._standby[1].close()
+        self._standby = standby
 
     async def _poll(self) -> None:
         while True:

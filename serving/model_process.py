@@ -5,7 +5,7 @@ eats memory is a process that can be ended. This file is the program of both. Th
 standard input. Each message there is one JSON line and one file descriptor, the model's end of a socket pair:
 `{"path", "tags", "threads", "cores"}`. The fork answers on it: first `["ready"]` with the signatures or
 `["failed", code, message]`, then one frame for each request `[id, feeds, fetches]`: `[id, 0, µs]` with the outputs, or
-`[id, code, message]`.
+`[id, code, message]`. `["restore", path]` replaces the weights; the answer is `["ready"]` or `["failed", …]` again.
 """
 
 import contextlib
@@ -61,13 +61,22 @@ def _serve_model(session_model: Any, connection: socket.socket, request: dict[st
         return
     names = sorted(model.signatures)
     data = [text for name in names for text in (name.encode(), model.signatures[name])]
-    connection.sendall(frames.encode(["ready"], [Tensor(STRING, (len(names), 2), data)]))
+    ready = frames.encode(["ready"], [Tensor(STRING, (len(names), 2), data)])
+    connection.sendall(ready)
     reader = frames.Reader()
     while piece := connection.recv(1 << 20):
         for header, tensors in reader.feed(piece):
             if header == ["serve"]:  # the loading is over
                 if all_cores:
                     os.sched_setaffinity(0, all_cores)
+                continue
+            if header[0] == "restore":
+                try:
+                    model.restore(header[1])
+                except StatusError as error:
+                    connection.sendall(frames.encode(["failed", error.code, error.message]))
+                    return
+                connection.sendall(ready)
                 continue
             connection.sendall(_answer(model, header, tensors))
 

@@ -10,6 +10,7 @@ from noria.serving import service
 from noria.serving.batching import Limits
 from noria.serving.metrics import Metrics
 from noria.serving.model import Model
+from noria.serving.prediction_log import PredictionLog
 from noria.serving.processes import Spawner
 from noria.serving.protos import model_server_config_pb2
 from noria.serving.status import Code, StatusError, invalid
@@ -31,6 +32,8 @@ class Options:
       tags: the tags of the MetaGraph.
       threads: of TensorFlow within one operation.
       load_seconds: a load that takes longer counts as hanging.
+      standby: whether a process is kept with its graph, so that a version with other weights serves at once.
+      log_folder: where what is answered is logged; None for nowhere.
     """
 
     poll_seconds: float = 1.0
@@ -42,6 +45,8 @@ class Options:
     tags: tuple[str, ...] = ("serve",)
     threads: int = 1
     load_seconds: float = 300.0
+    standby: bool = True
+    log_folder: Path | None = None
 
 
 class Models:
@@ -52,6 +57,7 @@ class Models:
         self.models: dict[str, Model] = {}
         self.labels: dict[str, dict[str, int]] = {}
         self.closing = False
+        self.log = PredictionLog(options.log_folder) if options.log_folder is not None else None
         self._config: Any = None
         self._spawner = Spawner()
         self._reloading = asyncio.Lock()
@@ -74,10 +80,7 @@ class Models:
             if kind is None:
                 return
             if kind != "model_config_list":
-                raise invalid(
-                    "ServerModelConfig type not supported by HandleReloadConfigRequest."
-                    " Only ModelConfigList is currently supported"
-                )
+                raise invalid("a custom_model_config is not supported, only a model_config_list")
             self._check(config.model_config_list.config)
             self._config = model_server_config_pb2.ModelServerConfig()
             self._config.CopyFrom(config)
@@ -89,6 +92,8 @@ class Models:
         self.closing = True
         await asyncio.gather(*(each.stop(drain) for each in self.models.values()))
         await self._spawner.close()
+        if self.log is not None:
+            await asyncio.to_thread(self.log.close)
 
     def find(self, spec: Any) -> Version:
         """The version that a ModelSpec means.
@@ -132,6 +137,9 @@ class Models:
         metrics.queue.values.clear()
         metrics.memory.values.clear()
         metrics.serving.values.clear()
+        if self.log is not None:
+            metrics.logged.set(to=self.log.logged)
+            metrics.unlogged.set(to=self.log.lost)
         for model in self.models.values():
             latest = model.latest()
             if latest is not None:
@@ -224,9 +232,10 @@ class Models:
                 options.tags,
                 options.threads,
                 options.load_seconds,
+                self.log,
             )
 
-        return Model(config, make, options.poll_seconds, options.max_resident)
+        return Model(config, make, options.poll_seconds, options.max_resident, options.standby)
 
 
 def _memory(pid: int) -> int:

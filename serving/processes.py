@@ -71,6 +71,12 @@ class ModelProcess(asyncio.Protocol):
         self._waiting[number] = done
         self._transport.write(frames.encode([number, feeds, fetches], inputs))
 
+    def restore(self, path: str) -> asyncio.Future[None]:
+        """Replaces the weights by those of another version with the same graph; `ready` again when that is done."""
+        self.ready = asyncio.get_running_loop().create_future()
+        self._transport.write(frames.encode(["restore", path]))
+        return self.ready
+
     def serve(self) -> None:
         """The version is loaded and warm: its process may use all cores."""
         self._transport.write(frames.encode(["serve"]))

@@ -4,6 +4,7 @@ Paths and messages are those of http_rest_api_util.cc. Errors are JSON with an H
 understood; only outside of `/v1/` there is a page that says 404.
 """
 
+import asyncio
 import inspect
 import re
 import time
@@ -18,6 +19,7 @@ from noria.serving import json_request, json_response, json_text, service, signa
 from noria.serving.metrics import Metrics
 from noria.serving.models import Models
 from noria.serving.openapi import description
+from noria.serving.prediction_log import REQUEST_ID, new_id
 from noria.serving.protos import classification_pb2, model_pb2, regression_pb2
 from noria.serving.status import Code, StatusError, invalid
 from noria.serving.version import Version
@@ -30,6 +32,7 @@ STATUS = re.compile(
     r"/v1/models(?:/([^/:]+))?(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?(?:/(metadata))?", re.I | re.A
 )
 NOT_FOUND = b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
+LARGE = 1 << 16  # bytes
 JSON, TEXT, PAGE = b"application/json", b"text/plain", b"text/html"
 
 # The option that prints fields with their default was renamed in protobuf 5.
@@ -74,12 +77,15 @@ class Rest:
         path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
         if scope["query_string"]:
             path += f"?{scope['query_string'].decode('latin-1')}"
+        request_id = _header(scope, b"x-request-id") or new_id().encode()
         if path[:4].lower() == "/v1/":
+            REQUEST_ID.set(request_id.decode("latin-1"))
             status, body = await self._api(scope, receive, path)
             kind = JSON
         else:
             status, kind, body = self._page(path)
         headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+        headers.append((b"x-request-id", request_id))
         if self.cors:
             headers += [
                 (b"access-control-allow-origin", b"*"),
@@ -105,16 +111,17 @@ class Rest:
             spec = _spec(match)
             name, verb = spec.name, match[4] or ""
             if method == "GET":
-                return 200, self._status(spec, verb)
-            if verb not in self._verbs:
+                answer = self._status(spec, verb)
+                verb = ""
+            elif verb not in self._verbs:
                 raise invalid(f"Malformed request: {method} {path}")
-            answer = await self._verbs[verb](spec, text, time.monotonic() + self.timeout)
+            else:
+                answer = await self._verbs[verb](spec, text, time.monotonic() + self.timeout)
             self.metrics.latency.observe((time.perf_counter() - started) * 1e6, name, verb, "REST")
             self.metrics.requests.add(name, "OK")
             return 200, answer
         except StatusError as error:
-            if method == "POST":
-                self.metrics.requests.add(name, error.code.name)
+            self.metrics.requests.add(name, error.code.name)
             return error.http, json_response.error(error)
 
     def _page(self, path: str) -> tuple[int, bytes, bytes]:
@@ -164,7 +171,7 @@ class Rest:
         return unpacked
 
     async def _predict(self, spec: Any, text: bytes, deadline: float) -> bytes:
-        body = json_text.parse(text)
+        body = await _parse(text)
         name = json_request.signature_name(body)
         version = self.models.find(spec)
         signature = signatures.find(version.signatures, name, "json")
@@ -174,20 +181,20 @@ class Rest:
 
     async def _classify(self, spec: Any, text: bytes, deadline: float) -> bytes:
         request = classification_pb2.ClassificationRequest()
-        version = self._examples(spec, text, request)
+        version = await self._examples(spec, text, request)
         check = self.models.options.check_method
         response = await service.classify(version, request, deadline, self.metrics, check)
         return json_response.classifications(response.result)
 
     async def _regress(self, spec: Any, text: bytes, deadline: float) -> bytes:
         request = regression_pb2.RegressionRequest()
-        version = self._examples(spec, text, request)
+        version = await self._examples(spec, text, request)
         check = self.models.options.check_method
         response = await service.regress(version, request, deadline, self.metrics, check)
         return json_response.regressions(response.result)
 
-    def _examples(self, spec: Any, text: bytes, request: Any) -> Version:
-        body = json_text.parse(text)
+    async def _examples(self, spec: Any, text: bytes, request: Any) -> Version:
+        body = await _parse(text)
         request.model_spec.signature_name = json_request.signature_name(body)
         json_request.examples_input(body, request.input)
         return self.models.find(spec)
@@ -203,6 +210,11 @@ class Rest:
         return (
             f'{{\n"model_spec":{_json(response.model_spec)},\n"metadata": {{"signature_def": {signature_defs}}}\n}}\n'
         ).encode()
+
+
+async def _parse(text: bytes) -> dict[str, Any]:
+    """A large body is parsed in a thread: one that only the slow parser reads must not stop the others."""
+    return json_text.parse(text) if len(text) < LARGE else await asyncio.to_thread(json_text.parse, text)
 
 
 def _spec(match: re.Match[str]) -> Any:

@@ -10,6 +10,7 @@ import grpc.aio
 from noria.serving import protos, service
 from noria.serving.metrics import Metrics
 from noria.serving.models import Models
+from noria.serving.prediction_log import REQUEST_ID, new_id
 from noria.serving.status import Code, StatusError, invalid
 
 __all__ = ["handlers"]
@@ -113,6 +114,11 @@ class _Rpc:
 
     async def reload(self, request: Any, context: Any) -> Any:
         async def run(deadline: float | None) -> Any:
+            if request.config.WhichOneof("config") != "model_config_list":
+                raise invalid(
+                    "ServerModelConfig type not supported by HandleReloadConfigRequest."
+                    " Only ModelConfigList is currently supported"
+                )
             await self.models.reload(request.config)
             response = protos.model_management_pb2.ReloadConfigResponse()
             response.status.error_code = 0
@@ -129,6 +135,12 @@ class _Rpc:
         self, api: str, model: str, run: Callable[[float | None], Awaitable[Any]], context: Any
     ) -> Any:
         started = time.perf_counter()
+        if self.models.log is not None:
+            given = next(
+                (value for key, value in context.invocation_metadata() or () if key == "x-request-id"), ""
+            )
+            REQUEST_ID.set(given or new_id())
+            context.set_trailing_metadata((("x-request-id", REQUEST_ID.get()),))
         try:
             response = await run(_deadline(context))
         except StatusError as error:

@@ -6,14 +6,17 @@ import dataclasses
 import logging
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import grpc.aio
 import uvicorn
 import uvloop
 
+from noria.core import files
 from noria.core.errors import ConfigError, NoriaError
 from noria.serving import config, rpc
 from noria.serving.metrics import Metrics
@@ -23,7 +26,47 @@ from noria.serving.status import Code, StatusError
 
 LOG = logging.getLogger("noria.serving")
 
-__all__ = ["Server", "Settings", "run"]
+__all__ = ["Server", "Settings", "Tls", "credentials", "run"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Tls:
+    """Files in PEM format.
+
+    Args:
+      certificate, key: the server's.
+      client_ca: clients must show a certificate that one of these has signed.
+    """
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+    def for_grpc(self) -> Any:
+        """Credentials of a gRPC server.
+
+        Raises:
+          ConfigError: a file cannot be read.
+        """
+        try:
+            ca = self.client_ca.read_bytes() if self.client_ca is not None else None
+            return credentials(self.key.read_bytes(), self.certificate.read_bytes(), ca)
+        except OSError as error:
+            raise files.refusal(
+                error, "the TLS files cannot be read", self.certificate, ConfigError
+            ) from error
+
+    def for_uvicorn(self) -> dict[str, Any]:
+        """uvicorn's options."""
+        options: dict[str, Any] = {"ssl_certfile": str(self.certificate), "ssl_keyfile": str(self.key)}
+        if self.client_ca is not None:
+            options |= {"ssl_ca_certs": str(self.client_ca), "ssl_cert_reqs": ssl.CERT_REQUIRED}
+        return options
+
+
+def credentials(key: bytes, certificate: bytes, client_ca: bytes | None) -> Any:
+    """Credentials of a gRPC server; with `client_ca`, clients need a certificate."""
+    return grpc.ssl_server_credentials([(key, certificate)], client_ca, client_ca is not None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +82,8 @@ class Settings:
       metrics_path: where Prometheus reads; None for nowhere.
       cors: whether browsers may call REST from other origins.
       health: whether grpc.health.v1 answers.
+      tls: for REST and gRPC; None for plain connections.
+      grpc_credentials: for gRPC alone, instead of `tls`.
       channel: further arguments of the gRPC server.
       models_file: where `models` came from, if it should be read again every `models_file_seconds`.
       drain_seconds: for requests that are under way when the server ends.
@@ -54,6 +99,8 @@ class Settings:
     metrics_path: str | None = config.PROMETHEUS_PATH
     cors: bool = False
     health: bool = True
+    tls: Tls | None = None
+    grpc_credentials: Any = None
     channel: tuple[tuple[str, Any], ...] = ()
     models_file: Path | None = None
     models_file_seconds: float = 0.0
@@ -104,12 +151,20 @@ class Server:
                     server_header=False,
                     proxy_headers=False,
                     backlog=2048,
+                    timeout_keep_alive=75,
                     timeout_graceful_shutdown=int(settings.drain_seconds),
+                    **(settings.tls.for_uvicorn() if settings.tls is not None else {}),
                 )
             )
+            try:
+                self._rest.config.load()
+            except OSError as error:
+                raise files.refusal(
+                    error, "the TLS files cannot be used", settings.tls, ConfigError
+                ) from error
             self._tasks.append(asyncio.create_task(self._rest.serve(sockets=[listener])))
             self.rest_port = listener.getsockname()[1]
-            LOG.info("REST at http://%s:%d", settings.host, self.rest_port)
+            LOG.info("REST at %s:%d", settings.host, self.rest_port)
         if settings.models_file is not None and settings.models_file_seconds > 0:
             self._tasks.append(asyncio.create_task(self._follow_file(settings.models_file)))
 
@@ -151,14 +206,21 @@ class Server:
         } | dict(settings.channel)
         server = self._grpc = grpc.aio.server(options=list(options.items()))
         server.add_generic_rpc_handlers(rpc.handlers(self.models, self.metrics, settings.health))
+        secret = settings.grpc_credentials or (settings.tls.for_grpc() if settings.tls is not None else None)
+
+        def listen(address: str) -> int:
+            if secret is None:
+                return server.add_insecure_port(address)
+            return server.add_secure_port(address, secret)
+
         if settings.grpc_port is not None:
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             try:
-                self.grpc_port = server.add_insecure_port(f"{host}:{settings.grpc_port}")
+                self.grpc_port = listen(f"{host}:{settings.grpc_port}")
             except RuntimeError as error:
                 raise _taken(settings.host, settings.grpc_port, error) from error
         if settings.grpc_socket:
-            server.add_insecure_port(f"unix:{settings.grpc_socket}")
+            listen(f"unix:{settings.grpc_socket}")
         await server.start()
         LOG.info("gRPC at %s:%d", settings.host, self.grpc_port)
 

@@ -33,6 +33,7 @@ async def predict(
     Args:
       outputs: the names wanted; all if empty.
       deadline: on the clock of `time.monotonic`.
+      metrics: None for a request that is neither counted nor logged, as those of the warm-up.
 
     Raises:
       StatusError: inputs or outputs that the signature does not have, or the model fails.
@@ -51,7 +52,10 @@ async def predict(
     if metrics is not None:
         metrics.runtime.observe(took, version.model, "Predict", "TF1")
     by_tensor = dict(zip(fetches, tensors, strict=True))
-    return {name: by_tensor[signature.outputs[name].name] for name in wanted}
+    found = {name: by_tensor[signature.outputs[name].name] for name in wanted}
+    if metrics is not None and version.log is not None:
+        version.log.add(version.model, version.number, signature.name, inputs, found)
+    return found
 
 
 async def predict_proto(
@@ -248,6 +252,9 @@ async def _on_examples(
         metrics.example_total.add(version.model, by=len(examples))
     by_tensor = dict(zip(fetches, tensors, strict=True))
     found = [{name: by_tensor[signature.outputs[name].name] for name in names} for signature, names in wanted]
+    if metrics is not None and version.log is not None:
+        for (signature, _), outputs in zip(wanted, found, strict=True):
+            version.log.add(version.model, version.number, signature.name, {"inputs": tensor}, outputs)
     return found, len(examples)
 
 

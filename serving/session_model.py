@@ -39,10 +39,23 @@ class SessionModel:
                 meta_graph = PARTS.load(self.session, list(tags), path)
         except Exception as error:
             raise _as_status(error) from error
+        self._saver = meta_graph.saver_def
         self.signatures: dict[str, bytes] = {
             name: each.SerializeToString() for name, each in meta_graph.signature_def.items()
         }
         self._callables: dict[tuple[tuple[str, ...], tuple[str, ...]], Any] = {}
+
+    def restore(self, path: str) -> None:
+        """Takes the weights of another version with the same graph, by the SavedModel's own restore operation.
+
+        Raises:
+          StatusError: they cannot be read; the weights are of no version then.
+        """
+        try:
+            names = self._saver.restore_op_name, self._saver.filename_tensor_name
+            self.session.run(names[0], {names[1]: f"{path}/variables/variables"})
+        except Exception as error:
+            raise _as_status(error) from error
 
     def run(
         self, feeds: Sequence[str], fetches: Sequence[str], inputs: list[Tensor]

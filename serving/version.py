@@ -8,9 +8,11 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from noria.components import saved_model
 from noria.core import files
 from noria.serving.batching import Limits, Queue
 from noria.serving.metrics import Metrics
+from noria.serving.prediction_log import PredictionLog
 from noria.serving.processes import ModelProcess, Spawner
 from noria.serving.signatures import Signature
 from noria.serving.status import Code, StatusError
@@ -44,6 +46,7 @@ class Version:
       tags: the tags of the MetaGraph.
       threads: of TensorFlow within one operation.
       load_seconds: a load that takes longer counts as hanging.
+      log: gets what is answered.
     """
 
     def __init__(
@@ -58,10 +61,13 @@ class Version:
         tags: tuple[str, ...] = ("serve",),
         threads: int = 1,
         load_seconds: float = 300.0,
+        log: PredictionLog | None = None,
     ):
         self.model, self.number, self.folder = model, number, folder
+        self.log = log
         self.state = State.START
         self.error: StatusError | None = None
+        self.graph = ""
         self.signatures: dict[str, Signature] = {}
         self.process: ModelProcess | None = None
         self.restarts = 0
@@ -84,11 +90,14 @@ class Version:
         names = ("", "saved_model.pb", "variables/variables.index")
         return tuple(files.mark(self.folder / name) for name in names)
 
-    async def load(self, cores: list[int]) -> None:
+    async def load(
+        self, cores: list[int], standby: Callable[[str], ModelProcess | None] = lambda graph: None
+    ) -> None:
         """Loads and warms the version; it is AVAILABLE afterwards.
 
         Args:
           cores: those that the process may use until it serves; all if empty.
+          standby: gives a process that has a graph already, by its digest: only the weights are read then.
 
         Raises:
           StatusError: it does not load, or a warm-up request fails. The state is END, with the error.
@@ -100,7 +109,8 @@ class Version:
                     Code.NOT_FOUND,
                     f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {self.folder}",
                 )
-            self.process = await self._start(cores)
+            self.graph = await asyncio.to_thread(saved_model.digest, self.folder, variables=False)
+            self.process = await self._restore(standby(self.graph)) or await self._start(cores)
             self.signatures = {
                 name: Signature(name, proto) for name, proto in self.process.signatures.items()
             }
@@ -122,13 +132,21 @@ class Version:
         self._metrics.loaded(self.model, self.number, time.monotonic() - started)
         self._watcher = asyncio.create_task(self._watch(), name=f"watch {self.model} {self.number}")
 
-    async def unload(self) -> None:
-        """Lets the process finish what it has, then ends it. New requests must go elsewhere already."""
+    async def unload(self) -> ModelProcess | None:
+        """Lets the process finish what it has. New requests must go elsewhere already.
+
+        Returns:
+          The process, if it can serve another version with the same graph; who does not want it must close it.
+        """
         if self.state is State.END:
-            return
+            return None
         self.state = State.UNLOADING
         await self.queue.drain(DRAIN_SECONDS)
+        idle = self.process if self.process is not None and not len(self.queue) else None
+        if idle is not None:
+            self.process = None
         self.stop()
+        return idle
 
     def stop(self) -> None:
         """Ends the process now."""
@@ -140,6 +158,17 @@ class Version:
             StatusError(Code.UNAVAILABLE, f"version {self.number} of model {self.model} is unloaded")
         )
         self.state = State.END
+
+    async def _restore(self, process: ModelProcess | None) -> ModelProcess | None:
+        """A process that has the graph, with the weights of this version; None if that does not work."""
+        if process is None:
+            return None
+        try:
+            await asyncio.wait_for(asyncio.shield(process.restore(str(self.folder))), self._load_seconds)
+            return process
+        except (StatusError, asyncio.TimeoutError):  # the load from the start says what is wrong
+            process.kill("the weights could not be replaced")
+            return None
 
     async def _start(self, cores: list[int]) -> ModelProcess:
         process = await self._spawner.start(str(self.folder), self._tags, self._threads, cores)
@@ -154,7 +183,7 @@ class Version:
         """Replaces the process whenever it ends."""
         since = time.monotonic()
         while self.process is not None:
-            await self.process.ended
+            await asyncio.wait([self.process.ended])  # a future that is awaited would end with this task
             self.restarts += 1
             self._metrics.restarted(self.model, self.number)
             self.queue.disconnect()

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from noria.pipeline.cli import console
+from noria.pipeline.cli.options import Json
 
 DEFAULT, COLUMNS, EXAMPLES = "serving_default", "predict", "examples"
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -17,7 +18,7 @@ _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "ui
 def predict(
     rows: Annotated[Path, typer.Argument(help="A CSV file with a header; - for standard input.")],
     url: Annotated[
-        str, typer.Option(help="http://host:8501, https://host, or grpc://host:8500.")
+        str, typer.Option(help="http:// or https://host:8501, grpc:// or grpcs://host:8500.")
     ] = "http://localhost:8501",
     model: Annotated[str, typer.Option(help="The model's name.")] = "default",
     version: Annotated[int | None, typer.Option(help="Its version. Default: the newest.")] = None,
@@ -25,13 +26,17 @@ def predict(
         str, typer.Option(help="The signature. Default: predict if the model has it, or serving_default.")
     ] = "",
     batch: Annotated[int, typer.Option(min=1, help="Rows of a request.")] = 1000,
+    ca: Annotated[
+        Path | None, typer.Option(help="PEM file of the CA that the server's certificate is from.")
+    ] = None,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds for each request.")] = 30.0,
+    as_json: Json = False,
 ) -> int:
     """Ask a server for the rows of a CSV file; writes a CSV with the outputs to standard output."""
     from noria.core.errors import ServingError
     from noria.serving import client
 
-    asked = client.connect(url, model, version, timeout)
+    asked = client.connect(url, model, version, timeout, ca)
     known = asked.signatures()
     name = signature or (COLUMNS if COLUMNS in known else DEFAULT)
     if name not in known:
@@ -42,17 +47,24 @@ def predict(
         )
     types = known[name]
     writer: Any = None
+    found: dict[str, list[Any]] = {}
     for columns in _batches(rows, batch):
         if list(types) == [EXAMPLES]:
             given = {EXAMPLES: client.examples({key: _guess(each) for key, each in columns.items()})}
         else:
             given = {key: _typed(key, columns, dtype, rows) for key, dtype in types.items()}
         outputs = asked.predict(given, name)
+        if as_json:
+            for key, values in outputs.items():
+                found.setdefault(key, []).extend(map(_text, values))
+            continue
         if writer is None:
             writer = csv.writer(sys.stdout, lineterminator="\n")
             writer.writerow(outputs)
         writer.writerows(zip(*(map(_text, each) for each in outputs.values()), strict=True))
     asked.close()
+    if as_json:
+        console.emit(found)
     console.flush()
     return console.OK
 

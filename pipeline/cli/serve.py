@@ -26,6 +26,13 @@ def serve(
         int, typer.Option(min=0, max=65535, help="The port of gRPC; 0 takes a free one.")
     ] = 8500,
     grpc_socket: Annotated[str, typer.Option(help="A Unix socket for gRPC, beside its port.")] = "",
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="The server's certificate; PEM, for both protocols.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its key.")] = None,
+    tls_client_ca: Annotated[
+        Path | None, typer.Option(help="Clients must show a certificate that one of these CAs has signed.")
+    ] = None,
     poll_seconds: Annotated[
         float, typer.Option(min=0, help="How often the model directory is read; 0 reads it once.")
     ] = 0.1,
@@ -33,6 +40,9 @@ def serve(
     max_waiting: Annotated[
         int, typer.Option(min=1, help="Requests of a version that wait; more are refused with 429.")
     ] = 1024,
+    log: Annotated[
+        Path | None, typer.Option(help="A folder for Parquet files with all that is asked and answered.")
+    ] = None,
     config: ConfigFile = PROJECT,
     as_json: Json = False,
 ) -> int:
@@ -54,6 +64,11 @@ def serve(
             next_step='pip install "noria[serving]"',
         ) from error
 
+    if (tls_cert is None) != (tls_key is None) or (tls_client_ca is not None and tls_cert is None):
+        raise ConfigError("TLS needs a certificate and its key", next_step="give --tls-cert and --tls-key")
+    tls = server.Tls(tls_cert, tls_key, tls_client_ca) if tls_cert and tls_key else None
+    if tls is None and host not in ("127.0.0.1", "::1", "localhost"):
+        console.err().print(f"anybody who reaches {host} can ask, in clear text: --tls-cert, --tls-client-ca")
     if models is not None:
         served: Any = files.read_models(models)
     else:
@@ -71,7 +86,10 @@ def serve(
             console.emit(ports, line=True)
         else:
             names = ", ".join(running.models.models)
-            rest, rpc = f"http://{host}:{running.rest_port}", f"{host}:{running.grpc_port}"
+            rest, rpc = (
+                f"http{'s' if tls else ''}://{host}:{running.rest_port}",
+                f"{host}:{running.grpc_port}",
+            )
             console.out().print(f"serves {names} at {rest}, gRPC at {rpc}", soft_wrap=True)
 
     server.run(
@@ -81,10 +99,12 @@ def serve(
             rest_port=port,
             grpc_port=grpc_port,
             grpc_socket=grpc_socket,
+            tls=tls,
             models_file=models,
             models_file_seconds=poll_seconds if models is not None else 0,
             options=Options(
                 poll_seconds=poll_seconds,
+                log_folder=log,
                 limits=Limits(max_batch_rows=max_batch_rows, max_waiting=max_waiting),
             ),
         ),

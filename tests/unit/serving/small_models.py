@@ -1,10 +1,11 @@
 """Writes SavedModels as TF Serving's tests use them. A program, so that a test does not import TensorFlow.
 
 `half_plus_two` gives x / 2 + 2, with a predict, two classify and two regress signatures on one graph, whose tensors are
-those of TF Serving's saved_model_half_plus_two.py; `half_plus_three` the same with 3. `pair` has two inputs and three
-outputs of several types. `slow` takes a while for each batch, and ends its process when a row is negative.
+those of TF Serving's saved_model_half_plus_two.py. `half_plus_three` is the same graph with other weights,
+`half_plus_four` another graph. `pair` has two inputs and four outputs of several types.
 """
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,9 +15,9 @@ v1 = tf.compat.v1
 utils = v1.saved_model.signature_def_utils
 
 
-def half_plus(number: float, folder: Path) -> None:
+def half_plus(number: float, folder: Path, another_graph: bool = False) -> None:
     with v1.Graph().as_default(), v1.Session() as session:
-        a, b, c = (v1.Variable(value, name=name) for value, name in ((0.5, "a"), (number, "b"), (3.0, "c")))
+        a, b, c = (v1.Variable(value, name=name) for value, name in ((0.5, "a"), (0.0, "b"), (3.0, "c")))
         serialized = v1.placeholder(tf.string, [None], "tf_example")
         features = {
             "x": tf.io.FixedLenFeature([1], tf.float32),
@@ -24,7 +25,7 @@ def half_plus(number: float, folder: Path) -> None:
         }
         parsed = tf.io.parse_example(serialized, features)
         x = tf.identity(parsed["x"], "x")
-        y = tf.identity(a * x + b, "y")
+        y = tf.identity(b + a * x if another_graph else a * x + b, "y")
         y2 = tf.identity(a * x + c, "y2")
         classes = tf.fill(tf.shape(y), "positive")
 
@@ -45,6 +46,7 @@ def half_plus(number: float, folder: Path) -> None:
             "regress_x_to_y2": signature("regress", {"inputs": serialized}, {"outputs": y2}),
         }
         session.run(v1.global_variables_initializer())
+        b.load(number, session)
         builder = v1.saved_model.builder.SavedModelBuilder(str(folder))
         builder.add_meta_graph_and_variables(session, ["serve"], signature_def_map=signatures)
         builder.save()
@@ -61,21 +63,14 @@ class Pair(tf.Module):
         return {"double": number * 2, "word": word, "raw_bytes": word, "large": number > 10}
 
 
-class Slow(tf.Module):
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
-    def serve(self, x):
-        steps = tf.constant(300_000)
-        total = tf.while_loop(lambda i, t: i < steps, lambda i, t: (i + 1, t * 0.999), (0, tf.constant(1.0)))[
-            1
-        ]
-        return {"y": x + 0.0 * total}
-
-
 def main(folder: Path) -> None:
-    half_plus(2.0, folder / "half_plus_two" / "00000123")
-    half_plus(3.0, folder / "half_plus_three" / "00000124")
-    for name, module in (("pair", Pair()), ("slow", Slow())):
-        tf.saved_model.save(module, str(folder / name / "1"), signatures=module.serve)
+    two, three = folder / "half_plus_two" / "00000123", folder / "half_plus_three" / "00000124"
+    half_plus(2.0, two)
+    half_plus(3.0, three)
+    shutil.copy(two / "saved_model.pb", three / "saved_model.pb")  # protobuf may write a map in any order
+    half_plus(4.0, folder / "half_plus_four" / "00000125", another_graph=True)
+    pair = Pair()
+    tf.saved_model.save(pair, str(folder / "pair" / "1"), signatures=pair.serve)
 
 
 if __name__ == "__main__":

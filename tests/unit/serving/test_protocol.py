@@ -150,7 +150,7 @@ ERRORS = [
     ("GET", "/v1/foo", None, 400, "Malformed request: GET /v1/foo"),
     ("PUT", DEFAULT, {}, 400, f"Malformed request: PUT {DEFAULT}"),
     ("DELETE", DEFAULT, None, 400, f"Malformed request: DELETE {DEFAULT}"),
-    ("GET", f"{DEFAULT}?a=b", None, 400, f"Malformed request: GET {DEFAULT}?a=b"),
+    ("POST", f"{DEFAULT}:predict?a=b", {}, 400, f"Malformed request: POST {DEFAULT}:predict?a=b"),
     (
         "GET",
         f"{DEFAULT}/versions/99999999999999999999",
@@ -246,7 +246,7 @@ def test_what_is_no_json_is_read(server) -> None:
     assert (200, True, [math.inf, -math.inf, math.inf]) == (status, math.isnan(nan), others)
     deep = b'{"instances": [2.0], "unused": ' + b"[" * 500_000 + b"]" * 500_000 + b"}"
     assert (200, {"predictions": [3.0]}) == server.ask(f"{DEFAULT}:predict", deep)
-    deep = b'{"instances": [2.0], "signature_name": ' + b"[" * 500_000 + b"]" * 500_000 + b"}"
+    deep = b'{"instances": [2.0], "signature_name": ' + b"[" * 50_000 + b"]" * 50_000 + b"}"
     assert 400 == server.ask(f"{DEFAULT}:predict", deep)[0]
     packed = gzip.compress(json.dumps({"instances": [2.0]}).encode())
     assert (200, {"predictions": [3.0]}) == server.ask(f"{DEFAULT}:predict", packed, Content_Encoding="gzip")

@@ -13,8 +13,8 @@ from tensorflow_serving.apis import prediction_service_pb2_grpc
 from noria.serving.protos import predict_pb2
 from noria.serving.tensors import proto_of
 
-# What half_plus_two and half_plus_three answer to 2.0.
-TWO, THREE = 3.0, 4.0
+# What half_plus_two, half_plus_three and half_plus_four answer to 2.0.
+TWO, THREE, FOUR = 3.0, 4.0, 5.0
 
 
 @pytest.fixture(scope="module")
@@ -100,17 +100,28 @@ def model_processes(server) -> list[int]:
 
 
 def test_a_swap_loses_nothing(server, root, small_models) -> None:
-    """Traffic moves to a new version between two requests; each answer is one of the two, with its own version."""
+    """Traffic moves to a new version between two requests; each answer is one version's, with its own number.
+
+    The process of the version before is kept: one with the same graph gets its weights alone. Another graph ends it.
+    """
+    two, three = small_models / "half_plus_two" / "00000123", small_models / "half_plus_three" / "00000124"
     with Clients(server) as clients:
         clients.reach((1, TWO))
-        publish(root, 2, small_models / "half_plus_three" / "00000124")
+        publish(root, 2, three)
         clients.reach((2, THREE))
         server.wait(lambda: states(server) == {1: "END", 2: "AVAILABLE"})
-        clients.reach((None, THREE))
-    assert set(clients.answers) <= {(1, TWO), (2, THREE), (None, TWO), (None, THREE)}
-    versions = [version for version, _ in clients.answers if version]
-    assert {1, 2} == set(versions)
-    assert 1 == len(model_processes(server))
+        processes = set(model_processes(server))
+        assert 2 == len(processes)
+        publish(root, 3, two)
+        clients.reach((3, TWO))
+        server.wait(lambda: states(server) == {1: "END", 2: "END", 3: "AVAILABLE"})
+        assert processes == set(model_processes(server))
+        publish(root, 4, small_models / "half_plus_four" / "00000125")
+        clients.reach((4, FOUR))
+        server.wait(lambda: states(server)[3] == "END" and len(model_processes(server)) == 1)
+    named = {(1, TWO), (2, THREE), (3, TWO), (4, FOUR)}
+    assert named == {each for each in clients.answers if each[0]}
+    assert set(clients.answers) <= named | {(None, TWO), (None, THREE), (None, FOUR)}
 
 
 def test_a_bad_version_is_refused(server, root, small_models) -> None:
@@ -118,42 +129,42 @@ def test_a_bad_version_is_refused(server, root, small_models) -> None:
     bad = small_models.parent / "bad"
     shutil.copytree(small_models / "half_plus_three" / "00000124", bad)
     (bad / "saved_model.pb").write_bytes(b"no model")
-    publish(root, 3, bad)
+    publish(root, 5, bad)
     extra = small_models.parent / "unwarmed"
     shutil.copytree(small_models / "half_plus_three" / "00000124", extra)
     (extra / "assets.extra").mkdir()
     (extra / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"cut off")
-    server.wait(lambda: states(server).get(3) == "END")
-    publish(root, 4, extra)
-    server.wait(lambda: states(server).get(4) == "END")
+    server.wait(lambda: states(server).get(5) == "END")
+    publish(root, 6, extra)
+    server.wait(lambda: states(server).get(6) == "END")
     _, answer = server.ask("/v1/models/m")
     reasons = {each["version"]: each["status"]["error_message"] for each in answer["model_version_status"]}
-    assert "saved_model.pb" in reasons["3"]
-    assert "the warm-up file is cut off at byte 0" in reasons["4"]
-    assert (200, {"predictions": [THREE]}) == server.predict({"instances": [2.0]}, "/v1/models/m")
-    assert "AVAILABLE" == states(server)[2]
+    assert "saved_model.pb" in reasons["5"]
+    assert "the warm-up file is cut off at byte 0" in reasons["6"]
+    assert (200, {"predictions": [FOUR]}) == server.predict({"instances": [2.0]}, "/v1/models/m")
+    assert "AVAILABLE" == states(server)[4]
 
 
 def test_a_killed_process_is_replaced(server) -> None:
     """SIGKILL of the model process: what it was computing is computed again, so that no client sees it."""
     with Clients(server) as clients:
-        clients.reach((2, THREE))
+        clients.reach((4, FOUR))
         (killed,) = model_processes(server)
         os.kill(killed, signal.SIGKILL)
         server.wait(lambda: model_processes(server) not in ([], [killed]))
-        clients.reach((2, THREE))
-    assert {(2, THREE), (None, THREE)} == set(clients.answers)
+        clients.reach((4, FOUR))
+    assert {(4, FOUR), (None, FOUR)} == set(clients.answers)
     _, page = server.ask("/monitoring/prometheus/metrics")
-    assert 'noria_serving_process_restarts_total{model="m",version="2"} 1' in page
+    assert 'noria_serving_process_restarts_total{model="m",version="4"} 1' in page
 
 
 def test_a_removed_version_is_unloaded(server, root) -> None:
     """When the newest folder goes, as in a rollback, the one before is loaded and serves again."""
-    publish(root, 5, root / "1")
-    server.wait(lambda: states(server).get(5) == "AVAILABLE")
+    publish(root, 7, root / "1")
+    server.wait(lambda: states(server).get(7) == "AVAILABLE")
     assert (200, {"predictions": [TWO]}) == server.predict({"instances": [2.0]}, "/v1/models/m")
-    for version in (3, 4):
+    for version in (5, 6):
         shutil.rmtree(root / str(version))
-    (root / "5").rename(root / ".withdrawn-5")
-    server.wait(lambda: states(server)[2] == "AVAILABLE" and states(server)[5] == "END")
-    assert (200, {"predictions": [THREE]}) == server.predict({"instances": [2.0]}, "/v1/models/m")
+    (root / "7").rename(root / ".withdrawn-7")
+    server.wait(lambda: states(server)[4] == "AVAILABLE" and states(server)[7] == "END")
+    assert (200, {"predictions": [FOUR]}) == server.predict({"instances": [2.0]}, "/v1/models/m")
