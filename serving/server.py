@@ -225,10 +225,15 @@ class Server:
         LOG.info("gRPC at %s:%d", settings.host, self.grpc_port)
 
     async def _follow_file(self, path: Path) -> None:
+        """Applies the file when it changes; again if that failed, as a label may wait for its version."""
+        applied = self.settings.models
         while True:
             await asyncio.sleep(self.settings.models_file_seconds)
             try:
-                await self.models.reload(config.read_models(path))
+                wanted = config.read_models(path)
+                if wanted != applied:
+                    await self.models.reload(wanted)
+                    applied = wanted
             except (NoriaError, StatusError) as error:
                 LOG.error("%s is not applied: %s", path, error)
 

@@ -105,6 +105,7 @@ def serve(
             options=Options(
                 poll_seconds=poll_seconds,
                 log_folder=log,
+                any_label=True,  # a label may wait for its version
                 limits=Limits(max_batch_rows=max_batch_rows, max_waiting=max_waiting),
             ),
         ),

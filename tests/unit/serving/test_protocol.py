@@ -436,7 +436,9 @@ def test_reload(server, channel, small_models) -> None:
     with pytest.raises(grpc.RpcError, match="Illegal to list model default multiple times"):
         service.HandleReloadConfigRequest(twice, 60)
     label = reload(**same)
-    label.config.model_config_list.config[0].version_labels["canary"] = 7
+    label.config.model_config_list.config[0].version_labels["stable"] = 123
+    service.HandleReloadConfigRequest(label, 60)
+    label.config.model_config_list.config[0].version_labels["stable"] = 7
     with pytest.raises(grpc.RpcError) as error:
         service.HandleReloadConfigRequest(label, 60)
     assert grpc.StatusCode.FAILED_PRECONDITION == error.value.code()
