@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from noria.core import files, periods
 from noria.core.errors import DataError, SpanError
-from noria.ingestion.column_facts import NumberFormat
+from noria.ingestion import conversion
+from noria.ingestion.column_types.base import ColumnType
+from noria.ingestion.number_formats import NumberFormat
 from noria.stores.spans import SpanStore
 
 
@@ -25,7 +26,7 @@ class Calendar:
       label: the label column.
       task: what the label is.
       classes: its classes by index.
-      columns: column -> kind, in the order of the event table.
+      columns: column -> name of its type, in the order of the event table.
       number_formats: column -> decimal sign and thousands separator, where numbers in text are not written 1234.5.
     """
 
@@ -57,11 +58,11 @@ class Calendar:
             raise SpanError(
                 f"the calendar of the spans cannot be read: {error}",
                 where=path,
-                next_step="delete it; it is read out of the newest span then",
+                next_step="delete it; it is then read from the newest span",
             ) from error
         if values is None:
             raise SpanError(
-                "the spans were not laid out by time or rows, so no file can be added to them",
+                "the spans were not made by time or by rows, so no file can be added to them",
                 where=store.folder,
                 next_step="commit further spans the way these were committed",
             )
@@ -75,9 +76,9 @@ class Calendar:
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
-    def kinds(self) -> dict[str, pa.DataType]:
-        """The columns' kinds, as Arrow types."""
-        return {name: _kind(kind) for name, kind in self.columns.items()}
+    def types(self, folder: Path | None = None) -> dict[str, ColumnType]:
+        """The columns' types; a user's own are imported from the project's folder."""
+        return conversion.resolved(self.columns, folder)
 
     def formats(self) -> dict[str, NumberFormat]:
         """How numbers are written in text, where it is not the plain way."""
@@ -92,9 +93,9 @@ class Calendar:
         for name, value in asked.items():
             if value != getattr(self, name):
                 raise DataError(
-                    f"the spans were laid out with {name} {getattr(self, name)!r}, the config says {value!r}",
+                    f"the spans were made with {name} {getattr(self, name)!r}, the config says {value!r}",
                     where=f"span.every, time.column, label or task in the config ({name})",
-                    next_step=f"set it back to {getattr(self, name)!r}, or name a new `home` and begin anew",
+                    next_step=f"set it back to {getattr(self, name)!r}, or name a new `home` and start again",
                 )
 
     def span_of(self, periods: np.ndarray) -> np.ndarray:
@@ -117,11 +118,6 @@ def rows_per_span(every: str) -> int | None:
         f"span.every must be hour, day, week or rows:N, got {every!r}",
         next_step="write `every: week`, or `rows:5000`",
     )
-
-
-def _kind(name: str) -> pa.DataType:
-    """From an Arrow type's text back to the type."""
-    return pa.timestamp("s") if name.startswith("timestamp") else pa.type_for_alias(name)
 
 
 def _path(store: SpanStore) -> Path:

@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from noria.ingestion import times
+from noria.ingestion import conversion
+from noria.ingestion.arrow_values import matches
+from noria.ingestion.column_types.base import ColumnType
+from noria.ingestion.number_formats import COMMA, FORMATS, MISSING_NUMBER, PLAIN, NumberFormat
 
-# Texts that mean "nothing here" in any column, and those that mean it only where numbers are expected.
-MISSING = ("", "NA", "N/A", "n/a", "na", "null", "NULL", "Null", "NaN", "nan", "NAN", "#N/A", "<NA>")
-MISSING_NUMBER = (*MISSING, "None", "none", "-", ".")
 # From this share of numbers (or times) on, a column counts as numbers with some bad values, and not as text.
 MOSTLY = 0.9
 # A text that is no number is a mark for "missing" if a column of numbers repeats it so often, and few others.
@@ -37,52 +37,6 @@ OTHERS = 1_000
 _CODE = r"^[+-]?(0\d+|\d{19,})$"
 # A number in any of FORMATS, and some more: one look is enough for most texts.
 _NUMBER_LIKE = r"^[+-]?[\d.,'\x{2019} \x{a0}\x{202f}]+([eE][+-]?\d+)?\s*%?$"
-_BLANKS = "[ \u00a0\u202f]"
-
-
-@dataclasses.dataclass(frozen=True)
-class NumberFormat:
-    """How people write numbers.
-
-    Attributes:
-      decimal: between whole and fraction, `.` or `,`.
-      group: between thousands, as a regular expression; may be empty.
-    """
-
-    decimal: str = "."
-    group: str = ""
-
-    @property
-    def pattern(self) -> str:
-        decimal = "\\" + self.decimal if self.decimal == "." else self.decimal
-        whole = rf"(\d+|\d{{1,3}}({self.group}\d{{3}})+)" if self.group else r"\d+"
-        return rf"^[+-]?({whole}({decimal}\d*)?|{decimal}\d+)([eE][+-]?\d+)?\s*%?$"
-
-    def plain(self, texts: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
-        """The texts as Arrow reads them, and which are percentages (None: none)."""
-        texts = pc.utf8_trim_whitespace(texts)
-        if self.group:
-            texts = pc.replace_substring_regex(texts, rf"(\d){self.group}(\d{{3}})", r"\1\2")
-            texts = pc.replace_substring_regex(texts, rf"(\d){self.group}(\d{{3}})", r"\1\2")  # 1,234,567
-        if self.decimal != ".":
-            texts = pc.replace_substring(texts, self.decimal, ".")
-        percent = np.asarray(pc.ends_with(texts, "%").fill_null(False))
-        if not percent.any():
-            return texts, None
-        return pc.replace_substring_regex(texts, r"\s*%$", ""), percent
-
-
-PLAIN = NumberFormat()
-COMMA = NumberFormat(",")
-FORMATS = (
-    PLAIN,
-    NumberFormat(".", ","),  # 1,234.5
-    COMMA,  # 1234,5
-    NumberFormat(",", "\\."),  # 1.234,5
-    NumberFormat(",", _BLANKS),  # 1 234,5
-    NumberFormat(".", _BLANKS),
-    NumberFormat(".", "['\u2019]"),  # 1'234.5
-)
 
 
 @dataclasses.dataclass
@@ -91,16 +45,18 @@ class ColumnFacts:
 
     Attributes:
       comma: 1,234 alone is a fraction here (the file's fields are not cut by commas).
+      decimal: the sign between whole and fraction, where it is known; else found.
+      recognized: rows by the name of the column type that recognizes their text.
     """
 
     comma: bool = False
+    decimal: str | None = None
     present: int = 0
     integers: int = 0
     codes: int = 0
-    bools: int = 0
-    times: int = 0
     percents: int = 0
     numbers: dict[NumberFormat, int] = dataclasses.field(default_factory=lambda: dict.fromkeys(FORMATS, 0))
+    recognized: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     others: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
 
     def add(self, texts: pa.Array) -> None:
@@ -115,7 +71,17 @@ class ColumnFacts:
         """How its numbers are written; where two would do, the usual one of such files."""
         order = (COMMA, *(each for each in FORMATS if each != COMMA)) if self.comma else FORMATS
         order = (PLAIN, *(each for each in order if each != PLAIN))
-        return max(order, key=lambda each: self.numbers[each])
+        fitting = [each for each in order if self.decimal in (None, each.decimal)]
+        return max(fitting, key=lambda each: self.numbers[each])
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether its numbers can be read with the other decimal sign as well: 1,234 is 1234 or 1.234."""
+        chosen = self.format
+        count = self.numbers[chosen]
+        others = (each for each in FORMATS if each.decimal != chosen.decimal and self.numbers[each] == count)
+        numbers = count > 0 and count >= MOSTLY * self.present and not self.codes
+        return self.decimal is None and numbers and self.numbers[PLAIN] < count and any(others)
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -131,24 +97,18 @@ class ColumnFacts:
         rare = others <= (1 - MOSTLY) * self.present
         return tuple(sorted(self.others)) if known or rare else ()
 
-    @property
-    def kind(self) -> pa.DataType:
-        """int64, float64, bool, timestamp, string; null where there was no value at all."""
-        return self.kind_beside(())
-
-    def kind_beside(self, missing: Collection[str]) -> pa.DataType:
-        """The kind, where these further texts mean "missing"."""
+    def kind_beside(self, missing: Collection[str] = ()) -> ColumnType:
+        """The column's type, where these further texts mean "missing"; `empty` where there was no value at all."""
         present = self.present - sum(self.others[text] for text in missing)
         if not present:
-            return pa.null()
+            return conversion.named("empty")
         if self.codes:
-            return pa.string()
+            return conversion.named("string")
         floats = self.numbers[self.format]
         if floats >= MOSTLY * present:
-            return pa.int64() if self.integers == floats and not self.percents else pa.float64()
-        if self.bools >= MOSTLY * present:
-            return pa.bool_()
-        return pa.timestamp("s") if self.times >= MOSTLY * present else pa.string()
+            return conversion.named("int" if self.integers == floats and not self.percents else "float")
+        name, rows = max(self.recognized.items(), key=lambda item: item[1], default=("string", 0))
+        return conversion.named(name if rows >= MOSTLY * present else "string")
 
     def _add_plain(self, texts: pa.Array) -> bool:
         """The usual case: all are numbers that Arrow reads, or nothing. A tenth of the time of the other one."""
@@ -191,28 +151,23 @@ class ColumnFacts:
             return int(weights[mask & present].sum())
 
         self.present += count(present)
-        number = _matches(values, _NUMBER_LIKE) & present
+        number = matches(values, _NUMBER_LIKE) & present
         if number.any():
             like, weight = values.filter(pa.array(number)), weights[number]
-            self.integers += int(weight[_matches(like, r"^[+-]?\d{1,18}$")].sum())
-            self.codes += int(weight[_matches(like, _CODE)].sum())
+            self.integers += int(weight[matches(like, r"^[+-]?\d{1,18}$")].sum())
+            self.codes += int(weight[matches(like, _CODE)].sum())
             self.percents += int(weight[np.asarray(pc.ends_with(like, "%"))].sum())
             fits = np.zeros(len(like), bool)
             for each in FORMATS:
-                mine = _matches(like, each.pattern)
+                mine = matches(like, each.pattern)
                 self.numbers[each] += int(weight[mine].sum())
                 fits |= mine
             number[number] = fits
         if number[present].all():
             return
-        self.bools += count(
-            np.asarray(pc.is_in(pc.utf8_lower(values), value_set=pa.array(["true", "false"])))
-        )
-        self.times += count(times.looks_like_time(values))
+        for kind in conversion.known():
+            if (mask := kind.recognizes(values)) is not None:
+                self.recognized[kind.name] += count(mask)
         if len(self.others) < OTHERS:
             for i in np.flatnonzero(~number & present)[:OTHERS]:
                 self.others[values[int(i)].as_py()] += int(weights[i])
-
-
-def _matches(texts: pa.Array, pattern: str) -> np.ndarray:
-    return np.asarray(pc.match_substring_regex(texts, pattern).fill_null(False))

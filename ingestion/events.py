@@ -3,19 +3,21 @@
 import dataclasses
 import datetime
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from noria.core import periods
 from noria.core.errors import DataError
-from noria.ingestion import calendar, column_types, times
-from noria.ingestion.column_facts import PLAIN
+from noria.ingestion import calendar, conversion, times
+from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.formats import Rows, said_of
 from noria.ingestion.labels import Labels
+from noria.ingestion.number_formats import PLAIN
 
-# Clocks differ, and zones are left out: so many seconds after now a row may lie. One row of the year 2031 among
+# Clocks differ, and time zones may be missing: so many seconds after now a row may lie. One row of the year 2031 among
 # this year's would make span 6695, the newest one for good.
 FUTURE_SECONDS = periods.DAY
 # 1901-01-01. Databases and spreadsheets write 0001-01-01, 1753-01-01, 1899-12-30 or 1900-01-01 where they know of no
@@ -34,12 +36,14 @@ class EventSettings:
       time: the time column; None: rows count as they stand.
       every: `hour`, `day`, `week` or `rows:N`.
       columns: the columns to keep, besides label and time; None: all. All of them must be there.
-      types: kinds of columns (`int`, `float`, `string`, `bool`, `time`) that shall not be found in the data.
+      types: types of columns that shall not be found in the data, by name or import path.
       missing: further texts that mean "missing", such as `?`.
       time_format: `strptime` format of the time column, where it is neither ISO 8601 nor a number.
       delimiter: of CSV files; found in them if None.
       encoding: of text files, a Python codec; found in them if None.
+      decimal: the decimal sign of numbers in text; found in them if None.
       max_bad_share: share of a file's rows that may be unreadable (0 to 1).
+      folder: the project's folder, in which import paths of `types` are searched.
     """
 
     label: str
@@ -53,7 +57,9 @@ class EventSettings:
     time_format: str | None = None
     delimiter: str | None = None
     encoding: str | None = None
+    decimal: str | None = None
     max_bad_share: float = 0.01
+    folder: Path | None = None
 
     def __post_init__(self) -> None:
         rows = calendar.rows_per_span(self.every)
@@ -76,13 +82,13 @@ class EventSettings:
 
     @property
     def as_it_is(self) -> tuple[str, ...]:
-        """The columns that are interpreted here and not by their kind."""
+        """The columns that are interpreted here and not by their type."""
         return tuple(name for name in (self.time, self.label) if name is not None)
 
 
-def schema_of(columns: Mapping[str, pa.DataType], settings: EventSettings) -> pa.Schema:
-    """The event table's schema for columns of these kinds."""
-    fields = {name: column_types.stored(kind) for name, kind in columns.items()}
+def schema_of(columns: Mapping[str, ColumnType], settings: EventSettings) -> pa.Schema:
+    """The event table's schema for columns of these types."""
+    fields = {name: conversion.stored(kind) for name, kind in columns.items()}
     fields[settings.label] = pa.float64() if settings.task == "regression" else pa.int64()
     if settings.time is not None:
         fields[settings.time] = pa.int64()
@@ -115,7 +121,7 @@ def events(
             expected = (
                 f"a time (format {settings.time_format})"
                 if settings.time_format
-                else column_types.describe(column_types.TIME)
+                else conversion.named("time").label
             )
             _bury(part, wrong, settings.time, raw, f"is not {expected}", letters)
             _bury(part, missing, settings.time, raw, "the time is missing", letters)

@@ -11,19 +11,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from noria.core import files
 from noria.core.errors import DataError, SpanError
-from noria.ingestion import calendar, tables
+from noria.ingestion import calendar, conversion, tables
 from noria.ingestion.calendar import Calendar
-from noria.ingestion.column_facts import PLAIN
+from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.delivery import Delivery, Tell
 from noria.ingestion.events import EventSettings, events
 from noria.ingestion.formats import Table, TextTable
 from noria.ingestion.labels import Labels
 from noria.ingestion.ledger import Ledger
+from noria.ingestion.number_formats import PLAIN
 from noria.ingestion.partition import Partition
 from noria.ingestion.source_offsets import pieces_of
 from noria.ingestion.sources.base import Source
@@ -88,7 +87,7 @@ def ingest(
 
     Returns:
       What was done. A source that is in the store already is skipped. Of a new source, rows that an earlier
-      one brought are left out too (a file that grew holds its old rows), whether it came in an earlier ingestion
+      one brought are skipped too (a file that grew holds its old rows), whether it came in an earlier ingestion
       or before it in this one. Spans of time tell them by their values: a row that an earlier source has twice
       counts twice. Spans of `rows:N` tell them by their place: a source whose first rows are all the rows of an
       earlier one is that one, grown; a file that was changed otherwise counts as new, which the notes say.
@@ -97,7 +96,7 @@ def ingest(
     Raises:
       DataError: something cannot be read, or is not what the earlier spans were; nothing was committed then.
       SpanError: the store cannot be written, or a manifest is damaged; spans committed so far stay, the next call
-        goes on after them.
+        continues after them.
     """
     found = _tables(source, settings, name)
     with files.explained("the spans cannot be written", store.folder, SpanError), store.hold():
@@ -140,6 +139,7 @@ def _tables(source: Any, settings: EventSettings, name: str) -> list[Table]:
         delimiter=settings.delimiter,
         encoding=settings.encoding,
         missing=settings.missing,
+        decimal=settings.decimal,
         name=name,
     )
 
@@ -198,12 +198,13 @@ class _Ingestion:
             notes=(*notes, *cuts.notes(), *delivery.notes),
         )
 
-    def _columns(self) -> dict[str, pa.DataType]:
+    def _columns(self) -> dict[str, ColumnType]:
         settings = self.settings
-        wanted, types = settings.wanted, dict(settings.types)
+        wanted = settings.wanted
+        types = conversion.resolved(settings.types, settings.folder)
         if self.calendar is not None:
             # What the spans have already decides; a new column cannot come in between.
-            types = self.calendar.kinds()
+            types = self.calendar.types(settings.folder)
             for table in self.fresh:
                 if isinstance(table, TextTable):
                     table.assume_formats(self.calendar.formats())
@@ -215,7 +216,7 @@ class _Ingestion:
         for table in self.fresh:
             extra = [name for name in table.columns if name not in columns]
             if extra and (settings.columns is None or self.calendar is not None):
-                self.notes.append(f"left out columns that the first spans don't have: {', '.join(extra)}")
+                self.notes.append(f"skipped columns that the first spans don't have: {', '.join(extra)}")
         self.notes = list(dict.fromkeys(self.notes))
         return columns
 
@@ -238,7 +239,7 @@ class _Ingestion:
 
     def _sort(
         self,
-        columns: dict[str, pa.DataType],
+        columns: dict[str, ColumnType],
         labels: Labels,
         letters: DeadLetters,
         cuts: Cuts,
@@ -258,7 +259,7 @@ class _Ingestion:
             )
 
     def _lay_out(
-        self, columns: dict[str, pa.DataType], labels: Labels, cuts: PeriodCuts | RowCuts
+        self, columns: dict[str, ColumnType], labels: Labels, cuts: PeriodCuts | RowCuts
     ) -> Calendar:
         settings = self.settings
         known = Calendar(
@@ -268,17 +269,15 @@ class _Ingestion:
             label=settings.label,
             task=settings.task,
             classes=tuple(labels.classes or ()),
-            columns={name: str(kind) for name, kind in columns.items()},
+            columns={name: kind.name for name, kind in columns.items()},
             number_formats=self._number_formats(columns),
         )
         known.save(self.store)
         return known
 
-    def _number_formats(self, columns: dict[str, pa.DataType]) -> dict[str, tuple[str, str]]:
+    def _number_formats(self, columns: dict[str, ColumnType]) -> dict[str, tuple[str, str]]:
         settings = self.settings
-        numbers = [
-            name for name, kind in columns.items() if pa.types.is_integer(kind) or pa.types.is_floating(kind)
-        ]
+        numbers = [name for name, kind in columns.items() if kind.numeric]
         if settings.task == "regression":
             numbers.append(settings.label)
         found: dict[str, tuple[str, str]] = {}

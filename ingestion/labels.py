@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from noria.core.errors import DataError
-from noria.ingestion import column_types
-from noria.ingestion.column_facts import PLAIN, NumberFormat
+from noria.core.tasks import TASKS
+from noria.ingestion import conversion
+from noria.ingestion.number_formats import PLAIN, NumberFormat
 
 # Words for the two classes of a binary label, which may be mixed freely.
 NEGATIVE = ("0", "false", "f", "no", "n")
@@ -33,8 +34,8 @@ class Labels:
     """
 
     def __init__(self, column: str, task: str, classes: Sequence[object] | None = None):
-        if task not in ("binary", "multiclass", "regression"):
-            raise DataError(f"task must be binary, multiclass or regression; got {task!r}")
+        if task not in TASKS:
+            raise DataError(f"the task must be one of {', '.join(TASKS)}, got {task!r}")
         self.column = column
         self.task = task
         self.classes = None if classes is None else tuple(_word(value) for value in classes)
@@ -56,7 +57,7 @@ class Labels:
           is no number, or no known class.
         """
         if self.task == "regression":
-            return column_types.convert(values, pa.float64(), form)
+            return conversion.convert(values, conversion.named("float"), form)
         words = _words(values)
         for entry in words.value_counts().to_pylist():
             if entry["values"] is not None:
@@ -166,7 +167,7 @@ def _words(values: pa.Array) -> pa.Array:
         values = values.dictionary_decode()
     if pa.types.is_null(values.type):
         return values.cast(pa.string())
-    words = column_types.convert(values, pa.string())[0]
+    words = conversion.convert(values, conversion.named("string"))[0]
     words = pc.utf8_trim_whitespace(words)
     # 1.0 and 1 are one class: a column with missing values is often written as floats.
     words = pc.replace_substring_regex(words, r"^([+-]?\d+)\.0*$", r"\1")

@@ -7,6 +7,7 @@ reason.
 import collections
 import difflib
 import glob
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,17 +18,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from noria.core.errors import DataError
-from noria.ingestion import column_types
-from noria.ingestion.column_facts import PLAIN, NumberFormat
+from noria.ingestion import conversion, file_names
+from noria.ingestion.arrow_values import blank, decoded
+from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.csv_file import CsvFile
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.formats import MemoryTable, ParquetTable, Rows, Table, TextTable, said_of
 from noria.ingestion.json_lines import JsonLinesFile
+from noria.ingestion.number_formats import PLAIN, NumberFormat
+from noria.ingestion.sources.base import FoundFile
 
-_PARQUET = (".parquet", ".pq", ".parq")
-_CSV = (".csv", ".tsv", ".txt", ".tab", ".psv", ".data")
-_JSON_LINES = (".jsonl", ".ndjson")
-_PACKED = (".gz", ".bz2", ".xz", ".zip")
+_PANDAS = "pandas.read_{0}(...).to_parquet('table.parquet')"
+# Formats that are not read, and the way to one that is.
+_REFUSED = {
+    ".xlsx": "save it in Excel as CSV UTF-8",
+    ".xls": "save it in Excel as CSV UTF-8",
+    ".avro": "export it as CSV (UTF-8), JSON lines or Parquet",
+    ".feather": f"convert it with {_PANDAS.format('feather')}",
+    ".orc": f"convert it with {_PANDAS.format('orc')}",
+}
 
 
 def open_tables(
@@ -36,15 +45,17 @@ def open_tables(
     delimiter: str | None = None,
     encoding: str | None = None,
     missing: Sequence[str] = (),
+    decimal: str | None = None,
     name: str = "table",
 ) -> list[Table]:
     """Finds the tables that a source means.
 
     Args:
-      source: a path, a folder, a glob, a list of these, a pandas data frame or an Arrow table.
+      source: a path, a folder, a glob, a `FoundFile`, a list of these, a pandas data frame or an Arrow table.
       delimiter: of CSV files; found in them if None.
       encoding: of text files, a Python codec; found in them if None.
       missing: further texts that mean "missing".
+      decimal: the decimal sign of numbers in text; found in them if None.
       name: of a table in memory.
 
     Returns:
@@ -60,11 +71,14 @@ def open_tables(
             "delimiter": delimiter,
             "encoding": encoding,
             "missing": missing,
+            "decimal": decimal,
             "name": name,
         }
         return [table for each in source for table in open_tables(each, **options)]
     if isinstance(source, Table):
         return [source]
+    if isinstance(source, FoundFile):
+        return [_open(source, delimiter, encoding, missing, decimal)]
     if not isinstance(source, str | os.PathLike):
         raise DataError(
             "the data must be a path, a pandas or Arrow table, a list of these, or a function that returns "
@@ -72,26 +86,27 @@ def open_tables(
             where="data.source",
             next_step="let the function return a pandas data frame or an Arrow table",
         )
-    return [_open(path, delimiter, encoding, missing) for path in _paths(Path(source).expanduser())]
+    found = _paths(Path(source).expanduser())
+    return [_open(each, delimiter, encoding, missing, decimal) for each in found]
 
 
 def columns_of(
     tables: Sequence[Table],
     *,
     wanted: Sequence[str] | None = None,
-    types: Mapping[str, str | pa.DataType] | None = None,
+    types: Mapping[str, ColumnType] | None = None,
     as_it_is: Sequence[str] = (),
-) -> dict[str, pa.DataType]:
-    """The columns that the tables have in common, and their kinds.
+) -> dict[str, ColumnType]:
+    """The columns that the tables have in common, and their types.
 
     Args:
       tables: the tables.
       wanted: the columns to read; by default those of the first table. A table may have more.
-      types: kinds that are known already; what is not is found in the tables.
-      as_it_is: columns that somebody else interprets; they get the null kind.
+      types: types that are known already; what is not is found in the tables.
+      as_it_is: columns that somebody else interprets; they get the type `empty`.
 
     Raises:
-      DataError: a column is missing (names the one it may have become), or has kinds that don't fit together.
+      DataError: a column is missing (names the one it may have become), or has types that don't fit together.
     """
     names = list(wanted) if wanted is not None else list(tables[0].columns)
     for table in tables:
@@ -101,19 +116,19 @@ def columns_of(
     for table in tables:
         if not isinstance(table, TextTable):
             table.kinds(names)  # refuses lists and the like, whatever is known; only the schema is looked at
-    known = {column: column_types.named(kind) for column, kind in (types or {}).items()}
-    found: dict[str, pa.DataType] = {column: pa.null() for column in names}
+    known = dict(types or {})
+    found = {column: conversion.named("empty") for column in names}
     unknown = [column for column in names if column not in as_it_is]
     if any(column not in known for column in unknown):
         for table in tables:
             for column, kind in table.kinds(unknown).items():
-                unified = column_types.unify(found[column], kind)
-                if unified is None and isinstance(table, TextTable) and not pa.types.is_timestamp(kind):
-                    unified = pa.string()  # text in one file, numbers in another: codes
+                unified = conversion.unify(found[column], kind)
+                if unified is None and isinstance(table, TextTable) and not kind.is_time:
+                    unified = conversion.named("string")  # text in one file, numbers in another: codes
                 if unified is None and column not in known:
                     raise DataError(
-                        f"column {column!r} holds {column_types.describe(kind)} here, "
-                        f"{column_types.describe(found[column])} in the files before",
+                        f"column {column!r} holds {kind.label} here, "
+                        f"{found[column].label} in the files before",
                         where=table.name,
                         next_step="give the column one type in all files",
                     )
@@ -123,7 +138,7 @@ def columns_of(
 
 def read(
     tables: Sequence[Table],
-    columns: Mapping[str, pa.DataType],
+    columns: Mapping[str, ColumnType],
     letters: DeadLetters,
     *,
     as_it_is: Sequence[str] = (),
@@ -133,7 +148,7 @@ def read(
 
     Args:
       tables: the tables, in this order.
-      columns: column -> kind, as from `columns_of`.
+      columns: column -> type, as from `columns_of`.
       letters: gets the rows that cannot be read.
       as_it_is: columns that are handed on unconverted; text that means "missing" becomes null.
       missing: further texts that mean "missing".
@@ -147,21 +162,19 @@ def read(
             bad = np.zeros(raw.num_rows, bool)
             for name, kind in columns.items():
                 column = raw.column(raw.schema.get_field_index(name))
-                values, no_text = column_types.texts(column)
+                values, no_text = decoded(column)
                 if missing and pa.types.is_string(values.type):
-                    values = column_types.blank(values, pc.is_in(values, value_set=pa.array(missing)))
+                    values = blank(values, pc.is_in(values, value_set=pa.array(missing)))
                 wrong = no_text
                 if name not in as_it_is:
-                    values, other = column_types.convert(values, kind, _form(table, name, kind))
+                    values, other = conversion.convert(values, kind, _form(table, name, kind))
                     wrong = wrong | other
                 elif pa.types.is_string(values.type):
-                    values, _ = column_types.convert(values, pa.string())
+                    values, _ = conversion.convert(values, conversion.named("string"))
                 arrays.append(values)
                 for i in map(int, np.flatnonzero(wrong & ~bad)):
                     value = said_of(column, i)
-                    reason = (
-                        f"{value!r} is not {'text in UTF-8' if no_text[i] else column_types.describe(kind)}"
-                    )
+                    reason = f"{value!r} is not {'text in UTF-8' if no_text[i] else kind.label}"
                     letters.add(table.name, int(numbers[i]), table.text(raw, i), reason, name, value)
                 bad |= wrong
             yield Rows(pa.RecordBatch.from_arrays(arrays, list(columns)), numbers, table, raw).filter(~bad)
@@ -172,16 +185,16 @@ def read_table(
     *,
     delimiter: str | None = None,
     limit: int | None = None,
-    columns: Mapping[str, pa.DataType] | None = None,
+    columns: Mapping[str, ColumnType] | None = None,
     missing: Sequence[str] = (),
 ) -> pa.Table:
-    """Reads a source into memory, its kinds found in it; for a first look.
+    """Reads a source into memory, its types found in it; for a first look.
 
     Args:
       source: as in `open_tables`.
       delimiter: of CSV files.
       limit: stop after about so many rows.
-      columns: the columns to read, and their kinds; by default all of the first table.
+      columns: the columns to read, and their types; by default all of the first table.
       missing: further texts that mean "missing".
 
     Raises:
@@ -189,7 +202,7 @@ def read_table(
     """
     tables = open_tables(source, delimiter=delimiter, missing=missing)
     columns = columns_of(tables) if columns is None else columns
-    schema = pa.schema([(name, column_types.stored(kind)) for name, kind in columns.items()])
+    schema = pa.schema([(name, conversion.stored(kind)) for name, kind in columns.items()])
     batches: list[pa.RecordBatch] = []
     rows: collections.Counter[str] = collections.Counter()
     with DeadLetters(None, "table", "") as letters:
@@ -204,10 +217,9 @@ def read_table(
     return table if limit is None else table.slice(0, limit)
 
 
-def _form(table: Table, name: str, kind: pa.DataType) -> NumberFormat:
+def _form(table: Table, name: str, kind: ColumnType) -> NumberFormat:
     """How numbers are written there; the plain way for kinds that are no numbers, which asks nothing of the file."""
-    numbers = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-    return table.number_format(name) if numbers else PLAIN
+    return table.number_format(name) if kind.numeric else PLAIN
 
 
 def missing_column(column: str, table: Table, wanted: Iterable[str]) -> DataError:
@@ -223,51 +235,54 @@ def missing_column(column: str, table: Table, wanted: Iterable[str]) -> DataErro
     )
 
 
-def _paths(path: Path) -> list[Path]:
+def _paths(path: Path, root: Path | None = None) -> list[FoundFile]:
+    """The files that a path means; folders below `root` may be keys of a partition."""
     if path.is_dir():
-        found = [each for each in sorted(path.rglob("*")) if each.is_file() and _is_table(each, path)]
+        root = root or path
+        found = [
+            each
+            for each in sorted(path.rglob("*"))
+            if each.is_file() and file_names.is_table(each.relative_to(path))
+        ]
         if not found:
             raise DataError(
-                "the folder holds no CSV, JSON lines or Parquet file",
+                "the folder holds no CSV, JSON or Parquet file",
                 where=path,
                 next_step="name another one",
             )
-        return found
+        return [_found(each, root) for each in found]
     if path.exists():
-        return [path]
-    found = [Path(each) for each in sorted(glob.glob(str(path), recursive=True))]
-    if not found:
+        return [_found(path, root)]
+    matches = [Path(each) for each in sorted(glob.glob(str(path), recursive=True))]
+    if not matches:
         is_glob = any(c in str(path) for c in "*?[")
         raise DataError(
             "no file matches this pattern" if is_glob else "there is no such file",
             where=path.absolute(),
             next_step="correct the path of the data",
         )
-    return [each for match in found for each in _paths(match)]
+    root = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
+    return [each for match in matches for each in _paths(match, root)]
 
 
-def _is_table(path: Path, folder: Path) -> bool:
-    if any(part.startswith((".", "_")) for part in path.relative_to(folder).parts):
-        return False
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in _PACKED:
-        suffixes.pop()
-    return bool(suffixes) and suffixes[-1] in _CSV + _JSON_LINES + _PARQUET
+def _found(path: Path, root: Path | None) -> FoundFile:
+    return FoundFile(path, keys=file_names.keys(path.relative_to(root).parts[:-1]) if root else {})
 
 
-def _open(path: Path, delimiter: str | None, encoding: str | None, missing: Sequence[str]) -> Table:
-    if path.suffix.lower() in (".xlsx", ".xls", ".json", ".avro", ".feather", ".orc"):
-        raise DataError(
-            f"{path.suffix} files are not read",
-            where=path,
-            next_step="export it as CSV (UTF-8), JSON lines or Parquet",
-        )
-    packed = path.suffix.lower() in _PACKED
-    if path.suffix.lower() in _PARQUET or (not packed and _begins_like_parquet(path)):
-        return ParquetTable(path)
-    if any(suffix.lower() in _JSON_LINES for suffix in path.suffixes[-2 if packed else -1 :]):
-        return TextTable(path, JsonLinesFile(path, encoding), missing)
-    return TextTable(path, CsvFile(path, delimiter, encoding), missing)
+def _open(
+    file: FoundFile, delimiter: str | None, encoding: str | None, missing: Sequence[str], decimal: str | None
+) -> Table:
+    path = file.path
+    suffix = path.suffix.lower()
+    if suffix in _REFUSED:
+        raise DataError(f"{path.suffix} files are not read", where=path, next_step=_REFUSED[suffix])
+    packed = suffix in file_names.PACKED
+    if suffix in file_names.PARQUET or (not packed and _begins_like_parquet(path)):
+        return ParquetTable(file)
+    names = {each.lower() for each in path.suffixes[-2 if packed else -1 :]}
+    if names & {*file_names.JSON_LINES, *file_names.JSON}:
+        return TextTable(file, JsonLinesFile(path, encoding), missing, decimal)
+    return TextTable(file, CsvFile(path, delimiter, encoding), missing, decimal)
 
 
 def _begins_like_parquet(path: Path) -> bool:

@@ -23,7 +23,10 @@ from noria.pipeline.cli import (
     ci,
     compile,
     console,
+    deadletter,
     doctor,
+    emit,
+    ingest,
     init,
     predict,
     promote,
@@ -119,6 +122,8 @@ def _main(
 
 for _command in (
     init.init,
+    emit.emit,
+    ingest.ingest,
     run.run,
     replay.replay,
     status.status,
@@ -137,6 +142,7 @@ app.command()(serve.serve)
 app.command()(predict.predict)
 app.command()(serving_config.serving_config)
 app.add_typer(schedule.app, name="schedule")
+app.add_typer(deadletter.app, name="deadletter")
 
 
 def main() -> None:

@@ -21,6 +21,8 @@ from noria.components.data_gate.settings import DataGateSettings
 from noria.components.evaluator.settings import EvaluatorSettings
 from noria.core.errors import did_you_mean
 from noria.core.settings import Settings, listed
+from noria.ingestion.column_types import COLUMN_TYPES
+from noria.ingestion.source_secrets import shown
 from noria.ingestion.sources import SOURCES
 
 NODES = (
@@ -54,6 +56,11 @@ def is_function(source: object) -> bool:
     return isinstance(source, str) and re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", source) is not None
 
 
+def is_url(source: object) -> bool:
+    """Whether a source is the URL of files, such as `s3://bucket/rides/`."""
+    return isinstance(source, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source) is not None
+
+
 ProjectPath = Annotated[Path, AfterValidator(in_folder)]
 Names = Annotated[list[str], BeforeValidator(listed)]
 
@@ -63,7 +70,8 @@ class Data(Settings):
         default=None,
         description="Where the events come from: a CSV, JSON lines or Parquet file, a folder or a glob of them; "
         "or `module:function`, a function without arguments that returns an Arrow or pandas "
-        "table; or `{kind: settings}` with a kind of source or the import path of your own "
+        "table; or a URL of files (`s3://`, `gs://`, `https://`); or `{kind: settings}` with a kind of source "
+        "(`sql`, `remote`) or the import path of your own "
         "(docs/extending.md). Every run reads what is new there. Default: none, "
         "only the spans that are in the home folder.",
     )
@@ -77,12 +85,19 @@ class Data(Settings):
         default=None,
         description="The encoding of text files, a name that Python knows such as `cp1250`. Default: detected.",
     )
+    decimal: Literal[".", ","] | None = Field(
+        default=None,
+        description="The sign between whole and fraction in the numbers of text files. Default: detected in each "
+        "column.",
+    )
     columns: Names | None = Field(
         default=None, description="The columns to keep, in addition to label and time. Default: all."
     )
-    types: dict[str, Literal["int", "float", "string", "bool", "time"]] = Field(
+    types: dict[str, Annotated[str, AfterValidator(COLUMN_TYPES.check_name)]] = Field(
         default_factory=dict,
-        description="Types of columns that are not to be inferred, such as `{zip: string}`.",
+        description="Types of columns that are not to be inferred, such as `{zip: string}`: "
+        f"{', '.join(f'`{name}`' for name in COLUMN_TYPES.names())}, or the import path of your own "
+        "(docs/extending.md).",
     )
     missing: Names = Field(default_factory=list, description='More texts that mean "missing", such as `"?"`.')
     max_bad_share: float = Field(
@@ -94,8 +109,10 @@ class Data(Settings):
 
     @property
     def source_name(self) -> str:
-        """The source for people: of a kind with settings the kind alone, as settings may hold a password."""
-        return next(iter(self.source)) if isinstance(self.source, dict) else str(self.source)
+        """The source for people, without what may be a password: of a kind with settings the kind alone."""
+        if isinstance(self.source, dict):
+            return next(iter(self.source))
+        return shown(str(self.source)) if is_url(self.source) else str(self.source)
 
     @field_validator("encoding")
     @classmethod
@@ -117,7 +134,7 @@ class Data(Settings):
                 raise ValueError(f"must name one kind of source, got {', '.join(value) or 'none'}")
             SOURCES.check_name(next(iter(value)))
             return value
-        if value is None or is_function(value):
+        if value is None or is_function(value) or is_url(value):
             return value
         return str(in_folder(Path(value), info))
 

@@ -32,6 +32,7 @@ def test_the_config_takes_them(project: Path) -> None:
     (project / "noria.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     config = load(project)
     assert {"my_sources.Sqlite": {"file": "rides.db", "table": "rides"}} == config.data.source
+    assert {"fare": "my_types.Money"} == config.data.types
     assert ["my_measures.Hellinger"] == config.gates.own_measures
     assert ["my_metrics.Brier"] == config.gates.own_metrics
     assert "my_models.Residual" == config.trainer.family

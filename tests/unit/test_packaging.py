@@ -45,17 +45,17 @@ def imports(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def test_direct_imports_are_declared(package) -> None:
-    """What a module imports is a requirement of Noria; only Kubeflow's part and the server may need an extra."""
+    """What a module imports is a requirement of Noria; Kubeflow, the server and some event sources have an extra."""
     base = {Requirement(text).name for text in package.install_requires}
     extras = {
-        name: base | {Requirement(text).name for text in package.extras_require[name]}
-        for name in ("kubeflow", "serving")
+        extra: {Requirement(text).name for text in package.extras_require[extra]}
+        for extra in ("kubeflow", "sql", "remote", "serving")
     }
     missing = {
         f"{path.relative_to(ROOT)}: {name}"
         for folder in package.package_dir.values()
         for name, path in imports(ROOT / folder)
-        if name not in next((extras[part] for part in path.parts if part in extras), base)
+        if name not in base.union(*(extras[part] for part in path.with_suffix("").parts if part in extras))
     }
     assert set() == missing
 

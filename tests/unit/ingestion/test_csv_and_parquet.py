@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from noria.core.errors import DataError
-from noria.ingestion import tables
+from noria.ingestion import conversion, tables
 from noria.ingestion.dead_letters import DeadLetters
 
 ROWS = {"city": ["Köln", "a, b", None, 'say "hi"'], "x": [1.5, 2.0, None, -3.0], "n": [1, 2, 3, None]}
@@ -154,7 +154,7 @@ def rows_of(path: Path, count: int, harm: dict[int, str]) -> Path:
 
 
 def test_a_wrong_value_in_row_17_is_named(tmp_path: Path) -> None:
-    """In a small file one bad row is too many: row, column, value and next step are said."""
+    """In a small file one bad row is too many: the error has row, column, value and next step."""
     path = rows_of(tmp_path / "rides.csv", 40, {17: "17,abc,k1"})
     with pytest.raises(DataError) as error:
         _read(path, tmp_path)
@@ -191,7 +191,7 @@ def test_a_few_bad_rows_become_dead_letters(tmp_path: Path) -> None:
 def test_declared_types_decide(tmp_path: Path) -> None:
     """A column that is declared text is text, although most of it looks like numbers."""
     path = rows_of(tmp_path / "rides.csv", 40, {17: "17,abc,k1"})
-    numbers, letters = _read(path, tmp_path, types={"fare": "string"})
+    numbers, letters = _read(path, tmp_path, types=conversion.resolved({"fare": "string"}))
     assert (40, []) == (len(numbers), letters)
 
 
@@ -251,8 +251,8 @@ def test_columns_that_have_no_place_in_a_later_file(tmp_path: Path, odd: pa.Arra
     table = table.set_column(table.column_names.index(column), column, odd)
     pq.write_table(table, tmp_path / "a.parquet")
     found = tables.open_tables(tmp_path / "a.parquet")
-    known = {"x": pa.int64(), "tip": pa.null(), "when": pa.null()}
-    with pytest.raises(DataError, match=f"'{column}' holds .*, which has no place in a flat table"):
+    known = conversion.resolved({"x": "int", "tip": "empty", "when": "empty"})
+    with pytest.raises(DataError, match=f"'{column}' holds .*, which does not fit into a flat table"):
         tables.columns_of(found, wanted=list(known), types=known, as_it_is=("tip", "when"))
 
 
@@ -295,7 +295,7 @@ def test_whole_numbers_written_with_a_fraction_of_zero(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "n,x\n3.0,a\n,b\n-4.,c\n+5.00,d\n3.5,e\n")
     found = tables.open_tables(path)
     with DeadLetters(tmp_path, "a", "") as letters:
-        [part] = tables.read(found, {"n": pa.int64(), "x": pa.string()}, letters)
+        [part] = tables.read(found, conversion.resolved({"n": "int", "x": "string"}), letters)
     assert [3, None, -4, 5] == part.batch.column(0).to_pylist()
     [letter] = map(json.loads, letters.path.read_text().splitlines())
     assert ("'3.5' is not a whole number", "3.5,e") == (letter["reason"], letter["raw"])
@@ -305,7 +305,7 @@ def test_a_column_that_was_empty_before(tmp_path: Path) -> None:
     """The error says why text is none here."""
     found = tables.open_tables(write(tmp_path / "a.csv", "c\nred\n"))
     with DeadLetters(tmp_path, "a", "") as letters:
-        list(tables.read(found, {"c": pa.null()}, letters))
+        list(tables.read(found, {"c": conversion.named("empty")}, letters))
     assert "'red' is not a number (the column was empty in the first spans)" in letters.path.read_text()
 
 

@@ -1,0 +1,94 @@
+"""Which type a column has, and its conversion to it."""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from noria.ingestion.arrow_values import blank, decoded
+from noria.ingestion.column_types import COLUMN_TYPES
+from noria.ingestion.column_types.base import ColumnType
+from noria.ingestion.number_formats import MISSING_NUMBER, PLAIN, NumberFormat
+
+
+def named(name: str, folder: Path | None = None) -> ColumnType:
+    """The column type of a name such as `int`, or of an import path.
+
+    Args:
+      name: as in `data.types`.
+      folder: the project's folder, in which an import path is searched.
+
+    Raises:
+      ConfigError: there is no such type.
+    """
+    return COLUMN_TYPES.find(name, folder)(name) if "." in name else _own(name)
+
+
+def resolved(names: Mapping[str, str], folder: Path | None = None) -> dict[str, ColumnType]:
+    """The types of columns by the types' names; see `named`."""
+    return {column: named(name, folder) for column, name in names.items()}
+
+
+@functools.cache
+def known() -> tuple[ColumnType, ...]:
+    """Noria's own types."""
+    return tuple(_own(name) for name in COLUMN_TYPES.names())
+
+
+@functools.cache
+def _own(name: str) -> ColumnType:
+    return COLUMN_TYPES.find(name)(name)
+
+
+def of_arrow(kind: pa.DataType) -> ColumnType | None:
+    """The type of a typed (Parquet, pandas) column; None for lists, structs and the like."""
+    if pa.types.is_dictionary(kind):
+        return of_arrow(kind.value_type)
+    return next((each for each in known() if each.holds(kind)), None)
+
+
+def unify(first: ColumnType, second: ColumnType) -> ColumnType | None:
+    """The type that holds the values of both without loss; None where there is none."""
+    empty = named("empty")
+    if empty in (first, second):
+        return first if second == empty else second
+    others = (second.name, *second.widens_to)
+    common = [name for name in (first.name, *first.widens_to) if name in others]
+    if not common:
+        return None
+    return {first.name: first, second.name: second}.get(common[0]) or named(common[0])
+
+
+def stored(kind: ColumnType) -> pa.DataType:
+    """The Arrow type by which the event table holds a column."""
+    return pa.type_for_alias(kind.storage)
+
+
+def convert(values: pa.Array, kind: ColumnType, form: NumberFormat = PLAIN) -> tuple[pa.Array, np.ndarray]:
+    """Converts a column to how the event table holds `kind`.
+
+    Args:
+      values: `[rows]`, text (missing ones as null or a text that means it) or typed.
+      kind: the column's type.
+      form: how numbers are written in text.
+
+    Returns:
+      The values as `stored(kind)`, `[rows]`, and a mask of those that are not of this type, which are null.
+    """
+    values, unreadable = decoded(values)
+    if pa.types.is_null(values.type):
+        return pa.nulls(len(values), stored(kind)), unreadable
+    if pa.types.is_string(values.type):
+        missing = kind.missing
+        if missing is None:
+            missing, values = MISSING_NUMBER, pc.utf8_trim_whitespace(values)
+        values = blank(values, pc.is_in(values, value_set=pa.array(missing)))
+        read, bad = kind.from_text(values, form)
+        return read, bad | unreadable
+    try:
+        return kind.from_arrow(values)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return pa.nulls(len(values), stored(kind)), np.asarray(values.is_valid())
