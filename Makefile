@@ -21,10 +21,10 @@ END_TO_END := tests/e2e/test_flights.py tests/e2e/test_bad_input.py
 OTHER_LANE := $(END_TO_END) tests/contract/kubeflow_api tests/unit/pipeline/kubeflow tests/unit/components/test_summarize.py \
 	tests/unit/components/test_statistics_gen.py tests/unit/components/test_evaluator.py
 # What mypy reads; pyproject.toml names the components that are not typed yet.
-TYPED := $(addprefix -p noria.,core stores schemas preprocessing ingestion components pipeline)
+TYPED := $(addprefix -p noria.,core stores schemas preprocessing ingestion components serving pipeline)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-quick test-servers test-container test-package test-cluster test-current ci ci-lane ci-short lint format bench bench-drift bench-tables bench-ingest lock docs clean
+.PHONY: help setup run test test-quick test-servers test-container test-package test-cluster test-current ci ci-lane ci-short lint format bench bench-drift bench-tables bench-ingest bench-serving lock docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ bench-tables: setup ## the project of `noria init` on public tables beside boost
 
 bench-ingest: setup ## a stream to spans: events per CPU second, memory, 50 kills (about 15 minutes)
 	$(BIN)/python -m benchmarks.ingest $(if $(QUICK),--quick)
+
+bench-serving: setup ## the server: throughput, 100 swaps under load, memory, a killed process (about 8 minutes)
+	$(BIN)/python -m benchmarks.serving $(if $(QUICK),--quick)
 
 lock: ## resolve both lock files (UPGRADE=1: to the newest releases)
 	@$(PYTHON) tools/bootstrap.py lock $(if $(UPGRADE),--upgrade)

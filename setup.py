@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-ROOMS = ("pipeline", "ingestion", "components", "preprocessing", "schemas", "stores", "core")
+ROOMS = ("pipeline", "serving", "ingestion", "components", "preprocessing", "schemas", "stores", "core")
 FOLDERS = [name for room in ROOMS for name in find_packages(include=[room, f"{room}.*"])]
 
 # The two lanes (tools/bootstrap.py): TFX 1.16 is the newest that has wheels for any Linux, and ends at Python 3.10; TFX
@@ -85,6 +85,13 @@ setup(
             "kubernetes",  # why a pod failed; kfp brings it
             "urllib3",
         ],
+        "serving": [
+            "grpcio",
+            "orjson",
+            "uvicorn>=0.29",  # its first with `capture_signals`
+            "uvloop",
+            "httptools",
+        ],
         "sql": ["sqlalchemy>=2", "psycopg[binary]", "pymysql"],
         # gcsfs from 2026 on needs a protobuf that TFX 1.16 cannot have.
         "remote": ["fsspec", "s3fs", "aiohttp", f"gcsfs<2026; {LONG_TERM}", f"gcsfs; {CURRENT}"],
@@ -113,5 +120,10 @@ setup(
             "docker",  # the rules of .dockerignore
         ],
     },
-    entry_points={"console_scripts": ["noria = noria.pipeline.cli.app:main"]},
+    entry_points={
+        "console_scripts": [
+            "noria = noria.pipeline.cli.app:main",
+            "tensorflow_model_server = noria.serving.command:main",
+        ]
+    },
 )

@@ -152,6 +152,7 @@ def commit() -> str | None:
         "stores",
         "core",
         "ingestion",
+        "serving",
         "examples",
         "locks",
     ]

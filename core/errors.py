@@ -11,6 +11,7 @@
     ├── GateError       a gate that cannot judge (a metric, slice or threshold that makes no sense)
     ├── WarmStartError  a champion whose state cannot be taken over into the new model
     ├── LaneError       no interpreter, or packages that do not fit this machine
+    ├── ServingError    a server that does not answer or refuses, or a model that cannot be served
     └── ClusterError    Kubeflow Pipelines refuses, fails, or cannot be reached
 
 The command line prints the message and exits with 1; it never shows a traceback for one of these.
@@ -29,6 +30,7 @@ __all__ = [
     "NoriaError",
     "RegistryError",
     "RevisionError",
+    "ServingError",
     "SpanError",
     "ThinError",
     "WarmStartError",
@@ -104,6 +106,10 @@ class WarmStartError(NoriaError):
 
 class LaneError(NoriaError):
     """No interpreter, or packages that do not fit this machine."""
+
+
+class ServingError(NoriaError):
+    """A server that does not answer or refuses, or a model that cannot be served."""
 
 
 class ClusterError(NoriaError):

@@ -1,12 +1,70 @@
 """TensorFlow: parts of `tensorflow.python`. Each function imports what it needs, so that this module imports fast."""
 
+import contextlib
 import importlib
 import importlib.util
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+
+@contextlib.contextmanager
+def empty_package() -> Iterator[None]:
+    """Within it, single files of TensorFlow can be imported without `tensorflow/__init__.py`, which imports all others.
+
+    For its messages (`*_pb2`), which need nothing else. TensorFlow can still be imported afterwards, and nothing is
+    done where it has been imported already.
+
+    Raises:
+      ImportError: TensorFlow is not installed.
+    """
+    if "tensorflow" in sys.modules:
+        yield
+        return
+    _place_empty_package()
+    try:
+        yield
+    finally:
+        del sys.modules["tensorflow"]
+
+
+def session_parts() -> types.SimpleNamespace:
+    """What runs a SavedModel as TF Serving does: `load`, `Session`, `Graph`, `OpError` and the messages of options.
+
+    Imported as `saved_model_loader` does, and only for a process that does nothing else with TensorFlow.
+    """
+    _place_empty_package()
+    try:
+        return _session_parts()
+    except (ImportError, AttributeError):
+        _import_whole()
+        return _session_parts()
+
+
+def _session_parts() -> types.SimpleNamespace:
+    from tensorflow.core.protobuf import config_pb2
+    from tensorflow.python.client import session
+    from tensorflow.python.framework import errors_impl, ops
+    from tensorflow.python.saved_model import loader_impl
+
+    return types.SimpleNamespace(
+        load=loader_impl.load,
+        Session=session.Session,
+        Graph=ops.Graph,
+        OpError=errors_impl.OpError,
+        ConfigProto=config_pb2.ConfigProto,
+        CallableOptions=config_pb2.CallableOptions,
+    )
+
+
+def make_callable(session: Any, options: Any) -> Callable[..., list[Any]]:
+    """A function from fed arrays to fetched ones, in the order of the CallableOptions.
+
+    It skips what `Session.run` does in Python for each call, and checks no static shape, as TF Serving.
+    """
+    return session._make_callable_from_options(options)
 
 
 def saved_model_loader() -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -19,23 +77,30 @@ def saved_model_loader() -> tuple[Callable[..., Any], Callable[..., Any]]:
     Raises:
       ImportError: TensorFlow is not installed.
     """
-    found = importlib.util.find_spec("tensorflow")
-    if found is None or found.submodule_search_locations is None:
-        raise ImportError("TensorFlow is not installed")
-    package = types.ModuleType("tensorflow")
-    package.__path__ = list(found.submodule_search_locations)
-    sys.modules["tensorflow"] = package
+    _place_empty_package()
     try:
         from tensorflow.python.framework import constant_op
         from tensorflow.python.saved_model import load
 
         return load.load, constant_op.constant
     except (ImportError, AttributeError):
-        for name in [name for name in sys.modules if name.split(".")[0] == "tensorflow"]:
-            del sys.modules[name]
-        import tensorflow as tf
-
+        tf = _import_whole()
         return tf.saved_model.load, tf.constant
+
+
+def _place_empty_package() -> None:
+    found = importlib.util.find_spec("tensorflow")
+    if found is None or found.submodule_search_locations is None:
+        raise ImportError("TensorFlow is not installed")
+    package = types.ModuleType("tensorflow")
+    package.__path__ = list(found.submodule_search_locations)
+    sys.modules["tensorflow"] = package
+
+
+def _import_whole() -> Any:
+    for name in [name for name in sys.modules if name.split(".")[0] == "tensorflow"]:
+        del sys.modules[name]
+    return importlib.import_module("tensorflow")
 
 
 def write_fingerprint(folder: Path) -> None:

@@ -28,6 +28,7 @@ from noria.pipeline.cli import (
     emit,
     ingest,
     init,
+    predict,
     promote,
     replay,
     report,
@@ -35,6 +36,8 @@ from noria.pipeline.cli import (
     run,
     runs,
     schedule,
+    serve,
+    serving_config,
     status,
     submit,
     unquarantine,
@@ -135,6 +138,9 @@ for _command in (
 app.command("compile")(compile.compile_)
 app.command()(submit.submit)
 app.command()(runs.runs)
+app.command()(serve.serve)
+app.command()(predict.predict)
+app.command()(serving_config.serving_config)
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(deadletter.app, name="deadletter")
 

@@ -9,7 +9,7 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("core", "stores", "schemas", "preprocessing", "components", "ingestion", "pipeline")
+ROOMS = ("core", "stores", "schemas", "preprocessing", "components", "ingestion", "serving", "pipeline")
 # docs/python-api.md: "- `noria.core.errors`: `NoriaError`, `did_you_mean`".
 LISTED = re.compile(r"^- `(noria\.[a-z_.]+)`: (.+)$", re.MULTILINE)
 API = {

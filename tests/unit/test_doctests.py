@@ -9,7 +9,7 @@ import pytest
 from noria.components.keras3 import ensure_keras3
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("pipeline", "ingestion", "components", "preprocessing", "schemas", "stores", "core")
+ROOMS = ("pipeline", "serving", "ingestion", "components", "preprocessing", "schemas", "stores", "core")
 
 
 def _with_examples() -> list[str]:

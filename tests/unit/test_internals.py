@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("core", "stores", "schemas", "preprocessing", "components", "ingestion", "pipeline")
+ROOMS = ("core", "stores", "schemas", "preprocessing", "components", "ingestion", "serving", "pipeline")
 INTERNALS = ROOT / "components" / "internals"
 PAGE = ROOT / "docs" / "internals.md"
 
@@ -142,7 +142,7 @@ def _private_attributes(tree: ast.Module, aliases: dict[str, str]) -> set[str]:
 def _defined(tree: ast.Module) -> Iterator[str]:
     """Names that a module gives to functions, classes, methods and attributes."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name
         elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
             yield node.id if isinstance(node, ast.Name) else node.attr

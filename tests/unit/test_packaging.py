@@ -17,6 +17,7 @@ import noria.pipeline
 ROOT = Path(__file__).parents[2]
 # Modules that are not called like their package.
 PACKAGES = {
+    "grpc": "grpcio",
     "yaml": "pyyaml",
     "google.protobuf": "protobuf",
     "tensorflow_serving": "tensorflow-serving-api",
@@ -44,11 +45,11 @@ def imports(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def test_direct_imports_are_declared(package) -> None:
-    """What a module imports is a requirement of Noria; the Kubeflow part and some event sources have an extra each."""
+    """What a module imports is a requirement of Noria; Kubeflow, the server and some event sources have an extra."""
     base = {Requirement(text).name for text in package.install_requires}
     extras = {
         extra: {Requirement(text).name for text in package.extras_require[extra]}
-        for extra in ("kubeflow", "sql", "remote")
+        for extra in ("kubeflow", "sql", "remote", "serving")
     }
     missing = {
         f"{path.relative_to(ROOT)}: {name}"

@@ -1,0 +1,114 @@
+"""`noria serve`: the embedded server."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from noria.pipeline.cli import console
+from noria.pipeline.cli.options import PROJECT, ConfigFile, Json
+
+
+def serve(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="A model directory: one folder for each version. Default: the project's."),
+    ] = None,
+    name: Annotated[
+        str, typer.Option(help="The model's name. Default: the project's, or the folder's.")
+    ] = "",
+    models: Annotated[
+        Path | None, typer.Option(help="A models.config of TF Serving, instead of one model directory.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port of REST; 0 takes a free one.")] = 8501,
+    grpc_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port of gRPC; 0 takes a free one.")
+    ] = 8500,
+    grpc_socket: Annotated[str, typer.Option(help="A Unix socket for gRPC, beside its port.")] = "",
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="The server's certificate; PEM, for both protocols.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its key.")] = None,
+    tls_client_ca: Annotated[
+        Path | None, typer.Option(help="Clients must show a certificate that one of these CAs has signed.")
+    ] = None,
+    poll_seconds: Annotated[
+        float, typer.Option(min=0, help="How often the model directory is read; 0 reads it once.")
+    ] = 0.1,
+    max_batch_rows: Annotated[int, typer.Option(min=1, help="Rows that are computed together.")] = 1024,
+    max_waiting: Annotated[
+        int, typer.Option(min=1, help="Requests of a version that wait; more are refused with 429.")
+    ] = 1024,
+    log: Annotated[
+        Path | None, typer.Option(help="A folder for Parquet files with all that is asked and answered.")
+    ] = None,
+    config: ConfigFile = PROJECT,
+    as_json: Json = False,
+) -> int:
+    """Answer TF Serving's REST and gRPC from a model directory; new versions take over without a lost request."""
+    import logging
+
+    from noria.core.errors import ConfigError
+    from noria.pipeline.config import load
+    from noria.stores import model_directory
+
+    try:
+        from noria.serving import config as files
+        from noria.serving import server
+        from noria.serving.batching import Limits
+        from noria.serving.models import Options
+    except ImportError as error:
+        raise ConfigError(
+            f"the server needs packages that are not installed ({error.name})",
+            next_step='pip install "noria[serving]"',
+        ) from error
+
+    if (tls_cert is None) != (tls_key is None) or (tls_client_ca is not None and tls_cert is None):
+        raise ConfigError("TLS needs a certificate and its key", next_step="give --tls-cert and --tls-key")
+    tls = server.Tls(tls_cert, tls_key, tls_client_ca) if tls_cert and tls_key else None
+    if tls is None and host not in ("127.0.0.1", "::1", "localhost"):
+        console.err().print(f"anybody who reaches {host} can ask, in clear text: --tls-cert, --tls-client-ca")
+    if models is not None:
+        served: Any = files.read_models(models)
+    else:
+        if folder is None:
+            settings = load(config)
+            folder, name = settings.model_root, name or settings.name
+        if not model_directory.served(folder):
+            console.err().print(f"there is no version in {folder} yet; the server waits for one")
+        served = files.single_model(name or folder.resolve().name, str(folder.resolve()))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+
+    def started(running: Any) -> None:
+        ports = {"rest_port": running.rest_port, "grpc_port": running.grpc_port}
+        if as_json:
+            console.emit(ports, line=True)
+        else:
+            names = ", ".join(running.models.models)
+            rest, rpc = (
+                f"http{'s' if tls else ''}://{host}:{running.rest_port}",
+                f"{host}:{running.grpc_port}",
+            )
+            console.out().print(f"serves {names} at {rest}, gRPC at {rpc}", soft_wrap=True)
+
+    server.run(
+        server.Settings(
+            models=served,
+            host=host,
+            rest_port=port,
+            grpc_port=grpc_port,
+            grpc_socket=grpc_socket,
+            tls=tls,
+            models_file=models,
+            models_file_seconds=poll_seconds if models is not None else 0,
+            options=Options(
+                poll_seconds=poll_seconds,
+                log_folder=log,
+                any_label=True,  # a label may wait for its version
+                limits=Limits(max_batch_rows=max_batch_rows, max_waiting=max_waiting),
+            ),
+        ),
+        started,
+    )
+    return console.OK

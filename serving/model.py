@@ -1,0 +1,222 @@
+"""One model: the versions in its folder that it should serve, and how it gets from one to the next.
+
+A new version is loaded while the old one serves, and gets the traffic when it is warm; then the old one drains. A
+version that fails is refused with its reason, and tried again when its files change; the old one stays.
+"""
+
+import asyncio
+import logging
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from noria.serving.processes import ModelProcess
+from noria.serving.status import Code, StatusError
+from noria.serving.version import State, Version, loading_cores
+
+# Versions that have ended and are still listed in the status.
+MAX_ENDED = 20
+
+LOG = logging.getLogger("noria.serving")
+
+
+class Model:
+    """The versions of one model.
+
+    Args:
+      config: its ModelConfig.
+      make: makes a version of a number and a folder.
+      poll_seconds: how often the folder is read, give or take a tenth; 0 reads it once.
+      max_resident: versions in memory; more are refused.
+      standby: whether the process of the version before is kept, with its graph, for the weights of the next one.
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        make: Callable[[int, Path], Version],
+        poll_seconds: float,
+        max_resident: int,
+        standby: bool,
+    ):
+        self.name = config.name
+        self.config = config
+        self.versions: dict[int, Version] = {}
+        self._make, self._poll_seconds, self._max_resident = make, poll_seconds, max_resident
+        self._keep_standby = standby
+        self._standby: tuple[str, ModelProcess] | None = None
+        self._refused: dict[int, tuple[Any, ...]] = {}
+        self._turn = asyncio.Lock()
+        self._poller: asyncio.Task[None] | None = None
+        self._unloading: set[asyncio.Task[None]] = set()
+
+    def latest(self) -> Version | None:
+        """The version that answers requests that name none."""
+        numbers = [number for number, each in self.versions.items() if each.state is State.AVAILABLE]
+        return self.versions[max(numbers)] if numbers else None
+
+    def specific(self, number: int) -> Version | None:
+        version = self.versions.get(number)
+        return version if version is not None and version.state is State.AVAILABLE else None
+
+    async def start(self) -> None:
+        """Loads the versions that are there, and follows the folder from now on."""
+        await self.follow()
+        if self._poll_seconds > 0:
+            self._poller = asyncio.create_task(self._poll(), name=f"poll {self.name}")
+
+    async def stop(self, drain: bool) -> None:
+        """Unloads everything."""
+        if self._poller is not None:
+            self._poller.cancel()
+        async with self._turn:
+            if drain:
+                idle = await asyncio.gather(*(each.unload() for each in self.versions.values()))
+                for process in filter(None, idle):
+                    process.close()
+            for version in self.versions.values():
+                version.stop()
+            self._replace_standby(None)
+
+    async def follow(self) -> None:
+        """Brings the versions in memory in line with the folder; returns when that is done."""
+        async with self._turn:
+            found = self._found()
+            if found is None:
+                return
+            wanted = self._wanted(found)
+            for number in wanted:
+                if not self._present(number, found[number]):
+                    await self._load(number, found[number])
+            # One that is refused takes no place: the newest that serves stays until a wanted one does.
+            served = [number for number in wanted if self.specific(number)]
+            keep = set(wanted) if served or not wanted else {*wanted, *self._newest_served()}
+            for number, version in self.versions.items():
+                if number not in keep and version.state is State.AVAILABLE:
+                    self._unload(version)
+
+    def _found(self) -> dict[int, Path] | None:
+        """Folders whose name is a number; None where the folder cannot be read now."""
+        try:
+            with os.scandir(self.config.base_path) as entries:
+                return {
+                    int(each.name): Path(each.path)
+                    for each in entries
+                    if each.name.isascii()
+                    and each.name.isdigit()
+                    and each.is_dir()
+                    and int(each.name) < 1 << 63
+                }
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            LOG.warning("cannot read %s: %s", self.config.base_path, error)
+            return None
+
+    def _wanted(self, found: dict[int, Path]) -> list[int]:
+        policy = self.config.model_version_policy
+        choice = policy.WhichOneof("policy_choice")
+        numbers = sorted(found)
+        if choice == "specific":
+            return [number for number in numbers if number in policy.specific.versions]
+        if choice == "all":
+            return numbers
+        count = policy.latest.num_versions or 1
+        return numbers[-count:]
+
+    def _newest_served(self) -> list[int]:
+        latest = self.latest()
+        return [latest.number] if latest else []
+
+    def _present(self, number: int, folder: Path) -> bool:
+        version = self.versions.get(number)
+        if version is None or version.state in (State.UNLOADING, State.END) and version.error is None:
+            return False
+        # The same folder with other files is another attempt, but only for one that failed.
+        return version.error is None or self._refused.get(number) == version.mark
+
+    async def _load(self, number: int, folder: Path) -> None:
+        version = self._make(number, folder)
+        resident = sum(
+            each.state in (State.AVAILABLE, State.LOADING, State.UNLOADING) for each in self.versions.values()
+        )
+        self.versions[number] = version
+        mark = version.mark
+        if resident >= self._max_resident:
+            version.error = StatusError(
+                Code.RESOURCE_EXHAUSTED, f"{resident} versions are in memory, the most that are allowed"
+            )
+            version.state = State.END
+            self._refused[number] = mark
+            return
+        LOG.info("loading version %d of model %s from %s", number, self.name, folder)
+        spare, busy = loading_cores()
+        serving = [each for each in self.versions.values() if each.live]
+        _restrict(serving, busy)
+        try:
+            await version.load(spare if serving else [], self._take_standby)
+            LOG.info("version %d of model %s serves", number, self.name)
+        except StatusError as error:
+            self._refused[number] = mark
+            LOG.error("version %d of model %s is refused: %s", number, self.name, error)
+        finally:
+            _restrict(serving, [*spare, *busy])
+
+    def _unload(self, version: Version) -> None:
+        LOG.info("unloading version %d of model %s", version.number, self.name)
+        version.state = State.UNLOADING
+        task = asyncio.create_task(self._retire(version))
+        self._unloading.add(task)
+        task.add_done_callback(self._unloading.discard)
+
+    async def _retire(self, version: Version) -> None:
+        process, latest = await version.unload(), self.latest()
+        if (
+            process is not None
+            and latest is not None
+            and latest.graph == version.graph
+            and self._keep_standby
+        ):
+            self._replace_standby((version.graph, process))
+        elif process is not None:
+            process.close()
+        if self._standby is not None and latest is not None and self._standby[0] != latest.graph:
+            self._replace_standby(None)
+        ended = sorted(
+            number for number, each in self.versions.items() if each.state is State.END and each.error is None
+        )
+        for number in ended[:-MAX_ENDED]:
+            del self.versions[number]
+
+    def _take_standby(self, graph: str) -> ModelProcess | None:
+        """The process that has this graph, if there is one; it belongs to the caller then."""
+        if self._standby is None or self._standby[0] != graph or self._standby[1].ended.done():
+            return None
+        process, self._standby = self._standby[1], None
+        return process
+
+    def _replace_standby(self, standby: tuple[str, ModelProcess] | None) -> None:
+        if self._standby is not None:
+            self._standby[1].close()
+        self._standby = standby
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(self._poll_seconds * random.uniform(0.9, 1.1))
+            try:
+                await self.follow()
+            except Exception:  # a bug must not end the polling
+                LOG.exception("model %s cannot follow its folder", self.name)
+
+
+def _restrict(versions: list[Version], cores: list[int]) -> None:
+    """Keeps the processes that serve, and this one, on some cores: a load on the others then delays them less."""
+    if not versions or not cores:
+        return
+    for pid in [0, *(each.process.pid for each in versions if each.process is not None)]:
+        try:
+            os.sched_setaffinity(pid, cores)
+        except OSError:  # it has ended
+            continue

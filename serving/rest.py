@@ -1,0 +1,239 @@
+"""TF Serving's REST API as an ASGI application, with what it lacks: `/ready`, `/live` and an OpenAPI description.
+
+Paths and messages are those of http_rest_api_util.cc. Errors are JSON with an HTTP status, also for a path that is not
+understood; only outside of `/v1/` there is a page that says 404.
+"""
+
+import asyncio
+import inspect
+import re
+import time
+import zlib
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from google.protobuf import json_format
+
+from noria.serving import json_request, json_response, json_text, service, signatures
+from noria.serving.metrics import Metrics
+from noria.serving.models import Models
+from noria.serving.openapi import description
+from noria.serving.prediction_log import REQUEST_ID, new_id
+from noria.serving.protos import classification_pb2, model_pb2, regression_pb2
+from noria.serving.status import Code, StatusError, invalid
+from noria.serving.version import Version
+
+PREDICTION = re.compile(
+    r"/v1/models/([^/:]+)(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?:(classify|regress|predict)",
+    re.I | re.A,
+)
+STATUS = re.compile(
+    r"/v1/models(?:/([^/:]+))?(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?(?:/(metadata))?", re.I | re.A
+)
+NOT_FOUND = b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
+LARGE = 1 << 16  # bytes
+JSON, TEXT, PAGE = b"application/json", b"text/plain", b"text/html"
+
+# The option that prints fields with their default was renamed in protobuf 5.
+_PRINT_ALL = (
+    "always_print_fields_with_no_presence"
+    if "always_print_fields_with_no_presence" in inspect.signature(json_format.MessageToJson).parameters
+    else "including_default_value_fields"
+)
+
+
+class Rest:
+    """The application.
+
+    Args:
+      models: what it serves.
+      timeout: seconds after which a request is given up.
+      metrics_path: where Prometheus reads; None for nowhere.
+      cors: whether browsers may call from other origins.
+      max_body: bytes of a body, unpacked.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        metrics: Metrics,
+        timeout: float = 30.0,
+        metrics_path: str | None = None,
+        cors: bool = False,
+        max_body: int = 1 << 30,
+    ):
+        self.models, self.metrics, self.timeout = models, metrics, timeout
+        self.metrics_path, self.cors, self.max_body = metrics_path, cors, max_body
+        self._verbs: dict[str, Callable[..., Any]] = {
+            "predict": self._predict,
+            "classify": self._classify,
+            "regress": self._regress,
+        }
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
+        if scope["query_string"]:
+            path += f"?{scope['query_string'].decode('latin-1')}"
+        request_id = _header(scope, b"x-request-id") or new_id().encode()
+        if path[:4].lower() == "/v1/":
+            REQUEST_ID.set(request_id.decode("latin-1"))
+            status, body = await self._api(scope, receive, path)
+            kind = JSON
+        else:
+            status, kind, body = self._page(path)
+        headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+        headers.append((b"x-request-id", request_id))
+        if self.cors:
+            headers += [
+                (b"access-control-allow-origin", b"*"),
+                (b"access-control-allow-methods", b"POST, GET"),
+                (b"access-control-allow-headers", b"Content-Type"),
+            ]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _api(self, scope: Any, receive: Any, path: str) -> tuple[int, bytes]:
+        started = time.perf_counter()
+        method: str = scope["method"]
+        name = verb = ""
+        try:
+            text = await self._body(scope, receive)
+            if method == "OPTIONS":
+                if not _header(scope, b"origin").startswith((b"http://", b"https://")):
+                    raise StatusError(Code.FAILED_PRECONDITION, "Origin header is missing in CORS preflight")
+                return 200, b""
+            match = {"POST": PREDICTION, "GET": STATUS}.get(method, re.compile("$^")).fullmatch(path)
+            if match is None:
+                raise invalid(f"Malformed request: {method} {path}")
+            spec = _spec(match)
+            name, verb = spec.name, match[4] or ""
+            if method == "GET":
+                answer = self._status(spec, verb)
+                verb = ""
+            elif verb not in self._verbs:
+                raise invalid(f"Malformed request: {method} {path}")
+            else:
+                answer = await self._verbs[verb](spec, text, time.monotonic() + self.timeout)
+            self.metrics.latency.observe((time.perf_counter() - started) * 1e6, name, verb, "REST")
+            self.metrics.requests.add(name, "OK")
+            return 200, answer
+        except StatusError as error:
+            self.metrics.requests.add(name, error.code.name)
+            return error.http, json_response.error(error)
+
+    def _page(self, path: str) -> tuple[int, bytes, bytes]:
+        if self.metrics_path is not None and path.startswith("/monitoring"):
+            if path == self.metrics_path:
+                self.models.gauges()
+                return 200, TEXT, self.metrics.page().encode()
+            return 400, TEXT, f"Unexpected path: {path}. Should be {self.metrics_path}".encode()
+        if path == self.metrics_path:
+            self.models.gauges()
+            return 200, TEXT, self.metrics.page().encode()
+        if path == "/live":
+            return 200, TEXT, b"live\n"
+        if path == "/ready":
+            ready = self.models.ready
+            return (200, TEXT, b"ready\n") if ready else (503, TEXT, b"not ready\n")
+        if path == "/openapi.json":
+            return 200, JSON, description(self.models)
+        return 404, PAGE, NOT_FOUND
+
+    async def _body(self, scope: Any, receive: Any) -> bytes:
+        parts, size = [], 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise StatusError(Code.CANCELLED, "the client has closed the connection")
+            part = message.get("body", b"")
+            size += len(part)
+            if size > self.max_body:
+                raise StatusError(Code.RESOURCE_EXHAUSTED, f"the body has more than {self.max_body} bytes")
+            parts.append(part)
+            if not message.get("more_body"):
+                break
+        text = parts[0] if len(parts) == 1 else b"".join(parts)
+        return self._unpack(text) if _header(scope, b"content-encoding").lower() == b"gzip" else text
+
+    def _unpack(self, text: bytes) -> bytes:
+        unpacker = zlib.decompressobj(wbits=31)
+        try:
+            unpacked = unpacker.decompress(text, self.max_body)
+        except zlib.error as error:
+            raise invalid(f"the body is not gzip: {error}") from None
+        if unpacker.unconsumed_tail:
+            raise StatusError(Code.RESOURCE_EXHAUSTED, f"the body has more than {self.max_body} bytes")
+        if not unpacker.eof:
+            raise invalid("the body is cut off")
+        return unpacked
+
+    async def _predict(self, spec: Any, text: bytes, deadline: float) -> bytes:
+        body = await _parse(text)
+        name = json_request.signature_name(body)
+        version = self.models.find(spec)
+        signature = signatures.find(version.signatures, name, "json")
+        inputs, by_row = json_request.predict_inputs(body, signature)
+        outputs = await service.predict(version, signature, inputs, (), deadline, self.metrics)
+        return json_response.predictions(outputs, by_row)
+
+    async def _classify(self, spec: Any, text: bytes, deadline: float) -> bytes:
+        request = classification_pb2.ClassificationRequest()
+        version = await self._examples(spec, text, request)
+        check = self.models.options.check_method
+        response = await service.classify(version, request, deadline, self.metrics, check)
+        return json_response.classifications(response.result)
+
+    async def _regress(self, spec: Any, text: bytes, deadline: float) -> bytes:
+        request = regression_pb2.RegressionRequest()
+        version = await self._examples(spec, text, request)
+        check = self.models.options.check_method
+        response = await service.regress(version, request, deadline, self.metrics, check)
+        return json_response.regressions(response.result)
+
+    async def _examples(self, spec: Any, text: bytes, request: Any) -> Version:
+        body = await _parse(text)
+        request.model_spec.signature_name = json_request.signature_name(body)
+        json_request.examples_input(body, request.input)
+        return self.models.find(spec)
+
+    def _status(self, spec: Any, part: str) -> bytes:
+        if not spec.name:
+            raise invalid("Missing model name in request.")
+        if part != "metadata":
+            return _json(service.model_status(self.models.states(spec))).encode()
+        version = self.models.find(spec)
+        response = service.metadata(version)
+        signature_defs = _json(service.signature_map(version))
+        return (
+            f'{{\n"model_spec":{_json(response.model_spec)},\n"metadata": {{"signature_def": {signature_defs}}}\n}}\n'
+        ).encode()
+
+
+async def _parse(text: bytes) -> dict[str, Any]:
+    """A large body is parsed in a thread: one that only the slow parser reads must not stop the others."""
+    return json_text.parse(text) if len(text) < LARGE else await asyncio.to_thread(json_text.parse, text)
+
+
+def _spec(match: re.Match[str]) -> Any:
+    spec = model_pb2.ModelSpec()
+    spec.name = unquote_to_bytes(match[1] or "").decode("utf-8", "replace")
+    if match[2]:
+        if int(match[2]) >= 1 << 63:
+            raise invalid(f"Failed to convert version: {match[2]} to numeric.")
+        spec.version.value = int(match[2])
+    if match[3]:
+        spec.version_label = unquote_to_bytes(match[3]).decode("utf-8", "replace")
+    return spec
+
+
+def _json(message: Any) -> str:
+    return json_format.MessageToJson(
+        message, preserving_proto_field_name=True, indent=1, **{_PRINT_ALL: True}
+    )
+
+
+def _header(scope: Any, name: bytes) -> bytes:
+    return next((value for key, value in scope["headers"] if key == name), b"")

@@ -1,0 +1,171 @@
+"""TF Serving's gRPC API: PredictionService, ModelService, and grpc.health.v1 where it is wanted."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from noria.serving import protos, service
+from noria.serving.metrics import Metrics
+from noria.serving.models import Models
+from noria.serving.prediction_log import REQUEST_ID, new_id
+from noria.serving.status import Code, StatusError, invalid
+
+__all__ = ["handlers"]
+
+_CODES = {each.value[0]: each for each in grpc.StatusCode}
+
+
+def handlers(models: Models, metrics: Metrics, health: bool) -> list[Any]:
+    """The generic handlers of the services."""
+    rpc = _Rpc(models, metrics)
+    apis = {
+        "PredictionService": {
+            "Predict": (rpc.predict, protos.predict_pb2.PredictRequest),
+            "Classify": (rpc.classify, protos.classification_pb2.ClassificationRequest),
+            "Regress": (rpc.regress, protos.regression_pb2.RegressionRequest),
+            "MultiInference": (rpc.multi_inference, protos.inference_pb2.MultiInferenceRequest),
+            "GetModelMetadata": (rpc.metadata, protos.get_model_metadata_pb2.GetModelMetadataRequest),
+        },
+        "ModelService": {
+            "GetModelStatus": (rpc.status, protos.get_model_status_pb2.GetModelStatusRequest),
+            "HandleReloadConfigRequest": (rpc.reload, protos.model_management_pb2.ReloadConfigRequest),
+        },
+    }
+    found = [
+        grpc.method_handlers_generic_handler(
+            f"tensorflow.serving.{name}",
+            {
+                method: grpc.unary_unary_rpc_method_handler(
+                    call, request_deserializer=kind.FromString, response_serializer=_serialize
+                )
+                for method, (call, kind) in methods.items()
+            },
+        )
+        for name, methods in apis.items()
+    ]
+    if health:
+        # HealthCheckResponse has one field, an enum: SERVING is 1, NOT_SERVING 2. grpcio-health-checking is not needed.
+        async def check(request: bytes, context: Any) -> bytes:
+            return b"\x08\x01" if models.ready else b"\x08\x02"
+
+        methods = {"Check": grpc.unary_unary_rpc_method_handler(check)}
+        found.append(grpc.method_handlers_generic_handler("grpc.health.v1.Health", methods))
+    return found
+
+
+class _Rpc:
+    def __init__(self, models: Models, metrics: Metrics):
+        self.models, self.metrics = models, metrics
+
+    async def predict(self, request: Any, context: Any) -> Any:
+        async def run(deadline: float | None) -> Any:
+            version = self._version(request)
+            return await service.predict_proto(version, request, deadline, self.metrics)
+
+        return await self._counted("Predict", request.model_spec.name, run, context)
+
+    async def classify(self, request: Any, context: Any) -> Any:
+        async def run(deadline: float | None) -> Any:
+            check = self.models.options.check_method
+            return await service.classify(self._version(request), request, deadline, self.metrics, check)
+
+        return await self._counted("Classify", request.model_spec.name, run, context)
+
+    async def regress(self, request: Any, context: Any) -> Any:
+        async def run(deadline: float | None) -> Any:
+            check = self.models.options.check_method
+            return await service.regress(self._version(request), request, deadline, self.metrics, check)
+
+        return await self._counted("Regress", request.model_spec.name, run, context)
+
+    async def multi_inference(self, request: Any, context: Any) -> Any:
+        async def run(deadline: float | None) -> Any:
+            service.check_tasks(request)
+            version = self.models.find(request.tasks[0].model_spec)
+            return await service.multi_inference(version, request, deadline, self.metrics)
+
+        name = request.tasks[0].model_spec.name if request.tasks else ""
+        return await self._counted("MultiInference", name, run, context)
+
+    async def metadata(self, request: Any, context: Any) -> Any:
+        async def run(deadline: float | None) -> Any:
+            version_of = self._version
+            if not request.HasField("model_spec"):
+                raise invalid("Missing ModelSpec")
+            if not request.metadata_field:
+                raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
+            for field in request.metadata_field:
+                if field != "signature_def":
+                    raise invalid(f"Metadata field {field} is not supported")
+            return service.metadata(version_of(request))
+
+        return await _answer(run, context)
+
+    async def status(self, request: Any, context: Any) -> Any:
+        async def run(deadline: float | None) -> Any:
+            if not request.HasField("model_spec"):
+                raise invalid("Missing ModelSpec")
+            return service.model_status(self.models.states(request.model_spec))
+
+        return await _answer(run, context)
+
+    async def reload(self, request: Any, context: Any) -> Any:
+        async def run(deadline: float | None) -> Any:
+            if request.config.WhichOneof("config") != "model_config_list":
+                raise invalid(
+                    "ServerModelConfig type not supported by HandleReloadConfigRequest."
+                    " Only ModelConfigList is currently supported"
+                )
+            await self.models.reload(request.config)
+            response = protos.model_management_pb2.ReloadConfigResponse()
+            response.status.error_code = 0
+            return response
+
+        return await _answer(run, context)
+
+    def _version(self, request: Any) -> Any:
+        if not request.HasField("model_spec"):
+            raise invalid("Missing ModelSpec")
+        return self.models.find(request.model_spec)
+
+    async def _counted(
+        self, api: str, model: str, run: Callable[[float | None], Awaitable[Any]], context: Any
+    ) -> Any:
+        started = time.perf_counter()
+        if self.models.log is not None:
+            given = next(
+                (value for key, value in context.invocation_metadata() or () if key == "x-request-id"), ""
+            )
+            REQUEST_ID.set(given or new_id())
+            context.set_trailing_metadata((("x-request-id", REQUEST_ID.get()),))
+        try:
+            response = await run(_deadline(context))
+        except StatusError as error:
+            self.metrics.requests.add(model, error.code.name)
+            await context.abort(_CODES[error.code], error.message)
+        self.metrics.latency.observe((time.perf_counter() - started) * 1e6, model, api, "GRPC")
+        self.metrics.requests.add(model, "OK")
+        return response
+
+
+async def _answer(run: Callable[[float | None], Awaitable[Any]], context: Any) -> Any:
+    try:
+        return await run(_deadline(context))
+    except StatusError as error:
+        await context.abort(_CODES[error.code], error.message)
+
+
+def _deadline(context: Any) -> float | None:
+    """On the clock of `time.monotonic`; None if the client waits without end."""
+    remaining = context.time_remaining()
+    return None if remaining is None or remaining > 1e9 else time.monotonic() + remaining
+
+
+def _serialize(message: Any) -> bytes:
+    return message.SerializeToString()
+
+
+assert _CODES.keys() == {int(each) for each in Code}

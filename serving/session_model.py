@@ -1,0 +1,118 @@
+"""A SavedModel in a TensorFlow session, called as TF Serving calls it. Only model processes import this."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from noria.components.internals.tensorflow import make_callable, session_parts
+from noria.serving.status import Code, StatusError
+from noria.serving.tensors import STRING, Tensor
+
+PARTS = session_parts()
+# TensorFlow's names where numpy's differ.
+_NUMPY = {"float": "float32", "double": "float64", "half": "float16"}
+_NAMES = {value: key for key, value in _NUMPY.items()}
+
+
+class SessionModel:
+    """One loaded version.
+
+    Args:
+      path: the version's folder.
+      tags: the tags of the MetaGraph; TF Serving's default is `serve`.
+      threads: threads within one operation; with 1, a request runs in the thread that calls.
+
+    Raises:
+      StatusError: the folder holds no SavedModel that loads.
+    """
+
+    def __init__(self, path: str, tags: Sequence[str], threads: int):
+        config = PARTS.ConfigProto(
+            intra_op_parallelism_threads=threads, inter_op_parallelism_threads=-1 if threads == 1 else 0
+        )
+        config.gpu_options.allow_growth = True
+        self.session = PARTS.Session(graph=PARTS.Graph(), config=config)
+        try:
+            with self.session.graph.as_default():
+                meta_graph = PARTS.load(self.session, list(tags), path)
+        except Exception as error:
+            raise _as_status(error) from error
+        self._saver = meta_graph.saver_def
+        self.signatures: dict[str, bytes] = {
+            name: each.SerializeToString() for name, each in meta_graph.signature_def.items()
+        }
+        self._callables: dict[tuple[tuple[str, ...], tuple[str, ...]], Any] = {}
+
+    def restore(self, path: str) -> None:
+        """Takes the weights of another version with the same graph, by the SavedModel's own restore operation.
+
+        Raises:
+          StatusError: they cannot be read; the weights are of no version then.
+        """
+        try:
+            names = self._saver.restore_op_name, self._saver.filename_tensor_name
+            self.session.run(names[0], {names[1]: f"{path}/variables/variables"})
+        except Exception as error:
+            raise _as_status(error) from error
+
+    def run(
+        self, feeds: Sequence[str], fetches: Sequence[str], inputs: list[Tensor]
+    ) -> tuple[list[Tensor], int]:
+        """Computes the tensors named `fetches` from those named `feeds`.
+
+        Returns:
+          The tensors, and the µs that the session took.
+
+        Raises:
+          StatusError: TensorFlow's own code and message.
+        """
+        key = tuple(feeds), tuple(fetches)
+        try:
+            function = self._callables.get(key)
+            if function is None:
+                options = PARTS.CallableOptions(feed=key[0], fetch=key[1])
+                function = self._callables[key] = make_callable(self.session, options)
+            arrays = [_to_array(each) for each in inputs]
+            started = time.perf_counter()
+            outputs = function(*arrays)
+            took = int((time.perf_counter() - started) * 1e6)
+            return [_from_array(each) for each in outputs], took
+        except Exception as error:
+            raise _as_status(error) from error
+
+
+def _as_status(error: Exception) -> StatusError:
+    if isinstance(error, StatusError):
+        return error
+    if isinstance(error, PARTS.OpError):
+        return StatusError(Code(error.error_code), error.message or type(error).__name__)
+    if isinstance(error, OSError):
+        return StatusError(Code.NOT_FOUND, str(error))
+    kind = Code.INVALID_ARGUMENT if isinstance(error, TypeError | ValueError) else Code.INTERNAL
+    return StatusError(kind, f"{type(error).__name__}: {error}")
+
+
+def _dtype(name: str) -> Any:
+    return np.dtype(_NUMPY.get(name, name))  # TensorFlow has registered `bfloat16`
+
+
+def _to_array(tensor: Tensor) -> Any:
+    if tensor.dtype == STRING:
+        array = np.empty(len(tensor.data), dtype=object)
+        array[:] = tensor.data
+    else:
+        array = np.frombuffer(tensor.data, _dtype(tensor.dtype))
+    return array.reshape(tensor.shape)
+
+
+def _from_array(array: Any) -> Tensor:
+    array = np.asarray(array)
+    if array.dtype.kind in "OSU":
+        values = array.reshape(-1).tolist()
+        return Tensor(
+            STRING, array.shape, [each.encode() if isinstance(each, str) else each for each in values]
+        )
+    name = array.dtype.name
+    return Tensor(_NAMES.get(name, name), array.shape, np.ascontiguousarray(array).tobytes())

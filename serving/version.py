@@ -1,0 +1,224 @@
+"""One version of a model: checked, loaded, warmed, serving, drained; its process is replaced if it ends."""
+
+import asyncio
+import enum
+import functools
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from noria.components import saved_model
+from noria.core import files
+from noria.serving.batching import Limits, Queue
+from noria.serving.metrics import Metrics
+from noria.serving.prediction_log import PredictionLog
+from noria.serving.processes import ModelProcess, Spawner
+from noria.serving.signatures import Signature
+from noria.serving.status import Code, StatusError
+
+DRAIN_SECONDS = 30.0
+# Restarts in a row of a process that keeps ending, before the version is given up; the n-th waits 2^n / 10 seconds.
+MAX_RESTARTS = 8
+STEADY_SECONDS = 60.0
+
+
+class State(enum.IntEnum):
+    """As get_model_status.proto."""
+
+    START = 10
+    LOADING = 20
+    AVAILABLE = 30
+    UNLOADING = 40
+    END = 50
+
+
+class Version:
+    """A version in its process.
+
+    Args:
+      model: the model's name.
+      number: the version.
+      folder: the SavedModel.
+      spawner: starts the process.
+      limits: bounds of its queue.
+      warm: sends the warm-up requests to a version and raises StatusError if one fails.
+      tags: the tags of the MetaGraph.
+      threads: of TensorFlow within one operation.
+      load_seconds: a load that takes longer counts as hanging.
+      log: gets what is answered.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        number: int,
+        folder: Path,
+        spawner: Spawner,
+        limits: Limits,
+        metrics: Metrics,
+        warm: Callable[["Version"], Awaitable[None]],
+        tags: tuple[str, ...] = ("serve",),
+        threads: int = 1,
+        load_seconds: float = 300.0,
+        log: PredictionLog | None = None,
+    ):
+        self.model, self.number, self.folder = model, number, folder
+        self.log = log
+        self.state = State.START
+        self.error: StatusError | None = None
+        self.graph = ""
+        self.signatures: dict[str, Signature] = {}
+        self.process: ModelProcess | None = None
+        self.restarts = 0
+        self._spawner, self._tags, self._threads, self._load_seconds = spawner, tags, threads, load_seconds
+        self._warm, self._metrics = warm, metrics
+        self.queue = Queue(
+            model, limits, lambda calls, rows: metrics.batch(model, number, calls, rows), self._hung
+        )
+        self._watcher: asyncio.Task[None] | None = None
+        self._failures = 0
+
+    @property
+    def live(self) -> bool:
+        """Whether a request that comes now is answered."""
+        return self.state is State.AVAILABLE and self.process is not None and not self.process.ended.done()
+
+    @property
+    def mark(self) -> tuple[files.Mark | None, ...]:
+        """Changes when the files of the version do: a version that failed is tried again then."""
+        names = ("", "saved_model.pb", "variables/variables.index")
+        return tuple(files.mark(self.folder / name) for name in names)
+
+    async def load(
+        self, cores: list[int], standby: Callable[[str], ModelProcess | None] = lambda graph: None
+    ) -> None:
+        """Loads and warms the version; it is AVAILABLE afterwards.
+
+        Args:
+          cores: those that the process may use until it serves; all if empty.
+          standby: gives a process that has a graph already, by its digest: only the weights are read then.
+
+        Raises:
+          StatusError: it does not load, or a warm-up request fails. The state is END, with the error.
+        """
+        self.state, started = State.LOADING, time.monotonic()
+        try:
+            if not any((self.folder / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
+                raise StatusError(
+                    Code.NOT_FOUND,
+                    f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {self.folder}",
+                )
+            self.graph = await asyncio.to_thread(saved_model.digest, self.folder, variables=False)
+            self.process = await self._restore(standby(self.graph)) or await self._start(cores)
+            self.signatures = {
+                name: Signature(name, proto) for name, proto in self.process.signatures.items()
+            }
+            self.queue.connect(self.process)
+            await asyncio.wait_for(self._warm(self), self._load_seconds)
+            self.process.serve()
+        except (StatusError, asyncio.TimeoutError) as error:
+            self._give_up(
+                error
+                if isinstance(error, StatusError)
+                else StatusError(Code.DEADLINE_EXCEEDED, f"did not load within {self._load_seconds:.0f} s")
+            )
+            assert self.error is not None
+            raise self.error from error
+        except asyncio.CancelledError:
+            self._give_up(StatusError(Code.CANCELLED, "the load was stopped"))
+            raise
+        self.state = State.AVAILABLE
+        self._metrics.loaded(self.model, self.number, time.monotonic() - started)
+        self._watcher = asyncio.create_task(self._watch(), name=f"watch {self.model} {self.number}")
+
+    async def unload(self) -> ModelProcess | None:
+        """Lets the process finish what it has. New requests must go elsewhere already.
+
+        Returns:
+          The process, if it can serve another version with the same graph; who does not want it must close it.
+        """
+        if self.state is State.END:
+            return None
+        self.state = State.UNLOADING
+        await self.queue.drain(DRAIN_SECONDS)
+        idle = self.process if self.process is not None and not len(self.queue) else None
+        if idle is not None:
+            self.process = None
+        self.stop()
+        return idle
+
+    def stop(self) -> None:
+        """Ends the process now."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self.process is not None:
+            self.process.close()
+        self.queue.fail(
+            StatusError(Code.UNAVAILABLE, f"version {self.number} of model {self.model} is unloaded")
+        )
+        self.state = State.END
+
+    async def _restore(self, process: ModelProcess | None) -> ModelProcess | None:
+        """A process that has the graph, with the weights of this version; None if that does not work."""
+        if process is None:
+            return None
+        try:
+            await asyncio.wait_for(asyncio.shield(process.restore(str(self.folder))), self._load_seconds)
+            return process
+        except (StatusError, asyncio.TimeoutError):  # the load from the start says what is wrong
+            process.kill("the weights could not be replaced")
+            return None
+
+    async def _start(self, cores: list[int]) -> ModelProcess:
+        process = await self._spawner.start(str(self.folder), self._tags, self._threads, cores)
+        try:
+            await asyncio.wait_for(asyncio.shield(process.ready), self._load_seconds)
+        except BaseException:
+            process.kill("the load was stopped")
+            raise
+        return process
+
+    async def _watch(self) -> None:
+        """Replaces the process whenever it ends."""
+        since = time.monotonic()
+        while self.process is not None:
+            await asyncio.wait([self.process.ended])  # a future that is awaited would end with this task
+            self.restarts += 1
+            self._metrics.restarted(self.model, self.number)
+            self.queue.disconnect()
+            self._failures = 1 if time.monotonic() - since > STEADY_SECONDS else self._failures + 1
+            if self._failures > 1:
+                await asyncio.sleep(2**self._failures / 10)
+            try:
+                self.process = await self._start([])
+            except (StatusError, asyncio.TimeoutError) as error:
+                if self._failures >= MAX_RESTARTS:
+                    self._watcher = None
+                    self._give_up(StatusError(Code.INTERNAL, f"its process cannot be started again: {error}"))
+                    return
+                continue
+            since = time.monotonic()
+            self.process.serve()
+            self.queue.connect(self.process)
+
+    def _hung(self) -> None:
+        if self.process is not None:
+            self.process.kill("it did not answer in time")
+
+    def _give_up(self, error: StatusError) -> None:
+        self.error, self.state = error, State.END
+        if self.process is not None:
+            self.process.kill(error.message)
+        self.queue.fail(error)
+        self._metrics.refused(self.model)
+
+
+@functools.cache  # the first answer: later ones would be about the part that is left while a version loads
+def loading_cores() -> tuple[list[int], list[int]]:
+    """The cores that load and those that serve meanwhile; empty where there is one, or the system cannot say."""
+    if not hasattr(os, "sched_getaffinity"):
+        return [], []
+    cores = sorted(os.sched_getaffinity(0))
+    half = len(cores) // 2
+    return (cores[len(cores) - half :], cores[: len(cores) - half]) if half else ([], [])

@@ -1,0 +1,90 @@
+"""A real server in a process of its own, and small SavedModels that it serves."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+MODELS = Path(__file__).with_name("small_models.py")
+
+
+class Running:
+    """A server, and how a test asks it."""
+
+    def __init__(self, process: subprocess.Popen, rest: int, grpc: int):
+        self.process, self.rest, self.grpc = process, rest, grpc
+
+    def ask(
+        self, path: str, body: object = None, method: str | None = None, **headers: str
+    ) -> tuple[int, object]:
+        """Status and body: JSON where it is JSON."""
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.rest}{path}", data, names, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                status, text = answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            status, text = error.code, error.read()
+        try:
+            return status, json.loads(text)
+        except ValueError:
+            return status, text.decode()
+
+    def predict(self, body: object, where: str = "/v1/models/default") -> tuple[int, object]:
+        return self.ask(f"{where}:predict", body)
+
+    def wait(self, holds: Callable[[], bool], seconds: float = 30.0) -> None:
+        """Returns when something holds; fails if it does not in time."""
+        until = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < until, "it did not come to hold"
+            time.sleep(0.02)
+
+    def error(self, path: str, body: object = None, method: str | None = None) -> tuple[int, str]:
+        """Status and message of a refused request."""
+        status, answer = self.ask(path, body, method)
+        assert isinstance(answer, dict) and list(answer) == ["error"], answer
+        return status, answer["error"]
+
+
+@contextlib.contextmanager
+def serving(*arguments: str, program: str = "serve") -> Iterator[Running]:
+    """`noria serve`, until the block ends; it must end by itself then."""
+    command = [sys.executable, "-m", "noria.pipeline", program, *arguments]
+    process = subprocess.Popen(
+        [*command, "--port", "0", "--grpc-port", "0", "--json"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        ports = json.loads(process.stdout.readline())
+        yield Running(process, ports["rest_port"], ports["grpc_port"])
+        process.send_signal(signal.SIGTERM)
+        assert 0 == process.wait(60)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def small_models(tmp_path_factory) -> Path:
+    """Folders of the models in small_models.py, which a process with TensorFlow writes once."""
+    folder = tmp_path_factory.mktemp("models")
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    subprocess.run([sys.executable, str(MODELS), str(folder)], check=True, env=environment)
+    return folder
+
+
+@pytest.fixture(name="serving", scope="session")
+def serving_fixture():
+    """`serving`: starts a server."""
+    return serving
