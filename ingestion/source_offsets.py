@@ -120,7 +120,8 @@ def find(
             f"spans {', '.join(map(str, lost))} are gone, and an earlier version of Noria did not write down which "
             "rows they had",
             where=f"the spans of {entry['name']}",
-            next_step="restore them (all but one may do) from a backup, or name a new `home` and ingest anew",
+            next_step="restore them (all but one may do) from a backup, or name another folder as `home`: the next "
+            "run fills it from the source",
         )
     here, at = [], 0
     for i, piece in enumerate([*pieces, None]):

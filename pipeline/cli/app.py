@@ -25,6 +25,7 @@ from noria.pipeline.cli import (
     console,
     doctor,
     init,
+    migrate,
     promote,
     replay,
     report,
@@ -123,6 +124,7 @@ for _command in (
     promote.promote,
     rollback.rollback,
     unquarantine.unquarantine,
+    migrate.migrate,
     doctor.doctor,
     ci.ci,
 ):
