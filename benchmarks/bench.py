@@ -1,11 +1,11 @@
-"""All that `make bench` measures, part after part, each in a process of its own.
+"""All that `make bench` measures, part after part, each in a new process.
 
     python -m benchmarks.bench [PART ...] [--resume] [--quick] [--out FOLDER]
 
 Without names it runs all parts. A part that fails does not stop the others; the end says which. `--resume` skips
 what was measured at the present commit of the code, in full, while the machine was not busy. `--quick` runs every part
 on tiny sizes in this process, to see that it runs through, and writes to a temporary folder. In the end
-docs/performance.md is written anew, unless the results went elsewhere.
+docs/performance.md is written again, unless the results went elsewhere.
 """
 
 import importlib
@@ -21,11 +21,11 @@ from benchmarks import measure, page
 # The quick ones first: a mistake shows early.
 PARTS = (
     *("startup", "warm_run", "hotspots", "continuity", "history", "gates"),
-    *("scale", "full_year", "freshness", "year", "memory"),
+    *("scale", "wide", "full_year", "freshness", "year", "memory"),
 )
 
-# With a page and a target of their own; a quick run takes them along.
-OTHERS = ("drift", "tables")
+# With a separate page and target; a quick run takes them along.
+OTHERS = ("drift", "tables", "reading", "fuzz_reading")
 
 
 def measured(path: Path) -> bool:
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "parts",
         nargs="*",
         metavar="PART",
-        help=f"of {', '.join(PARTS + OTHERS)} (default: all but the last two)",
+        help=f"of {', '.join(PARTS + OTHERS)} (default: all but the last four)",
     )
     parser.add_argument("--resume", action="store_true", help="skip what this commit's code was measured for")
     options = measure.options(parser, argv)

@@ -3,7 +3,7 @@
 All read the newest table's labelled rows, train the same Wide & Deep for as many steps of 256 rows, judge it on
 the same slices and save it. Noria and stock judge the champion beside it; the script by hand does not. Noria lives
 in this process, the script in one that waits for its next run, stock in a new process each time. Imports are paid
-before each clock starts. What the warm ones go on from was made in other processes: a first run is a process's first.
+before each clock starts. What warm runs continue from was made in other processes: a first run is its process's first.
 
     python -m benchmarks.contest FOLDER      one run of the project in a folder: makes a champion
 """
@@ -40,7 +40,7 @@ KINDS = {
 
 
 def project(folder: Path, **settings: Any) -> Any:
-    """The flights example's config with a home and a span store of its own, and other settings where named.
+    """The flights example's config with a separate home and span store, and other settings where named.
 
     No replay: all three train on the same rows. Data checks that compare with the weeks before are off: a month after a
     month, or twice the same rows, is no week.
@@ -144,7 +144,7 @@ class Stock:
 class Hand:
     """The script by hand on the same rows, as Parquet; see `benchmarks.hand`.
 
-    Warm, it goes on from a run of its own on the champion's rows.
+    Warm, it continues from an earlier run on the champion's rows.
     """
 
     def __init__(self, folder: Path, champion: pa.Table, newest: pa.Table, steps: int, cold: bool):
@@ -317,7 +317,7 @@ def show(result: dict[str, Any], title: str) -> None:
 
 
 def plot(result: dict[str, Any], path: Path, title: str) -> None:
-    """Stacked bars by kind of work; the lower panel without stock, on a scale of its own."""
+    """Stacked bars by kind of work; the lower panel without stock, on a separate scale."""
     pyplot = measure.pyplot()
     parts = contestants(result)
     figure, axes = pyplot.subplots(2, 1, figsize=(9, 6), layout="constrained")
@@ -389,7 +389,7 @@ def main(
 
 
 def run_once(folder: Path) -> None:
-    """Turns the project in a folder, in a process of its own; writes down what a run imports."""
+    """Runs the project in a folder, in a new process; writes down what a run imports."""
     from noria.pipeline.config import load
     from noria.pipeline.runs.run import run_pending
 

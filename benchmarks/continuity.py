@@ -3,187 +3,33 @@
     python -m benchmarks.continuity [--steps 300] [--quick]
 
 Trains on four weeks of the flights of 2013, each family three times through the Trainer's own run_fn: in one go, the
-first half, and, in a process of its own, the second half from what the first half wrote. Compares every weight and
+first half, and, in a new process, the second half from what the first half wrote. Compares every weight and
 every Adam slot of the two results, and writes continuity.json. A quick run stays in one process.
 """
 
-import argparse
-import json
-import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from noria.components.keras3 import ensure_keras3
-
-tf = ensure_keras3()
-
-import flight_events as flights
-
 from benchmarks import measure
-from noria.components import example_file, journal
-from noria.components.transform import executor
-from noria.components.transform.request import Request
-from noria.schemas import loader
-from noria.schemas.list_columns import as_lists
-
-LABEL = flights.LABEL
-SCHEMA = measure.ROOT / "examples" / "flights" / "schema.pbtxt"
-PREPROCESSING = "flight_features.preprocessing_fn"
-WEEK = 7 * 24 * 3600
-START = 1356998400  # 2013-01-01 UTC
-
-
-def week(first: int, last: int) -> pa.Table:
-    """Labelled flights scheduled in weeks first..last of 2013; week 1 starts on January 1st."""
-    table = flights.table()
-    number = pc.add(pc.divide(pc.subtract(table["time_hour"], START), WEEK), 1)
-    chosen = pc.and_(pc.greater_equal(number, first), pc.less_equal(number, last))
-    return table.filter(pc.and_(chosen, pc.is_valid(table[LABEL]))).combine_chunks()
-
-
-def lay_out(
-    folder: Path,
-    first: int,
-    last: int,
-    take: int | None = None,
-    preprocessing: str = PREPROCESSING,
-    project: str = "",
-) -> Path:
-    """Raw and transformed examples of some weeks, a fifth of the last week held out as eval, with their graph.
-
-    Writes raw/Split-*/, transformed/Split-*/ and graph/; nothing if that is done.
-
-    Args:
-      folder: where to.
-      first: first week.
-      last: last week.
-      take: rows of each split at most, evenly from all of it.
-      preprocessing: import path of the preprocessing_fn.
-      project: folder in which it is looked for first.
-    """
-    if (folder / "done").exists():
-        return folder
-    table, newest = week(first, last), week(last, last)
-    held_out = np.random.default_rng(1).random(len(newest)) < 0.2
-    train = table.slice(0, len(table) - len(newest))
-    splits = {"train": pa.concat_tables([train, newest.filter(~held_out)]), "eval": newest.filter(held_out)}
-    for split, rows in splits.items():
-        file = folder / "raw" / f"Split-{split}" / f"span-{last:08d}-00000-of-00001.gz"
-        with example_file.create(file) as writer:
-            if take:
-                rows = rows.take(np.linspace(0, len(rows) - 1, min(take, len(rows))).astype(np.int64))
-            for batch in rows.combine_chunks().to_batches():
-                writer.write(as_lists(batch))
-    request = Request(
-        examples=str(folder / "raw"),
-        splits=list(splits),
-        schema=loader.load(SCHEMA),
-        champion=None,
-        verdict="ok",
-        graph=str(folder / "graph"),
-        transformed=str(folder / "transformed"),
-        preprocessing=preprocessing,
-        label=LABEL,
-        project=project,
-    )
-    with journal.stage("Transform") as stage:
-        executor.transform(request, stage)
-    (folder / "done").touch()
-    return folder
-
-
-def train(
-    data: Path, out: Path, settings: dict[str, Any], champion: Path | None = None, graph: Path | None = None
-) -> Path:
-    """Runs the Trainer's run_fn in this process; gives the model's folder."""
-    from tfx.components.trainer.fn_args_utils import FnArgs
-
-    from noria.components.trainer.run_fn import run_fn
-
-    config = {
-        "settings": {"label": LABEL, **settings},
-        "raw_examples": [str(data / "raw" / "Split-train" / "*")],
-    }
-    if champion is not None:
-        config |= {"champion": str(champion), "version": 1}
-    run_fn(
-        FnArgs(
-            train_files=[str(data / "transformed" / "Split-train" / "*")],
-            eval_files=[str(data / "transformed" / "Split-eval" / "*")],
-            transform_graph_path=str(graph or data / "graph"),
-            serving_model_dir=str(out / "Format-Serving"),
-            model_run_dir=str(out / "run"),
-            custom_config=config,
-        )
-    )
-    return out
-
-
-def publish(model: Path, graph: Path) -> Path:
-    """Puts the transform graph beside the model, as the registry does."""
-    shutil.copytree(graph, model / "transform_graph", dirs_exist_ok=True)
-    return model
-
-
-def differences(one: Path, other: Path) -> dict[str, float]:
-    """Largest absolute difference of two checkpoints' weights and slots."""
-    from noria.components.trainer import checkpoint
-
-    a, b = (checkpoint.load(folder / "checkpoint") for folder in (one, other))
-    assert a.step == b.step, (a.step, b.step)
-    assert a.examples_seen == b.examples_seen
-    found = {}
-    for kind in ("variables", "first", "second"):
-        mine, theirs = getattr(a, kind), getattr(b, kind)
-        assert mine.keys() == theirs.keys()
-        found[kind] = max(float(np.abs(mine[name] - theirs[name]).max()) for name in mine)
-    return found
-
-
-def continuity(
-    data: Path, work: Path, settings: dict[str, Any], steps: int, fresh: bool = True
-) -> dict[str, float]:
-    """The comparison for one family; `fresh`: the second half in a process of its own."""
-    half = {**settings, "steps": steps // 2, "early_stop": None}
-    whole = train(data, work / "whole", {**half, "steps": steps // 2 * 2})
-    first = publish(train(data, work / "first", half), data / "graph")
-    second = (_train_elsewhere if fresh else train)(data, work / "second", half, champion=first)
-    return differences(whole, second)
-
-
-def _train_elsewhere(data: Path, out: Path, settings: dict[str, Any], champion: Path) -> Path:
-    """`train` in a process of its own."""
-    arguments = [str(data), str(out), json.dumps(settings), str(champion)]
-    command = [sys.executable, "-m", "benchmarks.continuity", "--train", *arguments]
-    subprocess.run(command, cwd=measure.ROOT, check=True)
-    return out
+from tests.helpers import training
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Trains, compares and prints."""
     parser = measure.parser(__doc__)
     parser.add_argument("--steps", type=int, help="in one go (default: 300)")
-    parser.add_argument("--train", nargs=4, help=argparse.SUPPRESS)
     options = measure.options(parser, argv)
-    if options.given.train:
-        data, out, settings, champion = options.given.train
-        train(Path(data), Path(out), json.loads(settings), Path(champion))
-        return
     steps = options.given.steps or options.size(300, 10)
     machine = options.machine()
     results: dict[str, Any] = {"steps": steps, "batch_size": 256}
     with tempfile.TemporaryDirectory(prefix="noria-continuity-") as folder:
-        data = lay_out(Path(folder) / "data", 1, options.size(4, 1), options.size(None, 1_500))
+        data = training.lay_out(Path(folder) / "data", 1, options.size(4, 1), options.size(None, 1_500))
         for family in ("wide_deep", "dcn"):
-            found = continuity(data, Path(folder) / family, {"family": family}, steps, not options.quick)
+            found = training.continuity(
+                data, Path(folder) / family, {"family": family}, steps, not options.quick
+            )
             results[family] = found
             print(
                 f"{family}: largest difference of weights {found['variables']:.2g}, "

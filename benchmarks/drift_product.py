@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-import yaml
 
+from benchmarks import drafted
 from benchmarks import drift_streams as streams
 
 FIRST = 2  # spans of the first, cold run
@@ -18,39 +17,16 @@ FIRST = 2  # spans of the first, cold run
 
 def project(folder: Path, stream: streams.Stream) -> Any:
     """What `noria init` drafts from the stream, with spans of SPAN rows; its config."""
-    from noria.pipeline.config import load
-    from noria.pipeline.init.draft import draft
-
-    folder.mkdir(parents=True)
-    source = folder / "stream.parquet"
-    pq.write_table(pa.Table.from_pandas(stream.table, preserve_index=False), source)
-    draft(folder / "project", source, "label", time="time", task=stream.task)
-    path = folder / "project" / "noria.yaml"
-    settings = yaml.safe_load(path.read_text())
-    # One process runs many projects: each needs another module name.
-    module = f"{stream.name}_features"
-    path.with_name("preprocessing.py").rename(path.with_name(f"{module}.py"))
-    settings["preprocessing"] = f"{module}.preprocessing_fn"
-    settings["span"] = {"every": f"rows:{streams.SPAN}"}
-    settings["window"]["first"] = FIRST
-    path.write_text(yaml.safe_dump(settings))
-    return load(folder / "project")
-
-
-def scores(model_dir: str, table: pa.Table) -> np.ndarray:
-    """A published model's scores `[rows, outputs]`."""
-    import tensorflow as tf
-    from tfx_bsl.public import tfxio
-
-    from noria.schemas.list_columns import as_lists
-
-    encoder = tfxio.RecordBatchToExamplesEncoder()
-    serve = tf.saved_model.load(model_dir).signatures["serving_default"]
-    parts = [
-        serve(tf.constant(encoder.encode(as_lists(batch))))["score"].numpy()
-        for batch in table.to_batches(max_chunksize=8192)
-    ]
-    return np.concatenate(parts)
+    return drafted.project(
+        folder,
+        stream.name,
+        pa.Table.from_pandas(stream.table, preserve_index=False),
+        "label",
+        time="time",
+        task=stream.task,
+        span={"every": f"rows:{streams.SPAN}"},
+        window={"first": FIRST},
+    )
 
 
 def follow(config: Any, stream: streams.Stream) -> Iterator[tuple[int, dict[str, Any], np.ndarray | None]]:
@@ -82,4 +58,8 @@ def follow(config: Any, stream: streams.Stream) -> Iterator[tuple[int, dict[str,
             continue
         record["version"] = champion.version
         rows = spans[upcoming].drop(columns="label")
-        yield upcoming, record, scores(champion.model_dir, pa.Table.from_pandas(rows, preserve_index=False))
+        yield (
+            upcoming,
+            record,
+            drafted.scores(champion.model_dir, pa.Table.from_pandas(rows, preserve_index=False)),
+        )

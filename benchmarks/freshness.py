@@ -2,8 +2,8 @@
 
     python -m benchmarks.freshness [--weeks 13] [--first 8] [--quick]
 
-Two wheels run on the same spans, gates off so that every model is taken: one warm (each week goes on from the week
-before, with replay), one cold (each week trains from nothing on the whole history). After each week both models
+Two pipelines run on the same spans, gates off so that every model is taken: one warm (each week continues from the
+week before, with replay), one cold (each week trains from nothing on the whole history). After each week both models
 predict the next week, which neither has seen: test, then train. Writes freshness.json and .png.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import measure
+from benchmarks import drafted, measure
 
 WHOLE = 60  # weeks of a cold run: more than there are
 
@@ -35,28 +35,17 @@ def project(folder: Path, first: int, trainer: dict[str, Any]) -> Any:
 
 def score(model_dir: str, table: Any) -> dict[str, float]:
     """AUC and log loss of a published model on all labelled rows of a span."""
-    import tensorflow as tf
     from sklearn.metrics import log_loss, roc_auc_score
-    from tfx_bsl.public import tfxio
-
-    from noria.schemas.list_columns import as_lists
 
     rows = table.filter(table.column("late").is_valid())
-    serve = tf.saved_model.load(model_dir).signatures["serving_default"]
-    scores = [
-        serve(tf.constant(tfxio.RecordBatchToExamplesEncoder().encode(as_lists(batch))))["score"].numpy()[
-            :, 0
-        ]
-        for batch in rows.to_batches(max_chunksize=8192)
-    ]
-    labels, predictions = rows.column("late").to_numpy(), np.concatenate(scores)
+    labels, predictions = rows.column("late").to_numpy(), drafted.scores(model_dir, rows)[:, 0]
     return {"auc": roc_auc_score(labels, predictions), "log_loss": log_loss(labels, predictions)}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Turns both wheels and prints the table."""
     parser = measure.parser(__doc__)
-    parser.add_argument("--weeks", type=int, help="runs of each wheel, the first cold (default: 13)")
+    parser.add_argument("--weeks", type=int, help="runs of each pipeline, the first cold (default: 13)")
     parser.add_argument("--first", type=int, help="weeks of the first cold run (default: 8)")
     options = measure.options(parser, argv)
     count = options.given.weeks or options.size(13, 2)

@@ -169,7 +169,7 @@ def flipped(table: pa.Table, before: pa.Table, stream: Stream):
 
 
 def shuffled(table: pa.Table, before: pa.Table, stream: Stream):
-    """A category that goes with the source is dealt out to other rows."""
+    """A category that goes with the source is moved to other rows."""
     if not stream.pair:
         return None
     return _set(table, stream.pair, _random(table).permutation(table[stream.pair].to_numpy()))

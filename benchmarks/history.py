@@ -2,7 +2,7 @@
 
     python -m benchmarks.history [--spans 50] [--repeats 5] [--quick]
 
-The year's flights dealt out to spans of the same size (every 51st row), so that nothing but the history differs from
+The year's flights, split into spans of the same size (every 51st row), so that nothing but the history differs from
 one to the next. One resident process runs on span after span: seconds and resident memory of each run. Then, on the
 same rows, a warm run with one older span in the store and one with all of them, alternately. Writes history.json
 and history.png.
@@ -21,7 +21,7 @@ import pyarrow as pa
 from benchmarks import contest, measure, synthetic
 
 
-def dealt(table: pa.Table, spans: int, rows: int | None) -> list[pa.Table]:
+def split(table: pa.Table, spans: int, rows: int | None) -> list[pa.Table]:
     """So many tables of the same number of rows, each from all over the table."""
     table = contest.thin(table, None if rows is None else rows * spans)
     each = len(table) // spans
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     spans = options.given.spans or options.size(50, 2)
     repeats = options.given.repeats or options.size(5, 1)
     machine = options.machine()
-    *older, newest = dealt(flights.table().sort_by("time_hour"), spans + 1, options.size(None, 2_000))
+    *older, newest = split(flights.table().sort_by("time_hour"), spans + 1, options.size(None, 2_000))
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

@@ -48,7 +48,7 @@ class Profiler:
 
 
 def functions(profile: cProfile.Profile) -> dict[str, list[dict[str, Any]]]:
-    """`own`: the functions with the most time of their own; `within`: Noria's, with all that they call."""
+    """`own`: the functions with the most own time; `within`: Noria's, with all that they call."""
     stats = pstats.Stats(profile).stats  # type: ignore[attr-defined]
     rows = [(name(where), calls, own, within) for where, (_, calls, own, within, _) in stats.items()]
 
@@ -90,12 +90,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     machine = options.machine()
     february, january = (contest.thin(table, options.size(None, 2_000)) for table in months())
     with tempfile.TemporaryDirectory() as scratch:
-        wheel = contest.Noria(Path(scratch), february, january, options.size(300, 10), cold=False)
-        wheel.run()
-        contest.restore(wheel.config.home_path, wheel.folder / "before")
+        pipeline = contest.Noria(Path(scratch), february, january, options.size(300, 10), cold=False)
+        pipeline.run()
+        contest.restore(pipeline.config.home_path, pipeline.folder / "before")
         profiler = Profiler()
         started, processor = time.perf_counter(), time.process_time()
-        run_pending(wheel.config, on_event=profiler)
+        run_pending(pipeline.config, on_event=profiler)
         wall, processor = time.perf_counter() - started, time.process_time() - processor
     result = {"rows": len(contest.labelled(january)), "wall": wall, "processor": processor}
     options.save(options.given.name, {**result, "stages": profiler.stages}, machine)

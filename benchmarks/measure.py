@@ -38,7 +38,7 @@ class Options:
       quick: tiny sizes, to see that it runs through; the figures mean nothing.
       out: folder that gets the JSON and the plots.
       given: the part's own options.
-      defaults: what these are where nothing is said.
+      defaults: their values where none is given.
     """
 
     quick: bool

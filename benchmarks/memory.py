@@ -2,7 +2,7 @@
 
     python -m benchmarks.memory [--rows 1000000,5000000] [--modes warm] [--quick]
 
-For each size a process of its own runs on synthetic spans of 40 columns (`benchmarks.synthetic`): a small one for a
+For each size a new process runs on synthetic spans of 40 columns (`benchmarks.synthetic`): a small one for a
 champion, then one for each mode. This process reads its resident memory, and that of the processes it starts (the
 infra validation, Beam's workers), from /proc, Linux only. Stated is what each stage held above the process
 after importing TensorFlow. Several sizes show whether it grows with the rows. Writes memory.json and .png. 200,000 rows
@@ -29,10 +29,11 @@ MARK = "noria-mark "  # what the child prints is among what its libraries print
 
 
 def work(folder: str, modes: list[str]) -> None:
-    """The child: runs on what is in the store, and prints a JSON line at each mark."""
+    """The child: runs on what is in the store, a span for each mode, and prints a JSON line at each mark."""
 
     def mark(**facts: Any) -> None:
-        print(MARK + json.dumps({"at": time.time(), **facts}), flush=True)
+        now = {"at": time.time(), "processor": time.process_time()}
+        print(MARK + json.dumps({**now, **facts}), flush=True)
 
     import tensorflow as tf
 
@@ -47,7 +48,7 @@ def work(folder: str, modes: list[str]) -> None:
 
     mark(stage="imported")
     config = load(Path(folder))
-    for mode in ("champion", *modes):
+    for mode in modes:
         mark(stage=AROUND, mode=mode)
 
         def listen(record: dict[str, Any], mode: str = mode) -> None:
@@ -61,6 +62,11 @@ def work(folder: str, modes: list[str]) -> None:
             record
         )
     mark(stage="end")
+
+
+def command(folder: Path, modes: list[str]) -> list[str]:
+    """What starts the child."""
+    return [sys.executable, "-c", f"from benchmarks.memory import work; work({str(folder)!r}, {modes!r})"]
 
 
 def descendants(pid: int) -> list[int]:
@@ -133,14 +139,15 @@ def peaks(
     runs = []
     for mode in modes:
         stages: dict[str, dict[str, Any]] = {}
-        for mark, end in zip(marks, ends, strict=True):
+        for mark, after, end in zip(marks, [*marks[1:], marks[-1]], ends, strict=True):
             if mark.get("mode") != mode:
                 continue
             inside = between(mark["at"], end)
-            stage = stages.setdefault(mark["stage"], dict.fromkeys((*PEAKS, "seconds"), 0.0))
+            stage = stages.setdefault(mark["stage"], dict.fromkeys((*PEAKS, "seconds", "processor"), 0.0))
             for at, name in enumerate(PEAKS, start=1):
                 stage[name] = max(stage[name], mib(max(row[at] for row in inside) - baseline))
             stage["seconds"] += end - mark["at"]
+            stage["processor"] += after["processor"] - mark["processor"]
             for name, path in mark.get("path", {}).items():
                 stages[name]["path"] = path
         highest = {name: max(stage[name] for stage in stages.values()) for name in PEAKS}
@@ -192,8 +199,7 @@ def record(rows: int, modes: list[str], steps: int) -> tuple[dict[str, Any], Wat
         for span, count in enumerate([CHAMPION_ROWS, *[rows] * len(modes)], start=1):
             synthetic.commit(config.home_path, span, count)
         print(f"{len(modes)} spans of {rows:,} rows written, {time.monotonic() - started:.0f} s", flush=True)
-        code = f"from benchmarks.memory import work; work({str(config.folder)!r}, {modes!r})"
-        watched = watch([sys.executable, "-c", code], folder / "child.log")
+        watched = watch(command(config.folder, ["champion", *modes]), folder / "child.log")
     return {"rows": rows, **peaks(*watched, modes)}, watched
 
 

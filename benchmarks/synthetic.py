@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-import yaml
 
+from benchmarks import drafted
 from noria.stores.span_files import GROUP_ROWS
 from noria.stores.spans import SpanStore
 
@@ -54,24 +53,20 @@ def commit(home: Path, span: int, rows: int) -> None:
 
 def project(folder: Path, **settings: Any) -> Any:
     """Drafts a project from a sample, without a source and with all gates open; its config."""
-    from noria.pipeline.config import load
-    from noria.pipeline.init import draft as drafts
-
-    folder.mkdir(parents=True, exist_ok=True)
-    sample = folder / "sample.parquet"
-    pq.write_table(pa.Table.from_batches(list(batches(SAMPLE_ROWS, 1))), sample)
-    drafts.draft(folder / "project", sample, LABEL, time=TIME)
-    path = folder / "project" / "noria.yaml"
-    changed = yaml.safe_load(path.read_text())
-    # The repository's root, from which this runs, has a `preprocessing` of its own.
-    path.with_name("preprocessing.py").rename(path.with_name("synthetic_features.py"))
-    changed["preprocessing"] = "synthetic_features.preprocessing_fn"
-    changed |= {"home": str(folder / "home"), "data": {}}
-    changed["window"] = {"first": 1, "cold": 1, "replay": 0.25}
-    changed["gates"] = open_gates(["category_4", "category_8"])
-    changed |= settings
-    path.write_text(yaml.safe_dump(changed))
-    return load(folder / "project")
+    return drafted.project(
+        folder,
+        "synthetic",
+        pa.Table.from_batches(list(batches(SAMPLE_ROWS, 1))),
+        LABEL,
+        time=TIME,
+        home=str(folder / "home"),
+        data={},
+        **{
+            "window": {"first": 1, "cold": 1, "replay": 0.25},
+            "gates": open_gates(["category_4", "category_8"]),
+            **settings,
+        },
+    )
 
 
 def open_gates(slices: list[str]) -> dict[str, Any]:

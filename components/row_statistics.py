@@ -22,13 +22,13 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from noria.components import gate_statistics
 from noria.components.gate_statistics import MAX_VALUES
+from noria.core.periods import DAY
 
 HOURS = "noria/hours"
 NUMBERS_BY_VALUE = "noria/numbers_by_value"
 DUPLICATES = "noria/duplicates"
 # Distinct rows in a sketch: a share of duplicates is known to 2 points.
 SKETCH = 2048
-DAY = 86_400
 
 
 class Sketch:
@@ -144,13 +144,15 @@ class RowStatisticsGenerator(tfdv.CombinerStatsGenerator):
     def extract_output(self, accumulator: Rows) -> statistics_pb2.DatasetFeatureStatistics:
         """Returns a dataset with one entry for each feature that has such statistics."""
         result = statistics_pb2.DatasetFeatureStatistics()
+        entries = gate_statistics.Entries(result)
         if accumulator.hours.any():
             text = json.dumps({"rows": [int(count) for count in accumulator.hours]})
-            gate_statistics.entry(result, self._time).custom_stats.add(name=HOURS, str=text)
+            entries[self._time].custom_stats.add(name=HOURS, str=text)
         if accumulator.columns:
             pairs = [[sum(one.counts.values()), len(one.counts)] for one in accumulator.sketches]
-            entry = gate_statistics.entry(result, min(accumulator.columns))
-            entry.custom_stats.add(name=DUPLICATES, str=json.dumps({"sketches": pairs}))
+            entries[min(accumulator.columns)].custom_stats.add(
+                name=DUPLICATES, str=json.dumps({"sketches": pairs})
+            )
         for name in self._categories:
             found = {
                 value: {"rows": rows, "numbers": self._summary(accumulator.numbers[name, value])}
@@ -159,7 +161,7 @@ class RowStatisticsGenerator(tfdv.CombinerStatsGenerator):
             }
             if found:
                 text = json.dumps(found)
-                gate_statistics.entry(result, name).custom_stats.add(name=NUMBERS_BY_VALUE, str=text)
+                entries[name].custom_stats.add(name=NUMBERS_BY_VALUE, str=text)
         return result
 
     def _add_numbers(self, accumulator: Rows, columns: Mapping[str, pa.Array], rows: int) -> None:

@@ -22,7 +22,7 @@ def _import_path(value: str) -> str:
 
 
 def listed(value: Any) -> Any:
-    """A single text stands for a list of one."""
+    """A single text means a list of one."""
     return [value] if isinstance(value, str) else value
 
 

@@ -60,11 +60,11 @@ class Calendar:
             raise SpanError(
                 f"the calendar of the spans cannot be read: {error}",
                 where=path,
-                next_step="delete it; it is read out of the newest span then",
+                next_step="delete it; it is then read from the newest span",
             ) from error
         if values is None:
             raise SpanError(
-                "the spans were not laid out by time or rows, so no file can be added to them",
+                "the spans were not made by time or by rows, so no file can be added to them",
                 where=store.folder,
                 next_step="commit further spans the way these were committed",
             )
@@ -95,7 +95,7 @@ class Calendar:
         for name, value in asked.items():
             if value != getattr(self, name):
                 raise DataError(
-                    f"the spans were laid out with {name} {getattr(self, name)!r}, the config says {value!r}",
+                    f"the spans were made with {name} {getattr(self, name)!r}, the config says {value!r}",
                     where=f"span.every, time.column, label or task in the config ({name})",
                     next_step=f"set it back to {getattr(self, name)!r}; to use {value!r}, name another folder as "
                     "`home`, which the next run fills from the source; the old one keeps its spans and models",

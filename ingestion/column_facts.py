@@ -45,10 +45,12 @@ class ColumnFacts:
 
     Attributes:
       comma: 1,234 alone is a fraction here (the file's fields are not cut by commas).
+      decimal: the sign between whole and fraction, where it is known; else found.
       recognized: rows by the name of the column type that recognizes their text.
     """
 
     comma: bool = False
+    decimal: str | None = None
     present: int = 0
     integers: int = 0
     codes: int = 0
@@ -69,7 +71,17 @@ class ColumnFacts:
         """How its numbers are written; where two would do, the usual one of such files."""
         order = (COMMA, *(each for each in FORMATS if each != COMMA)) if self.comma else FORMATS
         order = (PLAIN, *(each for each in order if each != PLAIN))
-        return max(order, key=lambda each: self.numbers[each])
+        fitting = [each for each in order if self.decimal in (None, each.decimal)]
+        return max(fitting, key=lambda each: self.numbers[each])
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether its numbers can be read with the other decimal sign as well: 1,234 is 1234 or 1.234."""
+        chosen = self.format
+        count = self.numbers[chosen]
+        others = (each for each in FORMATS if each.decimal != chosen.decimal and self.numbers[each] == count)
+        numbers = count > 0 and count >= MOSTLY * self.present and not self.codes
+        return self.decimal is None and numbers and self.numbers[PLAIN] < count and any(others)
 
     @property
     def marks(self) -> tuple[str, ...]:

@@ -62,7 +62,7 @@ class CsvFile:
 
         Args:
           on_bad_row: told of each row with too many or too few fields, or with bytes that are no text; such
-            rows are left out. Told of each line of a row that holds lines by a stray quote.
+            rows are skipped. Told of each line of a row that holds lines by a stray quote.
 
         Raises:
           DataError: the file is no CSV (a quote that never ends).
@@ -87,7 +87,7 @@ class CsvFile:
         raise DataError(
             f"the row after row {seen} is longer than {BLOCKS[-1] >> 20} MiB",
             where=self.path,
-            next_step="look there for a quote that never ends",
+            next_step="look there for a quote that is never closed",
         )
 
     def _batches(self, tell: OnBadRow, block: int, seen: int) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
@@ -131,7 +131,7 @@ class CsvFile:
             raise DataError(
                 f"the file cannot be read as CSV after row {read + len(bad_numbers)}: {said(error)}",
                 where=self.path,
-                next_step="look there for a quote that never ends, or for bytes that are no text",
+                next_step="look there for a quote that is never closed, or for bytes that are no text",
             ) from error
 
     def line(self, batch: pa.RecordBatch, row: int) -> str:

@@ -71,7 +71,7 @@ class DeadLetters:
           raw: its text.
           reason: what is wrong, without row and column.
           column: where, if one column is to blame.
-          value: what stands there.
+          value: the text that was found.
         """
         letter = {"file": file, "row": row, "column": column, "value": value, "reason": reason, "raw": raw}
         self.count += 1

@@ -37,7 +37,7 @@ class Delivery:
       spans: ids of the new spans.
       late: ids of the spans that got a new version.
       rows: rows that were committed; `unlabelled` of them have no label.
-      repeated: rows that were left out, as the span or an earlier source has them.
+      repeated: rows that were skipped, because the span or an earlier source has them.
       brought: sha256 of a source and id of a span: there were rows, which may have been repeated ones.
       pieces: what was committed of which source.
       notes: what people should know.
@@ -127,7 +127,8 @@ class Delivery:
 
     def _new(self, key: int, old: Iterable[pa.RecordBatch]) -> tuple[np.ndarray, np.ndarray]:
         """Which of a span's rows are new, and their sources, in the order of `_rows`."""
-        return duplicates.new_rows(old, self._rows(key))
+        keep, source = duplicates.new_rows(old, self._rows(key))
+        return keep | self._cuts.only_new[source], source
 
     def _rows(self, key: int) -> Iterator[tuple[pa.Table, np.ndarray]]:
         """A span's rows as they are stored, in order of time, and the index of each one's source."""

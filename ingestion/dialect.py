@@ -57,7 +57,7 @@ def refuse_duplicates(names: tuple[str, ...], where: object) -> None:
         raise DataError(
             f"column {twice[0]!r} is there {counts[twice[0]]} times, as columns {', '.join(places)}",
             where=where,
-            next_step="give each column a name of its own",
+            next_step="give each column a different name",
         )
 
 

@@ -60,7 +60,7 @@ def _beyond(values: np.ndarray, sources: np.ndarray) -> np.ndarray:
     begins = value_begins | np.r_[True, sources[1:] != sources[:-1]]
     first = np.flatnonzero(begins)
     counts = np.diff(np.r_[first, len(values)])
-    # The running maximum of the counts, begun anew with each value: values are lifted above those before.
+    # The running maximum of the counts, restarted with each value: values are lifted above those before.
     lift = np.cumsum(value_begins[first]) * (len(values) + 1)
     most = np.maximum.accumulate(lift + counts) - lift
     before = np.where(value_begins[first], 0, np.r_[0, most[:-1]])

@@ -17,7 +17,7 @@ from noria.ingestion.formats import Rows, said_of
 from noria.ingestion.labels import Labels
 from noria.ingestion.number_formats import PLAIN
 
-# Clocks differ, and zones are left out: so many seconds after now a row may lie. One row of the year 2031 among
+# Clocks differ, and time zones may be missing: so many seconds after now a row may lie. One row of the year 2031 among
 # this year's would make span 6695, the newest one for good.
 FUTURE_SECONDS = periods.DAY
 # 1901-01-01. Databases and spreadsheets write 0001-01-01, 1753-01-01, 1899-12-30 or 1900-01-01 where they know of no
@@ -41,6 +41,7 @@ class EventSettings:
       time_format: `strptime` format of the time column, where it is neither ISO 8601 nor a number.
       delimiter: of CSV files; found in them if None.
       encoding: of text files, a Python codec; found in them if None.
+      decimal: the decimal sign of numbers in text; found in them if None.
       max_bad_share: share of a file's rows that may be unreadable (0 to 1).
       folder: the project's folder, in which import paths of `types` are searched.
     """
@@ -56,6 +57,7 @@ class EventSettings:
     time_format: str | None = None
     delimiter: str | None = None
     encoding: str | None = None
+    decimal: str | None = None
     max_bad_share: float = 0.01
     folder: Path | None = None
 

@@ -5,7 +5,9 @@ import dataclasses
 import functools
 import hashlib
 import io
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.dialect import refuse_duplicates
 from noria.ingestion.json_lines import JsonLinesFile
 from noria.ingestion.number_formats import COMMA, PLAIN, NumberFormat
+from noria.ingestion.sources.base import FoundFile
 from noria.ingestion.text_file import READ_ERRORS, said
 
 BATCH_ROWS = 65_536
@@ -45,7 +48,7 @@ class Rows:
     raw: pa.RecordBatch
 
     def text(self, row: int) -> str:
-        """One row, as it stands in the table."""
+        """One row, as it is in the table."""
         return self.table.text(self.raw, row)
 
     def filter(self, keep: np.ndarray, columns: Sequence[pa.Array] | None = None) -> "Rows":
@@ -76,9 +79,11 @@ class Table:
 
     Attributes:
       name: what people know it by: the path.
+      only_new: no row of it was in an earlier piece of its source; its rows are not compared with old ones.
     """
 
     name: str
+    only_new = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -123,17 +128,55 @@ class FileTable(Table):
       path: where it is.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
-        self.name = str(path)
+    def __init__(self, file: FoundFile):
+        self.path = file.path
+        self.name = file.name or str(file.path)
+        self.only_new = file.only_new
+        self._given = file.keys
         self._digest: str | None = None
 
     @property
+    def own_columns(self) -> tuple[str, ...]:
+        """The columns within the file."""
+        raise NotImplementedError
+
+    @functools.cached_property
+    def keys(self) -> dict[str, pa.Array]:
+        """Further columns with one value for all rows: name -> array of it. The file's own columns win."""
+        return {name: _key(value) for name, value in self._given.items() if name not in self.own_columns}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (*self.own_columns, *self.keys)
+
+    @property
     def digest(self) -> str:
+        """sha256 of its bytes; with keys, of these too: equal rows of two folders are different rows."""
         if self._digest is None:
             with _Reading(self.path, "cannot be read"):
                 self._digest = files.sha256(self.path)
+            if self._given:
+                named = json.dumps([self._digest, *sorted(self._given.items())])
+                self._digest = hashlib.sha256(named.encode()).hexdigest()
         return self._digest
+
+    def _with_keys(
+        self, batches: Iterable[tuple[pa.RecordBatch, np.ndarray]], names: Collection[str]
+    ) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+        """The batches with those of the keys that are asked for."""
+        added = {name: value for name, value in self.keys.items() if name in names}
+        for batch, numbers in batches:
+            if added:
+                rows = pa.array(np.zeros(batch.num_rows, np.int64))
+                columns = [*batch.columns, *(value.take(rows) for value in added.values())]
+                batch = pa.RecordBatch.from_arrays(columns, [*batch.schema.names, *added])
+            yield batch, numbers
+
+    def _key_kinds(self, names: Collection[str]) -> dict[str, ColumnType]:
+        kinds = (
+            (name, conversion.of_arrow(value.type)) for name, value in self.keys.items() if name in names
+        )
+        return {name: kind for name, kind in kinds if kind is not None}
 
     def recall(self, digest: str) -> None:
         """Takes a digest that is known already."""
@@ -144,19 +187,27 @@ class TextTable(FileTable):
     """A file of text: what its columns hold is found in the texts.
 
     Args:
-      path: the file.
+      found: the file.
       file: its reader.
       missing: further texts that mean "missing".
+      decimal: the decimal sign of its numbers; found in them if None.
     """
 
-    def __init__(self, path: Path, file: CsvFile | JsonLinesFile, missing: Collection[str] = ()):
-        super().__init__(path)
+    def __init__(
+        self,
+        found: FoundFile,
+        file: CsvFile | JsonLinesFile,
+        missing: Collection[str] = (),
+        decimal: str | None = None,
+    ):
+        super().__init__(found)
         self._file = file
+        self._decimal = decimal
         self.missing = tuple(missing)
         self._formats: Mapping[str, NumberFormat] | None = None
 
     @property
-    def columns(self) -> tuple[str, ...]:
+    def own_columns(self) -> tuple[str, ...]:
         return self._file.columns
 
     @property
@@ -165,12 +216,13 @@ class TextTable(FileTable):
         return () if note is None else (f"{self.name}: {note}",)
 
     def kinds(self, names: Collection[str]) -> dict[str, ColumnType]:
-        return {name: self.facts[name].kind_beside(self.missing) for name in self.columns if name in names}
+        own = (name for name in self.own_columns if name in names)
+        return {name: self.facts[name].kind_beside(self.missing) for name in own} | self._key_kinds(names)
 
     @functools.cached_property
     def facts(self) -> dict[str, ColumnFacts]:
-        """What its columns hold; reads the file to its end."""
-        found = {name: ColumnFacts(self._comma) for name in self.columns}
+        """What its own columns hold; reads the file to its end."""
+        found = {name: ColumnFacts(self._comma, self._decimal) for name in self.own_columns}
         for batch, _ in self._file.batches():
             for facts, column in zip(found.values(), batch.columns, strict=True):
                 facts.add(column)
@@ -180,8 +232,9 @@ class TextTable(FileTable):
         if self._formats is not None:
             # Files with a semicolon between columns are often from places where 3.14 is written 3,14.
             semicolons = isinstance(self._file, CsvFile) and self._file.dialect.delimiter == ";"
-            return self._formats.get(name, COMMA if semicolons else PLAIN)
-        return self.facts[name].format
+            comma = semicolons if self._decimal is None else self._decimal == ","
+            return self._formats.get(name, COMMA if comma else PLAIN)
+        return self.facts[name].format if name in self.facts else PLAIN
 
     def assume_formats(self, formats: Mapping[str, NumberFormat]) -> None:
         """Takes number formats that are known already, so that the file is read once only."""
@@ -194,7 +247,7 @@ class TextTable(FileTable):
             if letters is not None:
                 letters.add(self.name, row, text, reason)
 
-        return self._file.batches(add)
+        return self._with_keys(self._file.batches(add), names)
 
     @property
     def _comma(self) -> bool:
@@ -202,7 +255,8 @@ class TextTable(FileTable):
         return isinstance(self._file, CsvFile) and self._file.dialect.delimiter != ","
 
     def text(self, batch: pa.RecordBatch, row: int) -> str:
-        return self._file.line(batch, row)
+        own = self.own_columns
+        return self._file.line(pa.RecordBatch.from_arrays(batch.columns[: len(own)], list(own)), row)
 
 
 class ParquetTable(FileTable):
@@ -213,20 +267,27 @@ class ParquetTable(FileTable):
         with self._reading(), pq.ParquetFile(self.path) as file:
             schema = file.schema_arrow
         refuse_duplicates(tuple(schema.names), self.path)
+        if not schema.names:
+            raise DataError(
+                "the file has no columns", where=self.path, next_step="write it again, with columns"
+            )
         return schema
 
     @property
-    def columns(self) -> tuple[str, ...]:
+    def own_columns(self) -> tuple[str, ...]:
         return tuple(self.schema.names)
 
     def kinds(self, names: Collection[str]) -> dict[str, ColumnType]:
-        return _typed_kinds(self.schema, self.name, names)
+        return _typed_kinds(self.schema, self.name, names) | self._key_kinds(names)
 
     def raw(
         self, letters: DeadLetters | None, names: Collection[str]
     ) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+        return self._with_keys(self._batches(names), names)
+
+    def _batches(self, names: Collection[str]) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
         read = 0
-        chosen = [name for name in self.columns if name in names]
+        chosen = [name for name in self.own_columns if name in names]
         with self._reading(), pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=chosen):
                 yield batch, np.arange(read + 1, read + batch.num_rows + 1)
@@ -305,6 +366,13 @@ class _HashingSink(io.RawIOBase):
         return len(data)
 
 
+def _key(value: str | None) -> pa.Array:
+    """The value of a partitioned folder, a whole number where it looks like one (as Hive, Spark and Arrow read it)."""
+    if value is not None and re.fullmatch(r"-?\d{1,18}", value):
+        return pa.array([int(value)])
+    return pa.array([value], pa.string() if value is not None else pa.null())
+
+
 def _filter(batch: pa.RecordBatch, keep: np.ndarray) -> pa.RecordBatch:
     # RecordBatch has a `filter` from Arrow 12 on only.
     mask = pa.array(keep)
@@ -319,7 +387,7 @@ def _typed_kinds(schema: pa.Schema, name: str, names: Collection[str]) -> dict[s
         kind = conversion.of_arrow(field.type)
         if kind is None:
             raise DataError(
-                f"column {field.name!r} holds {field.type}, which has no place in a flat table",
+                f"column {field.name!r} holds {field.type}, which does not fit into a flat table",
                 where=name,
                 next_step="flatten it into columns of numbers or text, or leave it out (`data.columns`)",
             )
@@ -328,6 +396,9 @@ def _typed_kinds(schema: pa.Schema, name: str, names: Collection[str]) -> dict[s
 
 
 def _from_pandas(frame: Any) -> pa.Table:
+    names = [name for name in frame.index.names if name is not None]
+    if (names or hasattr(frame.index, "tz")) and not set(names) & set(frame.columns):
+        frame = frame.reset_index()  # a time, or what somebody gave a name, is a column
     try:
         return pa.Table.from_pandas(frame, preserve_index=False)
     except (pa.ArrowException, TypeError, ValueError):

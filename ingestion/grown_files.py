@@ -30,7 +30,7 @@ class Growth:
         self.found: dict[str, list[Beginning]] = {}
 
     def watch(self, rows: Iterable[Rows]) -> Iterator[Rows]:
-        """Hands the rows of all tables on, as they were read, and takes their digests meanwhile."""
+        """Passes on the rows of all tables as they are read, and computes their digests."""
         last: Table | None = None
         for part in rows:
             if last is not None and last.digest != part.table.digest:
@@ -39,7 +39,7 @@ class Growth:
             mine = self._digests.setdefault(part.table.digest, _RowDigest())
             before = mine.count
             hashes = row_hashes(part.batch)
-            for each in self._beginnings:
+            for each in () if part.table.only_new else self._beginnings:
                 if before < each.rows <= before + len(hashes) and each.digest != part.table.digest:
                     done = each.rows - before
                     if mine.after(hashes[:done]) == each.rows_sha256:

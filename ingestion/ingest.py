@@ -92,7 +92,7 @@ def ingest(
 
     Returns:
       What was done. A source that is in the store already is skipped. Of a new source, rows that an earlier
-      one brought are left out too (a file that grew holds its old rows), whether it came in an earlier ingestion
+      one brought are skipped too (a file that grew holds its old rows), whether it came in an earlier ingestion
       or before it in this one. Spans of time tell them by their values: a row that an earlier source has twice
       counts twice. Spans of `rows:N` tell them by their place: a source whose first rows are all the rows of an
       earlier one is that one, grown; a file that was changed otherwise counts as new, which the notes say.
@@ -101,7 +101,7 @@ def ingest(
     Raises:
       DataError: something cannot be read, or is not what the earlier spans were; nothing was committed then.
       SpanError: the store cannot be written, or a manifest is damaged; spans committed so far stay, the next call
-        goes on after them.
+        continues after them.
     """
     found = _tables(source, settings, name)
     with files.explained("the spans cannot be written", store.folder, SpanError), store.hold():
@@ -146,6 +146,7 @@ def _tables(source: Any, settings: EventSettings, name: str) -> list[Table]:
         delimiter=settings.delimiter,
         encoding=settings.encoding,
         missing=settings.missing,
+        decimal=settings.decimal,
         name=name,
     )
 
@@ -293,7 +294,7 @@ class _Ingestion:
         for table in self.fresh:
             extra = [name for name in table.columns if name not in columns]
             if extra and (settings.columns is None or self.calendar is not None):
-                self.notes.append(f"left out columns that the first spans don't have: {', '.join(extra)}")
+                self.notes.append(f"skipped columns that the first spans don't have: {', '.join(extra)}")
         self.notes = list(dict.fromkeys(self.notes))
         return columns
 

@@ -1,23 +1,35 @@
-"""A file of JSON lines, read as text in bounded batches: the same rows as from CSV, number by number."""
+"""A file of JSON lines, or of one JSON list, read as text in bounded batches: the same rows as from CSV, number by
+number."""
 
+import codecs
+import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
 
 from noria.core.errors import DataError
-from noria.ingestion.text_file import MARK, READ_ERRORS, Encoding, TextFile, unreadable
+from noria.ingestion.text_file import MARK, READ_ERRORS, Encoding, TextFile, said, unreadable
 
 BATCH_ROWS = 65_536
+BLOCK_BYTES = 8 << 20
+# Characters of an element of a list at most.
+LONGEST = 64 << 20
+_NOTHING = re.compile(r"[\s\ufeff]*")
 # Numbers stay as they are written: 2.50, and 9223372036854775809, which no float holds.
 _DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
 _WORDS = {True: "true", False: "false"}
 
 
 class JsonLinesFile:
-    """One file with a JSON object in each line. `columns` are those of all rows; one that a row has not is missing."""
+    """One file with a JSON object in each line, or with a list of objects.
+
+    `columns` are those of all rows; one that a row has not is missing.
+    """
 
     def __init__(self, path: Path, encoding: str | None = None):
         self.path = path
@@ -38,9 +50,20 @@ class JsonLinesFile:
     def columns(self) -> tuple[str, ...]:
         if self._columns is None:
             names: dict[str, None] = {}
+            rows, nested = 0, False
             for row, _, _ in self._rows():
                 if isinstance(row, dict):
                     names.update(dict.fromkeys(row))
+                    rows += 1
+                    nested = rows == 1 and all(str(value).startswith(("[", "{")) for value in row.values())
+            if nested and rows == 1 and self.path.suffix.lower() == ".json":
+                raise self._one_object()
+            if not names:
+                raise DataError(
+                    "no row of the file is a JSON object with names and values",
+                    where=self.path,
+                    next_step='write rows such as {"fare": 7.5, "zone": "A"}, one a line',
+                )
             self._columns = tuple(names)
         return self._columns
 
@@ -66,16 +89,63 @@ class JsonLinesFile:
         """Each row (or what is wrong with it), its number, its line."""
         number = 0
         try:
+            is_list = self._file.head.lstrip().startswith("[")
             with self._file.open() as file:
-                for line in _lines(file):
+                for line in self._elements(file) if is_list else _lines(file):
                     if not line.strip():
                         continue
                     number += 1
-                    yield _read(line), number, line
+                    row = _read(line)
+                    if number == 1 and not is_list and isinstance(row, str) and line.strip() == "{":
+                        raise self._one_object()
+                    yield row, number, line
         except READ_ERRORS as error:
             raise unreadable(error, self.path) from error
         if not number:
             raise DataError("the file is empty", where=self.path, next_step="give a file with rows")
+
+    def _elements(self, file: IO[bytes] | io.IOBase) -> Iterator[str]:
+        """The text of each element of a list."""
+        text, at, number, ended = "", 0, 0, False
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        while True:
+            at = _skip(text, at)
+            if text[at : at + 1] == ("[" if number == 0 else ","):
+                at = _skip(text, at + 1)
+                number = max(number, 1)
+            if number and text[at : at + 1] == "]":
+                return
+            try:
+                end = _DECODER.raw_decode(text, at)[1]
+                if end == len(text) and not ended:
+                    raise ValueError("the rest of it may follow")
+            except (ValueError, RecursionError) as error:
+                if not ended and len(text) - at < LONGEST:
+                    block = file.read(BLOCK_BYTES)
+                    ended = not block
+                    text, at = text[at:] + decoder.decode(block, final=ended), 0
+                    continue
+                raise DataError(
+                    f"the JSON list cannot be read after row {max(number - 1, 0)}: {said(error)}",
+                    where=self.path,
+                    next_step="look there for a mistake, or write the file again; it may have been cut off",
+                ) from error
+            yield text[at:end]
+            number += 1
+            at = end
+
+    def _one_object(self) -> DataError:
+        return DataError(
+            "the file holds one JSON object, not a list of objects",
+            where=self.path,
+            next_step="write the list of its rows to a file alone, such as with: jq '.rows' data.json > rows.json",
+        )
+
+
+def _skip(text: str, at: int) -> int:
+    """The place of the next character that is no blank."""
+    found = _NOTHING.match(text, at)
+    return found.end() if found else at
 
 
 def _read(line: str) -> dict | str:
@@ -104,7 +174,7 @@ def _batch(rows: list[dict], names: tuple[str, ...]) -> pa.RecordBatch:
 
 def _lines(file) -> Iterator[str]:
     rest = b""
-    while block := file.read(8 << 20):
+    while block := file.read(BLOCK_BYTES):
         lines = (rest + block).split(b"\n")
         rest = lines.pop()
         for line in lines:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from noria.core.errors import DataError
+from noria.core.tasks import TASKS
 from noria.ingestion import conversion
 from noria.ingestion.number_formats import PLAIN, NumberFormat
 
@@ -33,8 +34,8 @@ class Labels:
     """
 
     def __init__(self, column: str, task: str, classes: Sequence[object] | None = None):
-        if task not in ("binary", "multiclass", "regression"):
-            raise DataError(f"task must be binary, multiclass or regression; got {task!r}")
+        if task not in TASKS:
+            raise DataError(f"the task must be one of {', '.join(TASKS)}, got {task!r}")
         self.column = column
         self.task = task
         self.classes = None if classes is None else tuple(_word(value) for value in classes)

@@ -13,7 +13,7 @@ __all__ = ["check_source"]
 
 
 def check_source(source: Source) -> None:
-    """Checks an event source that has some data, and that nobody changes meanwhile.
+    """Checks an event source that has some data, and that nobody changes in the meantime.
 
     Raises:
       AssertionError: it breaks the contract; the message says where.
@@ -21,7 +21,7 @@ def check_source(source: Source) -> None:
     """
     assert isinstance(source, Source), f"{type(source).__name__} must be a subclass of Source"
     assert isinstance(source.name, str) and source.name, f"name must be a text, got {source.name!r}"
-    again = type(source)(source.given, source.folder)
+    again = type(source)(source.given, source.folder, source.landing)
     found = [tables.open_tables(each.find(), name=each.name) for each in (source, source, again)]
     assert found[0], "find must return at least one table or file"
     for table in found[0]:

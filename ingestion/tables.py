@@ -7,6 +7,7 @@ reason.
 import collections
 import difflib
 import glob
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from noria.core.errors import DataError
-from noria.ingestion import conversion
+from noria.ingestion import conversion, file_names
 from noria.ingestion.arrow_values import blank, decoded
 from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.csv_file import CsvFile
@@ -25,11 +26,17 @@ from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.formats import MemoryTable, ParquetTable, Rows, Table, TextTable, said_of
 from noria.ingestion.json_lines import JsonLinesFile
 from noria.ingestion.number_formats import PLAIN, NumberFormat
+from noria.ingestion.sources.base import FoundFile
 
-_PARQUET = (".parquet", ".pq", ".parq")
-_CSV = (".csv", ".tsv", ".txt", ".tab", ".psv", ".data")
-_JSON_LINES = (".jsonl", ".ndjson")
-_PACKED = (".gz", ".bz2", ".xz", ".zip")
+_PANDAS = "pandas.read_{0}(...).to_parquet('table.parquet')"
+# Formats that are not read, and the way to one that is.
+_REFUSED = {
+    ".xlsx": "save it in Excel as CSV UTF-8",
+    ".xls": "save it in Excel as CSV UTF-8",
+    ".avro": "export it as CSV (UTF-8), JSON lines or Parquet",
+    ".feather": f"convert it with {_PANDAS.format('feather')}",
+    ".orc": f"convert it with {_PANDAS.format('orc')}",
+}
 
 
 def open_tables(
@@ -38,15 +45,17 @@ def open_tables(
     delimiter: str | None = None,
     encoding: str | None = None,
     missing: Sequence[str] = (),
+    decimal: str | None = None,
     name: str = "table",
 ) -> list[Table]:
     """Finds the tables that a source means.
 
     Args:
-      source: a path, a folder, a glob, a list of these, a pandas data frame or an Arrow table.
+      source: a path, a folder, a glob, a `FoundFile`, a list of these, a pandas data frame or an Arrow table.
       delimiter: of CSV files; found in them if None.
       encoding: of text files, a Python codec; found in them if None.
       missing: further texts that mean "missing".
+      decimal: the decimal sign of numbers in text; found in them if None.
       name: of a table in memory.
 
     Returns:
@@ -62,11 +71,14 @@ def open_tables(
             "delimiter": delimiter,
             "encoding": encoding,
             "missing": missing,
+            "decimal": decimal,
             "name": name,
         }
         return [table for each in source for table in open_tables(each, **options)]
     if isinstance(source, Table):
         return [source]
+    if isinstance(source, FoundFile):
+        return [_open(source, delimiter, encoding, missing, decimal)]
     if not isinstance(source, str | os.PathLike):
         raise DataError(
             "the data must be a path, a pandas or Arrow table, a list of these, or a function that returns "
@@ -74,7 +86,8 @@ def open_tables(
             where="data.source",
             next_step="let the function return a pandas data frame or an Arrow table",
         )
-    return [_open(path, delimiter, encoding, missing) for path in _paths(Path(source).expanduser())]
+    found = _paths(Path(source).expanduser())
+    return [_open(each, delimiter, encoding, missing, decimal) for each in found]
 
 
 def columns_of(
@@ -222,51 +235,54 @@ def missing_column(column: str, table: Table, wanted: Iterable[str]) -> DataErro
     )
 
 
-def _paths(path: Path) -> list[Path]:
+def _paths(path: Path, root: Path | None = None) -> list[FoundFile]:
+    """The files that a path means; folders below `root` may be keys of a partition."""
     if path.is_dir():
-        found = [each for each in sorted(path.rglob("*")) if each.is_file() and _is_table(each, path)]
+        root = root or path
+        found = [
+            each
+            for each in sorted(path.rglob("*"))
+            if each.is_file() and file_names.is_table(each.relative_to(path))
+        ]
         if not found:
             raise DataError(
-                "the folder holds no CSV, JSON lines or Parquet file",
+                "the folder holds no CSV, JSON or Parquet file",
                 where=path,
                 next_step="name another one",
             )
-        return found
+        return [_found(each, root) for each in found]
     if path.exists():
-        return [path]
-    found = [Path(each) for each in sorted(glob.glob(str(path), recursive=True))]
-    if not found:
+        return [_found(path, root)]
+    matches = [Path(each) for each in sorted(glob.glob(str(path), recursive=True))]
+    if not matches:
         is_glob = any(c in str(path) for c in "*?[")
         raise DataError(
             "no file matches this pattern" if is_glob else "there is no such file",
             where=path.absolute(),
             next_step="correct the path of the data",
         )
-    return [each for match in found for each in _paths(match)]
+    root = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
+    return [each for match in matches for each in _paths(match, root)]
 
 
-def _is_table(path: Path, folder: Path) -> bool:
-    if any(part.startswith((".", "_")) for part in path.relative_to(folder).parts):
-        return False
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in _PACKED:
-        suffixes.pop()
-    return bool(suffixes) and suffixes[-1] in _CSV + _JSON_LINES + _PARQUET
+def _found(path: Path, root: Path | None) -> FoundFile:
+    return FoundFile(path, keys=file_names.keys(path.relative_to(root).parts[:-1]) if root else {})
 
 
-def _open(path: Path, delimiter: str | None, encoding: str | None, missing: Sequence[str]) -> Table:
-    if path.suffix.lower() in (".xlsx", ".xls", ".json", ".avro", ".feather", ".orc"):
-        raise DataError(
-            f"{path.suffix} files are not read",
-            where=path,
-            next_step="export it as CSV (UTF-8), JSON lines or Parquet",
-        )
-    packed = path.suffix.lower() in _PACKED
-    if path.suffix.lower() in _PARQUET or (not packed and _begins_like_parquet(path)):
-        return ParquetTable(path)
-    if any(suffix.lower() in _JSON_LINES for suffix in path.suffixes[-2 if packed else -1 :]):
-        return TextTable(path, JsonLinesFile(path, encoding), missing)
-    return TextTable(path, CsvFile(path, delimiter, encoding), missing)
+def _open(
+    file: FoundFile, delimiter: str | None, encoding: str | None, missing: Sequence[str], decimal: str | None
+) -> Table:
+    path = file.path
+    suffix = path.suffix.lower()
+    if suffix in _REFUSED:
+        raise DataError(f"{path.suffix} files are not read", where=path, next_step=_REFUSED[suffix])
+    packed = suffix in file_names.PACKED
+    if suffix in file_names.PARQUET or (not packed and _begins_like_parquet(path)):
+        return ParquetTable(file)
+    names = {each.lower() for each in path.suffixes[-2 if packed else -1 :]}
+    if names & {*file_names.JSON_LINES, *file_names.JSON}:
+        return TextTable(file, JsonLinesFile(path, encoding), missing, decimal)
+    return TextTable(file, CsvFile(path, delimiter, encoding), missing, decimal)
 
 
 def _begins_like_parquet(path: Path) -> bool:

@@ -1,4 +1,5 @@
-"""The building blocks of a `preprocessing_fn`: one raw column in, one dense feature `[batch]` out.
+"""The building blocks of a `preprocessing_fn`: one raw column in, one dense feature `[batch]` out; `numbers` and
+`gaps` take many columns at once.
 
 A raw column is sparse (`[batch, 1]` with gaps) where the schema lets values be missing, and dense where it does not;
 each block takes both. All analyzers are TFT's own, few and simple, so that the same function runs in process and in
@@ -7,21 +8,24 @@ feature, and numbers are only ever scaled by a straight line.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import tensorflow as tf
 
 # tensorflow_transform makes tf.keras mean tf_keras for whoever uses it first afterwards. This module may be the first
-# to import it, and may not import `noria.components.keras3`, which stands above it.
+# to import it, and may not import `noria.components.keras3`, which is above it.
 # In a Beam worker it comes last, and tf.keras is tf_keras, which has no version: without a Keras model no matter.
 _KERAS = getattr(tf.keras, "__version__", None)
 
 import tensorflow_transform as tft  # noqa: E402
 
-__all__ = ["MISSING", "bucket", "category", "circle", "dense", "label", "log_number", "missing", "number"]
+__all__ = [
+    *("MISSING", "bucket", "category", "circle", "dense", "gaps", "label", "log_number", "missing", "number"),
+    "numbers",
+]
 
-# What a missing category is called. A word of its own, so that it gets its own entry in the vocabulary, and keeps
+# What a missing category is called. A separate word, so that it gets its own entry in the vocabulary, and keeps
 # that entry's embedding when the vocabulary is rebuilt.
 MISSING = "(missing)"
 
@@ -48,21 +52,6 @@ def dense(column: Column, default: float | int | str) -> tf.Tensor:
     return tf.reshape(column, [-1])
 
 
-def missing(column: Column) -> tf.Tensor:
-    """1.0 in the rows without a value, or with one that `number` takes for missing; else 0.0. `[batch]` float32."""
-    if isinstance(column, tf.SparseTensor):
-        here = tf.SparseTensor(column.indices, _here(column.values), column.dense_shape)
-        return 1.0 - dense(here, 0.0)
-    return 1.0 - _here(tf.reshape(column, [-1]))
-
-
-def _here(values: tf.Tensor) -> tf.Tensor:
-    """1.0 for values whose square float32 can hold, 0.0 for others; 1.0 for all that are no floats."""
-    if not values.dtype.is_floating:
-        return tf.ones_like(values, tf.float32)
-    return tf.cast(tf.math.is_finite(tf.square(tf.cast(values, tf.float32))), tf.float32)
-
-
 def number(column: Column) -> tf.Tensor:
     """Z-score, `[batch]` float32, by mean and deviation of the values that are there; a missing one becomes 0.
 
@@ -71,17 +60,75 @@ def number(column: Column) -> tf.Tensor:
     its square (infinite, or beyond 1.8e19): it would leave no scale for the others. The z-score is not clipped here,
     so that two transform graphs differ by a straight line; the Trainer's network clips it.
     """
-    values = tf.cast(column.values if isinstance(column, tf.SparseTensor) else column, tf.float32)
-    known = _here(values) > 0
-    # TFT's analyzers ignore NaN.
-    analyzed = tf.where(known, values, tf.constant(math.nan, tf.float32))
-    mean, deviation = tft.mean(analyzed), tf.sqrt(tft.var(analyzed))
+    return numbers({"": column})[""]
+
+
+def numbers(columns: Mapping[str, Column]) -> dict[str, tf.Tensor]:
+    """`number` of each column, by output name, with the same few graph operations for all of them.
+
+    TFT and TensorFlow need milliseconds for each operation of a graph, every time they trace, write or load it, so
+    many columns should share them.
+    """
+    if not columns:
+        return {}
+    names, values = _side_by_side(columns)
+    # TFT's analyzers ignore NaN. In float64, because a sum down the rows has no tree of partial sums in TensorFlow.
+    analyzed = tf.cast(values, tf.float64)
+    mean = tf.cast(tft.mean(analyzed, reduce_instance_dims=False), tf.float32)
+    deviation = tf.cast(tf.sqrt(tft.var(analyzed, reduce_instance_dims=False)), tf.float32)
     constant = tf.logical_not(deviation > CONSTANT * tf.abs(mean))  # also where there is no value at all
     scores = (values - mean) / tf.where(constant, tf.ones_like(deviation), deviation)
+    known = tf.logical_not(tf.math.is_nan(values))
     scores = tf.where(tf.logical_and(known, tf.logical_not(constant)), scores, tf.zeros_like(scores))
-    if isinstance(column, tf.SparseTensor):
-        return dense(tf.SparseTensor(column.indices, scores, column.dense_shape), 0.0)
-    return dense(scores, 0.0)
+    return dict(zip(names, tf.unstack(scores, axis=1), strict=True))
+
+
+def missing(column: Column) -> tf.Tensor:
+    """1.0 in the rows without a value, or with one that `number` takes for missing; else 0.0. `[batch]` float32."""
+    return gaps({"": column})[""]
+
+
+def gaps(columns: Mapping[str, Column]) -> dict[str, tf.Tensor]:
+    """`missing` of each column, by output name, with the same few graph operations for all of them."""
+    if not columns:
+        return {}
+    names, values = _side_by_side(columns)
+    return dict(zip(names, tf.unstack(tf.cast(tf.math.is_nan(values), tf.float32), axis=1), strict=True))
+
+
+def _side_by_side(columns: Mapping[str, Column]) -> tuple[list[str], tf.Tensor]:
+    """Names, and their columns as one matrix `[batch, columns]` float32.
+
+    It is NaN where there is no value, or one whose square float32 cannot hold.
+    """
+    kinds: dict[tuple, dict[str, Column]] = {}
+    for name, column in columns.items():
+        sparse = isinstance(column, tf.SparseTensor)
+        kinds.setdefault((sparse, column.dtype, sparse or column.shape.rank), {})[name] = column
+    parts = []
+    for (sparse, _, rank), group in kinds.items():
+        alike = list(group.values())
+        if sparse:
+            parts.append(_filled(alike))
+        else:
+            matrix = tf.stack(alike, 1) if rank == 1 else tf.concat(alike, 1)
+            parts.append(tf.ensure_shape(tf.cast(matrix, tf.float32), [None, len(alike)]))
+    values = parts[0] if len(parts) == 1 else tf.concat(parts, 1)
+    known = tf.math.is_finite(tf.square(values))
+    names = [name for group in kinds.values() for name in group]
+    return names, tf.where(known, values, tf.constant(math.nan, tf.float32))
+
+
+def _filled(columns: Sequence[tf.SparseTensor]) -> tf.Tensor:
+    """Sparse columns `[batch, 1]` of one type as float32 `[batch, columns]`, NaN in the gaps."""
+    shapes = tf.stack([column.dense_shape for column in columns])
+    # The second dimension is 0 in a batch in which every row lacks the value. Above 1, `ensure_shape` refuses it.
+    shape = tf.maximum(tf.reduce_max(shapes, 0), tf.constant([0, 1], tf.int64))
+    joined = tf.sparse.concat(
+        1, [tf.SparseTensor(column.indices, column.values, shape) for column in columns]
+    )
+    known = tf.SparseTensor(joined.indices, tf.cast(joined.values, tf.float32), joined.dense_shape)
+    return tf.ensure_shape(tf.sparse.to_dense(known, default_value=math.nan), [None, len(columns)])
 
 
 def log_number(column: Column) -> tf.Tensor:
@@ -95,7 +142,7 @@ def log_number(column: Column) -> tf.Tensor:
 def category(
     column: Column, name: str, top_k: int | None = None, frequency_threshold: int | None = None
 ) -> tf.Tensor:
-    """Vocabulary id, `[batch]` int64; text or whole numbers. The last id stands for everything unknown.
+    """Vocabulary id, `[batch]` int64; text or whole numbers. The last id means everything unknown.
 
     Args:
       column: strings or integers.

@@ -77,8 +77,8 @@ def build(what: Plan, top_k: int = TOP_K) -> Callable[[dict[str, Column]], dict[
     """
 
     def preprocessing_fn(inputs: dict[str, Column]) -> dict[str, tf.Tensor]:
-        outputs = {name: features.number(inputs[name]) for name in what.numbers}
-        outputs |= {f"{name}_missing": features.missing(inputs[name]) for name in what.gaps}
+        outputs = features.numbers({name: inputs[name] for name in what.numbers})
+        outputs |= features.gaps({f"{name}_missing": inputs[name] for name in what.gaps})
         for name in what.categories:
             outputs[name] = features.category(inputs[name], name, top_k=top_k)
         if what.time:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
@@ -12,7 +13,7 @@ from noria.components.data_gate.finding import BROKEN, DRIFTED, OK, Finding
 from noria.components.data_gate.settings import DataGateSettings
 from noria.schemas.environments import TRAINING
 
-Statistics = statistics_pb2.DatasetFeatureStatisticsList
+Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatisticsList
 Reason = anomalies_pb2.AnomalyInfo
 
 # Drift and skew have their own part of the verdict; here they would count twice.
@@ -62,7 +63,7 @@ def validate(
       The anomalies, and a finding for each: errors are `broken`, warnings `ok`.
     """
     result = tfdv.validate_statistics(statistics, schema, environment=_environment(schema))
-    features = {feature.path.step[0]: feature for feature in statistics.datasets[0].features}
+    features, before = _features(statistics), [_features(one) for one in references]
     known = {feature.name: feature for feature in schema.feature}
     anomalies, findings = [], []
     for name, info in sorted(result.anomaly_info.items()):
@@ -72,7 +73,7 @@ def validate(
                 continue
             error = info.severity == Reason.ERROR and reason.type != Reason.SCHEMA_NEW_COLUMN
             text = reason.description
-            seen = [_features(one)[feature] for one in references if feature in _features(one)]
+            seen = [one[feature] for one in before if feature in one]
             count = _count(reason.type, features.get(feature), known.get(feature), schema, settings, seen)
             severity = BROKEN if error else OK
             numbers: dict = {}

@@ -14,6 +14,7 @@ A drift measure says which of these it wants (`Measure.bins`):
 
 import dataclasses
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 from tensorflow_metadata.proto.v0 import statistics_pb2
@@ -21,8 +22,8 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 NUMERIC_BINS = 10
 CATEGORICAL_BINS = 20
 
-FeatureStatistics = statistics_pb2.FeatureNameStatistics
-Histogram = statistics_pb2.Histogram
+FeatureStatistics: TypeAlias = statistics_pb2.FeatureNameStatistics
+Histogram: TypeAlias = statistics_pb2.Histogram
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +73,8 @@ def by_value(current: FeatureStatistics, reference: FeatureStatistics) -> Binned
         return None
     new, old = counts(current), counts(reference)
     names = tuple(sorted(new.keys() | old.keys()))
-    sides = (np.array([side.get(name, 0.0) for name in names], float) for side in (new, old))
-    return Binned(*sides, names, "all values")
+    now, before = (np.array([side.get(name, 0.0) for name in names], float) for side in (new, old))
+    return Binned(now, before, names, "all values")
 
 
 def by_equal_width(current: FeatureStatistics, reference: FeatureStatistics) -> Binned | None:
@@ -102,7 +103,8 @@ def by_equal_width(current: FeatureStatistics, reference: FeatureStatistics) -> 
             names += [f"{name} now", f"{name} before"]
     if not all(side.sum() > 0 for side in sides):
         return None
-    return Binned(*sides, tuple(names), "TFDV's equal-width buckets, split at the edges of both sides")
+    now, before = sides
+    return Binned(now, before, tuple(names), "TFDV's equal-width buckets, split at the edges of both sides")
 
 
 BINNINGS: dict[str, Callable[[FeatureStatistics, FeatureStatistics], Binned | None]] = {

@@ -1,6 +1,7 @@
 """Columns that are wrong although each of their values is allowed: stuck at one value, or shuffled."""
 
 import math
+from typing import TypeAlias
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
@@ -8,7 +9,7 @@ from noria.components import gate_statistics
 from noria.components.data_gate import binning, significance
 from noria.components.data_gate.significance import Test
 
-FeatureStatistics = statistics_pb2.FeatureNameStatistics
+FeatureStatistics: TypeAlias = statistics_pb2.FeatureNameStatistics
 # A value that holds this share of a reference already (no rain, 10 miles of visibility) may well hold all of a span.
 COMMON = 0.25
 # Cramér's V below this, without its bias, is no association that could be lost.

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
@@ -14,7 +15,7 @@ from noria.components.data_gate.settings import DataGateSettings
 from noria.components.data_gate.significance import Test, same_distribution
 from noria.schemas.tags import STABLE, VOLATILE, tagged
 
-Statistics = statistics_pb2.DatasetFeatureStatisticsList
+Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatisticsList
 
 
 @dataclasses.dataclass(frozen=True)

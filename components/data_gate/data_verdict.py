@@ -17,7 +17,7 @@ A feature that is tagged `volatile` is measured and reported.
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
@@ -37,7 +37,7 @@ from noria.components.data_gate.significance import Test, against_all, conclude
 from noria.schemas.tags import STABLE, tagged
 from noria.stores.versions import Normal
 
-Statistics = statistics_pb2.DatasetFeatureStatisticsList
+Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatisticsList
 Features = dict[str, statistics_pb2.FeatureNameStatistics]
 
 

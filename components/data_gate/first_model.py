@@ -1,10 +1,12 @@
 """Whether the rows of a first model hold what it shall predict."""
 
+from typing import TypeAlias
+
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from noria.components import gate_statistics
 
-FeatureStatistics = statistics_pb2.FeatureNameStatistics
+FeatureStatistics: TypeAlias = statistics_pb2.FeatureNameStatistics
 
 
 def missing(label: FeatureStatistics | None, task: str, classes: int) -> str | None:

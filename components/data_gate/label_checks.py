@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
@@ -17,7 +18,7 @@ MIN_ROWS = 100
 ERRORS = 6
 # Share of the other classes that may disappear from a span.
 CONSTANT = 0.01
-FeatureStatistics = statistics_pb2.FeatureNameStatistics
+FeatureStatistics: TypeAlias = statistics_pb2.FeatureNameStatistics
 
 
 def check_rate(
@@ -142,7 +143,7 @@ def check_slices(
       below 0), and that of the other rows does not. This also shows where the rate is near one half, and a flip leaves
       it there.
 
-    Either is `broken`. Three quarters of the limit, and 6 standard errors, are `drifted`. Where the label turns round
+    Either is `broken`. Three quarters of the limit, and 6 standard errors, are `drifted`. Where the label is inverted
     in all rows the world has changed, and that is not a fault of one category.
     """
     if limit is None:

@@ -1,6 +1,7 @@
 """Faults of whole rows and of a part of them: duplicates, hours, leaks, one source of many."""
 
 import math
+from typing import TypeAlias
 
 import numpy as np
 from scipy import stats
@@ -11,7 +12,7 @@ from noria.components.data_gate import binning, significance
 from noria.components.data_gate.column_checks import COMMON
 from noria.components.data_gate.significance import Test
 
-FeatureStatistics = statistics_pb2.FeatureNameStatistics
+FeatureStatistics: TypeAlias = statistics_pb2.FeatureNameStatistics
 Features = dict[str, FeatureStatistics]
 # Rise of the share of copies, and that above which it is a fault beyond doubt.
 COPIES, MANY_COPIES = 0.1, 0.3
@@ -38,7 +39,7 @@ def check_duplicates(current: Features, references: dict[str, Features]) -> list
     mine = _sketches(current)
     if mine is None:
         return []
-    names = ("all columns: a delivery may be there twice",)
+    names: tuple[str, ...] = ("all columns: a delivery may be there twice",)
     names += ("half of the columns: a join may have multiplied them",) * 2
     by_reference = []
     for features in references.values():
@@ -163,7 +164,7 @@ def check_parts(current: Features, references: dict[str, Features]) -> list[Test
                 expected = rows * before["rows"] / max(before_rows, 1)
                 tests.append(_gone(name, where, now["rows"], expected, rows, title))
                 if min(now["rows"], before["rows"]) >= ROWS:
-                    tests += _numbers(name, where, now, before, rows, common, title)
+                    tests += _numbers(where, now, before, rows, common, title)
         by_reference.append(tests)
     return significance.against_all(by_reference)
 
@@ -182,9 +183,7 @@ def _gone(name: str, where: str, now: int, expected: float, rows: int, title: st
     )
 
 
-def _numbers(
-    name: str, where: str, now: dict, before: dict, rows: int, common: set[str], title: str
-) -> list[Test]:
+def _numbers(where: str, now: dict, before: dict, rows: int, common: set[str], title: str) -> list[Test]:
     tests = []
     for number, (count, mean, spread) in now["numbers"].items():
         old_count, _, old_spread = before["numbers"].get(number, (0, 0.0, 0.0))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection
+from typing import TypeAlias
 
 import numpy as np
 from tensorflow_metadata.proto.v0 import statistics_pb2
@@ -9,7 +10,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from noria.components.data_gate import binning, significance
 from noria.components.data_gate.significance import Test
 
-FeatureStatistics = statistics_pb2.FeatureNameStatistics
+FeatureStatistics: TypeAlias = statistics_pb2.FeatureNameStatistics
 # Factors of conversions that people and programs make: length, weight, temperature, time, powers of ten.
 FACTORS = (1.609344, 3.28084, 2.54, 2.20462, 1.8, 3.6, 60.0, 3600.0, 10.0, 100.0, 1000.0, 1e6)
 # Below this factor a season explains it.

@@ -73,8 +73,8 @@ def rows_of(task: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         chance = 1 / (1 + np.exp(-signal))
         labels = (random.random(ROWS) < chance).astype(float)
         return labels, chance, labels.copy()
-    labels = random.integers(0, CLASSES, ROWS)
-    perfect = np.eye(CLASSES, dtype=np.float32)[labels]
+    classes = random.integers(0, CLASSES, ROWS)
+    perfect = np.eye(CLASSES, dtype=np.float32)[classes]
     noise = random.random((ROWS, CLASSES)).astype(np.float32)
     mixed = perfect + 2 * noise
-    return labels.astype(float), mixed / mixed.sum(axis=1, keepdims=True), perfect
+    return classes.astype(float), mixed / mixed.sum(axis=1, keepdims=True), perfect

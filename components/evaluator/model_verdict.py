@@ -93,12 +93,12 @@ def judge(
                 reasons.append(_explain(gate, check, overall, champion))
         for part in slices:
             if part.slice:
-                entry, check = _slice(gate, part)
+                entry, found = _slice(gate, part)
                 judged.append(entry)
-                if check is not None:
-                    checks.append(check)
-                    if not check["passed"]:
-                        worse.append(_explain_slice(check, part))
+                if found is not None:
+                    checks.append(found)
+                    if not found["passed"]:
+                        worse.append(_explain_slice(found, part))
         broken += _policy(gate, checks, first_run=champion is None)
         if not broken + unfit + worse and not validation_ok and checks:
             broken.append("TFMA's validation failed although every bound holds; see validations.tfrecord")

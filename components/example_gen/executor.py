@@ -149,7 +149,7 @@ def _stop_if_over(runs: list[RunRecord], run_id: str, stage: journal.Stage) -> N
 
 
 def _newest(wanted: str, spans: list[int], home: Path, first: int) -> int:
-    """The id that `newest`, `next`, `again` or a number stands for.
+    """The id that `newest`, `next`, `again` or a number means.
 
     Raises:
       SpanError: there is no such span yet.

@@ -3,8 +3,6 @@
 import math
 from collections.abc import Sequence
 
-TASKS = ("binary", "multiclass", "regression")
-
 # A model that reads its features never gives one and the same prediction for so many different rows.
 ROWS_THAT_MUST_DIFFER = 16
 

@@ -26,6 +26,7 @@ from typing import IO, Any
 from noria.components import saved_model
 from noria.components.infra_validation import predictions, process
 from noria.core.errors import GateError
+from noria.core.tasks import TASKS
 
 # Seconds that a submitted model may still take when nobody wants its result; then its process is killed.
 _ABANDONED = 20.0
@@ -124,9 +125,9 @@ class InfraValidator:
         Raises:
           GateError: the model is missing or does not load, the process dies or hangs, or the predictions are wrong.
         """
-        if task not in predictions.TASKS:
+        if task not in TASKS:
             raise GateError(
-                f"the task must be one of {', '.join(predictions.TASKS)}, got {task!r}",
+                f"the task must be one of {', '.join(TASKS)}, got {task!r}",
                 where="infra validation",
             )
         if not examples:

@@ -1,4 +1,4 @@
-"""TFDV's equal-width histogram, ten times as fast, with the same numbers.
+"""TFDV's equal-width histogram, much faster, with the same numbers.
 
 TFDV makes the histogram of a numeric feature from 1,000 quantiles. It reads all of them for each of the 10 buckets, as
 protos: about 20 ms a feature, whatever the number of rows. On a span of 6,000 rows that was four fifths of the time.
@@ -8,6 +8,9 @@ float32 sums, and another order would give other digits. `summarize` uses it; Be
 """
 
 import bisect
+import functools
+import itertools
+import operator
 from collections import namedtuple
 
 import numpy as np
@@ -47,16 +50,21 @@ def histogram(
         return tfdv_internals.equi_width_histogram(
             quantiles, cumulative_counts, finite_min, finite_max, num_buckets, num_pos_inf
         )
-    bounds = tfdv_internals.bin_weights(quantiles, cumulative_counts)
-    low, high, weight = (array.astype(np.float64).tolist() for array in bounds)
+    low, high, weight = _bins(quantiles, cumulative_counts)
     edges = np.linspace(finite_min, finite_max, num_buckets + 1)
     result = statistics_pb2.Histogram(type=statistics_pb2.Histogram.STANDARD)
     for number, (left, right) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
         # One more on each side: `overlap` may compare in another precision than bisect.
         start = max(bisect.bisect_left(high, left) - 1, 0)
-        end = bisect.bisect_right(low, right) + 1
-        count = 0
-        for at in range(start, min(end, len(low))):
+        end = min(bisect.bisect_right(low, right) + 1, len(low))
+        # Nearly all quantiles lie within the bucket, and count in full.
+        first = min(bisect.bisect_right(low, left) + 1, end)
+        last = max(bisect.bisect_right(high, right) - 1, first)
+        count = 0.0
+        for at in itertools.chain(range(start, first), [None], range(last, end)):
+            if at is None:
+                count = functools.reduce(operator.add, weight[first:last], count)
+                continue
             bucket = _Bucket(low[at], high[at])
             share, _, follows = tfdv_internals.overlap(bucket, left, right, number == 0)
             if follows:
@@ -64,3 +72,27 @@ def histogram(
             count += share * weight[at]
         result.buckets.add(low_value=left, high_value=right, sample_count=count)
     return result
+
+
+def _bins(quantiles: np.ndarray, cumulative_counts: np.ndarray) -> tuple[list[float], ...]:
+    """Lower bounds, upper bounds and rows of the bins between quantiles, as TFDV's `_get_bin_weights`.
+
+    Bins with the same upper bound share their rows, and the first one, or all that equal it, gets those of the minimum.
+    """
+    bounds = quantiles.astype(np.float64).tolist()
+    cumulative = cumulative_counts.astype(np.float64)
+    counts = np.diff(cumulative)
+    weights = counts.tolist()
+    ends = (np.flatnonzero(quantiles[2:] != quantiles[1:-1]) + 1).tolist()
+    for start, end in itertools.pairwise([0, *ends, len(weights)]):
+        if end > start + 1:
+            # numpy adds fewer than 8 numbers one after the other, and more of them in another order.
+            some = weights[start:end]
+            total = functools.reduce(operator.add, some) if len(some) < 8 else float(counts[start:end].sum())
+            weights[start:end] = [total / len(some)] * len(some)
+    first = 0
+    while first < len(weights) and (bounds[first], bounds[first + 1]) == (bounds[0], bounds[1]):
+        first += 1
+    for at in range(first):
+        weights[at] += float(cumulative[0]) / first
+    return bounds[:-1], bounds[1:], weights

@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from noria.components.keras3 import ensure_keras3
+from noria.components.libraries import tf
 from noria.components.trainer.settings import Settings
-
-tf = ensure_keras3()
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-7  # Keras's defaults
 

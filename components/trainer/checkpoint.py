@@ -106,7 +106,7 @@ def load(folder: Path) -> Checkpoint:
         raise WarmStartError(
             f"the champion's arrays are damaged: sha256 must be {expected}", where=file, next_step=start_cold
         )
-    fields: dict[str, dict[str, np.ndarray]] = {field: {} for field in _ARRAYS}
+    fields: dict[str, Any] = {field: {} for field in _ARRAYS}
     with np.load(file, allow_pickle=False) as arrays:
         for field, prefix in _ARRAYS.items():
             fields[field] = {

@@ -70,7 +70,7 @@ def _fn_args(
         config |= {"champion": champion.uri, "version": champion.get_int_custom_property("version")}
     common = {"train_args": "{}", "eval_args": "{}", "custom_config": "null"}
     inputs = {name: artifacts for name, artifacts in input_dict.items() if name != "champion"}
-    fn_args = fn_args_utils.get_common_fn_args(inputs, common)
+    fn_args: Any = fn_args_utils.get_common_fn_args(inputs, common)
     fn_args.custom_config = config
     fn_args.transform_output = fn_args.transform_graph_path
     fn_args.schema_file = fn_args.schema_path

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from noria.components.keras3 import ensure_keras3
+from noria.components.libraries import tf
 from noria.components.trainer import graphs, keras_model, remap, serving, warm_start
 from noria.components.trainer.adam import Adam
 from noria.components.trainer.checkpoint import Checkpoint
@@ -21,13 +21,13 @@ from noria.components.trainer.families import FAMILIES, Family
 from noria.components.trainer.model_inputs import Categorical, Features
 from noria.components.trainer.network import Network
 from noria.components.trainer.settings import Settings
+from noria.components.trainer.transform_layer import TransformLayer
 from noria.core.errors import ConfigError
-
-tf = ensure_keras3()
+from noria.core.tasks import Task
 
 ROWS = 64
 TOLERANCE = 1e-5
-TASKS = (("binary", 2), ("multiclass", 3), ("regression", 2))
+CLASSES: dict[Task, int] = {"binary": 2, "multiclass": 3, "regression": 2}
 OLD = Features((Categorical("city", 4, 0, 3), Categorical("shop", 3, 0, 2)), (("age", 1), ("place", 2)), "y")
 NEW = Features((Categorical("city", 5, 0, 3), Categorical("shop", 3, 0, 2)), (("age", 1), ("place", 2)), "y")
 CITIES = [b"Aba", b"Bern", b"Cusco"], [b"Dili", b"Cusco", b"Aba", b"Bern"]  # before and after a refresh
@@ -44,7 +44,7 @@ def check(name: str, project: Path | str | None = None) -> None:
       NoriaError: a check has failed; says which one and for which variable.
     """
     family = FAMILIES.find(name, project)()
-    for task, classes in TASKS:
+    for task, classes in CLASSES.items():
         settings = keras_model.resolved(
             Settings(family=name, task=task, classes=classes, hidden_units=(8, 4), seed=3), family
         )
@@ -122,10 +122,15 @@ def check_export(family: Family, settings: Settings) -> None:
     _expect(difference <= TOLERANCE, f"the SavedModel's scores differ by {difference:.2g}", settings)
 
 
-class _Parse:
+class _Parse(TransformLayer):
     """In the place of a transform graph: examples that hold transformed features."""
 
-    trackables: dict[str, Any] = {}
+    def __init__(self) -> None:
+        pass
+
+    @property
+    def trackables(self) -> dict[str, Any]:
+        return {}
 
     def __call__(self, examples: Any) -> dict[str, Any]:
         spec = {name: tf.io.FixedLenFeature([width], tf.float32) for name, width in OLD.numeric}

@@ -12,15 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from noria.components.keras3 import ensure_keras3
+from noria.components.libraries import tf, tft
 from noria.components.trainer import remap
 from noria.components.trainer.model_inputs import Features
 from noria.components.trainer.transform_layer import TransformLayer
 from noria.core.errors import WarmStartError
-
-tf = ensure_keras3()
-
-import tensorflow_transform as tft  # noqa: E402  (after keras3, which says why)
 
 SAMPLE = 4096  # raw rows that both graphs are applied to
 
@@ -91,9 +87,9 @@ def compare(
     change = Change("refreshed")
     pairs = zip(old_features.categorical, new_features.categorical, strict=True)
     for column, (was, now) in enumerate(pairs):
-        words = _vocabulary(old, was.name), _vocabulary(new, now.name)
-        if words[0] is not None and words[1] is not None:
-            mapped = remap.map_vocabulary(*words, was.rows, now.rows, was.lowest, now.lowest)
+        words, others = _vocabulary(old, was.name), _vocabulary(new, now.name)
+        if words is not None and others is not None:
+            mapped = remap.map_vocabulary(words, others, was.rows, now.rows, was.lowest, now.lowest)
             how = "vocabulary"
         else:
             mapped = remap.map_ids(before[1][:, column], after[1][:, column], was.rows, now.rows)

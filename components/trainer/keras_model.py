@@ -2,14 +2,11 @@
 
 from typing import Any
 
-from noria.components.keras3 import ensure_keras3
+from noria.components.libraries import keras
 from noria.components.trainer.families import Family
 from noria.components.trainer.model_inputs import Features
 from noria.components.trainer.settings import Settings
 from noria.core.errors import ConfigError
-
-tf = ensure_keras3()
-keras = tf.keras
 
 
 def resolved(settings: Settings, family: Family) -> Settings:

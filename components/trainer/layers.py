@@ -2,12 +2,9 @@
 
 from typing import Any
 
-from noria.components.keras3 import ensure_keras3
+from noria.components.libraries import keras, tf
 from noria.components.trainer.model_inputs import Features
 from noria.components.trainer.settings import Settings
-
-tf = ensure_keras3()
-keras = tf.keras
 
 
 class IdTables(keras.layers.Layer):
@@ -76,6 +73,7 @@ def numbers_begin(features: Features) -> int:
 
 def dense_layers(x: Any, settings: Settings) -> Any:
     """`deep_0`, `deep_1` and so on: ReLU layers of `settings.hidden_units`, each with dropout."""
+    assert settings.hidden_units is not None, "`keras_model.resolved` sets it"
     for i, units in enumerate(settings.hidden_units):
         x = keras.layers.Dense(units, activation="relu", name=f"deep_{i}")(x)
         if settings.dropout:

@@ -1,7 +1,7 @@
 """The train loop: one tf.function that takes many steps a call, and checks on the eval split between calls.
 
 Keras's `fit` costs 2 to 4 ms a step at a batch of 256 rows; this loop's step costs what its ops cost. The
-same code runs under every strategy: a step's rows are dealt out to the replicas, their gradients are summed,
+same code runs under every strategy: a step's rows are split among the replicas, their gradients are summed,
 so the batches and, but for rounding, the weights are the same on one replica and on many.
 """
 
@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from noria.components.keras3 import ensure_keras3
+from noria.components.libraries import tf
 from noria.components.trainer import batches
 from noria.components.trainer.adam import Adam
 from noria.components.trainer.network import Network
 from noria.components.trainer.settings import Settings
 from noria.components.trainer.training_rows import Window
-
-tf = ensure_keras3()
 
 Note = Callable[..., None]
 
@@ -201,6 +199,7 @@ class _BestState:
 
     def check(self, step: int, log: Note) -> None:
         stop = self.loop.settings.early_stop
+        assert stop is not None and self.evaluation is not None, "there are no checks without early stop"
         began = time.monotonic()
         metrics = self.loop.evaluate(self.evaluation)
         self.checks.append({"step": step, **metrics, "seconds": time.monotonic() - began})

@@ -1,16 +1,13 @@
 """Which features a model reads, from the transformed schema: categorical ids and numbers, nothing else."""
 
 import dataclasses
+import itertools
 import json
 import re
 from typing import Any
 
-from noria.components.keras3 import ensure_keras3
+from noria.components.libraries import tf, tft
 from noria.core.errors import ConfigError, DataError
-
-tf = ensure_keras3()
-
-import tensorflow_transform as tft  # noqa: E402  (after keras3, which says why)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,16 +72,13 @@ class Features:
         """
         first = columns[self.names[0]]
         rows = tf.shape(first)[0]
-        numbers = [
-            tf.reshape(tf.cast(columns[name], tf.float32), [rows, width]) for name, width in self.numeric
-        ]
-        ids = [tf.reshape(tf.cast(columns[f.name], tf.int32), [rows, 1]) for f in self.categorical]
-        numeric = tf.concat(numbers, 1) if numbers else tf.zeros([rows, 0], tf.float32)
-        if not ids:
+        numeric = _side_by_side([(columns[name], width) for name, width in self.numeric], rows, tf.float32)
+        if not self.categorical:
             return numeric, tf.zeros([rows, 0], tf.int32)
+        ids = _side_by_side([(columns[feature.name], 1) for feature in self.categorical], rows, tf.int32)
         lowest = tf.constant([f.lowest for f in self.categorical], tf.int32)
         highest = tf.constant([f.rows - 1 for f in self.categorical], tf.int32)
-        return numeric, tf.clip_by_value(tf.concat(ids, 1) - lowest, 0, highest)
+        return numeric, tf.clip_by_value(ids - lowest, 0, highest)
 
     def to_json(self) -> dict[str, Any]:
         return json.loads(json.dumps(dataclasses.asdict(self)))
@@ -102,6 +96,23 @@ class Features:
             numeric=tuple((name, width) for name, width in value["numeric"]),
             label=value["label"],
         )
+
+
+def _side_by_side(columns: list[tuple[tf.Tensor, int]], rows: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Columns and their widths as one matrix `[rows, widths]`; scalars, the most, by one operation for all."""
+    parts = [
+        tf.stack(list(group), 1) if scalars else tf.concat(list(group), 1)
+        for scalars, group in itertools.groupby(
+            (
+                tf.cast(column, dtype)
+                if column.shape.rank == 1
+                else tf.reshape(tf.cast(column, dtype), [rows, width])
+                for column, width in columns
+            ),
+            key=lambda column: column.shape.rank == 1,
+        )
+    ]
+    return tf.concat(parts, 1) if parts else tf.zeros([rows, 0], dtype)
 
 
 def embedding_width(rows: int, cap: int) -> int:

@@ -15,13 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from noria.components.keras3 import ensure_keras3
+from noria.components.libraries import tf
 from noria.components.trainer import normalization
 from noria.components.trainer.keras_model import input_names
 from noria.components.trainer.model_inputs import Features
 from noria.components.trainer.settings import Settings
-
-tf = ensure_keras3()
 
 
 class Network:

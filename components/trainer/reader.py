@@ -18,12 +18,10 @@ import numpy as np
 import pyarrow as pa
 
 from noria.components import batch_cache
-from noria.components.keras3 import ensure_keras3
+from noria.components.libraries import tf
 from noria.components.trainer.model_inputs import Features
 from noria.components.trainer.settings import Settings
 from noria.core.errors import DataError
-
-tf = ensure_keras3()
 
 BLOCK = 8192  # rows parsed at once
 
@@ -155,7 +153,7 @@ class Reader:
                 f"label {self.features.label!r} is {labels[~good][0]}, the first of {int((~good).sum())}; "
                 f"expected {'a finite number' if task == 'regression' else classes}",
                 where=self.where,
-                next_step="rows without a label are left out at ingestion: correct the task or the label",
+                next_step="ingestion skips rows without a label: correct the task or the label",
             )
 
 

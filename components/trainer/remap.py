@@ -17,7 +17,7 @@ class RowMap:
 
     Attributes:
       source: int64 `[new rows]`.
-      unknown: old rows that stood for unknown values: what a new entry was until now.
+      unknown: old rows of unknown values: what a new entry was until now.
       detail: what happened, for people.
       agree: share of sampled rows that mean what they meant, 1 where entries say so.
     """
@@ -134,7 +134,7 @@ def fit_line(old: np.ndarray, new: np.ndarray, missing: tuple[float, float] | No
     Args:
       old: values `[n]` by the champion's graph.
       new: values `[n]` of the same rows by the new graph.
-      missing: what a missing number becomes by the old and by the new graph. Rows like that are left out of
+      missing: what a missing number becomes by the old and by the new graph. Rows like that do not count in
         the fit: where they are filled with the mean, the mean has moved and they have not.
 
     >>> line = fit_line(old=np.array([0.0, 1.0, 2.0]), new=np.array([10.0, 12.0, 14.0]))

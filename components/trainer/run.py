@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from noria.components import journal
-from noria.components.keras3 import ensure_keras3
+from noria.components.libraries import tf, tft
 from noria.components.trainer import (
     base_rate,
     batches,
@@ -34,10 +34,6 @@ from noria.components.trainer.training_rows import Window
 from noria.components.trainer.transform_layer import TransformLayer
 from noria.core import files
 from noria.core.code_digest import code_digest
-
-tf = ensure_keras3()
-
-import tensorflow_transform as tft  # noqa: E402  (after keras3, which says why)
 
 SAMPLED_ROWS = 32_768  # of a window, evenly from all of it: what the scales of numbers are checked on
 
@@ -126,6 +122,7 @@ def start(
 def start_cold(run: Run, train: Window) -> None:
     """Sets all that a run without a champion knows of its window."""
     run.window = train.digest
+    assert run.settings.learning_rate is not None, "`keras_model.resolved` sets it"
     run.first_rate = run.settings.learning_rate
     run.adam.start_schedule(run.first_rate, 0)
     run.network.start_from_labels(np.asarray(train.labels))
@@ -247,6 +244,7 @@ def train(run: Run, rows: Window, evaluation: Window | None, logs: str | None, s
     steps = settings.steps
     if steps is None:
         least = settings.min_warm_steps if warm else settings.min_steps
+        assert least is not None, "`keras_model.resolved` sets it"
         steps = max(least, batches.steps_of(epochs, rows.rows, settings.batch_size))
     with tensorboard.writer(
         logs if settings.tensorboard and strategy.is_chief(run.strategy) else None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from noria.components import journal
-from noria.components.keras3 import ensure_keras3
+from noria.components.libraries import tf, tft
 from noria.components.trainer import (
     checkpoint,
     keras_model,
@@ -31,10 +31,6 @@ from noria.components.trainer.run import Run
 from noria.components.trainer.settings import read
 from noria.components.trainer.training_rows import open_window
 from noria.components.trainer.transform_layer import TransformLayer
-
-tf = ensure_keras3()
-
-import tensorflow_transform as tft  # noqa: E402  (after keras3, which says why)
 
 
 def run_fn(fn_args: Any) -> None:

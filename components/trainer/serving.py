@@ -5,7 +5,7 @@ would make TensorFlow trace every layer again to save functions that nobody call
 
 Tracing is most of an export, and two models of the same recipe differ in nothing but their weights. So where the
 champion's SavedModel was made from the same recipe, its graph is taken and the weights are written beside it; a test
-compares both ways. `assets.extra/noria.json` holds the recipe, and the digest of the files it stands for.
+compares both ways. `assets.extra/noria.json` holds the recipe, and the digest of the files that it describes.
 """
 
 import json
@@ -13,12 +13,10 @@ from pathlib import Path
 
 from noria.components import saved_model
 from noria.components.internals.tensorflow import write_fingerprint
-from noria.components.keras3 import ensure_keras3
+from noria.components.libraries import tf
 from noria.components.trainer.network import Network
 from noria.components.trainer.transform_layer import TransformLayer
 from noria.core import files
-
-tf = ensure_keras3()
 
 RECIPE = Path("assets.extra") / "noria.json"
 VARIABLES = Path("variables") / "variables"

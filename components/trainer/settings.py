@@ -6,21 +6,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from noria.components.trainer.families import FAMILIES
 from noria.core import settings
-from noria.core.errors import did_you_mean
 from noria.core.settings import ImportPath, listed
+from noria.core.tasks import Task
 
 RUN_FN = "noria.components.trainer.run_fn.run_fn"
-
-
-def _family(value: str) -> str:
-    names = FAMILIES.names()
-    if "." not in value and value not in names:
-        hint = did_you_mean(value, names)
-        raise ValueError(
-            f"must be {' or '.join(map(repr, names))}, or the import path of a Family, got {value!r}"
-            + (f"; {hint}" if hint else "")
-        )
-    return value
 
 
 Texts = Annotated[tuple[str, ...], BeforeValidator(listed)]
@@ -54,7 +43,7 @@ class TrainerSettings(settings.Settings):
         default=RUN_FN,
         description="Import path of a function that takes TFX's FnArgs. Noria's own does the warm start.",
     )
-    family: Annotated[str, AfterValidator(_family)] = Field(
+    family: Annotated[str, AfterValidator(FAMILIES.check_name)] = Field(
         default="tabm",
         description="The kind of model: `tabm` (an ensemble in one network), `wide_deep`, `dcn` (deep and cross "
         "network), or the import path of your own subclass of `noria.components.trainer.families.Family`.",
@@ -186,9 +175,7 @@ class Settings(TrainerSettings):
     """What the Trainer's executor gets: the keys of `trainer`, and what it must know of the label."""
 
     label: str = Field(default="label", description="Name of the label among the transformed features.")
-    task: Literal["binary", "multiclass", "regression"] = Field(
-        default="binary", description="`binary`, `multiclass` or `regression`."
-    )
+    task: Task = Field(default="binary", description="`binary`, `multiclass` or `regression`.")
     classes: int = Field(
         default=2, ge=2, description="Number of classes (multiclass); the label is 0 to classes - 1."
     )

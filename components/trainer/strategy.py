@@ -4,11 +4,9 @@ import json
 import os
 from typing import Any
 
-from noria.components.keras3 import ensure_keras3
+from noria.components.libraries import tf
 from noria.components.trainer.settings import Settings
 from noria.core.errors import ConfigError
-
-tf = ensure_keras3()
 
 
 def create(settings: Settings) -> Any:

@@ -5,9 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from noria.components.keras3 import ensure_keras3
-
-tf = ensure_keras3()
+from noria.components.libraries import tf
 
 
 @contextlib.contextmanager

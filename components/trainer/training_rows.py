@@ -14,14 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from noria.components.keras3 import ensure_keras3
+from noria.components.libraries import tf
 from noria.components.trainer import batches
 from noria.components.trainer.reader import BLOCK, Block, Reader
 from noria.components.trainer.settings import Settings
 from noria.core import files
 from noria.core.errors import DataError
-
-tf = ensure_keras3()
 
 GROWTH = 6  # parsed bytes per compressed byte, at least; the flights have 7
 ROOM = 32 << 20  # bytes of a mapped window that are picked ahead, and of its file that are mapped at a time
@@ -238,7 +236,7 @@ def _map(reader: Reader, scratch: Path, digest: str, settings: Settings) -> Mapp
             rows = np.empty(block.rows, dtype)
             for name, array in arrays.items():
                 rows[name] = array
-            file.write(rows.view(np.uint8))
+            file.write(rows.view(np.uint8).data)
             labels.append(block.labels)
         _some(labels, reader)
         file.flush()

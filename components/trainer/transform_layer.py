@@ -8,13 +8,8 @@ TFT's SavedModelLoader: this module does too, and is the only one that knows it.
 import functools
 from typing import Any
 
-from noria.components.keras3 import ensure_keras3
-
-tf = ensure_keras3()
-
-import tensorflow_transform as tft  # noqa: E402  (after keras_first, which says why)
-
-from noria.components.internals.tft import SavedModelLoader  # noqa: E402
+from noria.components.internals.tft import SavedModelLoader
+from noria.components.libraries import tf, tft
 
 
 class TransformLayer:

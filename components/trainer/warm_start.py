@@ -163,6 +163,8 @@ def start(
         variable.assign(new)
     if inputs is not None and numbers is not None and fresh:
         family.fit_numbers(network.model, inputs.seen(numbers), fresh)
+    if inputs is None:
+        return found
     kept = (
         "" if forgotten else "; its weights are kept, as the family does not name the rows that read numbers"
     )
@@ -182,7 +184,7 @@ def _inputs(
     variables: dict[str, np.ndarray], change: graphs.Change, features: Features, rows: np.ndarray | None
 ) -> normalization.Inputs | None:
     """The champion's input vectors over the run's graph; None where their shapes differ, which the caller reports."""
-    vectors = [variables[name].astype(np.float64) for name in INPUT]
+    scale, shift, missing, filled = vectors = [variables[name].astype(np.float64) for name in INPUT]
     if any(vector.shape != (features.width,) for vector in vectors):
         return None
     layout = features.numeric_columns()
@@ -192,7 +194,7 @@ def _inputs(
         for place, line in enumerate(found)
     }
     rows = np.zeros((0, features.width)) if rows is None else rows
-    return normalization.follow(normalization.Inputs(*vectors), lines, rows)
+    return normalization.follow(normalization.Inputs(scale, shift, missing, filled), lines, rows)
 
 
 def _forget(
@@ -229,7 +231,7 @@ def _check_nameless(
         if old[:1] == (was.rows,) and new[:1] == (now.rows,) and old[1:] == new[1:] and was.rows != now.rows:
             raise _nameless(
                 f"variable {name} is {old} in the champion and {new} in the new model, as the vocabulary of "
-                f"{now.name!r} has gone from {was.rows} ids to {now.rows}",
+                f"{now.name!r} has changed from {was.rows} ids to {now.rows}",
                 now.name,
             )
 

@@ -23,7 +23,7 @@ class Function(Source):
                 f"{getattr(function, '__module__', '?')}:{getattr(function, '__qualname__', repr(function))}"
             )
             raise DataError(
-                f"the function that brings the data failed: {type(error).__name__}: {error}",
+                f"the function that gives the data failed: {type(error).__name__}: {error}",
                 where=f"data.source, {named}",
-                next_step="correct the function or what it asks, then run again",
+                next_step="correct the function or what it depends on, then run again",
             ) from error

@@ -22,13 +22,15 @@ class Cuts:
 
     Attributes:
       sources: where rows come from, name by sha256: the tables, then earlier ones that they begin with.
+      only_new: by index of the table, whether its rows are all new, `[tables]`.
       seen: rows that could be read, by name of the table.
-      repeated: rows that are left out, as an earlier source brought them.
+      repeated: rows that are skipped, because an earlier source had them.
     """
 
     def __init__(self, fresh: Sequence[Table]):
         self.fresh = fresh
         self.sources = {table.digest: table.name for table in fresh}
+        self.only_new = np.array([table.only_new for table in fresh], bool)
         self.seen: collections.Counter[str] = collections.Counter()
         self.repeated = 0
 
@@ -49,7 +51,7 @@ class Cuts:
         return []
 
     def span_of(self, key: int) -> int:
-        """Id of the span that a key of the partition stands for, once all rows are in it."""
+        """Id of the span that a key of the partition means, once all rows are in it."""
         return key
 
 

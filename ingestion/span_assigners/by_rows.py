@@ -17,7 +17,7 @@ _TABLE, _ROW = "\x00table", "\x00row"
 
 
 class RowCuts(Cuts):
-    """Cuts rows into spans of N, in the order of their time where there is a time, else as they stand.
+    """Cuts rows into spans of N, in the order of their time where there is a time, else in the source's order.
 
     Args:
       fresh: the tables.
@@ -52,7 +52,7 @@ class RowCuts(Cuts):
         self._places: list[Places] = []
         self._at: list[int] = []
         self._bearers = np.zeros(0, np.int64)
-        # An id that a source knows must not come to mean other rows; an empty store begins anew.
+        # An id that a source knows must not come to mean other rows; an empty store begins at 1.
         self._next = 1 + max(ids, default=0)
         if self._ids:
             self._next = max(self._next, 1 + max(ledger.spans(), default=0))
@@ -145,33 +145,9 @@ class RowCuts(Cuts):
         for i in range(len(self.fresh), len(self.sources)):
             bearers.append(min((table for origin, table in counts if origin == i), default=0))
         self._bearers, self._at = np.array(bearers), [0] * len(bearers)
-        for i, (digest, name) in enumerate(self.sources.items()):
-            had, others = self._had(digest)
-            known = source_offsets.find(
-                self._pieces.get(digest, []),
-                {"name": name, **(self._ledger.entry(digest) if self._ids else {})},
-                self._ids,
-                counts.get((i, bearers[i]), 0),
-                self._size,
-                had if self._ids else None,
-                others,
-            )
-            self._places.append(known)
-
-    def _had(self, digest: str) -> tuple[list[int] | None, set[int]]:
-        """The spans of a source when it was committed whole, or of a longer one which begins with it; and of others.
-
-        Read of what earlier versions wrote down: what the spans of a source are, but not which rows they have.
-        """
-        for table, begins in zip(self.fresh, self._begins, strict=True):
-            chain = [*(each.digest for each in begins), table.digest]
-            if digest in chain:
-                at = chain.index(digest)
-                spans = [self._ledger.entry(each).get("spans") for each in chain]
-                had = next((each for each in spans[at:] if each is not None), None)
-                if had is not None:
-                    return had, {span for each in spans[:at] for span in each or ()}
-        return None, set(self._ledger.spans())
+        for digest in self.sources:
+            entry = self._ledger.entry(digest) if self._ids else {}
+            self._places.append(source_offsets.find(self._pieces.get(digest, []), entry, self._ids))
 
     def _origin(self, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
         """Indices of the table that each row is in, and of the source that brought it first, both `[rows]`."""

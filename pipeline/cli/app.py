@@ -23,7 +23,10 @@ from noria.pipeline.cli import (
     ci,
     compile,
     console,
+    deadletter,
     doctor,
+    emit,
+    ingest,
     init,
     migrate,
     promote,
@@ -117,6 +120,8 @@ def _main(
 
 for _command in (
     init.init,
+    emit.emit,
+    ingest.ingest,
     run.run,
     replay.replay,
     status.status,
@@ -133,6 +138,7 @@ app.command("compile")(compile.compile_)
 app.command()(submit.submit)
 app.command()(runs.runs)
 app.add_typer(schedule.app, name="schedule")
+app.add_typer(deadletter.app, name="deadletter")
 
 
 def main() -> None:

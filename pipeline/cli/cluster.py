@@ -51,9 +51,10 @@ def submit(
       decision: more keys of that object: the decision of `noria ci`.
 
     Returns:
-      The exit code: 3 where the run failed, found a broken span, or was not followed to its end.
+      The exit code: 3 where the run needs attention (`Run.needs_attention`), or was not followed to its end.
     """
     cluster = Cluster(resolve(config, flags))  # before compiling, which takes longer
+    cluster.check_root(config.kubeflow.pipeline_root)
     wait_for_others(cluster, config, wait)
     with compiled(config, package, cold, image) as ready:
         version = upload(config, cluster, ready)
@@ -78,7 +79,7 @@ def submit(
         out.print(f"[bold]link[/]     {escape(run.link)}", soft_wrap=True)
     print_failure(run, cluster, config)
     if run.over:
-        return console.OK if run.good and not run.found_broken else console.ATTENTION
+        return console.ATTENTION if run.needs_attention else console.OK
     return console.OK if no_wait else console.ATTENTION
 
 
@@ -100,12 +101,25 @@ def print_failure(run: Run, cluster: Cluster, config: Config) -> None:
             soft_wrap=True,
         )
         err.print("   [dim]next[/] noria report, where the volume is mounted", soft_wrap=True)
+    if run.raised_alarm:
+        err.print(
+            "[bold red]alarm:[/] the version that serves after this run fails a bound of the model gate",
+            soft_wrap=True,
+        )
+        err.print("   [dim]next[/] noria report, where the volume is mounted", soft_wrap=True)
+    if run.over and not run.lists_tasks:
+        err.print(
+            "the server does not list the run's tasks, so nobody can tell from here whether its span is broken",
+            soft_wrap=True,
+        )
+        err.print("   [dim]next[/] noria status, where the volume is mounted", soft_wrap=True)
     if not run.over or run.good:
         return
+    causes = failure.causes(run, config, cluster.namespace)
     for task in run.failed:
-        why = f": {task.error}" if task.error else ""
+        why = f": {causes[task.name]}" if task.name in causes else ""
         err.print(f"[bold red]failed[/] {escape(task.name + why)}", soft_wrap=True)
-    for step in failure.next_steps(run, cluster.namespace, config.kubeflow.pipeline_root):
+    for step in failure.next_steps(run, causes, config, cluster.namespace):
         err.print(f"   [dim]next[/] {escape(step)}", soft_wrap=True)
 
 
@@ -168,6 +182,7 @@ def _to_json(run: Run, version: Version, connection: Connection, view: RunView) 
         **run.row(),
         "over": run.over,
         "broken_span": run.found_broken,
+        "alarm": run.raised_alarm,
         "failed": [task.name for task in run.failed],
         "pipeline_id": version.pipeline_id,
         "version_id": version.id,

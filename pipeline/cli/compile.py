@@ -45,7 +45,8 @@ def compile_(
         return console.OK
     out = console.out()
     out.print(f"[green]✓[/] {escape(str(package))}", soft_wrap=True)
-    out.print(f"image {escape(section.image)}, artifacts to {escape(section.pipeline_root)}", soft_wrap=True)
+    root = section.pipeline_root or "the namespace's own root"
+    out.print(f"image {escape(section.image)}, artifacts to {escape(root)}", soft_wrap=True)
     command = f"noria submit{for_project(config)} --package {shlex.quote(str(output))}"
     out.print(f"[bold]next[/] {escape(command)}", soft_wrap=True)
     return console.OK

@@ -15,9 +15,23 @@ from noria.pipeline.cli.options import Json
 def init(
     folder: Annotated[Path, typer.Argument(help="The folder of the new project.")],
     data: Annotated[
-        Path, typer.Option(help="A CSV, JSON lines or Parquet file, a folder or a glob of them.")
+        str,
+        typer.Option(
+            help="A CSV, JSON or Parquet file, a folder or a glob of them; a URL of files (s3://, gs://, https://); "
+            "or the URL of a database, with --table or --query."
+        ),
     ],
-    label: Annotated[str, typer.Option(help="The column to predict.")],
+    label: Annotated[
+        str | None, typer.Option(help="The column to predict. Without it, the columns are listed.")
+    ] = None,
+    table: Annotated[str | None, typer.Option(help="The table of a database.")] = None,
+    query: Annotated[str | None, typer.Option(help="A query of a database, instead of a table.")] = None,
+    cursor: Annotated[
+        str | None,
+        typer.Option(
+            help="The column by which new rows of a database are found; it only grows. Default: the primary key."
+        ),
+    ] = None,
     time: Annotated[
         str | None,
         typer.Option(help="The column with the time of the event. Default: none, rows in file order."),
@@ -33,6 +47,10 @@ def init(
     ] = None,
     encoding: Annotated[
         str | None, typer.Option(help="The encoding of a text file, such as cp1250. Default: detected.")
+    ] = None,
+    decimal: Annotated[
+        str | None,
+        typer.Option(help="The decimal sign in a text file, `.` or `,`. Default: detected in each column."),
     ] = None,
     missing: Annotated[
         list[str] | None,
@@ -63,11 +81,15 @@ def init(
             folder,
             data,
             label,
+            table=table,
+            query=query,
+            cursor=cursor,
             time=time,
             task=task,
             key=key or [],
             delimiter=_unescaped(delimiter),
             encoding=encoding,
+            decimal=_decimal(decimal),
             missing=missing or [],
             types=pairs(types or [], "--types"),
             drop=drop or [],
@@ -75,29 +97,29 @@ def init(
     if as_json:
         console.emit(drafted.to_json())
         return console.OK
-    table = Table.grid(padding=(0, 2))
+    grid = Table.grid(padding=(0, 2))
     classes = ", ".join(f"{name} {share:.1%}" for name, share in drafted.label.shares.items())
-    table.add_row("rows", f"{drafted.rows:,}")
-    table.add_row("label", Text(f"{label}: {drafted.task}" + (f" ({classes})" if classes else "")))
-    table.add_row(
+    grid.add_row("rows", f"{drafted.rows:,}")
+    grid.add_row("label", Text(f"{label}: {drafted.task}" + (f" ({classes})" if classes else "")))
+    grid.add_row(
         "spans",
         Text(f"{drafted.spans} of {drafted.every}" + (f", by {drafted.time}" if drafted.time else "")),
     )
-    table.add_row(
+    grid.add_row(
         "features", f"{len(drafted.columns.numeric)} numeric, {len(drafted.columns.categorical)} categorical"
     )
     if drafted.columns.times:
-        table.add_row("times", Text(", ".join(drafted.columns.times)))
+        grid.add_row("times", Text(", ".join(drafted.columns.times)))
     if drafted.columns.key:
-        table.add_row("key", Text(", ".join(drafted.columns.key)))
+        grid.add_row("key", Text(", ".join(drafted.columns.key)))
     if drafted.columns.slices:
-        table.add_row("slices", Text(", ".join(drafted.columns.slices)))
+        grid.add_row("slices", Text(", ".join(drafted.columns.slices)))
     for name, why in drafted.columns.left_out.items():
-        table.add_row("not used", Text(f"{name}: {why}"))
+        grid.add_row("not used", Text(f"{name}: {why}"))
     for note in drafted.notes:
-        table.add_row("[yellow]note[/]", Text(note))
+        grid.add_row("[yellow]note[/]", Text(note))
     out.print(f"[green]✓[/] {escape(str(folder))}/ with {', '.join(draft.FILES)}")
-    out.print(table)
+    out.print(grid)
     there = "" if folder.absolute() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
     out.print(f"[bold]next[/] {escape(there)}noria run", soft_wrap=True)
     return console.OK
@@ -120,6 +142,16 @@ def pairs(types: list[str], where: str) -> dict[str, str]:
             raise ConfigError(f"a type {error}", where=where, next_step="write it as in zip=string") from None
         found[name] = kind
     return found
+
+
+def _decimal(sign: str | None) -> str | None:
+    if sign not in (None, ".", ","):
+        raise ConfigError(
+            f"the decimal sign must be . or , got {sign!r}",
+            where="--decimal",
+            next_step="give one of the two",
+        )
+    return sign
 
 
 def _unescaped(delimiter: str | None) -> str | None:

@@ -77,6 +77,7 @@ def create(
     seconds = None if every is None else periods.seconds(every)
     settings = load(config)
     cluster = _cluster(config, flags)
+    cluster.check_root(settings.kubeflow.pipeline_root)
     called = name or settings.name
     old = [each for each in cluster.schedules() if each.name == called]
     if old and not replace:

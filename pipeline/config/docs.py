@@ -4,6 +4,7 @@
 """
 
 import json
+import textwrap
 from pathlib import Path
 
 from noria.pipeline.config import explain
@@ -17,22 +18,26 @@ def documentation() -> str:
     lines = [
         "# The project's file, key by key",
         "",
-        "One YAML file, `noria.yaml`, describes a project. Only `name` and `label` are required, and a time",
-        "column or `span.every: rows:N`; `noria init` writes a first draft from your data. Relative paths",
-        "start from the file's folder. An unknown key or a wrong value is refused, with its line.",
+        "One YAML file, `noria.yaml`, describes a project. Only `name` and `label` are required, and a time column or",
+        "`span.every: rows:N`. `noria init` writes a first draft from your data. Relative paths start from the file's",
+        "folder. An unknown key or a wrong value is refused, with its line.",
         "",
         "Written by `python -m noria.pipeline.config > docs/config.md`; a test compares it with the code.",
-        "",
-        "| key | default | meaning |",
-        "| --- | --- | --- |",
     ]
+    sections: dict[str, list[str]] = {"The project": []}
     for name, field, has_keys in explain.walk(Config):
         if field.is_required():
-            default = "**required**"
+            default = " (required)"
         elif has_keys:
             default = ""
         else:
             value = field.get_default(call_default_factory=True)
-            default = f"`{json.dumps(str(value) if isinstance(value, Path) else value)}`"
-        lines.append(f"| `{name}` | {default} | {field.description} |")
+            default = f" (default `{json.dumps(str(value) if isinstance(value, Path) else value)}`)"
+        text = f"- `{name}`{default}: {field.description}"
+        section = f"`{name.split('.')[0]}`" if has_keys or "." in name else "The project"
+        sections.setdefault(section, []).extend(
+            textwrap.wrap(text, 120, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        )
+    for section, keys in sections.items():
+        lines += ["", f"## {section}", "", *keys]
     return "\n".join([*lines, ""])

@@ -4,23 +4,25 @@ import re
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from noria.core.errors import did_you_mean
 from noria.core.settings import Settings
-from noria.pipeline.config.kubernetes_names import ImageName, NodeLabels, ObjectName, SecretKeys
+from noria.pipeline.config.kubeflow_task import Task
+from noria.pipeline.config.kubernetes_names import (
+    ClaimName,
+    ImageName,
+    MountPath,
+    ObjectName,
+    SecretKeys,
+    mount_path,
+)
 from noria.pipeline.config.sections import NODES, ProjectPath
 
-# A Kubeflow run has two more nodes than the pipeline: ingestion before it, the report after it.
-TASKS = ("Ingest", *NODES, "Report")
+# A Kubeflow run has more nodes than the pipeline: ingestion before it, the report and the exit handler after it.
+TASKS = ("Ingest", *NODES, "Report", "End")
 # What Kubeflow's launcher copies to and from: the object store's scheme, and the folder in the container.
 MIRRORS = {"s3://": "s3", "minio://": "minio", "gs://": "gcs"}
-
-
-def _quantity(value: str) -> str:
-    if not re.fullmatch(r"\d+(\.\d+)?(m|[kMGTPE]i?)?", value):
-        raise ValueError(f"must be a Kubernetes quantity such as 500m, 2 or 4Gi, got {value!r}")
-    return value
 
 
 def _in_container(value: str) -> str:
@@ -34,32 +36,47 @@ def _in_container(value: str) -> str:
     return value
 
 
-Quantity = Annotated[str, AfterValidator(_quantity)]
 ContainerPath = Annotated[str, AfterValidator(_in_container)]
 
 
-class Task(Settings):
-    cpu: Quantity | None = Field(default=None, description="CPU request and limit.")
-    memory: Quantity | None = Field(default=None, description="Memory request and limit.")
-    retries: int | None = Field(default=None, ge=0, le=20, description="How often a failed task is retried.")
-    node_selector: NodeLabels | None = Field(
-        default=None, description="Labels of the nodes that may run the task."
-    )
-    cache: bool | None = Field(
-        default=None,
-        description="Only `false`: `noria compile` refuses `true`: Kubeflow's cache sees neither the stores nor "
-        "the code in the image, and never hits after a task that has run again.",
-    )
-
-
 class Volume(Settings):
-    claim: ObjectName = Field(description="The PersistentVolumeClaim with the span store and the registry.")
-    mount: ContainerPath = Field(default="/noria/volume", description="Where it is mounted in every task.")
+    claim: ClaimName = Field(description="The PersistentVolumeClaim with the span store and the registry.")
+    mount: Annotated[ContainerPath, AfterValidator(mount_path)] = Field(
+        default="/noria/volume", description="Where it is mounted in every task."
+    )
 
 
-class Secret(Settings):
+class Source(Settings):
+    env: SecretKeys = Field(
+        default_factory=dict, description="Its key -> environment variable of every task."
+    )
+    mount: MountPath | None = Field(
+        default=None, description="Folder of every task, with one file for each key."
+    )
+
+    @model_validator(mode="after")
+    def _used(self) -> "Source":
+        if not self.env and self.mount is None:
+            raise ValueError("must have `env` or `mount`")
+        return self
+
+
+class Secret(Source):
     name: ObjectName = Field(description="The Kubernetes Secret.")
-    env: SecretKeys = Field(description="Key of the Secret -> environment variable of every task.")
+
+
+class ConfigMap(Source):
+    name: ObjectName = Field(description="The Kubernetes config map.")
+
+
+class Notify(Settings):
+    url: str = Field(
+        pattern=r"^https?://[^\s@]+$",
+        description="The address that gets a CloudEvent by POST after each run.",
+    )
+    token_variable: str | None = Field(
+        default=None, description="Environment variable with a bearer token, such as one of `secrets`."
+    )
 
 
 class Kubeflow(Settings):
@@ -81,9 +98,10 @@ class Kubeflow(Settings):
         default=None,
         description="Kubernetes service account of the runs' pods. Default: the server's.",
     )
-    pipeline_root: str = Field(
-        default="minio://mlpipeline/noria",
-        description=f"Where the artifacts are stored: {', '.join(f'`{scheme}`' for scheme in MIRRORS)} and a bucket.",
+    pipeline_root: str | None = Field(
+        default=None,
+        description=f"Where the artifacts are stored: {', '.join(f'`{scheme}`' for scheme in MIRRORS)} and a bucket. "
+        "Default: what `kfp-launcher` in the runs' namespace says.",
     )
     image: ImageName = Field(
         default="noria:latest",
@@ -113,8 +131,11 @@ class Kubeflow(Settings):
         description="The volume that `home` is on; without one nothing survives a task, and `noria compile` refuses.",
     )
     secrets: list[Secret] = Field(
-        default_factory=list, description="Kubernetes Secrets, as environment variables of every task."
+        default_factory=list,
+        description="Kubernetes Secrets, as environment variables or files of every task.",
     )
+    config_maps: list[ConfigMap] = Field(default_factory=list, description="The same of config maps.")
+    notify: Notify | None = Field(default=None, description="Who is told of a run's end. Default: nobody.")
     tasks: Task = Field(default=Task(), description="Settings of every task.")
     per_task: dict[str, Task] = Field(
         default_factory=dict,
@@ -123,7 +144,9 @@ class Kubeflow(Settings):
 
     @field_validator("pipeline_root")
     @classmethod
-    def _root(cls, value: str) -> str:
+    def _root(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         if not re.match(rf"({'|'.join(MIRRORS)})[^/]+", value):
             raise ValueError(f"must start with {', '.join(MIRRORS)} and a bucket, got {value!r}")
         return value.rstrip("/")

@@ -19,6 +19,7 @@ from noria.components.evaluator.metrics import METRICS
 from noria.components.trainer.settings import TrainerSettings
 from noria.core.errors import ConfigError
 from noria.core.settings import ImportPath, Settings
+from noria.core.tasks import Task
 from noria.pipeline.config import explain
 from noria.pipeline.config.kubeflow import Kubeflow
 from noria.pipeline.config.sections import (
@@ -32,9 +33,11 @@ from noria.pipeline.config.sections import (
     Time,
     Window,
 )
+from noria.pipeline.config.stream import StreamSection, in_seconds
 
 if TYPE_CHECKING:
     from noria.ingestion.events import EventSettings
+    from noria.ingestion.segments.ingester import StreamSettings
 
 __all__ = ["NAME_LENGTH", "Config", "load", "parse_metadata"]
 
@@ -97,12 +100,13 @@ class Config(Settings):
     data: Annotated[Data, _short_for("source")] = Field(
         default=Data(), description="Where the events come from. A string is short for `data.source`."
     )
+    stream: StreamSection = Field(
+        default=StreamSection(), description="Events that are read as they happen, by `noria ingest`."
+    )
     label: Annotated[Label, _short_for("column")] = Field(
         description="What to predict. A string is short for `label.column`."
     )
-    task: Literal["binary", "multiclass", "regression"] = Field(
-        default="binary", description="`binary`, `multiclass` or `regression`."
-    )
+    task: Task = Field(default="binary", description="`binary`, `multiclass` or `regression`.")
     time: Annotated[Time, _short_for("column")] = Field(
         default=Time(), description="When an event happened. A string is short for `time.column`."
     )
@@ -171,6 +175,8 @@ class Config(Settings):
             raise ValueError(
                 f"`span.every` must be rows:N where there is no time.column, got {self.span.every!r}"
             )
+        if self.stream.source is not None:
+            self._stream_fits()
         for name, bound in (self.gates.model.metrics or {}).items():
             if "." not in name:  # a user's own metric is imported by the Evaluator only
                 try:
@@ -182,6 +188,14 @@ class Config(Settings):
                 f"`label.column` must be neither the time nor the key, got {self.label.column!r}"
             )
         return self
+
+    def _stream_fits(self) -> None:
+        if self.data.source is not None:
+            raise ValueError("`data.source` and `stream.source` cannot both be set; a home has one of them")
+        if self.task != "regression" and self.label.classes is None:
+            raise ValueError("`label.classes` must list the classes of a stream, got nothing")
+        if self.stream.unique and self.span.every.startswith("rows:"):
+            raise ValueError("`stream.unique` must be empty where spans are a number of rows")
 
     @property
     def path(self) -> Path:
@@ -252,8 +266,25 @@ class Config(Settings):
             time_format=self.time.format,
             delimiter=data.delimiter,
             encoding=data.encoding,
+            decimal=data.decimal,
             max_bad_share=data.max_bad_share,
             folder=self.folder,
+        )
+
+    def stream_settings(self) -> "StreamSettings":
+        """How `noria ingest` makes segments and spans from the stream."""
+        from noria.ingestion.segments.ingester import StreamSettings
+
+        stream = self.stream
+        return StreamSettings(
+            lateness=in_seconds(stream.lateness),
+            idle=in_seconds(stream.idle),
+            segment_rows=stream.segment_rows,
+            segment_seconds=in_seconds(stream.segment_every),
+            unique=tuple(stream.unique),
+            cloudevents=stream.envelope == "cloudevents",
+            event_bytes=stream.event_kib << 10,
+            disk_bytes=stream.disk_mib << 20,
         )
 
     def window_settings(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import codecs
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +22,7 @@ from noria.components.evaluator.settings import EvaluatorSettings
 from noria.core.errors import did_you_mean
 from noria.core.settings import Settings, listed
 from noria.ingestion.column_types import COLUMN_TYPES
+from noria.ingestion.source_secrets import shown
 from noria.ingestion.sources import SOURCES
 
 NODES = (
@@ -55,6 +56,11 @@ def is_function(source: object) -> bool:
     return isinstance(source, str) and re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", source) is not None
 
 
+def is_url(source: object) -> bool:
+    """Whether a source is the URL of files, such as `s3://bucket/rides/`."""
+    return isinstance(source, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source) is not None
+
+
 ProjectPath = Annotated[Path, AfterValidator(in_folder)]
 Names = Annotated[list[str], BeforeValidator(listed)]
 
@@ -64,7 +70,8 @@ class Data(Settings):
         default=None,
         description="Where the events come from: a CSV, JSON lines or Parquet file, a folder or a glob of them; "
         "or `module:function`, a function without arguments that returns an Arrow or pandas "
-        "table; or `{kind: settings}` with a kind of source or the import path of your own "
+        "table; or a URL of files (`s3://`, `gs://`, `https://`); or `{kind: settings}` with a kind of source "
+        "(`sql`, `remote`) or the import path of your own "
         "(docs/extending.md). Every run reads what is new there. Default: none, "
         "only the spans that are in the home folder.",
     )
@@ -77,6 +84,11 @@ class Data(Settings):
     encoding: str | None = Field(
         default=None,
         description="The encoding of text files, a name that Python knows such as `cp1250`. Default: detected.",
+    )
+    decimal: Literal[".", ","] | None = Field(
+        default=None,
+        description="The sign between whole and fraction in the numbers of text files. Default: detected in each "
+        "column.",
     )
     columns: Names | None = Field(
         default=None, description="The columns to keep, in addition to label and time. Default: all."
@@ -97,8 +109,10 @@ class Data(Settings):
 
     @property
     def source_name(self) -> str:
-        """The source for people: of a kind with settings the kind alone, as settings may hold a password."""
-        return next(iter(self.source)) if isinstance(self.source, dict) else str(self.source)
+        """The source for people, without what may be a password: of a kind with settings the kind alone."""
+        if isinstance(self.source, dict):
+            return next(iter(self.source))
+        return shown(str(self.source)) if is_url(self.source) else str(self.source)
 
     @field_validator("encoding")
     @classmethod
@@ -120,7 +134,7 @@ class Data(Settings):
                 raise ValueError(f"must name one kind of source, got {', '.join(value) or 'none'}")
             SOURCES.check_name(next(iter(value)))
             return value
-        if value is None or is_function(value):
+        if value is None or is_function(value) or is_url(value):
             return value
         return str(in_folder(Path(value), info))
 

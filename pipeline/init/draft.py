@@ -1,5 +1,6 @@
 """`noria init`: a project's files, drafted from a table."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -7,7 +8,7 @@ import re
 import shutil
 import tempfile
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,19 @@ import jinja2
 import pyarrow as pa
 
 from noria.core.errors import ConfigError, DataError
+from noria.core.tasks import TASKS
 from noria.ingestion import conversion, tables
 from noria.pipeline.config import NAME_LENGTH, load
 from noria.pipeline.init import flat, inference, row_order
+from noria.pipeline.init.source import Origin, origin
+from noria.pipeline.runs.ingest import LANDING
 
 TEMPLATES = Path(__file__).with_name("templates")
 FILES = ("noria.yaml", "schema.pbtxt", "preprocessing.py", "README.md", ".dockerignore")
 # More rows do not change the draft, and it should take seconds.
 ROWS = 1_000_000
+# The base rate's share in scores of a table whose rows have no order: it has shown no change to guard against.
+RANDOM_SHARE = 0.001
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +43,7 @@ class Draft:
     time: str | None
     every: str
     spans: int
+    random: bool
     notes: list[str]
 
     def to_json(self) -> dict[str, Any]:
@@ -52,6 +59,7 @@ class Draft:
             "time": self.time,
             "span": self.every,
             "spans": self.spans,
+            "random_order": self.random,
             "numeric": self.columns.numeric,
             "categorical": self.columns.categorical,
             "times": self.columns.times,
@@ -64,14 +72,18 @@ class Draft:
 
 def draft(
     folder: Path,
-    data: Path,
-    label: str,
+    data: str | Path,
+    label: str | None,
     *,
+    table: str | None = None,
+    query: str | None = None,
+    cursor: str | None = None,
     time: str | None = None,
     task: str | None = None,
     key: Sequence[str] = (),
     delimiter: str | None = None,
     encoding: str | None = None,
+    decimal: str | None = None,
     missing: Sequence[str] = (),
     types: Mapping[str, str] | None = None,
     drop: Sequence[str] = (),
@@ -80,13 +92,15 @@ def draft(
 
     Args:
       folder: the new project; it may exist, but not with a project's files in it.
-      data: CSV or Parquet file, a folder or a glob of them.
-      label: the column to predict.
+      data: a CSV, JSON or Parquet file, a folder or a glob of them, a URL of files, or a URL of SQLAlchemy.
+      label: the column to predict; None: the error names the columns.
+      table, query, cursor: what to read from a database, and the column that only grows.
       time: the column with the events' time; None for row order.
       task: `binary`, `multiclass` or `regression`; None to infer it.
       key: columns that identify an event.
       delimiter: of CSV files; None to detect it.
       encoding: of text files; None to detect it.
+      decimal: the decimal sign of numbers in text; None to detect it.
       missing: further texts that mean "missing".
       types: types of columns that are not to be inferred.
       drop: columns to leave out.
@@ -96,18 +110,57 @@ def draft(
       DataError: the table cannot be read, a named column is missing, or the label cannot be learned.
     """
     _refuse_overwriting(folder)
-    if task not in (None, "binary", "multiclass", "regression"):
+    if task is not None and task not in TASKS:
         raise ConfigError(
-            f"the task must be binary, multiclass or regression, got {task!r}",
+            f"the task must be one of {', '.join(TASKS)}, got {task!r}",
             where="--task",
             next_step="omit --task to infer it from the label",
         )
-    source = tables.open_tables(data, delimiter=delimiter, encoding=encoding, missing=missing)
+    with _beside(folder) as beside:
+        found = origin(str(data), folder, beside / LANDING, table, query, cursor)
+        source = tables.open_tables(
+            found.source.find(),
+            delimiter=delimiter,
+            encoding=encoding,
+            missing=missing,
+            decimal=decimal,
+            name=found.source.name,
+        )
+        reading = {"delimiter": delimiter, "encoding": encoding, "decimal": decimal}
+        return _drafted(
+            folder, beside, found, source, label, time, task, key, reading, missing, types or {}, drop
+        )
+
+
+def _drafted(
+    folder: Path,
+    beside: Path,
+    found: Origin,
+    source: Sequence[tables.Table],
+    label: str | None,
+    time: str | None,
+    task: str | None,
+    key: Sequence[str],
+    reading: dict[str, Any],
+    missing: Sequence[str],
+    types: Mapping[str, str],
+    drop: Sequence[str],
+) -> Draft:
     dropped = {name: "dropped with --drop" for name in drop} | flat.unreadable(source)
-    for name in (label, *([time] if time else []), *key, *drop, *(types or {})):
+    if label is None:
+        raise ConfigError(
+            "the column to predict is not named",
+            where=f"{source[0].name}: columns {', '.join(source[0].columns)}",
+            next_step="name it with --label; a table without such a column needs one first, such as what happened "
+            "after the time of each row",
+        )
+    for name in (label, *([time] if time else []), *key, *drop, *types):
         if name not in source[0].columns:
             error = tables.missing_column(name, source[0], ())
-            raise DataError(error.what, where=error.where, next_step="name one of these columns")
+            step = "name one of these columns"
+            if name == label:
+                step += "; a table without what is to be predicted needs such a column first"
+            raise DataError(error.what, where=error.where, next_step=step)
     if label in (time, *key):
         raise ConfigError(
             f"column {label!r} cannot be the label and the time or the key",
@@ -121,31 +174,37 @@ def draft(
             where="--label, --time or --key",
             next_step="name another column",
         )
-    marks = flat.marks(source, [name for name in source[0].columns if name not in dropped], types or {})
+    marks = flat.marks(source, [name for name in source[0].columns if name not in dropped], types)
     missing = tuple(dict.fromkeys([*missing, *marks]))
     flat.declare_missing(source, missing)
     kept = [name for name in source[0].columns if name not in dropped]
     kinds = tables.columns_of(source, wanted=kept, types=conversion.resolved(types or {}, folder))
     table = tables.read_table(source, limit=ROWS, columns=kinds, missing=missing)
     if not len(table):
-        raise DataError("the table has a header but no rows", where=data, next_step="give data with rows")
+        raise DataError(
+            "the table has a header but no rows", where=found.name, next_step="give data with rows"
+        )
 
     boolean = kinds[label].name == "bool"
     facts = inference.label(table.column(label), label, task, boolean)
     seconds, forms = inference.event_times(table.column(time), time) if time else (None, ())
     form = forms[0] if forms else None
-    every, spans = inference.span_length(seconds, len(table))
     moments = [name for name, kind in kinds.items() if kind.is_time]
     columns = inference.columns(table, label, time, key, moments)
     if not columns.numeric and not columns.categorical and not columns.times:
         raise DataError(
             f"no column of the table can be a feature: {json.dumps(columns.left_out)}",
-            where=data,
-            next_step="give data with columns that describe the events",
+            where=found.name,
+            next_step="add columns that are known before the label is; for a series of one quantity, its earlier "
+            "values (in pandas: frame['last'] = frame['value'].shift(1))",
         )
+    features = [*columns.numeric, *columns.categorical]
+    random = seconds is None and row_order.is_random(table, label, features)
+    every, spans = inference.span_length(seconds, len(table), random)
     drafted = Draft(
         folder=folder,
         rows=len(table),
+        random=random,
         task=facts.task,
         label=facts,
         columns=columns,
@@ -153,20 +212,22 @@ def draft(
         every=every,
         spans=spans,
         notes=[
+            *found.notes,
             *(note for each in source for note in each.notes),
+            *flat.ambiguous(source, kinds),
             *flat.notes(marks, dropped, forms, columns.times),
             *_notes(table, facts, spans, seconds),
             *row_order.notes(table.column(label), facts.task, time),
+            *([row_order.RANDOM.format(every=every)] if random else []),
         ],
     )
     reading = {
-        "delimiter": delimiter,
-        "encoding": encoding,
+        **reading,
         "missing": list(missing),
-        "types": dict(types or {}),
+        "types": dict(types),
         "keep": [name for name in kept if name not in (label, time)] if dropped else None,
     }
-    _write(drafted, data, label, form, reading, _event_table(table, label, facts, time, form, key))
+    _write(drafted, beside, found, label, form, reading, _event_table(table, label, facts, time, form))
     return drafted
 
 
@@ -206,7 +267,6 @@ def _event_table(
     facts: inference.LabelFacts,
     time: str | None,
     form: str | None,
-    key: Sequence[str],
 ) -> pa.Table:
     """The table as the span store holds it: the label as numbers, the time as epoch seconds."""
     from noria.ingestion import times
@@ -221,44 +281,57 @@ def _event_table(
     return table
 
 
-def _write(
-    drafted: Draft, data: Path, label: str, form: str | None, reading: dict[str, Any], table: pa.Table
-) -> None:
-    """Writes all files to a staging folder first, so that the project is complete or does not exist."""
-    from noria.pipeline.init import schema_inference
-    from noria.schemas import loader  # TensorFlow takes seconds; after all cheap checks
-
-    parent = drafted.folder.absolute().parent
+@contextlib.contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    """A staging folder beside the project, so that this is complete or does not exist."""
+    parent = folder.absolute().parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{drafted.folder.name}-", dir=parent))
+        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=parent))
     except OSError as error:
         raise ConfigError(
             f"the folder cannot be made: {error.strerror}",
-            where=drafted.folder,
+            where=folder,
             next_step="name a folder that you can write to",
         ) from error
     try:
-        values = _values(drafted, data, label, form, reading)
-        for name in FILES:
-            if name != "schema.pbtxt":
-                (beside / name).write_text(
-                    _rendered(f"{name.removeprefix('.')}.jinja", values), encoding="utf-8"
-                )
-        schema = schema_inference.infer(
-            table, label, drafted.time, [*drafted.columns.key, *drafted.columns.times]
-        )
-        loader.save(schema, beside / "schema.pbtxt")
-        load(beside)  # the written project must be valid
-        drafted.folder.mkdir(exist_ok=True)
-        for name in (*FILES[1:], FILES[0]):  # the YAML file last: it makes the folder a project
-            os.replace(beside / name, drafted.folder / name)
+        yield beside
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
+def _write(
+    drafted: Draft,
+    beside: Path,
+    found: Origin,
+    label: str,
+    form: str | None,
+    reading: dict[str, Any],
+    table: pa.Table,
+) -> None:
+    from noria.pipeline.init import schema_inference
+    from noria.schemas import loader  # TensorFlow takes seconds; after all cheap checks
+
+    values = _values(drafted, found, label, form, reading)
+    for name in FILES:
+        if name != "schema.pbtxt":
+            (beside / name).write_text(_rendered(f"{name.removeprefix('.')}.jinja", values), encoding="utf-8")
+    schema = schema_inference.infer(
+        table, label, drafted.time, [*drafted.columns.key, *drafted.columns.times]
+    )
+    loader.save(schema, beside / "schema.pbtxt")
+    load(beside)  # the written project must be valid
+    drafted.folder.mkdir(exist_ok=True)
+    landing = drafted.folder / "home" / LANDING
+    if (beside / LANDING).exists() and not landing.exists():
+        landing.parent.mkdir(exist_ok=True)
+        os.replace(beside / LANDING, landing)  # the first run need not copy it again
+    for name in (*FILES[1:], FILES[0]):  # the YAML file last: it makes the folder a project
+        os.replace(beside / name, drafted.folder / name)
+
+
 def _values(
-    drafted: Draft, data: Path, label: str, form: str | None, reading: dict[str, Any]
+    drafted: Draft, found: Origin, label: str, form: str | None, reading: dict[str, Any]
 ) -> dict[str, Any]:
     rows_a_span = max(1, drafted.rows // drafted.spans)
     # Features that the template makes from the time.
@@ -270,8 +343,8 @@ def _values(
     numeric = {_feature(name, taken): name for name in drafted.columns.numeric}
     return {
         "name": project_name(drafted.folder),
-        "data_name": data.name,
-        "source": os.path.relpath(data.absolute(), drafted.folder.absolute()),
+        "data_name": found.name,
+        "source": found.given,
         **reading,
         "label": label,
         "task": drafted.task,
@@ -284,7 +357,10 @@ def _values(
         "every": drafted.every,
         "spans": drafted.spans,
         "rows": f"{drafted.rows:,}",
-        "first": max(1, min(4, drafted.spans // 3)),
+        # Rows in random order hold nothing to follow: one cold run learns all of them.
+        "first": drafted.spans if drafted.random else max(1, min(4, drafted.spans // 3)),
+        "cold": max(8, drafted.spans) if drafted.random else 8,
+        "base_rate_share": RANDOM_SHARE if drafted.random and drafted.task != "regression" else None,
         "slices": drafted.columns.slices,
         "min_examples": max(20, min(200, rows_a_span // 50)),
         "batch_size": 256 if rows_a_span >= 2_000 else 64,
@@ -323,6 +399,7 @@ def project_name(folder: Path) -> str:
 
 
 def _rendered(template: str, values: dict[str, Any]) -> str:
+    """A file of the draft. A template and no YAML library: the draft's comments and its layout are for people."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from noria.ingestion import conversion
+from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.formats import MemoryTable, ParquetTable, Table, TextTable
 
@@ -21,7 +22,7 @@ def unreadable(tables: Sequence[Table]) -> dict[str, str]:
         schema = table.schema if isinstance(table, ParquetTable) else table.table.schema
         for field in schema:
             if conversion.of_arrow(field.type) is None:
-                found[field.name] = f"holds {field.type}, which has no place in a flat table"
+                found[field.name] = f"holds {field.type}, which does not fit into a flat table"
             elif pa.types.is_uint64(field.type) and _beyond_int64(table, field.name):
                 found[field.name] = "holds whole numbers beyond 2^63, which the event table cannot hold"
     return found
@@ -49,6 +50,21 @@ def declare_missing(tables: Sequence[Table], missing: Sequence[str]) -> None:
             table.missing = tuple(missing)
 
 
+def ambiguous(tables: Sequence[Table], kinds: Mapping[str, ColumnType]) -> list[str]:
+    """A line about the columns whose numbers can be read with either decimal sign."""
+    signs: dict[str, list[str]] = {}
+    for table in tables:
+        for name, facts in table.facts.items() if isinstance(table, TextTable) else ():
+            number = name in kinds and kinds[name].numeric
+            if number and facts.ambiguous and name not in signs.setdefault(facts.format.decimal, []):
+                signs[facts.format.decimal].append(name)
+    said = {",": ("1,234 is read as 1.234", "."), ".": ("1,234 is read as 1234", ",")}
+    return [
+        f"{', '.join(names)}: {said[sign][0]}; if this is wrong, give `--decimal {said[sign][1]}`"
+        for sign, names in signs.items()
+    ]
+
+
 def notes(
     found: Mapping[str, list[str]], dropped: Mapping[str, str], formats: Sequence[str], times: Sequence[str]
 ) -> list[str]:
@@ -57,7 +73,7 @@ def notes(
         f"{mark!r} is read as missing (in {', '.join(names)}): correct `data.missing` if it is a value"
         for mark, names in found.items()
     ]
-    lines += [f"column {name!r} is left out: {why}" for name, why in dropped.items()]
+    lines += [f"column {name!r} is not used: {why}" for name, why in dropped.items()]
     if len(formats) > 1:
         lines.append(
             f"all times fit {' and '.join(formats)}; the first is used: correct `time.format` in noria.yaml "

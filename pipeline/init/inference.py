@@ -18,6 +18,8 @@ from noria.ingestion import times
 
 # About a dozen spans show what the pipeline does: a cold run on four and some eight warm ones.
 FEWEST, BEST, MOST = 8, 11, 14
+# Rows of a span where their order means nothing: a table's, but not so many that a run takes long.
+MOST_ROWS = 200_000
 # A class has to be seen in every span to be learnt and judged.
 MOST_CLASSES = 50
 # Integer labels with few values are read as classes; beyond that, as a quantity.
@@ -244,12 +246,13 @@ def _present(seconds: pa.Array, name: str) -> np.ndarray:
     return found
 
 
-def span_length(seconds: np.ndarray | None, rows: int) -> tuple[str, int]:
-    """The span length that gives about a dozen spans.
+def span_length(seconds: np.ndarray | None, rows: int, random: bool = False) -> tuple[str, int]:
+    """The span length that gives about a dozen spans; of rows in random order, one for the whole table.
 
     Args:
       seconds: epoch seconds of the events; None for row order.
       rows: rows of the table.
+      random: whether the order of the rows means nothing.
 
     Returns:
       The value of `span.every`, and how many spans that gives.
@@ -264,7 +267,7 @@ def span_length(seconds: np.ndarray | None, rows: int) -> tuple[str, int]:
     if fitting:
         _, name, count = min(fitting)
         return name, count
-    size = max(1, math.ceil(rows / BEST))
+    size = max(1, min(rows, MOST_ROWS) if random else math.ceil(rows / BEST))
     return f"rows:{size}", math.ceil(rows / size)
 
 

@@ -1,8 +1,11 @@
-"""Whether a table without a time is sorted by its label."""
+"""What the order of the rows means in a table without a time: nothing, a sequence, or the label sorted."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy import stats
 
 # Rows below which an order may be chance.
 ENOUGH = 30
@@ -10,6 +13,15 @@ ENOUGH = 30
 CHANGES = 0.2
 # Correlation of a quantity's rank with the row's number above which the rows are sorted.
 CORRELATION = 0.9
+RANDOM = (
+    "the rows are in random order, so they are one span ({every}) and the first run trains on all of them; more rows "
+    "make a new span when there are as many again: for a stream name its time with --time, or change span.every"
+)
+# Chance of calling a table in random order a sequence, over all its columns and tests together.
+LEVEL = 0.001
+# Parts that are compared with each other, and rows of a part below which they are not.
+PARTS, PART_ROWS = 10, 20
+MOST_ROWS = 200_000  # that are looked at, from the first on
 
 
 def notes(label: pa.ChunkedArray, task: str, time: str | None) -> list[str]:
@@ -48,3 +60,79 @@ def sorted_by(label: pa.ChunkedArray | pa.Array, task: str) -> str | None:
         "the rows are sorted by their label, so a span would hold hardly more than one class or level: shuffle them "
         "(on Linux: `(head -n 1 data.csv; tail -n +2 data.csv | shuf) > shuffled.csv`), or name a time with --time"
     )
+
+
+def is_random(table: pa.Table, label: str, columns: Sequence[str]) -> bool:
+    """Whether nothing shows that the order of the rows means something.
+
+    Three tests for each column and the label: whether a row's rank correlates with the next row's (A. Wald and
+    J. Wolfowitz, Ann. Math. Stat. 14, 1943), whether the mean ranks of ten parts of the table differ (W. H. Kruskal and
+    W. A. Wallis, J. Am. Stat. Assoc. 47, 1952), and whether the column's rank correlation with the label differs
+    between the parts (Fisher's z). A table is random if none is significant at LEVEL, corrected for their number.
+
+    Args:
+      table: the rows, in their order.
+      label: the label's column.
+      columns: columns that may be features.
+    """
+    if len(table) < ENOUGH:
+        return False
+    table = table.slice(0, MOST_ROWS)
+    target = _ranks(table.column(label))
+    parts = np.array_split(np.arange(len(table)), max(2, min(PARTS, len(table) // PART_ROWS)))
+    chances = [*_chances(target, parts)]
+    # A text's rank means nothing, so its values are ranked by the label's mean among their rows.
+    for name in columns:
+        values = _ranks(table.column(name), target)
+        chances += [*_chances(values, parts), _same_relation(values, target, parts)]
+    return min(chances) * len(chances) > LEVEL
+
+
+def _ranks(column: pa.ChunkedArray, target: np.ndarray | None = None) -> np.ndarray:
+    """Ranks `[rows]` with mean 0 and deviation 1, missing values at 0; all 0 for a constant.
+
+    Args:
+      column: of any type that has an order, or texts.
+      target: what texts are ordered by; None: by their own order.
+    """
+    values = column.combine_chunks()
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if target is not None and (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+        codes = values.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False) + 1
+        means = np.bincount(codes, target) / np.maximum(1, np.bincount(codes))
+        numbers = means[codes]
+        known = codes > 0
+    else:
+        if pa.types.is_boolean(values.type):
+            values = values.cast(pa.int8())
+        known = values.is_valid().to_numpy(zero_copy_only=False)
+        numbers = pc.rank(values, tiebreaker="dense").to_numpy(zero_copy_only=False).astype(float)
+    ranks = np.zeros(len(numbers))
+    if known.any():
+        ranks[known] = stats.rankdata(numbers[known])
+        ranks[known] -= ranks[known].mean()
+    deviation = ranks.std()
+    return ranks / deviation if deviation > 0 else ranks
+
+
+def _chances(ranks: np.ndarray, parts: Sequence[np.ndarray]) -> tuple[float, float]:
+    """p-values of the next row's rank and of the parts' means."""
+    next_row = float((ranks[1:] * ranks[:-1]).sum()) / np.sqrt(len(ranks))
+    between = float(sum(len(part) * ranks[part].mean() ** 2 for part in parts))
+    return 2 * float(stats.norm.sf(abs(next_row))), float(stats.chi2.sf(between, len(parts) - 1))
+
+
+def _same_relation(ranks: np.ndarray, target: np.ndarray, parts: Sequence[np.ndarray]) -> float:
+    """p-value of one correlation of two columns in all parts."""
+    found = []
+    for part in parts:
+        a, b = ranks[part] - ranks[part].mean(), target[part] - target[part].mean()
+        scale = np.sqrt((a**2).sum() * (b**2).sum())
+        if scale > 0:
+            found.append((np.arctanh(np.clip((a * b).sum() / scale, -0.999, 0.999)), len(part) - 3))
+    if len(found) < 2:
+        return 1.0
+    z, weight = np.array(found).T
+    mean = (z * weight).sum() / weight.sum()
+    return float(stats.chi2.sf((weight * (z - mean) ** 2).sum(), len(z) - 1))

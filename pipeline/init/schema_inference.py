@@ -72,7 +72,7 @@ def infer(
         elif feature.name in apart:
             _open(feature)
         elif feature.type == schema_pb2.BYTES:
-            _categorical(schema, feature, found, rows)
+            _categorical(feature, found, rows)
         else:
             _numeric(feature, found)
     used = {feature.domain for feature in schema.feature if feature.domain}
@@ -97,7 +97,6 @@ def _presence(feature: schema_pb2.Feature, found: statistics_pb2.FeatureNameStat
 
 
 def _categorical(
-    schema: schema_pb2.Schema,
     feature: schema_pb2.Feature,
     found: statistics_pb2.FeatureNameStatistics,
     rows: int,

@@ -6,6 +6,7 @@ give a finer one; it is read off at common edges for all series. Between two poi
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 BINS = 24
@@ -39,14 +40,19 @@ class Feature:
 OTHER = "all others"
 
 
-def compare(statistics: dict[str, bytes | None]) -> tuple[list[Feature], list[str]]:
+def compare(
+    statistics: dict[str, bytes | None], first: Sequence[str] = (), most: int | None = None
+) -> tuple[list[Feature], int, list[str]]:
     """Puts the features of all series on common bins.
 
     Args:
       statistics: series name -> serialized DatasetFeatureStatisticsList, or None.
+      first: names of the features that come first.
+      most: features at most; None for all.
 
     Returns:
-      The features in the order of the first series that has them, and a line for each unreadable proto.
+      The features, after `first` in the order of the first series that has them; how many there are without `most`;
+      and a line for each unreadable proto.
     """
     damaged = []
     series: dict[str, dict[str, Any]] = {}
@@ -57,8 +63,10 @@ def compare(statistics: dict[str, bytes | None]) -> tuple[list[Feature], list[st
             series[name] = _read(content)
         except ValueError as error:
             damaged.append(f"statistics of {name}: {error}")
-    names = list(dict.fromkeys(name for features in series.values() for name in features))
-    return [_feature(name, {k: v[name] for k, v in series.items() if name in v}) for name in names], damaged
+    known = dict.fromkeys(name for features in series.values() for name in features)
+    names = list(dict.fromkeys([*(name for name in first if name in known), *known]))
+    shown = [_feature(name, {k: v[name] for k, v in series.items() if name in v}) for name in names[:most]]
+    return shown, len(names), damaged
 
 
 def _read(content: bytes) -> dict[str, Any]:

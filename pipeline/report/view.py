@@ -12,19 +12,23 @@ from noria.pipeline.report.words import is_number, moment, ranges
 
 # TFX's own SchemaGen writes no journal: its absence says nothing.
 SILENT = ("SchemaGen",)
+# Of a table of 1,500 columns all plots and lines would make a page of 13 MB, which no browser likes and nobody reads.
+CARDS, LINES = 60, 300
 AFTER_GATE = NODES[NODES.index("DataGate") + 1 :]
 
 
 def build(run_data: RunData, artifacts: Artifacts, result: Outcome) -> dict[str, Any]:
     """Everything that `report.html.j2` needs, by name."""
-    features, damaged = distributions.compare(
+    drift = data_view.drift_rows((artifacts.data_verdict or {}).get("drift") or [])
+    features, known, damaged = distributions.compare(
         {
             "span": artifacts.span_statistics,
             "previous": artifacts.previous_statistics,
             "champion": artifacts.champion_statistics,
-        }
+        },
+        first=[row["feature"] for row in drift],
+        most=CARDS,
     )
-    drift = data_view.drift_rows((artifacts.data_verdict or {}).get("drift") or [])
     slices = model_view.slice_rows(artifacts.model_verdict)
     return {
         "project": run_data.project,
@@ -37,10 +41,13 @@ def build(run_data: RunData, artifacts: Artifacts, result: Outcome) -> dict[str,
         "tiles": tiles(run_data, artifacts),
         "stages": stages(run_data, result),
         "features": data_view.cards(features, drift),
+        "features_known": known,
         "series": [key for key in distributions.SERIES if any(key in f.shares for f in features)],
         "names": charts.NAMES,
-        "drift": drift,
+        "drift": drift[:LINES],
+        "drift_known": len(drift),
         "measures": measure_definitions(row["measure"] for row in drift),
+        "lines": LINES,
         "anomalies": data_view.anomalies(artifacts.data_verdict),
         "gate_ran": artifacts.data_verdict is not None,
         "volume": data_view.numbers((artifacts.data_verdict or {}).get("volume")),

@@ -10,8 +10,11 @@ from noria.ingestion.ingest import ingest as ingest_source
 from noria.ingestion.sources import SOURCES
 from noria.ingestion.sources.base import Source
 from noria.pipeline.config import Config
-from noria.pipeline.config.sections import is_function
+from noria.pipeline.config.sections import is_function, is_url
 from noria.stores.spans import SpanStore
+
+# Of the home folder: where a source keeps what it has copied.
+LANDING = "landing"
 
 __all__ = ["Listener", "ingest"]
 
@@ -35,6 +38,12 @@ def ingest(config: Config, on_event: Listener) -> dict[str, Any]:
     store = SpanStore(config.home_path)
     if config.data.source is None:
         if not store.ids():
+            if config.stream.source is not None:
+                raise DataError(
+                    "there is no span yet",
+                    where=store.folder,
+                    next_step="`noria ingest` makes spans of the events in `stream.source`",
+                )
             raise DataError(
                 "there is no data: the span store is empty and the config names no source",
                 where=config.path,
@@ -110,7 +119,7 @@ def _source(config: Config) -> Source:
     source = config.data.source
     assert source is not None
     if isinstance(source, str):
-        kind, given = ("function" if is_function(source) else "files"), source
+        kind, given = ("function" if is_function(source) else "remote" if is_url(source) else "files"), source
     else:
         [(kind, given)] = source.items()
-    return SOURCES.find(kind, config.folder)(given, config.folder)
+    return SOURCES.find(kind, config.folder)(given, config.folder, config.home_path / LANDING)

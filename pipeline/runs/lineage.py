@@ -71,8 +71,8 @@ def short(code_digest: str) -> str:
 def settings(config: Config) -> dict[str, object]:
     """The keys of the YAML file that make the model: what is trained on, and how.
 
-    Left out are places and names, gates (they judge a model), Beam and Kubeflow (they run it), how long versions
-    are kept, and what only a machine notices.
+    Not among them: places and names, gates (they judge a model), Beam and Kubeflow (they run it), how long versions are
+    kept, and what only concerns the machine.
     """
     trainer = {key: value for key, value in config.trainer_settings().items() if key not in MACHINE}
     sections = config.model_dump(mode="json", include={"label", "task", "time", "span"})

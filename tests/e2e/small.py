@@ -1,4 +1,4 @@
-"""A small project: a few hundred real flights a week, and features of its own that no installed package has."""
+"""A small project: a few hundred real flights a week, with features that no installed package has."""
 
 import textwrap
 from pathlib import Path
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from .conftest import Project, flights_project
+from tests.helpers.project import Project, flights_project
 
 WEEKS = 3
 EVERY = 8  # one flight of eight: 750 a week

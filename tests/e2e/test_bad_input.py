@@ -19,8 +19,8 @@ from noria.core.locks import hold
 from noria.ingestion.ingest import ingest
 from noria.pipeline.config import load
 from noria.stores.spans import SpanStore
+from tests.helpers.project import Project
 
-from .conftest import Project
 from .small import FEATURES, small_project
 
 HOURS = [(day, hour) for day in range(1, 29) for hour in range(24)]
@@ -169,7 +169,7 @@ runpy.run_module("noria.pipeline", run_name="__main__")
 
 
 def test_full_disk(tmp_path: Path):
-    """A full disk is said to be full; the span that was there stays as it was, and with room the rest comes."""
+    """A full disk is reported as full. The old span does not change, and with room the rest is ingested."""
     project = _project(tmp_path, "\n".join(["when,n,kind,late", *ROWS[:24]]) + "\n")
     config = load(tmp_path / "noria.yaml")
     with _disk(project.home) as fill:
@@ -248,6 +248,7 @@ def test_output_that_cannot_be_written(tmp_path: Path, arguments: list[str]):
 def test_failed_run_has_a_page(tmp_path: Path):
     """A `preprocessing_fn` that raises: refused, with a page that says where; the mended one's run takes its place."""
     project = small_project(tmp_path)
+    project.forked = True
     features = tmp_path / "my_features.py"
     features.write_text(
         FEATURES.replace("outputs = flights", "raise ValueError('no wings')\n    outputs = flights")

@@ -20,6 +20,7 @@ def test_change_retrains_once(tmp_path: Path) -> None:
     Then nothing, until new code comes.
     """
     project = small_project(tmp_path, window={"first": 3})
+    project.forked = True
     (tmp_path / ".gitignore").write_text("home/\n")
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", "-A")

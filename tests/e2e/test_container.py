@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from noria.pipeline.runners.kubeflow import exit_handler
+
 from . import containers
 from .containers import Container
 from .small import small_project
@@ -145,7 +147,7 @@ def test_task(box: Container, tmp_path: Path) -> None:
     subprocess.run(command, check=True, capture_output=True)
     spec = next(iter(yaml.safe_load_all(compiled.read_text(encoding="utf-8"))))
     container = spec["deploymentSpec"]["executors"]["ChampionResolver_executor"]["container"]
-    task = spec["root"]["dag"]["tasks"]["ChampionResolver"]["inputs"]["parameters"]
+    task = exit_handler.stages(spec)["ChampionResolver"]["inputs"]["parameters"]
     parameters = {name: value["runtimeValue"]["constant"] for name, value in task.items()}
     request = json.dumps(_request(parameters))
     words = [request if word == "{{$}}" else word for word in [*container["command"], *container["args"]]]
@@ -187,7 +189,7 @@ def test_projects(tmp_path: Path) -> None:
         found = inside(box, "find", ".", "-type", "f").split()
     expected = {"./noria.yaml", "./schema.pbtxt", "./preprocessing.py", "./rides.csv"}
     assert expected == set(found)
-    # With a Dockerfile of its own, the project's .dockerignore applies.
+    # With its own Dockerfile, the project's .dockerignore applies.
     shutil.copyfile(dockerfile, tmp_path / "Dockerfile")
     ignore = dockerfile.with_name("project.Dockerfile.dockerignore").read_text(encoding="utf-8")
     (tmp_path / ".dockerignore").write_text(f"{ignore}!lib/*.py\n", encoding="utf-8")
@@ -213,7 +215,7 @@ CHAMPION = "minio://mlpipeline/noria/run-1/ChampionResolver/champion"
 
 
 def _request(parameters: dict[str, str]) -> dict[str, Any]:
-    """What the launcher of Kubeflow Pipelines 2.16 asks: inputs without a type, and an output of its own."""
+    """What the launcher of Kubeflow Pipelines 2.16 asks: inputs without a type, and an additional output."""
     untyped = {"type": {"instanceSchema": ""}}
     model = {"type": {"instanceSchema": "title: tfx.Model\ntype: object\n"}}
     news = {

@@ -4,14 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import example_project
+from tests.helpers.project import example_project
 
 pytestmark = pytest.mark.slow  # three runs of the whole pipeline
 
 
 def test_runs_through_the_change(tmp_path: Path):
     """Ten weeks, one like them, and the week in which prices rise: drifted, and the new model is far better."""
-    runs = example_project("demand", tmp_path).json("run", "--runs", "3")["runs"]
+    project = example_project("demand", tmp_path)
+    project.forked = True
+    runs = project.json("run", "--runs", "3")["runs"]
     assert [("cold", "ok"), ("warm", "ok"), ("warm", "drifted")] == [
         (run["mode"], run["data_verdict"]) for run in runs
     ]

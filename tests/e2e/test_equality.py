@@ -48,8 +48,8 @@ from noria.pipeline.config import project as configs  # noqa: E402
 from noria.pipeline.runs.run import run_pending  # noqa: E402
 from noria.stores.registry import Registry  # noqa: E402
 from noria.stores.spans import SpanStore  # noqa: E402
-
-from .conftest import ROOT, flights_project  # noqa: E402
+from tests.helpers import ROOT  # noqa: E402
+from tests.helpers.project import flights_project  # noqa: E402
 
 # Apart: tables that TFT's Beam code makes outlive it in their process, and a graph that wants one of the same name for
 # another type is refused there.

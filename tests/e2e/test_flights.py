@@ -1,4 +1,4 @@
-"""The whole wheel on the real flights, as a person runs it."""
+"""The whole pipeline on the real flights, as a person runs it."""
 
 import json
 import subprocess
@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from .conftest import Project, flights_project
+from tests.helpers.project import Project, flights_project
 
-pytestmark = pytest.mark.slow  # three runs of the whole wheel
+pytestmark = pytest.mark.slow  # runs of the whole pipeline
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +22,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     trainer = yaml.safe_load((project.folder / "noria.yaml").read_text())["trainer"]
     project.edit(trainer=trainer | {"rescue_above": None})
     project.result = project.json("run", "--runs", "3")
+    project.forked = True
     return project
 
 
@@ -32,7 +33,7 @@ def champion_of(project: Project) -> dict[str, Any]:
 
 
 def test_cold_then_warm(trained: Project):
-    """The first run is cold and without a champion; the next ones go on from it."""
+    """The first run is cold and without a champion; the next ones continue from it."""
     runs = trained.result["runs"]
     assert ["cold", "warm", "warm"] == [run["mode"] for run in runs]
     assert "blessed" == runs[0]["model_verdict"]

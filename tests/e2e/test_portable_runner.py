@@ -1,4 +1,4 @@
-"""The Beam path on a portable runner, as on Flink or Spark: job service and workers are processes of their own.
+"""The Beam path on a portable runner, as on Flink or Spark: job service and workers are separate processes.
 
 What leaves the process must pickle, and find its code where it arrives: the workers are started by the worker
 pool, know nothing of the project's folder, and get what they need over gRPC and through files alone.
@@ -21,7 +21,8 @@ import grpc
 import pytest
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 
-from .conftest import Project
+from tests.helpers.project import Project
+
 from .small import small_project
 
 NODES = ("SpanExampleGen", "StatisticsGen", "Transform", "Evaluator")

@@ -1,4 +1,4 @@
-"""`noria run --every`: one process that turns again and again."""
+"""`noria run --every`: one process that runs again and again."""
 
 import json
 import signal
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Project
+from tests.helpers.project import Project
 
 pytestmark = pytest.mark.slow
 
@@ -24,12 +24,12 @@ def _until(found: Callable[[], Any], process: subprocess.Popen, seconds: float =
 
 
 def _objects(text: str) -> list[dict[str, Any]]:
-    """The JSON objects, a line each; the last line is perhaps not whole yet."""
+    """The JSON objects, a line each; the last line may be incomplete."""
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def test_one_process_runs_again_and_says_what_it_refuses(flights: Project, tmp_path: Path):
-    """Each look runs on what waits; a config broken meanwhile is said, and mended without a restart."""
+    """Each look runs on what waits; an error in the config is reported, and corrected without a restart."""
     settings = (flights.folder / "noria.yaml").read_text()
     out, err = tmp_path / "out", tmp_path / "err"
     with out.open("w") as stdout, err.open("w") as stderr:

@@ -19,6 +19,7 @@ def test_an_unquarantined_span_is_trained_on(tmp_path: Path) -> None:
     its run comes, later than week 5's, and every view says who took it out and why.
     """
     project = small_project(tmp_path, weeks=4)
+    project.forked = True
     table = pq.read_table(tmp_path / "flights.parquet")
     day = pc.divide(pc.subtract(table["time_hour"], pc.min(table["time_hour"])), 86400)
     week = pc.and_(pc.greater_equal(day, 20), pc.less(day, 27))

@@ -44,14 +44,17 @@ def imports(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def test_direct_imports_are_declared(package) -> None:
-    """What a module imports is a requirement of Noria; only the Kubeflow part may need its extra, too."""
+    """What a module imports is a requirement of Noria; the Kubeflow part and some event sources have an extra each."""
     base = {Requirement(text).name for text in package.install_requires}
-    kubeflow = base | {Requirement(text).name for text in package.extras_require["kubeflow"]}
+    extras = {
+        extra: {Requirement(text).name for text in package.extras_require[extra]}
+        for extra in ("kubeflow", "sql", "remote")
+    }
     missing = {
         f"{path.relative_to(ROOT)}: {name}"
         for folder in package.package_dir.values()
         for name, path in imports(ROOT / folder)
-        if name not in (kubeflow if "kubeflow" in path.parts else base)
+        if name not in base.union(*(extras[part] for part in path.with_suffix("").parts if part in extras))
     }
     assert set() == missing
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from noria.components.evaluator.metrics._decided import THRESHOLD
 from noria.components.evaluator.metrics.base import Metric
 
 if TYPE_CHECKING:
@@ -22,5 +23,5 @@ class Accuracy(Metric):
     }
 
     def compute(self, labels: "np.ndarray", scores: "np.ndarray", task: str) -> float:
-        likely = scores > 0.5 if task == "binary" else scores.argmax(axis=1)
+        likely = scores > THRESHOLD if task == "binary" else scores.argmax(axis=1)
         return float((likely == labels).mean())

@@ -5,12 +5,12 @@ The command line reads this folder at every start, so it imports neither numpy n
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from noria.core.tasks import TASKS
+
 if TYPE_CHECKING:
     import numpy as np
 
 __all__ = ["TASKS", "Metric", "divided"]
-
-TASKS = ("binary", "multiclass", "regression")
 
 
 class Metric:

@@ -2,18 +2,16 @@
 
 from typing import TYPE_CHECKING
 
-from noria.components.evaluator.metrics.base import Metric
+from noria.components.evaluator.metrics._errors import RegressionError
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-class MeanAbsoluteError(Metric):
+class MeanAbsoluteError(RegressionError):
     """In the label's unit."""
 
     label = "MAE"
-    better = "lower"
-    tasks = ("regression",)
     reported = ("regression",)
     order = 5
     tfma = {"regression": ("MeanAbsoluteError", {})}

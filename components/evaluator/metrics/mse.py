@@ -2,18 +2,16 @@
 
 from typing import TYPE_CHECKING
 
-from noria.components.evaluator.metrics.base import Metric
+from noria.components.evaluator.metrics._errors import RegressionError
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-class MeanSquaredError(Metric):
+class MeanSquaredError(RegressionError):
     """In the label's unit, squared."""
 
     label = "MSE"
-    better = "lower"
-    tasks = ("regression",)
     order = 6
     tfma = {"regression": ("MeanSquaredError", {})}
 

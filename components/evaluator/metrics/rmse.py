@@ -2,18 +2,16 @@
 
 from typing import TYPE_CHECKING
 
-from noria.components.evaluator.metrics.base import Metric
+from noria.components.evaluator.metrics._errors import RegressionError
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-class RootMeanSquaredError(Metric):
+class RootMeanSquaredError(RegressionError):
     """In the label's unit."""
 
     label = "RMSE"
-    better = "lower"
-    tasks = ("regression",)
     reported = ("regression",)
     order = 4
     tfma = {"regression": ("RootMeanSquaredError", {})}

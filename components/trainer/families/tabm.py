@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from noria.components.libraries import keras, tf
 from noria.components.trainer import layers
 from noria.components.trainer.families.base import Family
-from noria.components.trainer.layers import keras, tf
 from noria.components.trainer.model_inputs import Features
 from noria.components.trainer.settings import Settings
 

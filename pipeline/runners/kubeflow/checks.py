@@ -16,11 +16,35 @@ from typing import Any
 from noria.core.errors import ConfigError, LaneError
 from noria.pipeline import environment
 from noria.pipeline.config import Config
-from noria.pipeline.config.sections import is_function
+from noria.pipeline.config.kubeflow import Kubeflow
+from noria.pipeline.config.kubeflow_task import Task
+from noria.pipeline.config.sections import is_function, is_url
 from noria.pipeline.runners.kubeflow import container_project
+from noria.pipeline.runners.kubeflow.tasks import settings_of
 
-# Keys that older releases of kfp-kubernetes do not support, and the functions for them.
-_NEWER = {"image_pull_secrets": "set_image_pull_secrets", "image_pull_policy": "set_image_pull_policy"}
+# Functions that older releases of kfp-kubernetes do not have, by the key that needs them: of the section, of a task.
+_NEWER = {
+    "image_pull_secrets": "set_image_pull_secrets",
+    "image_pull_policy": "set_image_pull_policy",
+    "config_maps": "use_config_map_as_env",
+}
+_NEWER_OF_A_TASK = {
+    "tolerations": "add_toleration",
+    "affinity": "add_node_affinity_json",
+    "labels": "add_pod_label",
+    "annotations": "add_pod_annotation",
+    "deadline": "set_timeout",
+    "ephemeral_storage": "empty_dir_mount",
+    "shared_memory": "empty_dir_mount",
+}
+# Beam runners whose workers are this process or its children; others' cannot read a task's local files.
+_LOCAL_RUNNERS = (
+    "DirectRunner",
+    "BundleBasedDirectRunner",
+    "SwitchingDirectRunner",
+    "PrismRunner",
+    "FnApiRunner",
+)
 
 
 def check_installed(*packages: str) -> None:
@@ -48,13 +72,16 @@ def check_platform(config: Config) -> None:
     """Raises LaneError if the installed kfp-kubernetes does not support a key of the section."""
     from kfp import kubernetes
 
-    for key, function in _NEWER.items():
-        if getattr(config.kubeflow, key) and not hasattr(kubernetes, function):
+    asked = [(key, getattr(config.kubeflow, key), function) for key, function in _NEWER.items()]
+    for name, task in _tasks(config.kubeflow).items():
+        asked += [(f"{name}.{key}", getattr(task, key), by) for key, by in _NEWER_OF_A_TASK.items()]
+    for key, value, function in asked:
+        if value and not hasattr(kubernetes, function):
             raise LaneError(
                 f"kfp-kubernetes {importlib.metadata.version('kfp-kubernetes')} does not support `kubeflow.{key}`",
                 where=config.path,
-                next_step="compile on the current lane, or remove the key and name the Secrets in the runs' service "
-                "account; an image with a unique tag needs no policy",
+                next_step="compile on the current lane, or remove the key: `platform` of a task takes Kubeflow's own "
+                "field in its place",
             )
 
 
@@ -83,6 +110,7 @@ def check_config(config: Config) -> None:
         )
     _check_paths(config)
     _check_caching(config)
+    _check_workers(config)
 
 
 def check_output(output: Path) -> None:
@@ -144,7 +172,7 @@ def _check_paths(config: Config) -> None:
     there = container_project.in_container(config)  # refuses other settings that are wrong there
     paths: dict[str, tuple[Any, str | Path]] = {"schema": (config.settings.get("schema"), there.schema_path)}
     source = there.data.source
-    if isinstance(source, str) and not is_function(source):
+    if isinstance(source, str) and not is_function(source) and not is_url(source):
         data = config.settings["data"]
         paths["data.source"] = (data["source"] if isinstance(data, dict) else data, source)
     assert config.kubeflow.volume is not None
@@ -161,9 +189,7 @@ def _check_paths(config: Config) -> None:
 
 
 def _check_caching(config: Config) -> None:
-    section = config.kubeflow
-    tasks = {"tasks": section.tasks, **{f"per_task.{name}": task for name, task in section.per_task.items()}}
-    for key, task in tasks.items():
+    for key, task in _tasks(config.kubeflow).items():
         if task.cache:
             raise ConfigError(
                 f"`kubeflow.{key}.cache` cannot be true: Kubeflow's key holds the names of a task's input artifacts, "
@@ -172,6 +198,36 @@ def _check_caching(config: Config) -> None:
                 where=f"{config.path}, section kubeflow",
                 next_step="remove `cache`; Transform already reuses what the champion's run has computed",
             )
+
+
+def _check_workers(config: Config) -> None:
+    """Refuses workers in other pods: a task's artifacts are files of its own pod, and nothing tells them apart."""
+    args = [("beam.args", config.beam.args)]
+    args += [(f"beam.per_component.{name}", given) for name, given in config.beam.per_component.items()]
+    for key, given in args:
+        runner = next(
+            (found[1] for each in given if (found := re.match(r"--runner=(?:.*\.)?(\w+)", each))), None
+        )
+        if runner is not None and runner not in _LOCAL_RUNNERS:
+            raise ConfigError(
+                f"`{key}` names the runner {runner}, whose workers cannot read the artifacts: they are files of the "
+                "task's own pod",
+                where=config.path,
+                next_step="remove `--runner`, and give the task more cores and memory: `kubeflow.per_task`",
+            )
+    variables = settings_of(config.kubeflow, "Trainer").env or {}
+    if config.trainer.strategy == "multi_worker" and "TF_CONFIG" not in variables:
+        raise ConfigError(
+            "`trainer.strategy: multi_worker` needs a description of the cluster, and a Kubeflow task has none",
+            where=config.path,
+            next_step="set `trainer.strategy: mirrored` and `kubeflow.per_task.Trainer.gpu`; or give TF_CONFIG: "
+            "`kubeflow.per_task.Trainer.env`",
+        )
+
+
+def _tasks(section: Kubeflow) -> dict[str, Task]:
+    """The settings of all tasks and those of single ones, by their key in the section."""
+    return {"tasks": section.tasks, **{f"per_task.{name}": task for name, task in section.per_task.items()}}
 
 
 def _argo_name(node_id: str) -> str:

@@ -8,17 +8,16 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
 from typing import Any
 
-from noria.core.errors import ClusterError, did_you_mean
-from noria.pipeline.runners.kubeflow import checks
+from noria.core.errors import ClusterError, ConfigError, did_you_mean
+from noria.pipeline.runners.kubeflow import answers, checks
 from noria.pipeline.runners.kubeflow.connection import Connection
-from noria.pipeline.runners.kubeflow.failure import STORE
 from noria.pipeline.runners.kubeflow.package import Package
-from noria.pipeline.runners.kubeflow.records import ENDS, SUCCEEDED, Run, Schedule, Task, TrainedRun, Version
+from noria.pipeline.runners.kubeflow.records import SUCCEEDED, Run, Schedule, TrainedRun, Version
 
 PAGE = 100
+OWN_STORE = "minio://mlpipeline"  # the object store that Kubeflow brings
 # Runs, newest first; each is a request, as a list of runs has no tasks. A schedule of 15 minutes makes 672 in a week,
 # the longest span, all but one of them empty.
 LOOK_BACK = 1000
@@ -45,11 +44,31 @@ class Cluster:
         self._client: Any = transport.Client(connection)
         # Given, or in a pod the pod's own, which kfp looks up where Kubeflow has several users.
         self.namespace: str | None = connection.namespace or self._client.get_user_namespace() or None
-        if self._client.get_kfp_healthz().multi_user and self.namespace is None:
+        self.multi_user = bool(self._client.get_kfp_healthz().multi_user)
+        if self.multi_user and self.namespace is None:
             raise ClusterError(
                 "this Kubeflow has several users, and no namespace is set",
                 where=connection.host,
                 next_step="set --namespace, NORIA_KUBEFLOW_NAMESPACE or `kubeflow.namespace`",
+            )
+
+    def check_root(self, root: str | None) -> None:
+        """Refuses a pipeline root that the runs' namespace may not write to.
+
+        Kubeflow's own store gives each namespace of several one folder since 2.15 (the profile controller's
+        `sync.py`). What other stores permit is not known here.
+
+        Raises:
+          ConfigError: it is another folder of that store.
+        """
+        own = f"{OWN_STORE}/private-artifacts/{self.namespace}"
+        if not self.multi_user or root is None or not f"{root}/".startswith(f"{OWN_STORE}/"):
+            return
+        if not f"{root}/".startswith(f"{own}/"):
+            raise ConfigError(
+                f"the namespace {self.namespace} may not write to {root}",
+                where="kubeflow.pipeline_root",
+                next_step=f"remove the key, so that the namespace's own root applies, or set it below {own}/",
             )
 
     def upload(self, package: Package, name: str, version: str) -> Version:
@@ -74,8 +93,8 @@ class Cluster:
         which = (known or made).pipeline_version_id
         return Version(pipeline, which, version, uploaded=known is None)
 
-    def run(self, version: Version, name: str, pipeline_root: str) -> Run:
-        """Starts a run of the version."""
+    def run(self, version: Version, name: str, pipeline_root: str | None) -> Run:
+        """Starts a run of the version. Without a root, the namespace's own applies (`kfp-launcher`)."""
         with self._quiet():
             made = self._client.run_pipeline(
                 experiment_id=self._experiment(),
@@ -89,7 +108,7 @@ class Cluster:
 
     def get_run(self, run_id: str) -> Run:
         """The run as it is now, with its tasks."""
-        return self._as_run(self._client.get_run(run_id))
+        return self._as_run(self._client.run_answer(run_id, [answers.VIEW]))
 
     def runs(self, limit: int) -> list[Run]:
         """The experiment's newest runs, newest first."""
@@ -108,7 +127,8 @@ class Cluster:
         """The newest run of the pipeline of that name that trained on a span, and what its version was made of.
 
         Raises:
-          ClusterError: none of the newest `LOOK_BACK` did; older ones are not read.
+          ClusterError: none of the newest `LOOK_BACK` did, and older ones are not read; or the server lists no
+            tasks.
         """
         for read, listed in enumerate(self._runs_of(name)):
             if read == LOOK_BACK:
@@ -120,6 +140,12 @@ class Cluster:
             if listed.state != SUCCEEDED:
                 continue
             run = self.get_run(listed.id)
+            if not run.lists_tasks:
+                raise ClusterError(
+                    "the server lists no tasks of a run that succeeded, so what it did is unknown",
+                    where=run.link,
+                    next_step="check that the server is Kubeflow Pipelines 2.5 or newer, and update Noria",
+                )
             if any(task.name == RECORDS_THE_RUN and task.state == SUCCEEDED for task in run.tasks):
                 return TrainedRun(run, self._source_digest(run))
         return None
@@ -159,7 +185,7 @@ class Cluster:
         self,
         version: Version,
         name: str,
-        pipeline_root: str,
+        pipeline_root: str | None,
         cron: str | None = None,
         seconds: int | None = None,
         max_concurrency: int = 1,
@@ -257,30 +283,8 @@ class Cluster:
                 return
 
     def _as_run(self, run: Any) -> Run:
-        details = getattr(run.run_details, "task_details", None) or ()
-        reference = run.pipeline_version_reference
-        state = _state(run.state)
-        return Run(
-            id=run.run_id,
-            name=run.display_name or run.run_id,
-            state=state,
-            created=_utc(run.created_at),
-            ended=_utc(run.finished_at),
-            error=_message(run.error),
-            link=self.connection.link("runs", run.run_id),
-            pipeline_id=getattr(reference, "pipeline_id", None),
-            version_id=getattr(reference, "pipeline_version_id", None),
-            tasks=tuple(
-                Task(
-                    name=task.display_name or task.task_id or "",
-                    state=_state(task.state, run_over=state in ENDS),
-                    started=_utc(task.start_time),
-                    ended=_utc(task.end_time),
-                    error=_message(task.error),
-                )
-                for task in details
-            ),
-        )
+        answer = self._client.as_json(run)
+        return answers.run(answer, self.connection.link("runs", answer["run_id"]))
 
     def _as_schedule(self, run: Any) -> Schedule:
         trigger, reference = run.trigger, run.pipeline_version_reference
@@ -294,16 +298,9 @@ class Cluster:
             max_concurrency=int(run.max_concurrency or 1),
             catch_up=not run.no_catchup,
             version_id=getattr(reference, "pipeline_version_id", None),
-            created=_utc(run.created_at),
+            created=answers.utc(run.created_at and run.created_at.isoformat()),
             link=self.connection.link("recurringrun", run.recurring_run_id),
         )
-
-
-def _state(state: str | None, run_over: bool = False) -> str:
-    """The server has no state for a task that never started because an earlier one failed; Argo's is omitted."""
-    if state and state != "RUNTIME_STATE_UNSPECIFIED":
-        return str(state)
-    return "OMITTED" if run_over else "PENDING"
 
 
 def _every(seconds: int) -> str:
@@ -316,18 +313,3 @@ def _every(seconds: int) -> str:
 
 def _named(name: str) -> str:
     return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "string_value": name}]})
-
-
-def _message(status: Any) -> str | None:
-    """One line of the server's message: the one with the object store's error, or the first."""
-    lines = [
-        line.strip() for line in str(getattr(status, "message", None) or "").splitlines() if line.strip()
-    ]
-    return next((line for line in lines if STORE.search(line)), lines[0])[:300] if lines else None
-
-
-def _utc(time: datetime | None) -> datetime | None:
-    """The server uses 1970 for "not yet"."""
-    if time is None or time.year <= 1970:
-        return None
-    return time.astimezone(timezone.utc) if time.tzinfo else time.replace(tzinfo=timezone.utc)

@@ -14,9 +14,10 @@ import yaml
 from noria.core import files
 from noria.core.errors import ConfigError
 from noria.pipeline.config import Config
-from noria.pipeline.runners.kubeflow import checks, tasks
+from noria.pipeline.runners.kubeflow import checks, exit_handler, tasks, ui
 from noria.pipeline.runs import lineage
 
+UNSET_ROOT = "minio://unset"  # TFX refuses to compile without a root; it is taken out of the result
 ENTRYPOINT = "noria.pipeline.runners.kubeflow.entrypoint"
 
 
@@ -72,7 +73,7 @@ def pipeline_spec(config: Config, cold: bool = False) -> dict[str, Any]:
     logging.getLogger().setLevel(logging.WARNING)  # TFX logs each node that it compiles
     whole = pipeline.Pipeline(
         pipeline_name=config.name,
-        pipeline_root=section.pipeline_root,
+        pipeline_root=section.pipeline_root or UNSET_ROOT,
         components=nodes,
         enable_cache=False,  # the backend's cache key ignores the stores and the image's code
     )
@@ -84,8 +85,12 @@ def pipeline_spec(config: Config, cold: bool = False) -> dict[str, Any]:
         ),
     ).run(whole, write_out=False)
     spec = job["pipelineSpec"]
-    spec["defaultPipelineRoot"] = section.pipeline_root
+    spec.pop("defaultPipelineRoot", None)
+    if section.pipeline_root is not None:
+        spec["defaultPipelineRoot"] = section.pipeline_root
     tasks.apply(spec, section)
+    ui.declare(spec, spec["root"]["dag"]["tasks"])
+    exit_handler.wrap(spec)
     return spec
 
 

@@ -31,6 +31,9 @@ from noria.core import files
 from noria.core.errors import ConfigError, NoriaError, ThinError
 from noria.core.user_code import add_project
 
+TERMINATION_LOG = Path("/dev/termination-log")  # Kubernetes makes it in each container
+TERMINATION_BYTES = 4096  # more is cut off
+
 if TYPE_CHECKING:
     from noria.pipeline.runners.kubeflow.runtime import Invocation
 
@@ -42,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _share_project(arguments.project)
     # Not ensure_keras3: most tasks never need tensorflow_transform, which brings Beam, seconds of each task.
     keras3.settle_keras3()
-    from noria.pipeline.runners.kubeflow import runtime, tasklog
+    from noria.pipeline.runners.kubeflow import runtime, tasklog, ui
 
     mirror = runtime.Mirror()
     try:
@@ -66,7 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                     with contextlib.suppress(Exception):  # the error itself matters more
                         _end_run(Path(arguments.home), invocation, error)
                 raise
-            output = json.dumps(runtime.executor_output(invocation.outputs, mirror))
+            answer = runtime.executor_output(invocation.outputs, mirror)
+            answer["artifacts"] |= ui.fill(invocation.pictures, Path(arguments.home), invocation.run_id)
+            output = json.dumps(answer)
         finally:
             journal.logger.removeHandler(handler)
             handler.close()
@@ -75,7 +80,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             files.write_text(invocation.output_file, output)
     except NoriaError as error:
         sys.stderr.write(f"error {error}\n")
+        leave_message(str(error))
         return 1
+    except Exception as error:
+        leave_message(f"{type(error).__name__}: {error}")
+        raise
     return 0
 
 
@@ -102,6 +111,25 @@ def execute(class_path: str, invocation: "Invocation", beam_args: Sequence[str])
         else:
             context = base_executor.BaseExecutor.Context(extra_flags=list(beam_args), **facts)
         executor_class(context).Do(invocation.inputs, invocation.outputs, invocation.exec_properties)
+    for [artifact] in invocation.outputs.values():
+        _complete(Path(artifact.uri))
+
+
+def _complete(place: Path) -> None:
+    """Makes an output that the executor has left out, such as a Trainer's `model_run`.
+
+    After 2.18 Kubeflow fails a task without a declared output. It uploads files only, so the folder gets one.
+    """
+    if not place.exists():
+        place.mkdir(parents=True)
+        (place / "empty").touch()
+
+
+def leave_message(text: str) -> None:
+    """Leaves the reason where Kubernetes reads it: it becomes part of the pod's status, and of Argo's message."""
+    with contextlib.suppress(OSError):
+        if TERMINATION_LOG.is_file():
+            TERMINATION_LOG.write_bytes(text.encode()[:TERMINATION_BYTES])
 
 
 def _end_run(home: Path, invocation: "Invocation", error: Exception) -> None:

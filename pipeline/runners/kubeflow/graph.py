@@ -2,7 +2,8 @@
 
 `noria run` ingests, picks the span and writes the report around the DAG, in one process. A Kubeflow run has
 nothing around it, so these are nodes there. Where no span waits, a condition skips everything else,
-and the run succeeds.
+and the run succeeds. A run that raised an alarm ends with `ReportAlarm`, one on a broken span with `ReportBroken`: the
+name of a task that succeeded is all that Kubeflow's API tells of a run. `End` is the exit handler.
 """
 
 from tfx.dsl.components.base import executor_spec
@@ -11,8 +12,9 @@ from tfx.dsl.experimental.conditionals import conditional
 
 from noria.pipeline import dag
 from noria.pipeline.config import Config
-from noria.pipeline.runners.kubeflow import container_project, pusher
+from noria.pipeline.runners.kubeflow import container_project, exit_handler, pusher
 from noria.pipeline.runners.kubeflow.ingest.component import Ingest
+from noria.pipeline.runners.kubeflow.run_end.component import RunEnd
 from noria.pipeline.runners.kubeflow.run_report.component import RunReport
 
 # The backend's own placeholder: the id of the run, another one in each run of a compiled pipeline.
@@ -29,7 +31,7 @@ def components(config: Config, *, source_digest: str, cold: bool = False) -> lis
     """
     in_container = container_project.in_container(config)
     settings = container_project.to_json(config)
-    ingest = Ingest(config=settings, source_digest=source_digest, again=cold)
+    ingest = Ingest(config=settings, run_id=RUN_ID, source_digest=source_digest, again=cold)
     with conditional.Cond(ingest.outputs["ingested"].future()[0].custom_property("state") == "waiting"):
         stages = dag.components(
             in_container,
@@ -46,18 +48,27 @@ def components(config: Config, *, source_digest: str, cold: bool = False) -> lis
             "statistics": nodes["StatisticsGen"].outputs["statistics"],
             "verdict": verdict,
         }
+        trained = {
+            "model": nodes["Trainer"].outputs["model"],
+            "evaluation": nodes["Evaluator"].outputs["evaluation"],
+        }
+        alarm = nodes["Evaluator"].outputs["blessing"].future()[0].custom_property("alarm")
         with conditional.Cond(verdict.future()[0].custom_property("verdict") != "broken"):
-            report = RunReport(
-                config=settings,
-                run_id=RUN_ID,
-                **inputs,
-                model=nodes["Trainer"].outputs["model"],
-                evaluation=nodes["Evaluator"].outputs["evaluation"],
-            ).with_id("Report")
+            with conditional.Cond(alarm == "no"):
+                report = RunReport(config=settings, run_id=RUN_ID, **inputs, **trained).with_id("Report")
+            with conditional.Cond(alarm == "yes"):
+                ringing = RunReport(config=settings, run_id=RUN_ID, **inputs, **trained).with_id(
+                    "ReportAlarm"
+                )
         with conditional.Cond(verdict.future()[0].custom_property("verdict") == "broken"):
             broken = RunReport(config=settings, run_id=RUN_ID, **inputs).with_id("ReportBroken")
-    report.add_upstream_node(nodes["Pusher"])  # it records the run
+    for node in (report, ringing):
+        node.add_upstream_node(nodes["Pusher"])  # it records the run
+    notify = config.kubeflow.notify
+    end = RunEnd(
+        config=settings, run_id=RUN_ID, notify="" if notify is None else notify.model_dump_json()
+    ).with_id(exit_handler.END)
     for node in stages:
         if hasattr(node, "with_beam_pipeline_args"):
             node.with_beam_pipeline_args(config.beam.per_component.get(node.id, config.beam.args))
-    return [ingest, *stages, report, broken]
+    return [ingest, *stages, report, ringing, broken, end]

@@ -13,6 +13,7 @@ import yaml
 from noria.core.code_digest import code_digest
 from noria.core.errors import DataError
 from noria.pipeline.config import Config
+from noria.pipeline.runners.kubeflow import exit_handler
 
 # Noria's own code that runs inside a task. Read file by file, as `code_digest` would import TensorFlow to find it.
 ROOMS = ("components", "core", "ingestion", "pipeline", "preprocessing", "schemas", "stores")
@@ -33,7 +34,13 @@ class Package:
         try:
             spec = next(yaml.safe_load_all(path.read_text(encoding="utf-8")))
             dags = [each["dag"] for each in (spec["root"], *spec["components"].values()) if "dag" in each]
-            tasks = tuple(task for dag in dags for task in _in_order(dag["tasks"]))
+            # Those of the inner DAG first: the outer one has it and the exit handler.
+            tasks = tuple(
+                name
+                for dag in reversed(dags)
+                for name in _in_order(dag["tasks"])
+                if name != exit_handler.STAGES
+            )
             return cls(path, spec["pipelineInfo"]["name"], tasks, _source_digest(dags))
         except OSError as error:
             reason = str(error.strerror)

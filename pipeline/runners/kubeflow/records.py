@@ -4,11 +4,17 @@ import dataclasses
 from datetime import datetime, timezone
 from typing import Any
 
+from noria.pipeline.config.kubeflow import TASKS
+
 # The ends of a run. kfp's `wait_for_run_completion` never returns on CANCELED. The published states lack
 # ERROR, which kfp also treats as an end.
 SUCCEEDED, SKIPPED = "SUCCEEDED", "SKIPPED"
 FAILURES = ("FAILED", "ERROR")
-BROKEN = "ReportBroken"  # the task that ends a run on a broken span
+# Tasks that tell how a run ended, as a run that succeeded says nothing else: on a broken span; with an alarm, where
+# the version that serves fails a bound of the model gate.
+BROKEN, ALARM = "ReportBroken", "ReportAlarm"
+# The server also lists Argo's nodes: the workflow, its DAGs, the drivers, `executor`.
+OWN_TASKS = frozenset((*TASKS, BROKEN, ALARM))
 ENDS = (SUCCEEDED, SKIPPED, *FAILURES, "CANCELED")
 
 
@@ -30,7 +36,12 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One run."""
+    """One run.
+
+    Attributes:
+      tasks: the pipeline's own; empty in a list of runs.
+      lists_tasks: whether the server has listed any node of it.
+    """
 
     id: str
     name: str
@@ -42,6 +53,7 @@ class Run:
     tasks: tuple[Task, ...] = ()
     pipeline_id: str | None = None
     version_id: str | None = None
+    lists_tasks: bool = False
 
     @property
     def over(self) -> bool:
@@ -67,7 +79,21 @@ class Run:
     @property
     def found_broken(self) -> bool:
         """Whether the run put a broken span into quarantine: the run succeeded, and needs attention."""
-        return BROKEN in self.newest and self.newest[BROKEN].state == SUCCEEDED
+        return self._succeeded(BROKEN)
+
+    @property
+    def raised_alarm(self) -> bool:
+        """Whether the version that serves after the run fails a bound of the model gate."""
+        return self._succeeded(ALARM)
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether somebody must look at the run: it ended badly, found a broken span, raised an alarm, or is
+        over and the server does not list its tasks, so that nobody can tell."""
+        return self.over and (not self.good or self.found_broken or self.raised_alarm or not self.lists_tasks)
+
+    def _succeeded(self, task: str) -> bool:
+        return task in self.newest and self.newest[task].state == SUCCEEDED
 
     @property
     def seconds(self) -> float | None:

@@ -20,6 +20,9 @@ from tfx.types import standard_artifacts
 from noria.components import types as noria_types
 from noria.core.errors import ConfigError
 from noria.pipeline.config.kubeflow import MIRRORS
+from noria.pipeline.runners.kubeflow.ui import Picture
+
+LOGS = "executor-logs"  # the task's log, which the launcher itself writes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Invocation:
     Attributes:
       inputs, outputs: by name, each a list of one TFX artifact with a local URI.
       exec_properties: by name.
+      pictures: outputs for the web interface (`ui.py`).
       output_file: where the launcher reads the outputs' metadata.
       project, run_id, task: names of the pipeline, its run and this task; '' where the outputs' URIs do not say.
     """
@@ -75,6 +79,7 @@ class Invocation:
     inputs: dict[str, list[types.Artifact]]
     outputs: dict[str, list[types.Artifact]]
     exec_properties: dict[str, Any]
+    pictures: list[Picture]
     output_file: Path
     project: str
     run_id: str
@@ -85,7 +90,7 @@ def parse(executor_input: Mapping[str, Any], inputs_spec: Mapping[str, Any], mir
     """Reads the launcher's `ExecutorInput` and the component's `ComponentInputsSpec`, both as JSON objects.
 
     Inputs arrive without their type, so it is taken from the specification. Inputs that only a
-    condition needs (their names start with an underscore) and outputs of other types (`executor-logs`) are dropped.
+    condition needs (their names start with an underscore) and `executor-logs` are dropped.
     """
     given, asked = executor_input.get("inputs", {}), executor_input.get("outputs", {})
     specified = inputs_spec.get("artifacts", {})
@@ -99,20 +104,25 @@ def parse(executor_input: Mapping[str, Any], inputs_spec: Mapping[str, Any], mir
         for name, found in asked.get("artifacts", {}).items()
         if not _title(found["artifacts"][0].get("type", {})).startswith("system.")
     }
+    pictures = [
+        Picture(name, Path(mirror.local(found["artifacts"][0]["uri"])), found["artifacts"][0]["uri"])
+        for name, found in asked.get("artifacts", {}).items()
+        if name not in outputs and name != LOGS
+    ]
     numbers = inputs_spec.get("parameters", {})
     properties = {
         name: int(value) if numbers.get(name, {}).get("parameterType") == "NUMBER_INTEGER" else value
         for name, value in given.get("parameterValues", {}).items()
     }
     project, run_id, task = "", "", ""
-    if outputs:
+    if asked.get("artifacts"):
         # <pipeline root>/<pipeline>/<run id>/<task>/<attempt>/<output>
         first = next(iter(asked["artifacts"].values()))["artifacts"][0]["uri"]
         parts = first.split("/")
         if len(parts) > 4:
             project, run_id, task = parts[-5:-2]
     output_file = mirror.path(asked["outputFile"])
-    return Invocation(inputs, outputs, properties, output_file, project, run_id, task)
+    return Invocation(inputs, outputs, properties, pictures, output_file, project, run_id, task)
 
 
 def executor_output(outputs: Mapping[str, list[types.Artifact]], mirror: Mirror) -> dict[str, Any]:

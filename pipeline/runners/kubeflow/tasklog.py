@@ -44,14 +44,20 @@ def folder(home: Path, run_id: str) -> Path:
 
 def read(home: Path, run_id: str) -> list[dict[str, Any]]:
     """The records of all tasks of a run, by time; an incomplete line of a killed task is skipped."""
-    records = []
+    records: list[dict[str, Any]] = []
     for file in sorted(folder(home, run_id).glob("*.jsonl")):
-        for line in file.read_text(encoding="utf-8").splitlines():
-            try:
-                records.append(json.loads(line))
-            except ValueError:
-                continue
+        records += _records(file.read_text(encoding="utf-8"))
     return sorted(records, key=lambda record: record["time"])
+
+
+def error(home: Path, run_id: str, task: str) -> str | None:
+    """The error of a task that failed; None where it has none, or where the volume is not mounted here."""
+    try:
+        text = (folder(home, run_id) / f"{task}.jsonl").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    found = (record["error"] for record in _records(text) if record.get("event") == "failed")
+    return next(found, None)
 
 
 def span(records: list[dict[str, Any]]) -> int | None:
@@ -60,3 +66,13 @@ def span(records: list[dict[str, Any]]) -> int | None:
         if "span" in record and (record["stage"] != "Ingest" or record.get("state") == "waiting"):
             return int(record["span"])
     return None
+
+
+def _records(text: str) -> list[dict[str, Any]]:
+    records = []
+    for line in text.splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    return records

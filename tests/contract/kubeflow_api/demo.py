@@ -4,6 +4,7 @@ python -m tests.contract.kubeflow_api.demo docs/kubeflow-runs.md    writes it in
 python -m tests.contract.kubeflow_api.demo                          prints it
 """
 
+import json
 import os
 import shlex
 import subprocess
@@ -11,6 +12,8 @@ import sys
 import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
+
+from noria.pipeline.runners.kubeflow import tasklog
 
 from .project import frames, write_project
 from .server import Fault, KubeflowApi
@@ -22,7 +25,7 @@ SUBMIT = "noria submit --package rides.yaml"
 
 def session(folder: Path) -> str:
     """Commands, what they print (standard error first, as it comes first), and their exit codes where not 0."""
-    write_project(folder)
+    write_project(folder, home=str(folder / "home"))
     (folder / "token").write_text("expired", encoding="utf-8")
     parts = []
     with KubeflowApi(port=PORT) as api:
@@ -34,8 +37,9 @@ def session(folder: Path) -> str:
         api.script = frames("SUCCEEDED")
         api.faults = [Fault("get_run", "drop", 3, after=2)]
         say(SUBMIT)
-        api.script, api.faults = frames("FAILED", "FAILED", "OOMKilled"), []
+        api.script, api.faults = frames("FAILED", "FAILED"), []
         say(SUBMIT)
+        _journal(folder / "home", api.runs[-1]["run_id"])  # the volume, mounted here
         say("noria runs")
         say("noria schedule create --cron '30 6 * * *' --package rides.yaml")
         say("noria schedule create --every 1h --package rides.yaml")
@@ -47,6 +51,19 @@ def session(folder: Path) -> str:
         assert [] == api.violations
     say("noria runs")
     return "".join(parts)
+
+
+def _journal(home: Path, run_id: str) -> None:
+    """What a Trainer leaves that found nothing to train on."""
+    file = tasklog.folder(home, run_id) / "Trainer.jsonl"
+    file.parent.mkdir(parents=True)
+    failed = {
+        "time": 1.0,
+        "stage": "Trainer",
+        "event": "failed",
+        "error": "the window has no rows of the label",
+    }
+    file.write_text(json.dumps(failed), encoding="utf-8")
 
 
 def _run(command: str, folder: Path, host: str) -> str:
@@ -68,7 +85,7 @@ def _run(command: str, folder: Path, host: str) -> str:
         text=True,
         check=False,
     )
-    assert program == "noria"
+    assert "noria" == program
     lines = [f"$ {command}", *(line.rstrip() for line in done.stdout.splitlines() if line.strip())]
     if done.returncode:
         lines.append(f"(exit code {done.returncode})")

@@ -1,11 +1,10 @@
 """A project, its compiled package, and what a run of it looks like from outside."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
-from .server import Frame
+from .nodes import Frame
 
 TASKS = ("ChampionResolver", "SpanExampleGen", "DataGate", "Trainer", "Pusher")
 CODE = "def preprocessing_fn(inputs):\n    return inputs\n"
@@ -62,6 +61,7 @@ def frames(end: str, stop: str = "SUCCEEDED", error: str = "") -> list[Frame]:
     Args:
       end: the run's last state.
       stop: the Trainer's last state; what follows it never begins unless that is SUCCEEDED.
+      error: the Trainer's message, for which only the newer form of the API has a place.
     """
     done = [(task, "SUCCEEDED", "") for task in TASKS]
     last = (
@@ -75,16 +75,9 @@ def frames(end: str, stop: str = "SUCCEEDED", error: str = "") -> list[Frame]:
     )
     return [
         Frame("PENDING"),
-        Frame("RUNNING", _nodes([("ChampionResolver", "RUNNING", "")])),
-        Frame("RUNNING", _nodes([*done[:2], ("DataGate", "RUNNING", "")])),
-        Frame("PAUSED", _nodes([*done[:3], ("Trainer", "PENDING", "")])),
-        Frame("RUNNING", _nodes([*done[:3], ("Trainer", "RUNNING", "")])),
-        Frame(end, _nodes(last), error=error),
-    ]
-
-
-def _nodes(tasks: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    """The server lists a driver beside each task."""
-    return [("root-driver", "SUCCEEDED", "")] + [
-        node for task in tasks for node in ((f"{task[0]}-driver", "SUCCEEDED", ""), task)
+        Frame("RUNNING", [("ChampionResolver", "RUNNING", "")]),
+        Frame("RUNNING", [*done[:2], ("DataGate", "RUNNING", "")]),
+        Frame("PAUSED", [*done[:3], ("Trainer", "PENDING", "")]),
+        Frame("RUNNING", [*done[:3], ("Trainer", "RUNNING", "")]),
+        Frame(end, last),
     ]

@@ -128,6 +128,18 @@ TASK = dict(
     state_history=listed(STATE_CHANGE),
     pod_name=TEXT,
 )
+# After ML Metadata (kubeflow/pipelines#13986); no generated client has it yet.
+NATIVE_TASK = dict(
+    run_id=WORD,
+    task_id=WORD,
+    name=WORD,
+    display_name=WORD,
+    type={"enum": ["ROOT", "RUNTIME", "CONDITION", "EXIT_HANDLER", "DAG"]},
+    create_time=TIME,
+    end_time=TIME,
+    state={"enum": ["RUNTIME_STATE_UNSPECIFIED", "RUNNING", "SUCCEEDED", "SKIPPED", "FAILED", "CACHED"]},
+    status_metadata=thing("", message=TEXT, custom_properties=FREE),
+)
 RUN_DETAILS = dict(
     pipeline_context_id=DIGITS, pipeline_run_context_id=DIGITS, task_details=listed(thing("task_id", **TASK))
 )
@@ -147,6 +159,8 @@ RUN = dict(
     state=STATE,
     error=STATUS,
     run_details=thing("", **RUN_DETAILS),
+    task_count=INT32,
+    tasks=listed(thing("task_id name state", **NATIVE_TASK)),
     recurring_run_id=WORD,
     state_history=listed(STATE_CHANGE),
 )
@@ -195,7 +209,8 @@ NEW_RUN = {
         "display_name runtime_config",
         **without(
             RUN,
-            "run_id storage_state created_at scheduled_at finished_at state error run_details state_history",
+            "run_id storage_state created_at scheduled_at finished_at state error run_details state_history "
+            "task_count tasks",
         ),
     ),
     "oneOf": [{"required": ["pipeline_spec"]}, {"required": ["pipeline_version_reference"]}],
@@ -292,7 +307,7 @@ CALLS = (
     ),
     Call("list_runs", "GET", "/runs", page(runs=listed(_RUN)), query=(*PAGED, "namespace", "experiment_id")),
     Call("create_run", "POST", "/runs", _RUN, NEW_RUN, query=("experiment_id",)),
-    Call("get_run", "GET", "/runs/{run_id}", _RUN, query=("experiment_id",)),
+    Call("get_run", "GET", "/runs/{run_id}", _RUN, query=("experiment_id", "view")),
     Call(
         "list_recurring_runs",
         "GET",

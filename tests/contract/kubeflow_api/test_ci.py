@@ -11,13 +11,14 @@ import pytest
 import yaml
 
 from noria.pipeline.config import load
-from noria.pipeline.runners.kubeflow import client
+from noria.pipeline.runners.kubeflow import client, exit_handler
 from noria.pipeline.runs import lineage
 from noria.stores.registry import Registry, RunRecord
 
-from .conftest import Noria
+from .nodes import Frame
+from .noria import Noria
 from .project import frames, write_package
-from .server import Frame, KubeflowApi
+from .server import KubeflowApi
 
 ROOT = Path(__file__).parents[3]
 NOTHING_NEW = [Frame("SUCCEEDED", [("Ingest", "SUCCEEDED", ""), ("Pusher", "SKIPPED", "")])]
@@ -79,6 +80,21 @@ def test_no_run_yet(repository: Repository) -> None:
     assert (
         "there is no champion" in here["reasons"][0]
     )  # where it is asked for, this machine's home does count
+
+
+def test_the_coming_form_of_the_api(repository: Repository, api: KubeflowApi) -> None:
+    """After ML Metadata a run has `tasks` in place of `task_details`; what it trained on is found as before."""
+    api.native = True
+    repository.submit()
+    assert "nothing" == repository.decide()["verdict"]
+
+
+def test_no_tasks_no_guess(repository: Repository, api: KubeflowApi) -> None:
+    """Where the server lists no tasks, it is not taken for a first run: the commits decide, and it is said."""
+    repository.submit()
+    api.lists_tasks = False
+    decided = repository.decide()
+    assert "lists no tasks" in decided["reasons"][-1] and "the commits decide" in decided["reasons"][-1]
 
 
 def test_a_change_is_not_lost(repository: Repository, api: KubeflowApi) -> None:
@@ -187,7 +203,8 @@ def test_submits_a_cold_run(repository: Repository, api: KubeflowApi) -> None:
         told[n] for n in ("verdict", "again", "state", "uploaded")
     )
     assert "runner" == api.runs[-1]["service_account"]
-    tasks = api.versions[-1]["pipeline_spec"]["pipeline_spec"]["root"]["dag"]["tasks"]
+    tasks = api.versions[-1]["pipeline_spec"]["pipeline_spec"]
+    tasks = exit_handler.stages(tasks)
 
     def given(task: str, name: str) -> Any:
         return tasks[task]["inputs"]["parameters"][name]["runtimeValue"]["constant"]

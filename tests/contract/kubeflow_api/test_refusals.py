@@ -16,7 +16,7 @@ from noria.pipeline.runners.kubeflow.connection import Connection, Secret
 from noria.pipeline.runners.kubeflow.follow import follow
 from noria.pipeline.runners.kubeflow.records import Run
 
-from .conftest import Noria
+from .noria import Noria
 from .server import Fault, KubeflowApi
 
 SECRET = "eyJhbGciOi.very-secret"

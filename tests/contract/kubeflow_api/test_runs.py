@@ -10,12 +10,13 @@ import pytest
 import yaml
 
 from noria.pipeline.config import load
-from noria.pipeline.runners.kubeflow import client, follow
+from noria.pipeline.runners.kubeflow import client, exit_handler, follow, tasklog
 from noria.pipeline.runs import lineage
 
-from .conftest import Noria
-from .project import TASKS, frames, write_package
-from .server import Fault, Frame, KubeflowApi
+from .nodes import Frame
+from .noria import Noria
+from .project import TASKS, frames, write_package, write_project
+from .server import Fault, KubeflowApi
 
 ROOT = Path(__file__).parents[3]
 
@@ -24,12 +25,12 @@ def test_uploads_runs_and_follows(noria: Noria, api: KubeflowApi) -> None:
     """A first submit uploads pipeline and version, runs the version, tells each task, and ends with a link."""
     api.script = frames("SUCCEEDED")
     done = noria.submit()
-    assert [task for task in TASKS if task not in done.stderr] == []
+    assert [] == [task for task in TASKS if task not in done.stderr]
     assert "driver" not in done.stderr
     run = api.runs[0]
     assert "succeeded" in done.stdout
     assert f"{api.host}/#/runs/details/{run['run_id']}" in done.stdout
-    assert "minio://mlpipeline/noria" == run["runtime_config"]["pipeline_root"]
+    assert "pipeline_root" not in run["runtime_config"]
     assert api.versions[-1]["pipeline_version_id"] == run["pipeline_version_reference"]["pipeline_version_id"]
     assert {"pipeline_spec", "platform_spec"} == set(api.versions[-1]["pipeline_spec"])
 
@@ -55,6 +56,7 @@ def test_same_version_is_uploaded_once(noria: Noria, api: KubeflowApi) -> None:
     assert 4 == len(api.runs)
 
 
+@pytest.mark.parametrize("native", [False, True], ids=["task_details", "tasks"])
 @pytest.mark.parametrize(
     ("end", "stop", "code"),
     [
@@ -65,23 +67,26 @@ def test_same_version_is_uploaded_once(noria: Noria, api: KubeflowApi) -> None:
         ("CANCELED", "CANCELED", 3),
     ],
 )
-def test_every_end(noria: Noria, api: KubeflowApi, end: str, stop: str, code: int) -> None:
-    """Every end state ends the wait, CANCELED too; a run that ended badly is exit code 3, with the task's error."""
-    error = "OOMKilled" if end in ("FAILED", "ERROR") else ""
-    api.script = frames(end, stop, error)
+def test_every_end(noria: Noria, api: KubeflowApi, end: str, stop: str, code: int, native: bool) -> None:
+    """Every end state ends the wait, CANCELED too; a run that ended badly is exit code 3.
+
+    Of the nodes that the server lists only the pipeline's own tasks are shown.
+    """
+    api.script, api.native = frames(end, stop, "OOMKilled"), native
     said = noria.json("submit", "--package", str(noria.package), code=code)
     assert (end, True) == (said["state"], said["over"])
-    assert list(TASKS) == [task["name"] for task in said["tasks"]]
-    trainer, pusher = said["tasks"][-2:]
-    assert (stop, error or None) == (trainer["state"], trainer["error"])
-    assert ("SUCCEEDED" if end == "SUCCEEDED" else "OMITTED") == pusher["state"]
+    states = {task["name"]: task["state"] for task in said["tasks"]}
+    assert set(TASKS) - ({"Pusher"} if native and end != "SUCCEEDED" else set()) == set(states)
+    if end != "SUCCEEDED" and not native:
+        assert "OMITTED" == states["Pusher"]
+    failed = stop in ("FAILED", "ERROR") or (native and stop == "CANCELED")  # there a task has no CANCELED
+    assert (["Trainer"] if failed else []) == said["failed"]
 
 
 @pytest.mark.parametrize(
     ("error", "store"),
     [
         ("OOMKilled", False),
-        (" \n ", False),
         ("failed to upload output artifact\nAccessDenied: Access Denied. status code: 403", True),
         ("task failed\nNoSuchBucket: The specified bucket does not exist", True),
     ],
@@ -91,24 +96,86 @@ def test_what_failed(noria: Noria, api: KubeflowApi, error: str, store: bool) ->
 
     `noria runs` says the same of the newest run.
     """
-    api.script = frames("FAILED", "FAILED", error)
+    api.script, api.native = frames("FAILED", "FAILED", error), True
     done = noria.submit("--namespace", "team", code=3)
     for said in (done.stderr, noria("runs", "--namespace", "team").stderr):
-        assert "failed Trainer" in said
+        assert "failed Trainer: " in said
         assert f"kubectl logs -n team -l pipeline/runid={api.runs[0]['run_id']}" in said
-        assert store == ("kfp-launcher" in said) == ("pipeline_root" in said)
+        assert "executor-logs" in said
+        assert store == ("kfp-launcher" in said)
     assert ["Trainer"] == noria.json("submit", "--package", str(noria.package), code=3)["failed"]
     assert "kubectl logs -n kubeflow " in noria("runs").stderr
 
 
-def test_broken_span(noria: Noria, api: KubeflowApi) -> None:
-    """A run that puts a span into quarantine SUCCEEDED, and somebody must look: exit code 3, as of `noria run`."""
+def test_the_cause_is_in_the_journal(noria: Noria, api: KubeflowApi) -> None:
+    """Up to 2.18 the server names no cause; where the volume is mounted here, the task's journal does."""
+    api.script = frames("FAILED", "FAILED")
+    done = noria.submit(code=3)
+    assert "failed Trainer\n" in done.stderr
+    for node in ("executor", "root", "rides-x7k2p"):
+        assert f"failed {node}" not in done.stderr
+    home = noria.folder / "volume" / "home"
+    settings = yaml.safe_load((noria.folder / "noria.yaml").read_text())
+    settings["kubeflow"] = {"home": str(home)}
+    (noria.folder / "noria.yaml").write_text(yaml.safe_dump(settings))
+    log = tasklog.folder(home, api.runs[0]["run_id"]) / "Trainer.jsonl"
+    log.parent.mkdir(parents=True)
+    log.write_text(
+        json.dumps({"time": 1.0, "stage": "Trainer", "event": "failed", "error": "no rows\nat all"})
+    )
+    assert "failed Trainer: no rows at all\n" in noria("runs").stderr
+
+
+def test_a_driver_that_fails_fails_its_task(noria: Noria, api: KubeflowApi) -> None:
+    """Argo omits a task whose driver failed; it is told as failed, as nothing else of the run has."""
+    tasks = [("ChampionResolver", "SUCCEEDED", ""), ("Trainer-driver", "FAILED", "")]
+    api.script = [Frame("FAILED", [*tasks, ("Trainer", "RUNTIME_STATE_UNSPECIFIED", "")])]
+    assert "failed Trainer\n" in noria.submit(code=3).stderr
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["task_details", "tasks"])
+def test_what_needs_attention(noria: Noria, api: KubeflowApi, native: bool) -> None:
+    """A run on a broken span, or with an alarm, SUCCEEDED and needs attention: exit code 3, as of `noria run`."""
+    api.native = native
     api.script = [Frame("SUCCEEDED", [("DataGate", "SUCCEEDED", ""), ("ReportBroken", "SUCCEEDED", "")])]
     assert "the span is broken" in noria.submit(code=3).stderr
     said = noria.json("submit", "--package", str(noria.package), code=3)
-    assert ("SUCCEEDED", True) == (said["state"], said["broken_span"])
-    api.script = [Frame("SUCCEEDED", [("Report", "SUCCEEDED", ""), ("ReportBroken", "SKIPPED", "")])]
+    assert ("SUCCEEDED", True, False) == (said["state"], said["broken_span"], said["alarm"])
+    api.script = [Frame("SUCCEEDED", [("Report", "SKIPPED", ""), ("ReportAlarm", "SUCCEEDED", "")])]
+    assert "fails a bound of the model gate" in noria.submit(code=3).stderr
+    said = noria.json("submit", "--package", str(noria.package), code=3)
+    assert ("SUCCEEDED", False, True) == (said["state"], said["broken_span"], said["alarm"])
+    quiet = [("Report", "SUCCEEDED", ""), ("ReportBroken", "SKIPPED", ""), ("ReportAlarm", "SKIPPED", "")]
+    api.script = [Frame("SUCCEEDED", quiet)]
     assert not noria.json("submit", "--package", str(noria.package))["broken_span"]
+
+
+def test_a_server_that_lists_no_tasks(noria: Noria, api: KubeflowApi) -> None:
+    """Where neither form of the tasks is in the answer, a success is not taken for one: exit code 3, and why."""
+    api.lists_tasks = False
+    assert "does not list the run's tasks" in noria.submit(code=3).stderr
+
+
+def test_the_root_of_several_users(noria: Noria, api: KubeflowApi) -> None:
+    """In Kubeflow's own store a namespace may write to its own folder only; another root is refused before a run."""
+    api.multi_user = True
+    for root, good in (
+        ("minio://mlpipeline/noria", False),
+        ("minio://mlpipeline/private-artifacts/team2/x", False),
+        ("minio://mlpipeline/private-artifacts/team/noria", True),
+        ("s3://own/noria", True),
+    ):
+        write_project(noria.folder, pipeline_root=root)
+        arguments = ("--package", str(noria.package), "--namespace", "team")
+        if good:
+            noria("submit", *arguments)
+        else:
+            for command in (("submit",), ("schedule", "create", "--every", "1h")):
+                said = noria.refused(*command, *arguments)
+                assert f"may not write to {root}" in said and "private-artifacts/team/" in said
+    assert ["minio://mlpipeline/private-artifacts/team/noria", "s3://own/noria"] == [
+        run["runtime_config"]["pipeline_root"] for run in api.runs
+    ]
 
 
 def test_service_account(noria: Noria, api: KubeflowApi) -> None:
@@ -254,7 +321,7 @@ def test_compiles_by_itself(noria: Noria, api: KubeflowApi) -> None:
     assert (True, False) == (first["uploaded"], second["uploaded"])
     assert first["version"] == second["version"]
     spec = api.versions[-1]["pipeline_spec"]
-    assert {"SpanExampleGen", "Trainer", "Pusher"} <= set(spec["pipeline_spec"]["root"]["dag"]["tasks"])
+    assert {"SpanExampleGen", "Trainer", "Pusher"} <= set(exit_handler.stages(spec["pipeline_spec"]))
     assert "noria" in str(spec["platform_spec"])
     digest = lineage.source_digest(load(noria.folder))
     assert f"source_digest={digest}" == api.versions[-1]["description"]

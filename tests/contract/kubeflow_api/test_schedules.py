@@ -6,7 +6,7 @@ import pytest
 
 from noria.pipeline.runners.kubeflow import client
 
-from .conftest import Noria
+from .noria import Noria
 from .server import Fault, KubeflowApi
 
 

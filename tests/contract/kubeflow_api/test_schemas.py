@@ -26,8 +26,8 @@ ENUMS = {
     "V2beta1RunStorageState": schemas.STORAGE,
 }
 OLDER_NAMES = {"GoogleRpcStatus": "GooglerpcStatus"}
-# Published after the older lane's 2.0.5; a server of its age does not say them, and Noria does not read them.
-NEWER = {"name", "tags", "pipeline_store"}
+# Published after the older lane's 2.0.5, or not in any generated client yet (`tasks`).
+NEWER = {"name", "tags", "pipeline_store", "task_count", "tasks"}
 LISTS = {
     "V2beta1ListRunsResponse": "list_runs",
     "V2beta1ListRecurringRunsResponse": "list_recurring_runs",

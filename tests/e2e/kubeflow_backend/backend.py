@@ -1,18 +1,19 @@
-"""A model of Kubeflow Pipelines 2.16: what its API server, Argo, driver and launcher do with a compiled package.
+"""A model of Kubeflow Pipelines: what its API server, Argo, driver and launcher do with a compiled package.
 
-Read from `backend/src/v2` of kubeflow/pipelines 2.16.1, in our own words. What it keeps to, because TFX breaks on
-it: inputs arrive without a type, each task is asked for an extra output `executor-logs`, artifacts are at
-`s3://` with an empty local file system per task, conditions are CEL over the driver's view of the inputs, a
-task whose upstream did not succeed is left out, and only `output_metadata.json` says what came out.
+Read from the sources of kubeflow/pipelines and argo-workflows, in our own words; one module for each rule, with its
+source: `graph` (what may start), `retries`, `release` (what differs between releases), `cel` (conditions), `launcher`
+and `storage` (artifacts). Here are the API server's checks and the driver.
 
-What it leaves out: DAGs in DAGs, loops, importers, exit handlers, parameters as outputs. None of them is compiled.
+Not modelled: loops, importers, parameters as outputs, which are never compiled.
 """
 
 import concurrent.futures
 import dataclasses
 import hashlib
+import itertools
 import json
 import re
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,15 @@ from google.protobuf import json_format
 from kfp.kubernetes import kubernetes_executor_config_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from . import cel
+from . import cel, graph, retries
+from .graph import CACHED, FAILED, OMITTED, SKIPPED, SUCCEEDED
 from .launcher import TaskFailed, launch
+from .release import V2_16, Release
 from .storage import ObjectStore, Records, local_path
 
-SUCCEEDED, FAILED, SKIPPED, OMITTED, CACHED = "Succeeded", "Failed", "Skipped", "Omitted", "Cached"
+LAUNCHER_ROOT = (
+    "minio://mlpipeline/v2/artifacts"  # of `kfp-launcher`, where neither run nor package names one
+)
 
 
 class Refused(Exception):
@@ -43,6 +48,7 @@ class Run:
       outputs: task -> output -> the recorded artifact.
       logs: task -> what it wrote.
       requests: task -> the ExecutorInput of its driver.
+      attempts: task -> how often its container ran.
     """
 
     run_id: str
@@ -50,6 +56,7 @@ class Run:
     outputs: dict[str, dict[str, dict[str, Any]]] = dataclasses.field(default_factory=dict)
     logs: dict[str, str] = dataclasses.field(default_factory=dict)
     requests: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    attempts: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def state(self) -> str:
@@ -69,6 +76,7 @@ class Backend:
       volumes: claim -> the folder that stands for it; a task sees it where the platform document mounts it, which
         must be the same path, and only then.
       secrets: name -> key -> value.
+      release: of Kubeflow Pipelines.
     """
 
     def __init__(
@@ -76,42 +84,58 @@ class Backend:
         folder: Path,
         volumes: dict[str, Path] | None = None,
         secrets: dict[str, dict[str, str]] | None = None,
+        release: Release = V2_16,
     ):
         self.store = ObjectStore(folder)
         self.records = Records()
         self.volumes = volumes or {}
         self.secrets = secrets or {}
+        self.release = release
         self._cache: dict[str, dict[str, dict[str, Any]]] = {}
 
-    def run(self, package: Path, pipeline_root: str | None = None) -> Run:
+    def run(
+        self,
+        package: Path,
+        pipeline_root: str | None = None,
+        run_id: str | None = None,
+        forked: bool = False,
+    ) -> Run:
         """Runs a package to its end.
+
+        Args:
+          package: the compiled file.
+          pipeline_root: of the run; None for the package's, or else the namespace's.
+          run_id: of a run whose whole DAG is run again, as Argo does after a lost pod where the workflow defaults
+            have a retry strategy; None for a new run.
 
         Raises:
           Refused: the package is none that the API server takes.
         """
         spec, platform = admit(package)
-        run = Run(str(uuid.uuid4()))
-        root = f"{pipeline_root or spec['defaultPipelineRoot']}/{spec['pipelineInfo']['name']}/{run.run_id}"
-        tasks = spec["root"]["dag"]["tasks"]
-        waiting = {name: _dependencies(task) for name, task in tasks.items()}
+        run = Run(run_id or str(uuid.uuid4()))
+        chosen = pipeline_root or spec.get("defaultPipelineRoot") or LAUNCHER_ROOT
+        root = f"{chosen}/{spec['pipelineInfo']['name']}/{run.run_id}"
+        tasks, exits = graph.flattened(spec)
+        waiting = {name: graph.dependencies(task) for name, task in tasks.items()}
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             running: dict[concurrent.futures.Future, str] = {}
             while waiting or running:
-                for name in sorted(name for name, needed in waiting.items() if needed <= run.states.keys()):
-                    needed = waiting.pop(name)
-                    # Argo's `A.Succeeded && B.Succeeded`: a task that was skipped has not succeeded.
-                    if all(run.states[each] in (SUCCEEDED, CACHED) for each in needed):
-                        task = _Task(name, tasks[name], spec, platform, root)
-                        running[pool.submit(self._drive, task, run)] = name
-                    else:
-                        run.states[name] = OMITTED
+                start, never = graph.ready(waiting, run.states)
+                for name in [*start, *never]:
+                    del waiting[name]
+                run.states |= dict.fromkeys(never, OMITTED)
+                for name in start:
+                    task = _Task(name, tasks[name], spec, platform, root)
+                    running[pool.submit(self._drive, task, run, forked)] = name
                 if running:
                     done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
                     for future in done:
                         run.states[running.pop(future)] = future.result()
+        for name, task in exits.items():
+            run.states[name] = self._drive(_Task(name, task, spec, platform, root), run, forked)
         return run
 
-    def _drive(self, task: "_Task", run: Run) -> str:
+    def _drive(self, task: "_Task", run: Run, forked: bool) -> str:
         """The driver (`driver/container.go`), then the launcher, again as often as the retry policy says."""
         request: dict[str, Any] = {"inputs": _inputs(task, run)}
         condition = task.spec.get("triggerPolicy", {}).get("condition")
@@ -130,18 +154,35 @@ class Backend:
             if key in self._cache:
                 run.outputs[task.name] = self._cache[key]
                 return CACHED
-        for _ in range(1 + task.spec.get("retryPolicy", {}).get("maxRetryCount", 0)):
+        elapsed = 0.0  # Argo's clock: the attempts take their time, the pauses between them are not slept
+        for attempt in itertools.count(1):
+            run.attempts[task.name], began = attempt, time.monotonic()
             try:
-                env = _secret_env(task, self.secrets)
-                outputs, log = launch(request, task.container, self.store, self.records, env)
+                outputs, log = launch(
+                    request,
+                    task.container,
+                    self.store,
+                    self.records,
+                    _environment(task, self.secrets),
+                    attempt - 1,
+                    self.release,
+                    forked,
+                )
             except TaskFailed as error:
                 run.logs[task.name] = error.log
+                elapsed += time.monotonic() - began
+                next_try = retries.decide(
+                    task.spec.get("retryPolicy"), self.release, "Failed", attempt, elapsed
+                )
+                if next_try.wait is None:
+                    return FAILED
+                elapsed += next_try.wait
                 continue
             run.outputs[task.name], run.logs[task.name] = outputs, log
             if key is not None:
                 self._cache[key] = outputs
             return SUCCEEDED
-        return FAILED
+        raise AssertionError("unreachable")
 
 
 def admit(package: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -164,20 +205,28 @@ def admit(package: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise Refused(f"invalid pipeline name {parsed.pipeline_info.name}")
     deployment = pipeline_spec_pb2.PipelineDeploymentConfig()
     json_format.ParseDict(spec["deploymentSpec"], deployment)
-    for name, task in spec["root"]["dag"]["tasks"].items():
+    tasks, exits = graph.flattened(spec)
+    for name, task in {**spec["root"]["dag"]["tasks"], **tasks}.items():
         if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?", name):
             raise Refused(f"{name}: Argo takes no such task name")
         component = spec["components"].get(task["componentRef"]["name"])
         if component is None:
             raise Refused(f"component spec for {name} not found")
+        if "dag" in component:
+            continue
         kind = deployment.executors[component["executorLabel"]].WhichOneof("spec")
         if kind != "container":
             raise Refused(f"{kind} executors not implemented")
-        for producer in _dependencies(task):
-            if producer not in spec["root"]["dag"]["tasks"]:
+        for producer in graph.dependencies(task):
+            if name not in exits and producer not in tasks:
                 raise Refused(f"unknown producer task {producer}")
     configs = platforms[0]["platforms"]["kubernetes"]["deploymentSpec"]["executors"] if platforms else {}
     for config in configs.values():
+        for mount in config.get(
+            "pvcMount", []
+        ):  # the volume's name too (`driver/k8s.go`, makeVolumeMountPatch)
+            if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", mount["constant"]):
+                raise Refused(f"{mount['constant']}: a volume's name must be a DNS label")
         json_format.ParseDict(config, kubernetes_executor_config_pb2.KubernetesExecutorConfig())
     return spec, configs
 
@@ -202,12 +251,6 @@ def _check_mounts(task: _Task, volumes: dict[str, Path]) -> None:
     for claim, folder in volumes.items():
         assert mounts.get(claim, str(folder)) == str(folder), f"{claim} cannot be mounted at {mounts[claim]}"
         assert claim in mounts or str(folder) not in command, f"{task.name} does not mount {claim}"
-
-
-def _dependencies(task: dict[str, Any]) -> set[str]:
-    """`dependentTasks`, and those that the inputs imply (`addImplicitDependencies`)."""
-    inputs = task.get("inputs", {}).get("artifacts", {}).values()
-    return {*task.get("dependentTasks", []), *(each["taskOutputArtifact"]["producerTask"] for each in inputs)}
 
 
 def _inputs(task: _Task, run: Run) -> dict[str, Any]:
@@ -261,9 +304,13 @@ def _fingerprint(task: _Task, request: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _secret_env(task: _Task, secrets: dict[str, dict[str, str]]) -> dict[str, str]:
-    return {
+def _environment(task: _Task, secrets: dict[str, dict[str, str]]) -> dict[str, str]:
+    """The container's own variables, and those from Secrets."""
+    own = {each["name"]: each["value"] for each in task.container.get("env", [])}
+    given = {
         pair["envVar"]: secrets[secret["secretName"]][pair["secretKey"]]
         for secret in task.platform.get("secretAsEnv", [])
         for pair in secret["keyToEnv"]
     }
+    assert not [name for name in {**own, **given} if name.startswith("KFP_")]
+    return {**own, **given}

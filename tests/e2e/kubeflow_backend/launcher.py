@@ -13,6 +13,9 @@ from typing import Any
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from tests.helpers import preloaded
+
+from .release import Release
 from .storage import ObjectStore, Records, StoreRefused, local_path
 
 TASK_SECONDS = 600
@@ -32,6 +35,9 @@ def launch(
     store: ObjectStore,
     records: Records,
     env: dict[str, str],
+    attempt: int,
+    release: Release,
+    forked: bool = False,
 ) -> tuple[dict[str, dict[str, Any]], str]:
     """Runs one task in a fresh local file system.
 
@@ -41,6 +47,9 @@ def launch(
       store: where inputs come from and outputs go to.
       records: gets the outputs.
       env: variables of the container besides this machine's.
+      attempt: from 0; each has its own log.
+      release: of Kubeflow Pipelines.
+      forked: the process is forked from one that has imported TFX.
 
     Returns:
       The recorded outputs by name, and the task's log.
@@ -51,7 +60,7 @@ def launch(
     request = copy.deepcopy(executor_input)
     outputs = request["outputs"]["artifacts"]
     if "executor-logs" in outputs:
-        outputs["executor-logs"]["artifacts"][0]["uri"] += "-0"  # the attempt
+        outputs["executor-logs"]["artifacts"][0]["uri"] += f"-{attempt}"  # qualifyExecutorLogsURI
     with tempfile.TemporaryDirectory(prefix="pod-") as pod:
         root = Path(pod) / "root"
         for name, found in request["inputs"].get("artifacts", {}).items():
@@ -65,15 +74,20 @@ def launch(
             place.parent.mkdir(parents=True, exist_ok=True)
         work = Path(pod) / "work"
         work.mkdir()
-        done = subprocess.run(
-            _filled([*container.get("command", []), *container.get("args", [])], request),
-            cwd=work,
-            env=_environment(Path(pod), root, env),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=TASK_SECONDS,
-        )
+        command = _filled([*container.get("command", []), *container.get("args", [])], request)
+        environment = _environment(Path(pod), root, env)
+        if forked:
+            done = preloaded.run(command, work, environment, TASK_SECONDS, apart=False)
+        else:
+            done = subprocess.run(
+                command,
+                cwd=work,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=TASK_SECONDS,
+            )
         if "executor-logs" in outputs:
             log_file = local_path(outputs["executor-logs"]["artifacts"][0]["uri"], root)
             assert log_file is not None
@@ -81,16 +95,16 @@ def launch(
         if done.returncode:
             raise TaskFailed(f"exit code {done.returncode}", done.stdout)
         try:
-            return _collect(request, root, store, records), done.stdout
+            return _collect(request, root, store, records, release), done.stdout
         except StoreRefused as error:  # after our process, which ended well (`uploadOutputArtifacts`)
             said = f"failed to execute component: failed to upload output artifact: {error}"
             raise TaskFailed(said, f"{done.stdout}\n{said}") from None
 
 
 def _collect(
-    request: dict[str, Any], root: Path, store: ObjectStore, records: Records
+    request: dict[str, Any], root: Path, store: ObjectStore, records: Records, release: Release
 ) -> dict[str, dict[str, Any]]:
-    """Only what `output_metadata.json` says counts; a missing file is a warning."""
+    """Only what `output_metadata.json` says counts; a missing file is a warning, or an error from 3.0 on."""
     file = root / request["outputs"]["outputFile"].lstrip("/")
     written: dict[str, Any] = {}
     if file.exists():
@@ -106,7 +120,10 @@ def _collect(
             artifact["metadata"] = {**artifact.get("metadata", {}), **said.get("metadata", {})}
         place = local_path(artifact["uri"], root)
         if place is not None:  # another scheme: "Skipping uploading to remote storage", a warning
-            store.upload(place, artifact["uri"])
+            there = store.upload(place, artifact["uri"])
+            if not there and release.refuses_missing_outputs:
+                said = f"declared output artifact {name!r} is missing at {place}"
+                raise TaskFailed(said, said)
         recorded[name] = records.record(name, artifact)
     return recorded
 

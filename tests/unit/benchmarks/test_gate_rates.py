@@ -19,7 +19,7 @@ def test_faults_are_named_and_ordinary_spans_pass():
 
 
 def test_streams_are_the_same_again():
-    """A stream's span is a function of seed and number, and each fault has a name of its own."""
+    """A stream's span is a function of seed and number, and each fault has another name."""
     for stream in STREAMS:
         assert stream.span(1, 5).equals(stream.span(1, 5))
         assert stream.number in stream.span(1, 5).column_names

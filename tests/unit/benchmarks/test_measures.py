@@ -45,7 +45,7 @@ def test_every_section_of_the_page_is_a_part():
 
 
 def test_others_at_work_are_seen():
-    """A process that keeps a core busy counts; what was busy before or after is said to be."""
+    """A process that keeps a core busy counts; and what was busy before or after is reported."""
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
         try:
             assert measure.others(1.0) > measure.BUSY
@@ -98,7 +98,7 @@ def test_a_result_says_what_repeats_it(tmp_path):
 
 
 def test_shared_memory_counts_once():
-    """The proportional share of a process is no more than what it has mapped, and not nothing."""
+    """The proportional share of a process is at most what it has mapped, and not nothing."""
     assert 2**20 < measure.proportional("self") <= measure.resident("self")
 
 
@@ -149,15 +149,15 @@ def test_synthetic_rows_come_in_row_groups_and_are_the_same_again():
     assert 0.1 < np.mean(batches[0].column(synthetic.COLUMNS - 1).to_numpy()) < 0.9
 
 
-def test_dealt_spans_are_of_one_size_and_share_no_row():
+def test_split_spans_are_of_one_size_and_share_no_row():
     """Nothing but the history differs from span to span."""
-    spans = history.dealt(pa.table({"row": list(range(103))}), 10, None)
+    spans = history.split(pa.table({"row": list(range(103))}), 10, None)
     assert [10] * 10 == [len(span) for span in spans]
     assert 100 == len({row for span in spans for row in span["row"].to_pylist()})
 
 
 def test_the_page_says_what_is_not_measured(tmp_path, monkeypatch):
-    """Without any result the page still stands, and every goal says so."""
+    """Without any result there is a page, and every goal says so."""
     monkeypatch.setattr(page, "RESULTS", tmp_path)
     text = page.page()
     assert len(page.SECTIONS) == text.count("Not measured yet.")

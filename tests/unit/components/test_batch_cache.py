@@ -277,7 +277,7 @@ def test_the_trainer_takes_transforms_rows(tmp_path: Path, monkeypatch, place: s
 
 
 def test_rows_of_another_shape_are_left_to_the_parser(tmp_path: Path):
-    """A missing value, where the graph promises one in each row, is not passed over: the file's parser says so."""
+    """A missing value, where the graph promises one in each row, is an error of the file's parser."""
     path = tmp_path / "a.gz"
     batch = pa.RecordBatch.from_arrays(
         [pa.array([[1.0], None], REAL), pa.array([[0], [1]], WHOLE)],
@@ -294,7 +294,7 @@ def test_rows_of_another_shape_are_left_to_the_parser(tmp_path: Path):
 
 
 def test_from_the_first_rows_of_another_shape_the_file_is_read(tmp_path: Path):
-    """Rows before them were taken; the reader goes on behind those, and nothing comes twice."""
+    """The reader continues behind the rows that were taken, and no row comes twice."""
     (tmp_path / "a").touch()
     held = batch_cache.BatchCache()
     _put(held, tmp_path / "a", 3)

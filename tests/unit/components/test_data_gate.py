@@ -8,8 +8,6 @@ import pytest
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from tfx.types import channel_utils, standard_artifacts
 
-from benchmarks import gates
-from benchmarks.faults import FAULTS
 from noria.components.data_gate.component import DataGate
 from noria.components.data_gate.executor import gather
 from noria.components.statistics_cache import FILE
@@ -19,15 +17,17 @@ from noria.core.errors import ConfigError, GateError
 from noria.stores.quarantine import unquarantine
 from noria.stores.registry import Registry
 from noria.stores.spans import SpanStore
+from tests.helpers import gate_run
+from tests.helpers.flight_faults import FAULTS
 
 WEEKS, SPOILT = 6, 6
 
 
 @pytest.fixture(scope="module")
 def year(tmp_path_factory):
-    """Six weeks turned, and every fault in the sixth; what the benchmark does for the whole year."""
+    """Six weeks judged, and every fault in the sixth."""
     folder = tmp_path_factory.mktemp("gates")
-    return gates.run(folder, WEEKS, [SPOILT], FAULTS, tell=lambda line: None), folder
+    return gate_run.run(folder, WEEKS, [SPOILT], FAULTS, tell=lambda line: None), folder
 
 
 @pytest.mark.slow
@@ -71,12 +71,12 @@ def test_broken_spans_are_quarantined_with_a_proposal(year):
     """The last fault left its span in quarantine with the reasons; the schema diff names what changed."""
     result, folder = year
     home = folder / "emptied"
-    gates.link_tree(folder / "home" / "spans", home / "spans")
-    gates.link_tree(folder / "home" / "statistics", home / "statistics")
-    tables = gates.weeks()[: WEEKS + 1]
+    gate_run.link_tree(folder / "home" / "spans", home / "spans")
+    gate_run.link_tree(folder / "home" / "statistics", home / "statistics")
+    tables = gate_run.weeks()[: WEEKS + 1]
     fault = next(fault for fault in FAULTS if fault.name == "column emptied")
-    gates.commit(SpanStore(home), WEEKS + 1, fault.inject(tables[WEEKS], tables[WEEKS - 1]))
-    verdict, _ = gates.GateRun(home, folder / "emptied-runs").run(WEEKS + 1, None)
+    gate_run.commit(SpanStore(home), WEEKS + 1, fault.inject(tables[WEEKS], tables[WEEKS - 1]))
+    verdict, _ = gate_run.GateRun(home, folder / "emptied-runs").run(WEEKS + 1, None)
     assert "broken" == verdict["verdict"]
     assert {WEEKS + 1} == set(SpanStore(home).quarantined())
     kept = SpanStore(home).quarantined()[WEEKS + 1]["verdict"]
@@ -92,10 +92,10 @@ def test_broken_spans_are_quarantined_with_a_proposal(year):
 
     # Taken out for a new look it is broken again; taken out by force it is drifted, and keeps its reasons.
     unquarantine(home, WEEKS + 1, "look again", "ann")
-    again, _ = gates.GateRun(home, folder / "emptied-again").run(WEEKS + 1, None)
+    again, _ = gate_run.GateRun(home, folder / "emptied-again").run(WEEKS + 1, None)
     assert ("broken", None) == (again["verdict"], again["unquarantined"])
     unquarantine(home, WEEKS + 1, "dest is gone for good", "ann", forced=True)
-    forced, _ = gates.GateRun(home, folder / "emptied-forced").run(WEEKS + 1, None)
+    forced, _ = gate_run.GateRun(home, folder / "emptied-forced").run(WEEKS + 1, None)
     assert ("drifted", "taken out of quarantine by ann: dest is gone for good") == (
         forced["verdict"],
         forced["unquarantined"],
@@ -113,7 +113,7 @@ def test_the_first_span_has_no_reference(year):
 
 
 def test_the_version_that_the_statistics_are_of_is_judged(tmp_path):
-    """Late rows that came since are no part of the evidence, and not what would be held back."""
+    """Late rows that came since are no part of the evidence, and would not be quarantined."""
     store = SpanStore(tmp_path / "home")
     for commit in (store.create, store.add_late_rows):
         commit(1, [pa.table({"late": [1, 0]})], source="a", event_time=(5, 9))
@@ -149,17 +149,17 @@ def test_a_gate_without_a_label_refuses(year, monkeypatch):
     """A gate that does not know the label, or has an unknown threshold, is an error and no verdict."""
     _, folder = year
     home = folder / "home"
-    monkeypatch.setattr(gates, "STREAM", {**gates.STREAM, "label": ""})
+    monkeypatch.setattr(gate_run, "STREAM", {**gate_run.STREAM, "label": ""})
     with pytest.raises(GateError, match="must know the label"):
-        gates.GateRun(home, folder / "refused").run(WEEKS, None)
+        gate_run.GateRun(home, folder / "refused").run(WEEKS, None)
     monkeypatch.undo()
-    monkeypatch.setattr(gates, "GATE", {"measures": {"psy": 1}})
+    monkeypatch.setattr(gate_run, "GATE", {"measures": {"psy": 1}})
     with pytest.raises(ConfigError, match="did you mean .psi"):
-        gates.GateRun(home, folder / "refused").run(WEEKS, None)
+        gate_run.GateRun(home, folder / "refused").run(WEEKS, None)
 
 
 def test_faults_say_what_they_do():
     """Each fault is documented, and the eight promised ones are there."""
     assert 8 == sum(fault.asked for fault in FAULTS)
     assert all(fault.text for fault in FAULTS)
-    assert Path(gates.SCHEMA).is_file()
+    assert Path(gate_run.SCHEMA).is_file()

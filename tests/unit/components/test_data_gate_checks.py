@@ -325,7 +325,7 @@ def test_stuck():
 
 
 def test_shuffled():
-    """A column dealt out to other rows loses its association, and only that."""
+    """A column moved to other rows loses its association, and only that."""
     twin = REFERENCE["twin"].to_pandas().sample(frac=1, random_state=0).to_numpy()
     shuffled = _features(REFERENCE.set_column(4, "twin", pa.array(twin)))
     assert ["broken"] == _severities(column_checks.check_shuffled(shuffled, {"span 1": WAS}, 0.5))
@@ -569,7 +569,7 @@ def test_measures_of_ones_own(tmp_path):
     drifts, findings = _compare(shifted, project=tmp_path, measures=off | {name: 0.2})
     values = {found.feature: found for found in drifts if found.measure == name}
     assert {"group", "rain", "twin", "x"} == set(values)
-    assert values["x"].drifted and values["x"].value == pytest.approx(0.34, abs=0.03)
+    assert values["x"].drifted and pytest.approx(0.34, abs=0.03) == values["x"].value
     assert ["x"] == [found.feature for found in findings]
     with pytest.raises(ConfigError, match="there is no module 'nobodys'"):
         _compare(shifted, measures={"nobodys.Measure": 0.1})

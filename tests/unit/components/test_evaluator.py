@@ -120,13 +120,13 @@ class Bench:
         (self.folder / "schema" / "schema.pbtxt").write_text(text_format.MessageToString(schema))
         examples = artifact(standard_artifacts.Examples, folder)
         examples.split_names = '["train","eval"]'
-        stands = artifact(standard_artifacts.Model, champion or self.folder / "nobody")
-        stands.set_string_custom_property("state", "present" if champion else "absent")
-        stands.set_int_custom_property("version", 7 if champion else 0)
+        baseline = artifact(standard_artifacts.Model, champion or self.folder / "nobody")
+        baseline.set_string_custom_property("state", "present" if champion else "absent")
+        baseline.set_int_custom_property("version", 7 if champion else 0)
         return {
             "examples": [examples],
             "model": [artifact(standard_artifacts.Model, model)],
-            "champion": [stands],
+            "champion": [baseline],
             "schema": [artifact(standard_artifacts.Schema, self.folder / "schema")],
         }
 
@@ -344,11 +344,11 @@ def test_the_first_run_follows_its_policy(bench, flights, gate, blessed, said):
     verdict, _, _ = bench.run(bench.inputs(january(flights, 800), bench.model("m", 1), None), gate)
     assert blessed == verdict["blessed"], verdict["reasons"]
     assert said in verdict["reasons"][0]
-    assert (
+    assert (True, None, None) == (
         verdict["first_run"],
         verdict["baseline"],
         verdict["metrics"]["champion"],
-    ) == (True, None, None)
+    )
 
 
 @pytest.mark.parametrize("execution", ["in-process", "beam"])
@@ -379,7 +379,7 @@ def test_no_rows_and_predictions_that_are_not_finite_are_refused(bench, flights)
 
 
 def test_rows_without_a_label_are_an_error_with_the_row(bench, flights):
-    """A missing label is a fault of the split, and is said so."""
+    """A missing label is a fault of the split, and the error says so."""
     frame = january(flights, 50)
     frame["late"] = frame.late.astype("Int64")
     frame.loc[frame.index[17], "late"] = pd.NA

@@ -178,7 +178,7 @@ def test_a_worse_challenger_does_not_replace_a_failing_champion():
 
 
 def test_a_good_champion_is_replaced_by_the_bounds_only():
-    """A lower loss does not excuse what a bound forbids while the champion holds all of its own."""
+    """A lower loss does not excuse what a bound forbids while the champion meets all of its bounds."""
     good = {"auc": 0.70, "log_loss": 0.60, "skill": 0.13}
     judged = judge(compared(good, {"auc": 0.60, "log_loss": 0.59, "skill": 0.14}), ok=False)
     assert (False, False, []) == (judged["blessed"], judged["rescued"], judged["alarms"])

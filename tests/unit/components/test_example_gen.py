@@ -135,7 +135,7 @@ def test_label_that_is_not_there(home: Path, tmp_path: Path):
 
 
 def test_a_thin_span_has_its_run_and_no_run(home: Path, tmp_path: Path):
-    """One row: the run ends with its reason, and so does the task tried again; the span is grown, and waits anew."""
+    """One row: the run ends with its reason, and so does the task tried again; the span grows, and waits again."""
     store, registry = SpanStore(home), Registry(home)
     store.create(4, [_events(4).slice(0, 1)], source="test")
     store.create(5, [_events(5)], source="test")

@@ -1,4 +1,4 @@
-"""The contract of model families, over Noria's and over a user's in a project of its own."""
+"""The contract of model families, over Noria's and over a user's in its project."""
 
 from pathlib import Path
 

@@ -28,13 +28,13 @@ def store(tmp_path) -> metadata_store.MetadataStore:
         [number] = store.put_contexts([metadata_store_pb2.Context(type_id=types[kind], name=name)])
         return store.get_contexts_by_id([number])[0]
 
-    wheel, other = context("pipeline", "wheel"), context("pipeline", "other")
-    nodes = [context("node", f"wheel.{node}") for node in range(3)]
+    mine, other = context("pipeline", "mine"), context("pipeline", "other")
+    nodes = [context("node", f"mine.{node}") for node in range(3)]
     for number in range(4):
         run = context("pipeline_run", f"run-{number}")
         for node in nodes:
             work = metadata_store_pb2.Execution(type_id=execution)
-            store.put_execution(work, [], [other if number == 3 else wheel, run, node])
+            store.put_execution(work, [], [other if number == 3 else mine, run, node])
     return store
 
 

@@ -153,7 +153,7 @@ def test_kept_statistics_are_the_next_spans_reference(examples, fresh, tmp_path:
 
 
 def test_a_broken_span_is_no_reference(examples, fresh, tmp_path: Path):
-    """Kept statistics of a span in quarantine are passed over."""
+    """Kept statistics of a span in quarantine are skipped."""
     _run(examples[2], fresh, tmp_path / "2")
     SpanStore(fresh).quarantine(2, "broken")
     schema = loader.digest(loader.load(SCHEMA))

@@ -101,7 +101,7 @@ def test_merged_parts_are_the_whole():
 
 
 def test_what_only_beam_does_is_refused():
-    """Sampling is said not to be covered, rather than left out in silence."""
+    """Sampling is refused as not covered, and not ignored."""
     with pytest.raises(ValueError, match="do not cover sample_rate"):
         summarize([], tfdv.StatsOptions(sample_rate=0.5))
 

@@ -13,9 +13,9 @@ tf = ensure_keras3()
 
 from tfx.types import channel_utils, standard_artifacts  # noqa: E402
 
-from benchmarks import continuity  # noqa: E402
 from noria.components.trainer.component import Trainer  # noqa: E402
 from noria.components.trainer.executor import Executor  # noqa: E402
+from tests.helpers import training  # noqa: E402
 
 SETTINGS = {
     "label": "late",
@@ -63,22 +63,22 @@ def run(inputs: dict, folder: Path, **properties: str) -> Path:
 def test_cold_then_warm(inputs, week1, tmp_path):
     """An absent champion is dropped; a present one is the start of a warm run."""
     first = run(inputs, tmp_path / "first")
-    assert json.loads((first / "warm_start.json").read_text())["mode"] == "cold"
-    continuity.publish(first, week1 / "graph")
+    assert "cold" == json.loads((first / "warm_start.json").read_text())["mode"]
+    training.publish(first, week1 / "graph")
     champion = inputs["champion"][0]
     champion.uri = str(first)
     champion.set_string_custom_property("state", "present")
     champion.set_int_custom_property("version", 7)
     again = run(inputs, tmp_path / "again")
-    assert json.loads((again / "warm_start.json").read_text())["mode"] == "cold"
+    assert "cold" == json.loads((again / "warm_start.json").read_text())["mode"]
     inputs["raw_examples"][0].set_string_custom_property("mode", "warm")
     second = json.loads((run(inputs, tmp_path / "second") / "warm_start.json").read_text())
-    assert (
+    assert ("warm", 7, 5, 10) == (
         second["mode"],
         second["from_version"],
         second["start_step"],
         second["step"],
-    ) == ("warm", 7, 5, 10)
+    )
 
 
 STOCK = """
@@ -109,7 +109,7 @@ def test_users_stock_run_fn(inputs, tmp_path):
     settings = json.dumps({"run_fn": "stock_trainer.run_fn", "epochs": 2, "batch_size": 100})
     model = run(inputs, tmp_path, project=str(project), settings=settings)
     facts = json.loads((model / "Format-Serving" / "facts.json").read_text())
-    assert (facts["rows"], facts["steps"], facts["base"]) == (1500, 30, None)
+    assert (1500, 30, None) == (facts["rows"], facts["steps"], facts["base"])
     assert {"late", "dest"} <= set(facts["names"])
 
 
@@ -133,5 +133,5 @@ def test_component_takes_a_dict_of_settings():
     }
     given = {name: channel_utils.as_channel([kind()]) for name, kind in channels.items()}
     trainer = Trainer(**given, settings={"b": 1, "a": [2]})
-    assert trainer.exec_properties["settings"] == '{"a": [2], "b": 1}'
-    assert sorted(trainer.outputs) == ["model", "model_run"]
+    assert '{"a": [2], "b": 1}' == trainer.exec_properties["settings"]
+    assert ["model", "model_run"] == sorted(trainer.outputs)

@@ -14,11 +14,11 @@ tf = ensure_keras3()
 from tensorflow_transform.tf_metadata import schema_utils  # noqa: E402
 from tfx_bsl.public import tfxio  # noqa: E402
 
-from benchmarks import continuity  # noqa: E402
 from noria.components import example_file, journal  # noqa: E402
 from noria.components.transform import executor  # noqa: E402
 from noria.components.transform.request import Request  # noqa: E402
 from noria.schemas.list_columns import as_lists  # noqa: E402
+from tests.helpers import training  # noqa: E402
 
 PREPROCESSING = """
 from noria.preprocessing import features
@@ -118,11 +118,11 @@ def test_a_column_that_wakes_up(project):
         rows(4_000, 4, 3.0),
     ]
     data = lay_out(project, 1, spans[0])
-    model = continuity.publish(continuity.train(data, project / "m1", SETTINGS), data / "graph")
+    model = training.publish(training.train(data, project / "m1", SETTINGS), data / "graph")
     for span, (current, following) in enumerate(zip(spans[1:], [*spans[2:], spans[3]], strict=True), start=2):
         data = lay_out(project, span, current)
-        model = continuity.train(data, project / f"m{span}", SETTINGS, champion=model)
-        continuity.publish(model, data / "graph")
+        model = training.train(data, project / f"m{span}", SETTINGS, champion=model)
+        training.publish(model, data / "graph")
         if span < 4:
             assert "c" in report(model)["fresh_inputs"], span
         assert log_loss(model, following) < guess(following) + 0.03, span
@@ -135,9 +135,9 @@ def test_whole_numbers_that_become_fractions(project):
     whole = np.random.default_rng(1).integers(1, 50, 4_000)
     first = rows(4_000, 1, 0.0)
     data = lay_out(project, 1, first.set_column(1, "c", pa.array(whole)))
-    model = continuity.publish(continuity.train(data, project / "m1", SETTINGS), data / "graph")
+    model = training.publish(training.train(data, project / "m1", SETTINGS), data / "graph")
     later = lay_out(project, 2, rows(4_000, 2, np.random.default_rng(2).uniform(1, 50, 4_000)))
-    taken = continuity.train(later, project / "m2", {**SETTINGS, "steps": 0}, champion=model)
+    taken = training.train(later, project / "m2", {**SETTINGS, "steps": 0}, champion=model)
     assert ("warm", {}) == (report(taken)["mode"], report(taken)["fresh_inputs"])
     same = rows(100, 3, whole[:100])
     before = served(model, same.set_column(1, "c", same["c"].cast(pa.int64())))["logit"]
@@ -149,7 +149,7 @@ def test_values_beyond_float32(project):
     c = np.random.default_rng(3).normal(size=1_000)
     c[[11, 12, 501]] = np.inf, -np.inf, 3e38
     table = rows(1_000, 1, c)
-    model = continuity.train(lay_out(project, 1, table), project / "model", {**SETTINGS, "steps": 30})
+    model = training.train(lay_out(project, 1, table), project / "model", {**SETTINGS, "steps": 30})
     assert {"raw": 2} == report(model)["not_finite"]
     assert np.isfinite(served(model, table)["score"]).all()
 
@@ -158,7 +158,7 @@ def test_a_small_table_is_trained_long_enough(project):
     """200 rows whose label is in a column: close to certain after the first run."""
     table = rows(250, 1, np.zeros(250))
     table = table.set_column(1, "c", pa.array(table["y"].to_numpy().astype(np.float32)))
-    model = continuity.train(lay_out(project, 1, table), project / "model", {**SETTINGS, "batch_size": 256})
+    model = training.train(lay_out(project, 1, table), project / "model", {**SETTINGS, "batch_size": 256})
     assert log_loss(model, table) < 0.1
     assert report(model)["step"] >= 100
 
@@ -168,7 +168,7 @@ def test_the_base_rate_is_in_every_score(project):
     data = lay_out(project, 1, rows(1_000, 1, 0.0, label=lambda a, _: a > 1))
     for share in (0.03, 0.0):
         settings = {**SETTINGS, "steps": 20, "base_rate_share": share}
-        model = continuity.train(data, project / f"share{share}", settings)
+        model = training.train(data, project / f"share{share}", settings)
         found = served(model, rows(100, 2, 0.0))
         rate = report(model)["base_rate"][1]
         assert 0.1 < rate < 0.3
@@ -180,10 +180,10 @@ def test_the_rate_restarts_with_each_window(project):
     """A warm run on new rows starts at `warm_learning_rate`; one on the same rows continues the cold run's rate."""
     first, second = lay_out(project, 1, rows(600, 1, 0.0)), lay_out(project, 2, rows(600, 2, 0.0))
     settings = {**SETTINGS, "steps": 5}
-    cold = continuity.publish(continuity.train(first, project / "cold", settings), first / "graph")
+    cold = training.publish(training.train(first, project / "cold", settings), first / "graph")
     assert pytest.approx(1e-3) == report(cold)["first_rate"]
     for data, rate in ((first, 1e-3), (second, 3e-3)):
-        warm = continuity.train(data, project / f"warm{rate}", settings, champion=cold)
+        warm = training.train(data, project / f"warm{rate}", settings, champion=cold)
         assert pytest.approx(rate) == report(warm)["first_rate"]
 
 
@@ -195,12 +195,12 @@ def test_a_label_that_flips(project):
         rows(1_000, 3, 0.0, label=lambda a, _: a < 0),
     ]
     first, flipped = (lay_out(project, span, table) for span, table in enumerate(spans[:2], start=1))
-    champion = continuity.publish(continuity.train(first, project / "m1", SETTINGS), first / "graph")
-    model = continuity.train(flipped, project / "m2", SETTINGS, champion=champion)
+    champion = training.publish(training.train(first, project / "m1", SETTINGS), first / "graph")
+    model = training.train(flipped, project / "m2", SETTINGS, champion=champion)
     rescue = report(model)["rescue"]
     assert rescue["champion"] > 0.97 * rescue["guess"]
     assert "guess" != rescue["chosen"] == min(rescue["candidates"], key=rescue["candidates"].get)
-    cold = continuity.train(flipped, project / "cold", SETTINGS)
+    cold = training.train(flipped, project / "cold", SETTINGS)
     assert log_loss(model, spans[2]) < log_loss(cold, spans[2]) + 0.03
 
 
@@ -211,14 +211,14 @@ def test_random_labels(project):
         lay_out(project, span, table)
         for span, table in enumerate([rows(2_000, 1, 0.0), noise, rows(2_000, 3, 0.0)], start=1)
     )
-    model = continuity.publish(continuity.train(first, project / "m1", SETTINGS), first / "graph")
-    model = continuity.train(second, project / "m2", SETTINGS, champion=model)
+    model = training.publish(training.train(first, project / "m1", SETTINGS), first / "graph")
+    model = training.train(second, project / "m2", SETTINGS, champion=model)
     following = rows(1_000, 4, 0.0, label=lambda a, random: random.random(len(a)) < 0.3)
     assert log_loss(model, following) < guess(following) + 0.03
     if "guess" == report(model)["rescue"]["chosen"]:
         assert np.ptp(served(model, following)["score"]) < 0.01
-    continuity.publish(model, second / "graph")
-    model = continuity.train(third, project / "m3", SETTINGS, champion=model)
+    training.publish(model, second / "graph")
+    model = training.train(third, project / "m3", SETTINGS, champion=model)
     assert log_loss(model, rows(1_000, 5, 0.0)) < 0.35
     assert pytest.approx(0.03) == report(model)["base_rate_share"]
 
@@ -232,8 +232,8 @@ def test_a_number_whose_level_jumps(project):
 
     settings = {**SETTINGS, "task": "regression"}
     first, second = lay_out(project, 1, numbers(1, 0.0)), lay_out(project, 2, numbers(2, 50.0))
-    champion = continuity.publish(continuity.train(first, project / "m1", settings), first / "graph")
-    model = continuity.train(second, project / "m2", settings, champion=champion)
+    champion = training.publish(training.train(first, project / "m1", settings), first / "graph")
+    model = training.train(second, project / "m2", settings, champion=champion)
     assert "cold" == report(model)["rescue"]["chosen"]
     table = numbers(3, 50.0)
     assert np.square(served(model, table)["score"] - table["y"].to_numpy()).mean() < 0.2

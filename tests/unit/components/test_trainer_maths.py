@@ -27,28 +27,28 @@ def test_every_pass_has_every_row_once_in_another_order():
 def test_calls_meet_every_check():
     """Calls never run past a check, and add up to the steps."""
     sizes = list(batches.calls(steps=103, per_call=100, check_every=45))
-    assert sizes == [45, 45, 13]
+    assert [45, 45, 13] == sizes
 
 
 def test_vocabulary_rows_follow_their_entries():
     """A reordered and grown vocabulary: known entries keep their row, new ones start from the unknown row."""
     rows = remap.map_vocabulary([b"a", b"b", b"c"], [b"c", b"new", b"a", b"b"], old_rows=4, new_rows=5)
     table = np.array([[1.0], [2.0], [3.0], [9.0]], np.float32)
-    assert rows.apply(table).tolist() == [[3.0], [9.0], [1.0], [2.0], [9.0]]
-    assert rows.apply(table, "zero").tolist() == [[3.0], [0.0], [1.0], [2.0], [9.0]]
-    assert rows.detail == "3 entries -> 4: 1 new, 0 gone, 3 moved"
+    assert [[3.0], [9.0], [1.0], [2.0], [9.0]] == rows.apply(table).tolist()
+    assert [[3.0], [0.0], [1.0], [2.0], [9.0]] == rows.apply(table, "zero").tolist()
+    assert "3 entries -> 4: 1 new, 0 gone, 3 moved" == rows.detail
 
 
 def test_vocabulary_without_buckets_starts_new_entries_from_the_mean():
     """With no row for unknown values a new entry starts from the mean of the old rows."""
     rows = remap.map_vocabulary([b"a", b"b"], [b"b", b"a", b"c"], old_rows=2, new_rows=3)
-    assert rows.apply(np.array([1.0, 2.0], np.float32)).tolist() == [2.0, 1.0, 1.5]
+    assert [2.0, 1.0, 1.5] == rows.apply(np.array([1.0, 2.0], np.float32)).tolist()
 
 
 def test_ids_from_minus_one_keep_the_unknown_row_first():
     """default_value=-1: row 0 is the unknown one on both sides."""
     rows = remap.map_vocabulary([b"a", b"b"], [b"b", b"c", b"a"], 3, 4, old_lowest=-1, new_lowest=-1)
-    assert rows.source.tolist() == [0, 2, -1, 1]
+    assert [0, 2, -1, 1] == rows.source.tolist()
 
 
 def test_line_leaves_out_rows_filled_with_the_mean():
@@ -71,7 +71,7 @@ def test_no_line_through_a_curve():
 def test_buckets_follow_the_rows():
     """A new bucket carries on the old bucket that most of its rows came from."""
     rows = remap.map_ids(np.array([0, 0, 1, 1, 2]), np.array([1, 1, 1, 2, 0]), old_rows=3, new_rows=3)
-    assert rows.source.tolist() == [2, 0, 1]
+    assert [2, 0, 1] == rows.source.tolist()
 
 
 def a_checkpoint() -> checkpoint.Checkpoint:
@@ -86,12 +86,12 @@ def test_checkpoint_comes_back_as_it_was(tmp_path):
     for _ in range(2):
         checkpoint.save(tmp_path / "checkpoint", a_checkpoint())
     loaded = checkpoint.load(tmp_path / "checkpoint")
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
-    assert (loaded.step, loaded.examples_seen, loaded.window) == (3, 768, "w")
+    assert ["checkpoint"] == [path.name for path in tmp_path.iterdir()]
+    assert (3, 768, "w") == (loaded.step, loaded.examples_seen, loaded.window)
     for name, array in a_checkpoint().variables.items():
         assert array.dtype == loaded.variables[name].dtype
         assert array.tolist() == loaded.variables[name].tolist()
-    assert list(loaded.first) == ["deep/kernel"]
+    assert ["deep/kernel"] == list(loaded.first)
 
 
 def test_a_champion_without_a_checkpoint_is_refused(tmp_path):
@@ -121,7 +121,7 @@ def test_damaged_checkpoint_is_refused(tmp_path, damage):
 def test_settings_from_json():
     """JSON lists, and early_stop as an object, null or absent, are read."""
     settings = read({"hidden_units": [8], "early_stop": {"metric": "auc"}, "task": "binary"})
-    assert settings.hidden_units == (8,)
+    assert (8,) == settings.hidden_units
     assert EarlyStop(metric="auc") == settings.early_stop
     assert read({"early_stop": None}).early_stop is None
     assert EarlyStop() == read({}).early_stop

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import continuity, measure
 from noria.components.trainer.settings import Settings
 from noria.core.errors import ConfigError
+from tests.helpers import ROOT, training
 
 # No dropout: every replica drops others.
 SETTINGS = {
@@ -22,57 +22,66 @@ SETTINGS = {
     "steps": 20,
     "early_stop": {"every": 10},
 }
+DROPOUT = {"dropout": 0.5}
 PROGRAM = """
 import json, sys
 from pathlib import Path
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
-logical = [tf.config.LogicalDeviceConfiguration()] * int(sys.argv[4])
+logical = [tf.config.LogicalDeviceConfiguration()] * int(sys.argv[2])
 tf.config.set_logical_device_configuration(cpu, logical)
-settings = json.loads(sys.argv[3])
-if settings["strategy"] == "multi_worker":
+runs = json.loads(sys.argv[3])
+if (settings := next(iter(runs.values())))["strategy"] == "multi_worker":
     from noria.components.trainer import strategy
     from noria.components.trainer.settings import Settings
     held = strategy.create(Settings(**settings))
     strategy.create = lambda _: held  # the import of TFT below would come before it
-from benchmarks import continuity
-champion = Path(sys.argv[5]) if sys.argv[5] else None
-continuity.train(Path(sys.argv[1]), Path(sys.argv[2]), settings, champion)
+from tests.helpers import training
+for out, settings in runs.items():
+    training.train(Path(sys.argv[1]), Path(out), settings)
 """
 
 
 @pytest.fixture(scope="module")
 def alone(week1, tmp_path_factory) -> Path:
     """The same training without a strategy."""
-    return continuity.train(week1, tmp_path_factory.mktemp("alone"), SETTINGS)
+    return training.train(week1, tmp_path_factory.mktemp("alone"), SETTINGS)
 
 
-def start(data: Path, out: Path, settings: dict, devices: int = 1, **environment: str) -> subprocess.Popen:
-    command = [sys.executable, "-c", PROGRAM, str(data), str(out), json.dumps(settings), str(devices), ""]
+def start(data: Path, runs: dict[Path, dict], devices: int = 1, **environment: str) -> subprocess.Popen:
+    """A process that trains once for each folder, with the settings given for it."""
+    given = json.dumps({str(out): settings for out, settings in runs.items()})
+    command = [sys.executable, "-c", PROGRAM, str(data), str(devices), given]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, cwd=measure.ROOT, env={**os.environ, **environment}, **pipes)
+    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, **pipes)
 
 
 def finish(process: subprocess.Popen) -> None:
     output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output[-3000:]
+    assert 0 == process.returncode, output[-3000:]
+
+
+@pytest.fixture(scope="module")
+def mirrored(week1, tmp_path_factory) -> Path:
+    """The training on two CPU devices, in `without`, and with the default dropout, in `with`."""
+    folder = tmp_path_factory.mktemp("mirrored")
+    settings = {**SETTINGS, "strategy": "mirrored"}
+    finish(start(week1, {folder / "without": settings, folder / "with": settings | DROPOUT}, devices=2))
+    return folder
 
 
 @pytest.mark.slow
-def test_two_replicas_are_one(week1, alone, tmp_path):
+def test_two_replicas_are_one(alone, mirrored):
     """Mirrored on two CPU devices: the weights of one replica, but for rounding; the model serves alike."""
-    finish(start(week1, tmp_path, {**SETTINGS, "strategy": "mirrored"}, devices=2))
-    found = continuity.differences(alone, tmp_path)
+    found = training.differences(alone, mirrored / "without")
     assert max(found.values()) < 1e-5
 
 
 @pytest.mark.slow
-def test_replicas_with_dropout(week1, tmp_path):
+def test_replicas_with_dropout(week1, mirrored, tmp_path):
     """The default dropout trains under a strategy too, and leaves a checkpoint with the names of one replica."""
-    settings = {**SETTINGS, "dropout": 0.5}
-    finish(start(week1, tmp_path / "two", {**settings, "strategy": "mirrored"}, devices=2))
-    continuity.train(week1, tmp_path / "one", settings)
-    continuity.differences(tmp_path / "one", tmp_path / "two")
+    training.train(week1, tmp_path, SETTINGS | DROPOUT)
+    training.differences(tmp_path, mirrored / "with")
 
 
 @pytest.mark.slow
@@ -90,13 +99,13 @@ def test_two_workers_are_one(week1, alone, tmp_path):
             cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
             settings = {**SETTINGS, "strategy": "multi_worker"}
             folder = tmp_path / f"worker{index}"
-            processes.append(start(week1, folder, settings, TF_CONFIG=json.dumps(cluster)))
+            processes.append(start(week1, {folder: settings}, TF_CONFIG=json.dumps(cluster)))
         for process in processes:
             finish(process)
     finally:
         for process in processes:
             process.kill()
-    found = continuity.differences(alone, tmp_path / "worker0")
+    found = training.differences(alone, tmp_path / "worker0")
     assert max(found.values()) < 1e-5
     assert not (tmp_path / "worker1").exists()
 

@@ -50,20 +50,20 @@ def test_refreshes_without_reading_give_all_their_reasons(champion, present, ver
 
 def test_the_threshold_is_an_excess_over_the_share_at_analysis():
     """One per cent more than at analysis is reused, anything beyond is refreshed; a share may fall freely."""
-    assert reuse.after_reading(NOW, {"dest": 0.03, "tail": 0.1}).transform == "reused"
+    assert "reused" == reuse.after_reading(NOW, {"dest": 0.03, "tail": 0.1}).transform
     decision = reuse.after_reading(NOW, {"dest": 0.0301, "tail": 0.3})
-    assert decision.transform == "refreshed"
-    assert decision.inputs == {
+    assert "refreshed" == decision.transform
+    assert {
         "outside": {"dest": 0.0301, "tail": 0.3},
         "outside_at_analysis": {"dest": 0.02, "tail": 0.3},
         "max_excess": 0.01,
-    }
+    } == decision.inputs
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path):
     """`noria.json` comes back whole."""
     reuse.write_record(tmp_path, NOW)
-    assert reuse.read_record(tmp_path) == NOW
+    assert NOW == reuse.read_record(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"unknown": 1}', '{"label": "late"}'])
@@ -81,8 +81,8 @@ def test_rows_are_counted_once_however_many_of_their_values_are_outside():
     assert coverage.count(batch, {"a": 3, "b": 10}) == expected
     sliced = [coverage.count(batch.slice(i, 1), {"a": 3, "b": 10}) for i in range(7)]
     assert coverage.total(sliced) == expected
-    assert expected.shares() == {"a": 3 / 7, "b": 1 / 7}
-    assert coverage.Coverage(0, {"a": 0}).shares() == {"a": 0.0}
+    assert {"a": 3 / 7, "b": 1 / 7} == expected.shares()
+    assert {"a": 0.0} == coverage.Coverage(0, {"a": 0}).shares()
 
 
 # ------------------------------------------------------------------------------------------ the user's code
@@ -108,12 +108,12 @@ def project(tmp_path):
 def test_the_digest_sees_what_the_module_imports_of_its_own_project(project):
     """A change in an imported helper changes the digest, one in a stray file does not."""
     path = "my_pack.features.preprocessing_fn"
-    assert sorted(code_digest.local_modules("my_pack.features", str(project))) == [
+    assert [
         "my_helpers",
         "my_pack",
         "my_pack.deep",
         "my_pack.features",
-    ]
+    ] == sorted(code_digest.local_modules("my_pack.features", str(project)))
     before = code_digest.code_digest(path, str(project))
     (project / "my_stray.py").write_text("VALUE = 2\n")
     assert code_digest.code_digest(path, str(project)) == before
@@ -145,16 +145,16 @@ def test_the_digest_of_norias_own_modules_follows_noria_only():
 def test_the_digest_does_not_run_the_code(project):
     """Code that would end the process is digested without being imported."""
     (project / "my_pack" / "features.py").write_text("raise SystemExit\n")
-    assert len(code_digest.code_digest("my_pack.features.preprocessing_fn", str(project))) == 64
+    assert 64 == len(code_digest.code_digest("my_pack.features.preprocessing_fn", str(project)))
 
 
 def test_a_function_is_reloaded_when_its_project_is_edited(project):
     """A resident process runs the code as it is now, and loads it once while it stays."""
     path = "my_pack.features.preprocessing_fn"
-    assert user_code.load_function(path, str(project))(1) == 1
+    assert 1 == user_code.load_function(path, str(project))(1)
     assert user_code.load_function(path, str(project)) is user_code.load_function(path, str(project))
     (project / "my_pack" / "features.py").write_text("def preprocessing_fn(inputs):\n    return inputs + 1\n")
-    assert user_code.load_function(path, str(project))(1) == 2
+    assert 2 == user_code.load_function(path, str(project))(1)
 
 
 def test_a_module_of_that_name_in_another_project_is_another_module(project, tmp_path_factory):
@@ -169,10 +169,10 @@ def test_a_module_of_that_name_in_another_project_is_another_module(project, tmp
 def test_a_function_by_path_pickles_as_the_path(project):
     """A worker of Beam imports the user's function itself: only its path travels."""
     function = user_code.UserFunction("my_pack.features.preprocessing_fn", str(project))
-    assert function("x") == "x"
+    assert "x" == function("x")
     text = pickle.dumps(function)
     assert b"my_pack.features.preprocessing_fn" in text
-    assert pickle.loads(text)("x") == "x"
+    assert "x" == pickle.loads(text)("x")
 
 
 def test_a_project_does_not_shadow_a_library(project):

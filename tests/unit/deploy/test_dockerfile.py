@@ -102,9 +102,9 @@ def test_project_context() -> None:
 
 
 def test_layers() -> None:
-    """The dependencies are a layer of their own: no source is copied into their stage, and no other starts from it.
+    """The dependencies are a separate layer: no source is copied into their stage, and no other starts from it.
 
-    A cache that came with an image has its last stage's layers only: what starts from another stage needs that anew.
+    An image's cache has the layers of its last stage only: what starts from another stage must build that again.
     """
     stage, base, own = "", {}, {}
     for word, rest in lines():

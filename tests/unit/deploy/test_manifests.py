@@ -46,7 +46,7 @@ def test_all_listed(folder: str) -> None:
 
 
 def test_data_stands_apart() -> None:
-    """Deleting or applying the accounts anew touches neither the volume nor the Job, which cannot be changed."""
+    """Deleting or applying the accounts again touches neither the volume nor the Job, which cannot be changed."""
     assert ["volume.yaml"] == resources("volume") and ["prepare.yaml"] == resources("prepare")
     for file in (DEPLOY / "overlays").rglob("kustomization.yaml"):
         base = {Path(name).name for name in yaml.safe_load(file.read_text(encoding="utf-8"))["resources"]}

@@ -101,7 +101,7 @@ def test_no_injection(path: Path) -> None:
     """What a person types or a secret holds reaches a shell as a variable, never as part of its text."""
     for job in workflow(path)["jobs"].values():
         for step in job["steps"]:
-            assert re.findall(r"\$\{\{ *(inputs|secrets|github|vars)\b", step.get("run", "")) == []
+            assert [] == re.findall(r"\$\{\{ *(inputs|secrets|github|vars)\b", step.get("run", ""))
 
 
 def test_outputs(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_the_package_runs_the_commit_s_image() -> None:
     ],
 )
 def test_the_image_is_asked_for(image: str, code: int) -> None:
-    """An empty name, one without a registry, or one with a tag is said in the first step."""
+    """An empty name, one without a registry, or one with a tag is reported in the first step."""
     script = steps("submit")[0]["run"]
     environ = {"IMAGE": image, "TOKEN": "x", "PATH": os.environ["PATH"]}
     done = subprocess.run(["bash", "-e", "-c", script], env=environ, capture_output=True, text=True)

@@ -154,7 +154,7 @@ def rows_of(path: Path, count: int, harm: dict[int, str]) -> Path:
 
 
 def test_a_wrong_value_in_row_17_is_named(tmp_path: Path) -> None:
-    """In a small file one bad row is too many: row, column, value and next step are said."""
+    """In a small file one bad row is too many: the error has row, column, value and next step."""
     path = rows_of(tmp_path / "rides.csv", 40, {17: "17,abc,k1"})
     with pytest.raises(DataError) as error:
         _read(path, tmp_path)
@@ -252,7 +252,7 @@ def test_columns_that_have_no_place_in_a_later_file(tmp_path: Path, odd: pa.Arra
     pq.write_table(table, tmp_path / "a.parquet")
     found = tables.open_tables(tmp_path / "a.parquet")
     known = conversion.resolved({"x": "int", "tip": "empty", "when": "empty"})
-    with pytest.raises(DataError, match=f"'{column}' holds .*, which has no place in a flat table"):
+    with pytest.raises(DataError, match=f"'{column}' holds .*, which does not fit into a flat table"):
         tables.columns_of(found, wanted=list(known), types=known, as_it_is=("tip", "when"))
 
 

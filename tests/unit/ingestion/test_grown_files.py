@@ -28,7 +28,7 @@ def stored(store: SpanStore) -> list[int]:
 
 
 def test_only_the_rows_beyond_the_known_ones_are_new(tmp_path: Path) -> None:
-    """50 rows and then one more are 51, though all values repeat; so it goes on, also under another name."""
+    """50 rows and then one more are 51, though all values repeat; and so on, also under another name."""
     store = SpanStore(tmp_path / "home")
     path = tmp_path / "a.csv"
     ingest(grown(path, 50), ROWS, store)

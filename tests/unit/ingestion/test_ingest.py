@@ -75,7 +75,7 @@ def test_a_source_is_ingested_once(tmp_path: Path) -> None:
     report = ingest(tmp_path / "in" / "*.csv", DAYS, store)
     assert ((5, 6), ()) == (report.spans, report.late)
     assert [1, 2, 5, 6] == store.ids()
-    assert store.manifest(5).event_time[0] == START + 4 * DAY
+    assert START + 4 * DAY == store.manifest(5).event_time[0]
 
 
 def test_late_rows_make_a_new_version(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_dead_letters_of_time_and_label(tmp_path: Path) -> None:
 
 
 def test_dead_letters_hold_the_row_as_it_stands(tmp_path: Path) -> None:
-    """Also the columns that are left out, and numbers as they were written; before the first span, too."""
+    """Also the columns that are skipped, and numbers as they were written; before the first span, too."""
     path = tmp_path / "a.csv"
     bad = ['"1,0",soon,x y,no', "007,2013-01-06,z,no", "2.50,2013-01-08,z,maybe"]
     path.write_text("\n".join(["fare,when,note,tip", *["1.0,2013-01-07,n,no"] * 9]) + "\n")
@@ -269,7 +269,7 @@ def test_later_files_must_be_like_the_first(tmp_path: Path) -> None:
     renamed.write_text(renamed.read_text().replace("fare", "fares", 1))
     with pytest.raises(DataError, match="column 'fare' is missing; did you mean 'fares'?"):
         ingest(renamed, DAYS, store)
-    with pytest.raises(DataError, match="laid out with every 'day', the config says 'week'"):
+    with pytest.raises(DataError, match="made with every 'day', the config says 'week'"):
         ingest(rides(tmp_path / "c.csv", range(4, 5)), EventSettings(label="tip", time="when"), store)
     with pytest.raises(DataError, match="is before the first span, which begins on 2013-01-09"):
         ingest(rides(tmp_path / "d.csv", range(0, 2)), DAYS, store)
@@ -285,7 +285,7 @@ def test_later_files_must_be_like_the_first(tmp_path: Path) -> None:
     report = ingest(more, DAYS, store)
     assert (
         (5,),
-        ("left out columns that the first spans don't have: extra",),
+        ("skipped columns that the first spans don't have: extra",),
     ) == (report.spans, report.notes)
 
 

@@ -1,6 +1,5 @@
 """Which rows of which source the spans have, also when spans were deleted or corrected, or sources come together."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from noria.core.errors import SpanError
 from noria.ingestion import source_offsets
 from noria.ingestion.events import EventSettings
 from noria.ingestion.ingest import ingest
@@ -53,31 +51,16 @@ def delete(store: SpanStore, *spans: int) -> None:
         shutil.rmtree(store.folder / f"{span:08d}")
 
 
-def as_before(store: SpanStore) -> None:
-    """Takes away what earlier versions of Noria did not write down."""
-    for path in store.folder.glob("0*/v*/manifest.json"):
-        values = json.loads(path.read_text())
-        for source in values["sources"]:
-            source.pop("first")
-        path.write_text(json.dumps(values))
-    for path in (store.folder / "sources").glob("*.json"):
-        values = json.loads(path.read_text())
-        path.write_text(json.dumps({k: v for k, v in values.items() if k not in ("ranges", "begins_with")}))
-
-
-@pytest.mark.parametrize("before", [False, True])
 @pytest.mark.parametrize("time", [None, "when"])
 @pytest.mark.parametrize("lost", [(1,), (2,), (4,), (2, 3), (1, 2, 3, 4)])
 def test_deleted_spans_of_rows_come_back_with_their_rows(
-    tmp_path: Path, time: str | None, lost: tuple[int, ...], before: bool
+    tmp_path: Path, time: str | None, lost: tuple[int, ...]
 ) -> None:
     """Whichever spans are deleted, they have the same rows again and no other span has; then the source is skipped."""
     store = SpanStore(tmp_path / "home")
     path = numbers(tmp_path / "a.csv", 90)
     ingest(path, rows_of(time), store)
     expected = stored(store)
-    if before:
-        as_before(store)
     delete(store, *lost)
     report = ingest(path, rows_of(time), store)
     assert (lost, expected) == (report.spans, stored(store))
@@ -87,34 +70,24 @@ def test_deleted_spans_of_rows_come_back_with_their_rows(
 
 @pytest.mark.parametrize("time", [None, "when"])
 def test_holes_at_several_places(tmp_path: Path, time: str | None) -> None:
-    """They are filled; where an earlier version wrote nothing down about them that is said, and nothing committed."""
+    """All of them are filled with the rows that they had."""
     store = SpanStore(tmp_path / "home")
     path = numbers(tmp_path / "a.csv", 100)
     ingest(path, rows_of(time), store)
     expected = stored(store)
     delete(store, 1, 3)
-    shutil.copytree(store.home, tmp_path / "old")
     ingest(path, rows_of(time), store)
     assert expected == stored(store)
-    old = SpanStore(tmp_path / "old")
-    as_before(old)
-    with pytest.raises(SpanError, match="spans 1, 3 are gone") as error:
-        ingest(path, rows_of(time), old)
-    assert str(path) in str(error.value)
-    assert [2, 4] == old.ids()
 
 
-@pytest.mark.parametrize("before", [False, True])
 @pytest.mark.parametrize("lost", [1, 2, 3, 4, 5])
-def test_deleted_spans_of_a_file_that_grew(tmp_path: Path, lost: int, before: bool) -> None:
+def test_deleted_spans_of_a_file_that_grew(tmp_path: Path, lost: int) -> None:
     """The longer file has the rows of the shorter one's spans as well; new rows never take a deleted span's id."""
     store = SpanStore(tmp_path / "home")
     path = tmp_path / "a.csv"
     ingest(numbers(path, 60), rows_of(None), store)
     ingest(numbers(path, 110), rows_of(None), store)
     expected = stored(store)
-    if before:
-        as_before(store)
     delete(store, lost)
     report = ingest(numbers(path, 130), rows_of(None), store)
     assert {**expected, 6: list(range(110, 130))} == stored(store)
@@ -142,8 +115,8 @@ def test_what_another_source_brought_to_a_deleted_span_is_not_forgotten(tmp_path
     assert [*range(30), *range(100, 130)] == sorted(n for each in stored(store).values() for n in each)
 
 
-def test_spans_of_rows_in_another_home_go_on_where_they_end(tmp_path: Path) -> None:
-    """Manifests alone, without the ledger, say which rows there are, also when one in the middle was left out."""
+def test_spans_of_rows_in_another_home_continue_where_they_end(tmp_path: Path) -> None:
+    """Manifests alone, without the ledger, say which rows there are, also when one in the middle is missing."""
     store, other = SpanStore(tmp_path / "home"), SpanStore(tmp_path / "other")
     path = numbers(tmp_path / "a.csv", 100)
     ingest(path, rows_of("when"), store)
@@ -154,37 +127,17 @@ def test_spans_of_rows_in_another_home_go_on_where_they_end(tmp_path: Path) -> N
 
 
 def test_places_by_hand() -> None:
-    """The order of ids is the order of places, as long as nothing else is written down."""
-    pieces = [Piece("a", 4, 10, None), Piece("a", 1, 10, None), Piece("a", 9, 5, 20)]
-    found = source_offsets.find(pieces, {"name": "a"}, {1, 4, 9}, 40, 10, others={2, 3, 5, 6, 7, 8})
-    assert [Range(0, 10, 1), Range(10, 20, 4), Range(20, 25, 9)] == found.here
-    assert [False, True, True, False] == found.committed(np.array([25, 0, 24, 39])).tolist()
+    """Manifests say which places spans have, the ledger which ones deleted spans had; spans of time are in order."""
+    pieces = [Piece("a", 4, 10, 20), Piece("a", 1, 10, 0), Piece("a", 9, 5, 30)]
+    found = source_offsets.find(pieces, {}, {1, 4, 9})
+    assert [Range(0, 10, 1), Range(20, 30, 4), Range(30, 35, 9)] == found.here
+    assert [False, True, True, False] == found.committed(np.array([10, 0, 34, 39])).tolist()
     entry = {"ranges": [[1, 0, 10], [2, 10, 10], [4, 20, 10]], "spans": [1, 2, 4]}
-    found = source_offsets.find(pieces[:2], entry, {1, 4}, 30, 10)
+    found = source_offsets.find(pieces[:2], entry, {1, 4})
     assert ([Range(0, 10, 1), Range(20, 30, 4)], [Range(10, 20, 2)]) == (found.here, found.gone)
     assert [0, 2, 2, 0] == found.homes(np.array([9, 10, 19, 20])).tolist()
-
-
-def test_places_that_an_earlier_version_did_not_write_down() -> None:
-    """One hole has a known size, if all rows were committed once; spans that were filled meanwhile say their place."""
-    pieces = [Piece("a", 2, 10, None), Piece("a", 5, 10, None)]
-    found = source_offsets.find(pieces, {"name": "a"}, {1, 2, 5}, 35, 10, had=[2, 3, 4, 5])
-    assert [Range(0, 10, 2), Range(25, 35, 5)] == found.here
-    assert [Range(10, 20, 3), Range(20, 25, 4)] == found.gone
-    found = source_offsets.find(
-        [*pieces, Piece("a", 3, 10, 10)], {"name": "a"}, {1, 2, 3, 5}, 35, 10, had=[2, 3, 4, 5]
-    )
-    assert [Range(0, 10, 2), Range(10, 20, 3), Range(25, 35, 5)] == found.here
-    assert [Range(20, 25, 4)] == found.gone
-    found = source_offsets.find(pieces, {"name": "a"}, {1, 2, 5}, 20, 10, had=[1, 2, 3, 4, 5], others={3})
-    assert ([Range(0, 10, 2), Range(10, 20, 5)], []) == (found.here, found.gone)
-    for had in (None, [1, 2, 4, 5]):  # killed; two holes
-        with pytest.raises(SpanError, match="are gone, and an earlier version"):
-            source_offsets.find(pieces, {"name": "a"}, {2, 5}, 35, 10, had=had)
-    assert [10, 10] == [
-        r.end - r.first
-        for r in source_offsets.find(pieces, {"name": "a"}, {2, 5}, 35, 10, others={1, 3, 4}).here
-    ]
+    found = source_offsets.find([Piece("a", 7, 10, None), Piece("a", 3, 4, None)], {}, {3, 7})
+    assert [Range(0, 4, 3), Range(4, 14, 7)] == found.here
 
 
 @pytest.mark.parametrize("nights", [(1, 2, 3), (1, 3), (3,)])
@@ -284,7 +237,7 @@ def test_rows_that_were_corrected_do_not_come_back(
 
 
 def test_the_next_days_of_a_week_in_quarantine_come_on_top(tmp_path: Path) -> None:
-    """A daily file is no correction of a week: the week keeps all its rows, stays in quarantine, and that is said."""
+    """A daily file is no correction of a week: the week keeps all its rows, stays in quarantine, and a note says so."""
     weeks = EventSettings(label="tip", time="when", every="week")
     store = SpanStore(tmp_path / "home")
     folder = days(tmp_path / "in" / "1.csv", 2, fare=-999.0, bad=1).parent

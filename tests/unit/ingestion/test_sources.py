@@ -5,14 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from noria.core.errors import ConfigError
+from noria.ingestion import tables
 from noria.ingestion.source_contract import check_source
 from noria.ingestion.sources import SOURCES
 from noria.ingestion.sources.base import Source
 from noria.ingestion.sources.files import Files
 from noria.ingestion.sources.function import Function
+from noria.ingestion.sources.remote import Remote
+from noria.ingestion.sources.sql import Sql
 from noria.pipeline.config import load
 from noria.pipeline.runs.ingest import ingest
 
@@ -36,6 +40,28 @@ def test_files_keep_the_contract(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text("x,y\n3,0\n")
     for given in ("a.csv", "*.csv", ["a.csv", "b.csv"]):
         check_source(Files(given, tmp_path))
+
+
+def test_partitioned_folders(tmp_path: Path) -> None:
+    """The keys of folders become columns, whole numbers where they look like some; a file's own column wins.
+
+    Equal files of two folders are two pieces.
+    """
+    for at, text in {
+        "year=2024/zone=A%20b": "x,y\n1,0\n2,1\n",
+        "year=2025/zone=C": "x,y\n1,0\n2,1\n",
+    }.items():
+        (tmp_path / at).mkdir(parents=True)
+        (tmp_path / at / "part-0.csv").write_text(text)
+    (tmp_path / "year=2025" / "zone=D").mkdir()
+    table = pa.table({"x": [3], "y": [0], "zone": ["own"]})
+    pq.write_table(table, tmp_path / "year=2025" / "zone=D" / "part-0.parquet")
+    for given in (".", "year=*/zone=*/part*", "year=*"):
+        check_source(Files(given, tmp_path))
+        found = tables.read_table(Files(given, tmp_path).find()).to_pydict()
+        assert [2024, 2024, 2025, 2025, 2025] == found["year"]
+        assert ["A b", "A b", "C", "C", "own"] == found["zone"]
+        assert [1, 2, 1, 2, 3] == found["x"]
 
 
 def test_a_function_keeps_the_contract(tmp_path: Path) -> None:
@@ -97,4 +123,5 @@ def test_a_wrong_kind_is_told(tmp_path: Path, source: str, words: str) -> None:
 
 def test_the_kinds_are_the_files_of_the_folder() -> None:
     """The registry is the folder."""
-    assert {"files": Files, "function": Function} == SOURCES.all()
+    kinds = {"files": Files, "function": Function, "remote": Remote, "sql": Sql}
+    assert kinds == SOURCES.all()

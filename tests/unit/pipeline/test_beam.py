@@ -41,7 +41,7 @@ def test_error_of_a_run(
     (tmp_path / "noria.yaml").write_text("name: rides\nlabel: late\nspan: rows:10\n", encoding="utf-8")
 
     class Runner:
-        def run(self, wheel: Any) -> None:
+        def run(self, nodes: Any) -> None:
             with apache_beam.Pipeline(runner="DirectRunner") as pipeline:
                 _ = pipeline | apache_beam.Create([None]) | apache_beam.ParDo(Node(error, stage))
 

@@ -348,7 +348,7 @@ def test_work_tree_counts(served: Project) -> None:
 
 
 def test_since(project: Project, tmp_path: Path) -> None:
-    """Named, pull request, push, branch, parent: in this order, and said so."""
+    """Named, pull request, push, branch, parent: in this order, and the answer says which."""
     first = git(project.folder, "rev-parse", "HEAD")
     second = project.commit({"a": "1"})
     repository = Repository(project.folder)

@@ -145,7 +145,7 @@ def test_json_has_no_nan(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_json_lines(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`run --every --json` prints a line for each object, so that a reader needs no parser of its own."""
+    """`run --every --json` prints a line for each object, so that a reader needs no special parser."""
     monkeypatch.setattr(local_run, "with_progress", lambda config, work: [])
     monkeypatch.setattr(polling, "poll", lambda every, look: look(True) or look(True))
     done = CliRunner().invoke(app.app, ["run", "--every", "1h", "--json", "--config", str(project)])
@@ -191,7 +191,7 @@ def test_nothing_to_act_on(project: Path, arguments: list[str], what: str) -> No
 def test_the_next_step_names_the_project(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is to be typed next works as it stands: with the --config that was given."""
+    """What is to be typed next works unchanged: with the --config that was given."""
     monkeypatch.setattr(compile, "compile_quietly", lambda config, output: output)
     arguments = ["compile", "--config", str(project), "-o", "my rides.yaml"]
     done = CliRunner().invoke(app.app, arguments, env={"COLUMNS": "500"})

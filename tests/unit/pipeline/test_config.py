@@ -38,7 +38,7 @@ def test_smallest(tmp_path: Path) -> None:
 
 
 def test_folder_means_its_file(tmp_path: Path) -> None:
-    """The folder of a project stands for its noria.yaml."""
+    """The folder of a project means its noria.yaml."""
     written(tmp_path, SMALLEST)
     assert "rides" == load(tmp_path).name
 
@@ -65,7 +65,7 @@ def test_flights_are_valid() -> None:
         (
             "trainer: {family: dnc}\n",
             4,
-            "import path of a Family, got 'dnc'; did you mean 'dcn'?",
+            "import path such as my_project.module.Class, got 'dnc'; did you mean 'dcn'?",
             "config.md",
         ),
         ("trainer: {batch_size: many}\n", 4, "must be a valid integer, got 'many'", "config.md"),

@@ -29,7 +29,7 @@ def install(folder: Path, name: str, version: str, **files: str) -> None:
 
 
 def test_against_a_lock() -> None:
-    """A missing package and another version are named; one whose marker is for another machine is passed over."""
+    """A missing package and another version are named; one whose marker is for another machine is skipped."""
     version = importlib.metadata.version("rich")
     text = (
         f"rich=={version} \\\n    --hash=sha256:00\n"

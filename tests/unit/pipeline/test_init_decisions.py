@@ -1,7 +1,9 @@
 """What `noria init` decides about a table as people have it, what it writes, and what it says."""
 
 import datetime
+import json
 import random
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from noria.components.trainer.settings import TrainerSettings
-from noria.core.errors import ConfigError, DataError
+from noria.core.errors import ConfigError, DataError, NoriaError
 from noria.ingestion.ingest import ingest
 from noria.pipeline.config import load
 from noria.pipeline.init import draft, inference
+from noria.pipeline.init.source import origin
+from noria.pipeline.runs.ingest import ingest as project_ingest
 from noria.stores.spans import SpanStore
 
 BEGIN = datetime.datetime(2024, 1, 1)
@@ -52,7 +56,7 @@ def test_the_model_is_the_default_one(tmp_path: Path) -> None:
 
 
 def test_columns_that_fit_no_table(tmp_path: Path) -> None:
-    """Lists, clock times and huge unsigned numbers are left out with a note, and the data comes in without them."""
+    """Lists, clock times and huge unsigned numbers are not used, with a note, and the data is ingested without them."""
     x = [random.Random(i).random() for i in range(400)]
     columns = {
         "x": x,
@@ -64,7 +68,7 @@ def test_columns_that_fit_no_table(tmp_path: Path) -> None:
     pq.write_table(pa.table(columns), tmp_path / "d.parquet")
     drafted = draft.draft(tmp_path / "p", tmp_path / "d.parquet", "y")
     assert ["x"] == load(drafted.folder).data.columns == drafted.columns.numeric
-    assert 3 == sum("is left out" in note for note in drafted.notes)
+    assert 3 == sum("is not used" in note for note in drafted.notes)
     assert (400, 0) == ingested(drafted.folder)
     with pytest.raises(ConfigError, match="'tags' cannot be used"):
         draft.draft(tmp_path / "q", tmp_path / "d.parquet", "y", key=["tags"])
@@ -134,3 +138,80 @@ def test_times_written_as_whole_numbers() -> None:
     assert 1_704_067_200 == seconds[0]
     epochs = pa.chunked_array([np.arange(1_704_067_200, 1_704_067_200 + 100 * 3_600, 3_600)])
     assert () == inference.event_times(epochs, "when")[1]
+
+
+def test_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of SQLite becomes a project that runs from where `init` has read; the primary key is the cursor."""
+    monkeypatch.chdir(tmp_path)
+    connection = sqlite3.connect("rides.db")
+    with connection:
+        connection.execute("CREATE TABLE rides (id INTEGER PRIMARY KEY, fare REAL, y INTEGER)")
+        rows = [(random.Random(i).random(), i % 2) for i in range(400)]
+        connection.executemany("INSERT INTO rides (fare, y) VALUES (?, ?)", rows)
+    url = "sqlite:///rides.db"
+    drafted = draft.draft(tmp_path / "p", url, "y", table="rides")
+    assert {"sql": {"url": "sqlite:///../rides.db", "table": "rides", "cursor": "id"}} == load(
+        drafted.folder
+    ).data.source
+    assert any("primary key 'id'" in note for note in drafted.notes)
+    assert (drafted.folder / "home" / "landing" / "000001.parquet").exists()
+    assert 400 == project_ingest(load(drafted.folder), lambda record: None)["rows"]
+    drafted = draft.draft(tmp_path / "q", url, "y", query="SELECT * FROM rides", cursor="id")
+    assert 400 == project_ingest(load(drafted.folder), lambda record: None)["rows"]
+    for given, words in (({}, "--table"), ({"query": "SELECT 1"}, "--cursor"), ({"table": "none"}, "none")):
+        with pytest.raises(NoriaError, match=words):
+            draft.draft(tmp_path / "r", url, "y", **given)
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_password_is_not_written(tmp_path: Path) -> None:
+    """A password in the URL becomes a variable of the environment."""
+    url = "postgresql://noria:s3cr@et@db/rides"
+    found = origin(url, tmp_path, tmp_path, None, "SELECT 1", "id")
+    assert "postgresql://noria:${NORIA_DB_PASSWORD}@db/rides" == found.given["sql"]["url"]
+    assert "NORIA_DB_PASSWORD" in found.notes[0] and "s3cr" not in str(found.notes)
+    kept = "postgresql://noria:${OWN}@db/rides"
+    assert kept == origin(kept, tmp_path, tmp_path, None, "SELECT 1", "id").given["sql"]["url"]
+
+
+def test_partitions_and_json(tmp_path: Path) -> None:
+    """A partitioned folder of JSON lists becomes a project; its keys are features."""
+    for month in range(1, 13):
+        folder = tmp_path / "data" / "year=2024" / f"month={month:02}"
+        folder.mkdir(parents=True)
+        rows = [{"x": random.Random(i * month).random(), "y": i % 2} for i in range(50)]
+        (folder / "a.json").write_text(json.dumps(rows, indent=2))
+    drafted = draft.draft(tmp_path / "p", tmp_path / "data", "y")
+    assert ["x", "month"] == drafted.columns.numeric
+    assert (600, 0) == ingested(drafted.folder)
+
+
+def test_what_has_two_readings_is_told(tmp_path: Path) -> None:
+    """1,234 is a thousand or a fraction: a note says which, and --decimal decides otherwise."""
+    (tmp_path / "d.csv").write_text(
+        "price;y\n" + "".join(f"{i % 7 + 1},{i % 900 + 100};{i % 2}\n" for i in range(400))
+    )
+    drafted = draft.draft(tmp_path / "p", tmp_path / "d.csv", "y")
+    assert any("price: 1,234 is read as 1.234" in note for note in drafted.notes), drafted.notes
+    drafted = draft.draft(tmp_path / "q", tmp_path / "d.csv", "y", decimal=".")
+    assert not any("1,234" in note for note in drafted.notes)
+    config = load(drafted.folder)
+    ingest(config.data.source, config.event_settings(), SpanStore(config.home_path))
+    store = SpanStore(config.home_path)
+    [first] = [next(iter(store.read(1))).to_pydict()["price"][0]]
+    assert 1100 == first
+
+
+def test_a_refusal_has_a_way_on(tmp_path: Path) -> None:
+    """Tables seen in public: a series of one quantity, and a table without what is to be predicted."""
+    weeks = [BEGIN + datetime.timedelta(weeks=i) for i in range(300)]
+    (tmp_path / "co2.csv").write_text(
+        ",co2\n" + "".join(f"{at:%Y-%m-%d},{300 + i}\n" for i, at in enumerate(weeks))
+    )
+    with pytest.raises(DataError, match="earlier values"):
+        draft.draft(tmp_path / "p", tmp_path / "co2.csv", "co2", time="column_1")
+    (tmp_path / "airports.csv").write_text("iata,name\n00M,Thigpen\n")
+    with pytest.raises(ConfigError, match=r"(?s)iata, name.*--label"):
+        draft.draft(tmp_path / "p", tmp_path / "airports.csv", None)
+    with pytest.raises(DataError, match="needs such a column first"):
+        draft.draft(tmp_path / "p", tmp_path / "airports.csv", "delay")

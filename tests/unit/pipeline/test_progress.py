@@ -29,7 +29,7 @@ RECORDS = [
         "dead_letters": 2,
         "dead_letter_file": "home/dead-letters/rides.csv",
         "skipped": (),
-        "notes": ("left out columns that the first spans don't have: [x]",),
+        "notes": ("skipped columns that the first spans don't have: [x]",),
     },
     {"stage": "Run", "event": "start", "span": 4, "run_id": "r", "log": "home/runs/r/tfx.log"},
     {"stage": "SpanExampleGen", "event": "start"},

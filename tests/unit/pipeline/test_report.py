@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 import tensorflow_data_validation as tfdv
 from tensorflow_data_validation.statistics import stats_impl
+from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from noria.pipeline import report
 from noria.pipeline.report import charts, data_view, distributions
@@ -299,8 +300,40 @@ def test_the_page_holds_every_part_of_a_full_run(tmp_path, protos):
     assert [] == page.open
 
 
+def test_a_table_of_many_columns_makes_a_page_of_no_more(tmp_path, protos):
+    """Of 1,500 features those that drifted most have a plot; each long list ends with the count of what it omits."""
+    many = statistics_pb2.DatasetFeatureStatisticsList.FromString(protos["span"])
+    sample = next(f for f in many.datasets[0].features if f.path.step[0] == "temp")
+    del many.datasets[0].features[:]
+    names = [f"f{i}" for i in range(1_500)]
+    for name in names:
+        many.datasets[0].features.add().CopyFrom(sample)
+        many.datasets[0].features[-1].path.step[0] = name
+    content = many.SerializeToString()
+    drift = [
+        {"feature": name, "measure": "psi", "reference": PREVIOUS, "value": i / 500, "threshold": 1.0}
+        for i, name in enumerate(names)
+    ]
+    verdict = {
+        "verdict": "drifted",
+        "reasons": [f"{name} drifted" for name in names],
+        "anomalies": [{"feature": name, "severity": "warning", "description": "new"} for name in names],
+        "drift": [{**row, "drifted": row["value"] > 1, "bins": "deciles"} for row in drift],
+    }
+    entries = [{"name": name, "how": "affine", "detail": "old = 1 * new + 0"} for name in names]
+    changes = {"data_verdict": verdict, "warm_start": {**WARM_START, "features": entries}}
+    sides = dict.fromkeys(("span", "previous", "champion"), content)
+    written = write(tmp_path, make_run(tmp_path, sides, **changes))
+    page = Page(written)
+    assert written.stat().st_size < 1_500_000
+    assert 60 == page.tags.count("article")
+    for words_of_page in ("60 of 1,500 features are shown", "The 300 most severe of 1,500", "and 1,200 more"):
+        assert words_of_page in page.text, words_of_page
+    assert "f1499" in page.text
+
+
 def test_the_page_fetches_nothing(tmp_path, protos):
-    """The page stands alone: no address in it but the index, and the policy forbids the rest."""
+    """The page needs nothing else: no address in it but the index, and the policy forbids the rest."""
     path = write(tmp_path, make_run(tmp_path, protos))
     page = Page(path)
     assert ["data:,"] == page.fetched
@@ -310,7 +343,7 @@ def test_the_page_fetches_nothing(tmp_path, protos):
 
 
 def test_drift_stands_sorted_by_severity(protos):
-    """The rows are sorted by value over threshold; what has no threshold stands last and is not judged."""
+    """The rows are sorted by value over threshold; what has no threshold comes last and is not judged."""
     rows = data_view.drift_rows(
         [{**row, "drifted": row["feature"] == "temp" and row["measure"] == "js"} for row in DRIFT]
     )
@@ -453,7 +486,7 @@ def test_text_of_the_data_cannot_become_markup(tmp_path, protos):
 
 def test_shares_follow_the_rows(weeks, protos):
     """Categorical shares are those of the rows; numeric ones within TFDV's sketch; all sum to 1."""
-    features, damaged = distributions.compare({key: protos[key] for key in ("span", "previous")})
+    features, _, damaged = distributions.compare({key: protos[key] for key in ("span", "previous")})
     by_name = {feature.name: feature for feature in features}
     assert [] == damaged
     assert set(COLUMNS) == set(by_name)
@@ -478,7 +511,7 @@ def test_shares_follow_the_rows(weeks, protos):
 def test_a_missing_share_and_an_empty_column_are_told(weeks):
     """A column without a value has no plot and is 100 % missing."""
     rows = weeks[4].head(500).assign(temp=float("nan"))
-    features, _ = distributions.compare({"span": statistics(rows)})
+    features, _, _ = distributions.compare({"span": statistics(rows)})
     temp = next(feature for feature in features if feature.name == "temp")
     assert ("other", 1.0) == (temp.kind, temp.summary["span"]["missing"])
     assert charts.distribution(temp) is None

@@ -1,10 +1,10 @@
-"""`noria init` recognises a table that is sorted by its label."""
+"""`noria init` tells rows in random order from a sequence, and recognises a table that is sorted by its label."""
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from noria.pipeline.init.row_order import notes, sorted_by
+from noria.pipeline.init.row_order import is_random, notes, sorted_by
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,34 @@ def test_random_order_is_not_sorted():
         random = np.random.default_rng(seed)
         label = pa.array((random.random(60 + seed * 10) < 0.15).astype(int))
         assert sorted_by(label, "binary") is None
+
+
+def table(rows: int = 2_000, **columns) -> pa.Table:
+    """A label that depends on `x` and `kind`, in random order; `columns` replace these."""
+    random = np.random.default_rng(5)
+    x, kind = random.normal(size=rows), random.choice(["a", "b", "c"], rows)
+    label = (x + (kind == "a") + random.normal(size=rows) > 0).astype(int)
+    return pa.table({"x": x, "kind": kind, "label": label} | columns)
+
+
+def test_a_sample_is_in_random_order():
+    """Of 50 shuffled tables none is taken for a sequence, whatever its columns and gaps are."""
+    given = table(gaps=pa.array([None, 1.5, 2.5, None] * 500), constant=["same"] * 2_000)
+    for seed in range(50):
+        shuffled = given.take(pa.array(np.random.default_rng(seed).permutation(len(given))))
+        assert is_random(shuffled, "label", ["x", "kind", "gaps", "constant"])
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"x": np.cumsum(np.random.default_rng(1).normal(size=2_000))},
+        {"kind": np.repeat(["a", "b", "c", "d"], 500)},
+        {"label": np.random.default_rng(2).random(2_000) < np.linspace(0.2, 0.5, 2_000)},
+        {"label": np.sign(np.array(table()["x"])) * np.repeat([1, -1], 1_000)},
+    ],
+    ids=["a walk", "one kind after the other", "a rate that grows", "a relation that turns"],
+)
+def test_a_sequence_is_not(columns):
+    """Rows that resemble their neighbours, parts that differ, and a relation that changes show a sequence."""
+    assert not is_random(table(**columns), "label", ["x", "kind"])

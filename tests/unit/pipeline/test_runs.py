@@ -98,7 +98,7 @@ def test_replay_runs_on_the_history_alone(config: Config, tmp_path: Path, record
     assert [1, 2] == [record.span for record in replay.replay(ahead, home, last=2)]
     assert [1, 2] == SpanStore(home).ids()
     assert [] == Registry(config.home_path).runs()
-    # Gone on with; and what waits there beyond `last` goes on waiting.
+    # It continues; and what waits there beyond `last` still waits.
     replay.replay(ahead, home)
     assert [1, 2, 3] == records
     commit(config, 4, 5)
@@ -109,7 +109,7 @@ def test_replay_runs_on_the_history_alone(config: Config, tmp_path: Path, record
 def test_replay_takes_later_versions_and_no_quarantine(
     config: Config, tmp_path: Path, records: list[int]
 ) -> None:
-    """A span in quarantine is judged anew; its corrected delivery arrives in a replay that has the older version."""
+    """A span in quarantine is judged again; its corrected delivery arrives in a replay that has the older version."""
     commit(config, 1, 2)
     SpanStore(config.home_path).quarantine(2, "bad")
     home = tmp_path / "replay"
@@ -202,7 +202,7 @@ def test_report_finds_the_failed_run(config: Config, monkeypatch: pytest.MonkeyP
 def test_a_full_disk_is_no_bug(
     config: Config, monkeypatch: pytest.MonkeyPatch, error: Exception, free: int, what: str
 ) -> None:
-    """A full disk and a missing right end a run in words, also where a library has an error of its own for it."""
+    """A full disk and a missing right end a run in words, also where a library has its own error for it."""
     commit(config, 1)
     failing(monkeypatch, error)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(2**40, 2**40 - free, free))
@@ -221,7 +221,7 @@ def test_what_is_a_bug_stays_one(config: Config, monkeypatch: pytest.MonkeyPatch
 
 
 def test_reports_that_cannot_be_written(config: Config) -> None:
-    """A file where the reports' folder should be is said to be in the way."""
+    """A file where the reports' folder should be is reported as in the way."""
     commit(config, 1)
     (config.home_path / "reports").write_text("")
     with pytest.raises(SpanError, match="the report of span 1 cannot be written") as caught:

@@ -1,4 +1,4 @@
-"""A span with too few rows is a run of its own; no run trains here."""
+"""A span with too few rows has a run; no run trains here."""
 
 from pathlib import Path
 from typing import Any

@@ -114,7 +114,7 @@ def test_missing_number_becomes_the_mean(sparse):
 
 
 def test_missing_category_is_a_word_of_its_own(sparse):
-    """The vocabulary is named after the feature, holds `(missing)`, and one id more stands for the unknown."""
+    """The vocabulary is named after the feature, holds `(missing)`, and one more id is for the unknown."""
     columns, graph = sparse
     words = graph.vocabulary_by_name("word")
     assert [b"(missing)", b"a", b"b"] == sorted(words)
@@ -141,7 +141,7 @@ def test_bucket_is_categorical(sparse):
     """Buckets are ids with a domain; a missing value falls into the first."""
     columns, graph = sparse
     assert 0 == columns["bucket"][2]
-    assert set(columns["bucket"]) == {0, 1}
+    assert {0, 1} == set(columns["bucket"])
     assert graph.transformed_domains()["bucket"].is_categorical
 
 

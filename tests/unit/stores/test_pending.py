@@ -11,6 +11,7 @@ from noria.stores.quarantine import hold_back, unquarantine
 from noria.stores.recovery import recover
 from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
+from tests.helpers.killed import killed_at
 
 BROKEN = {"verdict": "broken", "reasons": ["the column `dest` is empty"], "file": "data_verdict.json"}
 
@@ -136,7 +137,7 @@ def test_a_withheld_run_is_none(home: Path) -> None:
     assert [] == pending(home, 2)
 
 
-def test_killed_between_quarantine_and_run(home: Path, killed_at) -> None:
+def test_killed_between_quarantine_and_run(home: Path) -> None:
     """At whatever step a run dies that holds a span back: the span waits, or its run is written down by recovery."""
     models = home / "models"
     outcomes = set()
@@ -160,7 +161,7 @@ def test_killed_between_quarantine_and_run(home: Path, killed_at) -> None:
     assert {(False, False), (True, True), (True, False)} == outcomes
 
 
-def test_killed_while_unquarantining(home: Path, killed_at) -> None:
+def test_killed_while_unquarantining(home: Path) -> None:
     """An `unquarantine` that died anywhere is finished by typing it again: one event, and the span waits."""
     kills = 0
     for n in range(1, 60):

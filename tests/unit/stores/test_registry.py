@@ -13,6 +13,7 @@ from noria.stores.publication import Publication
 from noria.stores.recovery import recover, retain
 from noria.stores.registry import Registry, RunRecord, Version, run_of
 from noria.stores.versions import State
+from tests.helpers.killed import killed_at
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_rejected_is_kept_and_not_published(tmp_path: Path, root: Path) -> None:
     assert ("rejected", ("auc fell",)) == (version.state, version.reasons)
     with pytest.raises(RegistryError, match="version 1 is rejected"):
         Publication(registry, root).publish(1)
-    assert not root.exists() or list(root.iterdir()) == []
+    assert not root.exists() or [] == list(root.iterdir())
 
 
 def test_promote_publishes_a_rejected_version_and_says_who_and_why(tmp_path: Path, root: Path) -> None:
@@ -173,7 +174,7 @@ def test_a_foreign_newer_version_in_the_model_directory_is_refused(tmp_path: Pat
 
 
 def test_a_promotion_goes_above_a_foreign_version(tmp_path: Path, root: Path) -> None:
-    """What publishing advises does help: it serves under a larger number, later versions go on from that."""
+    """What publishing advises does help: it serves under a larger number, later versions continue from that."""
     registry = Registry(tmp_path)
     for run in "ab":
         publish(registry, run, tmp_path, root)
@@ -429,7 +430,7 @@ def copy_of(tmp_path: Path, n: int) -> tuple[Path, Path]:
     return home, home / "models" / "m"
 
 
-def test_sigkill_at_every_step_of_a_push(tmp_path: Path, killed_at) -> None:
+def test_sigkill_at_every_step_of_a_push(tmp_path: Path) -> None:
     """Register and publish, killed before each step in the file system: recovering and repeating the run
     publishes it once, and at no time is half a version in the model directory.
     """
@@ -466,7 +467,7 @@ def test_sigkill_at_every_step_of_a_push(tmp_path: Path, killed_at) -> None:
 
 
 @pytest.mark.parametrize("what", ["rollback", "promote", "retain"])
-def test_sigkill_at_every_step_of_a_correction(tmp_path: Path, killed_at, what: str) -> None:
+def test_sigkill_at_every_step_of_a_correction(tmp_path: Path, what: str) -> None:
     """Rollback, promote and retention, killed before each step and done again: they are done once."""
     prepared = tmp_path / "prepared"
     for run in "abc":

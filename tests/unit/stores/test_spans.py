@@ -175,7 +175,7 @@ def test_only_a_span_in_quarantine_is_corrected(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("harm", ["", "{", "[]", "{}", "\x00\x00"])
 def test_a_damaged_note_of_quarantine_is_named(tmp_path: Path, harm: str) -> None:
-    """Nobody takes the span for a good one; the way on is said."""
+    """Nobody takes the span for a good one; the error has the next step."""
     store = SpanStore(tmp_path)
     store.create(1, [_table([1])], source="a")
     store.quarantine(1, "broken")

@@ -122,7 +122,7 @@ def only_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("folder", ["bin", "pyenv/versions/3/bin"])
 def test_shims_that_refuse_are_passed_over(only_here: Path, folder: str) -> None:
-    """A `python3.N` on the PATH that refuses to run is passed over for a real one, on the PATH or of pyenv."""
+    """A `python3.N` on the PATH that refuses to run is skipped for a real one, on the PATH or of pyenv."""
     program(only_here / "shims" / f"python{MINOR}", "echo 'pyenv: command not found' >&2; exit 127")
     assert bootstrap.interpreter(bootstrap.get_uv(), [MINOR]) is None
     real = os.path.realpath(sys._base_executable)  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ class IngestSpec(component_spec.ComponentSpec):
 
     PARAMETERS = {
         "config": component_spec.ExecutionParameter(type=str),
+        "run_id": component_spec.ExecutionParameter(type=str),
         "source_digest": component_spec.ExecutionParameter(type=str),
         "again": component_spec.ExecutionParameter(type=int),
     }
@@ -24,6 +25,7 @@ class Ingest(base_component.BaseComponent):
 
     Args:
       config: the settings, as `noria.pipeline.runners.kubeflow.container_project.to_json` writes them.
+      run_id: names the run.
       source_digest: digest of the project's sources at compile time; '' is not compared.
       again: where no span waits, the newest one counts as waiting.
     """
@@ -31,8 +33,10 @@ class Ingest(base_component.BaseComponent):
     SPEC_CLASS = IngestSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, config: str, source_digest: str = "", again: bool = False):
+    def __init__(self, config: str, run_id: str, source_digest: str = "", again: bool = False):
         ingested = channel_utils.as_channel([Ingested()])
         super().__init__(
-            IngestSpec(config=config, source_digest=source_digest, again=int(again), ingested=ingested)
+            IngestSpec(
+                config=config, run_id=run_id, source_digest=source_digest, again=int(again), ingested=ingested
+            )
         )

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import tenacity
 from tfx import types
 from tfx.dsl.components.base import base_executor
 
@@ -11,9 +12,10 @@ from noria.components import journal
 from noria.core.errors import ConfigError
 from noria.core.locks import hold
 from noria.pipeline.config import Config
-from noria.pipeline.runners.kubeflow import container_project
+from noria.pipeline.runners.kubeflow import container_project, tasklog
 from noria.pipeline.runs import lineage
-from noria.pipeline.runs.ingest import ingest
+from noria.pipeline.runs.ingest import Listener, ingest
+from noria.pipeline.runs.recorder import RunRecorder
 from noria.pipeline.runs.run import waiting
 from noria.stores.recovery import recover
 from noria.stores.registry import Registry
@@ -42,11 +44,18 @@ class Executor(base_executor.BaseExecutor):
         artifact = output_dict["ingested"][0]
         with journal.stage("Ingest", source=config.data.source_name) as stage:
             _same_sources(config, exec_properties.get("source_digest") or "")
+            registry, run_id = Registry(config.home_path), exec_properties.get("run_id") or ""
             with hold(config.home_path, wait=LOCK_SECONDS, command="Kubeflow's Ingest"):
-                report = ingest(config, lambda record: stage.note(**_facts(record)))
-                for line in recover(Registry(config.home_path), config.model_root):
+                report = _read(config, lambda record: stage.note(**_facts(record)))
+                for line in recover(registry, config.model_root):
                     stage.note(recovered=line)
             spans = waiting(config, again=bool(exec_properties.get("again")))
+            if any(run.run_id == run_id for run in registry.runs()):
+                # Argo has started the whole run again under the same id, after a lost pod. It has had its span:
+                # the next one is for the next run.
+                stage.note(repeated=run_id)
+                _close(config, run_id)
+                spans = []
             facts = {"state": "waiting" if spans else "nothing", "span": spans[0] if spans else -1}
             # A run takes one span; where this number grows, the schedule is too slow.
             stage.note(**report, **facts, waiting=len(spans))
@@ -55,6 +64,23 @@ class Executor(base_executor.BaseExecutor):
         folder = Path(artifact.uri)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "ingested.json").write_text(json.dumps({**facts, "waiting": spans}), encoding="utf-8")
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception_type((ConnectionError, TimeoutError)),
+    stop=tenacity.stop_after_attempt(4),
+    wait=tenacity.wait_exponential_jitter(1, 30),
+    reraise=True,
+)
+def _read(config: Config, tell: Listener) -> dict[str, Any]:
+    """Ingests. A source may read from an object store; what has been read so far is kept between attempts."""
+    return ingest(config, tell)
+
+
+def _close(config: Config, run_id: str) -> None:
+    """Writes the page of a run that was recorded and then lost its last pod."""
+    if not (config.home_path / "runs" / run_id / "run.json").is_file():
+        RunRecorder(config.home_path, config.name, run_id).close(tasklog.read(config.home_path, run_id), {})
 
 
 def _facts(record: dict[str, Any]) -> dict[str, Any]:

@@ -15,15 +15,26 @@ from kfp import kubernetes
 from noria.core.errors import ConfigError, LaneError
 from noria.pipeline import environment
 from noria.pipeline.config import load
-from noria.pipeline.runners.kubeflow import checks, compiler, container_project
+from noria.pipeline.runners.kubeflow import checks, compiler, container_project, exit_handler
 from noria.pipeline.runners.kubeflow.image import VARIABLE, with_image
 from noria.pipeline.runners.kubeflow.package import ROOMS
 from noria.pipeline.runs import lineage
+from tests.e2e.kubeflow_backend import cel, release, retries
 
 ROOT = Path(__file__).parents[4]
 # What the long-term lane's kfp-kubernetes has no word for.
 PULLS = hasattr(kubernetes, "set_image_pull_secrets")
 VOLUME = {"claim": "noria", "mount": "/noria/volume"}
+ZONES = {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}
+PLACED: dict[str, Any] = {
+    "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
+    "affinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [ZONES]}},
+    "labels": {"kueue.x-k8s.io/queue-name": "team"},
+    "annotations": {"example.com/cost": "42"},
+    "deadline": "2h",
+    "ephemeral_storage": {"size": "50Gi"},
+    "shared_memory": "2Gi",
+}
 
 
 def project(folder: Path, **changes: Any) -> Path:
@@ -45,11 +56,30 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], d
         tmp_path_factory.mktemp("project"),
         image="registry.example.com/noria:7",
         pipeline_root="s3://bucket/noria",
-        secrets=[{"name": "store", "env": {"key": "STORE_KEY"}}, {"name": "more", "env": {"a.b": "MORE"}}],
-        **({"image_pull_policy": "Always", "image_pull_secrets": ["pull", "other"]} if PULLS else {}),
+        secrets=[
+            {"name": "store", "env": {"key": "STORE_KEY"}},
+            {"name": "more", "env": {"a.b": "MORE"}, "mount": "/secrets/more"},
+        ],
+        **(
+            {
+                "image_pull_policy": "Always",
+                "image_pull_secrets": ["pull", "other"],
+                "config_maps": [{"name": "site", "env": {"zone": "ZONE"}, "mount": "/site"}],
+            }
+            if PULLS
+            else {}
+        ),
         tasks={"retries": 2, "memory": "2Gi"},
         per_task={
-            "Trainer": {"cpu": "1500m", "node_selector": {"pool": "big", "example.com/zone": "a"}},
+            "Trainer": {
+                "cpu": "1500m",
+                "node_selector": {"pool": "big", "example.com/zone": "a"},
+                "gpu": {"count": 2},
+                "retry_within": "90m",
+                "env": {"TF_XLA_FLAGS": "--x"},
+                "platform": {"secretAsVolume": [{"secretName": "raw", "mountPath": "/raw"}]},
+                **(PLACED if PULLS else {}),
+            },
             "Report": {"retries": 0},
         },
     )
@@ -85,8 +115,13 @@ def test_both_documents_parse(package: tuple[dict[str, Any], dict[str, Any]]) ->
 def test_settings_per_task(package: tuple[dict[str, Any], dict[str, Any]]) -> None:
     """`per_task` goes over `tasks`; nothing is cached."""
     pipeline, _ = package
-    graph, executors = pipeline["root"]["dag"]["tasks"], pipeline["deploymentSpec"]["executors"]
+    graph, executors = exit_handler.stages(pipeline), pipeline["deploymentSpec"]["executors"]
+    policy = graph["Trainer"]["retryPolicy"]
+    assert ("5400s", "30s") == (policy["backoffMaxDuration"], policy["backoffDuration"])
+    assert "86400s" == graph["Pusher"]["retryPolicy"]["backoffMaxDuration"]
+    assert [{"name": "TF_XLA_FLAGS", "value": "--x"}] == executors["Trainer_executor"]["container"]["env"]
     assert {
+        "accelerator": {"type": "nvidia.com/gpu", "count": "2"},
         "cpuLimit": 1.5,
         "cpuRequest": 1.5,
         "memoryLimit": 2.147483648,
@@ -94,9 +129,95 @@ def test_settings_per_task(package: tuple[dict[str, Any], dict[str, Any]]) -> No
     } == executors["Trainer_executor"]["container"]["resources"]
     assert not [name for name, task in graph.items() if task.get("cachingOptions", {}).get("enableCache")]
     assert 2 == graph["Pusher"]["retryPolicy"]["maxRetryCount"]
-    assert not {"Report", "ReportBroken"} & {name for name, task in graph.items() if "retryPolicy" in task}
+    assert not [name for name, task in graph.items() if "retryPolicy" in task and name.startswith("Report")]
     assert {"registry.example.com/noria:7"} == {each["container"]["image"] for each in executors.values()}
     assert all(compiler.ENTRYPOINT in each["container"]["command"] for each in executors.values())
+
+
+@pytest.mark.slow
+def test_argo_retries_what_is_compiled(package: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """A task that failed after an hour is tried again, also where the server puts 0 for a missing maximum."""
+    policy = exit_handler.stages(package[0])["Pusher"]["retryPolicy"]
+    for found in (release.V2_5, release.V2_16):
+        assert 30.0 == retries.decide(policy, found, "Failed", 1, 3600.0).wait
+    assert 30.0 == retries.decide(policy, release.V2_17, "Error", 1, 3600.0).wait
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("verdict", "alarm", "last"),
+    [("ok", "no", "Report"), ("drifted", "yes", "ReportAlarm"), ("broken", "no", "ReportBroken")],
+)
+def test_one_task_ends_a_run(
+    package: tuple[dict[str, Any], dict[str, Any]], verdict: str, alarm: str, last: str
+) -> None:
+    """Of the three tasks that end a run the verdicts choose one; its name tells the outcome."""
+    facts = {
+        "_Ingest.ingested": {"state": "waiting"},
+        "verdict": {"verdict": verdict},
+        "_DataGate.verdict": {"verdict": verdict},
+        "_Evaluator.blessing": {"alarm": alarm},
+    }
+    inputs = {"artifacts": {name: {"artifacts": [{"metadata": each}]} for name, each in facts.items()}}
+    graph = exit_handler.stages(package[0])
+    conditions = {
+        name: task["triggerPolicy"]["condition"] for name, task in graph.items() if name.startswith("Report")
+    }
+    assert [last] == [name for name, text in conditions.items() if cel.evaluate(text, {"inputs": inputs})]
+
+
+@pytest.mark.slow
+def test_the_exit_handler_waits_for_all_else(package: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """`End` runs after the DAG of all other tasks, whatever became of it; it is no task of that DAG."""
+    root = package[0]["root"]["dag"]["tasks"]
+    assert {"Stages", "End"} == set(root)
+    assert "ALL_UPSTREAM_TASKS_COMPLETED" == root["End"]["triggerPolicy"]["strategy"]
+    assert ["Stages"] == root["End"]["dependentTasks"]
+    assert "End" not in exit_handler.stages(package[0])
+
+
+@pytest.mark.slow
+def test_what_the_web_interface_shows(package: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """The tasks that end a run have their page and the models' metrics in the types that Kubeflow renders."""
+    for name in ("Report", "ReportAlarm", "ReportBroken"):
+        component = package[0]["components"][exit_handler.stages(package[0])[name]["componentRef"]["name"]]
+        outputs = component["outputDefinitions"]["artifacts"]
+        kinds = {each["artifactType"].get("schemaTitle") for each in outputs.values()}
+        assert {"system.HTML", "system.Metrics"} <= kinds
+
+
+@pytest.mark.slow
+def test_what_kubernetes_is_asked_for(package: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """Where a task may run, its volumes and labels are in the platform document; `platform` is merged over it."""
+    executors = package[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    trainer, pusher = executors["Trainer_executor"], executors["Pusher_executor"]
+    assert ["/secrets/more", "/raw"] == [each["mountPath"] for each in trainer["secretAsVolume"]]
+    (mounted,) = pusher["secretAsVolume"]
+    assert ("more", "/secrets/more") == (mounted["secretName"], mounted["mountPath"])
+    if not PULLS:
+        return
+    assert "team" == trainer["podMetadata"]["labels"]["kueue.x-k8s.io/queue-name"]
+    assert {"example.com/cost": "42"} == trainer["podMetadata"]["annotations"]
+    assert {"key": "gpu", "operator": "Exists", "effect": "NoSchedule"} == trainer["tolerations"][0]
+    (affinity,) = trainer["nodeAffinity"]
+    assert [ZONES] == (
+        affinity["nodeAffinityJson"]["runtimeValue"]["constant"][
+            "requiredDuringSchedulingIgnoredDuringExecution"
+        ]["nodeSelectorTerms"]
+    )
+    assert "7200" == trainer["activeDeadlineSeconds"]
+    assert [("/dev/shm", "Memory", "2Gi"), ("/tmp", None, "50Gi")] == [
+        (each["mountPath"], each.get("medium"), each["sizeLimit"]) for each in trainer["emptyDirMounts"]
+    ]
+    assert ["/site"] == [each["mountPath"] for each in pusher["configMapAsVolume"]]
+
+
+@pytest.mark.slow
+def test_no_root_of_its_own(tmp_path: Path) -> None:
+    """Where the project names no pipeline root, the package has none: that of the runs' namespace applies."""
+    file = compiler.compile_package(load(project(tmp_path)), tmp_path / "pipeline.yaml")
+    text = file.read_text()
+    assert "defaultPipelineRoot" not in text and "minio://" not in text
 
 
 @pytest.mark.slow
@@ -131,8 +252,16 @@ def test_how_the_image_is_fetched(package: tuple[dict[str, Any], dict[str, Any]]
             assert ["pull", "other"] == [each["secretName"] for each in config["imagePullSecret"]]
         checks.check_platform(load(project(tmp_path, image_pull_secrets=["pull"])))
     else:
-        for asked in ({"image_pull_secrets": ["pull"]}, {"image_pull_policy": "Always"}):
-            with pytest.raises(LaneError, match=f"does not support `kubeflow.{next(iter(asked))}`"):
+        newer: list[tuple[str, dict[str, Any]]] = [
+            ("image_pull_secrets", {"image_pull_secrets": ["pull"]}),
+            ("image_pull_policy", {"image_pull_policy": "Always"}),
+            ("config_maps", {"config_maps": [{"name": "site", "mount": "/site"}]}),
+        ]
+        newer += [
+            (f"per_task.Trainer.{key}", {"per_task": {"Trainer": {key: PLACED[key]}}}) for key in PLACED
+        ]
+        for key, asked in newer:
+            with pytest.raises(LaneError, match=f"does not support `kubeflow.{key}`"):
                 checks.check_platform(load(project(tmp_path, **asked)))
 
 
@@ -142,7 +271,7 @@ def test_the_lineage_is_the_container_s(package: tuple[dict[str, Any], dict[str,
     pipeline = package[0]
     arguments = pipeline["deploymentSpec"]["executors"]["Pusher_executor"]["container"]["args"]
     assert "noria.pipeline.runners.kubeflow.pusher.Executor" in arguments
-    given = pipeline["root"]["dag"]["tasks"]["Pusher"]["inputs"]["parameters"]["code_digest"]
+    given = exit_handler.stages(pipeline)["Pusher"]["inputs"]["parameters"]["code_digest"]
     there = container_project.from_json(given["runtimeValue"]["constant"])
     assert Path("/noria/project/schema.pbtxt") == there.schema_path
 
@@ -164,7 +293,7 @@ def test_conditions_name_inputs_that_are_there(package: tuple[dict[str, Any], di
     """Every artifact that a condition speaks of is among the task's inputs, and all but Ingest wait for news."""
     import re
 
-    graph = package[0]["root"]["dag"]["tasks"]
+    graph = exit_handler.stages(package[0])
     for name, task in graph.items():
         condition = task.get("triggerPolicy", {}).get("condition", "")
         named = set(re.findall(r"inputs\.artifacts\['([^']+)'\]", condition))
@@ -175,7 +304,7 @@ def test_conditions_name_inputs_that_are_there(package: tuple[dict[str, Any], di
 @pytest.mark.slow
 def test_paths_are_the_container_s(package: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path) -> None:
     """No argument holds a path of the machine that compiled, and the run's id is the backend's to fill in."""
-    graph = package[0]["root"]["dag"]["tasks"]
+    graph = exit_handler.stages(package[0])
 
     def value(task: str, name: str) -> Any:
         return graph[task]["inputs"]["parameters"][name]["runtimeValue"]["constant"]
@@ -209,6 +338,17 @@ def test_the_config_travels(tmp_path: Path) -> None:
         ({"project": "/noria/volume/home/project"}, "must not lie in the home", "image"),
         ({"tasks": {"cache": True}}, "`kubeflow.tasks.cache` cannot be true", "remove `cache`"),
         ({"per_task": {"Trainer": {"cache": True}}}, "ignores the code in the image", "remove `cache`"),
+        (
+            {"top": {"beam": {"args": ["--runner=FlinkRunner"]}}},
+            "FlinkRunner, whose workers",
+            "kubeflow.per_task",
+        ),
+        (
+            {"top": {"beam": {"per_component": {"Transform": ["--runner=DataflowRunner"]}}}},
+            "`beam.per_component.Transform` names the runner DataflowRunner",
+            "more cores",
+        ),
+        ({"top": {"trainer": {"strategy": "multi_worker"}}}, "a description of the cluster", "TF_CONFIG"),
         ({"top": {"schema": "missing.pbtxt"}}, "the schema does not exist", "noria init"),
         ({"top": {"data": "/data/events.csv"}}, "`data.source` is /data/events.csv", "/noria/volume"),
         ({"top": {"data": "../data/*.csv"}}, "in the container /noria/data/*.csv", "/noria/volume"),
@@ -243,14 +383,22 @@ def test_a_schema_beside_the_project(tmp_path: Path) -> None:
         ({"pipeline_root": "hdfs://x/y"}, "s3://"),
         ({"per_task": {"Trainr": {}}}, "Trainer"),
         ({"tasks": {"memory": "lots"}}, "Kubernetes quantity"),
-        ({"volume": {"claim": "Bad Claim!"}}, "Kubernetes name"),
-        ({"volume": {"claim": "a..b"}}, "Kubernetes name"),
+        ({"volume": {"claim": "Bad Claim!"}}, "lower-case letters"),
+        ({"volume": {"claim": "a.b"}}, "the pod's volume"),
+        ({"volume": {"claim": "a" * 64}}, "at most 63"),
+        ({"volume": {"claim": "noria", "mount": "/s3/volume"}}, "Kubeflow's launcher keeps"),
+        ({"secrets": [{"name": "s", "mount": "/minio"}]}, "Kubeflow's launcher keeps"),
+        ({"secrets": [{"name": "s"}]}, "`env` or `mount`"),
+        ({"secrets": [{"name": "s", "env": {"a": "KFP_POD_NAME"}}]}, "must not begin with KFP_"),
+        ({"tasks": {"env": {"KFP_X": "1"}}}, "must not begin with KFP_"),
+        ({"tasks": {"retry_within": "soon"}}, "an interval"),
+        ({"tasks": {"tolerations": [{"value": "x"}]}}, "operator: Exists"),
         ({"image": "Noria Latest!"}, "must be an image"),
         ({"image": "noria:"}, "must be an image"),
         ({"secrets": [{"name": "S_S", "env": {"a": "A"}}]}, "Kubernetes name"),
         ({"secrets": [{"name": "s", "env": {"a": "9 X"}}]}, "environment variables"),
-        ({"secrets": [{"name": "s", "env": {"a b": "X"}}]}, "Secret's keys"),
-        ({"tasks": {"node_selector": {"a b": "c d"}}}, "labels such as"),
+        ({"secrets": [{"name": "s", "env": {"a b": "X"}}]}, "keys of a Secret"),
+        ({"tasks": {"node_selector": {"a b": "c d"}}}, "a name such as"),
         ({"tasks": {"node_selector": {"pool": "c d"}}}, "values of at most 63 letters"),
         ({"image_pull_policy": "Sometimes"}, "IfNotPresent"),
         ({"image_pull_secrets": ["Pull!"]}, "Kubernetes name"),

@@ -5,6 +5,8 @@ import logging
 import os
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -169,14 +171,14 @@ def test_one_task(tmp_path: Path) -> None:
 def test_a_store_that_takes_nothing(tmp_path: Path) -> None:
     """Our process ends well, and the launcher fails at the upload: only its error says so, and we understand it."""
     from noria.pipeline.runners.kubeflow import failure
-    from tests.e2e.kubeflow_backend import launcher, storage
+    from tests.e2e.kubeflow_backend import launcher, release, storage
 
     store = storage.ObjectStore(tmp_path / "buckets")
     store.refusal = "blob (code=PermissionDenied): AccessDenied: status code: 403"
     executor_input, command = task(tmp_path / "home")
     container = {"command": [*command, "{{$}}"]}
     with pytest.raises(launcher.TaskFailed) as caught:
-        launcher.launch(executor_input, container, store, storage.Records(), {})
+        launcher.launch(executor_input, container, store, storage.Records(), {}, 0, release.V2_16)
     assert "noria stage=ChampionResolver event=end" in caught.value.log
     assert failure.STORE.search(str(caught.value).splitlines()[0])
 
@@ -192,19 +194,26 @@ def test_no_place_for_outputs(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_how_many_spans_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ingest says how many spans wait: a run takes one of them, and a schedule may fall behind."""
-    from noria.components.types import Ingested
+def settings(tmp_path: Path) -> str:
+    """A project's settings as a task's argument."""
     from noria.pipeline.config import load
     from noria.pipeline.runners.kubeflow import container_project
-    from noria.pipeline.runners.kubeflow.ingest import executor
 
     home = {"home": str(tmp_path / "home")}
     (tmp_path / "noria.yaml").write_text(
         yaml.safe_dump({"name": "rides", "label": "late", "span": "rows:9", "kubeflow": home})
     )
-    monkeypatch.setattr(executor, "ingest", lambda config, on_event: {"rows": 0})
+    return container_project.to_json(load(tmp_path))
+
+
+def ingest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Any = None) -> dict[str, Any]:
+    """What the task Ingest of run `run-1` says at its end, where three spans wait."""
+    from noria.components.types import Ingested
+    from noria.pipeline.runners.kubeflow.ingest import executor
+
+    monkeypatch.setattr(executor, "ingest", read or (lambda config, on_event: {"rows": 0}))
     monkeypatch.setattr(executor, "waiting", lambda config, again: [4, 5, 6])
+    monkeypatch.setattr(executor._read.retry, "sleep", lambda seconds: None)
     told: list[dict[str, Any]] = []
     handler = logging.Handler()
     handler.emit = lambda record: told.append(record.journal)  # type: ignore[method-assign]
@@ -213,11 +222,156 @@ def test_how_many_spans_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     ingested.uri = str(tmp_path / "ingested")
     try:
         executor.Executor().Do(
-            {}, {"ingested": [ingested]}, {"config": container_project.to_json(load(tmp_path))}
+            {}, {"ingested": [ingested]}, {"config": settings(tmp_path), "run_id": "run-1"}
         )
     finally:
         journal.logger.removeHandler(handler)
-    assert ("end", "waiting", 4, 3) == tuple(told[-1][key] for key in ("event", "state", "span", "waiting"))
+    return told[-1]
+
+
+def test_how_many_spans_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ingest says how many spans wait: a run takes one of them, and a schedule may fall behind."""
+    told = ingest(tmp_path, monkeypatch)
+    assert ("end", "waiting", 4, 3) == tuple(told[key] for key in ("event", "state", "span", "waiting"))
+
+
+def test_a_repeated_run_takes_no_second_span(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Argo may run a DAG again under the same run id: a recorded run takes no second span, and gets its page."""
+    home = tmp_path / "home"
+    SpanStore(home).create(7, [pa.table({"late": [1]})], source="a")
+    Registry(home).record_run(RunRecord(7, "run-1", data_verdict="thin", model_verdict="skipped"))
+    told = ingest(tmp_path, monkeypatch)
+    assert ("nothing", "run-1") == (told["state"], told["repeated"])
+    assert (home / "runs" / "run-1" / "run.json").is_file()
+
+
+def test_a_read_that_breaks_off_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that loses its connection is read again within the task; any other error is not."""
+    tries: list[Exception] = [ConnectionError("reset"), TimeoutError("slow")]
+
+    def read(config: Any, on_event: Any) -> dict[str, Any]:
+        if tries:
+            raise tries.pop()
+        return {"rows": 0}
+
+    assert "waiting" == ingest(tmp_path, monkeypatch, read)["state"]
+    tries[:] = [DataError("a wrong column"), DataError("a wrong column")]
+    with pytest.raises(DataError):
+        ingest(tmp_path, monkeypatch, read)
+    assert 1 == len(tries)
+
+
+class Webhook:
+    """A web address that takes events, after it has refused one."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[dict[str, str], Any]] = []
+        owner = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                owner.got.append((dict(self.headers), body))
+                self.send_response(503 if len(owner.got) == 1 else 204)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/events"
+
+
+def test_a_run_whose_container_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exit handler writes the page of a run that could not, names the unfinished stage, and tells a webhook."""
+    from noria.pipeline.runners.kubeflow import tasklog
+    from noria.pipeline.runners.kubeflow.run_end import executor
+
+    home = tmp_path / "home"
+    SpanStore(home).create(7, [pa.table({"late": [1]})], source="a")
+    lines = {
+        "Ingest": [{"stage": "Ingest", "event": "end", "seconds": 1.0, "state": "waiting", "span": 7}],
+        "Trainer": [{"stage": "Trainer", "event": "start"}],
+    }
+    for name, records in lines.items():
+        file = tasklog.folder(home, "run-1") / f"{name}.jsonl"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join(json.dumps({"time": 1.0, **record}) + "\n" for record in records))
+    webhook = Webhook()
+    threading.Thread(target=webhook.server.serve_forever, args=(0.02,), daemon=True).start()
+    monkeypatch.setenv("HOOK_TOKEN", "secret")
+    notify = json.dumps({"url": webhook.url, "token_variable": "HOOK_TOKEN"})
+    given = {"config": settings(tmp_path), "run_id": "run-1", "notify": notify}
+    try:
+        executor.Executor().Do({}, {}, given)
+    finally:
+        webhook.server.shutdown()
+        webhook.server.server_close()
+    assert "Trainer: its container ended without a message" in (
+        home / "reports" / "00000007-failed.html"
+    ).read_text(encoding="utf-8")
+    headers, event = webhook.got[-1]
+    assert 2 == len(webhook.got) and webhook.got[0][1]["id"] == event["id"]
+    assert "Bearer secret" == headers["Authorization"]
+    assert ("noria.run.failed", "/noria/rides", "run-1", 7) == (
+        event["type"],
+        event["source"],
+        event["subject"],
+        event["data"]["span"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        (RunRecord(7, "run-1", data_verdict="broken", model_verdict="skipped"), "broken"),
+        (RunRecord(7, "run-1", data_verdict="ok", model_verdict="blessed", alarms=("weak",)), "blessed"),
+    ],
+)
+def test_how_a_run_ended(tmp_path: Path, record: RunRecord, told: str) -> None:
+    """A run that the registry has ended as it says; one that found no span is nothing to tell."""
+    from noria.pipeline.runners.kubeflow import tasklog
+    from noria.pipeline.runners.kubeflow.run_end import executor
+
+    file = tasklog.folder(tmp_path, "run-0") / "Ingest.jsonl"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({"time": 1.0, "stage": "Ingest", "event": "end", "state": "nothing"}) + "\n")
+    assert "nothing" == executor.outcome(tmp_path, "run-0")["outcome"]
+    Registry(tmp_path).record_run(record)
+    facts = executor.outcome(tmp_path, "run-1")
+    assert (told, 7, list(record.alarms)) == (facts["outcome"], facts["span"], facts["alarms"])
+
+
+def test_every_output_is_there(tmp_path: Path) -> None:
+    """An output that the executor leaves out is made, with a file, as an empty folder does not reach the store."""
+    from noria.pipeline.runners.kubeflow import entrypoint
+
+    entrypoint._complete(tmp_path / "model_run")
+    assert [file.name for file in (tmp_path / "model_run").iterdir()] == ["empty"]
+    (tmp_path / "model").mkdir()
+    entrypoint._complete(tmp_path / "model")
+    assert [] == list((tmp_path / "model").iterdir())
+
+
+def test_pictures(tmp_path: Path) -> None:
+    """The page and the numbers of both models reach the web interface; what is not finite or missing does not."""
+    from noria.pipeline.runners.kubeflow import ui
+
+    page, home = tmp_path / "page.html", tmp_path / "home"
+    page.write_text("<html>")
+    file = home / "runs" / "run-1" / "run.json"
+    file.parent.mkdir(parents=True)
+    metrics = {"challenger": {"auc": 0.75, "bad": float("inf"), "name": "x"}, "champion": None}
+    file.write_text(json.dumps({"report": str(page), "metrics": metrics}))
+    pictures = [
+        ui.Picture(name, tmp_path / "out" / name, f"s3://b/{name}") for name in (ui.PAGE, *ui.METRICS)
+    ]
+    said = {name: each["artifacts"][0] for name, each in ui.fill(pictures, home, "run-1").items()}
+    assert "<html>" == (tmp_path / "out" / "page").read_text()
+    assert ({"auc": 0.75}, {}) == (said["challenger"]["metadata"], said["champion_metrics"]["metadata"])
+    assert "s3://b/page" == said["page"]["uri"]
+    assert all(each.path.is_file() for each in pictures)
 
 
 @pytest.mark.parametrize("thin", [False, True])
@@ -240,7 +394,7 @@ def test_a_run_that_ends_before_its_report(tmp_path: Path, thin: bool) -> None:
     if thin:
         record = RunRecord(7, "run-1", data_verdict="thin", model_verdict="skipped", reasons=("few rows",))
         Registry(home).record_run(record)
-    invocation = runtime.Invocation({}, {}, {}, tmp_path / "output", "rides", "run-1", "SpanExampleGen")
+    invocation = runtime.Invocation({}, {}, {}, [], tmp_path / "output", "rides", "run-1", "SpanExampleGen")
     entrypoint._end_run(home, invocation, error)
     page = home / "reports" / f"00000007-{'run-1' if thin else 'failed'}.html"
     assert ("Span 7 is thin" if thin else "a column is missing") in page.read_text(encoding="utf-8")

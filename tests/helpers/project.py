@@ -1,4 +1,4 @@
-"""The example projects, and the command line as people run it: in its own process."""
+"""Copies of the example projects, and the command line as people run it: in its own process."""
 
 import json
 import os
@@ -8,19 +8,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
-EXAMPLES = ROOT / "examples"
+from . import EXAMPLES, preloaded
 
 
 class Project:
-    """A folder with a `noria.yaml`, and `noria` run in it."""
+    """A folder with a `noria.yaml`, and `noria` run in it.
 
-    def __init__(self, folder: Path):
+    Attributes:
+      forked: its commands are forks of a process that has imported TFX (`preloaded`), not new processes.
+    """
+
+    def __init__(self, folder: Path, forked: bool = False):
         self.folder = folder
         self.home = folder / "home"
+        self.forked = forked
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of `noria` with this project's config."""
@@ -28,14 +31,13 @@ class Project:
 
     def noria(self, *arguments: str, code: int = 0, timeout: float = 570) -> subprocess.CompletedProcess:
         """Runs `noria` to its end and checks its exit code."""
-        done = subprocess.run(
-            self.command(*arguments),
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            env=self.env(),
-        )
+        command, env = self.command(*arguments), self.env()
+        if self.forked:
+            done = preloaded.run(command, self.folder, env, timeout)
+        else:
+            done = subprocess.run(
+                command, cwd=self.folder, capture_output=True, text=True, timeout=timeout, env=env
+            )
         assert code == done.returncode, f"{arguments}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
         return done
 
@@ -66,9 +68,3 @@ def example_project(name: str, folder: Path, **changes: Any) -> Project:
 def flights_project(folder: Path, **changes: Any) -> Project:
     """The flights of 2013."""
     return example_project("flights", folder, **changes)
-
-
-@pytest.fixture
-def flights(tmp_path: Path) -> Project:
-    """A fresh project with the flights of 2013."""
-    return flights_project(tmp_path)

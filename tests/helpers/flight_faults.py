@@ -65,13 +65,13 @@ def half_missing(week: pa.Table, before: pa.Table) -> pa.Table:
 
 
 def categories_shuffled(week: pa.Table, before: pa.Table) -> pa.Table:
-    """The destinations are dealt out to other rows: the same values, as often, in the wrong places."""
+    """The destinations are moved to other rows: the same values, as often, in the wrong places."""
     order = np.random.default_rng(2).permutation(len(week))
     return _replace(week, "dest", week["dest"].take(pa.array(order)))
 
 
 def categories_recoded(week: pa.Table, before: pa.Table) -> pa.Table:
-    """The airlines' codes are mapped to one another, as by a code table that was sorted anew."""
+    """The airlines' codes are mapped to one another, as by a code table that was sorted again."""
     codes = sorted(value for value in pc.unique(week["carrier"]).to_pylist() if value is not None)
     index = pc.index_in(week["carrier"], value_set=pa.array(codes))
     return _replace(week, "carrier", pa.array(codes[1:] + codes[:1]).take(index))
@@ -123,7 +123,7 @@ FAULTS = (
     Fault("column emptied", "dest is missing in every row", column_emptied),
     Fault("weather column emptied", "humid is missing in every row", weather_emptied, asked=False),
     Fault("half of the rows missing", "every second row is lost", half_missing),
-    Fault("categories shuffled", "dest is dealt out to other rows", categories_shuffled),
+    Fault("categories shuffled", "dest is moved to other rows", categories_shuffled),
     Fault("categories recoded", "carrier codes are mapped to one another", categories_recoded, asked=False),
     Fault("label flipped for one carrier", "late of UA is 1 - late", label_flipped("UA")),
     Fault("label flipped for B6", "late of B6 is 1 - late", label_flipped("B6"), asked=False),

@@ -1,0 +1,6 @@
+"""The tasks that a model may have."""
+
+from typing import Literal, get_args
+
+Task = Literal["binary", "multiclass", "regression"]
+TASKS: tuple[Task, ...] = get_args(Task)

@@ -1,0 +1,272 @@
+"""Landing: rows of a source that is read in the order of a cursor column, copied into Parquet files.
+
+The files are the only state. The cursor's last value in them is the position from which the next run reads; a file is
+complete or absent, so a run that is killed neither loses rows nor copies them twice.
+"""
+
+import collections
+import decimal
+import hashlib
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from noria.core import files
+from noria.core.errors import DataError
+
+# Rows of one file at most. A killed run copies so many again.
+FILE_ROWS = 1_000_000
+_META = b"noria.landing"
+
+
+class Landing:
+    """The files `000001.parquet` and so on of one source.
+
+    Args:
+      folder: where they are.
+      name: what people know the source by.
+      cursor: the column in whose order rows come; a later row never has a smaller value.
+      facts: what must not change between runs, such as the table's name.
+    """
+
+    def __init__(self, folder: Path, name: str, cursor: str, facts: dict[str, str]):
+        self.folder = folder
+        self.name = name
+        self.cursor = cursor
+        self._meta = {"cursor": cursor, **facts}
+        files.sweep(folder)
+        for path in self.paths[-1:]:
+            self._check(path)
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files, in the order of their rows."""
+        return sorted(self.folder.glob("[0-9]*.parquet"))
+
+    @property
+    def position(self) -> Any:
+        """The cursor's last value; None before the first row."""
+        for path in self.paths[-1:]:
+            with pq.ParquetFile(path) as file:
+                column = file.read_row_group(file.num_row_groups - 1, columns=[self.cursor]).column(0)
+            return column[len(column) - 1].as_py()
+        return None
+
+    def append(self, parts: Iterable[tuple[Sequence[str], Sequence[Sequence[Any]]]]) -> int:
+        """Copies rows.
+
+        Args:
+          parts: names of columns and rows, in the order of the cursor, from the position on: the rows that have the
+            cursor's last value are among them, and those that were copied before are left out.
+
+        Returns:
+          How many rows were new.
+
+        Raises:
+          DataError: the cursor is not in the rows, or holds neither whole numbers, times nor texts.
+        """
+        position, kinds = self.position, self._kinds()
+        common = list(kinds)  # a column may come or go between two runs
+        known: collections.Counter[bytes] | None = None
+        number = int(self.paths[-1].stem) if self.paths else 0
+        writer: _File | None = None
+        count = 0
+        try:
+            for names, rows in parts:
+                batch = _batch(names, rows, self.cursor, kinds)
+                kinds = {field.name: field.type for field in batch.schema}
+                self._check_cursor(batch)
+                if known is None:
+                    common = [name for name in common if name in names]
+                    known = self._at_position(position, common)
+                if known:
+                    last = batch.column(batch.schema.get_field_index(self.cursor))[batch.num_rows - 1].as_py()
+                    batch = _without(batch, known, common)
+                    if _folded(last) != _folded(position):
+                        known.clear()  # some were deleted in the database
+                if not batch.num_rows:
+                    continue
+                count += batch.num_rows
+                if writer is not None and (writer.schema != batch.schema or writer.rows >= FILE_ROWS):
+                    writer.commit()
+                    writer = None
+                if writer is None:
+                    number += 1
+                    path = self.folder / f"{number:06}.parquet"
+                    writer = _File(path, batch.schema, json.dumps(self._meta))
+                writer.write(batch)
+            if writer is not None:
+                writer.commit()
+                writer = None
+        finally:
+            if writer is not None:
+                writer.discard()
+        return count
+
+    def _at_position(self, position: Any, names: list[str]) -> collections.Counter[bytes]:
+        """The rows that were copied and have the cursor's last value: the database gives them again."""
+        found: collections.Counter[bytes] = collections.Counter()
+        for path in reversed(self.paths):
+            with pq.ParquetFile(path) as file:
+                for group in reversed(range(file.num_row_groups)):
+                    if not set(names) <= set(file.schema_arrow.names):
+                        return found
+                    table = file.read_row_group(group, columns=names).select(names)
+                    same = np.array([_folded(v) == _folded(position) for v in table[self.cursor].to_pylist()])
+                    for row in table.filter(pa.array(same)).to_pylist():
+                        found[_row_digest(row.values())] += 1
+                    if not same.all():
+                        return found
+        return found
+
+    def _kinds(self) -> dict[str, pa.DataType]:
+        for path in self.paths[-1:]:
+            with pq.ParquetFile(path) as file:
+                return {field.name: field.type for field in file.schema_arrow}
+        return {}
+
+    def _check(self, path: Path) -> None:
+        with pq.ParquetFile(path) as file:
+            meta = json.loads((file.schema_arrow.metadata or {}).get(_META, b"{}"))
+        if meta != self._meta:
+            was, now = (", ".join(f"{k} {v!r}" for k, v in each.items()) for each in (meta, self._meta))
+            raise DataError(
+                f"the home folder holds rows that were read with {was}, and the config has {now}",
+                where=self.folder,
+                next_step="restore these settings of data.source, or name a new folder in `home`",
+            )
+
+    def _check_cursor(self, batch: pa.RecordBatch) -> None:
+        place = batch.schema.get_field_index(self.cursor)
+        if place < 0:
+            raise DataError(
+                f"the cursor column {self.cursor!r} is not in the result",
+                where=f"{self.name}: columns {', '.join(batch.schema.names)}",
+                next_step="name one of these columns in `cursor`",
+            )
+        kind = batch.column(place).type
+        kinds = (pa.types.is_integer, pa.types.is_timestamp, pa.types.is_date, pa.types.is_string)
+        if not any(is_kind(kind) for is_kind in kinds):
+            raise DataError(
+                f"the cursor column {self.cursor!r} must hold whole numbers, times or texts, got {kind}",
+                where=self.name,
+                next_step="name another column in `cursor`, such as an id or the time of the insert",
+            )
+
+
+class _File:
+    def __init__(self, path: Path, schema: pa.Schema, meta: str):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._beside = files.staging(path.parent)
+        self.schema = schema
+        self.rows = 0
+        self._writer = pq.ParquetWriter(self._beside, schema.with_metadata({_META: meta.encode()}))
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._writer.write_table(pa.Table.from_batches([batch]))
+        self.rows += batch.num_rows
+
+    def commit(self) -> None:
+        self._writer.close()
+        files.sync(self._beside)
+        self._beside.rename(self._path)
+        files.sync(self._path.parent)
+
+    def discard(self) -> None:
+        self._writer.close()
+        self._beside.unlink(missing_ok=True)
+
+
+def _batch(
+    names: Sequence[str], rows: Sequence[Sequence[Any]], cursor: str, kinds: dict[str, pa.DataType]
+) -> pa.RecordBatch:
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
+    arrays = []
+    for name, values in zip(names, columns, strict=True):
+        array, before = _array(values, name == cursor), kinds.get(name)
+        if before is not None and pa.types.is_null(array.type):
+            array = pa.nulls(len(array), before)
+        elif before == pa.float64() and array.type == pa.int64():
+            array = array.cast(pa.float64(), safe=False)
+        arrays.append(array)
+    return pa.RecordBatch.from_arrays(arrays, list(names))
+
+
+def _array(values: Sequence[Any], is_cursor: bool) -> pa.Array:
+    """Values as a database driver gives them, as a column that has a place in a flat table where there is one."""
+    kinds = {type(value) for value in values}
+    if any(issubclass(kind, decimal.Decimal) for kind in kinds):
+        whole = is_cursor and all(value == int(value) for value in values)
+        values = [_decimal(value, whole) for value in values]
+    elif kinds & {dict, list, uuid.UUID, set, frozenset}:
+        values = [_text(value) for value in values]
+    elif timedelta in kinds:
+        values = [value.total_seconds() if isinstance(value, timedelta) else value for value in values]
+    elif memoryview in kinds:
+        values = [bytes(value) if isinstance(value, memoryview) else value for value in values]
+    try:
+        array = pa.array(values)
+    except (pa.ArrowException, OverflowError, TypeError, ValueError):
+        array = pa.array([_text(value) for value in values], pa.string())  # SQLite mixes kinds in a column
+    if pa.types.is_timestamp(array.type):
+        array = array.cast(pa.timestamp("us", "UTC" if array.type.tz else None))
+    return array
+
+
+def _decimal(value: Any, whole: bool) -> Any:
+    return value if not isinstance(value, decimal.Decimal) else int(value) if whole else float(value)
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
+
+
+def _without(batch: pa.RecordBatch, known: collections.Counter[bytes], names: list[str]) -> pa.RecordBatch:
+    """The rows that are not known by these columns; each known one is taken off once."""
+    keep = []
+    for row in _rows(batch, names):
+        digest = _row_digest(row)
+        known[digest] -= 1
+        keep.append(known[digest] < 0)
+        if known[digest] < 1:
+            del known[digest]
+        if not known:
+            break
+    keep += [True] * (batch.num_rows - len(keep))
+    return pa.RecordBatch.from_arrays([c.filter(pa.array(keep)) for c in batch.columns], batch.schema.names)
+
+
+def _rows(batch: pa.RecordBatch, names: list[str]) -> Iterator[tuple[Any, ...]]:
+    columns = [batch.column(batch.schema.get_field_index(name)) for name in names]
+    for start in range(0, batch.num_rows, 1_000):
+        yield from zip(*(column.slice(start, 1_000).to_pylist() for column in columns), strict=True)
+
+
+def _row_digest(values: Iterable[Any]) -> bytes:
+    """16 bytes that rows of the same values share; by their texts, as one column may be whole numbers in one batch only
+    and texts in the next."""
+    texts = "\x00".join(
+        "\x01" if value is None else f"{value:.0f}" if _is_whole(value) else str(value) for value in values
+    )
+    return hashlib.blake2b(texts.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, float) and value.is_integer()
+
+
+def _folded(value: Any) -> Any:
+    """A database may take texts for equal that differ in case or in blanks at the end."""
+    return value.rstrip().casefold() if isinstance(value, str) else value

@@ -1,0 +1,394 @@
+"""From segments to spans: a span is committed once its time is over, or once it is full.
+
+A span's manifest says up to which segment all its rows are in (`stream.commit`), and for spans of `rows:N` up to which
+row of it. So a process that starts again after a kill commits only what is missing, and a segment is deleted when
+nothing of it is missing.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from noria.core import files, periods
+from noria.core.errors import SpanError
+from noria.ingestion import calendar, conversion, duplicates
+from noria.ingestion.calendar import Calendar
+from noria.ingestion.events import EventSettings, code_labels, one_array, schema_of
+from noria.ingestion.labels import Labels
+from noria.ingestion.partition import Partition
+from noria.ingestion.segments.decoding import OFFSET, PARTITION
+from noria.ingestion.segments.store import Segment, SegmentStore
+from noria.stores.spans import SpanStore
+
+__all__ = ["CutReport", "cut"]
+
+_PARTITION = ".partition"
+
+
+@dataclasses.dataclass
+class CutReport:
+    """What was committed.
+
+    Attributes:
+      spans: ids of the new spans.
+      late: ids of the spans that got a new version from late rows.
+      rows: rows that were committed; `late_rows` of them were late.
+      repeated: rows that were left out, as an event with the same id came before.
+      early: rows before the first span, which were left out.
+      oldest: when the oldest segment that has such rows was written, epoch seconds; None where nothing was committed.
+      discarded: segments that were deleted.
+    """
+
+    spans: list[int] = dataclasses.field(default_factory=list)
+    late: list[int] = dataclasses.field(default_factory=list)
+    rows: int = 0
+    late_rows: int = 0
+    repeated: int = 0
+    early: int = 0
+    oldest: float | None = None
+    discarded: int = 0
+
+
+def cut(
+    segments: SegmentStore,
+    store: SpanStore,
+    settings: EventSettings,
+    name: str,
+    *,
+    watermark: float | None,
+    unique: Sequence[str] = (),
+    late: bool = True,
+    tell: Callable[[dict[str, Any]], None] = lambda record: None,
+) -> CutReport:
+    """Commits the spans that are closed, and deletes the segments that are no longer needed.
+
+    Args:
+      segments: the segments.
+      store: the span store.
+      settings: how rows become events.
+      name: of the stream, for the manifests.
+      watermark: epoch seconds; a span that ends at or before it is closed. `math.inf` closes all; None closes none.
+      unique: columns that identify an event; a second event of a span with the same values is left out.
+      late: whether to commit late rows where no span is new. Each commit of late rows writes its span again.
+      tell: gets a record for each committed span: `span`, `rows`, `late`.
+
+    Raises:
+      DataError: a segment is damaged, or the config asks for something else than the spans were laid out by.
+      SpanError: the span store cannot be written.
+    """
+    with files.explained("the spans cannot be written", store.folder, SpanError), store.hold():
+        pending = segments.pending()
+        if not pending:
+            return CutReport()
+        for path in store.folder.glob(f"{_PARTITION}*"):  # of a killed process; the store is locked
+            files.remove_tree(path)
+        size = calendar.rows_per_span(settings.every)
+        kind = _Periods if size is None else _Rows
+        work = kind(segments, store, settings, name, unique, tell)
+        work.run(pending, watermark, late)
+        return work.report
+
+
+class _Cut:
+    """What both ways of cutting have in common."""
+
+    def __init__(
+        self,
+        segments: SegmentStore,
+        store: SpanStore,
+        settings: EventSettings,
+        name: str,
+        unique: Sequence[str],
+        tell: Callable[[dict[str, Any]], None],
+    ):
+        self.segments = segments
+        self.store = store
+        self.settings = settings
+        self.name = name
+        self.unique = list(unique)
+        self.tell = tell
+        self.report = CutReport()
+        self.ids = set(store.ids())
+        self.calendar = Calendar.load(store)
+        if self.calendar is not None:
+            self.calendar.check(
+                every=settings.every, time=settings.time, label=settings.label, task=settings.task
+            )
+        classes = self.calendar.classes if self.calendar is not None else settings.classes
+        self.labels = Labels(settings.label, settings.task, classes)
+
+    def run(self, pending: list[Segment], watermark: float | None, late: bool) -> None:
+        raise NotImplementedError
+
+    def marks(self, span: int) -> dict[str, int]:
+        """Up to where a span has the stream's rows."""
+        return self.store.manifest(span).extra.get("stream") or {"commit": 0, "row": 0}
+
+    def settle(self, schema: pa.Schema, first: int | None) -> Calendar:
+        """The calendar; the first spans lay it out."""
+        if self.calendar is not None:
+            return self.calendar
+        special = self.settings.as_it_is
+        self.calendar = Calendar(
+            every=self.settings.every,
+            first=first,
+            time=self.settings.time,
+            label=self.settings.label,
+            task=self.settings.task,
+            classes=tuple(self.labels.classes or ()),
+            columns={
+                field.name: "empty" if field.name in special else _type_name(field.type)
+                for field in schema
+                if field.name not in (PARTITION, OFFSET)
+            },
+        )
+        self.calendar.save(self.store)
+        return self.calendar
+
+    def commit(
+        self, span: int, partition: Partition, key: int, used: list[Segment], marks: dict[str, int]
+    ) -> None:
+        """Commits a span, or late rows of it."""
+        known = self.calendar
+        assert known is not None, "`settle` was called"
+        exists = span in self.ids
+        schema = schema_of(known.types(self.settings.folder), self.settings)
+        keep = self._new(span if exists else None, partition, key)
+        extra: dict[str, Any] = {"calendar": known.to_json(), "stream": marks}
+        if known.first is not None:
+            extra["period"] = periods.start(known.every, known.first + span - 1)
+        if not keep.any():
+            self.report.repeated += len(keep)
+            return
+        counts: dict[str, int] = {}
+        rows = self._rows(partition, key, schema, keep, counts)
+        given: dict[str, Any] = {
+            "source": [
+                {
+                    "name": f"{self.name}, segments {used[0].commit} to {used[-1].commit}",
+                    "sha256": None,
+                    "rows": int(keep.sum()),
+                }
+            ],
+            "event_time": self._times(partition, key),
+            "labels": counts,
+        }
+        if exists:
+            made = self.store.add_late_rows(span, rows, order=self.settings.time, **given, **extra)
+            self.report.late.append(span)
+            self.report.late_rows += int(keep.sum())
+        else:
+            made = self.store.create(span, rows, **given, **extra)
+            self.report.spans.append(span)
+            self.ids.add(span)
+        self.report.rows += int(keep.sum())
+        self.report.repeated += int((~keep).sum())
+        oldest = min(segment.created for segment in used)
+        self.report.oldest = min(oldest, self.report.oldest or oldest)
+        self.tell({"span": span, "rows": made.rows, "late": exists})
+
+    def _rows(
+        self, partition: Partition, key: int, schema: pa.Schema, keep: np.ndarray, counts: dict[str, int]
+    ) -> Iterator[pa.Table]:
+        at = 0
+        for table in partition.read(key, self.settings.time):
+            mask = keep[at : at + table.num_rows]
+            at += table.num_rows
+            if not mask.all():
+                table = table.filter(pa.array(mask))
+            [coded] = code_labels([table], self.settings.label, self.labels)
+            for word, count in self.labels.count(one_array(coded.column(self.settings.label))).items():
+                counts[word] = counts.get(word, 0) + count
+            yield coded.select(schema.names).cast(schema)
+
+    def _new(self, span: int | None, partition: Partition, key: int) -> np.ndarray:
+        """Which of the rows are the first ones with their id, in the order of `_rows`."""
+        tables = partition.read(key, self.settings.time)
+        if not self.unique:
+            return np.ones(sum(table.num_rows for table in tables), bool)
+        old = (
+            []
+            if span is None
+            else [duplicates.row_hashes(each) for each in self.store.read(span, self.unique)]
+        )
+        new = [duplicates.row_hashes(table.select(self.unique)) for table in tables]
+        known = sum(map(len, old))
+        _, firsts = np.unique(np.concatenate([*old, *new]), return_index=True)
+        keep = np.zeros(known + sum(map(len, new)), bool)
+        keep[firsts] = True
+        return keep[known:]
+
+    def _times(self, partition: Partition, key: int) -> tuple[int, int] | None:
+        if self.settings.time is None:
+            return None
+        times = [table.column(self.settings.time).to_numpy() for table in partition.read(key, None)]
+        return int(min(each.min() for each in times)), int(max(each.max() for each in times))
+
+
+class _Periods(_Cut):
+    """Spans of an hour, a day or a week."""
+
+    def run(self, pending: list[Segment], watermark: float | None, late: bool) -> None:
+        every, time = self.settings.every, self.settings.time
+        assert time is not None, "settings refuse periods without a time"
+        latest = max((period for segment in pending for period in segment.spans), default=0)
+        if watermark is None:
+            bound = None
+        else:
+            bound = latest + 1 if watermark == float("inf") else periods.number(every, int(watermark))
+        wanted = self._wanted(pending, bound)
+        first = self.calendar.first if self.calendar is not None else None
+        if first is None:
+            first = min((min(found) for _, found in wanted), default=None)
+        fresh = first is not None and any(
+            period - first + 1 not in self.ids for _, found in wanted for period in found if period >= first
+        )
+        if first is None or not wanted or not (fresh or late):
+            return self._discard(pending, bound)
+        used: dict[int, list[Segment]] = {}
+        with Partition(self.store.folder / _PARTITION) as partition:
+            schema = None
+            for segment, found in wanted:
+                for period in found:
+                    used.setdefault(period, []).append(segment)
+                chosen = np.array(sorted(period for period in found if period >= first), np.int64)
+                for batch in segment.read():
+                    schema = batch.schema
+                    numbers = periods.number(
+                        every, np.asarray(batch.column(batch.schema.get_field_index(time)))
+                    )
+                    self._bury(segment, batch, numbers < first)
+                    mask = np.isin(numbers, chosen)
+                    if not mask.all():
+                        batch = _filter(batch, mask)
+                    partition.add(batch, numbers[mask])
+            if schema is not None:
+                self.settle(schema, first)
+            newest = pending[-1].commit
+            for period in partition.spans:
+                span = period - first + 1
+                self.commit(span, partition, period, used[period], {"commit": newest, "row": 0})
+        self._discard(pending, bound)
+
+    def _bury(self, segment: Segment, batch: pa.RecordBatch, early: np.ndarray) -> None:
+        """Writes the rows before the first span down as dead letters. Most of them were found when they were read."""
+        if not early.any():
+            return
+        assert self.calendar is not None and self.calendar.first is not None, "the first span is there"
+        begin = periods.start(self.calendar.every, self.calendar.first)
+        letters = []
+        for row in _filter(batch, early).to_pylist():
+            partition, offset = row.pop(PARTITION), row.pop(OFFSET)
+            reason = f"column {self.settings.time!r}: is before the first span, which begins on {begin}"
+            value = json.dumps(row, ensure_ascii=False)
+            letters.append(
+                {"partition": partition, "offset": offset, "time": -1, "reason": reason, "value": value}
+            )
+        self.segments.bury(segment, letters)
+        self.report.early += len(letters)
+
+    def _wanted(self, pending: list[Segment], bound: int | None) -> list[tuple[Segment, list[int]]]:
+        """The segments that have rows of closed spans which are not in the spans, and these periods."""
+        first = self.calendar.first if self.calendar is not None else None
+        done: dict[int, int] = {}
+        found = []
+        for segment in pending:
+            mine = []
+            for period in segment.spans:
+                if bound is None or period >= bound:
+                    continue
+                if period not in done:
+                    span = None if first is None else period - first + 1
+                    done[period] = self.marks(span)["commit"] if span in self.ids and span is not None else 0
+                if segment.commit > done[period]:
+                    mine.append(period)
+            if mine:
+                found.append((segment, mine))
+        return found
+
+    def _discard(self, pending: list[Segment], bound: int | None) -> None:
+        """Deletes the segments whose rows are all in spans."""
+        first = self.calendar.first if self.calendar is not None else 0
+        missing = {
+            segment.commit
+            for segment, found in self._wanted(pending, bound)
+            if any(period >= (first or 0) for period in found)
+        }
+        gone = [
+            segment
+            for segment in pending
+            if segment.commit not in missing
+            and (not segment.spans or (bound is not None and max(segment.spans) < bound))
+        ]
+        self.segments.discard(gone)
+        self.report.discarded += len(gone)
+
+
+class _Rows(_Cut):
+    """Spans of N rows, in the order of the segments."""
+
+    def run(self, pending: list[Segment], watermark: float | None, late: bool) -> None:
+        size = calendar.rows_per_span(self.settings.every)
+        assert size is not None
+        mark = self.marks(max(self.ids)) if self.ids else {"commit": 0, "row": 0}
+        begin = (mark["commit"], mark["row"])
+        left = sum(segment.rows for segment in pending if segment.commit >= begin[0])
+        left -= begin[1] if any(segment.commit == begin[0] for segment in pending) else 0
+        flush = watermark == float("inf")
+        while left >= size or (flush and left):
+            count = min(size, left)
+            begin = self._span(pending, begin, count)
+            left -= count
+        gone = [
+            segment
+            for segment in pending
+            if not segment.rows or segment.commit < begin[0] or begin == (segment.commit, segment.rows)
+        ]
+        self.segments.discard(gone)
+        self.report.discarded += len(gone)
+
+    def _span(self, pending: list[Segment], begin: tuple[int, int], count: int) -> tuple[int, int]:
+        """Commits the next `count` rows; where the rows after them begin."""
+        used: list[Segment] = []
+        end = begin
+        with Partition(self.store.folder / _PARTITION) as partition:
+            schema = None
+            for segment in pending:
+                if segment.commit < begin[0] or not segment.rows:
+                    continue
+                at = 0
+                for batch in segment.read():
+                    schema = batch.schema
+                    skip = max(begin[1] - at, 0) if segment.commit == begin[0] else 0
+                    part = batch.slice(skip, count) if skip < batch.num_rows else batch.slice(0, 0)
+                    if part.num_rows:
+                        partition.add(part, np.zeros(part.num_rows, np.int64))
+                        count -= part.num_rows
+                        end = (segment.commit, at + skip + part.num_rows)
+                        if not used or used[-1] is not segment:
+                            used.append(segment)
+                    at += batch.num_rows
+                    if not count:
+                        break
+                if not count:
+                    break
+            assert schema is not None
+            self.settle(schema, None)
+            self.commit(1 + max(self.ids, default=0), partition, 0, used, {"commit": end[0], "row": end[1]})
+        return end
+
+
+def _type_name(stored: pa.DataType) -> str:
+    """The column type that is stored so."""
+    kind = conversion.of_arrow(stored)
+    assert kind is not None, "segments hold numbers and texts"
+    return kind.name
+
+
+def _filter(batch: pa.RecordBatch, keep: np.ndarray) -> pa.RecordBatch:
+    mask = pa.array(keep)
+    return pa.RecordBatch.from_arrays([column.filter(mask) for column in batch.columns], batch.schema.names)

@@ -1,0 +1,333 @@
+"""From messages to typed rows: JSON by msgspec, one bad event is found and named."""
+
+import base64
+import dataclasses
+import json
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from noria.core.errors import DataError
+from noria.ingestion import conversion, tables
+from noria.ingestion.dead_letters import DeadLetters
+from noria.ingestion.events import EventSettings, events
+from noria.ingestion.formats import MemoryTable
+from noria.ingestion.labels import Labels
+from noria.ingestion.streams.base import Messages
+
+__all__ = ["Decoded", "Decoder", "infer_columns"]
+
+PARTITION, OFFSET = "noria.partition", "noria.offset"
+# What a CloudEvent's envelope has beside its data, as columns.
+ENVELOPE = {
+    "ce_id": "id",
+    "ce_source": "source",
+    "ce_type": "type",
+    "ce_subject": "subject",
+    "ce_time": "time",
+}
+_WHOLE = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_SCALAR = str | _WHOLE | float | bool
+# A column's type -> what its values are in JSON; those of other types are read from text.
+_JSON: dict[str, Any] = {
+    "int": _WHOLE,
+    "float": float,
+    "bool": bool,
+    "time": str | _WHOLE | float,
+}
+_ARROW = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoded:
+    """What messages became.
+
+    Attributes:
+      rows: the columns of the events, and `noria.partition` and `noria.offset`. The time is int64 epoch seconds, the
+        label a word (a number for regression).
+      letters: dead letters: `partition`, `offset`, `time`, `reason`, and `value` or `base64`.
+    """
+
+    rows: pa.RecordBatch
+    letters: list[dict[str, Any]]
+
+
+class Decoder:
+    """Decodes events of one shape.
+
+    Args:
+      columns: column -> name of its type; label and time are read whatever they are.
+      settings: how rows become events.
+      classes: the classes of the label, where they are known.
+      cloudevents: whether events are in CloudEvents envelopes.
+      most_bytes: a larger event is a dead letter.
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, str],
+        settings: EventSettings,
+        classes: Sequence[Any] | None = None,
+        cloudevents: bool = False,
+        most_bytes: int = 1 << 20,
+    ):
+        self._settings = settings
+        self._columns = dict(columns)
+        self._kinds = conversion.resolved(columns, settings.folder)
+        self._labels = Labels(settings.label, settings.task, classes)
+        self._most = most_bytes
+        self._cloudevents = cloudevents
+        # Any text is a column's name; a field's must be an identifier.
+        self._fields = {name: f"f{i}" for i, name in enumerate(self._columns)}
+        inside = {
+            name: field for name, field in self._fields.items() if not (cloudevents and name in ENVELOPE)
+        }
+        event = msgspec.defstruct(
+            "Event",
+            [(field, self._json(name) | None, None) for name, field in inside.items()],
+            rename={field: name for name, field in inside.items()},
+            gc=False,
+        )
+        self._event = msgspec.json.Decoder(event).decode
+        if cloudevents:
+            outside = [
+                (f"e_{name}", str, msgspec.field(name=name))
+                for name in ("specversion", "id", "source", "type")
+            ]
+            optional = [
+                (f"e_{name}", str | None, msgspec.field(name=name, default=None))
+                for name in ("subject", "time", "data_base64")
+            ]
+            envelope = msgspec.defstruct(
+                "CloudEvent",
+                [*outside, *optional, ("data", msgspec.Raw, msgspec.Raw(b""))],
+            )
+            self._envelope = msgspec.json.Decoder(envelope).decode
+
+    def decode(self, messages: Messages, now: float) -> Decoded:
+        """Decodes messages.
+
+        Args:
+          messages: of one partition.
+          now: epoch seconds; events of more than a day later have a wrong time.
+        """
+        letters: list[dict[str, Any]] = []
+        good = self._read(messages, letters)
+        values = [value for _, value in good]
+        at = np.array([i for i, _ in good], np.int64)
+        rows, bad = self._typed(values, now)
+        for row, reason in bad:
+            letters.append(letter(messages, int(at[row]), reason))
+        kept = at[np.asarray(rows.column(rows.num_columns - 1))]
+        offsets = np.array(messages.offsets, np.int64)[kept] if len(kept) else np.zeros(0, np.int64)
+        arrays = [
+            *rows.columns[:-1],
+            pa.array(np.full(len(kept), messages.partition, np.int32)),
+            pa.array(offsets),
+        ]
+        batch = pa.RecordBatch.from_arrays(arrays, [*self._columns, PARTITION, OFFSET])
+        letters.sort(key=operator.itemgetter("offset"))
+        return Decoded(batch, letters)
+
+    def _read(self, messages: Messages, letters: list[dict[str, Any]]) -> list[tuple[int, tuple[Any, ...]]]:
+        """The events as tuples in the order of the columns, each with its place. Tombstones have no value."""
+        read = self._enveloped if self._cloudevents else self._plain()
+        good: list[tuple[int, tuple[Any, ...]]] = []
+        most = self._most
+        for i, value in enumerate(messages.values):
+            if value is None:
+                continue
+            try:
+                if len(value) > most:
+                    raise ValueError(f"the event has {len(value):,} bytes, more than {most:,}")
+                headers = messages.headers[i] if messages.headers is not None else {}
+                good.append((i, read(value, headers)))
+            except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+                letters.append(letter(messages, i, str(error)))
+        return good
+
+    def _plain(self) -> Any:
+        decode, fields = self._event, list(self._fields.values())
+        get = operator.attrgetter(*fields)
+        if len(fields) == 1:
+            return lambda value, headers: (get(decode(value)),)
+        return lambda value, headers: get(decode(value))
+
+    def _enveloped(self, value: bytes, headers: Mapping[str, bytes]) -> tuple[Any, ...]:
+        """A CloudEvent in structured mode (all in the value) or in binary mode (the envelope in the headers)."""
+        if "ce_specversion" in headers:
+            envelope = {name: headers[name].decode() for name in ENVELOPE if name in headers}
+            missing = [name for name in ("ce_id", "ce_source", "ce_type") if name not in envelope]
+            if missing:
+                raise ValueError(f"a CloudEvent must have the header {missing[0]}")
+            event = self._event(value)
+        else:
+            outer: Any = self._envelope(value)
+            inner = bytes(outer.data)
+            if inner in (b"", b"null") and outer.e_data_base64 is None:
+                raise ValueError("a CloudEvent must have data")
+            if outer.e_data_base64 is not None:
+                inner = base64.b64decode(outer.e_data_base64, validate=True)
+            event = self._event(inner)
+            envelope = {name: getattr(outer, f"e_{part}") for name, part in ENVELOPE.items()}
+        return tuple(
+            envelope.get(name) if name in ENVELOPE else getattr(event, field)
+            for name, field in self._fields.items()
+        )
+
+    def _typed(
+        self, values: list[tuple[Any, ...]], now: float
+    ) -> tuple[pa.RecordBatch, list[tuple[int, str]]]:
+        """The rows as events, with a last column that says which of `values` each is; and what is wrong with others."""
+        columns = list(zip(*values, strict=True)) if values else [()] * len(self._columns)
+        arrays = [self._array(name, column) for name, column in zip(self._columns, columns, strict=True)]
+        table = MemoryTable(pa.Table.from_arrays(arrays, list(self._columns)), "stream")
+        letters = _Letters()
+        settings, kinds = self._settings, dict(self._kinds)
+        parts = tables.read([table], kinds, letters, as_it_is=settings.as_it_is, missing=settings.missing)
+        found, numbers = [], []
+        for part in events(parts, settings, self._labels, letters, now):
+            found.append(part.batch)
+            numbers.append(part.numbers - 1)
+        if not found:
+            empty = self._typed_schema()
+            return pa.RecordBatch.from_arrays([pa.array([], f.type) for f in empty], empty.names), letters.bad
+        row = pa.array(np.concatenate(numbers))
+        batch = pa.Table.from_batches(found).combine_chunks().to_batches()
+        only = batch[0] if batch else found[0].slice(0, 0)
+        return pa.RecordBatch.from_arrays([*only.columns, row], [*self._columns, "row"]), letters.bad
+
+    def _typed_schema(self) -> pa.Schema:
+        fields = {name: conversion.stored(kind) for name, kind in self._kinds.items()}
+        settings = self._settings
+        fields[settings.label] = pa.float64() if settings.task == "regression" else pa.string()
+        if settings.time is not None:
+            fields[settings.time] = pa.int64()
+        return pa.schema([*fields.items(), ("row", pa.int64())])
+
+    def _array(self, name: str, values: Sequence[Any]) -> pa.Array:
+        kind = self._columns[name]
+        if name in self._settings.as_it_is or kind not in _ARROW:
+            types = set(map(type, values)) - {type(None)}
+            if types == {int}:
+                return pa.array(values, pa.int64())
+            # Texts and numbers may be mixed; Noria reads both from text.
+            return pa.array(values if types <= {str} else [_text(value) for value in values], pa.string())
+        return pa.array(values, _ARROW[kind])
+
+    def _json(self, name: str) -> Any:
+        if name == self._settings.label:
+            return _SCALAR
+        return _JSON["time"] if name == self._settings.time else _JSON.get(self._columns[name], _SCALAR)
+
+
+class _Letters(DeadLetters):
+    """Remembers the bad rows and writes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(None, "stream", "")
+        self.bad: list[tuple[int, str]] = []
+
+    def add(
+        self, file: str, row: int, raw: str, reason: str, column: str | None = None, value: str | None = None
+    ) -> None:
+        said = reason if column is None else f"column {column!r}: {reason}"
+        if not any(row - 1 == known for known, _ in self.bad[-8:]):
+            self.bad.append((row - 1, said))
+
+
+def letter(messages: Messages, i: int, reason: str) -> dict[str, Any]:
+    """The dead letter of one message."""
+    value = messages.values[i] or b""
+    found: dict[str, Any] = {
+        "partition": messages.partition,
+        "offset": messages.offsets[i],
+        "time": messages.times[i],
+        "reason": reason,
+    }
+    try:
+        found["value"] = value.decode()
+    except UnicodeDecodeError:
+        found["base64"] = base64.b64encode(value).decode()
+    if messages.headers is not None and messages.headers[i]:
+        found["headers"] = {
+            name: text.decode("utf-8", "replace") for name, text in messages.headers[i].items()
+        }
+    return found
+
+
+def infer_columns(
+    messages: Sequence[Messages], settings: EventSettings, types: Mapping[str, str], cloudevents: bool = False
+) -> dict[str, str]:
+    """The columns of a stream and the names of their types, from its first events.
+
+    Args:
+      messages: the first events.
+      settings: says which columns are wanted; all of the events' by default. Objects and lists are left out.
+      types: kinds that are known; they are not inferred.
+      cloudevents: whether the columns are in the data of CloudEvents.
+
+    Raises:
+      DataError: no event can be read, or a wanted column is in none of them and has no type.
+    """
+    found: dict[str, set[str]] = {}
+    for batch in messages:
+        for i, value in enumerate(batch.values):
+            try:
+                event = json.loads(value or b"")
+                if cloudevents and not (batch.headers and "ce_specversion" in batch.headers[i]):
+                    event = event["data"]
+                for name, each in event.items():
+                    found.setdefault(name, set()).add(_kind_of(each))
+            except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
+                continue
+    flat = [name for name, kinds in found.items() if "" not in kinds]
+    special = settings.as_it_is
+    wanted = list(settings.wanted) if settings.wanted is not None else [*flat, *types, *special]
+    columns = {}
+    for name in dict.fromkeys(wanted):
+        if name in special:
+            columns[name] = "time" if name == settings.time else "string"
+        elif name in types:
+            columns[name] = types[name]
+        elif cloudevents and name in ENVELOPE:
+            columns[name] = "string"
+        elif found.get(name, set()) - {"null"}:
+            columns[name] = _unified(found[name] - {"null"})
+        elif settings.wanted is not None:
+            raise DataError(
+                f"column {name!r} is in none of the first events",
+                where="data.columns in the config",
+                next_step=f"correct the name, or name its type, such as `data.types: {{{name}: float}}`",
+            )
+    if not found:
+        raise DataError(
+            "none of the first events is a JSON object",
+            where="stream.source in the config",
+            next_step="send JSON objects; `data.types` names the columns where the first events do not have them",
+        )
+    return columns
+
+
+def _kind_of(value: Any) -> str:
+    """Empty for what has no place in a flat table."""
+    names = {type(None): "null", bool: "bool", int: "int", float: "float", str: "string"}
+    return names.get(type(value), "")
+
+
+def _unified(kinds: set[str]) -> str:
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    return "float" if kinds == {"int", "float"} else "string"
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value)

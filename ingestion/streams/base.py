@@ -1,0 +1,126 @@
+"""What an event stream is: partitions of events at positions that grow, can be read again, and compared.
+
+The config reads this folder at every start of the command line, so it imports neither numpy nor pyarrow.
+"""
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Bounds", "Messages", "Stream"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Messages:
+    """Events of one partition, in the order of their offsets.
+
+    Attributes:
+      partition: the partition's number.
+      start: the position that was asked for: the first offset is this one or a later one.
+      offsets: position of each event, ascending; there may be gaps.
+      times: when each event was written, epoch milliseconds; -1 where the stream does not know.
+      values: the events; None is a tombstone.
+      next: the position after the last one, from which reading continues.
+      headers: headers of each event by name; None where no event has any.
+    """
+
+    partition: int
+    start: int
+    offsets: list[int]
+    times: list[int]
+    values: list[bytes | None]
+    next: int
+    headers: list[dict[str, bytes]] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+    """What a partition holds: positions from `first` up to `end` (exclusive)."""
+
+    first: int
+    end: int
+
+
+class Stream:
+    """The base of all event streams.
+
+    Positions are whole numbers that grow within a partition. They need not follow each other. The same position gives
+    the same event each time, as long as the stream keeps it.
+
+    Args:
+      given: what the user writes in `stream.source`: the value behind the name of the kind.
+      folder: the project's folder; relative paths start there.
+      name: the project's name.
+    """
+
+    def __init__(self, given: Any, folder: Path, name: str = "noria"):
+        self.given = given
+        self.folder = folder
+        self.project = name
+
+    @property
+    def name(self) -> str:
+        """What messages and dead letters call the stream; without secrets."""
+        raise NotImplementedError
+
+    def identity(self) -> dict[str, Any]:
+        """What must be equal the next time: positions have a meaning only together with it.
+
+        A value that the stream cannot find out is None, and is not compared.
+
+        Raises:
+          DataError: the stream cannot be reached.
+        """
+        raise NotImplementedError
+
+    def bounds(self) -> dict[int, Bounds]:
+        """What each partition holds now, of all partitions.
+
+        Raises:
+          DataError: the stream cannot be reached.
+        """
+        raise NotImplementedError
+
+    def open(
+        self,
+        positions: Callable[[], Mapping[int, int]],
+        lost: Callable[[Collection[int]], None] = lambda partitions: None,
+    ) -> None:
+        """Begins to read.
+
+        Args:
+          positions: gives the position at which each partition continues; asked whenever this process gets
+            partitions. One that it does not have begins at its first event.
+          lost: is told which partitions another process reads from now on.
+        """
+        raise NotImplementedError
+
+    def read(self, limit: int, timeout: float) -> list[Messages]:
+        """Reads about `limit` events at most; waits up to `timeout` seconds for the first one.
+
+        Raises:
+          DataError: the stream cannot be read, or no longer has the position.
+        """
+        raise NotImplementedError
+
+    def seek(self, partition: int, position: int) -> None:
+        """Continues a partition at another position."""
+        raise NotImplementedError
+
+    def assigned(self) -> set[int]:
+        """The partitions that this process reads now."""
+        raise NotImplementedError
+
+    def caught_up(self) -> bool:
+        """Whether everything was read that this process's partitions had when they were read last."""
+        raise NotImplementedError
+
+    def pause(self, paused: bool) -> None:
+        """Reads nothing for a while, and stays a member of its group."""
+
+    def committed(self, positions: Mapping[int, int]) -> None:
+        """Is told what has been stored, for tools that watch the stream. Noria's own positions decide."""
+
+    def close(self) -> None:
+        """Ends reading."""

@@ -1,0 +1,348 @@
+"""A Kafka topic, read by a consumer group through librdkafka (`pip install noria[kafka]`).
+
+The group only shares out the partitions. Where reading continues is what Noria has stored with its segments, so a
+process that the group has forgotten (a zombie) can store nothing.
+"""
+
+import concurrent.futures
+import os
+import time
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from noria.core.errors import ConfigError, DataError
+from noria.ingestion.streams.base import Bounds, Messages, Stream
+
+__all__ = ["Kafka"]
+
+WAIT = 30.0  # seconds for answers of the broker
+SHORT = 5.0  # the same where there may be none
+# What Noria must decide itself.
+_OWN = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",
+    "enable.partition.eof": True,
+}
+_SECRETS = ("password", "secret", "ssl.key.pem", "ssl_key", "token")
+
+
+class Kafka(Stream):
+    """Reads a topic. `given` has
+
+    - `topic`;
+    - `settings`: any of librdkafka's, such as `bootstrap.servers`. A value may be `{env: NAME}` or `{file: PATH}`; a
+      password must be one of these. `group.id` is `noria-<project>` by default, `isolation.level` is `read_committed`;
+    - `start`: `earliest` (the default) or `latest`, where nothing is stored yet.
+    """
+
+    def __init__(self, given: Any, folder: Path, name: str = "noria"):
+        super().__init__(given, folder, name)
+        values = dict(given) if isinstance(given, dict) else {}
+        self.topic = values.pop("topic", None)
+        settings = values.pop("settings", None)
+        self._start = values.pop("start", "earliest")
+        if values or not isinstance(self.topic, str) or not isinstance(settings, dict):
+            raise _wrong(
+                "must have `topic`, `settings` and optionally `start`, got " + (", ".join(values) or "other")
+            )
+        if self._start not in ("earliest", "latest"):
+            raise _wrong(f"`start` must be earliest or latest, got {self._start!r}")
+        for key in _OWN:
+            if key in settings:
+                raise _wrong(f"`settings` cannot have {key}: Noria stores the positions itself")
+        read = {str(key): _value(str(key), value, folder) for key, value in settings.items()}
+        self.settings: dict[str, Any] = {
+            "group.id": f"noria-{name}",
+            "isolation.level": "read_committed",
+            **read,
+            **_OWN,
+        }
+        if not self.settings.get("bootstrap.servers"):
+            raise _wrong("`settings` must have bootstrap.servers")
+        self._incremental = (
+            str(self.settings.get("partition.assignment.strategy")) == "cooperative-sticky"
+            or self.settings.get("group.protocol") == "consumer"
+        )
+        self._consumer: Any = None
+        self._admin: Any = None
+        self._at: dict[int, int | None] = {}  # by assigned partition, where reading continues
+        self._ended: set[int] = set()
+        self._joined = False
+        self._has_ids = True
+        self._paused = False
+        self.problem: str | None = None
+
+    @property
+    def name(self) -> str:
+        return f"kafka {self.topic}"
+
+    def identity(self) -> dict[str, Any]:
+        topics = self._metadata()
+        return {
+            "source": "kafka",
+            "cluster": topics.cluster_id or None,
+            "topic": self.topic,
+            "topic_id": self._topic_id(),
+            "group": self.settings["group.id"],
+        }
+
+    def bounds(self) -> dict[int, Bounds]:
+        kafka = _library()
+        partitions = [
+            kafka.TopicPartition(self.topic, each) for each in self._metadata().topics[self.topic].partitions
+        ]
+        found = {}
+        for when in ("earliest", "latest"):
+            asked = {each: getattr(kafka.admin.OffsetSpec, when)() for each in partitions}
+            level = kafka.IsolationLevel.READ_COMMITTED
+            if self.settings["isolation.level"] != "read_committed":
+                level = kafka.IsolationLevel.READ_UNCOMMITTED
+            try:
+                answers = self._client().list_offsets(asked, isolation_level=level, request_timeout=WAIT)
+                found[when] = {each.partition: answer.result(WAIT).offset for each, answer in answers.items()}
+            except (kafka.KafkaException, concurrent.futures.TimeoutError) as error:
+                raise self._unreachable(error) from error
+        return {
+            partition: Bounds(max(0, found["earliest"][partition]), max(0, end))
+            for partition, end in found["latest"].items()
+        }
+
+    def open(
+        self,
+        positions: Callable[[], Mapping[int, int]],
+        lost: Callable[[Collection[int]], None] = lambda partitions: None,
+    ) -> None:
+        kafka = _library()
+
+        def assign(consumer: Any, partitions: list[Any]) -> None:
+            stored = positions()
+            fresh = kafka.OFFSET_BEGINNING if self._start == "earliest" else kafka.OFFSET_END
+            for each in partitions:
+                self._at[each.partition] = stored.get(each.partition)
+                each.offset = stored.get(each.partition, fresh)
+            (consumer.incremental_assign if self._incremental else consumer.assign)(partitions)
+            self._joined = True
+            if self._paused:
+                consumer.pause(partitions)
+
+        def revoke(consumer: Any, partitions: list[Any]) -> None:
+            forget(partitions)
+            if self._incremental:
+                consumer.incremental_unassign(partitions)
+            else:
+                consumer.unassign()
+
+        def forget(partitions: list[Any]) -> None:
+            gone = {each.partition for each in partitions}
+            for partition in gone:
+                self._at.pop(partition, None)
+            self._ended -= gone
+            lost(gone)
+
+        try:
+            self._consumer = kafka.Consumer({**self.settings, "error_cb": self._error})
+        except kafka.KafkaException as error:
+            raise _wrong(f"librdkafka refuses the settings: {error.args[0].str()}") from None
+        self._consumer.subscribe([self.topic], on_assign=assign, on_revoke=revoke, on_lost=revoke)
+
+    def read(self, limit: int, timeout: float) -> list[Messages]:
+        kafka = _library()
+        try:
+            consumed = self._consumer.consume(limit, timeout)
+        except kafka.KafkaException as error:
+            raise self._unreachable(error) from error
+        found: dict[int, list[Any]] = {}
+        for message in consumed:
+            if message.error() is None:
+                found.setdefault(message.partition(), []).append(message)
+            else:
+                self._judge(message, message.error())
+        if found:
+            self.problem = None
+        return [
+            batch
+            for partition, messages in found.items()
+            if partition in self._at and (batch := self._batch(partition, messages)) is not None
+        ]
+
+    def seek(self, partition: int, position: int) -> None:
+        kafka = _library()
+        if partition not in self._at:
+            return
+        self._at[partition] = position
+        self._ended.discard(partition)
+        try:
+            self._consumer.seek(kafka.TopicPartition(self.topic, partition, position))
+        except kafka.KafkaException as error:
+            raise self._unreachable(error) from error
+
+    def assigned(self) -> set[int]:
+        return set(self._at)
+
+    def caught_up(self) -> bool:
+        return self._joined and set(self._at) <= self._ended
+
+    def pause(self, paused: bool) -> None:
+        kafka = _library()
+        self._paused = paused
+        mine = [kafka.TopicPartition(self.topic, each) for each in self._at]
+        if mine:
+            (self._consumer.pause if paused else self._consumer.resume)(mine)
+
+    def committed(self, positions: Mapping[int, int]) -> None:
+        kafka = _library()
+        offsets = [kafka.TopicPartition(self.topic, each, at) for each, at in positions.items()]
+        try:
+            if offsets:
+                self._consumer.commit(offsets=offsets, asynchronous=True)
+        except kafka.KafkaException:
+            pass  # only tools that watch the group read it
+
+    def close(self) -> None:
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+    def _batch(self, partition: int, messages: list[Any]) -> Messages | None:
+        at = self._at[partition]
+        if at is not None and messages[0].offset() < at:
+            # They were on their way when another position was asked for.
+            messages = [each for each in messages if each.offset() >= at]
+            if not messages:
+                return None
+        self._ended.discard(partition)
+        offsets = [each.offset() for each in messages]
+        headers = [each.headers() for each in messages]
+        self._at[partition] = offsets[-1] + 1
+        return Messages(
+            partition=partition,
+            start=offsets[0] if at is None else at,
+            offsets=offsets,
+            times=[each.timestamp()[1] for each in messages],
+            values=[each.value() for each in messages],
+            next=offsets[-1] + 1,
+            headers=[_headers(each) for each in headers] if any(headers) else None,
+        )
+
+    def _judge(self, message: Any, error: Any) -> None:
+        kafka = _library()
+        if error.code() == kafka.KafkaError._PARTITION_EOF:
+            self._ended.add(message.partition())
+        elif error.code() in (kafka.KafkaError._AUTO_OFFSET_RESET, kafka.KafkaError.OFFSET_OUT_OF_RANGE):
+            raise DataError(
+                f"partition {message.partition()}: the topic no longer has the position: {error.str()}",
+                where=self.name,
+                next_step="start `noria ingest` again: it says what is lost (docs/streams.md)",
+            )
+        elif error.fatal() or error.code() in (
+            kafka.KafkaError.UNKNOWN_TOPIC_OR_PART,
+            kafka.KafkaError.TOPIC_AUTHORIZATION_FAILED,
+            kafka.KafkaError.GROUP_AUTHORIZATION_FAILED,
+        ):
+            raise self._unreachable(error)
+        else:
+            self.problem = error.str()  # librdkafka tries again
+
+    def _topic_id(self) -> str | None:
+        """The id that a topic gets when it is made; None where the broker has none, or does not tell."""
+        kafka = _library()
+        if not self._has_ids:
+            return None
+        try:
+            wanted = kafka.TopicCollection([self.topic])
+            found = self._client().describe_topics(wanted, request_timeout=SHORT)[self.topic]
+            topic_id = str(found.result(SHORT).topic_id)
+        except (kafka.KafkaException, concurrent.futures.TimeoutError):
+            self._has_ids = False
+            return None
+        return topic_id if topic_id.strip("A=") else None
+
+    def _error(self, error: Any) -> None:
+        self.problem = error.str()
+
+    def _metadata(self) -> Any:
+        kafka = _library()
+        until = time.monotonic() + WAIT
+        while True:
+            try:
+                found = self._client().list_topics(self.topic, timeout=WAIT)
+            except kafka.KafkaException as error:
+                raise self._unreachable(error) from error
+            problem = found.topics[self.topic].error
+            if problem is None:
+                return found
+            if not problem.retriable() and problem.code() != kafka.KafkaError.LEADER_NOT_AVAILABLE:
+                raise self._unreachable(problem)
+            if time.monotonic() > until:
+                raise self._unreachable(problem)
+            time.sleep(0.2)
+
+    def _client(self) -> Any:
+        if self._admin is None:
+            kafka = _library()
+            mine = {
+                key: value
+                for key, value in self.settings.items()
+                if key not in _OWN
+                and not key.startswith(("group.", "isolation.", "partition.assignment.", "queued.", "fetch."))
+                and key not in ("session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms")
+            }
+            try:
+                self._admin = kafka.admin.AdminClient({**mine, "error_cb": self._error})
+            except kafka.KafkaException as error:
+                raise _wrong(f"librdkafka refuses the settings: {error.args[0].str()}") from None
+        return self._admin
+
+    def _unreachable(self, error: Any) -> DataError:
+        said = error.args[0] if isinstance(error, Exception) and error.args else error
+        text = said.str() if hasattr(said, "str") else str(said) or "no answer"
+        return DataError(
+            f"the topic cannot be read: {text}" + (f"; {self.problem}" if self.problem else ""),
+            where=f"{self.name} at {self.settings['bootstrap.servers']}",
+            next_step="check the broker's address, the topic's name and the rights of the user",
+        )
+
+
+def _library() -> Any:
+    try:
+        import confluent_kafka
+        import confluent_kafka.admin
+    except ImportError:
+        raise ConfigError(
+            "a Kafka stream needs the package confluent-kafka",
+            where="config key stream.source.kafka",
+            next_step="pip install 'noria[kafka]'",
+        ) from None
+    return confluent_kafka
+
+
+def _value(key: str, value: Any, folder: Path) -> Any:
+    """A setting, read from the environment or a file where the config says so."""
+    if isinstance(value, dict):
+        [(where, name)] = value.items() if len(value) == 1 else [("", "")]
+        if where == "env":
+            if name not in os.environ:
+                raise _wrong(f"`settings.{key}`: the environment has no {name}")
+            return os.environ[name]
+        if where == "file":
+            path = folder / Path(str(name)).expanduser()
+            try:
+                return path.read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise _wrong(f"`settings.{key}`: {path} cannot be read: {error.strerror}") from None
+        raise _wrong(f"`settings.{key}` must be a value, {{env: NAME}} or {{file: PATH}}")
+    if any(word in key for word in _SECRETS) and not key.endswith((".location", ".url")):
+        raise _wrong(f"`settings.{key}` is a secret: write {{env: NAME}} or {{file: PATH}}")
+    return value
+
+
+def _headers(headers: list[tuple[str, bytes]] | None) -> dict[str, bytes]:
+    return {name: value for name, value in headers or () if value is not None}
+
+
+def _wrong(what: str) -> ConfigError:
+    return ConfigError(
+        what, where="config key stream.source.kafka", next_step="docs/streams.md lists the keys"
+    )

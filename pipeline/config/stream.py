@@ -1,0 +1,85 @@
+"""The section `stream` of a project's YAML file: events that are read as they come."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+
+from noria.core import periods
+from noria.core.errors import ConfigError
+from noria.core.settings import Settings, listed
+from noria.ingestion.streams import STREAMS
+
+__all__ = ["StreamSection"]
+
+
+def _interval(value: str) -> str:
+    try:
+        if value != "0s":
+            periods.seconds(value)
+    except ConfigError as error:
+        raise ValueError(error.what.replace("an interval must be", "must be an interval")) from None
+    return value
+
+
+Names = Annotated[list[str], BeforeValidator(listed)]
+Interval = Annotated[str, AfterValidator(_interval)]
+
+
+def in_seconds(interval: str) -> int:
+    """Seconds of an interval, which may be 0s."""
+    return 0 if interval == "0s" else periods.seconds(interval)
+
+
+class StreamSection(Settings):
+    source: dict[str, Any] | None = Field(
+        default=None,
+        description="Where events come from as they happen, instead of `data.source`: `{log: FOLDER}`, "
+        "`{kafka: {topic: ..., settings: {...}}}`, or the import path of your own (docs/streams.md). "
+        "`noria ingest` reads it.",
+    )
+    lateness: Interval = Field(
+        default="0s",
+        description="How long a span stays open after the watermark has passed its end, such as `10m`. Events "
+        "that come later are added to their span as late rows.",
+    )
+    idle: Interval = Field(
+        default="1m",
+        description="A partition without events for so long does not hold the watermark back.",
+    )
+    segment_rows: int = Field(
+        default=100_000, ge=1, description="Events that are committed together, which bounds the memory."
+    )
+    segment_every: Interval = Field(
+        default="10s", description="Events wait at most so long before they are committed."
+    )
+    unique: Names = Field(
+        default_factory=list,
+        description="Columns that identify an event, where producers may send it twice: of two events of a span with "
+        "the same values the second one is left out. Only for spans of time.",
+    )
+    envelope: str = Field(
+        default="none",
+        pattern="^(none|cloudevents)$",
+        description="`cloudevents`: each event is in a CloudEvents envelope. `ce_id`, `ce_source`, `ce_type`, "
+        "`ce_subject` and `ce_time` are columns if `data.columns` names them.",
+    )
+    event_kib: int = Field(default=1024, ge=1, description="A larger event is a dead letter.")
+    disk_mib: int = Field(
+        default=8192,
+        ge=1,
+        description="Disk for events that are not in spans yet; reading pauses while it is full.",
+    )
+
+    @field_validator("source")
+    @classmethod
+    def _source(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        if value is not None:
+            if len(value) != 1:
+                raise ValueError(f"must name one kind of stream, got {', '.join(value) or 'none'}")
+            STREAMS.check_name(next(iter(value)))
+        return value
+
+    @property
+    def source_name(self) -> str:
+        """The kind alone, as settings may hold a password."""
+        return next(iter(self.source or {"none": None}))

@@ -1,0 +1,70 @@
+"""Every fixture that more than one file uses. What imports TensorFlow or kfp is imported where it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.helpers.project import Project, flights_project
+
+if TYPE_CHECKING:
+    from tests.contract.kubeflow_api.noria import Noria
+    from tests.contract.kubeflow_api.server import KubeflowApi
+
+
+@pytest.fixture
+def flights(tmp_path: Path) -> Project:
+    """A fresh project with the flights of 2013."""
+    return flights_project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def bucketed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a project whose preprocessing_fn is `bucketed.preprocessing_fn`."""
+    from tests.helpers import training
+
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "bucketed.py").write_text(training.BUCKETED)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def week1(tmp_path_factory: pytest.TempPathFactory, bucketed: str) -> Path:
+    """1,500 flights of the first week, with their own graph."""
+    from tests.helpers import training
+
+    folder = tmp_path_factory.mktemp("week1")
+    return training.lay_out(folder, 1, 1, 1500, "bucketed.preprocessing_fn", bucketed)
+
+
+@pytest.fixture
+def api() -> Iterator[KubeflowApi]:
+    """The server of Kubeflow's API; at the end, no request may have broken the contract."""
+    from tests.contract.kubeflow_api.server import KubeflowApi
+
+    with KubeflowApi() as server:
+        yield server
+    assert [] == server.violations
+
+
+@pytest.fixture
+def noria(api: KubeflowApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Noria:
+    """The command line in a project whose cluster is `api`."""
+    from noria.pipeline.runners.kubeflow import connection
+    from tests.contract.kubeflow_api.noria import Noria
+
+    monkeypatch.setenv("HOME", str(tmp_path))  # kfp looks for its context there
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setitem(connection.LEAST, "poll", 0.01)  # a test's server need not be spared
+    return Noria(
+        tmp_path,
+        {
+            "NORIA_KUBEFLOW_HOST": api.host,
+            "NORIA_KUBEFLOW_POLL": "0.01",
+            "NORIA_KUBEFLOW_TIMEOUT": "2",
+            "NORIA_KUBEFLOW_RETRIES": "1",
+        },
+    )

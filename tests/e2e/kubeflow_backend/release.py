@@ -1,0 +1,33 @@
+"""What differs between releases of Kubeflow Pipelines, as far as a run of ours notices it.
+
+Sources in kubeflow/pipelines, at the tags 2.5.0 to 2.17.0 and kubeflow/pipelines#13986 for what comes after 2.18.
+"""
+
+import dataclasses
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class Release:
+    """One release.
+
+    Attributes:
+      name: its number.
+      zero_max_duration: a retry policy without `backoffMaxDuration` gets "0"
+        (`backend/src/v2/compiler/argocompiler/container.go`, addParameterDefault).
+      retry_policy: which failures are retried; Argo's default, or that of the workflow defaults
+        (`manifests/kustomize/third-party/argo/base/workflow-controller-configmap-patch.yaml`).
+      refuses_missing_outputs: a declared output that is not there fails the task
+        (`backend/src/v2/component/launcher_v2.go`, "declared output artifact %q is missing").
+    """
+
+    name: str
+    zero_max_duration: bool
+    retry_policy: Literal["OnFailure", "OnError"]
+    refuses_missing_outputs: bool
+
+
+V2_5 = Release("2.5", False, "OnFailure", False)
+V2_16 = Release("2.16", True, "OnFailure", False)
+V2_17 = Release("2.17", True, "OnError", False)
+NEXT = Release("main", True, "OnError", True)

@@ -1,0 +1,160 @@
+"""Many columns: what the graphs of Transform and of the served model cost for one column more."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from noria.components import journal
+from noria.components.keras3 import ensure_keras3
+
+tf = ensure_keras3()
+
+import tensorflow_transform as tft  # noqa: E402
+from tensorflow.core.protobuf import saved_model_pb2  # noqa: E402
+from tensorflow_metadata.proto.v0 import schema_pb2  # noqa: E402
+
+from noria.components.trainer import keras_model, serving  # noqa: E402
+from noria.components.trainer.families import FAMILIES  # noqa: E402
+from noria.components.trainer.model_inputs import read_features  # noqa: E402
+from noria.components.trainer.network import Network  # noqa: E402
+from noria.components.trainer.settings import read  # noqa: E402
+from noria.components.trainer.transform_layer import TransformLayer  # noqa: E402
+from noria.components.transform import executor  # noqa: E402
+from noria.components.transform.request import Request  # noqa: E402
+
+ROWS, FEW, MANY = 60, 10, 30  # of each kind of column
+SOURCE = """
+from noria.preprocessing import features
+
+def preprocessing_fn(inputs):
+    numbers = {name: inputs[name] for name in inputs if name != "y"}
+    gaps = {f"{name}_missing": inputs[name] for name in inputs if name.startswith("gaps")}
+    return features.numbers(numbers) | features.gaps(gaps) | features.label(inputs, "y")
+"""
+
+
+def columns(count: int) -> dict[str, list]:
+    """Floats with gaps, whole numbers with gaps, and floats that are always there; one has no value at all."""
+    random = np.random.default_rng(0)
+    found: dict[str, list] = {"y": [0, 1] * (ROWS // 2)}
+    for i in range(count):
+        values = random.normal(i, 1 + i, ROWS).tolist()
+        known = random.random(ROWS) < (0.8 if i else 0.0)
+        found[f"gaps_{i}"] = [value if here else None for value, here in zip(values, known, strict=True)]
+        found[f"whole_{i}"] = [int(10 * v) if here else None for v, here in zip(values, ~known, strict=True)]
+        found[f"full_{i}"] = values[::-1]
+    return found
+
+
+def write(table: dict[str, list], folder: Path) -> schema_pb2.Schema:
+    """The examples, in one file, and their schema."""
+    schema = schema_pb2.Schema()
+    for name, values in table.items():
+        whole = isinstance(next((value for value in values if value is not None), 0.0), int)
+        feature = schema.feature.add(name=name, type=schema_pb2.INT if whole else schema_pb2.FLOAT)
+        if None in values:
+            feature.value_count.max = 1
+        else:
+            feature.presence.min_fraction = 1.0
+            feature.shape.SetInParent()
+    folder.mkdir(parents=True)
+    with tf.io.TFRecordWriter(str(folder / "span-00000001-00000-of-00001.gz"), "GZIP") as records:
+        for row in range(ROWS):
+            example = tf.train.Example()
+            for name, values in table.items():
+                if values[row] is not None:
+                    kind = "int64_list" if isinstance(values[row], int) else "float_list"
+                    getattr(example.features.feature[name], kind).value.append(values[row])
+            records.write(example.SerializeToString())
+    return schema
+
+
+@pytest.fixture(scope="module", params=[FEW, MANY])
+def made(request, tmp_path_factory) -> tuple[int, dict[str, list], Path]:
+    """A number of columns, the table, and a folder with its transform graph and a model that serves it."""
+    folder = tmp_path_factory.mktemp("wide")
+    (folder / "many_features.py").write_text(SOURCE)
+    table = columns(request.param)
+    wanted = Request(
+        examples=str(folder / "examples"),
+        splits=["train"],
+        schema=write(table, folder / "examples" / "Split-train"),
+        champion=None,
+        verdict="ok",
+        graph=str(folder / "graph"),
+        transformed=str(folder / "transformed"),
+        preprocessing="many_features.preprocessing_fn",
+        label="y",
+        project=str(folder),
+    )
+    with journal.stage("Transform") as stage:
+        executor.transform(wanted, stage)
+    graph = tft.TFTransformOutput(wanted.graph)
+    family = FAMILIES.find("tabm", None)()
+    settings = keras_model.resolved(read({"task": "binary", "label": "y"}), family)
+    features = read_features(graph, "y")
+    network = Network(features, settings, keras_model.build(features, settings, family))
+    serving.export(network, TransformLayer(graph, "y"), folder / "model", "recipe")
+    return request.param, table, folder
+
+
+NODES: dict[str, dict[int, int]] = {"transform": {}, "serving": {}}
+
+
+def nodes(folder: Path) -> int:
+    """Nodes of a SavedModel's graph, with those of its functions."""
+    content = (folder / "saved_model.pb").read_bytes()
+    graph = saved_model_pb2.SavedModel.FromString(content).meta_graphs[0].graph_def
+    return len(graph.node) + sum(len(function.node_def) for function in graph.library.function)
+
+
+def test_columns_share_their_operations(made):
+    """A graph has a few nodes more for a column more: its input and output, none of the arithmetic."""
+    count, _, folder = made
+    NODES["transform"][count] = nodes(folder / "graph" / "transform_fn")
+    NODES["serving"][count] = nodes(folder / "model")
+    if count == MANY:
+        more = 3 * (MANY - FEW)
+        growth = {name: (found[MANY] - found[FEW]) / more for name, found in NODES.items()}
+        assert growth["transform"] <= 25, growth
+        assert growth["serving"] <= 10, growth
+
+
+def test_each_column_is_scaled_by_itself(made):
+    """Sparse or dense, whole or not: each is 0 in its gaps, else (x - mean) / deviation of its own values."""
+    _, table, folder = made
+    layer = TransformLayer(tft.TFTransformOutput(str(folder / "graph")), "y")
+    file = folder / "examples" / "Split-train" / "span-00000001-00000-of-00001.gz"
+    found = layer(tf.constant(list(tf.data.TFRecordDataset(str(file), "GZIP").as_numpy_iterator())))
+    for name, values in table.items():
+        if name == "y":
+            continue
+        x = np.array(values, float)
+        known = ~np.isnan(x)
+        expected = np.zeros(ROWS)
+        if known.any():
+            expected[known] = (x[known] - x[known].mean()) / x[known].std()
+        np.testing.assert_allclose(expected, found[name], atol=1e-5, err_msg=name)
+        if name.startswith("gaps"):
+            np.testing.assert_array_equal(1.0 - known, found[f"{name}_missing"])
+
+
+def test_a_row_with_two_values_in_a_column_is_refused(made):
+    """The second value must not move into the next column."""
+    _, table, folder = made
+    layer = TransformLayer(tft.TFTransformOutput(str(folder / "graph")), "y")
+    example = tf.train.Example()
+    for name, values in table.items():
+        if name.startswith("full"):
+            example.features.feature[name].float_list.value.append(values[0])
+    example.features.feature["gaps_1"].float_list.value.extend([1.0, 2.0])
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        layer(tf.constant([example.SerializeToString()]))
+
+
+def test_inputs_are_named_as_the_columns(made):
+    """The served model parses each raw column by its own name."""
+    _, table, folder = made
+    content = (folder / "model" / "saved_model.pb").read_bytes()
+    assert all(name.encode() in content for name in table if name != "y")
