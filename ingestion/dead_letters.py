@@ -25,6 +25,7 @@ class DeadLetters:
 
     Attributes:
       count: bad rows; `columns`: those for which one column is to blame, by column.
+      refused: whether `check` has found too many bad rows.
     """
 
     def __init__(self, home: Path | None, name: str, digest: str, max_bad_share: float = 0.01):
@@ -33,6 +34,7 @@ class DeadLetters:
         self.max_bad_share = max_bad_share
         self.count = 0
         self.columns: collections.Counter[str] = collections.Counter()
+        self.refused = False
         self._counts: collections.Counter[str] = collections.Counter()
         self._firsts: dict[str, dict[str, Any]] = {}
         self._beside: Path | None = None
@@ -105,6 +107,7 @@ class DeadLetters:
         bad = self._counts[file]
         if bad <= self.max_bad_share * rows:
             return
+        self.refused = True
         first = self._firsts[file]
         place = f"row {first['row']}" + (f", column {first['column']!r}" if first["column"] else "")
         lies = f"; every bad row is in {self.path}" if self.path else ""

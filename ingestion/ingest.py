@@ -200,7 +200,7 @@ class _Ingestion:
                 with letters:
                     self._sort(columns, labels, letters, cuts, partition)
             except DataError as error:
-                if grown := self._wider(columns, letters, refused=error):
+                if letters.refused and (grown := self._wider(columns, letters, refused=error)):
                     return None, grown
                 raise
             if grown := self._wider(columns, letters):
@@ -264,8 +264,7 @@ class _Ingestion:
             self.store.retype({name: conversion.stored(kind) for name, kind in self.grown.items()})
             for name, kind in self.grown.items():
                 self.notes.append(
-                    f"column {name!r} has the type {kind.name} from now on: values came that the type before does "
-                    "not hold; the earlier spans are read in the new type"
+                    f"column {name!r} has the type {kind.name} from now on; the earlier spans are read in it, too"
                 )
         if self.calendar != Calendar.load(self.store):
             self.calendar.save(self.store)

@@ -100,11 +100,17 @@ def _read_columns(config: Config) -> Collection[str]:
     from noria.core.user_code import load_function
     from noria.schemas import loader
 
-    ensure_keras3()
+    tf = ensure_keras3()
     import tensorflow_transform as tft
     from tensorflow_transform.tf_metadata import schema_utils
 
-    spec = schema_utils.schema_as_feature_spec(loader.load(config.schema_path)).feature_spec
+    parsed = schema_utils.schema_as_feature_spec(loader.load(config.schema_path)).feature_spec
+    spec = {
+        name: tf.TensorSpec([None, *kind.shape], kind.dtype)
+        if isinstance(kind, tf.io.FixedLenFeature)
+        else tf.SparseTensorSpec([None, None], kind.dtype)
+        for name, kind in parsed.items()
+    }
     function = load_function(config.preprocessing, str(config.folder))
     slices = [column for slicing in config.gates.model.slices for column in slicing]
     try:
