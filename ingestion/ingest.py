@@ -250,7 +250,7 @@ class _Ingestion:
         if grown and letters.path is not None:
             letters.path.unlink(missing_ok=True)  # of this attempt; the next one writes its own
         if not grown and refused is not None:
-            if settings.label in letters.columns and settings.task != "regression":
+            if settings.label in letters.columns and settings.task == "multiclass":
                 raise growth.unknown_class(refused, self.calendar.classes) from refused
             raise growth.explained(refused, self.fresh, columns, unasked) from refused
         return grown
