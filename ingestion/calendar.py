@@ -17,7 +17,9 @@ from noria.stores.spans import SpanStore
 
 @dataclasses.dataclass(frozen=True)
 class Calendar:
-    """What a span store was laid out by. It never changes: span ids and columns must keep their meaning.
+    """What a span store was laid out by: span ids, columns and classes must keep their meaning.
+
+    Two things may grow (see growth.py): a column gets a wider type, and further classes follow the known ones.
 
     Attributes:
       every: `hour`, `day`, `week` (from Monday, UTC) or `rows:N`.
@@ -95,7 +97,8 @@ class Calendar:
                 raise DataError(
                     f"the spans were made with {name} {getattr(self, name)!r}, the config says {value!r}",
                     where=f"span.every, time.column, label or task in the config ({name})",
-                    next_step=f"set it back to {getattr(self, name)!r}, or name a new `home` and start again",
+                    next_step=f"set it back to {getattr(self, name)!r}; to use {value!r}, name another folder as "
+                    "`home`, which the next run fills from the source; the old one keeps its spans and models",
                 )
 
     def span_of(self, periods: np.ndarray) -> np.ndarray:

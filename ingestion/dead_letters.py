@@ -22,6 +22,10 @@ class DeadLetters:
       name: the source's name.
       digest: tells sources of one name apart.
       max_bad_share: share of a file's rows above which reading stops with an error (0 to 1).
+
+    Attributes:
+      count: bad rows; `columns`: those for which one column is to blame, by column.
+      refused: whether `check` has found too many bad rows.
     """
 
     def __init__(self, home: Path | None, name: str, digest: str, max_bad_share: float = 0.01):
@@ -29,6 +33,8 @@ class DeadLetters:
         self.path = None if home is None else Path(home) / "dead-letters" / f"{safe}-{digest[:12]}.jsonl"
         self.max_bad_share = max_bad_share
         self.count = 0
+        self.columns: collections.Counter[str] = collections.Counter()
+        self.refused = False
         self._counts: collections.Counter[str] = collections.Counter()
         self._firsts: dict[str, dict[str, Any]] = {}
         self._beside: Path | None = None
@@ -72,6 +78,8 @@ class DeadLetters:
         letter = {"file": file, "row": row, "column": column, "value": value, "reason": reason, "raw": raw}
         self.count += 1
         self._counts[file] += 1
+        if column is not None:
+            self.columns[column] += 1
         self._firsts.setdefault(file, letter)
         if self.path is None:
             return
@@ -99,6 +107,7 @@ class DeadLetters:
         bad = self._counts[file]
         if bad <= self.max_bad_share * rows:
             return
+        self.refused = True
         first = self._firsts[file]
         place = f"row {first['row']}" + (f", column {first['column']!r}" if first["column"] else "")
         lies = f"; every bad row is in {self.path}" if self.path else ""

@@ -7,13 +7,13 @@ names the sources of its rows, so that an ingestion that starts again commits on
 import dataclasses
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from noria.core import files
 from noria.core.errors import DataError, SpanError
-from noria.ingestion import calendar, conversion, tables
+from noria.ingestion import calendar, conversion, growth, tables
 from noria.ingestion.calendar import Calendar
 from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.dead_letters import DeadLetters
@@ -51,6 +51,7 @@ class IngestReport:
       dead_letters: rows that could not be read.
       dead_letter_file: where they are; None without any.
       skipped: sources that were ingested before.
+      grown: columns that have a wider type than in the spans before, and its name.
       notes: what else people should know.
     """
 
@@ -62,6 +63,7 @@ class IngestReport:
     dead_letters: int = 0
     dead_letter_file: str | None = None
     skipped: tuple[str, ...] = ()
+    grown: dict[str, str] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -73,6 +75,7 @@ def ingest(
     name: str = "table",
     tell: Tell | None = None,
     now: Callable[[], float] = time.time,
+    reads: Callable[[], Collection[str]] | None = None,
 ) -> IngestReport:
     """Brings a source into the span store.
 
@@ -84,6 +87,8 @@ def ingest(
       name: name of a table in memory.
       tell: gets a record for each committed span: `span`, `rows`, `late`.
       now: the clock; rows of the future are dead letters.
+      reads: tells the columns that the model reads; asked only if values do not fit a column's type and no wider type
+        helps. A column that it does not name becomes text then.
 
     Returns:
       What was done. A source that is in the store already is skipped. Of a new source, rows that an earlier
@@ -109,7 +114,9 @@ def ingest(
         report = IngestReport()
         if fresh:
             try:
-                report = _Ingestion(fresh, settings, store, ledger, tell or (lambda record: None), now).run()
+                report = _Ingestion(
+                    fresh, settings, store, ledger, tell or (lambda record: None), now, reads
+                ).run()
             except DataError as error:
                 if any(
                     str(error.where).startswith(each.name) and ledger.changed(each, ids) for each in fresh
@@ -153,7 +160,9 @@ class _Ingestion:
         ledger: Ledger,
         tell: Tell,
         now: Callable[[], float],
+        reads: Callable[[], Collection[str]] | None,
     ):
+        self.reads = reads
         self.fresh = fresh
         self.settings = settings
         self.store = store
@@ -165,29 +174,46 @@ class _Ingestion:
         self.pieces = pieces_of(manifests)
         self.replaced = ledger.replaced(manifests)
         self.notes: list[str] = []
+        self.grown: dict[str, ColumnType] = {}
 
     def run(self) -> IngestReport:
-        settings = self.settings
-        columns = self._columns()
-        classes = self.calendar.classes if self.calendar else settings.classes
-        labels = Labels(settings.label, settings.task, classes)
         if self.calendar is not None:
             self._check_calendar(self.calendar)
+        columns = self._columns()
+        while True:
+            report, grown = self._attempt(columns)
+            if report is not None:
+                return report
+            columns |= grown
+            self.grown |= grown
+
+    def _attempt(self, columns: dict[str, ColumnType]) -> tuple[IngestReport | None, dict[str, ColumnType]]:
+        """Ingests with these types; or commits nothing, and gives the wider types that the values need."""
+        settings = self.settings
+        classes = self.calendar.classes if self.calendar else settings.classes
+        labels = Labels(settings.label, settings.task, classes)
         digest = hashlib.sha256("".join(table.digest for table in self.fresh).encode()).hexdigest()
         letters = DeadLetters(self.store.home, Path(self.fresh[0].name).stem, digest, settings.max_bad_share)
         cuts = self._cuts(letters)
         with Partition(self.store.folder / _PARTITION) as partition:
-            with letters:
-                self._sort(columns, labels, letters, cuts, partition)
+            try:
+                with letters:
+                    self._sort(columns, labels, letters, cuts, partition)
+            except DataError as error:
+                if letters.refused and (grown := self._wider(columns, letters, refused=error)):
+                    return None, grown
+                raise
+            if grown := self._wider(columns, letters):
+                return None, grown
             labels.settle()
-            known = self.calendar or self._lay_out(columns, labels, cuts)
+            known = self._grow() if self.calendar else self._lay_out(columns, labels, cuts)
             if isinstance(cuts, RowCuts):
                 cuts.begin()
             delivery = Delivery(partition, cuts, known, settings, labels, self.store, self.ledger)
             delivery.commit(self.tell)
         self._enter(cuts, letters, delivery)
         notes = [*self.notes, *(note for table in self.fresh for note in table.notes)]
-        return IngestReport(
+        report = IngestReport(
             spans=tuple(delivery.spans),
             late=tuple(delivery.late),
             rows=delivery.rows,
@@ -195,8 +221,54 @@ class _Ingestion:
             duplicates=cuts.repeated + delivery.repeated,
             dead_letters=letters.count,
             dead_letter_file=str(letters.path) if letters.count else None,
+            grown={name: kind.name for name, kind in self.grown.items()},
             notes=(*notes, *cuts.notes(), *delivery.notes),
         )
+        return report, {}
+
+    def _wider(
+        self, columns: dict[str, ColumnType], letters: DeadLetters, refused: DataError | None = None
+    ) -> dict[str, ColumnType]:
+        """The types that the values need where the spans' do not hold them.
+
+        A few bad values in a file do not change a column's type, except that of a column without any value so far.
+
+        Raises:
+          DataError: the file is refused, and no wider type helps; with the step that does.
+        """
+        if self.calendar is None:
+            return {}
+        settings = self.settings
+        free = [name for name in letters.columns if name in columns and name not in settings.as_it_is]
+        empty = [name for name in free if columns[name].name == "empty"]
+        unasked = [name for name in free if name not in settings.types]
+        grown = growth.found(self.fresh, columns, unasked if refused is not None else empty)
+        other = [name for name in unasked if columns[name].name != "string"]
+        if not grown and refused is not None and other and self.reads is not None:
+            read = self.reads()
+            grown = {name: conversion.named("string") for name in other if name not in read}
+        if grown and letters.path is not None:
+            letters.path.unlink(missing_ok=True)  # of this attempt; the next one writes its own
+        if not grown and refused is not None:
+            if settings.label in letters.columns and settings.task == "multiclass":
+                raise growth.unknown_class(refused, self.calendar.classes) from refused
+            raise growth.explained(refused, self.fresh, columns, unasked) from refused
+        return grown
+
+    def _grow(self) -> Calendar:
+        """The calendar with what has grown, on the disk before a row of it is."""
+        assert self.calendar is not None
+        if self.grown:
+            new = {name: kind.name for name, kind in self.grown.items()}
+            self.calendar = dataclasses.replace(self.calendar, columns={**self.calendar.columns, **new})
+            self.store.retype({name: conversion.stored(kind) for name, kind in self.grown.items()})
+            for name, kind in self.grown.items():
+                self.notes.append(
+                    f"column {name!r} has the type {kind.name} from now on; the earlier spans are read in it, too"
+                )
+        if self.calendar != Calendar.load(self.store):
+            self.calendar.save(self.store)
+        return self.calendar
 
     def _columns(self) -> dict[str, ColumnType]:
         settings = self.settings
@@ -208,6 +280,11 @@ class _Ingestion:
             for table in self.fresh:
                 if isinstance(table, TextTable):
                     table.assume_formats(self.calendar.formats())
+            self.grown = growth.asked(
+                {name: kind for name, kind in types.items() if name not in settings.as_it_is},
+                conversion.resolved(settings.types, settings.folder),
+            )
+            types |= self.grown
             wanted = list(types)
         columns = tables.columns_of(self.fresh, wanted=wanted, types=types, as_it_is=settings.as_it_is)
         for name in settings.as_it_is:
@@ -225,7 +302,10 @@ class _Ingestion:
         known.check(every=settings.every, time=settings.time, label=settings.label, task=settings.task)
         if settings.classes is not None and settings.task != "regression":
             asked = Labels(settings.label, settings.task, settings.classes)
-            known.check(classes=asked.classes)
+            self.calendar = growth.classes(known, asked.classes or ())
+            if self.calendar != known:
+                new = ", ".join(map(repr, self.calendar.classes[len(known.classes) :]))
+                self.notes.append(f"the label has a new class: {new}")
 
     def _cuts(self, letters: DeadLetters) -> PeriodCuts | RowCuts:
         settings = self.settings

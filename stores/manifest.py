@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,12 +174,13 @@ def correction(old: Manifest, fresh: Manifest) -> Manifest:
     return dataclasses.replace(fresh, version=old.version + 1, extra=extra)
 
 
-def difference(old: Manifest, schema: pa.Schema) -> str | None:
-    """How the columns of a schema differ from a version's; None if they do not."""
-    if fingerprint(schema) == old.schema_fingerprint:
-        return None
+def difference(old: Manifest, schema: pa.Schema, retyped: Mapping[str, pa.DataType]) -> str | None:
+    """How the columns of a schema differ from a version's, `retyped` ones in their new type; None if they do not."""
     new = {field.name: str(field.type) for field in schema}
-    for name, kind in old.columns.items():
+    known = {name: str(retyped.get(name, kind)) for name, kind in old.columns.items()}
+    if list(new.items()) == list(known.items()):
+        return None
+    for name, kind in known.items():
         if new.get(name) != kind:
             return f"{name!r} must be {kind}, got {new.get(name, 'no such column')}"
     extra = [name for name in new if name not in old.columns]

@@ -2,13 +2,14 @@
 
     spans/<span:08d>/v<version:04d>/{data-00000.parquet, manifest.json}
     spans/<span:08d>/QUARANTINED.json
+    spans/retyped.json                                            columns that are read in another type
 
 A version of a span appears by one rename, complete, or not at all. Readers take the newest version. A reader that
 began with an older one can finish with it, because versions are never changed and never deleted here.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from noria.core import files
 from noria.core.errors import SpanError
 from noria.core.locks import hold
 from noria.stores import manifest as manifests
-from noria.stores import quarantine_notes, span_files
+from noria.stores import quarantine_notes, retyping, span_files
 from noria.stores.manifest import EventTime, Manifest, Source
 from noria.stores.merging import merge_sorted
 from noria.stores.span_files import Batches
@@ -198,6 +199,7 @@ class SpanStore:
         columns: Sequence[str] | None = None,
         verify: bool = False,
         version: int | None = None,
+        as_written: bool = False,
     ) -> Iterator[pa.RecordBatch]:
         """Reads a span's rows in batches of at most 65,536.
 
@@ -206,6 +208,7 @@ class SpanStore:
           columns: the columns to read; all by default.
           verify: compare each file with its sha256 before it is read.
           version: an older version; the newest by default.
+          as_written: columns in the types of the span's files, and not in their new ones (see `retyping`).
 
         Raises:
           SpanError: the span or a column is missing, or a file is damaged; names the file.
@@ -217,7 +220,21 @@ class SpanStore:
                 f"span {span} has no column {missing[0]!r}, only: {', '.join(manifest.columns)}",
                 where=manifest.folder,
             )
-        return span_files.read(manifest, columns, verify)
+        rows = span_files.read(manifest, columns, verify)
+        return rows if as_written else retyping.retyped(rows, retyping.load(self.folder))
+
+    def retype(self, types: Mapping[str, pa.DataType]) -> None:
+        """Lets columns of all spans be read in new types (see `retyping`), those of older versions too.
+
+        Args:
+          types: column -> int64, float64, float32 or string.
+        """
+        with files.explained("the new types cannot be written", self.folder, SpanError), self.hold():
+            retyping.save(self.folder, types)
+
+    def retyped(self) -> dict[str, pa.DataType]:
+        """The columns that are read in another type than older spans were written in."""
+        return retyping.load(self.folder)
 
     def verify(self, span: int) -> None:
         """Compares the files of a span's newest version with their sha256.
@@ -319,9 +336,11 @@ class SpanStore:
     def _with_old(
         self, old: Manifest, batches: Batches, order: str | None
     ) -> Iterator[pa.RecordBatch | pa.Table]:
+        types = retyping.load(self.folder)
+
         def checked() -> Iterator[pa.RecordBatch | pa.Table]:
             for batch in batches:
-                found = manifests.difference(old, batch.schema)
+                found = manifests.difference(old, batch.schema, types)
                 if found is not None:
                     raise SpanError(
                         f"late rows have other columns than span {old.span}: {found}",
@@ -330,7 +349,7 @@ class SpanStore:
                     )
                 yield batch
 
-        rows = span_files.read(old)
+        rows = retyping.retyped(span_files.read(old), types)
         if order is not None:
             return merge_sorted(rows, checked(), order)
         return (batch for part in (rows, checked()) for batch in part)

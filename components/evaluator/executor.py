@@ -22,6 +22,7 @@ from tfx_bsl.public import tfxio
 from noria.components import execution, journal, warmup
 from noria.components.artifacts import present
 from noria.components.evaluator import eval_config, gate, in_process, model_verdict, rows
+from noria.components.evaluator.older_model import older_types
 from noria.components.evaluator.settings import EvaluatorSettings
 from noria.components.infra_validation import validator
 from noria.components.internals.tfx_beam import BeamExecutor
@@ -74,10 +75,18 @@ class Executor(BeamExecutor):
             )
             size = sum(os.path.getsize(file) for file in _files(examples))
             path, reason = execution.choose(exec_properties["execution"], size, self.beam_args)
+            older = {} if champion is None else older_types(Path(champion.uri), schema)
+            if path == "beam" and champion and (older or _outputs(champion) != _outputs(model)):
+                path, reason = (
+                    "in-process",
+                    "a column or the classes have changed since the champion was made",
+                )
             stage.note(path=path, reason=reason, champion=_version(champion) or "absent")
             problems: list[str] = []
             if path == "in-process":
-                problems = self._in_process(models, examples, label, judged_by, schema, config, evaluation)
+                problems = self._in_process(
+                    models, examples, label, judged_by, schema, config, evaluation, older
+                )
             else:
                 self._beam(models, input_dict["examples"], schema, config, evaluation)
 
@@ -112,10 +121,11 @@ class Executor(BeamExecutor):
         schema: schema_pb2.Schema,
         config: config_pb2.EvalConfig,
         output: Path,
+        older: dict[str, int],
     ) -> list[str]:
         """Evaluates, or returns what keeps these rows or predictions from being judged."""
         columns = sorted({column for slicing in judged_by.slices for column in slicing})
-        data = rows.read(_files(examples), models, label, columns, schema)
+        data = rows.read(_files(examples), models, label, columns, schema, {eval_config.CHAMPION: older})
         problems = rows.problems(data, judged_by.task, {"candidate": "challenger", "baseline": "champion"})
         if not problems:
             locations = {name: str(path) for name, path in models.items()}
@@ -207,6 +217,15 @@ def _serving(model: types.Artifact) -> Path:
 
 def _version(champion: types.Artifact | None) -> int | None:
     return None if champion is None else champion.get_int_custom_property("version")
+
+
+def _outputs(model: types.Artifact | None) -> int | None:
+    """How many scores a model gives for a row; None where it is not known."""
+    try:
+        manifest = json.loads((Path(model.uri) / "checkpoint" / "manifest.json").read_text(encoding="utf-8"))
+        return manifest["model"]["outputs"]
+    except (AttributeError, OSError, ValueError, KeyError):
+        return None
 
 
 def _bless(

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from noria.components.evaluator import saved_models
+from noria.components.evaluator.older_model import in_older_types
 from noria.core.errors import DataError, GateError
 
 # Rows a model predicts at once: past 8,192 the time per row no longer falls, and the memory of a wide model
@@ -63,6 +64,7 @@ def read(
     label: str,
     slice_columns: Sequence[str],
     schema: schema_pb2.Schema,
+    older: Mapping[str, Mapping[str, int]] | None = None,
 ) -> EvalRows:
     """Reads gzip TFRecords batch by batch and has each model predict each batch once.
 
@@ -72,6 +74,7 @@ def read(
       label: name of the label's feature.
       slice_columns: names of the features to slice by.
       schema: of the raw examples; gives the types.
+      older: model -> the features that it reads in another type (see `older_model`).
 
     Raises:
       DataError: a row without a label, or a column with more than one value in a row.
@@ -92,17 +95,33 @@ def read(
             for name, coder in coders.items():
                 coder.add(parsed[name], count)
             for name, ask in signatures.items():
-                scores[name].append(_score(ask, serialized, models[name], count))
+                examples = serialized
+                if older is not None and older.get(name):
+                    examples = tf.constant(in_older_types(serialized.numpy(), older[name]))
+                scores[name].append(_score(ask, examples, models[name], count))
             seen += count
     empty = np.zeros(0, types[label].as_numpy_dtype)
     return EvalRows(
         labels=np.concatenate(labels) if labels else empty,
-        predictions={
-            name: np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
-            for name, parts in scores.items()
-        },
+        predictions=_of_one_width(
+            {
+                name: np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
+                for name, parts in scores.items()
+            }
+        ),
         columns={name: coder.column() for name, coder in coders.items()},
     )
+
+
+def _of_one_width(predictions: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A model of classes from before one was added gives it a score of 0."""
+    width = max(scores.shape[1] for scores in predictions.values())
+    return {
+        name: np.pad(scores, ((0, 0), (0, width - scores.shape[1])))
+        if 1 < scores.shape[1] < width
+        else scores
+        for name, scores in predictions.items()
+    }
 
 
 def _labels(sparse: tf.SparseTensor, count: int, label: str, seen: int) -> np.ndarray:

@@ -8,6 +8,7 @@ import dataclasses
 import filecmp
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -81,7 +82,8 @@ def compare(
             "there are no raw rows to compare the transform graphs with", where="raw_examples"
         )
     layers = TransformLayer(old, old_features.label), layer or TransformLayer(new, new_features.label)
-    before, after = _apply(layers[0], raw, old_features), _apply(layers[1], raw, new_features)
+    rows = [_parsed(raw, layer, layers) for layer in layers]
+    before, after = _apply(layers[0], rows[0], old_features), _apply(layers[1], rows[1], new_features)
     change = Change("refreshed")
     pairs = zip(old_features.categorical, new_features.categorical, strict=True)
     for column, (was, now) in enumerate(pairs):
@@ -115,9 +117,41 @@ def compare(
     return change
 
 
-def _apply(layer: TransformLayer, raw: tf.Tensor, features: Features) -> tuple[np.ndarray, np.ndarray]:
-    """Numeric `[n, F]` and ids `[n, C]` of raw rows by one graph."""
-    numeric, ids = features.pack(layer(raw))
+def _parsed(
+    raw: tf.Tensor, layer: TransformLayer, layers: tuple[TransformLayer, TransformLayer]
+) -> dict[str, Any]:
+    """Raw columns of serialized rows for one of the two graphs.
+
+    The rows have the new graph's types. A number whose type has changed is rounded for both graphs: they get the same
+    values, and the line between them shows. What cannot be a value of the older type is missing there.
+    """
+    types = {name: spec.dtype for name, spec in layers[1].raw_spec.items()}
+    old = {name: spec.dtype for name, spec in layers[0].raw_spec.items()}
+    spec = {name: own._replace(dtype=types.get(name, own.dtype)) for name, own in layer.raw_spec.items()}
+    columns = tf.io.parse_example(raw, spec)
+    for name, column in columns.items():
+        if name in types and types[name] != old.get(name, types[name]):
+            columns[name] = _rounded(column, layer.raw_spec[name].dtype)
+    return columns
+
+
+def _rounded(column: Any, kind: tf.DType) -> Any:
+    """A raw column, sparse or dense, as whole numbers of a type; without values where one of the types is text."""
+    if tf.string in (column.dtype, kind):
+        if isinstance(column, tf.SparseTensor):
+            indices = tf.zeros([0, 2], tf.int64)
+            return tf.SparseTensor(indices, tf.zeros([0], kind), column.dense_shape)
+        return tf.zeros(tf.shape(column), kind)
+    if isinstance(column, tf.SparseTensor):
+        return tf.SparseTensor(column.indices, _rounded(column.values, kind), column.dense_shape)
+    return tf.cast(tf.round(column), kind)
+
+
+def _apply(
+    layer: TransformLayer, columns: dict[str, Any], features: Features
+) -> tuple[np.ndarray, np.ndarray]:
+    """Numeric `[n, F]` and ids `[n, C]` of raw columns by one graph."""
+    numeric, ids = features.pack(layer.transform(columns))
     return numeric.numpy(), ids.numpy()
 
 
@@ -125,9 +159,11 @@ def _missing(
     old: TransformLayer, new: TransformLayer, old_features: Features, new_features: Features
 ) -> list[tuple[float, float] | None]:
     """What each numeric column is, by both graphs, in a row where everything is missing."""
-    empty = tf.constant([b""])
     try:
-        pair = _apply(old, empty, old_features)[0][0], _apply(new, empty, new_features)[0][0]
+        pair = [
+            _apply(layer, tf.io.parse_example(tf.constant([b""]), layer.raw_spec), features)[0][0]
+            for layer, features in ((old, old_features), (new, new_features))
+        ]
     except tf.errors.InvalidArgumentError:  # the schema has features that are never missing
         return [None] * new_features.width
     return [

@@ -134,6 +134,23 @@ class Network:
         odds = [np.log(shares[1] / shares[0])] if self.settings.task == "binary" else np.log(shares)
         self.output_shift.assign(np.asarray(odds, np.float32))
 
+    def add_classes(self, labels: np.ndarray, known: int) -> None:
+        """Sets the output vectors of classes that the champion does not know.
+
+        With weights of 0 each one gets its share among the labels, where the logits of the others make a whole.
+
+        Args:
+          labels: class numbers of the window's rows `[rows]`.
+          known: the number of the champion's classes, which come first.
+        """
+        classes = self.settings.outputs
+        counts = np.bincount(labels.astype(np.int64), minlength=classes)[:classes] + 1.0
+        shares = counts[known:] / counts.sum()
+        scale, shift = self.output_scale.numpy(), self.output_shift.numpy()
+        scale[known:], shift[known:] = 1.0, np.log(shares / (1.0 - shares))
+        self.output_scale.assign(scale)
+        self.output_shift.assign(shift)
+
     def set_inputs(self, inputs: normalization.Inputs) -> None:
         """Sets the input vectors."""
         for name in ("scale", "shift", "missing", "filled"):

@@ -158,6 +158,11 @@ def _start_warm(
     taken = warm_start.start(
         saved, change, run.network, run.adam, run.family, old_features, run.settings, _numbers(train)
     )
+    known = saved.model.get("outputs", run.settings.outputs)
+    if known < run.settings.outputs:
+        run.network.add_classes(np.asarray(train.labels), known)
+        new = run.settings.outputs - known
+        journal.logger.warning("Trainer: %d new classes start from their base rate, with weights of 0", new)
     run.start, run.examples_seen = saved.step, saved.examples_seen
     same = saved.window == run.window  # training on it continues, with its batches and its learning rate
     run.origin = saved.origin if same else saved.step

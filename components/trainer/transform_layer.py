@@ -40,4 +40,8 @@ class TransformLayer:
 
     def __call__(self, examples: tf.Tensor) -> dict[str, Any]:
         """Transformed columns of serialized raw tf.Examples `[batch]`."""
-        return self._loader.apply_transform_model(tf.io.parse_example(examples, self.raw_spec))
+        return self.transform(tf.io.parse_example(examples, self.raw_spec))
+
+    def transform(self, columns: dict[str, Any]) -> dict[str, Any]:
+        """Transformed columns of raw ones, which are parsed by `raw_spec`."""
+        return self._loader.apply_transform_model(columns)

@@ -44,7 +44,9 @@ def check_same_model(checkpoint: Checkpoint, features: Features, settings: Setti
       WarmStartError: it is not; says what each side has.
     """
     kind = model_kind(settings)
-    if checkpoint.model != kind:
+    # Further classes follow the champion's; see `_with_classes`.
+    grown = settings.task == "multiclass" and checkpoint.model.get("outputs", 0) < settings.outputs
+    if {**checkpoint.model, **({"outputs": settings.outputs} if grown else {})} != kind:
         raise WarmStartError(
             f"the champion is {checkpoint.model}, the config asks for {kind}",
             where="config key trainer",
@@ -79,8 +81,8 @@ def start(
 
     Variables that match a pattern in `settings.reset` keep their initial values, whether the champion has them or
     not. An input whose line no value survives starts fresh (see normalization.py): the rows of weights and slots that
-    read it are 0, so that the rest of the model keeps its function. All values are computed before the first one is
-    assigned.
+    read it are 0, so that the rest of the model keeps its function. A class that the champion does not know has weights
+    of 0; `Network.add_classes` sets its base rate. All values are computed before the first one is assigned.
 
     Args:
       numbers: the window's numeric matrix, or a part of it, `[n, F]`.
@@ -92,6 +94,7 @@ def start(
     values: list[tuple[Any, np.ndarray]] = []
     found = Report([], [])
     state = network.state()
+    classes = checkpoint.model.get("outputs", settings.outputs), settings.outputs
     lost = [n for n in checkpoint.variables if n not in state and not _matches(n, resets)]
     if lost:
         raise _error(f"the champion's variables {lost} are not in the new model", lost[0])
@@ -106,7 +109,7 @@ def start(
             continue
         if name not in checkpoint.variables:
             raise _error(f"the new model's variable {name} {shape} is not in the champion", name)
-        old = checkpoint.variables[name]
+        old = _with_classes(checkpoint.variables[name], shape, *classes)
         feature = family.feature_of_rows(name, shape, network.features)
         if feature is not None:
             indexed.add(feature)
@@ -120,6 +123,8 @@ def start(
             new, how, detail = rows.apply(old, settings.new_entries), "remapped", rows.detail
         else:
             new, how, detail = old, "copied", ""
+        if old.shape != checkpoint.variables[name].shape:
+            how, detail = "remapped", f"{detail}; 0 for each new class".removeprefix("; ")
         if new.shape != shape:
             _check_nameless(name, old.shape, shape, old_features, network.features)
             raise _error(f"variable {name} is {old.shape} in the champion and {shape} in the new model", name)
@@ -140,7 +145,9 @@ def start(
                 continue
             if name not in old_slots:
                 raise _error(f"the champion's checkpoint has no Adam slot {kind}/{name} {shape}", name)
-            new, how, detail = old_slots[name], "copied", ""
+            new, how, detail = _with_classes(old_slots[name], shape, *classes), "copied", ""
+            if new.shape != old_slots[name].shape:
+                how, detail = "remapped", "0 for each new class"
             feature = family.feature_of_rows(name, shape, network.features)
             rows = change.rows.get(feature) if feature is not None else None
             if rows is not None:
@@ -164,6 +171,13 @@ def start(
     for column, name in normalization.names(fresh, network.features.numeric_columns()).items():
         found.fresh[name] = inputs.fresh[column] + kept
     return found
+
+
+def _with_classes(array: np.ndarray, shape: tuple[int, ...], old: int, new: int) -> np.ndarray:
+    """A variable or slot whose last axis counts the classes, with 0 for the new ones; others as they are."""
+    if old == new or array.shape[-1:] != (old,) or shape[-1:] != (new,):
+        return array
+    return np.concatenate([array, np.zeros((*array.shape[:-1], new - old), array.dtype)], -1)
 
 
 def _inputs(

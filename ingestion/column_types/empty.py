@@ -1,23 +1,25 @@
-"""A column without a value so far; stored as numbers."""
+"""A column without a value so far. The first values decide its type."""
 
 import numpy as np
 import pyarrow as pa
 
-from noria.ingestion.column_types import _numbers
 from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.number_formats import NumberFormat
 
 
 class Empty(ColumnType):
-    label = "a number (the column was empty in the first spans)"
-    storage = "float64"
-    numeric = True
+    label = "empty, as the column was in the files before"
 
     def holds(self, kind: pa.DataType) -> bool:
         return pa.types.is_null(kind)
 
     def from_text(self, texts: pa.Array, form: NumberFormat) -> tuple[pa.Array, np.ndarray]:
-        return _numbers.from_text(texts, pa.float64(), form)
+        return _none(texts)
 
     def from_arrow(self, values: pa.Array) -> tuple[pa.Array, np.ndarray]:
-        return _numbers.from_arrow(values, pa.float64())
+        return _none(values)
+
+
+def _none(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    """Each value is refused, so that ingestion looks for the type that the column has now."""
+    return pa.nulls(len(values), pa.float64()), np.asarray(values.is_valid())

@@ -383,11 +383,6 @@ class _Rows(_Cut):
         return end
 
 
-def _filter(batch: pa.RecordBatch, keep: np.ndarray) -> pa.RecordBatch:
-    mask = pa.array(keep)
-    return pa.RecordBatch.from_arrays([column.filter(mask) for column in batch.columns], batch.schema.names)
-
-
 def _type_name(kind: pa.DataType) -> str:
     found = conversion.of_arrow(kind)
     assert found is not None, "segments hold flat columns only"

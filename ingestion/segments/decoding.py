@@ -34,11 +34,10 @@ ENVELOPE = {
 }
 _WHOLE = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _SCALAR = str | _WHOLE | float | bool
-# A column's kind -> what its values are in JSON.
+# A column's type -> what its values are in JSON; those of other types are read from text.
 _JSON: dict[str, Any] = {
     "int": _WHOLE,
     "float": float,
-    "string": _SCALAR,
     "bool": bool,
     "time": str | _WHOLE | float,
 }
@@ -63,7 +62,7 @@ class Decoder:
     """Decodes events of one shape.
 
     Args:
-      columns: column -> `int`, `float`, `string`, `bool` or `time`; label and time are read whatever they are.
+      columns: column -> name of its type; label and time are read whatever they are.
       settings: how rows become events.
       classes: the classes of the label, where they are known.
       cloudevents: whether events are in CloudEvents envelopes.
@@ -222,18 +221,17 @@ class Decoder:
     def _array(self, name: str, values: Sequence[Any]) -> pa.Array:
         kind = self._columns[name]
         if name in self._settings.as_it_is or kind not in _ARROW:
-            first = type(next((value for value in values if value is not None), ""))
-            try:
-                return pa.array(values, pa.int64() if first is int else pa.string())
-            except (pa.ArrowTypeError, pa.ArrowInvalid):
-                # Texts and numbers may be mixed; Noria reads both from text.
-                return pa.array([_text(value) for value in values], pa.string())
+            types = set(map(type, values)) - {type(None)}
+            if types == {int}:
+                return pa.array(values, pa.int64())
+            # Texts and numbers may be mixed; Noria reads both from text.
+            return pa.array(values if types <= {str} else [_text(value) for value in values], pa.string())
         return pa.array(values, _ARROW[kind])
 
     def _json(self, name: str) -> Any:
         if name == self._settings.label:
             return _SCALAR
-        return _JSON.get("time" if name == self._settings.time else self._columns[name], _SCALAR)
+        return _JSON["time"] if name == self._settings.time else _JSON.get(self._columns[name], _SCALAR)
 
 
 class _Letters(DeadLetters):
@@ -274,7 +272,7 @@ def letter(messages: Messages, i: int, reason: str) -> dict[str, Any]:
 def infer_columns(
     messages: Sequence[Messages], settings: EventSettings, types: Mapping[str, str], cloudevents: bool = False
 ) -> dict[str, str]:
-    """The columns of a stream and their kinds, from its first events.
+    """The columns of a stream and the names of their types, from its first events.
 
     Args:
       messages: the first events.

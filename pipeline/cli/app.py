@@ -28,6 +28,7 @@ from noria.pipeline.cli import (
     emit,
     ingest,
     init,
+    migrate,
     predict,
     promote,
     replay,
@@ -131,6 +132,7 @@ for _command in (
     promote.promote,
     rollback.rollback,
     unquarantine.unquarantine,
+    migrate.migrate,
     doctor.doctor,
     ci.ci,
 ):

@@ -91,7 +91,7 @@ def init(
             encoding=encoding,
             decimal=_decimal(decimal),
             missing=missing or [],
-            types=_pairs(types or []),
+            types=pairs(types or [], "--types"),
             drop=drop or [],
         )
     if as_json:
@@ -125,8 +125,12 @@ def init(
     return console.OK
 
 
-def _pairs(types: list[str]) -> dict[str, str]:
-    """`zip=string` -> {"zip": "string"}."""
+def pairs(types: list[str], where: str) -> dict[str, str]:
+    """`zip=string` -> {"zip": "string"}.
+
+    Raises:
+      ConfigError: a text has another form, or names no type.
+    """
     found = {}
     for pair in types:
         name, equals, kind = pair.rpartition("=")
@@ -135,9 +139,7 @@ def _pairs(types: list[str]) -> dict[str, str]:
                 raise ValueError(f"must be COLUMN=TYPE, got {pair!r}")
             COLUMN_TYPES.check_name(kind)
         except ValueError as error:
-            raise ConfigError(
-                f"a type {error}", where="--types", next_step="write it as in --types zip=string"
-            ) from None
+            raise ConfigError(f"a type {error}", where=where, next_step="write it as in zip=string") from None
         found[name] = kind
     return found
 

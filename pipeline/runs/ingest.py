@@ -2,10 +2,10 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
-from noria.core.errors import DataError
+from noria.core.errors import ConfigError, DataError
 from noria.ingestion.ingest import ingest as ingest_source
 from noria.ingestion.sources import SOURCES
 from noria.ingestion.sources.base import Source
@@ -57,11 +57,67 @@ def ingest(config: Config, on_event: Listener) -> dict[str, Any]:
 
     tell("start", source=config.data.source_name)
     report = ingest_source(
-        _source(config), config.event_settings(), store, tell=lambda facts: tell("note", **facts)
+        _source(config),
+        config.event_settings(),
+        store,
+        tell=lambda facts: tell("note", **facts),
+        reads=lambda: _read_columns(config),
     )
+    report = dataclasses.replace(report, notes=(*report.notes, *follow(config, store)))
     facts = dataclasses.asdict(report)
     tell("end", seconds=time.monotonic() - started, **facts)
     return facts
+
+
+def follow(config: Config, store: SpanStore) -> list[str]:
+    """Lets the schema file follow columns whose type has changed, and new classes; returns what to tell."""
+    types, classes = store.retyped(), config.label.classes
+    if (not types and classes is None) or not config.schema_path.is_file():
+        return []
+    from noria.schemas import growth, loader
+
+    schema = loader.load(config.schema_path)
+    changes = growth.retype(schema, {name: str(kind) for name, kind in types.items()})
+    if classes is not None and config.task == "multiclass":
+        changes += growth.add_classes(schema, config.label.column, len(classes))
+    if not changes:
+        return []
+    try:
+        loader.save(schema, config.schema_path)
+    except OSError as error:
+        raise ConfigError(
+            f"the schema must follow the data ({'; '.join(changes)}), and its file cannot be written: "
+            f"{error.strerror}",
+            where=config.schema_path,
+            next_step="make these changes in the file, or let this process write it",
+        ) from error
+    return [f"{config.schema_path.name} has changed: {change}" for change in changes]
+
+
+def _read_columns(config: Config) -> Collection[str]:
+    """The columns that the preprocessing reads, and those of the key and the slices. Imports TensorFlow."""
+    from noria.components.keras3 import ensure_keras3
+    from noria.core.user_code import load_function
+    from noria.schemas import loader
+
+    tf = ensure_keras3()
+    import tensorflow_transform as tft
+    from tensorflow_transform.tf_metadata import schema_utils
+
+    parsed = schema_utils.schema_as_feature_spec(loader.load(config.schema_path)).feature_spec
+    spec = {
+        name: tf.TensorSpec([None, *kind.shape], kind.dtype)
+        if isinstance(kind, tf.io.FixedLenFeature)
+        else tf.SparseTensorSpec([None, None], kind.dtype)
+        for name, kind in parsed.items()
+    }
+    function = load_function(config.preprocessing, str(config.folder))
+    slices = [column for slicing in config.gates.model.slices for column in slicing]
+    try:
+        read = tft.get_transform_input_columns(function, spec)
+    except Exception:  # the user's code; Transform explains what is wrong with it
+        read = list(spec)
+    return {*read, *config.key, *slices}
 
 
 def _source(config: Config) -> Source:

@@ -431,6 +431,22 @@ def test_labels_out_of_range(week1, tmp_path):
         training.train(week1, tmp_path, {**SMALL, "label": "distance"})
 
 
+def test_a_further_class_keeps_the_others(week1, tmp_path):
+    """Before the first step the old classes answer as before, and the new one is as likely as its share of labels."""
+    settings = {**SMALL, "task": "multiclass", "classes": 2}
+    champion = training.publish(training.train(week1, tmp_path / "old", settings), week1 / "graph")
+    model = training.train(week1, tmp_path / "new", {**settings, "classes": 3, "steps": 0}, champion=champion)
+    rows = records(week1)
+    logits = scores(model, rows, "logit")
+    assert np.allclose(scores(champion, rows, "logit"), logits[:, :2], atol=1e-6)
+    assert np.ptp(logits[:, 2]) < 1e-6 and scores(model, rows)[:, 2].max() < 0.01
+    report = report_of(model)
+    assert "remapped" == how(report["variables"], "noria/output_shift")
+    assert any("0 for each new class" in entry["detail"] for entry in report["optimizer"])
+    with pytest.raises(WarmStartError, match="noria run --cold"):
+        training.train(week1, tmp_path / "fewer", {**settings, "task": "binary"}, champion=champion)
+
+
 @pytest.mark.parametrize(("task", "label", "classes"), [("regression", "temp", 2), ("multiclass", "late", 3)])
 def test_other_tasks(task, label, classes, week1, tmp_path):
     """Regression and multiclass train, and serve scores of their shape."""

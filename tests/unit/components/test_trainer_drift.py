@@ -63,7 +63,8 @@ def lay_out(project: Path, span: int, table: pa.Table) -> Path:
             for batch in part.combine_chunks().to_batches():
                 writer.write(as_lists(batch))
     whole = pa.types.is_integer(table["y"].type)
-    kinds = {"a": tf.float32, "c": tf.float32, "y": tf.int64 if whole else tf.float32}
+    counts = tf.int64 if pa.types.is_integer(table["c"].type) else tf.float32
+    kinds = {"a": tf.float32, "c": counts, "y": tf.int64 if whole else tf.float32}
     schema = schema_utils.schema_from_feature_spec({n: tf.io.VarLenFeature(k) for n, k in kinds.items()})
     request = Request(
         examples=str(folder / "raw"),
@@ -127,6 +128,20 @@ def test_a_column_that_wakes_up(project):
         assert log_loss(model, following) < guess(following) + 0.03, span
         assert log_loss(model, current) < 0.35, span
     assert 0.003 == pytest.approx(report(model)["first_rate"])
+
+
+def test_whole_numbers_that_become_fractions(project):
+    """The champion read whole numbers; its weights stay, by the line between the two scales."""
+    whole = np.random.default_rng(1).integers(1, 50, 4_000)
+    first = rows(4_000, 1, 0.0)
+    data = lay_out(project, 1, first.set_column(1, "c", pa.array(whole)))
+    model = training.publish(training.train(data, project / "m1", SETTINGS), data / "graph")
+    later = lay_out(project, 2, rows(4_000, 2, np.random.default_rng(2).uniform(1, 50, 4_000)))
+    taken = training.train(later, project / "m2", {**SETTINGS, "steps": 0}, champion=model)
+    assert ("warm", {}) == (report(taken)["mode"], report(taken)["fresh_inputs"])
+    same = rows(100, 3, whole[:100])
+    before = served(model, same.set_column(1, "c", same["c"].cast(pa.int64())))["logit"]
+    assert np.allclose(before, served(taken, same)["logit"], atol=1e-3)
 
 
 def test_values_beyond_float32(project):

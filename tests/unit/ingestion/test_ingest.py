@@ -1,6 +1,7 @@
 """Ingestion: every row of every source exactly once, in its span, whatever happens."""
 
 import collections
+import dataclasses
 import datetime
 import json
 import re
@@ -475,8 +476,10 @@ def test_later_files_keep_the_kinds_of_the_first(tmp_path: Path) -> None:
         (row["flag"], row["code"], row["none"], row["n"], row["tip"]) for row in rows
     ]
     assert 1 == len({store.manifest(span).schema_fingerprint for span in store.ids()})
+    fraction = frame.assign(n=3.5, when=pd.to_datetime(["2013-01-10"]))
     with pytest.raises(DataError, match="'3.5' is not a whole number"):
-        ingest(frame.assign(n=3.5, when=pd.to_datetime(["2013-01-10"])), DAYS, store)
+        ingest(fraction, dataclasses.replace(DAYS, types={"n": "int"}), store)
+    assert {"n": "float"} == ingest(fraction, DAYS, store).grown
 
 
 def test_rows_are_cut_in_the_order_of_time(tmp_path: Path) -> None:

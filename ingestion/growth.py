@@ -1,0 +1,100 @@
+"""What may grow after the first spans: columns get wider types, labels get further classes.
+
+A file is read with the types that the spans have. Only where its values do not fit are its own types found, so a file
+whose types are known is read once.
+"""
+
+import dataclasses
+from collections.abc import Collection, Sequence
+
+from noria.core.errors import DataError
+from noria.ingestion import conversion, tables
+from noria.ingestion.calendar import Calendar
+from noria.ingestion.column_types.base import ColumnType
+from noria.ingestion.formats import Table
+
+Types = dict[str, ColumnType]
+
+
+def asked(known: Types, config: Types) -> Types:
+    """The types that the config asks for and that hold all values of the spans.
+
+    Args:
+      known: the spans' types.
+      config: those of `data.types`.
+
+    Raises:
+      DataError: the config asks for a type that may not hold the spans' values.
+    """
+    grown = {}
+    for name, kind in config.items():
+        old = known.get(name)
+        if old is None or old == kind:
+            continue
+        if conversion.unify(old, kind) != kind:
+            raise DataError(
+                f"column {name!r} has the type {old.name} in the spans, the config asks for {kind.name}",
+                where=f"data.types in the config ({name})",
+                next_step=f"noria migrate {name}={kind.name} changes the spans, and says first which values would "
+                f"be lost; or set data.types back to {old.name}",
+            )
+        grown[name] = kind
+    return grown
+
+
+def found(fresh: Sequence[Table], known: Types, bad: Collection[str]) -> Types:
+    """The wider types of columns whose values did not fit.
+
+    Args:
+      fresh: the tables.
+      known: the types they were read with.
+      bad: columns with values that did not fit.
+    """
+    if not bad:
+        return {}
+    here = tables.columns_of(fresh, wanted=sorted(bad))
+    wider = {name: conversion.unify(known[name], kind) for name, kind in here.items()}
+    return {name: kind for name, kind in wider.items() if kind is not None and kind != known[name]}
+
+
+def explained(error: DataError, fresh: Sequence[Table], known: Types, bad: Collection[str]) -> DataError:
+    """The error of a refused file, with the step that lets a column change its type."""
+    here = tables.columns_of(fresh, wanted=sorted(bad)) if bad else {}
+    other = [
+        (name, kind) for name, kind in here.items() if kind not in (known[name], conversion.named("empty"))
+    ]
+    if not other:
+        return error
+    name, kind = other[0]
+    return DataError(
+        error.what,
+        where=error.where,
+        next_step=f"{error.next_step}; or, if {name!r} is {kind.label} from now on: noria migrate "
+        f"{name}={kind.name}, which says first which values of the spans would be lost",
+    )
+
+
+def classes(known: Calendar, wanted: Sequence[str]) -> Calendar:
+    """The calendar with the config's classes, which may follow those of the spans.
+
+    Raises:
+      DataError: a class of the spans has another number in the config, or none.
+    """
+    if tuple(wanted[: len(known.classes)]) != known.classes:
+        raise DataError(
+            f"the spans number the classes {list(known.classes)}, the config says {list(wanted)}",
+            where="label.classes in the config",
+            next_step="keep these classes first, in this order, and put new ones at the end: "
+            f"{[*known.classes, *(each for each in wanted if each not in known.classes)]}",
+        )
+    return dataclasses.replace(known, classes=tuple(wanted))
+
+
+def unknown_class(error: DataError, known: Sequence[str]) -> DataError:
+    """The error of a file with labels that are no class, with the step that adds one."""
+    return DataError(
+        error.what,
+        where=error.where,
+        next_step=f"if it is a new class, put it at the end of label.classes in the config, after {list(known)}; "
+        f"else {error.next_step}",
+    )
