@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         pairs = [(numbers, rest[0] if rest else 0) for numbers, *rest in sizes]
     except ValueError:
         parser.error(f"--columns must be such as 300 or 300+200 with commas between, got {given!r}")
-    rows = options.size(ROWS, 600)
+    rows = options.size(ROWS, 2_400)
     machine = options.machine()
     tables = []
     for numbers, categories in pairs:

@@ -162,15 +162,15 @@ class Buckets:
         best = int(np.argmax(shares))
         return float(values[best]), float(shares[best])
 
-    def below(self, edge: float) -> float:
-        """Rows strictly below `edge`."""
-        width = self.high - self.low
+    def below(self, edges: np.ndarray) -> np.ndarray:
+        """Rows strictly below each of the edges, `[edges]`."""
+        width, at = self.high - self.low, edges[:, np.newaxis]
         part = np.where(
             width > 0,
-            np.clip((edge - self.low) / np.where(width > 0, width, 1.0), 0, 1),
-            (self.low < edge).astype(float),
+            np.clip((at - self.low) / np.where(width > 0, width, 1.0), 0, 1),
+            (self.low < at).astype(float),
         )
-        return float((part * self.mass).sum())
+        return (part * self.mass).sum(axis=1)
 
     def at(self, value: float) -> float:
         """Rows in single-value buckets at `value`."""
@@ -213,10 +213,9 @@ def _numeric(current: FeatureStatistics, reference: FeatureStatistics) -> Binned
 
 def _fill(side: Buckets, cuts: list[float], points: set[float]) -> list[float]:
     """Rows of one side in each bin: [start, end), or the point `start` and then the rest of [start, end)."""
+    below = np.concatenate([[0.0], side.below(np.array(cuts, float)), [side.mass.sum()]])
     counts = []
-    for start, end in zip([None, *cuts], [*cuts, None], strict=True):
-        before = 0.0 if start is None else side.below(start)
-        inside = (side.mass.sum() if end is None else side.below(end)) - before
+    for start, inside in zip([None, *cuts], np.diff(below).tolist(), strict=True):
         if start is not None and start in points:
             counts.append(side.at(start))
             inside -= counts[-1]

@@ -8,7 +8,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 
-from scipy import stats
+from scipy import special, stats
 
 from noria.components.data_gate.finding import BROKEN, DRIFTED, OK, Finding
 
@@ -157,7 +157,7 @@ def same_distribution(current: Sequence[float], reference: Sequence[float]) -> f
         if share > 0:
             bins += 1
             chi2 += (p - rows * share) ** 2 / (rows * share) + (q - others * share) ** 2 / (others * share)
-    return float(stats.chi2.sf(chi2, max(bins - 1, 1)))
+    return float(special.chdtrc(max(bins - 1, 1), chi2))  # stats.chi2.sf takes ten times as long
 
 
 def z_test(z: float) -> float:

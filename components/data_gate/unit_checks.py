@@ -48,8 +48,7 @@ def check_units(
 def _scaled(
     feature: FeatureStatistics, reference: FeatureStatistics, name: str, title: str, stable: bool
 ) -> Test | None:
-    bins = binning.by_reference(feature, reference)
-    if bins is None or binning.kind_of(feature, reference) != "numeric":
+    if binning.kind_of(feature, reference) != "numeric":
         return None
     now, before = (binning.edges(side) for side in (feature, reference))
     if len(now) != len(before) or len(now) < 5 or not np.isfinite([*now, *before]).all():
@@ -69,6 +68,8 @@ def _scaled(
     known = min(FACTORS, key=lambda factor: abs(size - math.log(factor)))
     match = abs(size - math.log(known)) < CLOSE and error < CLOSE
     factor = f"{slope:.4g}" + (f" {offset:+.4g}" if abs(offset) > 0.05 * np.ptp(now) else "")
+    bins = binning.by_reference(feature, reference)
+    assert bins is not None  # it is numeric
     text = (
         f"{name}: the values are those of {title} times {factor}"
         + (f"; {known:g} is a factor of units" if match else "")

@@ -25,6 +25,7 @@ _BEAM_ONLY = (
     "use_sketch_based_topk_uniques",
 )
 
+bin_weights = quantiles_util._get_bin_weights
 overlap = quantiles_util._overlap
 equi_width_histogram = quantiles_util.generate_equi_width_histogram
 

@@ -78,21 +78,19 @@ def _bins(quantiles: np.ndarray, cumulative_counts: np.ndarray) -> tuple[list[fl
     """Lower bounds, upper bounds and rows of the bins between quantiles, as TFDV's `_get_bin_weights`.
 
     Bins with the same upper bound share their rows, and the first one, or all that equal it, gets those of the minimum.
+    Counts of rows are whole numbers, whose sum has no order; TFDV treats others.
     """
-    bounds = quantiles.astype(np.float64).tolist()
     cumulative = cumulative_counts.astype(np.float64)
+    if not (cumulative == np.floor(cumulative)).all():
+        found = tfdv_internals.bin_weights(quantiles, cumulative)
+        low, high, weight = (array.astype(np.float64).tolist() for array in found)
+        return low, high, weight
     counts = np.diff(cumulative)
-    weights = counts.tolist()
-    ends = (np.flatnonzero(quantiles[2:] != quantiles[1:-1]) + 1).tolist()
-    for start, end in itertools.pairwise([0, *ends, len(weights)]):
-        if end > start + 1:
-            # numpy adds fewer than 8 numbers one after the other, and more of them in another order.
-            some = weights[start:end]
-            total = functools.reduce(operator.add, some) if len(some) < 8 else float(counts[start:end].sum())
-            weights[start:end] = [total / len(some)] * len(some)
-    first = 0
-    while first < len(weights) and (bounds[first], bounds[first + 1]) == (bounds[0], bounds[1]):
-        first += 1
-    for at in range(first):
-        weights[at] += float(cumulative[0]) / first
-    return bounds[:-1], bounds[1:], weights
+    starts = np.concatenate([[0], np.flatnonzero(quantiles[2:] != quantiles[1:-1]) + 1])
+    sizes = np.diff(starts, append=len(counts))
+    weights = np.repeat(np.add.reduceat(counts, starts) / sizes, sizes)
+    first = int((np.logical_and(quantiles[:-1] == quantiles[0], quantiles[1:] == quantiles[1])).argmin())
+    first = first or len(weights)
+    weights[:first] += cumulative[0] / first
+    bounds = quantiles.astype(np.float64).tolist()
+    return bounds[:-1], bounds[1:], weights.tolist()

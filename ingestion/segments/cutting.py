@@ -383,7 +383,13 @@ class _Rows(_Cut):
         return end
 
 
-def _type_name(kind: pa.DataType) -> str:
-    found = conversion.of_arrow(kind)
-    assert found is not None, "segments hold flat columns only"
-    return found.name
+def _type_name(stored: pa.DataType) -> str:
+    """The column type that is stored so."""
+    kind = conversion.of_arrow(stored)
+    assert kind is not None, "segments hold numbers and texts"
+    return kind.name
+
+
+def _filter(batch: pa.RecordBatch, keep: np.ndarray) -> pa.RecordBatch:
+    mask = pa.array(keep)
+    return pa.RecordBatch.from_arrays([column.filter(mask) for column in batch.columns], batch.schema.names)
