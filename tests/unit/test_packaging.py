@@ -44,11 +44,12 @@ def imports(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def test_direct_imports_are_declared(package) -> None:
-    """What a module imports is a requirement of Noria; the Kubeflow part and some event sources have an extra each."""
+    """What a module imports is a requirement of Noria; Kubeflow, streams and some event sources have an extra each."""
     base = {Requirement(text).name for text in package.install_requires}
+    own = {"kubeflow": "kubeflow", "sql": "sql", "remote": "remote", "segments": "stream", "streams": "kafka"}
     extras = {
-        extra: {Requirement(text).name for text in package.extras_require[extra]}
-        for extra in ("kubeflow", "sql", "remote")
+        part: {Requirement(text).name for text in package.extras_require[extra]}
+        for part, extra in own.items()
     }
     missing = {
         f"{path.relative_to(ROOT)}: {name}"
