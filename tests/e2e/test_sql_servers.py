@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from .conftest import Project
+from tests.helpers.project import Project
+
 from .servers import PASSWORD, Server, started
 
 DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}
