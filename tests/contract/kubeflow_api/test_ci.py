@@ -203,8 +203,8 @@ def test_submits_a_cold_run(repository: Repository, api: KubeflowApi) -> None:
         told[n] for n in ("verdict", "again", "state", "uploaded")
     )
     assert "runner" == api.runs[-1]["service_account"]
-    tasks = api.versions[-1]["pipeline_spec"]["pipeline_spec"]
-    tasks = exit_handler.stages(tasks)
+    spec = api.versions[-1]["pipeline_spec"]["pipeline_spec"]
+    tasks = exit_handler.stages(spec)
 
     def given(task: str, name: str) -> Any:
         return tasks[task]["inputs"]["parameters"][name]["runtimeValue"]["constant"]
