@@ -1,14 +1,15 @@
 """`noria emit`: appends events to the project's log."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import typer
 
 from noria.pipeline.cli import console
 from noria.pipeline.cli.options import PROJECT, ConfigFile, Json
 
-BATCH = 1_000  # events of one append
+BATCH = 1 << 20  # bytes of one append
 
 
 def emit(
@@ -40,20 +41,22 @@ def emit(
     except OSError as error:
         raise DataError(f"the file cannot be read: {error.strerror}", where=file) from None
     with source:
-        waiting: list[bytes] = []
-        for line in source:
-            if not line.strip():
-                continue
-            waiting.append(line.strip())
-            # From a terminal or a pipe each event is on the disk before the next one is read.
-            if len(waiting) == BATCH or file is None:
-                position = writer.append(waiting)
-                count, waiting = count + len(waiting), []
-        if waiting:
-            position = writer.append(waiting)
-            count += len(waiting)
+        for events in _batches(source):
+            position = writer.append(events)
+            count += len(events)
     if as_json:
         console.emit({"events": count, "position": position, "log": str(stream.path)})
     else:
         console.out().print(f"[green]✓[/] {count:,} events appended to {stream.path}", soft_wrap=True)
     return console.OK
+
+
+def _batches(source: BinaryIO) -> Iterator[list[bytes]]:
+    """The lines, as many at once as are there: from a terminal one by one, from a file a mebibyte."""
+    rest = b""
+    while chunk := source.read1(BATCH):  # type: ignore[attr-defined]
+        *lines, rest = (rest + chunk).split(b"\n")
+        if events := [line.strip() for line in lines if line.strip()]:
+            yield events
+    if rest.strip():
+        yield [rest.strip()]
