@@ -112,7 +112,7 @@ class RestClient:
 
     def signatures(self) -> dict[str, dict[str, str]]:
         """The type of each input, by signature."""
-        found = self._call("/metadata", None)["metadata"]["signature_def"]["signature_def"]
+        found = self._signature_defs()
         return {
             name: {key: info["dtype"].removeprefix("DT_").lower() for key, info in each["inputs"].items()}
             for name, each in found.items()
@@ -131,12 +131,15 @@ class RestClient:
         """
         values = {name: [_jsonable(each) for each in column] for name, column in columns.items()}
         answer = self._call(":predict", {"signature_name": signature, "inputs": values})["outputs"]
-        if not isinstance(answer, dict):  # the only output has no name
-            answer = {"output": answer}
-        return {name: [_from_json(each) for each in column] for name, column in answer.items()}
+        if not isinstance(answer, dict):  # the answer does not name the only output
+            answer = {next(iter(self._signature_defs()[signature]["outputs"])): answer}
+        return {name: [_from_json(each) for each in column] for name, column in sorted(answer.items())}
 
     def close(self) -> None:
         """For symmetry with gRPC: there is nothing to close."""
+
+    def _signature_defs(self) -> dict[str, Any]:
+        return self._call("/metadata", None)["metadata"]["signature_def"]["signature_def"]
 
     def _call(self, path: str, body: Any) -> Any:
         data = None if body is None else gzip.compress(json.dumps(body).encode(), 1)
@@ -211,7 +214,7 @@ class GrpcClient:
             request.inputs[name].CopyFrom(proto_of(dtype, [len(values)], values))
         outputs = self._call(self._stub.Predict, request).outputs
         found: Columns = {}
-        for name in outputs:
+        for name in sorted(outputs):  # a map of protobuf has no order
             tensor = from_proto(outputs[name])
             width = math.prod(tensor.shape[1:])
             values = list(tensor.values())

@@ -1,0 +1,48 @@
+"""The client and `noria predict` against a real server, by both protocols."""
+
+import csv
+import io
+
+import pytest
+from typer.testing import CliRunner
+
+from noria.core.errors import ServingError
+from noria.pipeline.cli import app
+from noria.serving import client
+
+
+@pytest.fixture(scope="module")
+def server(small_models, serving):
+    with serving(str(small_models / "pair"), "--name", "pair") as running:
+        yield running
+
+
+@pytest.fixture(params=["http", "grpc"])
+def url(server, request):
+    return f"{request.param}://127.0.0.1:{server.rest if request.param == 'http' else server.grpc}"
+
+
+def test_columns_in_columns_out(url) -> None:
+    """Both protocols give the same columns, bytes and booleans included, and the types of the inputs."""
+    asked = client.connect(url, "pair")
+    assert {"number": "int64", "word": "string"} == asked.signatures()["serving_default"]
+    found = asked.predict({"number": [1, 20], "word": [b"a", "b"]})
+    assert ([2, 40], [False, True]) == (found["double"], found["large"])
+    assert [b"a", b"b"] == found["raw_bytes"]
+    with pytest.raises(ServingError, match="the server answered"):
+        client.connect(url, "absent").predict({"number": [1]})
+    asked.close()
+
+
+def test_the_command_reads_csv(url, tmp_path) -> None:
+    """`noria predict` writes a CSV with a row for each row, also where they take several requests."""
+    file = tmp_path / "rows.csv"
+    file.write_text("number,word,other\n1,a,x\n2,b,y\n30,c,z\n")
+    done = CliRunner().invoke(
+        app.app, ["predict", str(file), "--url", url, "--model", "pair", "--batch", "2"]
+    )
+    assert 0 == done.exit_code, done.output
+    rows = list(csv.DictReader(io.StringIO(done.output)))
+    assert [("2", "a", "False"), ("4", "b", "False"), ("60", "c", "True")] == [
+        (row["double"], row["word"], row["large"]) for row in rows
+    ]
