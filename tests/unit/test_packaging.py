@@ -45,7 +45,7 @@ def imports(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def test_direct_imports_are_declared(package) -> None:
-    """What a module imports is a requirement of Noria; Kubeflow, streams, the server and some sources have an extra each."""
+    """What a module imports is a requirement of Noria; Kubeflow, streams, the server and sources have extras."""
     base = {Requirement(text).name for text in package.install_requires}
     own = {
         "kubeflow": "kubeflow",
