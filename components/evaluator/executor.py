@@ -221,10 +221,12 @@ def _version(champion: types.Artifact | None) -> int | None:
 
 def _outputs(model: types.Artifact | None) -> int | None:
     """How many scores a model gives for a row; None where it is not known."""
+    if model is None:
+        return None
     try:
         manifest = json.loads((Path(model.uri) / "checkpoint" / "manifest.json").read_text(encoding="utf-8"))
         return manifest["model"]["outputs"]
-    except (AttributeError, OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
