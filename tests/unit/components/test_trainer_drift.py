@@ -21,11 +21,13 @@ from noria.schemas.list_columns import as_lists  # noqa: E402
 from tests.helpers import training  # noqa: E402
 
 PREPROCESSING = """
+import tensorflow as tf
 from noria.preprocessing import features
 
 def preprocessing_fn(inputs):
     outputs = {name: features.number(inputs[name]) for name in ("a", "c")}
-    outputs["raw"] = features.dense(inputs["c"], 0.0)
+    c = inputs["c"]
+    outputs["raw"] = tf.cast(features.dense(c, 0.0 if c.dtype.is_floating else 0), tf.float32)
     return outputs | features.label(inputs, "y")
 """
 SETTINGS = {
