@@ -232,9 +232,9 @@ def for_init(path: Path) -> None:
     table = tables.read_table(source, columns=kinds, missing=missing)
     with contextlib.suppress(NoriaError):
         inference.event_times(table.column(kept[0]), kept[0])
-    moments = [name for name, kind in kinds.items() if pa.types.is_timestamp(kind)]
+    moments = [name for name, kind in kinds.items() if kind.is_time]
     inference.columns(table, kept[-1], None, [], moments)
-    inference.label(table.column(kept[-1]), kept[-1], None, pa.types.is_boolean(kinds[kept[-1]]))
+    inference.label(table.column(kept[-1]), kept[-1], None, kinds[kept[-1]].name == "bool")
 
 
 def for_spans(path: Path) -> None:
