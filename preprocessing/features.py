@@ -21,7 +21,16 @@ _KERAS = getattr(tf.keras, "__version__", None)
 import tensorflow_transform as tft  # noqa: E402
 
 __all__ = [
-    *("MISSING", "bucket", "category", "circle", "dense", "gaps", "label", "log_number", "missing", "number"),
+    "MISSING",
+    "bucket",
+    "category",
+    "circle",
+    "dense",
+    "gaps",
+    "label",
+    "log_number",
+    "missing",
+    "number",
     "numbers",
 ]
 

@@ -26,7 +26,7 @@ from tensorflow_transform import (  # noqa: E402
 )
 from tensorflow_transform.analyzers import _VocabOrderingType  # noqa: E402
 from tensorflow_transform.saved import saved_transform_io_v2  # noqa: E402
-from tensorflow_transform.tf_metadata import metadata_io  # noqa: E402
+from tensorflow_transform.tf_metadata import metadata_io, schema_utils  # noqa: E402
 
 from noria.components.internals.tensorflow import part_of_graph  # noqa: E402
 
@@ -36,6 +36,7 @@ ValueNode = nodes.ValueNode
 SavedModelLoader = saved_transform_io_v2.SavedModelLoader
 FREQUENCY = _VocabOrderingType.FREQUENCY
 METADATA_DIR = impl_helper.METADATA_DIR_NAME
+feature_spec_of = schema_utils.schema_as_feature_spec
 
 
 @dataclass

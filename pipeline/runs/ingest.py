@@ -102,9 +102,10 @@ def _read_columns(config: Config) -> Collection[str]:
 
     tf = ensure_keras3()
     import tensorflow_transform as tft
-    from tensorflow_transform.tf_metadata import schema_utils
 
-    parsed = schema_utils.schema_as_feature_spec(loader.load(config.schema_path)).feature_spec
+    from noria.components.internals.tft import feature_spec_of
+
+    parsed = feature_spec_of(loader.load(config.schema_path)).feature_spec
     spec = {
         name: tf.TensorSpec([None, *kind.shape], kind.dtype)
         if isinstance(kind, tf.io.FixedLenFeature)
