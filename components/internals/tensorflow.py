@@ -117,6 +117,33 @@ def write_fingerprint(folder: Path) -> None:
         writer(str(folder))
 
 
+def add_signature(
+    folder: Path, name: str, method: str, inputs: Mapping[str, str], outputs: Mapping[str, str]
+) -> None:
+    """Gives a SavedModel a further signature on the tensors of `serving_default`, so that nothing is traced.
+
+    Args:
+      folder: the SavedModel.
+      name: the new signature's.
+      method: its method, as `tensorflow/serving/classify`.
+      inputs, outputs: names in the new signature -> names in `serving_default`.
+    """
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    path = folder / "saved_model.pb"
+    model = saved_model_pb2.SavedModel()
+    model.ParseFromString(path.read_bytes())
+    (graph,) = model.meta_graphs
+    default, added = graph.signature_def["serving_default"], graph.signature_def[name]
+    added.method_name = method
+    for alias, original in inputs.items():
+        added.inputs[alias].CopyFrom(default.inputs[original])
+    for alias, original in outputs.items():
+        added.outputs[alias].CopyFrom(default.outputs[original])
+    path.write_bytes(model.SerializeToString(deterministic=True))
+    write_fingerprint(folder)
+
+
 def part_of_graph(graph: Any, outputs: Mapping[str, Any], signature: Any) -> Callable[..., Any]:
     """A traced FuncGraph as a function that computes some of its tensors.
 

@@ -1,6 +1,6 @@
 """Writes the SavedModel: serialized raw tf.Examples in, scores out, with the transform graph inside.
 
-The module holds bare variables, the transform graph's tables and one signature. A Keras model as an attribute
+The module holds bare variables, the transform graph's tables and one function. A Keras model as an attribute
 would make TensorFlow trace every layer again to save functions that nobody calls.
 
 Tracing is most of an export, and two models of the same recipe differ in nothing but their weights. So where the
@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 from noria.components import saved_model
-from noria.components.internals.tensorflow import write_fingerprint
+from noria.components.internals.tensorflow import add_signature, write_fingerprint
 from noria.components.libraries import tf
 from noria.components.trainer.network import Network
 from noria.components.trainer.transform_layer import TransformLayer
@@ -37,7 +37,9 @@ def export(
     """Writes the SavedModel.
 
     Its `serving_default` takes `examples` string `[batch]` and gives, each float32 `[batch, outputs]`, the `score`
-    and the `logit`: the model alone, without the part of the base rate.
+    and the `logit`: the model alone, without the part of the base rate. For TF Serving's Classify or Regress there is
+    `classify` or `regress` beside it, on the same tensors: it takes `inputs` and gives the score as `scores` or
+    `outputs`.
 
     Args:
       network: the trained network, built outside any strategy's scope.
@@ -68,6 +70,9 @@ def _trace(network: Network, transform: TransformLayer, folder: Path) -> None:
     function = tf.function(serve, autograph=False, input_signature=signature).get_concrete_function()
     module = Serving(network, transform)
     tf.saved_model.save(module, str(folder), signatures={"serving_default": function})
+    verb, output = ("regress", "outputs") if network.settings.task == "regression" else ("classify", "scores")
+    method = f"tensorflow/serving/{verb}"
+    add_signature(folder, verb, method, inputs={"inputs": "examples"}, outputs={output: "score"})
 
 
 def _made_from(model: Path, recipe: str) -> bool:

@@ -215,6 +215,17 @@ def test_saved_model_loads_without_noria(week1, champion):
     assert expected.tolist() == json.loads(done.stdout.splitlines()[-1])
 
 
+def test_classify_is_on_the_same_tensors(week1, champion):
+    """TF Serving's Classify has a signature with `inputs` and `scores`, which gives what `serving_default` gives."""
+    rows = records(week1)[:20]
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        model = tf.compat.v1.saved_model.load(session, ["serve"], str(champion / "Format-Serving"))
+        signature = model.signature_def["classify"]
+        found = session.run(signature.outputs["scores"].name, {signature.inputs["inputs"].name: rows})
+    assert "tensorflow/serving/classify" == signature.method_name
+    np.testing.assert_array_equal(scores(champion, rows), found)
+
+
 def test_the_champions_graph_with_new_weights_is_what_tracing_gives(week1, champion, tmp_path, monkeypatch):
     """A warm run over the same graph exports without tracing: the same tensors, fingerprint and scores."""
     from noria.components.trainer import serving
