@@ -4,7 +4,7 @@ import importlib
 import importlib.util
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,13 @@ def write_fingerprint(folder: Path) -> None:
     writer = getattr(fingerprinting_utils, "write_fingerprint", None)
     if writer is not None:
         writer(str(folder))
+
+
+def identity_set(values: Iterable[Any]) -> Any:
+    """Values that have no hash, such as tensors, as a set by their identity."""
+    from tensorflow.python.util import object_identity
+
+    return object_identity.ObjectIdentitySet(values)
 
 
 def part_of_graph(graph: Any, outputs: Mapping[str, Any], signature: Any) -> Callable[..., Any]:
