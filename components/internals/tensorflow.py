@@ -5,7 +5,7 @@ import importlib
 import importlib.util
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,13 @@ def add_signature(
         added.outputs[alias].CopyFrom(default.outputs[original])
     path.write_bytes(model.SerializeToString(deterministic=True))
     write_fingerprint(folder)
+
+
+def identity_set(values: Iterable[Any]) -> Any:
+    """Values that have no hash, such as tensors, as a set by their identity."""
+    from tensorflow.python.util import object_identity
+
+    return object_identity.ObjectIdentitySet(values)
 
 
 def part_of_graph(graph: Any, outputs: Mapping[str, Any], signature: Any) -> Callable[..., Any]:

@@ -28,12 +28,13 @@ from tensorflow_transform.analyzers import _VocabOrderingType  # noqa: E402
 from tensorflow_transform.saved import saved_transform_io_v2  # noqa: E402
 from tensorflow_transform.tf_metadata import metadata_io, schema_utils  # noqa: E402
 
+from noria.components.internals import tft_graphs  # noqa: E402
 from noria.components.internals.tensorflow import part_of_graph  # noqa: E402
+from noria.components.internals.tft_graphs import SavedModelLoader as SavedModelLoader  # noqa: E402
 
 Visitor = nodes.Visitor
 Traverser = nodes.Traverser
 ValueNode = nodes.ValueNode
-SavedModelLoader = saved_transform_io_v2.SavedModelLoader
 FREQUENCY = _VocabOrderingType.FREQUENCY
 METADATA_DIR = impl_helper.METADATA_DIR_NAME
 feature_spec_of = schema_utils.schema_as_feature_spec
@@ -60,7 +61,8 @@ def trace(preprocessing_fn: Callable[..., Any], specs: dict[str, Any], temp_dir:
     )
     asset_map = annotators.get_asset_annotations(graph)
     annotators.clear_asset_annotations(graph)
-    fingerprint = graph_tools.get_analyzers_fingerprint(graph, inputs)
+    with tft_graphs.fast():
+        fingerprint = graph_tools.get_analyzers_fingerprint(graph, inputs)
     return Traced(preprocessing_fn, specs, graph, inputs, outputs, fingerprint, asset_map, temp_dir)
 
 
@@ -121,9 +123,17 @@ class _Bound:
 
 def write_saved_model(traced: Traced, bound: dict[str, Any], folder: str) -> None:
     """Writes the final SavedModel, with `transform_fn` and TFT's metadata beside it (METADATA_DIR)."""
-    impl_helper.trace_and_write_v2_saved_model(
-        folder, traced.preprocessing_fn, traced.specs, traced.temp_dir, traced.fingerprint, bound, {}, None
-    )
+    with tft_graphs.fast():
+        impl_helper.trace_and_write_v2_saved_model(
+            folder,
+            traced.preprocessing_fn,
+            traced.specs,
+            traced.temp_dir,
+            traced.fingerprint,
+            bound,
+            {},
+            None,
+        )
 
 
 def vocabulary_files(folder: str) -> dict[str, str]:
@@ -168,14 +178,8 @@ class TransformGraph:
         output = tft.TFTransformOutput(folder)
         self.schema = output.transformed_metadata.schema
         self._loader = SavedModelLoader(output.transform_savedmodel_dir)
-        wanted = set(self._loader.structured_outputs)
-        # With control dependencies: an assertion inside the graph needs its column, otherwise it would check zeros.
-        self.columns = sorted(
-            graph_tools.get_dependent_inputs(
-                self._loader._func_graph, self._loader._structured_inputs, self._loader.structured_outputs
-            )
-        )
-        self._loader.finalize(self.columns, wanted)
+        self.columns = self._loader.columns()
+        self._loader.finalize(self.columns, set(self._loader.structured_outputs))
         self._converter = impl_helper.make_tensor_to_arrow_converter(self.schema)
 
     def __call__(self, tensors: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,11 @@ tf = ensure_keras3()
 import tensorflow_transform as tft  # noqa: E402
 from tensorflow.core.protobuf import saved_model_pb2  # noqa: E402
 from tensorflow_metadata.proto.v0 import schema_pb2  # noqa: E402
+from tensorflow_transform import graph_tools, tf2_utils  # noqa: E402
+from tensorflow_transform.saved import saved_transform_io_v2  # noqa: E402
 
+from noria.components.internals import tft_graphs  # noqa: E402
+from noria.components.internals.tft import SavedModelLoader  # noqa: E402
 from noria.components.trainer import keras_model, serving  # noqa: E402
 from noria.components.trainer.families import FAMILIES  # noqa: E402
 from noria.components.trainer.model_inputs import read_features  # noqa: E402
@@ -151,6 +155,40 @@ def test_a_row_with_two_values_in_a_column_is_refused(made):
     example.features.feature["gaps_1"].float_list.value.extend([1.0, 2.0])
     with pytest.raises(tf.errors.InvalidArgumentError):
         layer(tf.constant([example.SerializeToString()]))
+
+
+def test_one_walk_finds_what_tfts_walks_find(made):
+    """The sources of all outputs, found in one walk, are those that TFT finds for each; so are the columns."""
+    _, table, folder = made
+    loader = SavedModelLoader(str(folder / "graph" / "transform_fn"))
+    expected = saved_transform_io_v2._get_output_to_inputs_map(loader.structured_outputs)
+    actual = tft_graphs.output_sources(loader.structured_outputs)
+    assert expected.keys() == actual.keys()
+    for name, sources in expected.items():
+        assert {id(tensor) for tensor in sources} == {id(tensor) for tensor in actual[name]}
+    inputs, outputs = loader._structured_inputs, loader.structured_outputs
+    assert sorted(table) == loader.columns()
+    assert sorted(graph_tools.get_dependent_inputs(loader._func_graph, inputs, outputs)) == loader.columns()
+    for name in ("y", "gaps_1", "gaps_1_missing"):
+        wanted = graph_tools._retrieve_source_keys([outputs[name]], inputs)
+        assert wanted == tft_graphs.source_keys([outputs[name]], inputs)
+    feeds = loader._get_feeds(["y"])
+    theirs = saved_transform_io_v2.SavedModelLoader._get_fetches(loader, feeds)
+    assert set(outputs) - {"y"} == set(theirs) == set(loader._get_fetches(feeds))
+
+
+def test_stand_ins_for_inputs_are_tfts(made):
+    """One stand-in for all inputs of a type has the values and shapes that TFT gives to each."""
+    loader = SavedModelLoader(str(made[2] / "graph" / "transform_fn"))
+    inputs = loader._structured_inputs
+    expected, actual = (
+        make(inputs, 1) for make in (tf2_utils.supply_missing_inputs, tft_graphs.missing_inputs)
+    )
+    assert expected.keys() == actual.keys()
+    for name, value in expected.items():
+        sides = zip(*(tf.nest.flatten(v, expand_composites=True) for v in (value, actual[name])), strict=True)
+        for one, other in sides:
+            assert (one.dtype, one.numpy().tolist()) == (other.dtype, other.numpy().tolist())
 
 
 def test_inputs_are_named_as_the_columns(made):
