@@ -140,11 +140,13 @@ def _user_error(error: Exception, request: Request) -> Exception:
         chain.append(cause)
     place = next(filter(None, (user_code.where_it_failed(cause, files) for cause in chain)), None)
     # An operation in the graph fails after the function has returned: no frame points to it.
-    in_graph = isinstance(chain[-1], ensure_keras3().errors.InvalidArgumentError)
-    if place is None and not in_graph:
+    invalid = ensure_keras3().errors.InvalidArgumentError
+    in_graph = next((cause for cause in chain if isinstance(cause, invalid)), None)
+    if place is None and in_graph is None:
         return error
+    said = in_graph or chain[-1]
     return ConfigError(
-        f"{request.preprocessing} failed: {type(error).__name__}: {str(chain[-1]).strip()[:500]}",
+        f"{request.preprocessing} failed: {type(error).__name__}: {str(said).strip()[:500]}",
         where=place or user_code.where_defined(request.preprocessing, request.project),
         next_step="correct the preprocessing function and run again",
     )

@@ -223,7 +223,7 @@ def test_classify_is_on_the_same_tensors(week1, champion):
         signature = model.signature_def["classify"]
         found = session.run(signature.outputs["scores"].name, {signature.inputs["inputs"].name: rows})
     assert "tensorflow/serving/classify" == signature.method_name
-    np.testing.assert_array_equal(scores(champion, rows), found)
+    np.testing.assert_allclose(scores(champion, rows), found, rtol=1e-6)
 
 
 def test_the_champions_graph_with_new_weights_is_what_tracing_gives(week1, champion, tmp_path, monkeypatch):
