@@ -30,6 +30,7 @@ from noria.core.tasks import TASKS
 
 # Seconds that a submitted model may still take when nobody wants its result; then its process is killed.
 _ABANDONED = 20.0
+_LOOK_SECONDS = 1.0  # between two looks at whether the process lives
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,14 +173,16 @@ class InfraValidator:
         assert self._process is not None, "`submit` has started it"
         deadline = time.monotonic() + timeout
         while True:
+            left = deadline - time.monotonic()
             try:
-                line = self._results.get(timeout=max(0.0, deadline - time.monotonic()))
+                line = self._results.get(timeout=min(_LOOK_SECONDS, max(0.0, left)))
             except queue.Empty:
-                self.close()
-                return {
-                    "error": f"the model gave no predictions within {timeout:g} s",
-                    "next": "look for a loop that does not end in the serving function",
-                }
+                if self._process.poll() is not None:
+                    line = None  # a fork that still runs keeps the pipe open
+                elif left > _LOOK_SECONDS:
+                    continue
+                else:
+                    return self._hangs(timeout)
             if line is None:
                 ending = f"{_ending(self._process.wait())}{self._last_line()}"
                 self.close()
@@ -191,6 +194,13 @@ class InfraValidator:
                 ending = f"{_ending(result['died'])}{self._last_line()}"
                 return {"error": f"the process that loaded the model {ending}"}
             return result
+
+    def _hangs(self, timeout: float) -> dict[str, Any]:
+        self.close()
+        return {
+            "error": f"the model gave no predictions within {timeout:g} s",
+            "next": "look for a loop that does not end in the serving function",
+        }
 
     def _last_line(self) -> str:
         assert self._log is not None, "`start` has opened it"

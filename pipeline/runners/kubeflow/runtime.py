@@ -33,7 +33,7 @@ class Mirror:
       root: where they are; `/` in the cluster, another folder in tests (`NORIA_KUBEFLOW_MIRROR`).
     """
 
-    root: Path = Path(os.environ.get("NORIA_KUBEFLOW_MIRROR", "/"))
+    root: Path = dataclasses.field(default_factory=lambda: Path(os.environ.get("NORIA_KUBEFLOW_MIRROR", "/")))
 
     def local(self, uri: str) -> str:
         """The local folder of a URI.

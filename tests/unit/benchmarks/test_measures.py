@@ -111,11 +111,17 @@ def test_a_straight_line_is_found():
 def test_peaks_belong_to_the_stage_that_ran():
     """A stage's peak is the largest reading between its start and the next mark, above the baseline."""
     marks = [
-        {"at": 0.0, "stage": "baseline"},
-        {"at": 1.0, "stage": "imported"},
-        {"at": 2.0, "stage": "Transform", "mode": "cold"},
-        {"at": 3.0, "stage": memory.AROUND, "mode": "cold", "path": {"Transform": "in-process"}},
-        {"at": 4.0, "stage": "end"},
+        {"at": 0.0, "stage": "baseline", "processor": 0.0},
+        {"at": 1.0, "stage": "imported", "processor": 1.0},
+        {"at": 2.0, "stage": "Transform", "mode": "cold", "processor": 2.0},
+        {
+            "at": 3.0,
+            "stage": memory.AROUND,
+            "mode": "cold",
+            "path": {"Transform": "in-process"},
+            "processor": 3.5,
+        },
+        {"at": 4.0, "stage": "end", "processor": 4.0},
     ]
     mib = [100, 300, 900, 500, 400]
     both = [100, 300, 950, 1_200, 400]
@@ -128,6 +134,7 @@ def test_peaks_belong_to_the_stage_that_ran():
     assert (100.0, 300.0, 800.0) == (found["baseline_mib"], found["imported_mib"], run["above_mib"])
     assert 800.0 == run["stages"]["Transform"]["above_mib"]
     assert "in-process" == run["stages"]["Transform"]["path"]
+    assert 1.5 == run["stages"]["Transform"]["processor"]
     assert (400.0, 1100.0) == tuple(run["stages"][memory.AROUND][name] for name in memory.PEAKS)
     assert (800.0, 1100.0) == tuple(run[name] for name in memory.PEAKS)
 

@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,7 +122,6 @@ def test_a_web_server(web: tuple[Path, str, list[str]], tmp_path: Path) -> None:
     [
         ({"uri": "s3://a"}, ConfigError, "url"),
         ("nonsense://a/b.csv", DataError, "nonsense"),
-        ("gs://a/b.csv", ConfigError, r"noria\[remote\]"),  # gcsfs is in no environment of the tests
         ("http://127.0.0.1:1/a.csv", DataError, "cannot be fetched"),
     ],
 )
@@ -129,3 +129,10 @@ def test_what_is_wrong_is_told(tmp_path: Path, given: Any, error: type[Exception
     """The error names what to correct."""
     with pytest.raises(error, match=words):
         Remote(given, tmp_path).find()
+
+
+def test_a_store_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without gcsfs the error names what to install."""
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(ConfigError, match=r"noria\[remote\]"):
+        Remote("gs://a/b.csv", tmp_path).find()
