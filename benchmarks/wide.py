@@ -3,7 +3,8 @@
     python -m benchmarks.wide [--columns 300,1500,300+200] [--name wide] [--quick]
 
 For each table, of 3,000 rows with so many numbers, or so many numbers and categories, the project that `noria init`
-drafts, and a cold and a warm run of it in one fresh process, which is watched from outside as in `benchmarks.memory`.
+drafts, cut into two spans, and a cold and a warm run of it in one fresh process, which is watched from outside as in
+`benchmarks.memory`.
 The gates are open: a model that is no better than a guess would leave no champion for the warm run. Writes <name>.json;
 `--name wide_before` keeps the state before a change, and the page shows both.
 """
@@ -40,8 +41,8 @@ def table(rows: int, numbers: int, categories: int) -> pa.Table:
     return pa.table(columns)
 
 
-def project(folder: Path, data: Path) -> Path:
-    """The folder of the project that `noria init` drafts, with open gates."""
+def project(folder: Path, data: Path, rows: int) -> Path:
+    """The folder of the project that `noria init` drafts, with open gates, and a span for each half of the rows."""
     from noria.pipeline.init import draft as drafts
 
     drafts.draft(folder, data, LABEL)
@@ -51,6 +52,7 @@ def project(folder: Path, data: Path) -> Path:
     path.with_name("preprocessing.py").rename(path.with_name("wide_features.py"))
     settings["preprocessing"] = "wide_features.preprocessing_fn"
     settings["gates"] = synthetic.open_gates([])
+    settings["span"] = {"every": f"rows:{rows // 2}"}
     path.write_text(yaml.safe_dump(settings))
     return folder
 
@@ -61,7 +63,7 @@ def record(rows: int, numbers: int, categories: int) -> dict[str, Any]:
         folder, data = Path(scratch), Path(scratch) / "data.csv"
         pa.csv.write_csv(table(rows, numbers, categories), data)
         started = time.perf_counter()
-        made = project(folder / "project", data)
+        made = project(folder / "project", data, rows)
         init = time.perf_counter() - started
         marks, readings = memory.watch(memory.command(made, MODES), folder / "child.log")
         pages = (made / "home" / "reports").glob("*-*.html")
