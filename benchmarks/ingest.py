@@ -95,7 +95,7 @@ def ingester(stream: Stream, home: Path) -> Ingester:
 
 
 def cpu(work: Callable[[], Any]) -> dict[str, float]:
-    """Runs in a process of its own; CPU and wall seconds without the imports, and the peak of memory."""
+    """Runs in a separate process; CPU and wall seconds without the imports, and the peak of memory."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
 
@@ -223,7 +223,7 @@ def kafka(folder: Path, count: int) -> dict[str, Any]:
     assert broker.stdout is not None
     try:
         address = broker.stdout.readline().strip()
-        # In a process of its own: a fork must not share librdkafka's threads.
+        # In a separate process: a fork must not share librdkafka's threads.
         cpu(lambda: _produce(address, count))
 
         class Mock(Kafka):

@@ -3,7 +3,7 @@
     python -m benchmarks.reading [--megabytes 1000] [--runs 1] [--quick]
 
 A file of that size and one of a tenth are made: 12 columns of numbers, texts, times and gaps. Each reading runs in a
-process of its own, which is asked for its seconds, without imports, and for its largest memory. `arrow` reads the file
+separate process, which is asked for its seconds, without imports, and for its largest memory. `arrow` reads the file
 with pyarrow.csv in one thread and converts it with all kinds known, so it is the least that a reading with Arrow takes.
 `init` is what `noria init` does before it infers the schema, `ingest` brings the file into a span store, in spans of a
 day. Writes reading.json.
@@ -108,7 +108,7 @@ READINGS: dict[str, Callable[[Path, Path], int]] = {"arrow": arrow, "init": init
 
 
 def measured(reading: str, path: Path) -> dict[str, float]:
-    """Seconds, peak MiB and rows of one reading, in a process of its own."""
+    """Seconds, peak MiB and rows of one reading, in a separate process."""
     command = [sys.executable, "-m", "benchmarks.reading", "--reading", reading, "--file", str(path)]
     done = subprocess.run(command, cwd=measure.ROOT, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])

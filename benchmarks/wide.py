@@ -48,7 +48,7 @@ def project(folder: Path, data: Path, rows: int) -> Path:
     drafts.draft(folder, data, LABEL)
     path = folder / "noria.yaml"
     settings = yaml.safe_load(path.read_text())
-    # The repository's root, from which this runs, has a `preprocessing` of its own.
+    # The repository's root, from which this runs, has another `preprocessing`.
     path.with_name("preprocessing.py").rename(path.with_name("wide_features.py"))
     settings["preprocessing"] = "wide_features.preprocessing_fn"
     settings["gates"] = synthetic.open_gates([])

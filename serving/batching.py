@@ -53,7 +53,7 @@ class Call:
         self.future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self.attempts = 0
         self.rows = inputs[0].rows if inputs else 0
-        # Calls with an equal key can share a batch; one that must run alone has a key of its own.
+        # Calls with an equal key can share a batch; one that must run alone has a unique key.
         self.key: Any = object()
         if mergeable and self.rows and all(each.rows == self.rows for each in inputs):
             self.key = feeds, fetches, tuple((each.dtype, each.shape[1:]) for each in inputs)

@@ -239,7 +239,7 @@ def _bless(
     if champion is not None:
         blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, champion.uri)
         blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, champion.id)
-    # Kubeflow's last tasks are chosen by it: an alarm ends a run with a task of its own.
+    # Kubeflow's last tasks are chosen by it: an alarm ends a run with a separate task.
     blessing.set_string_custom_property("alarm", "yes" if judged["alarms"] else "no")
     good = judged["blessed"]
     name = constants.BLESSED_FILE_NAME if good else constants.NOT_BLESSED_FILE_NAME

@@ -1,6 +1,6 @@
 """TFT's walks over a graph, without its cost of inputs times outputs.
 
-TFT asks for each output, or each analyzer, on which inputs it depends, by a walk of its own. Where many outputs share
+TFT asks for each output, or each analyzer, on which inputs it depends, by a separate walk. Where many outputs share
 operations, each walk meets all inputs: 1,500 columns took minutes. Here one walk answers for all, and outputs with the
 same sources share a set.
 """

@@ -75,7 +75,7 @@ class Remote(Source):
             raise _missing(error) from None
         except NoriaError:
             raise
-        except Exception as error:  # each file system has exceptions of its own
+        except Exception as error:  # each file system raises other exceptions
             said = (
                 source_secrets.hidden(error, [*secrets, url.partition("?")[2], _user(url)])
                 or type(error).__name__

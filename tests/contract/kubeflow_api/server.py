@@ -49,7 +49,7 @@ class Refusal(Exception):
 
 
 class KubeflowApi:
-    """The server's state. A context manager: inside it listens on a port of its own."""
+    """The server's state. A context manager: inside it listens on a free port."""
 
     def __init__(self, certificate: tuple[str, str] | None = None, port: int = 0):
         self.token: str | None = None

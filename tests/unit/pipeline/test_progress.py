@@ -110,7 +110,7 @@ def test_a_failed_run_names_its_page() -> None:
 
 
 def test_a_stage_begins_while_the_view_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The view is drawn in a thread of its own: a stage that comes meanwhile does not break it."""
+    """The view is drawn in a separate thread: a stage that comes meanwhile does not break it."""
     view = Progress(Console(file=io.StringIO()))
     for record in RECORDS[3:-1]:
         view.listen(record)

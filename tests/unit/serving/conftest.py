@@ -1,4 +1,4 @@
-"""A real server in a process of its own, and small SavedModels that it serves."""
+"""A real server in a separate process, and small SavedModels that it serves."""
 
 import contextlib
 import json

@@ -178,7 +178,7 @@ def test_on_a_terminal() -> None:
 
 
 def test_drawn_in_between() -> None:
-    """The table is drawn by a thread of its own: each task that it may see running has a time by then."""
+    """The table is drawn by a separate thread: each task that it may see running has a time by then."""
 
     class Watched(RunView):
         seen: list[str] = []
