@@ -154,9 +154,20 @@ def test_json_lines(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ["rides", "rides"] == [json.loads(line)["project"] for line in done.stdout.splitlines()]
 
 
-@pytest.mark.parametrize("arguments", [["status"], ["status", "--json"], ["doctor"], ["doctor", "--json"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status"],
+        ["status", "--json"],
+        ["doctor"],
+        ["doctor", "--json"],
+        ["--help"],
+        ["schedule"],
+        ["--version"],
+    ],
+)
 def test_nobody_reads(project: Path, arguments: list[str]) -> None:
-    """`noria status | head`: no error, no traceback, and the same exit code with and without --json."""
+    """Where the reader has left (`noria status | head`) a command ends with code 0 and without a message."""
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, "-m", "noria.pipeline", *arguments]
