@@ -32,7 +32,7 @@ class Beginning:
       name: that source's name.
       digest: its sha256.
       rows: how many rows it had.
-      rows_sha256: digest of their values, in their order (`growth.RowDigest`).
+      rows_sha256: digest of their values, in their order (`grown_files._RowDigest`).
     """
 
     name: str
@@ -44,10 +44,10 @@ class Beginning:
 class Ledger:
     """Entries in `spans/sources/<sha256>.json`, and the digests of known files in `spans/sources/files.json`.
 
-    An entry has `name` and `sha256`; for spans cut by rows what `Growth.facts` tells, `begins_with` (the sources
+    An entry has `name` and `sha256`; for spans cut by rows what `GrownFiles.facts` tells, `begins_with` (the sources
     whose rows are not counted as its own) and `ranges` (`[span, first, rows]` of its own rows); once it was ingested
     whole `ingested`, `rows`, `dead_letters` and `spans`. `replaced` are spans where its rows were in quarantine and
-    corrected ones took their place, `lost` those that were deleted and came back without its rows.
+    corrected ones replaced them, `lost` those that were deleted and came back without its rows.
     """
 
     def __init__(self, store: SpanStore):
@@ -116,8 +116,8 @@ class Ledger:
                     self._spans.setdefault(span, []).append(entry["sha256"])
         return self._spans
 
-    def made_anew(self, span: int, sources: Collection[str]) -> None:
-        """A span that was deleted is to come back, with rows of these sources: any other lacks its rows there."""
+    def restored(self, span: int, sources: Collection[str]) -> None:
+        """A deleted span comes back with rows of these sources; the rows of all others are lost there."""
         for digest in self.spans().get(span, ()):
             old = self.entry(digest)
             if digest not in sources and span not in old.get("replaced", ()):

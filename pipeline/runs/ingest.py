@@ -74,12 +74,12 @@ def follow(config: Config, store: SpanStore) -> list[str]:
     types, classes = store.retyped(), config.label.classes
     if (not types and classes is None) or not config.schema_path.is_file():
         return []
-    from noria.schemas import growth, loader
+    from noria.schemas import evolution, loader
 
     schema = loader.load(config.schema_path)
-    changes = growth.retype(schema, {name: str(kind) for name, kind in types.items()})
+    changes = evolution.retype(schema, {name: str(kind) for name, kind in types.items()})
     if classes is not None and config.task == "multiclass":
-        changes += growth.add_classes(schema, config.label.column, len(classes))
+        changes += evolution.add_classes(schema, config.label.column, len(classes))
     if not changes:
         return []
     try:
