@@ -18,7 +18,7 @@ METRICS = {
     "noria_ingest_tombstones_total": "Messages without a value.",
     "noria_ingest_span_rows_total": "Events that were committed to spans.",
     "noria_ingest_late_rows_total": "Events that came after their span was committed, and are in its next version.",
-    "noria_ingest_repeated_total": "Events that were left out, as one with the same `stream.unique` came before.",
+    "noria_ingest_repeated_total": "Events that were skipped, because an earlier one has the same `stream.unique`.",
     "noria_ingest_spans_total": "Spans that were committed, new ones and new versions.",
     "noria_ingest_segments_total": "Segments that were committed.",
     "noria_ingest_fenced_total": "Partitions whose events were read again: another process had stored a position.",
@@ -126,7 +126,7 @@ class Service:
         return self._client.generate_latest(self.registry)
 
     def healthy(self) -> str | None:
-        """None while the loop turns; else what is wrong."""
+        """None while the loop is running; else what is wrong."""
         still = time.monotonic() - self.work.turned
         return f"the loop has not turned for {still:.0f} s" if still > STUCK_SECONDS else None
 

@@ -68,12 +68,11 @@ Names = Annotated[list[str], BeforeValidator(listed)]
 class Data(Settings):
     source: str | dict[str, Any] | None = Field(
         default=None,
-        description="Where the events come from: a CSV, JSON lines or Parquet file, a folder or a glob of them; "
-        "or `module:function`, a function without arguments that returns an Arrow or pandas "
-        "table; or a URL of files (`s3://`, `gs://`, `https://`); or `{kind: settings}` with a kind of source "
-        "(`sql`, `remote`) or the import path of your own "
-        "(docs/extending.md). Every run reads what is new there. Default: none, "
-        "only the spans that are in the home folder.",
+        description="Where the events come from. A path: a CSV, JSON lines or Parquet file, a folder, or a glob. "
+        "A URL of files: `s3://`, `gs://` or `https://`. `module:function`: a function without arguments that "
+        "returns an Arrow or pandas table. `{NAME: settings}`, where NAME is "
+        f"{SOURCES.choices()} (docs/extending.md). "
+        "Each run reads what is new there. Default: none, only the spans that are in the home folder.",
     )
     delimiter: str | None = Field(
         default=None,
@@ -96,15 +95,14 @@ class Data(Settings):
     types: dict[str, Annotated[str, AfterValidator(COLUMN_TYPES.check_name)]] = Field(
         default_factory=dict,
         description="Types of columns that are not to be inferred, such as `{zip: string}`: "
-        f"{', '.join(f'`{name}`' for name in COLUMN_TYPES.names())}, or the import path of your own "
-        "(docs/extending.md).",
+        f"{COLUMN_TYPES.choices()} (docs/extending.md).",
     )
     missing: Names = Field(default_factory=list, description='More texts that mean "missing", such as `"?"`.')
     max_bad_share: float = Field(
         default=0.01,
         ge=0,
         le=1,
-        description="Share of a file's rows that may be unreadable; a file with more is refused.",
+        description="Largest share of a file's rows that may be unreadable. A file with more is refused.",
     )
 
     @property
