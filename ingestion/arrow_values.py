@@ -18,7 +18,7 @@ def decoded(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
       values: any column, `[rows]`.
 
     Returns:
-      The column, and a mask of the bytes that are no UTF-8, which are null.
+      The column, and a mask of the bytes that are not UTF-8, which are null.
     """
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()

@@ -87,7 +87,7 @@ class CsvFile:
         raise DataError(
             f"the row after row {seen} is longer than {BLOCKS[-1] >> 20} MiB",
             where=self.path,
-            next_step="look there for a quote that is never closed",
+            next_step="look there for a quote without its end",
         )
 
     def _batches(self, tell: OnBadRow, block: int, seen: int) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
@@ -131,7 +131,7 @@ class CsvFile:
             raise DataError(
                 f"the file cannot be read as CSV after row {read + len(bad_numbers)}: {said(error)}",
                 where=self.path,
-                next_step="look there for a quote that is never closed, or for bytes that are no text",
+                next_step="look there for a quote without its end, or for bytes that are not text",
             ) from error
 
     def line(self, batch: pa.RecordBatch, row: int) -> str:

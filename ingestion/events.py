@@ -131,7 +131,7 @@ def events(
             said = f"is in the future, by more than a day (now it is {today:%Y-%m-%dT%H:%MZ})"
             _bury(part, future, settings.time, raw, said, letters)
             past = ~(wrong | missing) & (seconds < PAST)
-            _bury(part, past, settings.time, raw, "is before 1901, which no event is", letters)
+            _bury(part, past, settings.time, raw, "is before 1901", letters)
             bad |= wrong | missing | future | past
         raw = arrays[settings.label]
         form = part.table.number_format(settings.label) if settings.task == "regression" else PLAIN

@@ -294,7 +294,7 @@ class ParquetTable(FileTable):
                 read += batch.num_rows
 
     def _reading(self) -> "_Reading":
-        return _Reading(self.path, "is no complete Parquet file")
+        return _Reading(self.path, "is not a complete Parquet file")
 
 
 class MemoryTable(Table):
@@ -387,7 +387,7 @@ def _typed_kinds(schema: pa.Schema, name: str, names: Collection[str]) -> dict[s
         kind = conversion.of_arrow(field.type)
         if kind is None:
             raise DataError(
-                f"column {field.name!r} holds {field.type}, which does not fit into a flat table",
+                f"column {field.name!r} holds {field.type}, which does not fit in a flat table",
                 where=name,
                 next_step="flatten it into columns of numbers or text, or leave it out (`data.columns`)",
             )

@@ -128,7 +128,7 @@ class JsonLinesFile:
                 raise DataError(
                     f"the JSON list cannot be read after row {max(number - 1, 0)}: {said(error)}",
                     where=self.path,
-                    next_step="look there for a mistake, or write the file again; it may have been cut off",
+                    next_step="look there for a mistake, or write the file again; it may be truncated",
                 ) from error
             yield text[at:end]
             number += 1
@@ -150,7 +150,7 @@ def _skip(text: str, at: int) -> int:
 
 def _read(line: str) -> dict | str:
     if MARK in line:
-        return "bytes that are no UTF-8"
+        return "bytes that are not UTF-8"
     try:
         row = _DECODER.decode(line)
     except (ValueError, RecursionError) as error:

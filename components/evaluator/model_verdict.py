@@ -155,8 +155,8 @@ def _rescue(
     error = overall.loss_change_error
     sure = f" (standard error {error:.4f})" if error is not None and math.isfinite(error) else ""
     return [
-        f"champion {champion} may not be served any longer: its {'; its '.join(champion_unfit)}",
-        f"the challenger takes over, as the mean loss of the same {overall.rows:,} rows is "
+        f"champion {champion} must not serve any longer: its {'; its '.join(champion_unfit)}",
+        f"the challenger replaces it, because the mean loss of the same {overall.rows:,} rows is "
         f"{-overall.loss_change:.4f} lower{sure}",
         *(f"despite this: {line}" for line in failed),
     ]
@@ -176,7 +176,7 @@ def _not_judgeable(gate: Gate, overall: SliceMetrics) -> list[str]:
     if gate.task == "binary" and mean in (0.0, 1.0):
         return [
             f"all {overall.rows:,} rows of the eval split have the label {mean:g}, "
-            "so no metric can tell good from bad"
+            "so no metric can compare models"
         ]
     return []
 

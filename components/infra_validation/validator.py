@@ -199,7 +199,7 @@ class InfraValidator:
         self.close()
         return {
             "error": f"the model gave no predictions within {timeout:g} s",
-            "next": "look for a loop that does not end in the serving function",
+            "next": "look for an endless loop in the serving function",
         }
 
     def _last_line(self) -> str:

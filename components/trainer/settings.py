@@ -107,7 +107,7 @@ class TrainerSettings(settings.Settings):
     clipnorm: float | None = Field(
         default=1.0,
         gt=0,
-        description="Longest gradient of a variable; longer ones are scaled down. `null`: never.",
+        description="Largest norm of a variable's gradient; larger gradients are scaled down. `null`: never.",
     )
     base_rate_share: float = Field(
         default=0.03,

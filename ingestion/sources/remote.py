@@ -130,7 +130,7 @@ class Remote(Source):
                     raise DataError(
                         f"the file has {size:,} bytes, and {beside.stat().st_size:,} of them were fetched",
                         where=shown,
-                        next_step="run again; if it lasts, look at the server",
+                        next_step="run again; if it fails again, check the server",
                     )
                 version = version or files.sha256(beside)[:16]
                 files.sync(beside)

@@ -145,7 +145,7 @@ class _Database:
             url = self._sa.make_url(given)
         except (self._sa.exc.ArgumentError, ValueError):
             raise DataError(
-                "`url` is no URL of SQLAlchemy",
+                "`url` is not a URL of SQLAlchemy",
                 where=self._where,
                 next_step="write it like postgresql://user:${DB_PASSWORD}@host:5432/database or sqlite:///file.db",
             ) from None

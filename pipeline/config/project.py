@@ -104,7 +104,7 @@ class Config(Settings):
         default=Data(), description="Where the events come from. A string is short for `data.source`."
     )
     stream: StreamSection = Field(
-        default=StreamSection(), description="Events that are read as they happen, by `noria ingest`."
+        default=StreamSection(), description="A stream of events, which `noria ingest` reads."
     )
     label: Annotated[Label, _short_for("column")] = Field(
         description="What to predict. A string is short for `label.column`."

@@ -255,7 +255,7 @@ def _notes(table: pa.Table, facts: inference.LabelFacts, spans: int, seconds: An
             f"class {rarest!r} is rare ({facts.shares[rarest]:.2%}): use longer spans to evaluate it"
         )
     if len(table) / spans < 200:
-        notes.append(f"only about {len(table) // spans} rows per span: verdicts will be coarse")
+        notes.append(f"only about {len(table) // spans} rows per span: verdicts will be uncertain")
     if seconds is not None and len(seconds) < len(table):
         notes.append(f"{len(table) - len(seconds):,} rows have no time; they go to the dead letters")
     return notes

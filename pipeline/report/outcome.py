@@ -64,7 +64,7 @@ def judge(run_data: RunData, artifacts: Artifacts) -> Outcome:
     elif blessed and version is not None:
         kind = "published"
         headline = f"Version {version} is published"
-        meaning = f"It takes over from version {champion}." if champion else "It is the first version."
+        meaning = f"It replaces version {champion}." if champion else "It is the first version."
     elif blessed:
         kind, headline = "unfinished", "The challenger is blessed, but not published"
         meaning = f"The journal has no end of Pusher. {serving}"

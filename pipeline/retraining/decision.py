@@ -318,7 +318,7 @@ def _by_commits(change: Change) -> tuple[str, ...]:
     if change.parts:
         return (f"{_listed(change.parts)} changed since {change.since}",)
     if change.other:
-        return (f"nothing that makes the model changed since {change.since}",)
+        return (f"no part of the model changed since {change.since}",)
     return (f"nothing changed since {change.since}",)
 
 

@@ -86,10 +86,10 @@ def follow(config: Config, store: SpanStore) -> list[str]:
         loader.save(schema, config.schema_path)
     except OSError as error:
         raise ConfigError(
-            f"the schema must follow the data ({'; '.join(changes)}), and its file cannot be written: "
+            f"the data has changed, and so must the schema ({'; '.join(changes)}), but its file cannot be written: "
             f"{error.strerror}",
             where=config.schema_path,
-            next_step="make these changes in the file, or let this process write it",
+            next_step="make these changes in the file, or give this process the right to write it",
         ) from error
     return [f"{config.schema_path.name} has changed: {change}" for change in changes]
 

@@ -97,7 +97,7 @@ def test_truncated_parquet(tmp_path: Path):
     pq.write_table(pa.table({"when": range(10000), "late": [0, 1] * 5000}), whole)
     (tmp_path / "events.parquet").write_bytes(whole.read_bytes()[:4000])
     project = _project(tmp_path, data={"source": "events.parquet"})
-    _refused(project, "the file is no complete Parquet file", f"where {tmp_path / 'events.parquet'}")
+    _refused(project, "the file is not a complete Parquet file", f"where {tmp_path / 'events.parquet'}")
     assert [] == _committed(project)
 
 

@@ -206,7 +206,7 @@ def test_declared_types_decide(tmp_path: Path) -> None:
         ("sheet.xlsx", b"PK", ".xlsx files are not read"),
         ("numbers.csv", b"1,2\n3,4\n", "row 1 holds no column names"),
         ("quote.csv", b'a,b\n1,"never ends\n2,3\n', "cannot be read as CSV"),
-        ("fake.parquet", b"a,b\n1,2\n", "no complete Parquet file"),
+        ("fake.parquet", b"a,b\n1,2\n", "not a complete Parquet file"),
     ],
 )
 def test_bad_files_are_explained(tmp_path: Path, name: str, content: bytes, said: str) -> None:
@@ -252,7 +252,7 @@ def test_columns_that_have_no_place_in_a_later_file(tmp_path: Path, odd: pa.Arra
     pq.write_table(table, tmp_path / "a.parquet")
     found = tables.open_tables(tmp_path / "a.parquet")
     known = conversion.resolved({"x": "int", "tip": "empty", "when": "empty"})
-    with pytest.raises(DataError, match=f"'{column}' holds .*, which does not fit into a flat table"):
+    with pytest.raises(DataError, match=f"'{column}' holds .*, which does not fit in a flat table"):
         tables.columns_of(found, wanted=list(known), types=known, as_it_is=("tip", "when"))
 
 

@@ -363,7 +363,7 @@ WITHHELD = {
     [
         (
             {"model_verdict": {**MODEL_VERDICT, "blessed": True, "reasons": []}},
-            "Version 3 is published It takes over from version 2.",
+            "Version 3 is published It replaces version 2.",
             "is rejected",
         ),
         (
