@@ -215,7 +215,7 @@ def _forget(rows: Rows) -> None:
 
 
 def _hashes(column: pa.Array, name: str) -> np.ndarray:
-    """A hash of each value with the column's name, `[rows]`; 0 where there is none."""
+    """A hash of each value with the column's name, `[rows]`; 0 if there is none."""
     encoded = column.dictionary_encode()
     values = encoded.dictionary.to_numpy(zero_copy_only=False)
     marks = pd.util.hash_array(values, categorize=False) if len(values) else np.zeros(0, np.uint64)

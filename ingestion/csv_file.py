@@ -26,14 +26,14 @@ OnBadRow = Callable[[int, str, str], None]
 
 
 class CsvFile:
-    """One CSV file. Nothing of it is read before it is asked for something.
+    """One CSV file. Reading begins with the first access.
 
     Args:
       path: the file; `.gz`, `.bz2`, `.xz` and `.zip` (of one file) are unpacked while reading.
       delimiter: found in the file's head if None.
 
     Raises:
-      DataError: (when it is first asked) the file is missing, empty, damaged or no text, or two columns have
+      DataError: (at the first access) the file is missing, empty, damaged or no text, or two columns have
         one name.
     """
 
@@ -61,7 +61,7 @@ class CsvFile:
         """The rows as text, and their numbers in the file, from 1 after the header.
 
         Args:
-          on_bad_row: told of each row with too many or too few fields, or with bytes that are no text; such
+          on_bad_row: gets each row with too many or too few fields, or with bytes that are not text; such
             rows are skipped. Told of each line of a row that holds lines by a stray quote.
 
         Raises:
@@ -135,7 +135,7 @@ class CsvFile:
             ) from error
 
     def line(self, batch: pa.RecordBatch, row: int) -> str:
-        """A row of a batch as it would stand in the file."""
+        """A row of a batch as a line of the file."""
         out = io.StringIO()
         writer = csv.writer(
             out, delimiter=self.dialect.delimiter, quotechar=self.dialect.quote, lineterminator=""
@@ -185,7 +185,7 @@ class CsvFile:
         return pa.RecordBatch.from_arrays(columns, list(self.columns)), numbers[~bad]
 
     def _holds_rows(self, value: str) -> bool:
-        """Whether a value looks like rows of this file that stand between two stray quotes.
+        """Whether a value looks like rows of this file between two stray quotes.
 
         Free text has lines with as many delimiters by chance: seldom two, and with two columns seldom ten.
         """

@@ -108,7 +108,7 @@ def _delimiter(text: str, quote: str) -> str:
         if width < 2:
             continue
         alike = sum(len(row) == width for row in rows[1:]) / max(len(rows) - 1, 1)
-        # Blanks and colons stand in values too: only where nothing else fits.
+        # Blanks and colons are in values too: only if nothing else fits.
         weight = 0.5 if delimiter in ": " else 1.0
         if (alike * weight, width) > best[:2] and alike >= 0.5:
             best = (alike * weight, width, delimiter)

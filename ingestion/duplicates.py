@@ -1,4 +1,4 @@
-"""Rows that were delivered before: a file that grew brings its old rows again; they must not count twice."""
+"""Rows that were delivered before: a file that grew has its old rows again; they must not count twice."""
 
 from collections.abc import Iterable
 

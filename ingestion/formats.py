@@ -39,7 +39,7 @@ class Rows:
       batch: the values.
       numbers: each row's number in its file, from 1 after the header, `[rows]`.
       table: where they are from.
-      raw: the same rows as they stand there.
+      raw: the same rows as they are there.
     """
 
     batch: pa.RecordBatch
@@ -48,7 +48,7 @@ class Rows:
     raw: pa.RecordBatch
 
     def text(self, row: int) -> str:
-        """One row, as it is in the table."""
+        """One row of the table, as text."""
         return self.table.text(self.raw, row)
 
     def filter(self, keep: np.ndarray, columns: Sequence[pa.Array] | None = None) -> "Rows":
@@ -111,7 +111,7 @@ class Table:
     def raw(
         self, letters: DeadLetters | None, names: Collection[str]
     ) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
-        """The rows as they stand there, with at least these columns, and their numbers."""
+        """The rows as they are there, with at least these columns, and their numbers."""
         raise NotImplementedError
 
     def text(self, batch: pa.RecordBatch, row: int) -> str:
@@ -122,7 +122,7 @@ class Table:
 
 
 class FileTable(Table):
-    """A file. Nothing of it is read before it is asked for something.
+    """A file. Reading begins with the first access.
 
     Attributes:
       path: where it is.
@@ -163,7 +163,7 @@ class FileTable(Table):
     def _with_keys(
         self, batches: Iterable[tuple[pa.RecordBatch, np.ndarray]], names: Collection[str]
     ) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
-        """The batches with those of the keys that are asked for."""
+        """The batches with the wanted keys."""
         added = {name: value for name, value in self.keys.items() if name in names}
         for batch, numbers in batches:
             if added:
@@ -302,7 +302,7 @@ class MemoryTable(Table):
 
     def __init__(self, table: Any, name: str):
         if not isinstance(table, pa.Table):
-            # Mixed columns (numbers and texts in one) are told apart as in a file.
+            # Mixed columns (numbers and texts in one) are distinguished as in a file.
             table = _from_pandas(table)
         self.table: pa.Table = table
         self.name = name

@@ -77,7 +77,7 @@ def ingest(
     now: Callable[[], float] = time.time,
     reads: Callable[[], Collection[str]] | None = None,
 ) -> IngestReport:
-    """Brings a source into the span store.
+    """Commits the rows of a source to the span store.
 
     Args:
       source: a path, folder, glob or list of these; a pandas or Arrow table, a function that returns one, or a
@@ -87,16 +87,15 @@ def ingest(
       name: name of a table in memory.
       tell: gets a record for each committed span: `span`, `rows`, `late`.
       now: the clock; rows of the future are dead letters.
-      reads: tells the columns that the model reads; asked only if values do not fit a column's type and no wider type
+      reads: tells the columns that the model reads; called only if values do not fit a column's type and no wider type
         helps. A column that it does not name becomes text then.
 
     Returns:
-      What was done. A source that is in the store already is skipped. Of a new source, rows that an earlier
-      one brought are skipped too (a file that grew holds its old rows), whether it came in an earlier ingestion
-      or before it in this one. Spans of time tell them by their values: a row that an earlier source has twice
-      counts twice. Spans of `rows:N` tell them by their place: a source whose first rows are all the rows of an
-      earlier one is that one, grown; a file that was changed otherwise counts as new, which the notes say.
-      A span that was deleted comes back when its sources are ingested again.
+      What was done. A source that is in the store already is skipped. Of a new source, rows of an earlier one are
+      skipped too (a file that grew has its old rows), in this ingestion or in an earlier one. Spans of time compare
+      the values of rows: a row that an earlier source has twice counts twice. Spans of `rows:N` compare offsets: if
+      the first rows of a source are all the rows of an earlier one, it is that source, grown. A file with another
+      change counts as new, and a note says so. A deleted span is made again when its sources are ingested again.
 
     Raises:
       DataError: something cannot be read, or is not what the earlier spans were; nothing was committed then.

@@ -1,4 +1,4 @@
-"""A file as UTF-8 text, whatever it is packed and encoded in; bytes that are no text become MARK."""
+"""A file as UTF-8 text, from any compression and encoding; bytes that are no text become MARK."""
 
 import bz2
 import codecs
@@ -27,7 +27,7 @@ MARK = "\ufdd0"
 # A file is a damaged UTF-8, and not in an older encoding, up to this share of lines that are not UTF-8, or where
 # more lines are UTF-8 beyond ASCII than are none. Such lines are bad rows like others (`max_bad_share`).
 DAMAGED_SHARE = 0.01
-# Older encodings of other scripts, told apart by their letters. Latin code pages (1250, 1254) cannot be told from 1252:
+# Older encodings of other scripts, distinguished by their letters. Latin code pages (1250, 1254) look like 1252:
 # charset-normalizer takes German and French for Polish.
 OLDER = ("cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp932", "euc_jp", "gb18030", "big5", "cp949")
 _BOMS = {
@@ -82,14 +82,14 @@ class Encoding:
 
 
 class TextFile:
-    """One file of text. Nothing of it is read before it is asked for something.
+    """One file of text. Reading begins with the first access.
 
     Args:
       path: the file; `.gz`, `.bz2`, `.xz` and `.zip` (of one file) are unpacked while reading.
       encoding: a Python codec; found in the file if None.
 
     Raises:
-      DataError: (when it is first asked) the file is missing, damaged or no text.
+      DataError: (at the first access) the file is missing, damaged or not text.
     """
 
     def __init__(self, path: Path, encoding: str | None = None):

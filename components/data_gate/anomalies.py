@@ -51,13 +51,12 @@ def validate(
 ) -> tuple[list[Anomaly], list[Finding]]:
     """Validates a span against the schema, in the environment TRAINING where the schema has it.
 
-    Errors are what TFDV calls errors, but for a new column, which is a warning, because the model does not see it and
-    the schema diff proposes it; and for shares. A share of values out of range, unknown or missing is an error only if
-    so many rows of so few cannot be chance, were the true share the one that is tolerated (binomial): one value in 100
-    says little about a tolerance of one in 1,000.
+    Errors are those of TFDV, with two exceptions. A new column is a warning: the model does not read it, and the schema
+    diff proposes it. A share of values out of range, unknown or missing is an error only if the tolerated share could
+    not give this number of rows by chance (binomial): one value in 100 shows little about a tolerance of one in 1,000.
 
-    Unknown categories are new shops as often as wrong ones. Those that a reference has count as known; of the others,
-    more than the schema tolerates are `drifted`, and more than `settings.unknown` are `broken`.
+    Unknown categories may be new shops or errors. Those that a reference has count as known. Of the others, a share
+    above the schema's tolerance is `drifted`, and one above `settings.unknown` is `broken`.
 
     Returns:
       The anomalies, and a finding for each: errors are `broken`, warnings `ok`.

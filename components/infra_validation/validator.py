@@ -81,7 +81,7 @@ class InfraValidator:
                 stderr=self._log,
                 text=True,
                 env=environment,
-                start_new_session=True,  # Ctrl-C goes to the pipeline, which closes the process
+                start_new_session=True,  # The pipeline handles Ctrl-C and closes the process
             )
             arguments = (self._process, self._results)
             threading.Thread(target=_listen, args=arguments, daemon=True).start()

@@ -80,9 +80,10 @@ def start(
     """Puts the champion's state into the network and the optimizer.
 
     Variables that match a pattern in `settings.reset` keep their initial values, whether the champion has them or
-    not. An input whose line no value survives starts fresh (see normalization.py): the rows of weights and slots that
-    read it are 0, so that the rest of the model keeps its function. A class that the champion does not know has weights
-    of 0; `Network.add_classes` sets its base rate. All values are computed before the first one is assigned.
+    not. An input whose line maps no value into the range starts fresh (see normalization.py): the rows of weights and
+    slots that read it are 0, so that the rest of the model keeps its function. A class that the champion does not know
+    has weights of 0; `Network.add_classes` sets its base rate. All values are computed before the first one is
+    assigned.
 
     Args:
       numbers: the window's numeric matrix, or a part of it, `[n, F]`.

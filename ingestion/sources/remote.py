@@ -1,6 +1,6 @@
 """Remote: files by URL, in object stores and on web servers, each version of a file fetched once.
 
-Needs fsspec: `pip install "noria[remote]"` brings `s3://` (s3fs), `gs://` (gcsfs) and `https://` (aiohttp). Other
+Needs fsspec: `pip install "noria[remote]"` installs `s3://` (s3fs), `gs://` (gcsfs) and `https://` (aiohttp). Other
 protocols of fsspec work where their package is installed.
 """
 

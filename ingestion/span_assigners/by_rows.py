@@ -64,8 +64,8 @@ class RowAssigner(SpanAssigner):
     def sort(self, parts: Iterator[Rows], partition: Partition) -> None:
         """Sorts by time first.
 
-        A file may list its events in any order; spans cut from that would all cover the same time. And only when
-        all rows were read it is known which of them an earlier source brought.
+        A file may list its events in any order, so that all spans would cover the same time. And only after all rows
+        were read it is known which of them are in an earlier source.
         """
         index = {table.digest: i for i, table in enumerate(self.tables)}
         with Partition(partition.folder / "in-order") as waiting:
@@ -150,7 +150,7 @@ class RowAssigner(SpanAssigner):
             self._offsets.append(source_offsets.find(self._source_rows.get(digest, []), entry, self._ids))
 
     def _origin(self, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        """Indices of the table that each row is in, and of the source that brought it first, both `[rows]`."""
+        """Indices of the table that each row is in, and of the first source that had it, both `[rows]`."""
         tables, numbers = (rows.column(name).to_numpy() for name in (_TABLE, _ROW))
         origin = tables.copy()
         index = {digest: i for i, digest in enumerate(self.sources)}

@@ -167,7 +167,7 @@ def _follow(cluster: Cluster, run: Run, view: RunView, timeout: float | None) ->
         except NoriaError as error:
             lost = error
     if lost is not None:
-        console.show_error(lost)  # here, after the live table is gone
+        console.show_error(lost)  # here, after the live table has ended
     elif not run.over:
         view.print(f"[yellow]stopped following after {timeout:g} seconds;[/] the run continues")
     return run

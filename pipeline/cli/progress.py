@@ -83,7 +83,7 @@ class Progress:
     """Shows journal records; give `listen` to the pipeline.
 
     Args:
-      console: where to; a terminal gets a live view, anything else plain lines.
+      console: the output; a terminal gets a live view, anything else plain lines.
       output: the redirected streams, whose file changes with each run; None for none.
     """
 

@@ -324,7 +324,7 @@ def load(path: str | Path = "noria.yaml") -> Config:
     """Reads a project's YAML file.
 
     Args:
-      path: the file, or the folder in which `noria.yaml` lies.
+      path: the file, or the folder of `noria.yaml`.
 
     Raises:
       ConfigError: no such file, not YAML, an unknown or missing key, or a value that is not allowed.

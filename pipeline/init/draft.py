@@ -27,7 +27,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 FILES = ("noria.yaml", "schema.pbtxt", "preprocessing.py", "README.md", ".dockerignore")
 # More rows do not change the draft, and it should take seconds.
 ROWS = 1_000_000
-# The base rate's share in scores of a table whose rows have no order: it has shown no change to guard against.
+# The base rate's share in scores of a table whose rows have no order: it shows no change against which to protect.
 RANDOM_SHARE = 0.001
 
 

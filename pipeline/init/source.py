@@ -23,7 +23,7 @@ class Origin:
 
     Attributes:
       source: reads it.
-      given: what `data.source` of noria.yaml shall be.
+      given: what is written to `data.source` of noria.yaml.
       name: what people know it by.
       notes: what they should know.
     """

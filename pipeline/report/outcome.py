@@ -16,7 +16,7 @@ class Outcome:
       kind: 'published', 'rejected', 'quarantined', 'thin', 'failed' or 'unfinished'; also a CSS class.
       headline: one short sentence.
       meaning: what it means for the version that serves.
-      version: version of the challenger, published or registered as rejected; None where there is none.
+      version: version of the challenger, published or registered as rejected; None if there is none.
       champion: version that was champion when the run began, or None.
       data: the data verdict, or 'none'.
       model: 'blessed', 'rejected' or 'none'.

@@ -106,7 +106,7 @@ def test_broken_spans_are_quarantined_with_a_proposal(year):
 
 @pytest.mark.slow
 def test_the_first_span_has_no_reference(year):
-    """Without a span before and without a champion there is no drift, and a verdict all the same."""
+    """Without a span before and without a champion there is no drift, but there is a verdict."""
     _, folder = year
     verdict = json.loads((folder / "runs" / "00000001" / "verdict" / "data_verdict.json").read_text())
     assert ("ok", []) == (verdict["verdict"], verdict["drift"])

@@ -124,7 +124,7 @@ def test_a_person_accepts_all_as_normal(tmp_path):
 
 
 def test_what_was_accepted_no_longer_stops_the_pipeline():
-    """A finding of the schema that is normal now is drifted; any other is broken as ever."""
+    """A finding of the schema that is normal now is drifted; any other is still broken."""
     evidence = _evidence(6, _table(6, middle=1000.0))
     accepted = Normal(2, (("schema", "x"),), "a new gauge", "ann", "now")
     softened = judge(dataclasses.replace(evidence, normal=accepted, references={}), DataGateSettings())

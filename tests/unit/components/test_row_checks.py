@@ -79,7 +79,7 @@ def test_hours():
 
 
 def test_a_leak():
-    """A number that is the label but for noise is broken."""
+    """A number that equals the label except for noise is broken."""
     y = _table(5)["y"].to_numpy()
     x = y + 0.1 * np.random.default_rng(0).normal(size=ROWS)
     assert ("broken", "leak", "x") in _all(_table(5, x=x))

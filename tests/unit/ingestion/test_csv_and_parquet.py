@@ -1,4 +1,4 @@
-"""Tables from outside: whatever their dialect, the same rows come out, and what is bad is named."""
+"""Tables from outside: each dialect gives the same rows, and bad rows are named."""
 
 import gzip
 import json
@@ -318,7 +318,7 @@ def test_a_first_look_refuses_what_ingestion_would(tmp_path: Path, limit: int | 
 
 
 def test_infinite_numbers_are_bad(tmp_path: Path) -> None:
-    """One infinity would turn every weight into NaN."""
+    """One infinity would make every weight NaN."""
     with DeadLetters(None, "t", "") as letters:
         found = tables.open_tables(pa.table({"x": [1.0, float("inf")]}))
         parts = list(tables.read(found, tables.columns_of(found), letters))

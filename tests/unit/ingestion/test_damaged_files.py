@@ -138,7 +138,7 @@ def test_damaged_archives_are_explained(
 
 
 def test_one_bad_byte_costs_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other rows stay UTF-8, whatever the sizes of the blocks; the row is a dead letter, and people are told."""
+    """The other rows stay UTF-8, whatever the sizes of the blocks; the row is a dead letter, and a note says so."""
     path = write(tmp_path / "a.csv", lines(1_000))
     path.write_bytes(path.read_bytes().replace("700,Zürich".encode(), b"700,Z\xffrich"))
     for size in (8 << 20, 1_001, 7):

@@ -1,4 +1,4 @@
-"""Ingestion: every row of every source exactly once, in its span, whatever happens."""
+"""Ingestion: every row of every source exactly once, in its span, in all cases."""
 
 import collections
 import dataclasses
@@ -112,7 +112,7 @@ def test_a_file_that_grew_brings_only_its_new_rows(tmp_path: Path) -> None:
 
 
 def test_rows_by_number_when_there_is_no_time(tmp_path: Path) -> None:
-    """Without a time column rows are cut as they stand; the next file begins a new span."""
+    """Without a time column rows are in file order; the next file begins a new span."""
     settings = EventSettings(label="tip", every="rows:25")
     store = SpanStore(tmp_path / "home")
     frame = pd.DataFrame({"id": [str(i) for i in range(60)], "tip": [0, 1] * 30})

@@ -1,4 +1,4 @@
-"""The ledger and what lies around it: what is known is not read again, and nothing is left behind."""
+"""The ledger: a known file is not read again, and no temporary file remains."""
 
 import json
 import os

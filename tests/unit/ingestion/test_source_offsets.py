@@ -23,7 +23,7 @@ def rows_of(time: str | None) -> EventSettings:
 
 
 def numbers(path: Path, count: int, first: int = 0) -> Path:
-    """Rows 0, 1, 2 ... in another order of time than they stand."""
+    """Rows 0, 1, 2 ... in another order of time than of rows."""
     rows = [f"{START + i * 37 % 1000},{i},{i % 2}" for i in range(first, first + count)]
     path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(["when,n,tip", *rows]) + "\n")
@@ -159,7 +159,7 @@ def test_the_rows_are_the_same_whether_files_come_one_by_one_or_together(
 
 @pytest.mark.parametrize("together", [False, True])
 def test_rows_cut_by_number_are_the_same_too(tmp_path: Path, together: bool) -> None:
-    """A file that begins with the rows of the one before it brings only the others."""
+    """Of a file that begins with the rows of the one before it, only the others are read."""
     store = SpanStore(tmp_path / "home")
     for i, count in enumerate((30, 60, 70)):
         numbers(tmp_path / "in" / f"export-{i}.csv", count)
@@ -217,7 +217,7 @@ def _without(span: int) -> Callable[[SpanStore], SpanStore]:
 def test_rows_that_were_corrected_do_not_come_back(
     tmp_path: Path, later: Callable[[SpanStore], SpanStore], late: bool
 ) -> None:
-    """Sources are read again in a new home, or for another span's sake: the bad rows stay out for good."""
+    """Sources are read again in a new home, or for another span: the bad rows are not used again."""
     store = SpanStore(tmp_path / "home")
     folder = days(tmp_path / "in" / "a.csv", 3, fare=-999.0, bad=1).parent
     ingest(folder, DAYS, store)

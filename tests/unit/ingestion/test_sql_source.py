@@ -76,7 +76,7 @@ def test_each_row_is_read_once(tmp_path: Path, database: sqlite3.Connection, spa
 def test_rows_that_share_the_cursors_value_are_each_read_once(
     tmp_path: Path, database: sqlite3.Connection
 ) -> None:
-    """The last value of the cursor is asked for again: its old rows are left out, its new ones are not."""
+    """The last value of the cursor is asked for again: its old rows are skipped, its new ones are not."""
     config = project(tmp_path, cursor="at")
     assert 4 == ingest(config, lambda record: None)["rows"]
     add(database, (5, "2024-05-13", 4.5, 1), (6, "2024-05-13", 1.0, 0))

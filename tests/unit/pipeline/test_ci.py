@@ -77,7 +77,7 @@ class Project:
         )
 
     def version(self, number: int, blessed: bool = True, **facts: Any) -> Version:
-        """Runs on a span: a version by the code as it is now, served if it is blessed."""
+        """Runs on a span: a version of the current code, served if it is blessed."""
         model = self.folder.parent / "model"
         model.mkdir(exist_ok=True)
         (model / "saved_model.pb").write_text("a model")
@@ -188,7 +188,7 @@ def test_cannot_change_the_model(served: Project) -> None:
 
 
 def test_taken_back(served: Project) -> None:
-    """A change that was taken back asks for nothing, whatever the last commit says: the champion counts."""
+    """A reverted change needs no run, independent of the last commit: the champion counts."""
     served.commit({"helper.py": "X = 2\n"})
     assert retraining.COLD == served.decide().verdict
     served.commit({"helper.py": "X = 1\n"})
@@ -308,7 +308,7 @@ def test_home_that_is_not_there(served: Project) -> None:
 
 
 def test_by_hand(served: Project) -> None:
-    """Asked by hand: a cold run where nothing is due, on the newest span again; what is due stays what it is."""
+    """With --force: a cold run on the newest span if nothing is due; a run that is due does not change."""
     change, stores = retraining.gather(served.config, None, HERE)
     decision = retraining.forced(retraining.decide(change, stores), stores)
     assert (retraining.COLD, True, "--force was given") == (
@@ -382,7 +382,7 @@ def test_first_commit(project: Project) -> None:
 
 
 def test_tree_leaves_nothing(project: Project) -> None:
-    """Reading an earlier tree changes neither index nor work tree, and its folder goes."""
+    """Reading an earlier tree changes neither index nor work tree, and its folder is deleted."""
     repository = Repository(project.folder)
     since = repository.since("HEAD", {})
     assert since is not None

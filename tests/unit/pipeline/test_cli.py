@@ -132,7 +132,7 @@ def test_interruption_is_130(project: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_brackets_in_messages(capsys: pytest.CaptureFixture) -> None:
-    """What looks like markup in a message is shown as it is."""
+    """Text that looks like markup is shown unchanged in a message."""
     console.show_error(DataError("a [bold]list[/] of [1, 2]", where="[x]", next_step="try [y]"))
     said = capsys.readouterr().err
     assert "a [bold]list[/] of [1, 2]" in said

@@ -1,4 +1,4 @@
-"""Segments and the spans that are cut from them. A scripted stream stands for what no broker here does on demand."""
+"""Segments and the spans made from them. A scripted stream does what no broker here does on demand."""
 
 import dataclasses
 import json
@@ -30,7 +30,7 @@ from tests.unit.ingestion.streams.scripted import (
 
 
 def test_the_scripted_stream_keeps_the_contract() -> None:
-    """It stands for a real one."""
+    """It behaves as a real one."""
     topic = Topic(2)
 
     def append(values: object) -> None:
@@ -65,7 +65,7 @@ def test_equal_events_are_all_kept(tmp_path: Path) -> None:
 
 
 def test_events_that_a_producer_sends_twice(tmp_path: Path) -> None:
-    """With `unique` the second event of a span with the same id is left out, also in a later segment."""
+    """With `unique` the second event of a span with the same id is skipped, also in a later segment."""
     topic = Topic()
     topic.add(0, *(event(i, 0.5) for i in range(10)), *(event(i, 0.5) for i in range(5)))
     assert 5 == ingester(tmp_path, Scripted(topic), unique=("id",)).run(flush=True).repeated
