@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from noria.core import files
 from noria.core.errors import DataError
 from noria.ingestion import conversion
+from noria.ingestion.arrow_values import BATCH_ROWS, filtered
 from noria.ingestion.column_facts import ColumnFacts
 from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.csv_file import CsvFile
@@ -27,8 +28,6 @@ from noria.ingestion.json_lines import JsonLinesFile
 from noria.ingestion.number_formats import COMMA, PLAIN, NumberFormat
 from noria.ingestion.sources.base import FoundFile
 from noria.ingestion.text_file import READ_ERRORS, said
-
-BATCH_ROWS = 65_536
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Rows:
         batch = self.batch if columns is None else pa.RecordBatch.from_arrays(list(columns), names)
         if keep.all():
             return dataclasses.replace(self, batch=batch)
-        return Rows(_filter(batch, keep), self.numbers[keep], self.table, _filter(self.raw, keep))
+        return Rows(filtered(batch, keep), self.numbers[keep], self.table, filtered(self.raw, keep))
 
 
 def said_of(values: pa.Array, row: int) -> str | None:
@@ -371,12 +370,6 @@ def _key(value: str | None) -> pa.Array:
     if value is not None and re.fullmatch(r"-?\d{1,18}", value):
         return pa.array([int(value)])
     return pa.array([value], pa.string() if value is not None else pa.null())
-
-
-def _filter(batch: pa.RecordBatch, keep: np.ndarray) -> pa.RecordBatch:
-    # RecordBatch has a `filter` from Arrow 12 on only.
-    mask = pa.array(keep)
-    return pa.RecordBatch.from_arrays([column.filter(mask) for column in batch.columns], batch.schema.names)
 
 
 def _typed_kinds(schema: pa.Schema, name: str, names: Collection[str]) -> dict[str, ColumnType]:

@@ -13,10 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from noria.core.errors import DataError
-from noria.ingestion.text_file import MARK, READ_ERRORS, Encoding, TextFile, said, unreadable
+from noria.ingestion.arrow_values import BATCH_ROWS
+from noria.ingestion.text_file import BLOCK_BYTES, MARK, READ_ERRORS, Encoding, TextFile, said, unreadable
 
-BATCH_ROWS = 65_536
-BLOCK_BYTES = 8 << 20
 # Characters of an element of a list at most.
 LONGEST = 64 << 20
 _NOTHING = re.compile(r"[\s\ufeff]*")

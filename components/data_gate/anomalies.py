@@ -62,7 +62,7 @@ def validate(
       The anomalies, and a finding for each: errors are `broken`, warnings `ok`.
     """
     result = tfdv.validate_statistics(statistics, schema, environment=_environment(schema))
-    features, before = _features(statistics), [_features(one) for one in references]
+    current, before = features(statistics), [features(one) for one in references]
     known = {feature.name: feature for feature in schema.feature}
     anomalies, findings = [], []
     for name, info in sorted(result.anomaly_info.items()):
@@ -73,7 +73,7 @@ def validate(
             error = info.severity == Reason.ERROR and reason.type != Reason.SCHEMA_NEW_COLUMN
             text = reason.description
             seen = [one[feature] for one in before if feature in one]
-            count = _count(reason.type, features.get(feature), known.get(feature), schema, settings, seen)
+            count = _count(reason.type, current.get(feature), known.get(feature), schema, settings, seen)
             severity = BROKEN if error else OK
             numbers: dict = {}
             if count is not None:
@@ -102,7 +102,8 @@ def validate(
     return anomalies, findings
 
 
-def _features(statistics: Statistics) -> dict[str, statistics_pb2.FeatureNameStatistics]:
+def features(statistics: Statistics) -> dict[str, statistics_pb2.FeatureNameStatistics]:
+    """The features of a statistics list's one dataset, by name."""
     return {feature.path.step[0]: feature for feature in statistics.datasets[0].features}
 
 

@@ -117,7 +117,7 @@ class _Arguments:
 
         from noria.pipeline.retraining import decision as retraining
 
-        change, stores = retraining.gather(config, self.since, os.environ, trained, here)
+        change, stores = retraining.collect(config, self.since, os.environ, trained, here)
         decision = retraining.decide(change, stores)
         return change, stores, retraining.forced(decision, stores) if self.force else decision
 

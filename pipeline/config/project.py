@@ -18,7 +18,7 @@ from noria.components.evaluator.gate import check_bound
 from noria.components.evaluator.metrics import METRICS
 from noria.components.trainer.settings import TrainerSettings
 from noria.core.errors import ConfigError
-from noria.core.settings import ImportPath, Settings
+from noria.core.settings import ImportPath, Names, Settings
 from noria.core.tasks import Task
 from noria.pipeline.config import explain
 from noria.pipeline.config.kubeflow import Kubeflow
@@ -27,7 +27,6 @@ from noria.pipeline.config.sections import (
     Data,
     Gates,
     Label,
-    Names,
     ProjectPath,
     Span,
     Time,

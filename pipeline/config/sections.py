@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     ValidationInfo,
     field_validator,
@@ -20,7 +19,7 @@ from pydantic import (
 from noria.components.data_gate.settings import DataGateSettings
 from noria.components.evaluator.settings import EvaluatorSettings
 from noria.core.errors import did_you_mean
-from noria.core.settings import Settings, listed
+from noria.core.settings import Names, Settings
 from noria.ingestion.column_types import COLUMN_TYPES
 from noria.ingestion.source_secrets import shown
 from noria.ingestion.sources import SOURCES
@@ -62,7 +61,6 @@ def is_url(source: object) -> bool:
 
 
 ProjectPath = Annotated[Path, AfterValidator(in_folder)]
-Names = Annotated[list[str], BeforeValidator(listed)]
 
 
 class Data(Settings):

@@ -2,11 +2,11 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from noria.core import periods
 from noria.core.errors import ConfigError
-from noria.core.settings import Settings, listed
+from noria.core.settings import Names, Settings
 from noria.ingestion.streams import STREAMS
 
 __all__ = ["StreamSection"]
@@ -21,7 +21,6 @@ def _interval(value: str) -> str:
     return value
 
 
-Names = Annotated[list[str], BeforeValidator(listed)]
 Interval = Annotated[str, AfterValidator(_interval)]
 
 

@@ -58,7 +58,7 @@ def folder(run_data: RunData, node: str, output: str) -> Path | None:
     return path if path.is_dir() else None
 
 
-def gather(run_data: RunData) -> Artifacts:
+def read_artifacts(run_data: RunData) -> Artifacts:
     """Reads the run's artifacts; never raises for a missing or damaged file."""
     damaged: list[str] = []
 

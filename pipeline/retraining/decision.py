@@ -1,6 +1,6 @@
 """Whether a change of the repository, or of the data, asks for a new model: what `noria ci` decides, and why.
 
-`gather` collects the evidence and changes nothing; `decide` is a function of the evidence alone.
+`collect` reads the evidence and changes nothing; `decide` is a function of the evidence alone.
 """
 
 import contextlib
@@ -149,7 +149,7 @@ def forced(decision: Decision, stores: Stores | Remote) -> Decision:
     return Decision(COLD, ("--force was given", *decision.reasons), again=again)
 
 
-def gather(
+def collect(
     config: Config,
     revision: str | None,
     environ: Mapping[str, str],

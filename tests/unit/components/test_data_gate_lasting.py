@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from noria.components.data_gate import first_model, lasting
-from noria.components.data_gate.data_verdict import Evidence, features, judge
+from noria.components.data_gate.anomalies import features
+from noria.components.data_gate.data_verdict import Evidence, judge
 from noria.components.data_gate.history import Past, usual
 from noria.components.data_gate.settings import DataGateSettings
 from noria.components.statistics_gen.in_process import options
