@@ -212,7 +212,7 @@ class CsvFile:
 
 
 def _no_text(encoding: str) -> str:
-    return f"bytes that are no {'UTF-8' if encoding == 'utf-8' else encoding}"
+    return f"bytes that are not {'UTF-8' if encoding == 'utf-8' else encoding}"
 
 
 def _tell_lines(tell: OnBadRow, number: int, text: str, reason: str) -> None:

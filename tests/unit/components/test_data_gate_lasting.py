@@ -79,7 +79,7 @@ def test_a_state_that_lasts_is_the_new_normal():
     held = [_held(4, _table(4, share=0.8)), _held(5, _table(5, share=0.8))]
     verdict = lasting.accept(broken, evidence, held, settings)
     assert "drifted" == verdict.verdict and [] == verdict.broken
-    assert any("spans 4 to 6 are alike" in reason for reason in verdict.reasons)
+    assert any("spans 4 to 6 are similar" in reason for reason in verdict.reasons)
     assert lasting.accept(broken, evidence, held[1:], settings) is None
     assert lasting.accept(broken, evidence, held, DataGateSettings(lasting=None)) is None
     apart = [held[0], dataclasses.replace(held[1], broken=frozenset({("time", "")}))]

@@ -204,7 +204,7 @@ def test_declared_types_decide(tmp_path: Path) -> None:
         ("twice.csv", b"a,b,a\n1,2,3\n", "column 'a' is there 2 times, as columns 1, 3"),
         ("binary.csv", b"\x00\x01\x02\xff", "neither CSV nor Parquet"),
         ("sheet.xlsx", b"PK", ".xlsx files are not read"),
-        ("numbers.csv", b"1,2\n3,4\n", "row 1 holds no column names"),
+        ("numbers.csv", b"1,2\n3,4\n", "row 1 has values instead of column names"),
         ("quote.csv", b'a,b\n1,"never ends\n2,3\n', "cannot be read as CSV"),
         ("fake.parquet", b"a,b\n1,2\n", "not a complete Parquet file"),
     ],

@@ -184,7 +184,7 @@ def test_cannot_change_the_model(served: Project) -> None:
     assert {"README.md", "noria.yaml", "tests/test_x.py"} == set(change.other)
     decision = retraining.decide(change, stores)
     assert retraining.NOTHING == decision.verdict
-    assert any("nothing that makes the model changed" in reason for reason in decision.reasons)
+    assert any("no part of the model changed" in reason for reason in decision.reasons)
 
 
 def test_taken_back(served: Project) -> None:

@@ -381,7 +381,7 @@ WITHHELD = {
                 "journal": [{"stage": "Pusher", "event": "end", "seconds": 1.0, **WITHHELD}],
             },
             "Version 3 is blessed, but not published It was judged against version 1, but version 2 serves now",
-            "is published It takes over",
+            "is published It replaces",
         ),
         (
             {

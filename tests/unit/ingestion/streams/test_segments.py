@@ -165,7 +165,7 @@ def test_refusals(tmp_path: Path) -> None:
     topic.add(0, *(event(i, 0.2) for i in range(10, 20)))
     topic.events[0] = topic.events[0][15:]
     topic.first[0] = 15  # retention has passed offset 10
-    with pytest.raises(DataError, match="retention has passed .* from 10 on are wanted, .* there is 15"):
+    with pytest.raises(DataError, match="retention has passed .* from 10 on are needed, .* there is 15"):
         ingester(tmp_path, Scripted(topic)).run()
     ingester(tmp_path, Scripted(topic)).run(accept_loss=True, flush=True)
     assert [*range(10), *range(15, 20), 50] == ids(tmp_path)
@@ -183,7 +183,7 @@ def test_refusals(tmp_path: Path) -> None:
     fresh = Topic(2)
     fresh.id = "two"
     fresh.add(0, event(99, 0.3))
-    with pytest.raises(DataError, match="made again: topic_id was 'one', is 'two'"):
+    with pytest.raises(DataError, match="created again: topic_id was 'one', is 'two'"):
         ingester(tmp_path, Scripted(fresh)).run()
     ingester(tmp_path, Scripted(fresh)).run(accept_loss=True, flush=True)
     assert [*range(10), *range(15, 20), 50, 99] == ids(tmp_path)
