@@ -161,7 +161,7 @@ def test_a_password_comes_from_elsewhere_and_is_not_shown(
         ({"url": URL, "table": "rides", "cursor": "fare"}, DataError, "whole numbers, times or texts"),
         ({"url": URL, "query": "SELECT tip FROM rides", "cursor": "id"}, DataError, "no such column"),
         ({"url": "sqlite:///event.db", "table": "rides", "cursor": "id"}, DataError, "does not exist"),
-        ({"url": "nonsense", "table": "rides", "cursor": "id"}, DataError, "no URL"),
+        ({"url": "nonsense", "table": "rides", "cursor": "id"}, DataError, "not a URL"),
         ({"url": "firebird://a/b", "table": "rides", "cursor": "id"}, DataError, "dialects:firebird"),
     ],
 )
