@@ -10,6 +10,9 @@ from noria.core import files
 from noria.core.errors import RegistryError
 
 WITHDRAWN = ".withdrawn-"
+# Where TF Serving looks for warm-up requests, and how many it accepts (tensorflow.org/tfx/serving, SavedModel Warmup).
+WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
+MAX_WARMUP_RECORDS = 1000
 
 
 def served(root: Path) -> list[int]:
