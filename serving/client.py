@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from noria.components.missing_values import MISSING
 from noria.core import files
 from noria.core.errors import ConfigError, ServingError
 from noria.serving.protos import (
@@ -124,11 +125,13 @@ class RestClient:
         return {int(each["version"]): each["state"] for each in found}
 
     def predict(self, columns: Mapping[str, Sequence[Any]], signature: str = "serving_default") -> Columns:
-        """Outputs by name for columns by input.
+        """Outputs by name for columns by input; None is a missing value, as Noria's models understand it.
 
         Raises:
           ServingError: the server refuses, or does not answer.
         """
+        if any(each is None for column in columns.values() for each in column):
+            columns = _filled(columns, self.signatures().get(signature, {}))
         values = {name: [_jsonable(each) for each in column] for name, column in columns.items()}
         answer = self._call(":predict", {"signature_name": signature, "inputs": values})["outputs"]
         if not isinstance(answer, dict):  # the answer does not name the only output
@@ -199,12 +202,13 @@ class GrpcClient:
         }
 
     def predict(self, columns: Mapping[str, Sequence[Any]], signature: str = "serving_default") -> Columns:
-        """Outputs by name for columns by input.
+        """Outputs by name for columns by input; None is a missing value, as Noria's models understand it.
 
         Raises:
           ServingError: the server refuses, or does not answer.
         """
         types = self.signatures().get(signature, {})
+        columns = _filled(columns, types)
         request = predict_pb2.PredictRequest()
         self._name(request.model_spec)
         request.model_spec.signature_name = signature
@@ -239,6 +243,20 @@ class GrpcClient:
             if code == "UNAVAILABLE":
                 raise _silent(self.target, error.details()) from error
             raise ServingError(f"the server answered {code}: {error.details()}", where=self.target) from error
+
+
+def _filled(columns: Mapping[str, Sequence[Any]], types: Mapping[str, str]) -> dict[str, list[Any]]:
+    """Columns with what stands for a missing value where they have None."""
+    found = {}
+    for name, column in columns.items():
+        missing = MISSING.get(types.get(name, ""))
+        if missing is None and any(each is None for each in column):
+            raise ServingError(
+                f"column {name} has a missing value, and its type {types.get(name, 'is unknown')} has none",
+                next_step="leave the row out, or fill the value",
+            )
+        found[name] = [missing if each is None else each for each in column]
+    return found
 
 
 def _read(path: Path) -> bytes:

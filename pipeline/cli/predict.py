@@ -52,11 +52,11 @@ def predict(
         if list(types) == [EXAMPLES]:
             given = {EXAMPLES: client.examples({key: _guess(each) for key, each in columns.items()})}
         else:
-            given = {key: _typed(key, columns, dtype, rows) for key, dtype in types.items()}
+            given = {key: _typed(key, columns, dtype, rows, name == COLUMNS) for key, dtype in types.items()}
         outputs = asked.predict(given, name)
         if as_json:
-            for key, values in outputs.items():
-                found.setdefault(key, []).extend(map(_text, values))
+            for output, values in outputs.items():
+                found.setdefault(output, []).extend(map(_text, values))
             continue
         if writer is None:
             writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -109,8 +109,8 @@ def _guess(cells: list[str]) -> list[Any]:
     return [each or None for each in cells]
 
 
-def _typed(name: str, columns: dict[str, list[str]], dtype: str, path: Path) -> list[Any]:
-    """A column for an input of a known type."""
+def _typed(name: str, columns: dict[str, list[str]], dtype: str, path: Path, gaps: bool) -> list[Any]:
+    """A column for an input of a known type; with `gaps` an empty cell is a missing value."""
     from noria.core.errors import DataError
 
     if name not in columns:
@@ -119,7 +119,7 @@ def _typed(name: str, columns: dict[str, list[str]], dtype: str, path: Path) -> 
         return [each.encode() for each in columns[name]]
     kind = int if dtype in _INTEGERS else _boolean if dtype == "bool" else float
     try:
-        return [kind(each) for each in columns[name]]
+        return [None if gaps and not each else kind(each) for each in columns[name]]
     except ValueError as error:
         raise DataError(f"column {name} must hold values of type {dtype}: {error}", where=path) from error
 
