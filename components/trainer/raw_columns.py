@@ -63,7 +63,9 @@ class RawColumns:
 
     def parse(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Columns as `tf.io.parse_example` gives them, from inputs by argument, `[batch]` or `[batch, 1]`."""
-        arguments, optional, found = self.arguments, {}, {}
+        arguments = self.arguments
+        optional: dict[Any, list[str]] = {}  # by type
+        found = {}
         for name, each in self.spec.items():
             if isinstance(each, tf.io.VarLenFeature):
                 optional.setdefault(each.dtype, []).append(name)

@@ -10,6 +10,7 @@ import typer
 
 from noria.pipeline.cli import console
 from noria.pipeline.cli.options import Json
+from noria.pipeline.cli.server_credentials import CaFile, CertFile, KeyFile, TokenFile, credentials
 
 DEFAULT, COLUMNS, EXAMPLES = "serving_default", "predict", "examples"
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -26,9 +27,10 @@ def predict(
         str, typer.Option(help="The signature. Default: predict if the model has it, or serving_default.")
     ] = "",
     batch: Annotated[int, typer.Option(min=1, help="Rows of a request.")] = 1000,
-    ca: Annotated[
-        Path | None, typer.Option(help="PEM file of the CA that the server's certificate is from.")
-    ] = None,
+    ca: CaFile = None,
+    cert: CertFile = None,
+    key: KeyFile = None,
+    token_file: TokenFile = None,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds for each request.")] = 30.0,
     as_json: Json = False,
 ) -> int:
@@ -36,7 +38,7 @@ def predict(
     from noria.core.errors import ServingError
     from noria.serving import client
 
-    asked = client.connect(url, model, version, timeout, ca)
+    asked = client.connect(url, model, version, timeout, credentials(ca, cert, key, token_file))
     known = asked.signatures()
     name = signature or (COLUMNS if COLUMNS in known else DEFAULT)
     if name not in known:
