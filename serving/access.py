@@ -22,6 +22,7 @@ from noria.serving.status import Code, StatusError
 
 PREDICT, ADMIN = "predict", "admin"
 LOOK_SECONDS = 1.0
+LARGEST_MIB = 1024
 LOG = logging.getLogger("noria.serving")
 
 # Who asks, within a request.
@@ -89,6 +90,14 @@ class Access:
     @property
     def authenticates(self) -> bool:
         return self._settings.authenticates
+
+    @property
+    def largest_body(self) -> int:
+        """Bytes of the largest request that any client may send."""
+        settings = self._settings
+        limits = [settings.limits, *(each.limits for each in (*settings.keys, *settings.certificates))]
+        sizes = [each.body_mib for each in limits if each is not None]
+        return int(max(LARGEST_MIB if each is None else each for each in sizes) * (1 << 20))
 
     async def admit(self, call: Call, role: str | None) -> Client:
         """Who asks, if he may.

@@ -229,7 +229,8 @@ class Server:
             return
         options = {
             "grpc.max_send_message_length": -1,
-            "grpc.max_receive_message_length": -1,
+            # Whoever is known may send so much; a message is read before it is known whose it is.
+            "grpc.max_receive_message_length": -1 if self.access is None else self.access.largest_body,
             "grpc.so_reuseport": 0,  # two servers must not share a port without knowing
         } | dict(settings.channel)
         server = self._grpc = grpc.aio.server(options=list(options.items()))

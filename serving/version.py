@@ -237,7 +237,8 @@ class Version:
         try:
             before = await asyncio.to_thread(model_signature.state, self.folder)
             keys = [model_signature.PublicKey.read(each) for each in self._trusted]
-            await asyncio.to_thread(model_signature.verify, self.folder, keys)
+            checking = asyncio.to_thread(model_signature.verify, self.folder, keys)
+            await asyncio.wait_for(checking, self._load_seconds)
         except (NoriaError, OSError) as error:
             message = error.what if isinstance(error, NoriaError) else str(error)
             raise StatusError(Code.FAILED_PRECONDITION, message) from error

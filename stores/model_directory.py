@@ -7,7 +7,7 @@ withdrawn versions have a name that begins with a dot. It is no number, so TF Se
 from pathlib import Path
 
 from noria.core import files
-from noria.core.errors import RegistryError
+from noria.core.errors import ConfigError, RegistryError
 from noria.stores import model_signature
 
 WITHDRAWN = ".withdrawn-"
@@ -42,14 +42,14 @@ def add(
       RegistryError: a file is missing or differs from its digest.
       ConfigError: the key cannot be used.
     """
-    key = model_signature.PrivateKey.read(signing_key) if signing_key is not None else None
     root.mkdir(parents=True, exist_ok=True)
     target = root / str(version)
     if target.exists():
         check(target, digests)
-        if key is not None and not model_signature.is_signed(target, key):
-            key.sign(target, digests)
+        if signing_key is not None and not is_signed(root, version, signing_key):
+            model_signature.PrivateKey.read(signing_key).sign(target, digests)
         return target
+    key = model_signature.PrivateKey.read(signing_key) if signing_key is not None else None
     beside = files.staging(root)
     try:
         files.copy_tree(payload, beside, link=False)
@@ -80,8 +80,16 @@ def check(folder: Path, digests: dict[str, str], named: Path | None = None) -> N
 
 
 def is_signed(root: Path, version: int, signing_key: Path) -> bool:
-    """Whether a version has a signature by this key; its files are not read."""
-    key = model_signature.PrivateKey.read(signing_key)
+    """Whether a version has a signature by this key; its files are not read.
+
+    Where the key cannot be read, any signature will do: a rollback must be possible where the key is not.
+    """
+    if not model_signature.path_of(root / str(version)).exists():
+        return False
+    try:
+        key = model_signature.PrivateKey.read(signing_key)
+    except ConfigError:
+        return True
     return model_signature.is_signed(root / str(version), key)
 
 

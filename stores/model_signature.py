@@ -188,7 +188,7 @@ def state(folder: Path) -> tuple[Any, ...]:
     for path in sorted(paths):
         try:
             status = os.lstat(path)
-        except FileNotFoundError:
+        except OSError:
             found.append((str(path),))
             continue
         found.append((str(path), status.st_ino, status.st_dev, status.st_size, status.st_ctime_ns))

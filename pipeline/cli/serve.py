@@ -102,6 +102,8 @@ def serve(
             settings = load(config)
             folder, name = settings.model_root, name or settings.name
             trusted = trusted or settings.signing.trusted
+            if settings.signing.key is not None and not trusted:
+                console.err().print("versions are signed, and not verified: `signing.trusted` is empty")
         if not model_directory.served(folder):
             console.err().print(f"there is no version in {folder} yet; the server waits for one")
         served = files.single_model(name or folder.resolve().name, str(folder.resolve()))

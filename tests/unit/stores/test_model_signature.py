@@ -160,6 +160,16 @@ def test_a_key_that_cannot_be_read_stops_the_publication(published: Path) -> Non
     assert [".2.sig", ".3.sig", "2", "3"] == sorted(path.name for path in published.iterdir())
 
 
+def test_a_rollback_needs_no_key(published: Path) -> None:
+    """A version that has a signature serves again also where the key is not."""
+    registry = Registry(published.parent)
+    registry.register({"serving": published.parent / "run" / "serving"}, run_id="b", parent=1)
+    Publication(registry, published, published.parent / "one.pem").publish(2)
+    Publication(registry, published, published.parent / "lost.pem").rollback("bad", "me")
+    model_signature.verify(published / "1", trusted(published, "one"))
+    assert not (published / "2").exists()
+
+
 def test_the_command_names_each_version(published: Path) -> None:
     """`noria verify` lists all versions and ends with 3 if one is refused."""
     arguments = ["verify", str(published), "--trusted-key", str(published.parent / "one.pub")]
