@@ -31,7 +31,12 @@ NEW_KEY = "openssl ecparam -name prime256v1 -genkey -noout -out signing.pem"
 
 def path_of(folder: Path) -> Path:
     """Where the signature of a version's folder lies."""
-    return folder.parent / f".{folder.name}.sig"
+    return folder.parent / f".{_name_of(folder)}.sig"
+
+
+def _name_of(folder: Path) -> str:
+    """What is signed as the model's name: the number, also while the folder has a prefix such as `.withdrawn-`."""
+    return folder.name.rpartition("-")[2] if folder.name.startswith(".") else folder.name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +108,7 @@ class PrivateKey:
         ]
         statement = {
             "_type": STATEMENT_TYPE,
-            "subject": [{"name": folder.name, "digest": {"sha256": _root_digest(resources)}}],
+            "subject": [{"name": _name_of(folder), "digest": {"sha256": _root_digest(resources)}}],
             "predicateType": PREDICATE_TYPE,
             "predicate": {
                 "serialization": {
@@ -153,8 +158,8 @@ def verify(folder: Path, trusted: Sequence[PublicKey]) -> PublicKey:
         raise _refused(folder, f"its statement is not that of a model: {error!r}") from error
     if not known or not kinds <= {"sha256", "files"} or not consistent:
         raise _refused(folder, "its statement is of another kind")
-    if name != folder.name:
-        raise _refused(folder, f"it is for a model in a folder {name}, not {folder.name}")
+    if name != _name_of(folder):
+        raise _refused(folder, f"it is for a model in a folder {name}, not {_name_of(folder)}")
     found = _digests(folder)
     for wrong, where in (
         ("was removed", signed.keys() - found.keys()),

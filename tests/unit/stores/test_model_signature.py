@@ -55,6 +55,8 @@ def test_what_is_published_is_signed(published: Path) -> None:
     found = model_signature.verify(published / "1", trusted(published, "other", "one"))
     assert "one.pub" == found.file.name
     assert [".1.sig", "1"] == sorted(path.name for path in published.iterdir())
+    (published / "1").rename(published / ".withdrawn-1")  # it keeps its signature
+    model_signature.verify(published / ".withdrawn-1", trusted(published, "one"))
 
 
 def renumber(model: Path) -> None:
