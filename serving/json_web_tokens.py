@@ -103,7 +103,7 @@ class JsonWebTokens:
                 except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError) as found:
                     error = found
             raise error
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise _refused(str(error) or type(error).__name__) from error
 
     def _holder(self, claims: Mapping[str, Any]) -> Holder:

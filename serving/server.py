@@ -264,6 +264,9 @@ class Server:
                 if wanted != applied:
                     await self.models.reload(wanted)
                     applied = wanted
+                    if self.audit is not None:
+                        names = [each.name for each in wanted.model_config_list.config]
+                        self.audit.note("reload", file=str(path), models=names)
             except (NoriaError, StatusError) as error:
                 LOG.error("%s is not applied: %s", path, error)
 

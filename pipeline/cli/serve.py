@@ -85,7 +85,10 @@ def serve(
     if (tls_cert is None) != (tls_key is None) or (tls_client_ca is not None and tls_cert is None):
         raise ConfigError("TLS needs a certificate and its key", next_step="give --tls-cert and --tls-key")
     tls = server.Tls(tls_cert, tls_key, tls_client_ca) if tls_cert and tls_key else None
-    known = access is not None and access_settings.read(access).authenticates
+    found = access_settings.read(access) if access is not None else None
+    known = found is not None and found.authenticates
+    if found is not None and found.certificates and tls_client_ca is None:
+        raise ConfigError("`certificates` need --tls-client-ca", where=access)
     if not _is_loopback(host):
         if not known and tls_client_ca is None and not insecure:
             raise ConfigError(

@@ -145,7 +145,9 @@ def test_wrong_tokens_are_refused(door: Access, issuer: Issuer) -> None:
     """Expired, not yet valid, of another issuer, for another audience, by another key, without an end or a subject."""
     another = rsa.generate_private_key(65537, 2048)
     now = time.time()
+    deep = base64.urlsafe_b64encode(b"[" * 20_000).decode()
     wrong = {
+        "recursion": f"{deep}.{deep}.{deep}",
         "Signature has expired": issuer.token(exp=now - 60),
         "not yet valid": issuer.token(nbf=now + 600),
         "Invalid issuer": issuer.token(iss="https://other.example.org"),

@@ -220,6 +220,9 @@ def test_an_open_door_must_be_wanted(folder) -> None:
     limits.write_text("limits: {requests_per_second: 5}\n")
     done = runner.invoke(app.app, ["serve", str(folder / "m"), "--host", "::", "--access", str(limits)])
     assert (1, True) == (done.exit_code, "--insecure" in done.output)
+    limits.write_text("certificates: [{name: a, roles: admin}]\n")
+    done = runner.invoke(app.app, ["serve", str(folder / "m"), "--access", str(limits)])
+    assert (1, True) == (done.exit_code, "need --tls-client-ca" in done.output)
 
 
 def test_root_becomes_another_user() -> None:
