@@ -85,17 +85,15 @@ class Access:
 
     @property
     def open_metrics(self) -> bool:
+        """Whether the metrics need no token."""
         return self._settings.open_metrics
-
-    @property
-    def authenticates(self) -> bool:
-        return self._settings.authenticates
 
     @property
     def largest_body(self) -> int:
         """Bytes of the largest request that any client may send."""
         settings = self._settings
-        limits = [settings.limits, *(each.limits for each in (*settings.keys, *settings.certificates))]
+        limits = [settings.limits, *(each.limits for each in settings.keys)]
+        limits += [each.limits for each in settings.certificates]
         sizes = [each.body_mib for each in limits if each is not None]
         return int(max(LARGEST_MIB if each is None else each for each in sizes) * (1 << 20))
 

@@ -22,7 +22,7 @@ def _hexadecimal(value: str) -> str:
 
 
 def _source(value: str) -> str:
-    """Keys that come unprotected over a network would let whoever is on it admit himself."""
+    """Keys that come unprotected over a network would let whoever is on it make tokens."""
     parts = urlsplit(value)
     if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
         raise ValueError(f"must be a file or https://, got {value!r}")
@@ -73,9 +73,7 @@ class AccessSettings(Settings):
         default_factory=list, description="Client certificates; needs --tls-client-ca."
     )
     jwt: Jwt | None = Field(default=None, description="JSON Web Tokens, RS256 or ES256.")
-    limits: ClientLimits = Field(
-        default=ClientLimits(), description="Of each client that has no limits of its own."
-    )
+    limits: ClientLimits = Field(default=ClientLimits(), description="Of each client without `limits`.")
     open_metrics: bool = Field(
         default=False, description="Whether Prometheus may read the metrics without a token."
     )
