@@ -3,6 +3,7 @@ TensorFlow.
 """
 
 import datetime
+import gzip
 import ipaddress
 import json
 import os
@@ -142,6 +143,8 @@ def test_a_request_has_a_size_and_a_client_a_rate(server) -> None:
     """413 for a body that is too large for its client, also packed; 429 for one request too many."""
     large = b'{"instances":[' + b" " * 20_000 + b"1]}"
     assert 413 == ask(server, "one", "/v1/models/m:predict", large)
+    headers = {"Authorization": "Bearer one", "Content-Encoding": "gzip"}
+    assert 413 == server.ask("/v1/models/m:predict", gzip.compress(large), **headers)[0]
     assert 404 == ask(server, "two", "/v1/models/m:predict", large)
     assert [404, 404, 429] == [ask(server, "three") for _ in range(3)]
 
