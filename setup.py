@@ -91,7 +91,10 @@ setup(
             "uvicorn>=0.29",  # its first with `capture_signals`
             "uvloop",
             "httptools",
+            "cryptography",  # signatures of models
+            "pyjwt[crypto]>=2.10",
         ],
+        "signing": ["cryptography"],
         "sql": ["sqlalchemy>=2", "psycopg[binary]", "pymysql"],
         # gcsfs from 2026 on needs a protobuf that TFX 1.16 cannot have.
         "remote": ["fsspec", "s3fs", "aiohttp", f"gcsfs<2026; {LONG_TERM}", f"gcsfs; {CURRENT}"],
@@ -118,6 +121,8 @@ setup(
             "jsonschema",  # the Kubeflow API's contract
             "kubernetes-validate",  # the manifests of deploy/
             "docker",  # the rules of .dockerignore
+            "cryptography",  # signatures of models
+            "pyjwt[crypto]>=2.10",
         ],
     },
     entry_points={

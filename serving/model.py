@@ -31,6 +31,7 @@ class Model:
       poll_seconds: how often the folder is read, give or take a tenth; 0 reads it once.
       max_resident: versions in memory; more are refused.
       standby: whether the process of the version before is kept, with its graph, for the weights of the next one.
+      note: gets what happens to a version, for the audit log.
     """
 
     def __init__(
@@ -40,7 +41,9 @@ class Model:
         poll_seconds: float,
         max_resident: int,
         standby: bool,
+        note: Callable[..., None] = lambda event, version, **facts: None,
     ):
+        self._note = note
         self.name = config.name
         self.config = config
         self.versions: dict[int, Version] = {}
@@ -158,14 +161,17 @@ class Model:
         try:
             await version.load(spare if serving else [], self._take_standby)
             LOG.info("version %d of model %s serves", number, self.name)
+            self._note("serves", number)
         except StatusError as error:
             self._refused[number] = mark
             LOG.error("version %d of model %s is refused: %s", number, self.name, error)
+            self._note("refused_version", number, reason=error.message)
         finally:
             _restrict(serving, [*spare, *busy])
 
     def _unload(self, version: Version) -> None:
         LOG.info("unloading version %d of model %s", version.number, self.name)
+        self._note("unloads", version.number)
         version.state = State.UNLOADING
         task = asyncio.create_task(self._retire(version))
         self._unloading.add(task)

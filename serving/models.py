@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from noria.serving import service
+from noria.serving.audit_log import AuditLog
 from noria.serving.batching import Limits
 from noria.serving.metrics import Metrics
 from noria.serving.model import Model
@@ -34,6 +35,7 @@ class Options:
       load_seconds: a load that takes longer counts as hanging.
       standby: whether a process is kept with its graph, so that a version with other weights serves at once.
       log_folder: where what is answered is logged; None for nowhere.
+      trusted: PEM files of public keys; one of them must have signed a version. Empty for no check.
     """
 
     poll_seconds: float = 1.0
@@ -47,13 +49,14 @@ class Options:
     load_seconds: float = 300.0
     standby: bool = True
     log_folder: Path | None = None
+    trusted: tuple[Path, ...] = ()
 
 
 class Models:
     """The models that the newest configuration names."""
 
-    def __init__(self, options: Options, metrics: Metrics):
-        self.options, self.metrics = options, metrics
+    def __init__(self, options: Options, metrics: Metrics, audit: AuditLog | None = None):
+        self.options, self.metrics, self.audit = options, metrics, audit
         self.models: dict[str, Model] = {}
         self.labels: dict[str, dict[str, int]] = {}
         self.closing = False
@@ -215,6 +218,7 @@ class Models:
 
     def _model(self, config: Any) -> Model:
         options = self.options
+        self.metrics.refusals.add(config.name, by=0)
 
         async def warm(version: Version) -> None:
             if options.warm:
@@ -233,9 +237,14 @@ class Models:
                 options.threads,
                 options.load_seconds,
                 self.log,
+                options.trusted,
             )
 
-        return Model(config, make, options.poll_seconds, options.max_resident, options.standby)
+        def note(event: str, version: int, **facts: str) -> None:
+            if self.audit is not None:
+                self.audit.note(event, model=config.name, version=version, **facts)
+
+        return Model(config, make, options.poll_seconds, options.max_resident, options.standby, note)
 
 
 def _memory(pid: int) -> int:

@@ -13,6 +13,7 @@ class PusherSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         "home": component_spec.ExecutionParameter(type=str),
         "model_root": component_spec.ExecutionParameter(type=str),
+        "signing_key": component_spec.ExecutionParameter(type=str),
         "run_id": component_spec.ExecutionParameter(type=str),
         "code_digest": component_spec.ExecutionParameter(type=str),
         "task": component_spec.ExecutionParameter(type=str),
@@ -42,6 +43,7 @@ class Pusher(base_component.BaseComponent):
       code_digest: digest of the code that made the model, for the lineage.
       task: `binary`, `multiclass` or `regression`; what infra validation expects of the predictions.
       keep: how many versions retention leaves.
+      signing_key: PEM file of the key that signs what is published; empty for none.
       **inputs: the channels of `PusherSpec.INPUTS`, by name.
     """
 
@@ -57,6 +59,7 @@ class Pusher(base_component.BaseComponent):
         code_digest: str,
         task: str,
         keep: int,
+        signing_key: str = "",
         **inputs: channel.BaseChannel,
     ):
         super().__init__(
@@ -67,6 +70,7 @@ class Pusher(base_component.BaseComponent):
                 code_digest=code_digest,
                 task=task,
                 keep=keep,
+                signing_key=signing_key,
                 pushed_model=channel_utils.as_channel([standard_artifacts.PushedModel()]),
                 **inputs,
             )

@@ -93,7 +93,8 @@ class Executor(PusherExecutor):
             model_root = Path(exec_properties["model_root"])
             # A repeated task may find that a later version has replaced its own: then there is nothing to do.
             if blessed and version.state in (REGISTERED, PUBLISHED):
-                version = Publication(registry, model_root).publish(version.version)
+                key = Path(exec_properties["signing_key"]) if exec_properties.get("signing_key") else None
+                version = Publication(registry, model_root, key).publish(version.version)
             if version.state == PUBLISHED:
                 self.mark_pushed(pushed, str(version.model_dir), version.version)
             else:

@@ -165,6 +165,12 @@ class TrainerSettings(settings.Settings):
         "values, if there is one) or `mean` (of all the champion's rows).",
     )
     steps_per_call: int = Field(default=100, ge=1, description="Steps between two reports of progress.")
+    predict_columns: int = Field(
+        default=100,
+        ge=0,
+        description="Raw columns up to which the SavedModel has the signature `predict`, one input for each of them "
+        "(docs/serving.md). Each takes some 8 ms of a new graph's export: 12 s for 1,500. 0: never.",
+    )
     tensorboard: bool = Field(default=True, description="Write TensorBoard's logs.")
 
     def check_task(self, task: str) -> None:

@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 from noria.core import files
 from noria.core.errors import NoriaError
 from noria.pipeline.cli import (
+    audit,
     ci,
     compile,
     console,
@@ -42,6 +43,7 @@ from noria.pipeline.cli import (
     status,
     submit,
     unquarantine,
+    verify,
 )
 
 EPILOG = (
@@ -139,8 +141,10 @@ app.command()(runs.runs)
 app.command()(serve.serve)
 app.command()(predict.predict)
 app.command()(serving_config.serving_config)
+app.command()(verify.verify)
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(deadletter.app, name="deadletter")
+app.add_typer(audit.app, name="audit")
 
 
 def main() -> None:

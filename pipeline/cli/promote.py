@@ -32,5 +32,6 @@ def promote(
             where=registry.folder,
             next_step=f'noria promote {version}{for_project(config)} --force --reason "why"',
         )
-    promoted = Publication(registry, settings.model_root).promote(version, reason, console.user())
+    publication = Publication(registry, settings.model_root, settings.signing.key)
+    promoted = publication.promote(version, reason, console.user())
     return rendering.print_champion(promoted, "promoted", as_json)

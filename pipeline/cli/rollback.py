@@ -23,5 +23,5 @@ def rollback(
     from noria.stores.registry import Registry
 
     settings = load(config)
-    publication = Publication(Registry(settings.home_path), settings.model_root)
+    publication = Publication(Registry(settings.home_path), settings.model_root, settings.signing.key)
     return rendering.print_champion(publication.rollback(reason, console.user(), to), "rolled back", as_json)

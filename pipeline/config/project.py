@@ -28,6 +28,7 @@ from noria.pipeline.config.sections import (
     Gates,
     Label,
     ProjectPath,
+    Signing,
     Span,
     Time,
     Window,
@@ -153,6 +154,9 @@ class Config(Settings):
         default=10,
         ge=2,
         description="How many of the newest versions keep their files; the registry's records of the others stay.",
+    )
+    signing: Annotated[Signing, _short_for("key")] = Field(
+        default=Signing(), description="How published models are signed. A string is short for `signing.key`."
     )
     execution: Literal["auto", "in-process", "beam"] = Field(
         default="auto",
@@ -310,7 +314,7 @@ class Config(Settings):
     def digest(self) -> str:
         """12 hex digits of the settings' SHA-256; comments, the order of keys and paths do not count."""
         settings = self.model_dump(
-            mode="json", by_alias=True, exclude={"home", "metadata", "schema_", "kubeflow"}
+            mode="json", by_alias=True, exclude={"home", "metadata", "schema_", "kubeflow", "signing"}
         )
         data = self._settings.get(
             "data"

@@ -63,6 +63,19 @@ def is_url(source: object) -> bool:
 ProjectPath = Annotated[Path, AfterValidator(in_folder)]
 
 
+class Signing(Settings):
+    key: ProjectPath | None = Field(
+        default=None,
+        description="PEM file of a private key on P-256, without a password. Each version is signed with it when it is "
+        "published (docs/security.md). Default: no signatures.",
+    )
+    trusted: Annotated[list[ProjectPath], BeforeValidator(listed)] = Field(
+        default_factory=list,
+        description="PEM files of public keys. `noria serve` refuses a version that none of them has signed. "
+        "Several, while keys change.",
+    )
+
+
 class Data(Settings):
     source: str | dict[str, Any] | None = Field(
         default=None,

@@ -57,7 +57,7 @@ def run_pending(
         metadata.connection(config)  # fails now, not after the imports and the ingestion
     with hold(config.home_path, wait=wait):
         ingest(config, tell)
-        for line in recover(Registry(config.home_path), config.model_root):
+        for line in recover(Registry(config.home_path), config.model_root, config.signing.key):
             tell({"stage": "Recover", "event": "note", "recovered": line})
         made = []
         for span in waiting(config, again)[:limit]:

@@ -20,6 +20,7 @@ PACKAGES = {
     "grpc": "grpcio",
     "yaml": "pyyaml",
     "google.protobuf": "protobuf",
+    "jwt": "pyjwt",
     "tensorflow_serving": "tensorflow-serving-api",
 }
 
@@ -54,6 +55,7 @@ def test_direct_imports_are_declared(package) -> None:
         "segments": "stream",
         "streams": "kafka",
         "serving": "serving",
+        "stores": "signing",
     }
     extras = {
         part: {Requirement(text).name for text in package.extras_require[extra]}
