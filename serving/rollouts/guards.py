@@ -1,0 +1,254 @@
+"""The guards of a rollout: what candidate and champion did in the same period, compared block by block.
+
+A block ends by the clock (`close`), as soon as both arms have answered. Each guard is a `Comparison` of a share:
+
+- errors: requests that failed.
+- latency: requests that took longer than `latency` times the champion's p99, as measured before the block. If the
+  candidate's p99 is below this bound, its share is at most 1 %, which is the tolerance.
+- scores: scores below an edge, and scores above it, for five edges: quantiles of the champion's first scores. So the
+  distance is Kolmogorov's, at these edges. The guard's e-value is the mean of the ten.
+- loss: of the rows whose labels have arrived.
+
+A guard breaches when its e-value reaches (number of guards) / `false_alarms`: Bonferroni's correction. Comparisons of
+quantiles and of stochastic order by sequential tests are what Lindon, Sanden and Shirikian, "Rapid regression detection
+in software deployments through sequential testing" (KDD 2022, arXiv:2205.14762) judge canaries by.
+"""
+
+import bisect
+import collections
+import dataclasses
+import math
+from typing import Any
+
+from noria.serving.rollouts.comparison import Comparison
+from noria.serving.rollouts.settings import GuardSettings
+
+CHAMPION, CANDIDATE = "champion", "candidate"
+# Champion's answers before a quantile of it is used.
+MIN_LATENCIES = 200
+MIN_SCORES = 200
+MIN_LOSSES = 100
+QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
+SLOW_SHARE = 0.01
+LATENCY_MEMORY = 20_000  # answers after which older ones count half
+STEP = 1.05  # between two latencies that are told apart
+
+
+@dataclasses.dataclass(frozen=True)
+class Breach:
+    """A guard that says the candidate is worse than tolerated.
+
+    Args:
+      guard: its name.
+      p: at most the probability of such evidence if the candidate were within the tolerance.
+      candidate, champion: (observations, mean), of the whole rollout.
+    """
+
+    guard: str
+    p: float
+    candidate: tuple[int, float]
+    champion: tuple[int, float]
+
+    def __str__(self) -> str:
+        what = {
+            "errors": "failed requests",
+            "latency": "slow requests",
+            "scores": "scores beyond an edge",
+            "loss": "mean loss",
+        }[self.guard]
+        arms = (
+            f"{name} {mean:.4g} of {count:,}"
+            for name, (count, mean) in (("candidate", self.candidate), ("champion", self.champion))
+        )
+        return f"{self.guard}: {what}: {', '.join(arms)} (p < {self.p:.2g})"
+
+
+class Guards:
+    """Evidence against a candidate.
+
+    Args:
+      settings: the tolerances.
+      false_alarms: see `RolloutSettings`.
+      saved: what `to_json` gave, to continue from there.
+    """
+
+    def __init__(self, settings: GuardSettings, false_alarms: float, saved: dict[str, Any] | None = None):
+        self.settings, self.false_alarms = settings, false_alarms
+        self.requests = {CHAMPION: 0, CANDIDATE: 0}
+        self.edges: list[float] = []
+        self._names = [name for name, value in settings.model_dump().items() if value is not None]
+        self._tests: dict[str, Comparison] = {}
+        self._totals: dict[str, dict[str, list[float]]] = {}
+        self._latencies: dict[int, float] = {}
+        self._scores: list[float] = []
+        self._errors: list[float] = []  # of the champion's regression
+        self._scale: float | None = None
+        # key of a test -> arm -> counts, of the open block
+        self._open: dict[str, dict[str, collections.Counter[float]]] = {}
+        self._limit: float | None = None
+        if saved:
+            self._load(saved)
+
+    @property
+    def limit(self) -> float | None:
+        """Seconds after which a request counts as slow; None while the champion's p99 is not known."""
+        return self._limit
+
+    def observe(
+        self, arm: str, failed: bool, seconds: float | None = None, score: float | None = None
+    ) -> None:
+        """Adds a request. `seconds` is None if `slow` was told of it already."""
+        self.requests[arm] += 1
+        if "errors" in self._names:
+            self._count("errors", arm, float(failed))
+        if failed:
+            return
+        if seconds is not None:
+            if self._limit is not None:
+                self._count("latency", arm, float(seconds > self._limit))
+            if arm == CHAMPION:
+                place = math.floor(math.log(max(seconds, 1e-6)) / math.log(STEP))
+                self._latencies[place] = self._latencies.get(place, 0.0) + 1.0
+        if score is not None and "scores" in self._names and not math.isnan(score):
+            if self.edges:
+                self._count("scores", arm, bisect.bisect_left(self.edges, score))
+            elif arm == CHAMPION:
+                self._scores.append(score)
+
+    def slow(self, arm: str) -> None:
+        """Adds a request that has no answer yet, and has waited for longer than `limit`."""
+        self._count("latency", arm, 1.0)
+
+    def labelled(self, arm: str, score: float, label: float, regression: bool) -> None:
+        """Adds a row whose label has arrived."""
+        if "loss" not in self._names:
+            return
+        error = abs(score - label)
+        if not regression:
+            self._count("loss", arm, min(error * error, 1.0))
+        elif self._scale is not None:
+            self._count("loss", arm, min(error / self._scale, 1.0))
+        elif arm == CHAMPION:
+            self._errors.append(error)
+            if len(self._errors) >= MIN_LOSSES:
+                self._scale = 4 * sorted(self._errors)[len(self._errors) // 2] or 1.0
+
+    def close(self) -> Breach | None:
+        """Ends the block; the guard that has breached, if one has."""
+        for key in [key for key, arms in self._open.items() if len(arms) == 2]:
+            arms = self._open.pop(key)
+            if key != "scores":
+                self._update(key, arms)
+                continue
+            for place in range(len(self.edges)):
+                # A score is at most the edge if its bin is not behind it.
+                below = {arm: sum(n for bin, n in bins.items() if bin <= place) for arm, bins in arms.items()}
+                for side in "<>":
+                    self._update(
+                        f"scores{side}{place}",
+                        {
+                            arm: collections.Counter(
+                                {
+                                    float(side == "<"): below[arm],
+                                    float(side == ">"): sum(bins.values()) - below[arm],
+                                }
+                            )
+                            for arm, bins in arms.items()
+                        },
+                    )
+        self._learn()
+        worst = max(self._names, key=self.e_value, default=None)
+        if worst is None or self.e_value(worst) < len(self._names) / self.false_alarms:
+            return None
+        keys = [key for key in self._tests if _guard(key) == worst]
+        key = max(keys, key=lambda each: self._tests[each].peak)
+        candidate, champion = self._mean(key, CANDIDATE), self._mean(key, CHAMPION)
+        return Breach(worst, len(self._names) / self.e_value(worst), candidate, champion)
+
+    def e_value(self, guard: str) -> float:
+        """The evidence that a guard has against the candidate; at least 1, and 1 is none."""
+        if guard == "scores":
+            tests = [self._test(f"scores{side}{place}") for place in range(len(self.edges)) for side in "<>"]
+            return max(sum(each.e_value for each in tests) / len(tests), 1.0) if tests else 1.0
+        return self._tests[guard].e_value if guard in self._tests else 1.0
+
+    def summary(self) -> dict[str, Any]:
+        """For people: each guard with its p-value and the two arms' means."""
+        found: dict[str, Any] = {}
+        for guard in self._names:
+            keys = [key for key in self._totals if _guard(key) == guard]
+            if not keys:
+                found[guard] = None
+                continue
+            key = max(keys, key=lambda each: self._tests[each].peak)
+            found[guard] = {
+                "p": min(1.0, len(self._names) / self.e_value(guard)),
+                **{
+                    arm: dict(zip(("count", "mean"), self._mean(key, arm), strict=True))
+                    for arm in self.requests
+                },
+            }
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """The state, without the open block."""
+        return {
+            "requests": self.requests,
+            "edges": self.edges,
+            "tests": {key: dataclasses.asdict(each) for key, each in self._tests.items()},
+            "totals": self._totals,
+            "latencies": {str(place): count for place, count in self._latencies.items()},
+            "scores": self._scores,
+            "scale": self._scale,
+        }
+
+    def _load(self, saved: dict[str, Any]) -> None:
+        self.requests.update(saved["requests"])
+        self.edges, self._scores, self._scale = saved["edges"], saved["scores"], saved["scale"]
+        for key, values in saved["tests"].items():
+            pairs = {name: tuple(values[name]) for name in ("champion", "candidate")}
+            self._tests[key] = Comparison(**{**values, **pairs})
+        self._totals = saved["totals"]
+        self._latencies = {int(place): count for place, count in saved["latencies"].items()}
+        self._learn()
+
+    def _learn(self) -> None:
+        """What the next block is compared with comes from the blocks before it."""
+        total = sum(self._latencies.values())
+        if total >= MIN_LATENCIES and self.settings.latency is not None:
+            above = 0.0
+            for place in sorted(self._latencies, reverse=True):
+                above += self._latencies[place]
+                if above >= total * SLOW_SHARE:
+                    self._limit = STEP ** (place + 1) * self.settings.latency
+                    break
+            if total > LATENCY_MEMORY:
+                self._latencies = {place: count / 2 for place, count in self._latencies.items()}
+        if not self.edges and len(self._scores) >= MIN_SCORES:
+            ordered = sorted(self._scores)
+            self.edges = sorted({ordered[int(len(ordered) * each)] for each in QUANTILES})
+            self._scores = []
+
+    def _count(self, key: str, arm: str, value: float) -> None:
+        self._open.setdefault(key, {}).setdefault(arm, collections.Counter())[value] += 1
+
+    def _update(self, key: str, arms: dict[str, collections.Counter[float]]) -> None:
+        self._test(key).update(arms[CHAMPION], arms[CANDIDATE])
+        totals = self._totals.setdefault(key, {CHAMPION: [0, 0.0], CANDIDATE: [0, 0.0]})
+        for arm, counts in arms.items():
+            totals[arm][0] += sum(counts.values())
+            totals[arm][1] += sum(value * count for value, count in counts.items())
+
+    def _test(self, key: str) -> Comparison:
+        if key not in self._tests:
+            tolerance = SLOW_SHARE if key == "latency" else getattr(self.settings, _guard(key))
+            self._tests[key] = Comparison(tolerance)
+        return self._tests[key]
+
+    def _mean(self, key: str, arm: str) -> tuple[int, float]:
+        count, total = self._totals.get(key, {}).get(arm, (0, 0.0))
+        return int(count), total / count if count else 0.0
+
+
+def _guard(key: str) -> str:
+    return key.rstrip("0123456789").rstrip("<>")
