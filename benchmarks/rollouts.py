@@ -100,13 +100,13 @@ def repeat(
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     made = measure.parser(__doc__)
-    made.add_argument("--healthy", type=int, help="healthy canaries (default: 1000)")
-    made.add_argument("--faulty", type=int, help="canaries with each fault (default: 200)")
+    made.add_argument("--healthy", type=int, help="healthy canaries (default: 100)")
+    made.add_argument("--faulty", type=int, help="canaries with each fault (default: 50)")
     options = measure.options(made, argv)
     machine, settings = options.machine(), RolloutSettings(mode="canary")
-    count = options.given.faulty or options.size(200, 2)
+    count = options.given.faulty or options.size(50, 2)
     result: dict[str, Any] = {"per_second": PER_SECOND}
-    result["healthy"] = repeat(1, options.given.healthy or options.size(1000, 2), healthy, settings, 0)
+    result["healthy"] = repeat(1, options.given.healthy or options.size(100, 2), healthy, settings, 0)
     for place, (name, fault) in enumerate(FAULTS.items()):
         result[name] = repeat(10_000 * (place + 1), count, fault, settings, 0)
     late = "fails in 5 % of its requests"

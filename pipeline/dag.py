@@ -115,5 +115,6 @@ def components(config: Config, *, span: str, mode: str, run_id: str, code_digest
             code_digest=code_digest,
             task=task,
             keep=config.retention,
+            rollout=int(config.serving.rollout.mode is not None),
         )
     return [champion, spans, schema, statistics, gate, transform, trainer, evaluator, pusher]

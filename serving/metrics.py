@@ -84,6 +84,10 @@ class Metrics:
         self.logged = Counter("noria_serving_logged_requests_total", ())
         self.unlogged = Counter("noria_serving_unlogged_requests_total", ())
         self.serving = Counter("noria_serving_version", ("model",), "gauge")
+        self.fallback_answers = Counter("noria_serving_fallback_answers_total", ("model",))
+        self.rollbacks = Counter("noria_serving_rollbacks_total", ("model", "cause"))
+        self.rollout_share = Counter("noria_serving_rollout_share", ("model", "version"), "gauge")
+        self.rollout_requests = Counter("noria_serving_rollout_requests", ("model", "arm"), "gauge")
 
     def batch(self, model: str, version: int, calls: int, rows: int) -> None:
         self.batches.add(model, str(version))

@@ -1,7 +1,8 @@
 """The model directory that TF Serving watches: `<root>/<version>/`, where the largest number serves.
 
-A version is added and removed by one rename. Unfinished and withdrawn versions have a name that begins with a dot. It
-is no number, so TF Serving and all other readers ignore it.
+A version is added and removed by one rename. Unfinished and withdrawn versions, and the candidate of a rollout, have a
+name that begins with a dot. It is no number, so TF Serving and all other readers ignore it; `noria serve` alone reads
+the candidate.
 """
 
 from pathlib import Path
@@ -10,6 +11,7 @@ from noria.core import files
 from noria.core.errors import RegistryError
 
 WITHDRAWN = ".withdrawn-"
+CANDIDATE = ".candidate-"
 
 
 def served(root: Path) -> list[int]:
@@ -19,7 +21,15 @@ def served(root: Path) -> list[int]:
     return sorted(int(path.name) for path in root.iterdir() if path.name.isdigit() and path.is_dir())
 
 
-def add(root: Path, version: int, payload: Path, digests: dict[str, str]) -> Path:
+def candidates(root: Path) -> list[int]:
+    """The numbers of the candidates in the directory, ascending."""
+    if not root.is_dir():
+        return []
+    names = (path.name.removeprefix(CANDIDATE) for path in root.glob(f"{CANDIDATE}*") if path.is_dir())
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def add(root: Path, version: int, payload: Path, digests: dict[str, str], prefix: str = "") -> Path:
     """Copies a model into the directory under a temporary name, checks and syncs it, and renames it to its number.
 
     Args:
@@ -27,12 +37,13 @@ def add(root: Path, version: int, payload: Path, digests: dict[str, str]) -> Pat
       version: the number.
       payload: the SavedModel's folder.
       digests: sha256 of each file of it, by path below `payload`.
+      prefix: before the number: `CANDIDATE` for a version that does not serve yet.
 
     Raises:
       RegistryError: a file is missing or differs from its digest.
     """
     root.mkdir(parents=True, exist_ok=True)
-    target = root / str(version)
+    target = root / f"{prefix}{version}"
     if target.exists():
         check(target, digests)
         return target
@@ -66,25 +77,35 @@ def check(folder: Path, digests: dict[str, str], named: Path | None = None) -> N
 def withdraw(root: Path, versions: list[int]) -> None:
     """Removes versions from the directory, the largest last: until then it is the one that serves."""
     for version in sorted(versions):
-        target = root / f"{WITHDRAWN}{version}"
-        if (root / str(version)).exists():
-            files.remove_tree(target)
-            (root / str(version)).rename(target)
+        _withdraw(root, str(version), version)
     if versions:
         files.sync(root)
 
 
-def restore(root: Path, version: int) -> bool:
-    """Adds a withdrawn version again; False if its files are gone."""
-    withdrawn = root / f"{WITHDRAWN}{version}"
-    if not withdrawn.is_dir():
-        return False
-    withdrawn.rename(root / str(version))
+def withdraw_candidate(root: Path, version: int) -> None:
+    """Ends what `add` with the prefix `CANDIDATE` began."""
+    _withdraw(root, f"{CANDIDATE}{version}", version)
     files.sync(root)
-    return True
+
+
+def restore(root: Path, version: int) -> bool:
+    """Adds a candidate, or again a withdrawn version; False if there are no such files."""
+    for prefix in (CANDIDATE, WITHDRAWN):
+        if (root / f"{prefix}{version}").is_dir():
+            (root / f"{prefix}{version}").rename(root / str(version))
+            files.sync(root)
+            return True
+    return False
 
 
 def delete(root: Path, version: int) -> None:
-    """Deletes a version, also a withdrawn one."""
-    files.remove_tree(root / str(version))
-    files.remove_tree(root / f"{WITHDRAWN}{version}")
+    """Deletes a version, also a withdrawn one or a candidate."""
+    for prefix in ("", WITHDRAWN, CANDIDATE):
+        files.remove_tree(root / f"{prefix}{version}")
+
+
+def _withdraw(root: Path, name: str, version: int) -> None:
+    target = root / f"{WITHDRAWN}{version}"
+    if (root / name).exists():
+        files.remove_tree(target)
+        (root / name).rename(target)

@@ -17,6 +17,7 @@ class PusherSpec(component_spec.ComponentSpec):
         "code_digest": component_spec.ExecutionParameter(type=str),
         "task": component_spec.ExecutionParameter(type=str),
         "keep": component_spec.ExecutionParameter(type=int),
+        "rollout": component_spec.ExecutionParameter(type=int),
     }
     INPUTS = {
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
@@ -42,6 +43,7 @@ class Pusher(base_component.BaseComponent):
       code_digest: digest of the code that made the model, for the lineage.
       task: `binary`, `multiclass` or `regression`; what infra validation expects of the predictions.
       keep: how many versions retention leaves.
+      rollout: 1 if a blessed version is the candidate of a rollout first, 0 if it is published at once.
       **inputs: the channels of `PusherSpec.INPUTS`, by name.
     """
 
@@ -57,6 +59,7 @@ class Pusher(base_component.BaseComponent):
         code_digest: str,
         task: str,
         keep: int,
+        rollout: int = 0,
         **inputs: channel.BaseChannel,
     ):
         super().__init__(
@@ -67,6 +70,7 @@ class Pusher(base_component.BaseComponent):
                 code_digest=code_digest,
                 task=task,
                 keep=keep,
+                rollout=rollout,
                 pushed_model=channel_utils.as_channel([standard_artifacts.PushedModel()]),
                 **inputs,
             )

@@ -34,11 +34,13 @@ from noria.pipeline.cli import (
     replay,
     report,
     rollback,
+    rollout,
     run,
     runs,
     schedule,
     serve,
     serving_config,
+    serving_manifests,
     status,
     submit,
     unquarantine,
@@ -143,6 +145,8 @@ app.command()(runs.runs)
 app.command()(serve.serve)
 app.command()(predict.predict)
 app.command()(serving_config.serving_config)
+app.command()(serving_manifests.serving_manifests)
+app.add_typer(rollout.app, name="rollout")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(deadletter.app, name="deadletter")
 

@@ -43,6 +43,13 @@ def serve(
     log: Annotated[
         Path | None, typer.Option(help="A folder for Parquet files with all that is asked and answered.")
     ] = None,
+    fallback: Annotated[
+        bool | None,
+        typer.Option(
+            help="Keep the version before the newest loaded, and answer with it where the newest fails. "
+            "Default: `serving.fallback` of the project, and no for a folder."
+        ),
+    ] = None,
     config: ConfigFile = PROJECT,
     as_json: Json = False,
 ) -> int:
@@ -58,6 +65,7 @@ def serve(
         from noria.serving import server
         from noria.serving.batching import Limits
         from noria.serving.models import Options
+        from noria.serving.rollouts.settings import ServingSettings
     except ImportError as error:
         raise ConfigError(
             f"the server needs packages that are not installed ({error.name})",
@@ -69,12 +77,14 @@ def serve(
     tls = server.Tls(tls_cert, tls_key, tls_client_ca) if tls_cert and tls_key else None
     if tls is None and host not in ("127.0.0.1", "::1", "localhost"):
         console.err().print(f"anybody who reaches {host} can ask, in clear text: --tls-cert, --tls-client-ca")
+    serving, home = ServingSettings(fallback=False), None
     if models is not None:
         served: Any = files.read_models(models)
     else:
         if folder is None:
             settings = load(config)
             folder, name = settings.model_root, name or settings.name
+            serving, home = settings.serving, settings.home_path.resolve()
         if not model_directory.served(folder):
             console.err().print(f"there is no version in {folder} yet; the server waits for one")
         served = files.single_model(name or folder.resolve().name, str(folder.resolve()))
@@ -106,6 +116,9 @@ def serve(
                 poll_seconds=poll_seconds,
                 log_folder=log,
                 any_label=True,  # a label may wait for its version
+                fallback=serving.fallback if fallback is None else fallback,
+                rollouts=serving.rollout,
+                home=home,
                 limits=Limits(max_batch_rows=max_batch_rows, max_waiting=max_waiting),
             ),
         ),

@@ -51,13 +51,14 @@ class Breach:
 
     def __str__(self) -> str:
         what = {
-            "errors": "failed requests",
-            "latency": "slow requests",
+            "errors": "requests that failed",
+            "latency": "requests that were slow",
             "scores": "scores beyond an edge",
             "loss": "mean loss",
         }[self.guard]
+        form = ".4g" if self.guard == "loss" else ".2%"
         arms = (
-            f"{name} {mean:.4g} of {count:,}"
+            f"{name} {mean:{form}} of {count:,}"
             for name, (count, mean) in (("candidate", self.candidate), ("champion", self.champion))
         )
         return f"{self.guard}: {what}: {', '.join(arms)} (p < {self.p:.2g})"

@@ -1,4 +1,4 @@
-"""How a candidate is rolled out, and what ends a rollout: the keys of `serving.rollout`."""
+"""How a candidate is rolled out, and what ends a rollout: the keys of `serving`."""
 
 from typing import Annotated, Literal
 
@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from noria.core.settings import Settings
 
-__all__ = ["GuardSettings", "Mode", "RolloutSettings"]
+__all__ = ["GuardSettings", "Mode", "RolloutSettings", "ServingSettings"]
 
 Mode = Literal["shadow", "canary", "ab"]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -80,3 +80,14 @@ class RolloutSettings(Settings):
         if sorted(set(value)) != value:
             raise ValueError(f"must ascend, got {value}")
         return value
+
+
+class ServingSettings(Settings):
+    fallback: bool = Field(
+        default=True,
+        description="Whether `noria serve` keeps the champion before the newest loaded: it answers the requests in "
+        "which the newest fails, and takes over when the newest collapses.",
+    )
+    rollout: RolloutSettings = Field(
+        default=RolloutSettings(), description="A candidate beside the champion (docs/serving.md)."
+    )

@@ -51,7 +51,7 @@ def test_healthy_canaries_are_promoted() -> None:
     assert ended.count(ABORTING) <= 1
 
 
-@pytest.mark.parametrize(("fault", "most"), zip(FAULTS, (500, 12, 120, 250, 100), strict=True))
+@pytest.mark.parametrize(("fault", "most"), zip(FAULTS, (500, 20, 120, 250, 100), strict=True))
 def test_faults_are_rolled_back(fault: str, most: int) -> None:
     """Each fault is found by its guard, after few requests."""
     for seed in range(10):
