@@ -123,16 +123,15 @@ class Traffic:
         try:
             return await self._watched(CANDIDATE, candidate, call)
         except StatusError as error:
-            counted = error.code in FAILURES
             if error.code in (Code.CANCELLED, Code.DEADLINE_EXCEEDED):
                 raise
             ARM.set(CHAMPION)
             try:
                 answer = await call(champion)
             except StatusError:
+                self._own_fault(error, False)
                 raise error from None
-            if not counted and self.guards is not None:
-                self.guards.observe(CANDIDATE, failed=True)
+            self._own_fault(error, True)
             return answer
 
     def close(self) -> None:
@@ -191,6 +190,11 @@ class Traffic:
         self._failed(champion.number, False)
         return answer
 
+    def _own_fault(self, error: StatusError, failed: bool) -> None:
+        """Counts an error of the candidate that could have been the request's."""
+        if error.code not in FAILURES and self.guards is not None:
+            self.guards.observe(CANDIDATE, failed)
+
     async def _fall_back(self, fallback: Version, call: Call[Answer]) -> Answer:
         self._metrics.fallback_answers.add(self._arms.name)
         ARM.set(FALLBACK)
@@ -211,7 +215,8 @@ class Traffic:
         try:
             answer = await call(version)
         except StatusError as error:
-            if error.code is not Code.CANCELLED:
+            # Whether another error is the candidate's fault, the champion's answer says.
+            if error.code in FAILURES or arm == CHAMPION:
                 guards.observe(arm, failed=error.code in FAILURES)
             raise
         finally:
@@ -239,8 +244,7 @@ class Traffic:
             await self._watched(CANDIDATE, candidate, call)
         except StatusError as error:
             self.differences.failed(REQUEST_ID.get(), error.message)
-            if error.code not in FAILURES and self.guards is not None:  # the champion has answered it
-                self.guards.observe(CANDIDATE, failed=True)
+            self._own_fault(error, True)  # the champion has answered it
         else:
             self.differences.compare(REQUEST_ID.get(), outputs, OUTPUTS.get() or {})
 
