@@ -21,9 +21,9 @@ class Comparison:
     Grünwald, "Exact anytime-valid confidence intervals for contingency tables and beyond", 2023, arXiv:2203.09785,
     Theorem 1; Turner, Ly and Grünwald, "Generic E-variables for exact sequential k-sample tests that allow for optional
     stopping", 2024, arXiv:2106.02693). The alternative is estimated from the blocks before, so the product over blocks
-    is a nonnegative supermartingale, also where the common mean changes from block to block. By Ville's inequality the
-    probability that it ever reaches 1/p is at most p, so 1 / (its maximum) is a p-value that is valid at every moment
-    (Johari, Koomen, Pekelis and Walsh, "Always valid inference", 2022, arXiv:1512.04922).
+    is a nonnegative supermartingale, also where the common mean changes from block to block. So is the mean of several.
+    By Ville's inequality the probability that one ever reaches 1/p is at most p, so 1 / (its maximum) is a p-value that
+    is valid at every moment (Johari, Koomen, Pekelis and Walsh, "Always valid inference", 2022, arXiv:1512.04922).
 
     A value between 0 and 1 counts as the expectation over an outcome that is 1 with this probability: the ratio is
     linear in the value, so that only the mean matters (Waudby-Smith and Ramdas, "Estimating means of bounded random
@@ -31,13 +31,12 @@ class Comparison:
 
     Args:
       tolerance: in [0, 1).
-      log_e: the process' logarithm now; `peak`: its largest value.
+      log_e: the process' logarithm now.
       champion, candidate: (observations, sum of the values), older ones discounted, for the alternative.
     """
 
     tolerance: float
     log_e: float = 0.0
-    peak: float = 0.0
     champion: tuple[float, float] = (0.0, 0.0)
     candidate: tuple[float, float] = (0.0, 0.0)
 
@@ -50,7 +49,6 @@ class Comparison:
         if b - a > self.tolerance:
             a0, b0 = nearest(a, b, sum(champion.values()), sum(candidate.values()), self.tolerance)
             self.log_e += _log_ratio(champion, a, a0) + _log_ratio(candidate, b, b0)
-            self.peak = max(self.peak, self.log_e)
         self.champion, self.candidate = _add(self.champion, champion), _add(self.candidate, candidate)
         if self.candidate[0] > 2 * MEMORY:
             self.champion = self.champion[0] / 2, self.champion[1] / 2
@@ -58,8 +56,8 @@ class Comparison:
 
     @property
     def e_value(self) -> float:
-        """The largest value of the process; limited, so that it can be written as JSON."""
-        return math.exp(min(self.peak, 500.0))
+        """The process now; limited, so that it can be written as JSON."""
+        return math.exp(min(self.log_e, 500.0))
 
 
 def nearest(a: float, b: float, n_a: int, n_b: int, tolerance: float) -> tuple[float, float]:

@@ -80,6 +80,7 @@ class Guards:
         self._names = [name for name, value in settings.model_dump().items() if value is not None]
         self._tests: dict[str, Comparison] = {}
         self._totals: dict[str, dict[str, list[float]]] = {}
+        self._peaks: dict[str, float] = {}
         self._latencies: dict[int, float] = {}
         self._scores: list[float] = []
         self._errors: list[float] = []  # of the champion's regression
@@ -96,21 +97,27 @@ class Guards:
         return self._limit
 
     def observe(
-        self, arm: str, failed: bool, seconds: float | None = None, score: float | None = None
+        self,
+        arm: str,
+        failed: bool,
+        seconds: float | None = None,
+        score: float | None = None,
+        was_slow: bool = False,
     ) -> None:
-        """Adds a request. `seconds` is None if `slow` was told of it already."""
+        """Adds a request; `was_slow` if `slow` was told of it. A score that is no number is a failure."""
         self.requests[arm] += 1
+        failed = failed or (score is not None and math.isnan(score))
         if "errors" in self._names:
             self._count("errors", arm, float(failed))
         if failed:
             return
         if seconds is not None:
-            if self._limit is not None:
+            if self._limit is not None and not was_slow:
                 self._count("latency", arm, float(seconds > self._limit))
             if arm == CHAMPION:
                 place = math.floor(math.log(max(seconds, 1e-6)) / math.log(STEP))
                 self._latencies[place] = self._latencies.get(place, 0.0) + 1.0
-        if score is not None and "scores" in self._names and not math.isnan(score):
+        if score is not None and "scores" in self._names:
             if self.edges:
                 self._count("scores", arm, bisect.bisect_left(self.edges, score))
             elif arm == CHAMPION:
@@ -120,15 +127,15 @@ class Guards:
         """Adds a request that has no answer yet, and has waited for longer than `limit`."""
         self._count("latency", arm, 1.0)
 
-    def labelled(self, arm: str, score: float, label: float, regression: bool) -> None:
-        """Adds a row whose label has arrived."""
+    def labelled(self, arm: str, score: float, label: float) -> None:
+        """Adds a row whose label has arrived; it is a probability's if it is 0 or 1, otherwise a regression's."""
         if "loss" not in self._names:
             return
         error = abs(score - label)
-        if not regression:
-            self._count("loss", arm, min(error * error, 1.0))
+        if label in (0, 1) and 0 <= score <= 1:
+            self._count("loss", arm, round(error * error, 3))
         elif self._scale is not None:
-            self._count("loss", arm, min(error / self._scale, 1.0))
+            self._count("loss", arm, round(min(error / self._scale, 1.0), 3))
         elif arm == CHAMPION:
             self._errors.append(error)
             if len(self._errors) >= MIN_LOSSES:
@@ -157,31 +164,30 @@ class Guards:
                             for arm, bins in arms.items()
                         },
                     )
+        for guard in self._names:
+            tests = [each.e_value for key, each in self._tests.items() if _guard(key) == guard]
+            if tests:
+                self._peaks[guard] = max(self.e_value(guard), sum(tests) / len(tests))
         self._learn()
         worst = max(self._names, key=self.e_value, default=None)
         if worst is None or self.e_value(worst) < len(self._names) / self.false_alarms:
             return None
-        keys = [key for key in self._tests if _guard(key) == worst]
-        key = max(keys, key=lambda each: self._tests[each].peak)
+        key = self._strongest(worst)
         candidate, champion = self._mean(key, CANDIDATE), self._mean(key, CHAMPION)
         return Breach(worst, len(self._names) / self.e_value(worst), candidate, champion)
 
     def e_value(self, guard: str) -> float:
-        """The evidence that a guard has against the candidate; at least 1, and 1 is none."""
-        if guard == "scores":
-            tests = [self._test(f"scores{side}{place}") for place in range(len(self.edges)) for side in "<>"]
-            return max(sum(each.e_value for each in tests) / len(tests), 1.0) if tests else 1.0
-        return self._tests[guard].e_value if guard in self._tests else 1.0
+        """The most evidence that a guard has had against the candidate; at least 1, and 1 is none."""
+        return self._peaks.get(guard, 1.0)
 
     def summary(self) -> dict[str, Any]:
         """For people: each guard with its p-value and the two arms' means."""
         found: dict[str, Any] = {}
         for guard in self._names:
-            keys = [key for key in self._totals if _guard(key) == guard]
-            if not keys:
+            if not any(_guard(key) == guard for key in self._tests):
                 found[guard] = None
                 continue
-            key = max(keys, key=lambda each: self._tests[each].peak)
+            key = self._strongest(guard)
             found[guard] = {
                 "p": min(1.0, len(self._names) / self.e_value(guard)),
                 **{
@@ -200,7 +206,9 @@ class Guards:
             "totals": self._totals,
             "latencies": {str(place): count for place, count in self._latencies.items()},
             "scores": self._scores,
+            "errors": self._errors,
             "scale": self._scale,
+            "peaks": self._peaks,
         }
 
     def _load(self, saved: dict[str, Any]) -> None:
@@ -209,7 +217,7 @@ class Guards:
         for key, values in saved["tests"].items():
             pairs = {name: tuple(values[name]) for name in ("champion", "candidate")}
             self._tests[key] = Comparison(**{**values, **pairs})
-        self._totals = saved["totals"]
+        self._totals, self._errors, self._peaks = saved["totals"], saved["errors"], saved["peaks"]
         self._latencies = {int(place): count for place, count in saved["latencies"].items()}
         self._learn()
 
@@ -245,6 +253,10 @@ class Guards:
             tolerance = SLOW_SHARE if key == "latency" else getattr(self.settings, _guard(key))
             self._tests[key] = Comparison(tolerance)
         return self._tests[key]
+
+    def _strongest(self, guard: str) -> str:
+        keys = [key for key in self._tests if _guard(key) == guard]
+        return max(keys, key=lambda each: self._tests[each].log_e)
 
     def _mean(self, key: str, arm: str) -> tuple[int, float]:
         count, total = self._totals.get(key, {}).get(arm, (0, 0.0))

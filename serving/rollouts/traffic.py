@@ -151,7 +151,7 @@ class Traffic:
         if found is None or self.guards is None:
             return False
         arm, score = found
-        self.guards.labelled(arm, score, label, regression=not 0 <= score <= 1)
+        self.guards.labelled(arm, score, label)
         return True
 
     def ended(self, version: Version) -> bool:
@@ -222,8 +222,7 @@ class Traffic:
         finally:
             self._running.discard(asked)
         score = score_of(OUTPUTS.get())
-        seconds = None if asked.slow else time.perf_counter() - asked.started
-        guards.observe(arm, False, seconds, score)
+        guards.observe(arm, False, time.perf_counter() - asked.started, score, asked.slow)
         if score is not None and REQUEST_ID.get():
             self._labels[REQUEST_ID.get()] = arm, score
             if len(self._labels) > MAX_LABELS:
