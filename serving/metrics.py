@@ -47,6 +47,18 @@ class Histogram:
         found[0][bisect.bisect_right(self.bounds, value)] += 1
         found[1][0] += value
 
+    def quantile(self, share: float, label: str) -> float | None:
+        """The bound that so many values are below, over all labels that begin with this one; None if there are few."""
+        counts = [
+            sum(each) for each in zip(*(v[0] for k, v in self.values.items() if k[0] == label), strict=True)
+        ]
+        seen = 0
+        for bound, count in zip(self.bounds, counts, strict=False):
+            seen += count
+            if seen >= 20 and seen >= share * sum(counts):
+                return bound
+        return None
+
     def lines(self) -> list[str]:
         lines = []
         for key, (counts, (total,)) in self.values.items():

@@ -26,6 +26,7 @@ from noria.serving.rollouts.settings import GuardSettings
 CHAMPION, CANDIDATE = "champion", "candidate"
 # Champion's answers before a quantile of it is used.
 MIN_LATENCIES = 200
+FEW_LATENCIES = 20  # for `patience`
 MIN_SCORES = 200
 MIN_LOSSES = 100
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -87,14 +88,25 @@ class Guards:
         self._scale: float | None = None
         # key of a test -> arm -> counts, of the open block
         self._open: dict[str, dict[str, collections.Counter[float]]] = {}
+        self._p99: float | None = None
         self._limit: float | None = None
         if saved:
             self._load(saved)
 
     @property
     def limit(self) -> float | None:
-        """Seconds after which a request counts as slow; None while the champion's p99 is not known."""
+        """Seconds after which a request counts as slow; None while the champion's p99 is not known well."""
         return self._limit
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which a candidate that has not answered counts as failed."""
+        return 10.0 if self._p99 is None else max(10 * self._p99, 1.0)
+
+    def expect(self, seconds: float) -> None:
+        """What the champion's p99 was before the rollout."""
+        if self._p99 is None:
+            self._p99 = seconds
 
     def observe(
         self,
@@ -223,16 +235,16 @@ class Guards:
 
     def _learn(self) -> None:
         """What the next block is compared with comes from the blocks before it."""
-        total = sum(self._latencies.values())
-        if total >= MIN_LATENCIES and self.settings.latency is not None:
-            above = 0.0
-            for place in sorted(self._latencies, reverse=True):
-                above += self._latencies[place]
-                if above >= total * SLOW_SHARE:
-                    self._limit = STEP ** (place + 1) * self.settings.latency
-                    break
-            if total > LATENCY_MEMORY:
-                self._latencies = {place: count / 2 for place, count in self._latencies.items()}
+        total, above = sum(self._latencies.values()), 0.0
+        for place in sorted(self._latencies, reverse=True) if total >= FEW_LATENCIES else ():
+            above += self._latencies[place]
+            if above >= total * SLOW_SHARE:
+                self._p99 = STEP ** (place + 1)
+                break
+        if self._p99 is not None and total >= MIN_LATENCIES and self.settings.latency is not None:
+            self._limit = self._p99 * self.settings.latency
+        if total > LATENCY_MEMORY:
+            self._latencies = {place: count / 2 for place, count in self._latencies.items()}
         if not self.edges and len(self._scores) >= MIN_SCORES:
             ordered = sorted(self._scores)
             self.edges = sorted({ordered[int(len(ordered) * each)] for each in QUANTILES})

@@ -97,6 +97,9 @@ class Traffic:
         if rollout is None or self.rollout is None or rollout.id != self.rollout.id:
             self.differences = Differences(rollout.differences if rollout is not None else None)
             self._labels.clear()
+            before = self._metrics.latency.quantile(0.99, self._arms.name)  # µs
+            if guards is not None and before is not None:
+                guards.expect(before / 1e6)
         self.rollout, self.candidate, self.guards = rollout, candidate, guards
 
     async def ask(self, call: Call[Answer]) -> Answer:
@@ -213,7 +216,7 @@ class Traffic:
         self._running.add(asked)
         OUTPUTS.set(None)
         try:
-            answer = await call(version)
+            answer = await (call(version) if arm == CHAMPION else _in_time(call, version, guards.patience))
         except StatusError as error:
             # Whether another error is the candidate's fault, the champion's answer says.
             if error.code in FAILURES or arm == CHAMPION:
@@ -281,6 +284,29 @@ class Differences:
     def _keep(self, difference: dict[str, Any]) -> None:
         kept = [*self.largest, difference]
         self.largest = sorted(kept, key=lambda each: -each.get("difference", math.inf))[:LARGEST]
+
+
+async def _in_time(call: Call[Answer], version: Version, seconds: float) -> Answer:
+    """Not `asyncio.wait_for`: its task would set `OUTPUTS` for itself."""
+    task, late = asyncio.current_task(), False
+    assert task is not None
+
+    def expire() -> None:
+        nonlocal late
+        late = True
+        task.cancel()
+
+    timer = asyncio.get_running_loop().call_later(seconds, expire)
+    try:
+        return await call(version)
+    except asyncio.CancelledError:
+        if not late:
+            raise
+        if hasattr(task, "uncancel"):  # Python 3.11
+            task.uncancel()
+        raise StatusError(Code.UNAVAILABLE, f"version {version.number} did not answer in time") from None
+    finally:
+        timer.cancel()
 
 
 def score_of(outputs: Mapping[str, Tensor] | None) -> float | None:
