@@ -46,6 +46,7 @@ class Options:
       fallback: whether the version before the newest stays loaded, and answers where the newest fails.
       rollouts: how a candidate is rolled out; None for a server without rollouts.
       home: the project's home folder: its registry is told of rollouts.
+      record: called with each event of a rollout or a fallback, for an audit log.
     """
 
     poll_seconds: float = 1.0
@@ -62,6 +63,7 @@ class Options:
     fallback: bool = False
     rollouts: RolloutSettings | None = None
     home: Path | None = None
+    record: Callable[[dict[str, Any]], None] = lambda event: None
 
 
 class Models:
@@ -284,7 +286,7 @@ class Models:
                 reason,
                 fallback.number,
             )
-            rollouts = Rollouts(Path(config.base_path), self._home(config))
+            rollouts = self._rollouts(config)
             task = asyncio.create_task(
                 asyncio.to_thread(rollouts.fall_back, champion.number, fallback.number, reason)
             )
@@ -305,15 +307,15 @@ class Models:
     async def _begin(self, model: Model) -> None:
         await model.start()
         if self.options.rollouts is not None:
-            rollouts = Rollouts(Path(model.config.base_path), self._home(model.config))
+            rollouts = self._rollouts(model.config)
             judge = Judge(model, model.traffic, rollouts, self.options.rollouts, self.metrics)
             self.judges[model.name] = judge
             judge.start()
 
-    def _home(self, config: Any) -> Path | None:
-        """The home of the project whose model directory this is."""
-        home = self.options.home
-        return home if home is not None and Path(config.base_path).is_relative_to(home / "models") else None
+    def _rollouts(self, config: Any) -> Rollouts:
+        root, home = Path(config.base_path), self.options.home
+        own = home is not None and root.is_relative_to(home / "models")  # the project's model directory
+        return Rollouts(root, home if own else None, self.options.record)
 
     def _fallen(self, task: asyncio.Task[None]) -> None:
         self._falling.discard(task)
