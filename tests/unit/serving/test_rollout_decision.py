@@ -13,7 +13,7 @@ from noria.serving.rollouts.settings import GuardSettings, RolloutSettings
 
 # Fewer champions for each candidate than by default, so that a simulation takes less time.
 QUICK = RolloutSettings(mode="canary", steps=[0.2, 0.5, 1.0], step_requests=100, step_seconds=0)
-LONGER = QUICK.model_copy(update={"step_requests": 500})
+LONGER = QUICK.model_copy(update={"steps": [0.1, 0.25, 1.0], "step_requests": 500})
 
 
 def test_the_evidence_is_bounded_by_ville() -> None:

@@ -1,12 +1,17 @@
 """Rollouts in a model directory with its registry: what is recorded, what serves, and what a kill leaves."""
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
 from noria.core.errors import RegistryError, ServingError
+from noria.pipeline.cli.app import app
+from noria.serving import admin
 from noria.serving.rollouts.operations import Rollouts
 from noria.serving.rollouts.rollout import ABORTING, PROMOTING, Rollout
 from noria.serving.rollouts.settings import RolloutSettings
@@ -170,6 +175,33 @@ def test_a_file_is_read_by_the_next_server(tmp_path: Path) -> None:
     rollouts.store.path.write_text("{")
     with pytest.raises(ServingError, match="cannot be read"):
         rollouts.store.read()
+
+
+def test_the_command_line_does_the_same(tmp_path: Path) -> None:
+    """start, status, pause, promote of a folder; each prints the rollout, and a refusal says what to do."""
+    root = tmp_path / "m"
+    for name in ("1", ".candidate-2"):
+        (root / name).mkdir(parents=True)
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(app, ["rollout", *words, "--folder", str(root)])
+
+    assert 1 == run("abort").exit_code
+    started = json.loads(run("start", "--mode", "ab", "--share", "0.2", "--json").stdout)
+    assert (2, 1, "ab", "running", 0.2) == tuple(
+        started[key] for key in ("version", "champion", "mode", "status", "share")
+    )
+    assert "paused" in run("pause").stdout
+    assert "version 2 beside 1: ab, paused, 20% of the keys" in run("status").stdout
+    assert "promoted" == json.loads(run("promote", "--reason", "it is good", "--json").stdout)["status"]
+    assert {"1", "2"} == {path.name for path in root.iterdir()} - {".rollout"}
+
+
+def test_only_this_machine_may_use_the_admin_api() -> None:
+    """A client of another machine is refused, and one whose address is not known."""
+    assert admin.allowed({"client": ("127.0.0.1", 5000)})
+    assert not admin.allowed({"client": ("10.0.0.7", 5000)})
+    assert not admin.allowed({"client": None})
 
 
 def test_differences_are_kept_by_size() -> None:

@@ -68,6 +68,18 @@ def states(server) -> dict[int, str]:
     return {int(each["version"]): each["state"] for each in answer["model_version_status"]}
 
 
+def test_the_admin_api_says_what_is_wrong(server) -> None:
+    """An unknown model, verb, key or candidate, and a rollout that is not there."""
+    assert (200, {}) == server.ask(ADMIN)
+    assert 404 == server.ask("/admin/rollouts/other")[0]
+    assert 400 == server.ask(f"{ADMIN}:stop", {})[0]
+    assert (409, {"error": "there is no rollout"}) == server.ask(f"{ADMIN}:abort", {})
+    status, answer = server.ask(f"{ADMIN}:start", {"mode": "canary", "stepz": [1]})
+    assert (400, "unknown key 'stepz'") == (status, answer["error"])
+    status, answer = server.ask(f"{ADMIN}:start", {"mode": "canary", "version": 9})
+    assert (409, "there is no candidate 9; candidates: none") == (status, answer["error"])
+
+
 def test_a_shadow_answers_nobody(server, root, small_models) -> None:
     """Each request gets the champion's answer; the differences to the candidate's are recorded."""
     candidate(root, 2, small_models / "half_plus_three" / "00000124")
