@@ -109,7 +109,7 @@ def new_categories(random: np.random.Generator) -> tuple[dict[str, np.ndarray], 
 
 @_maker("binary", 20_000, 25_000, 37_500)
 def noise_flip(random: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """5,000 rows have random labels; later all labels are flipped, for good."""
+    """5,000 rows have random labels; later all labels are flipped, permanently."""
     x = _normal(random, 6)
     label = _draw(random, 2 * x["x0"] - 1.5 * x["x1"] + 1.5 * x["x2"] * x["x3"] + 0.5)
     noise = _after(20_000) & ~_after(25_000)
@@ -214,7 +214,7 @@ def rare(random: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndarray
 
 @_maker()
 def takeover(random: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """A category of 1 % of the rows takes over 80 % between rows 15,000 and 30,000; they follow another rule."""
+    """A category of 1 % of the rows becomes 80 % between rows 15,000 and 30,000; they follow another rule."""
     x = _normal(random, 4)
     share = np.interp(np.arange(ROWS), [15_000, 30_000], [0.01, 0.8])
     others = random.integers(1, 10, ROWS)

@@ -298,7 +298,7 @@ def keep(folder: Path, number: int, path: Path, said: str) -> None:
 
 
 def chunks(first: int, count: int, folder: Path) -> Iterator[dict[str, int]]:
-    """Runs inputs in processes of their own; yields the outcomes of each."""
+    """Runs inputs in separate processes; yields the outcomes of each."""
     end = first + count
     while first < end:
         number, outcomes = folder / "number", folder / "outcomes.json"

@@ -32,7 +32,7 @@ PATIENCE = 60.0  # seconds that a measurement waits for them to end
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What every part can be told.
+    """The options of every part.
 
     Attributes:
       quick: tiny sizes, to see that it runs through; the figures mean nothing.
@@ -131,7 +131,7 @@ def busy(result: dict[str, Any]) -> bool | None:
 
 
 def processor() -> str | None:
-    """The processor's name, where the system tells it."""
+    """The processor's name, if the system has it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -24,7 +24,7 @@ Writer = Callable[[dict[str, Any]], list[str]]
 
 
 def page() -> str:
-    """The page, from whatever has been measured; what has not says so."""
+    """The page, from the measurements that exist; a missing one is named."""
     parts = [
         "# Performance and proofs",
         "",

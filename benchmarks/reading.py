@@ -31,7 +31,7 @@ LABEL, TIME = "tip", "at"
 
 
 def make(path: Path, megabytes: int) -> int:
-    """Writes a file of so many megabytes, ordered by time; returns its rows."""
+    """Writes a file of this many megabytes, ordered by time; returns its rows."""
     rng = np.random.default_rng(1)
     zones = np.array([f"Zone {i}, Köln" if i % 7 else f"Zone {i}" for i in range(200)])
     rows, begin, batch = 0, 1_704_067_200, min(BATCH, 5_000 * megabytes)

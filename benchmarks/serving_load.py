@@ -1,4 +1,4 @@
-"""Clients that ask a server without a pause, in a process of their own.
+"""Clients that ask a server without a pause, in a separate process.
 
     python -m benchmarks.serving_load '{"protocol": "rest", "port": 8501, "model": "m", "clients": 8, "seconds": 5}'
 

@@ -47,7 +47,7 @@ def batches(rows: int, seed: int) -> Iterator[pa.RecordBatch]:
 
 
 def commit(home: Path, span: int, rows: int) -> None:
-    """Writes a span of so many rows; the span's id is the seed."""
+    """Writes a span of this many rows; the span's id is the seed."""
     SpanStore(home).create(span, batches(rows, span), source="synthetic")
 
 

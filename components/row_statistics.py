@@ -22,6 +22,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from noria.components import gate_statistics
 from noria.components.gate_statistics import MAX_VALUES
+from noria.core import splitmix64
 from noria.core.periods import DAY
 
 HOURS = "noria/hours"
@@ -123,7 +124,7 @@ class RowStatisticsGenerator(tfdv.CombinerStatsGenerator):
                 accumulator.columns.add(name)
                 marks[index % 2] += _hashes(scalars, name)
         for sketch, mark in zip(accumulator.sketches, (marks[0] + marks[1], *marks), strict=True):
-            sketch.add(_mix(mark))
+            sketch.add(splitmix64.mix(mark))
         self._add_numbers(accumulator, columns, rows)
         return accumulator
 
@@ -215,17 +216,10 @@ def _forget(rows: Rows) -> None:
 
 
 def _hashes(column: pa.Array, name: str) -> np.ndarray:
-    """A hash of each value with the column's name, `[rows]`; 0 where there is none."""
+    """A hash of each value with the column's name, `[rows]`; 0 if there is none."""
     encoded = column.dictionary_encode()
     values = encoded.dictionary.to_numpy(zero_copy_only=False)
     marks = pd.util.hash_array(values, categorize=False) if len(values) else np.zeros(0, np.uint64)
     codes = encoded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
     salt = np.uint64(zlib.crc32(name.encode()) * 2 + 1)
-    return np.append(_mix(marks * salt), np.uint64(0))[codes]
-
-
-def _mix(marks: np.ndarray) -> np.ndarray:
-    """Spreads the bits (the finalizer of S. Vigna's SplitMix64)."""
-    marks = (marks ^ (marks >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    marks = (marks ^ (marks >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return marks ^ (marks >> np.uint64(31))
+    return np.append(splitmix64.mix(marks * salt), np.uint64(0))[codes]

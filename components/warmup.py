@@ -6,9 +6,7 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-# Where TF Serving looks, and how many records it accepts (SavedModel Warmup, tensorflow.org/tfx/serving).
-PATH = Path("assets.extra") / "tf_serving_warmup_requests"
-MAX_RECORDS = 1000
+from noria.stores.model_directory import MAX_WARMUP_RECORDS, WARMUP_FILE
 
 # One client's single row, then batches as TF Serving's batching makes them: each new shape allocates once.
 BATCH_SIZES = (1, 8, 32)
@@ -49,9 +47,9 @@ def write(
     sizes = list(batch_sizes)
     if not examples:
         raise ValueError("a warm-up file needs at least one example, got none")
-    if len(sizes) > MAX_RECORDS:
-        raise ValueError(f"TF Serving takes at most {MAX_RECORDS} warm-up records, got {len(sizes)}")
-    path = Path(model_dir) / PATH
+    if len(sizes) > MAX_WARMUP_RECORDS:
+        raise ValueError(f"TF Serving takes at most {MAX_WARMUP_RECORDS} warm-up records, got {len(sizes)}")
+    path = Path(model_dir) / WARMUP_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as records:
         for size in sizes:

@@ -9,7 +9,7 @@
     ├── RegistryError   a version that is missing, in the wrong state, or damaged
     ├── LockedError     another run holds the project
     ├── GateError       a gate that cannot judge (a metric, slice or threshold that makes no sense)
-    ├── WarmStartError  a champion whose state cannot be taken over into the new model
+    ├── WarmStartError  a champion whose state cannot be loaded into the new model
     ├── LaneError       no interpreter, or packages that do not fit this machine
     ├── ServingError    a server that does not answer or refuses, or a model that cannot be served
     └── ClusterError    Kubeflow Pipelines refuses, fails, or cannot be reached
@@ -101,7 +101,7 @@ class GateError(NoriaError):
 
 
 class WarmStartError(NoriaError):
-    """A champion whose state cannot be taken over into the new model."""
+    """A champion whose state cannot be loaded into the new model."""
 
 
 class LaneError(NoriaError):

@@ -1,4 +1,4 @@
-"""Atomic files and folders: complete or absent, whatever happens to the writer.
+"""Atomic files and folders: complete or absent, even if the writer is killed.
 
 Everything is written under a temporary name in the same folder, synced, and renamed. A rename within one file system is
 atomic, and after a sync of the folder it survives a power cut. Temporary names begin with `.staging-`.

@@ -113,7 +113,7 @@ def _refusal(path: Path, wait: float) -> LockedError:
         by = f"process {who['pid']} on {who['host']} since {who['since']} ({who['command']})"
     waited = f"; waited {wait:g} s" if wait > 0 else ""
     return LockedError(
-        f"another run holds the project: {by}{waited}",
+        f"another run uses the project: {by}{waited}",
         where=path,
         next_step="wait for it to end, or run again with --wait and the seconds to wait",
     )

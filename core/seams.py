@@ -46,6 +46,10 @@ class Seam(Generic[Kind]):
             self._names = tuple(sorted(name for name in found if not name.startswith("_")))
         return self._names
 
+    def choices(self) -> str:
+        """What a user may write, for descriptions: the names, or an import path."""
+        return f"{', '.join(f'`{name}`' for name in self.names())}, or the import path of your own"
+
     def check_name(self, name: str) -> str:
         """Returns a name that one of Noria's own kinds has, or that is an import path. Imports nothing.
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from noria.core.errors import ConfigError, did_you_mean
 
@@ -27,6 +27,7 @@ def listed(value: Any) -> Any:
 
 
 ImportPath = Annotated[str, AfterValidator(_import_path)]
+Names = Annotated[list[str], BeforeValidator(listed)]
 
 
 class Settings(BaseModel):

@@ -1,8 +1,17 @@
-"""Helpers for Arrow columns that every column type needs."""
+"""Helpers for Arrow columns and batches."""
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+# Rows of a batch that a reader makes.
+BATCH_ROWS = 65_536
+
+
+def filtered(batch: pa.RecordBatch, keep: np.ndarray) -> pa.RecordBatch:
+    """The rows to keep. RecordBatch has a `filter` from Arrow 12 on only."""
+    mask = pa.array(keep)
+    return pa.RecordBatch.from_arrays([column.filter(mask) for column in batch.columns], batch.schema.names)
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -18,7 +27,7 @@ def decoded(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
       values: any column, `[rows]`.
 
     Returns:
-      The column, and a mask of the bytes that are no UTF-8, which are null.
+      The column, and a mask of the bytes that are not UTF-8, which are null.
     """
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()

@@ -19,7 +19,7 @@ from noria.stores.spans import SpanStore
 class Calendar:
     """What a span store was laid out by: span ids, columns and classes must keep their meaning.
 
-    Two things may grow (see growth.py): a column gets a wider type, and further classes follow the known ones.
+    Two things may change (see widening.py): a column gets a wider type, and further classes follow the known ones.
 
     Attributes:
       every: `hour`, `day`, `week` (from Monday, UTC) or `rows:N`.

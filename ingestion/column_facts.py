@@ -41,7 +41,7 @@ _NUMBER_LIKE = r"^[+-]?[\d.,'\x{2019} \x{a0}\x{202f}]+([eE][+-]?\d+)?\s*%?$"
 
 @dataclasses.dataclass
 class ColumnFacts:
-    """Counts of what a column's texts could be. Add batches, then ask.
+    """Counts of what a column's texts could be. Add all batches first, then read the results.
 
     Attributes:
       comma: 1,234 alone is a fraction here (the file's fields are not cut by commas).

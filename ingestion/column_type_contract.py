@@ -92,6 +92,6 @@ def _converted(kind: ColumnType, values: pa.Array) -> tuple[pa.Array, np.ndarray
         f"{kind}: the mask must be a NumPy array of bool"
     )
     assert len(found) == len(bad) == len(values), (
-        f"{kind} must give a value and a mark for each row: {len(values)} rows, {len(found)} values, {len(bad)} marks"
+        f"{kind} must give a value and a flag for each row: {len(values)} rows, {len(found)} values, {len(bad)} marks"
     )
     return found, bad

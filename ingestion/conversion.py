@@ -51,7 +51,7 @@ def of_arrow(kind: pa.DataType) -> ColumnType | None:
 
 
 def unify(first: ColumnType, second: ColumnType) -> ColumnType | None:
-    """The type that holds the values of both without loss; None where there is none."""
+    """The type that holds the values of both without loss; None if there is none."""
     empty = named("empty")
     if empty in (first, second):
         return first if second == empty else second

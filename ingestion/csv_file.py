@@ -26,14 +26,14 @@ OnBadRow = Callable[[int, str, str], None]
 
 
 class CsvFile:
-    """One CSV file. Nothing of it is read before it is asked for something.
+    """One CSV file. Reading begins with the first access.
 
     Args:
       path: the file; `.gz`, `.bz2`, `.xz` and `.zip` (of one file) are unpacked while reading.
       delimiter: found in the file's head if None.
 
     Raises:
-      DataError: (when it is first asked) the file is missing, empty, damaged or no text, or two columns have
+      DataError: (at the first access) the file is missing, empty, damaged or no text, or two columns have
         one name.
     """
 
@@ -61,7 +61,7 @@ class CsvFile:
         """The rows as text, and their numbers in the file, from 1 after the header.
 
         Args:
-          on_bad_row: told of each row with too many or too few fields, or with bytes that are no text; such
+          on_bad_row: gets each row with too many or too few fields, or with bytes that are not text; such
             rows are skipped. Told of each line of a row that holds lines by a stray quote.
 
         Raises:
@@ -87,7 +87,7 @@ class CsvFile:
         raise DataError(
             f"the row after row {seen} is longer than {BLOCKS[-1] >> 20} MiB",
             where=self.path,
-            next_step="look there for a quote that is never closed",
+            next_step="look there for a quote without its end",
         )
 
     def _batches(self, tell: OnBadRow, block: int, seen: int) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
@@ -131,11 +131,11 @@ class CsvFile:
             raise DataError(
                 f"the file cannot be read as CSV after row {read + len(bad_numbers)}: {said(error)}",
                 where=self.path,
-                next_step="look there for a quote that is never closed, or for bytes that are no text",
+                next_step="look there for a quote without its end, or for bytes that are not text",
             ) from error
 
     def line(self, batch: pa.RecordBatch, row: int) -> str:
-        """A row of a batch as it would stand in the file."""
+        """A row of a batch as a line of the file."""
         out = io.StringIO()
         writer = csv.writer(
             out, delimiter=self.dialect.delimiter, quotechar=self.dialect.quote, lineterminator=""
@@ -185,7 +185,7 @@ class CsvFile:
         return pa.RecordBatch.from_arrays(columns, list(self.columns)), numbers[~bad]
 
     def _holds_rows(self, value: str) -> bool:
-        """Whether a value looks like rows of this file that stand between two stray quotes.
+        """Whether a value looks like rows of this file between two stray quotes.
 
         Free text has lines with as many delimiters by chance: seldom two, and with two columns seldom ten.
         """
@@ -212,7 +212,7 @@ class CsvFile:
 
 
 def _no_text(encoding: str) -> str:
-    return f"bytes that are no {'UTF-8' if encoding == 'utf-8' else encoding}"
+    return f"bytes that are not {'UTF-8' if encoding == 'utf-8' else encoding}"
 
 
 def _tell_lines(tell: OnBadRow, number: int, text: str, reason: str) -> None:

@@ -13,8 +13,8 @@ from noria.ingestion.events import EventSettings, code_labels, one_array, schema
 from noria.ingestion.labels import Labels
 from noria.ingestion.ledger import Ledger
 from noria.ingestion.partition import Partition
-from noria.ingestion.source_offsets import Piece
-from noria.ingestion.span_assigners.base import PLACE, SOURCE, Cuts
+from noria.ingestion.source_offsets import SourceRows
+from noria.ingestion.span_assigners.base import OFFSET, SOURCE, SpanAssigner
 from noria.stores.manifest import Manifest
 from noria.stores.spans import SpanStore
 
@@ -26,27 +26,27 @@ class Delivery:
 
     Args:
       partition: the rows.
-      cuts: what sorted them.
+      assigner: what has assigned them to spans.
       known: the calendar.
       settings: how rows become events.
       labels: their classes are settled.
       store: the span store, locked.
-      ledger: is told what takes the place of what.
+      ledger: is told which rows replace which.
 
     Attributes:
       spans: ids of the new spans.
       late: ids of the spans that got a new version.
       rows: rows that were committed; `unlabelled` of them have no label.
       repeated: rows that were skipped, because the span or an earlier source has them.
-      brought: sha256 of a source and id of a span: there were rows, which may have been repeated ones.
-      pieces: what was committed of which source.
+      delivered: sha256 of a source and id of a span: there were rows, which may have been repeated ones.
+      source_rows: what was committed of which source.
       notes: what people should know.
     """
 
     def __init__(
         self,
         partition: Partition,
-        cuts: Cuts,
+        assigner: SpanAssigner,
         known: Calendar,
         settings: EventSettings,
         labels: Labels,
@@ -54,8 +54,8 @@ class Delivery:
         ledger: Ledger,
     ):
         self._partition = partition
-        self._cuts = cuts
-        self._digests = list(cuts.sources)
+        self._assigner = assigner
+        self._digests = list(assigner.sources)
         self._calendar = known
         self._settings = settings
         self._schema = schema_of(known.types(settings.folder), settings)
@@ -65,8 +65,8 @@ class Delivery:
         self.spans: list[int] = []
         self.late: list[int] = []
         self.rows = self.unlabelled = self.repeated = 0
-        self.brought: set[tuple[str, int]] = set()
-        self.pieces: list[Piece] = []
+        self.delivered: set[tuple[str, int]] = set()
+        self.source_rows: list[SourceRows] = []
         self.notes: list[str] = []
 
     def commit(self, tell: Tell) -> None:
@@ -77,16 +77,16 @@ class Delivery:
         """
         ids, quarantined = set(self._store.ids()), self._store.quarantined()
         for key in self._partition.spans:
-            span = self._cuts.span_of(key)
+            span = self._assigner.span_of(key)
             self._deliver(
                 key, span, self._store.manifest(span) if span in ids else None, span in quarantined, tell
             )
 
     def _deliver(self, key: int, span: int, old: Manifest | None, quarantined: bool, tell: Tell) -> None:
         [source] = self._columns(key, SOURCE)
-        self.brought |= {(self._digests[i], span) for i in np.unique(source)}
+        self.delivered |= {(self._digests[i], span) for i in np.unique(source)}
         keep = np.ones(len(source), bool)
-        by_value = self._calendar.first is not None  # rows in spans of N are known by their place
+        by_value = self._calendar.first is not None  # rows in spans of N are known by their offset
         if by_value and (old is not None or (source[1:] != source[:-1]).any()):
             keep, source = self._new(key, () if old is None else self._store.read(span))
         if not keep.any():
@@ -95,19 +95,19 @@ class Delivery:
         times = self._times(key)
         adds, extra = False, self._extra(span)
         if old is None:
-            self._ledger.made_anew(span, self._digests)
+            self._ledger.restored(span, self._digests)
         elif quarantined:
-            adds = not _stands_for(times, old.event_time)
+            adds = not _replaces(times, old.event_time)
             if not adds:
                 keep, source = self._new(key, ())
                 others = set(self._ledger.spans().get(span, ())) - set(self._digests)
                 extra["replaced"] = sorted(others)
-            self.notes.append(_said_of_quarantine(old, int(keep.sum()), adds))
-        pieces = self._pieces(key, span, source[keep])
+            self.notes.append(_quarantine_note(old, int(keep.sum()), adds))
+        parts = self._source_rows(key, span, source[keep])
         counts: dict[str, int] = {}
         rows = self._counted(key, keep, counts)
         given: dict[str, Any] = {
-            "source": [self._source(piece) for piece in pieces],
+            "source": [self._source(part) for part in parts],
             "event_time": times,
             "labels": counts,
         }
@@ -119,7 +119,7 @@ class Delivery:
             manifest = self._store.add_late_rows(span, rows, order=self._settings.time, **given, **extra)
         self._ledger.replace(manifest)
         (self.spans if old is None else self.late).append(span)
-        self.pieces += pieces
+        self.source_rows += parts
         self.rows += int(keep.sum())
         self.repeated += int((~keep).sum())
         self.unlabelled += counts.get("unlabelled", 0)
@@ -128,7 +128,7 @@ class Delivery:
     def _new(self, key: int, old: Iterable[pa.RecordBatch]) -> tuple[np.ndarray, np.ndarray]:
         """Which of a span's rows are new, and their sources, in the order of `_rows`."""
         keep, source = duplicates.new_rows(old, self._rows(key))
-        return keep | self._cuts.only_new[source], source
+        return keep | self._assigner.only_new[source], source
 
     def _rows(self, key: int) -> Iterator[tuple[pa.Table, np.ndarray]]:
         """A span's rows as they are stored, in order of time, and the index of each one's source."""
@@ -160,27 +160,27 @@ class Delivery:
         [times] = self._columns(key, self._settings.time)
         return int(times.min()), int(times.max())
 
-    def _pieces(self, key: int, span: int, source: np.ndarray) -> list[Piece]:
+    def _source_rows(self, key: int, span: int, source: np.ndarray) -> list[SourceRows]:
         if self._calendar.first is not None:
             # A source of which nothing was new is named too: whoever corrects the span corrects its rows.
             rows = np.bincount(source, minlength=len(self._digests)).tolist()
             return [
-                Piece(digest, span, rows[i], None)
+                SourceRows(digest, span, rows[i], None)
                 for i, digest in enumerate(self._digests)
-                if (digest, span) in self.brought
+                if (digest, span) in self.delivered
             ]
-        pieces = []
-        sources, places = self._columns(key, SOURCE, PLACE)
+        parts = []
+        sources, offsets = self._columns(key, SOURCE, OFFSET)
         for i in np.unique(sources).tolist():
-            mine = np.sort(places[sources == i])
+            mine = np.sort(offsets[sources == i])
             for run in np.split(mine, np.flatnonzero(np.diff(mine) != 1) + 1):
-                pieces.append(Piece(self._digests[i], span, len(run), int(run[0])))
-        return pieces
+                parts.append(SourceRows(self._digests[i], span, len(run), int(run[0])))
+        return parts
 
-    def _source(self, piece: Piece) -> dict[str, Any]:
+    def _source(self, part: SourceRows) -> dict[str, Any]:
         """As the manifest has it."""
-        found = {"name": self._cuts.sources[piece.digest], "sha256": piece.digest, "rows": piece.rows}
-        return found if piece.first is None else {**found, "first": piece.first}
+        found = {"name": self._assigner.sources[part.digest], "sha256": part.digest, "rows": part.rows}
+        return found if part.first is None else {**found, "first": part.first}
 
     def _extra(self, span: int) -> dict[str, Any]:
         extra: dict[str, Any] = {"calendar": self._calendar.to_json()}
@@ -190,11 +190,10 @@ class Delivery:
         return extra
 
 
-def _stands_for(new: tuple[int, int] | None, old: tuple[int, int] | None) -> bool:
-    """Whether a delivery is a correction: it reaches over at least half of the time that the bad rows did.
+def _replaces(new: tuple[int, int] | None, old: tuple[int, int] | None) -> bool:
+    """Whether a delivery is a correction: it covers at least half of the bad rows' time.
 
-    The next day's file of a week that is in quarantine does not; a correction may well leave out the first and the
-    last row.
+    The next day's file of a week in quarantine does not. A correction may lack the first and the last row.
     """
     if new is None or old is None:
         return True
@@ -202,11 +201,11 @@ def _stands_for(new: tuple[int, int] | None, old: tuple[int, int] | None) -> boo
     return begin <= end and 2 * (end - begin) >= old[1] - old[0]
 
 
-def _said_of_quarantine(old: Manifest, rows: int, adds: bool) -> str:
+def _quarantine_note(old: Manifest, rows: int, adds: bool) -> str:
     if adds:
         return (
-            f"span {old.span} is in quarantine and stays there: the {rows:,} delivered rows reach over less than half "
-            f"of its time, so they came on top of its {old.rows:,}; a correction must bring all rows of the span"
+            f"span {old.span} stays in quarantine: the {rows:,} delivered rows cover less than half of its time, so "
+            f"they were added to its {old.rows:,}; a correction must have all rows of the span"
         )
     return (
         f"span {old.span} was in quarantine: its {old.rows:,} rows were replaced by the {rows:,} delivered ones; "

@@ -66,7 +66,7 @@ def _header(text: str, delimiter: str, quote: str, path: Path) -> tuple[tuple[st
     fields = next((row for row in rows if any(field.strip() for field in row)), None)
     if fields is None:
         raise DataError(
-            "the file holds no column names", where=path, next_step="write them into the first line"
+            "the file has no column names", where=path, next_step="write them into the first line"
         )
     # Where the quote of a name never ends, all the rows are part of the name.
     if "".join(text.splitlines(keepends=True)[: rows.line_num]).count(quote) % 2:
@@ -75,7 +75,7 @@ def _header(text: str, delimiter: str, quote: str, path: Path) -> tuple[tuple[st
     refuse_duplicates(names, path)
     if all(_is_number(name) for name in names):
         raise DataError(
-            f"row 1 holds no column names but values: {', '.join(names[:5])}",
+            f"row 1 has values instead of column names: {', '.join(names[:5])}",
             where=path,
             next_step="write the names of the columns into the file's first line",
         )
@@ -108,7 +108,7 @@ def _delimiter(text: str, quote: str) -> str:
         if width < 2:
             continue
         alike = sum(len(row) == width for row in rows[1:]) / max(len(rows) - 1, 1)
-        # Blanks and colons stand in values too: only where nothing else fits.
+        # Blanks and colons are in values too: only if nothing else fits.
         weight = 0.5 if delimiter in ": " else 1.0
         if (alike * weight, width) > best[:2] and alike >= 0.5:
             best = (alike * weight, width, delimiter)

@@ -1,4 +1,4 @@
-"""Rows that were delivered before: a file that grew brings its old rows again; they must not count twice."""
+"""Rows that were delivered before: a file that grew has its old rows again; they must not count twice."""
 
 from collections.abc import Iterable
 
@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from noria.core import splitmix64
 from noria.ingestion.formats import said_of
 
 
@@ -21,7 +22,7 @@ def row_hashes(table: pa.Table | pa.RecordBatch) -> np.ndarray:
         if isinstance(values, pa.ChunkedArray):
             values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.nulls(0, values.type)
         # The position keeps (a, b) and (b, a) apart.
-        total = _mix(total + _hashes(values) + np.uint64(position + 1))
+        total = splitmix64.mix(total + _hashes(values) + np.uint64(position + 1))
     return total
 
 
@@ -83,17 +84,9 @@ def _hashes(values: pa.Array) -> np.ndarray:
         hashes = np.asarray(pc.cast(values, pa.int64()).fill_null(0)).view(np.uint64)
     else:  # dates, decimals, booleans: what a label or time may be before it is read
         return _hashes(pa.array([said_of(values, i) for i in range(len(values))], pa.string()))
-    return np.where(valid, _mix(hashes), np.uint64(0x9E3779B97F4A7C15))
+    return np.where(valid, splitmix64.mix(hashes), np.uint64(0x9E3779B97F4A7C15))
 
 
 def _is_whole(kind: pa.DataType) -> bool:
     whole = pa.types.is_integer(kind) and kind != pa.uint64()
     return whole or pa.types.is_timestamp(kind) or pa.types.is_null(kind)
-
-
-def _mix(values: np.ndarray) -> np.ndarray:
-    """splitmix64's finaliser (Steele et al., "Fast splittable pseudorandom number generators", 2014)."""
-    with np.errstate(over="ignore"):
-        values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return values ^ (values >> np.uint64(31))

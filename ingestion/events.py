@@ -17,11 +17,11 @@ from noria.ingestion.formats import Rows, said_of
 from noria.ingestion.labels import Labels
 from noria.ingestion.number_formats import PLAIN
 
-# Clocks differ, and time zones may be missing: so many seconds after now a row may lie. One row of the year 2031 among
-# this year's would make span 6695, the newest one for good.
+# Clocks differ, and time zones may be missing: a row may be this many seconds in the future. One row of the year 2031
+# among this year's would make span 6695, permanently the newest one.
 FUTURE_SECONDS = periods.DAY
 # 1901-01-01. Databases and spreadsheets write 0001-01-01, 1753-01-01, 1899-12-30 or 1900-01-01 where they know of no
-# time; one such row in the first file would be span 1 for good.
+# time; one such row in the first file would be span 1 permanently.
 PAST = -2_177_452_800
 
 
@@ -33,10 +33,10 @@ class EventSettings:
       label: the label column.
       task: `binary`, `multiclass` or `regression`.
       classes: the label's values by class index; found in the data if None.
-      time: the time column; None: rows count as they stand.
+      time: the time column; None: rows are in file order.
       every: `hour`, `day`, `week` or `rows:N`.
       columns: the columns to keep, besides label and time; None: all. All of them must be there.
-      types: types of columns that shall not be found in the data, by name or import path.
+      types: types of columns that are not to be inferred, by name or import path.
       missing: further texts that mean "missing", such as `?`.
       time_format: `strptime` format of the time column, where it is neither ISO 8601 nor a number.
       delimiter: of CSV files; found in them if None.
@@ -131,7 +131,7 @@ def events(
             said = f"is in the future, by more than a day (now it is {today:%Y-%m-%dT%H:%MZ})"
             _bury(part, future, settings.time, raw, said, letters)
             past = ~(wrong | missing) & (seconds < PAST)
-            _bury(part, past, settings.time, raw, "is before 1901, which no event is", letters)
+            _bury(part, past, settings.time, raw, "is before 1901", letters)
             bad |= wrong | missing | future | past
         raw = arrays[settings.label]
         form = part.table.number_format(settings.label) if settings.task == "regression" else PLAIN

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from noria.core import files
 from noria.core.errors import DataError
 from noria.ingestion import conversion
+from noria.ingestion.arrow_values import BATCH_ROWS, filtered
 from noria.ingestion.column_facts import ColumnFacts
 from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.csv_file import CsvFile
@@ -28,8 +29,6 @@ from noria.ingestion.number_formats import COMMA, PLAIN, NumberFormat
 from noria.ingestion.sources.base import FoundFile
 from noria.ingestion.text_file import READ_ERRORS, said
 
-BATCH_ROWS = 65_536
-
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
@@ -39,7 +38,7 @@ class Rows:
       batch: the values.
       numbers: each row's number in its file, from 1 after the header, `[rows]`.
       table: where they are from.
-      raw: the same rows as they stand there.
+      raw: the same rows as they are there.
     """
 
     batch: pa.RecordBatch
@@ -48,7 +47,7 @@ class Rows:
     raw: pa.RecordBatch
 
     def text(self, row: int) -> str:
-        """One row, as it is in the table."""
+        """One row of the table, as text."""
         return self.table.text(self.raw, row)
 
     def filter(self, keep: np.ndarray, columns: Sequence[pa.Array] | None = None) -> "Rows":
@@ -62,7 +61,7 @@ class Rows:
         batch = self.batch if columns is None else pa.RecordBatch.from_arrays(list(columns), names)
         if keep.all():
             return dataclasses.replace(self, batch=batch)
-        return Rows(_filter(batch, keep), self.numbers[keep], self.table, _filter(self.raw, keep))
+        return Rows(filtered(batch, keep), self.numbers[keep], self.table, filtered(self.raw, keep))
 
 
 def said_of(values: pa.Array, row: int) -> str | None:
@@ -111,7 +110,7 @@ class Table:
     def raw(
         self, letters: DeadLetters | None, names: Collection[str]
     ) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
-        """The rows as they stand there, with at least these columns, and their numbers."""
+        """The rows as they are there, with at least these columns, and their numbers."""
         raise NotImplementedError
 
     def text(self, batch: pa.RecordBatch, row: int) -> str:
@@ -122,7 +121,7 @@ class Table:
 
 
 class FileTable(Table):
-    """A file. Nothing of it is read before it is asked for something.
+    """A file. Reading begins with the first access.
 
     Attributes:
       path: where it is.
@@ -163,7 +162,7 @@ class FileTable(Table):
     def _with_keys(
         self, batches: Iterable[tuple[pa.RecordBatch, np.ndarray]], names: Collection[str]
     ) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
-        """The batches with those of the keys that are asked for."""
+        """The batches with the wanted keys."""
         added = {name: value for name, value in self.keys.items() if name in names}
         for batch, numbers in batches:
             if added:
@@ -294,7 +293,7 @@ class ParquetTable(FileTable):
                 read += batch.num_rows
 
     def _reading(self) -> "_Reading":
-        return _Reading(self.path, "is no complete Parquet file")
+        return _Reading(self.path, "is not a complete Parquet file")
 
 
 class MemoryTable(Table):
@@ -302,7 +301,7 @@ class MemoryTable(Table):
 
     def __init__(self, table: Any, name: str):
         if not isinstance(table, pa.Table):
-            # Mixed columns (numbers and texts in one) are told apart as in a file.
+            # Mixed columns (numbers and texts in one) are distinguished as in a file.
             table = _from_pandas(table)
         self.table: pa.Table = table
         self.name = name
@@ -373,12 +372,6 @@ def _key(value: str | None) -> pa.Array:
     return pa.array([value], pa.string() if value is not None else pa.null())
 
 
-def _filter(batch: pa.RecordBatch, keep: np.ndarray) -> pa.RecordBatch:
-    # RecordBatch has a `filter` from Arrow 12 on only.
-    mask = pa.array(keep)
-    return pa.RecordBatch.from_arrays([column.filter(mask) for column in batch.columns], batch.schema.names)
-
-
 def _typed_kinds(schema: pa.Schema, name: str, names: Collection[str]) -> dict[str, ColumnType]:
     found = {}
     for field in schema:
@@ -387,7 +380,7 @@ def _typed_kinds(schema: pa.Schema, name: str, names: Collection[str]) -> dict[s
         kind = conversion.of_arrow(field.type)
         if kind is None:
             raise DataError(
-                f"column {field.name!r} holds {field.type}, which does not fit into a flat table",
+                f"column {field.name!r} holds {field.type}, which does not fit in a flat table",
                 where=name,
                 next_step="flatten it into columns of numbers or text, or leave it out (`data.columns`)",
             )

@@ -1,4 +1,4 @@
-"""Files that grew: how many rows of a file were ingested before, when there is no time that would tell."""
+"""Files that grew: how many rows of a file were ingested before, where no time column shows it."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ from noria.ingestion.formats import Rows, Table
 from noria.ingestion.ledger import Beginning
 
 
-class Growth:
+class GrownFiles:
     """Recognises the rows of earlier sources at the beginning of new ones, by the values of all these rows.
 
     A row is known by its place: rows that repeat within a file, or between files, are never taken for one.

@@ -13,7 +13,7 @@ from typing import Any
 
 from noria.core import files
 from noria.core.errors import DataError, SpanError
-from noria.ingestion import calendar, conversion, growth, tables
+from noria.ingestion import calendar, conversion, tables, widening
 from noria.ingestion.calendar import Calendar
 from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.dead_letters import DeadLetters
@@ -24,12 +24,12 @@ from noria.ingestion.labels import Labels
 from noria.ingestion.ledger import Ledger
 from noria.ingestion.number_formats import PLAIN
 from noria.ingestion.partition import Partition
-from noria.ingestion.source_offsets import pieces_of
+from noria.ingestion.source_offsets import rows_of_sources
 from noria.ingestion.sources.base import Source
 from noria.ingestion.sources.function import Function
-from noria.ingestion.span_assigners.base import Cuts
-from noria.ingestion.span_assigners.by_period import PeriodCuts
-from noria.ingestion.span_assigners.by_rows import RowCuts
+from noria.ingestion.span_assigners.base import SpanAssigner
+from noria.ingestion.span_assigners.by_period import PeriodAssigner
+from noria.ingestion.span_assigners.by_rows import RowAssigner
 from noria.stores.spans import SpanStore
 
 __all__ = ["IngestReport", "ingest"]
@@ -77,7 +77,7 @@ def ingest(
     now: Callable[[], float] = time.time,
     reads: Callable[[], Collection[str]] | None = None,
 ) -> IngestReport:
-    """Brings a source into the span store.
+    """Commits the rows of a source to the span store.
 
     Args:
       source: a path, folder, glob or list of these; a pandas or Arrow table, a function that returns one, or a
@@ -87,16 +87,15 @@ def ingest(
       name: name of a table in memory.
       tell: gets a record for each committed span: `span`, `rows`, `late`.
       now: the clock; rows of the future are dead letters.
-      reads: tells the columns that the model reads; asked only if values do not fit a column's type and no wider type
+      reads: tells the columns that the model reads; called only if values do not fit a column's type and no wider type
         helps. A column that it does not name becomes text then.
 
     Returns:
-      What was done. A source that is in the store already is skipped. Of a new source, rows that an earlier
-      one brought are skipped too (a file that grew holds its old rows), whether it came in an earlier ingestion
-      or before it in this one. Spans of time tell them by their values: a row that an earlier source has twice
-      counts twice. Spans of `rows:N` tell them by their place: a source whose first rows are all the rows of an
-      earlier one is that one, grown; a file that was changed otherwise counts as new, which the notes say.
-      A span that was deleted comes back when its sources are ingested again.
+      What was done. A source that is in the store already is skipped. Of a new source, rows of an earlier one are
+      skipped too (a file that grew has its old rows), in this ingestion or in an earlier one. Spans of time compare
+      the values of rows: a row that an earlier source has twice counts twice. Spans of `rows:N` compare offsets: if
+      the first rows of a source are all the rows of an earlier one, it is that source, grown. A file with another
+      change counts as new, and a note says so. A deleted span is made again when its sources are ingested again.
 
     Raises:
       DataError: something cannot be read, or is not what the earlier spans were; nothing was committed then.
@@ -108,24 +107,22 @@ def ingest(
         _sweep(store)
         ledger = Ledger(store)
         ids = set(store.ids())
-        fresh = [table for table in found if not ledger.holds(table, ids)]
+        new = [table for table in found if not ledger.holds(table, ids)]
         # The same bytes under two names are one source.
-        fresh = list({table.digest: table for table in reversed(fresh)}.values())[::-1]
+        new = list({table.digest: table for table in reversed(new)}.values())[::-1]
         report = IngestReport()
-        if fresh:
+        if new:
             try:
                 report = _Ingestion(
-                    fresh, settings, store, ledger, tell or (lambda record: None), now, reads
+                    new, settings, store, ledger, tell or (lambda record: None), now, reads
                 ).run()
             except DataError as error:
-                if any(
-                    str(error.where).startswith(each.name) and ledger.changed(each, ids) for each in fresh
-                ):
+                if any(str(error.where).startswith(each.name) and ledger.changed(each, ids) for each in new):
                     what = f"{error.what}; the file has changed since it was ingested"
                     raise DataError(what, where=error.where, next_step=error.next_step) from error
                 raise
         ledger.remember_files()
-        return dataclasses.replace(report, skipped=tuple(table.name for table in found if table not in fresh))
+        return dataclasses.replace(report, skipped=tuple(table.name for table in found if table not in new))
 
 
 def _sweep(store: SpanStore) -> None:
@@ -154,7 +151,7 @@ def _tables(source: Any, settings: EventSettings, name: str) -> list[Table]:
 class _Ingestion:
     def __init__(
         self,
-        fresh: list[Table],
+        new: list[Table],
         settings: EventSettings,
         store: SpanStore,
         ledger: Ledger,
@@ -163,7 +160,7 @@ class _Ingestion:
         reads: Callable[[], Collection[str]] | None,
     ):
         self.reads = reads
-        self.fresh = fresh
+        self.new = new
         self.settings = settings
         self.store = store
         self.ledger = ledger
@@ -171,7 +168,7 @@ class _Ingestion:
         self.now = now()
         self.calendar = Calendar.load(store)
         manifests = [store.manifest(span) for span in store.ids()]
-        self.pieces = pieces_of(manifests)
+        self.source_rows = rows_of_sources(manifests)
         self.replaced = ledger.replaced(manifests)
         self.notes: list[str] = []
         self.grown: dict[str, ColumnType] = {}
@@ -192,13 +189,13 @@ class _Ingestion:
         settings = self.settings
         classes = self.calendar.classes if self.calendar else settings.classes
         labels = Labels(settings.label, settings.task, classes)
-        digest = hashlib.sha256("".join(table.digest for table in self.fresh).encode()).hexdigest()
-        letters = DeadLetters(self.store.home, Path(self.fresh[0].name).stem, digest, settings.max_bad_share)
-        cuts = self._cuts(letters)
+        digest = hashlib.sha256("".join(table.digest for table in self.new).encode()).hexdigest()
+        letters = DeadLetters(self.store.home, Path(self.new[0].name).stem, digest, settings.max_bad_share)
+        assigner = self._span_assigner(letters)
         with Partition(self.store.folder / _PARTITION) as partition:
             try:
                 with letters:
-                    self._sort(columns, labels, letters, cuts, partition)
+                    self._sort(columns, labels, letters, assigner, partition)
             except DataError as error:
                 if letters.refused and (grown := self._wider(columns, letters, refused=error)):
                     return None, grown
@@ -206,23 +203,23 @@ class _Ingestion:
             if grown := self._wider(columns, letters):
                 return None, grown
             labels.settle()
-            known = self._grow() if self.calendar else self._lay_out(columns, labels, cuts)
-            if isinstance(cuts, RowCuts):
-                cuts.begin()
-            delivery = Delivery(partition, cuts, known, settings, labels, self.store, self.ledger)
+            known = self._grow() if self.calendar else self._lay_out(columns, labels, assigner)
+            if isinstance(assigner, RowAssigner):
+                assigner.begin()
+            delivery = Delivery(partition, assigner, known, settings, labels, self.store, self.ledger)
             delivery.commit(self.tell)
-        self._enter(cuts, letters, delivery)
-        notes = [*self.notes, *(note for table in self.fresh for note in table.notes)]
+        self._enter(assigner, letters, delivery)
+        notes = [*self.notes, *(note for table in self.new for note in table.notes)]
         report = IngestReport(
             spans=tuple(delivery.spans),
             late=tuple(delivery.late),
             rows=delivery.rows,
             unlabelled=delivery.unlabelled,
-            duplicates=cuts.repeated + delivery.repeated,
+            duplicates=assigner.repeated + delivery.repeated,
             dead_letters=letters.count,
             dead_letter_file=str(letters.path) if letters.count else None,
             grown={name: kind.name for name, kind in self.grown.items()},
-            notes=(*notes, *cuts.notes(), *delivery.notes),
+            notes=(*notes, *assigner.notes(), *delivery.notes),
         )
         return report, {}
 
@@ -242,7 +239,7 @@ class _Ingestion:
         free = [name for name in letters.columns if name in columns and name not in settings.as_it_is]
         empty = [name for name in free if columns[name].name == "empty"]
         unasked = [name for name in free if name not in settings.types]
-        grown = growth.found(self.fresh, columns, unasked if refused is not None else empty)
+        grown = widening.found(self.new, columns, unasked if refused is not None else empty)
         other = [name for name in unasked if columns[name].name != "string"]
         if not grown and refused is not None and other and self.reads is not None:
             read = self.reads()
@@ -251,8 +248,8 @@ class _Ingestion:
             letters.path.unlink(missing_ok=True)  # of this attempt; the next one writes its own
         if not grown and refused is not None:
             if settings.label in letters.columns and settings.task == "multiclass":
-                raise growth.unknown_class(refused, self.calendar.classes) from refused
-            raise growth.explained(refused, self.fresh, columns, unasked) from refused
+                raise widening.unknown_class(refused, self.calendar.classes) from refused
+            raise widening.explained(refused, self.new, columns, unasked) from refused
         return grown
 
     def _grow(self) -> Calendar:
@@ -277,20 +274,20 @@ class _Ingestion:
         if self.calendar is not None:
             # What the spans have already decides; a new column cannot come in between.
             types = self.calendar.types(settings.folder)
-            for table in self.fresh:
+            for table in self.new:
                 if isinstance(table, TextTable):
                     table.assume_formats(self.calendar.formats())
-            self.grown = growth.asked(
+            self.grown = widening.asked(
                 {name: kind for name, kind in types.items() if name not in settings.as_it_is},
                 conversion.resolved(settings.types, settings.folder),
             )
             types |= self.grown
             wanted = list(types)
-        columns = tables.columns_of(self.fresh, wanted=wanted, types=types, as_it_is=settings.as_it_is)
+        columns = tables.columns_of(self.new, wanted=wanted, types=types, as_it_is=settings.as_it_is)
         for name in settings.as_it_is:
             if name not in columns:
-                raise tables.missing_column(name, self.fresh[0], settings.columns or ())
-        for table in self.fresh:
+                raise tables.missing_column(name, self.new[0], settings.columns or ())
+        for table in self.new:
             extra = [name for name in table.columns if name not in columns]
             if extra and (settings.columns is None or self.calendar is not None):
                 self.notes.append(f"skipped columns that the first spans don't have: {', '.join(extra)}")
@@ -302,49 +299,49 @@ class _Ingestion:
         known.check(every=settings.every, time=settings.time, label=settings.label, task=settings.task)
         if settings.classes is not None and settings.task != "regression":
             asked = Labels(settings.label, settings.task, settings.classes)
-            self.calendar = growth.classes(known, asked.classes or ())
+            self.calendar = widening.classes(known, asked.classes or ())
             if self.calendar != known:
                 new = ", ".join(map(repr, self.calendar.classes[len(known.classes) :]))
                 self.notes.append(f"the label has a new class: {new}")
 
-    def _cuts(self, letters: DeadLetters) -> PeriodCuts | RowCuts:
+    def _span_assigner(self, letters: DeadLetters) -> PeriodAssigner | RowAssigner:
         settings = self.settings
         size = calendar.rows_per_span(settings.every)
         if size is not None:
-            return RowCuts(self.fresh, size, settings.time, self.store.ids(), self.pieces, self.ledger)
+            return RowAssigner(self.new, size, settings.time, self.store.ids(), self.source_rows, self.ledger)
         assert settings.time is not None, "settings refuse periods without a time"
         first = self.calendar.first if self.calendar else None
-        done = self.replaced | {(piece.digest, piece.span) for piece in self.pieces}
-        return PeriodCuts(self.fresh, settings.every, settings.time, first, done, letters)
+        done = self.replaced | {(part.digest, part.span) for part in self.source_rows}
+        return PeriodAssigner(self.new, settings.every, settings.time, first, done, letters)
 
     def _sort(
         self,
         columns: dict[str, ColumnType],
         labels: Labels,
         letters: DeadLetters,
-        cuts: Cuts,
+        assigner: SpanAssigner,
         partition: Partition,
     ) -> None:
         """Reads everything. After that nothing is wrong with the tables."""
         settings = self.settings
-        rows = tables.read(self.fresh, columns, letters, as_it_is=settings.as_it_is, missing=settings.missing)
-        cuts.sort(events(cuts.watch(rows), settings, labels, letters, self.now), partition)
-        for table in self.fresh:
-            letters.check(table.name, cuts.seen[table.name] + letters.count_of(table.name))
-        if not any(cuts.seen.values()):
+        rows = tables.read(self.new, columns, letters, as_it_is=settings.as_it_is, missing=settings.missing)
+        assigner.sort(events(assigner.watch(rows), settings, labels, letters, self.now), partition)
+        for table in self.new:
+            letters.check(table.name, assigner.seen[table.name] + letters.count_of(table.name))
+        if not any(assigner.seen.values()):
             raise DataError(
                 "the file has no rows",
-                where=self.fresh[0].name,
+                where=self.new[0].name,
                 next_step="give a file with a header and rows",
             )
 
     def _lay_out(
-        self, columns: dict[str, ColumnType], labels: Labels, cuts: PeriodCuts | RowCuts
+        self, columns: dict[str, ColumnType], labels: Labels, assigner: PeriodAssigner | RowAssigner
     ) -> Calendar:
         settings = self.settings
         known = Calendar(
             every=settings.every,
-            first=cuts.first if isinstance(cuts, PeriodCuts) else None,
+            first=assigner.first if isinstance(assigner, PeriodAssigner) else None,
             time=settings.time,
             label=settings.label,
             task=settings.task,
@@ -361,24 +358,26 @@ class _Ingestion:
         if settings.task == "regression":
             numbers.append(settings.label)
         found: dict[str, tuple[str, str]] = {}
-        for table in self.fresh:
+        for table in self.new:
             for name in numbers if isinstance(table, TextTable) else ():
                 form = table.number_format(name)
                 if form != PLAIN:
                     found.setdefault(name, (form.decimal, form.group))
         return found
 
-    def _enter(self, cuts: PeriodCuts | RowCuts, letters: DeadLetters, delivery: Delivery) -> None:
+    def _enter(
+        self, assigner: PeriodAssigner | RowAssigner, letters: DeadLetters, delivery: Delivery
+    ) -> None:
         """Everything is committed: the ledger may know."""
-        ranges = cuts.ranges(delivery.pieces) if isinstance(cuts, RowCuts) else {}
-        brought = delivery.brought | {(piece.digest, piece.span) for piece in self.pieces}
-        for table in self.fresh:
-            mine = cuts.brought(table)
+        ranges = assigner.ranges(delivery.source_rows) if isinstance(assigner, RowAssigner) else {}
+        delivered = delivery.delivered | {(part.digest, part.span) for part in self.source_rows}
+        for table in self.new:
+            mine = assigner.sources_of(table)
             facts = {"ranges": ranges[table.digest]} if ranges else {}
             self.ledger.write(
                 table,
-                rows=cuts.seen[table.name],
-                spans=sorted({span for digest, span in brought if digest in mine}),
+                rows=assigner.seen[table.name],
+                spans=sorted({span for digest, span in delivered if digest in mine}),
                 dead_letters=letters.count_of(table.name),
                 **facts,
             )

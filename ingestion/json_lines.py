@@ -13,10 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from noria.core.errors import DataError
-from noria.ingestion.text_file import MARK, READ_ERRORS, Encoding, TextFile, said, unreadable
+from noria.ingestion.arrow_values import BATCH_ROWS
+from noria.ingestion.text_file import BLOCK_BYTES, MARK, READ_ERRORS, Encoding, TextFile, said, unreadable
 
-BATCH_ROWS = 65_536
-BLOCK_BYTES = 8 << 20
 # Characters of an element of a list at most.
 LONGEST = 64 << 20
 _NOTHING = re.compile(r"[\s\ufeff]*")
@@ -128,7 +127,7 @@ class JsonLinesFile:
                 raise DataError(
                     f"the JSON list cannot be read after row {max(number - 1, 0)}: {said(error)}",
                     where=self.path,
-                    next_step="look there for a mistake, or write the file again; it may have been cut off",
+                    next_step="look there for a mistake, or write the file again; it may be truncated",
                 ) from error
             yield text[at:end]
             number += 1
@@ -150,7 +149,7 @@ def _skip(text: str, at: int) -> int:
 
 def _read(line: str) -> dict | str:
     if MARK in line:
-        return "bytes that are no UTF-8"
+        return "bytes that are not UTF-8"
     try:
         row = _DECODER.decode(line)
     except (ValueError, RecursionError) as error:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from noria.core import files
 from noria.core.errors import DataError
 
-# Rows of one file at most. A killed run copies so many again.
+# Rows of one file at most. A killed run copies at most this many again.
 FILE_ROWS = 1_000_000
 _META = b"noria.landing"
 
@@ -64,7 +64,7 @@ class Landing:
 
         Args:
           parts: names of columns and rows, in the order of the cursor, from the position on: the rows that have the
-            cursor's last value are among them, and those that were copied before are left out.
+            cursor's last value are among them, and those that were copied before are omitted.
 
         Returns:
           How many rows were new.
@@ -201,7 +201,7 @@ def _batch(
 
 
 def _array(values: Sequence[Any], is_cursor: bool) -> pa.Array:
-    """Values as a database driver gives them, as a column that has a place in a flat table where there is one."""
+    """Values as a database driver gives them, as a column of a flat table, if possible."""
     kinds = {type(value) for value in values}
     if any(issubclass(kind, decimal.Decimal) for kind in kinds):
         whole = is_cursor and all(value == int(value) for value in values)

@@ -1,8 +1,8 @@
 """The ledger: which sources were ingested whole, so that none is ingested twice.
 
-It is a shortcut, not the truth: every span's manifest names the sources of its rows, and an ingestion that
-was killed before the ledger was written finds in them what is there already. Of a span that was deleted only the
-ledger knows which rows it had.
+It is a shortcut: every span's manifest names the sources of its rows. If an ingestion is killed before it has written
+the ledger, the next one finds in the manifests which rows are in spans. Only the ledger knows the rows of a deleted
+span.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from noria.stores.manifest import Manifest
 from noria.stores.spans import SpanStore
 
 # A file that was changed so short a time before it was looked at may have been changed again within the same
-# tick of its file system's clock: its digest is not taken over (git calls such an entry "racily clean").
+# tick of its file system's clock: its digest is not trusted (git calls such an entry "racily clean").
 TICK_NS = 2_000_000_000
 
 
@@ -32,7 +32,7 @@ class Beginning:
       name: that source's name.
       digest: its sha256.
       rows: how many rows it had.
-      rows_sha256: digest of their values, in their order (`growth.RowDigest`).
+      rows_sha256: digest of their values, in their order (`grown_files._RowDigest`).
     """
 
     name: str
@@ -44,10 +44,10 @@ class Beginning:
 class Ledger:
     """Entries in `spans/sources/<sha256>.json`, and the digests of known files in `spans/sources/files.json`.
 
-    An entry has `name` and `sha256`; for spans cut by rows what `Growth.facts` tells, `begins_with` (the sources
+    An entry has `name` and `sha256`; for spans cut by rows what `GrownFiles.facts` tells, `begins_with` (the sources
     whose rows are not counted as its own) and `ranges` (`[span, first, rows]` of its own rows); once it was ingested
     whole `ingested`, `rows`, `dead_letters` and `spans`. `replaced` are spans where its rows were in quarantine and
-    corrected ones took their place, `lost` those that were deleted and came back without its rows.
+    corrected ones replaced them, `lost` those that were deleted and came back without its rows.
     """
 
     def __init__(self, store: SpanStore):
@@ -116,8 +116,8 @@ class Ledger:
                     self._spans.setdefault(span, []).append(entry["sha256"])
         return self._spans
 
-    def made_anew(self, span: int, sources: Collection[str]) -> None:
-        """A span that was deleted is to come back, with rows of these sources: any other lacks its rows there."""
+    def restored(self, span: int, sources: Collection[str]) -> None:
+        """A deleted span comes back with rows of these sources; the rows of all others are lost there."""
         for digest in self.spans().get(span, ()):
             old = self.entry(digest)
             if digest not in sources and span not in old.get("replaced", ()):
@@ -151,7 +151,7 @@ class Ledger:
         try:
             facts = os.stat(table.path)
         except OSError:
-            return  # who reads it is told what is wrong
+            return  # the reader gets the error
         now = {"bytes": facts.st_size, "mtime_ns": facts.st_mtime_ns, "inode": facts.st_ino}
         known = self._known.get(_key(table))
         same = known is not None and all(known[name] == value for name, value in now.items())
@@ -172,7 +172,7 @@ def _key(table: FileTable) -> str:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """None where there is no entry, or none that can be read: the ledger is a shortcut."""
+    """None if there is no entry, or none that can be read: the ledger is a shortcut."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):

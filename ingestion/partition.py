@@ -11,7 +11,7 @@ from noria.core import files
 # Bytes of rows held back before they are written out, and twice that while they are: 1.2 million flights.
 HELD_BYTES = 256 << 20
 PART_ROWS = 65_536
-# A slice of a batch takes memory, mostly for its columns: at most so many bytes, and so many for each
+# A slice of a batch takes memory, mostly for its columns: at most this many bytes, and this many for each
 # column. Shuffled rows of hourly spans are almost nothing but slices.
 SLICE_BYTES, COLUMN_BYTES = 512, 256
 # Bytes of rows that are sorted in memory at once, and three times that while they are.

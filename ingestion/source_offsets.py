@@ -1,6 +1,6 @@
-"""Places: which rows of a source the spans have, so that none is committed twice and none is missing.
+"""Which rows of a source the spans have, so that none is committed twice and none is missing.
 
-A row's place is its number, from 0, among the source's own rows in the order in which they are cut into spans: by
+A row's offset is its number, from 0, among the source's own rows in the order in which they are cut into spans: by
 time where there is a time, else in the source's order. It is the same in each ingestion of the source.
 """
 
@@ -14,14 +14,14 @@ from noria.stores.manifest import Manifest
 
 
 @dataclasses.dataclass(frozen=True)
-class Piece:
+class SourceRows:
     """Rows of one source in one span, as its manifest tells.
 
     Attributes:
       digest: sha256 of the source.
       span: id of the span.
       rows: how many.
-      first: place of the first one, the others follow; None for spans of time.
+      first: offset of the first one, the others follow; None for spans of time.
     """
 
     digest: str
@@ -30,10 +30,10 @@ class Piece:
     first: int | None
 
 
-def pieces_of(manifests: Iterable[Manifest]) -> list[Piece]:
+def rows_of_sources(manifests: Iterable[Manifest]) -> list[SourceRows]:
     """What the spans have of which source."""
     return [
-        Piece(source.get("sha256") or "", manifest.span, int(source.get("rows", 0)), source.get("first"))
+        SourceRows(source.get("sha256") or "", manifest.span, int(source.get("rows", 0)), source.get("first"))
         for manifest in manifests
         for source in manifest.sources
     ]
@@ -41,15 +41,15 @@ def pieces_of(manifests: Iterable[Manifest]) -> list[Piece]:
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """Places `first` to `end` (exclusive) of a source are, or were, in a span."""
+    """The offsets `first` to `end` (exclusive) of a source are, or were, in a span."""
 
     first: int
     end: int
     span: int
 
 
-class Places:
-    """The places of one source.
+class SourceOffsets:
+    """The offsets of one source.
 
     Args:
       here: those that spans have.
@@ -60,33 +60,33 @@ class Places:
         self.here = list(here)
         self.gone = list(gone)
 
-    def committed(self, places: np.ndarray) -> np.ndarray:
-        """Which of these places spans have, `[places]`."""
-        known = np.zeros(len(places), bool)
+    def committed(self, offsets: np.ndarray) -> np.ndarray:
+        """Which of these offsets spans have, `[offsets]`."""
+        known = np.zeros(len(offsets), bool)
         for each in self.here:
-            known |= (places >= each.first) & (places < each.end)
+            known |= (offsets >= each.first) & (offsets < each.end)
         return known
 
-    def homes(self, places: np.ndarray) -> np.ndarray:
-        """Ids of the spans that had these places and are gone, `[places]`; 0 for all others."""
-        spans = np.zeros(len(places), np.int64)
+    def deleted(self, offsets: np.ndarray) -> np.ndarray:
+        """Ids of the spans that had these offsets and are gone, `[offsets]`; 0 for all others."""
+        spans = np.zeros(len(offsets), np.int64)
         for each in self.gone:
-            spans[(places >= each.first) & (places < each.end)] = each.span
+            spans[(offsets >= each.first) & (offsets < each.end)] = each.span
         return spans
 
 
-def find(pieces: Sequence[Piece], entry: Mapping[str, Any], ids: Collection[int]) -> Places:
-    """The places of one source.
+def find(source_rows: Sequence[SourceRows], entry: Mapping[str, Any], ids: Collection[int]) -> SourceOffsets:
+    """The offsets of one source.
 
     Args:
-      pieces: what the spans have of it.
+      source_rows: what the spans have of it.
       entry: the ledger's entry of it; empty without one.
       ids: the spans that are there.
     """
     ranges = [Range(first, first + count, span) for span, first, count in entry.get("ranges", ())]
     here, at = [], 0
-    for piece in sorted(pieces, key=lambda piece: (piece.span, piece.first or 0)):
-        first = at if piece.first is None else piece.first  # a span of time has its rows in order
-        here.append(Range(first, first + piece.rows, piece.span))
-        at = first + piece.rows
-    return Places(here, [each for each in ranges if each.span not in ids])
+    for part in sorted(source_rows, key=lambda part: (part.span, part.first or 0)):
+        first = at if part.first is None else part.first  # a span of time has its rows in order
+        here.append(Range(first, first + part.rows, part.span))
+        at = first + part.rows
+    return SourceOffsets(here, [each for each in ranges if each.span not in ids])

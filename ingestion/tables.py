@@ -115,7 +115,9 @@ def columns_of(
                 raise missing_column(column, table, names)
     for table in tables:
         if not isinstance(table, TextTable):
-            table.kinds(names)  # refuses lists and the like, whatever is known; only the schema is looked at
+            table.kinds(
+                names
+            )  # refuses lists and similar types, even if they are known; reads only the schema
     known = dict(types or {})
     found = {column: conversion.named("empty") for column in names}
     unknown = [column for column in names if column not in as_it_is]
@@ -150,7 +152,7 @@ def read(
       tables: the tables, in this order.
       columns: column -> type, as from `columns_of`.
       letters: gets the rows that cannot be read.
-      as_it_is: columns that are handed on unconverted; text that means "missing" becomes null.
+      as_it_is: columns that are not converted; text that means "missing" becomes null.
       missing: further texts that mean "missing".
 
     Raises:
@@ -193,7 +195,7 @@ def read_table(
     Args:
       source: as in `open_tables`.
       delimiter: of CSV files.
-      limit: stop after about so many rows.
+      limit: stop after about this many rows.
       columns: the columns to read, and their types; by default all of the first table.
       missing: further texts that mean "missing".
 
@@ -290,4 +292,4 @@ def _begins_like_parquet(path: Path) -> bool:
         with path.open("rb") as file:
             return file.read(4) == b"PAR1"
     except OSError:
-        return False  # who reads it is told what is wrong
+        return False  # the reader gets the error

@@ -1,4 +1,4 @@
-"""A file as UTF-8 text, whatever it is packed and encoded in; bytes that are no text become MARK."""
+"""A file as UTF-8 text, from any compression and encoding; bytes that are no text become MARK."""
 
 import bz2
 import codecs
@@ -24,10 +24,10 @@ BLOCK_BYTES = 8 << 20
 HEAD_BYTES = 256 << 10
 # Stands for bytes that are no text: a noncharacter of Unicode, which no text that people exchange holds.
 MARK = "\ufdd0"
-# A file is a damaged UTF-8, and not in an older encoding, up to this share of lines that are no UTF-8, or where
+# A file is a damaged UTF-8, and not in an older encoding, up to this share of lines that are not UTF-8, or where
 # more lines are UTF-8 beyond ASCII than are none. Such lines are bad rows like others (`max_bad_share`).
 DAMAGED_SHARE = 0.01
-# Older encodings of other scripts, told apart by their letters. Latin code pages (1250, 1254) cannot be told from 1252:
+# Older encodings of other scripts, distinguished by their letters. Latin code pages (1250, 1254) look like 1252:
 # charset-normalizer takes German and French for Polish.
 OLDER = ("cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp932", "euc_jp", "gb18030", "big5", "cp949")
 _BOMS = {
@@ -59,7 +59,7 @@ codecs.register_error(_HANDLER, lambda error: (MARK, error.end))  # type: ignore
 
 @dataclasses.dataclass(frozen=True)
 class Encoding:
-    """How a file's bytes become text: a Python codec, and how many of its lines are no UTF-8."""
+    """How a file's bytes become text: a Python codec, and how many of its lines are not UTF-8."""
 
     name: str
     bad_lines: int = 0
@@ -77,19 +77,19 @@ class Encoding:
             return None
         share = f"{self.bad_lines:,} of {self.lines:,} lines"
         if self.damaged:
-            return f"{share} hold bytes that are no UTF-8; their rows are among the dead letters"
-        return f"read as {self.name}: {share} are no UTF-8; set `encoding` if this is wrong"
+            return f"{share} have bytes that are not UTF-8; their rows are among the dead letters"
+        return f"read as {self.name}: {share} are not UTF-8; set `encoding` if this is wrong"
 
 
 class TextFile:
-    """One file of text. Nothing of it is read before it is asked for something.
+    """One file of text. Reading begins with the first access.
 
     Args:
       path: the file; `.gz`, `.bz2`, `.xz` and `.zip` (of one file) are unpacked while reading.
       encoding: a Python codec; found in the file if None.
 
     Raises:
-      DataError: (when it is first asked) the file is missing, damaged or no text.
+      DataError: (at the first access) the file is missing, damaged or not text.
     """
 
     def __init__(self, path: Path, encoding: str | None = None):
@@ -118,7 +118,7 @@ class TextFile:
             return Encoding(wide)
         if b"\x00" in self._raw_head:
             raise DataError(
-                "the file is neither CSV nor Parquet: it holds bytes that are no text",
+                "the file is neither CSV nor Parquet: it has bytes that are not text",
                 where=self.path,
                 next_step="export it as CSV (UTF-8) or Parquet",
             )
@@ -256,7 +256,7 @@ def _wide(head: bytes) -> str | None:
 
 
 def _codec(sample: bytes) -> str:
-    """The older encoding of lines that are no UTF-8: Windows-1252, unless whole words are beyond ASCII."""
+    """The older encoding of lines that are not UTF-8: Windows-1252, unless whole words are beyond ASCII."""
     runs = re.findall(rb"[\x80-\xff]{3,}", sample)
     if sum(map(len, runs)) < 0.8 * sum(byte > 127 for byte in sample):
         return "cp1252"

@@ -177,7 +177,7 @@ def _from_format(texts: pa.Array, form: str) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclasses.dataclass
 class FormatFacts:
-    """Which of some formats a column's texts are in: found by all rows. Add batches, then ask.
+    """Which of some formats a column's texts are in: found by all rows. Add all batches first, then read the results.
 
     Args:
       forms: `strptime` formats, the preferred ones first.
@@ -199,7 +199,7 @@ class FormatFacts:
 
     @property
     def best(self) -> tuple[str, ...]:
-        """The formats that the most rows are in: two where days and months cannot be told apart; none below 90 %."""
+        """The formats that the most rows are in: two if days and months cannot be distinguished; none below 90 %."""
         most = max(self.fits.values(), default=0)
         if not most or most < 0.9 * self.present:
             return ()

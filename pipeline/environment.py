@@ -34,7 +34,7 @@ def clone() -> Path | None:
 
 
 def how_to_install(extra: str) -> str:
-    """The command that brings the packages of an extra."""
+    """The command that installs the packages of an extra."""
     return "make setup" if clone() else f"pip install 'noria[{extra}]'"
 
 

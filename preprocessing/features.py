@@ -187,19 +187,19 @@ def bucket(column: Column, buckets: int) -> tf.Tensor:
 
 
 def circle(column: Column, name: str, period: float) -> dict[str, tf.Tensor]:
-    """A cyclic quantity as a point on the unit circle, so that 23:59 lies beside 00:00.
+    """A cyclic quantity as a point on the unit circle, so that 23:59 is next to 00:00.
 
     Args:
       column: a number.
       name: the outputs are `<name>_sin` and `<name>_cos`.
-      period: what makes a full run, in the column's unit.
+      period: the length of one cycle, in the column's unit.
 
     Returns:
       Two features `[batch]` float32; a missing value is the circle's centre, (0, 0).
     """
     # The remainder is taken in float64: float32 has no seconds left in an epoch time.
-    run = tf.math.floormod(tf.cast(dense(column, 0), tf.float64), period)
-    angle = tf.cast(run * (2 * math.pi / period), tf.float32)
+    phase = tf.math.floormod(tf.cast(dense(column, 0), tf.float64), period)
+    angle = tf.cast(phase * (2 * math.pi / period), tf.float32)
     here = 1.0 - missing(column)
     return {f"{name}_sin": tf.sin(angle) * here, f"{name}_cos": tf.cos(angle) * here}
 

@@ -213,5 +213,5 @@ def _pretty(value: Any, newline: str) -> Iterator[str]:
 
 
 def quote(text: str) -> str:
-    """A JSON string; bytes that are no UTF-8 stay as they came (surrogates)."""
+    """A JSON string; bytes that are not UTF-8 stay as they came (surrogates)."""
     return json.dumps(text, ensure_ascii=False)

@@ -7,9 +7,7 @@ from typing import Any
 
 from noria.serving.protos import prediction_log_pb2
 from noria.serving.status import Code, StatusError
-
-PATH = Path("assets.extra") / "tf_serving_warmup_requests"
-MAX_RECORDS = 1000
+from noria.stores.model_directory import MAX_WARMUP_RECORDS, WARMUP_FILE
 
 
 def records(folder: Path) -> Iterator[Any]:
@@ -19,7 +17,7 @@ def records(folder: Path) -> Iterator[Any]:
       StatusError: the file is damaged or has too many records.
     """
     try:
-        data = (folder / PATH).read_bytes()
+        data = (folder / WARMUP_FILE).read_bytes()
     except FileNotFoundError:
         return
     start = count = 0
@@ -31,18 +29,21 @@ def records(folder: Path) -> Iterator[Any]:
             else len(data) + 1
         )
         if end + 4 > len(data):
-            raise StatusError(Code.DATA_LOSS, f"the warm-up file is cut off at byte {start}: {folder / PATH}")
-        count += 1
-        if count > MAX_RECORDS:
             raise StatusError(
-                Code.INVALID_ARGUMENT, f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) allowed"
+                Code.DATA_LOSS, f"the warm-up file is cut off at byte {start}: {folder / WARMUP_FILE}"
+            )
+        count += 1
+        if count > MAX_WARMUP_RECORDS:
+            raise StatusError(
+                Code.INVALID_ARGUMENT,
+                f"Number of warmup records exceeds the maximum ({MAX_WARMUP_RECORDS}) allowed",
             )
         log = prediction_log_pb2.PredictionLog()
         try:
             log.ParseFromString(data[start + 12 : end])
         except Exception as error:  # protobuf's DecodeError differs between its implementations
             raise StatusError(
-                Code.INVALID_ARGUMENT, f"Failed to parse warmup record {count}: {folder / PATH}"
+                Code.INVALID_ARGUMENT, f"Failed to parse warmup record {count}: {folder / WARMUP_FILE}"
             ) from error
         yield log
         start = end + 4

@@ -12,6 +12,9 @@ from noria.core.errors import RegistryError
 
 WITHDRAWN = ".withdrawn-"
 CANDIDATE = ".candidate-"
+# Where TF Serving looks for warm-up requests, and how many it accepts (tensorflow.org/tfx/serving, SavedModel Warmup).
+WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
+MAX_WARMUP_RECORDS = 1000
 
 
 def served(root: Path) -> list[int]:

@@ -51,19 +51,18 @@ def validate(
 ) -> tuple[list[Anomaly], list[Finding]]:
     """Validates a span against the schema, in the environment TRAINING where the schema has it.
 
-    Errors are what TFDV calls errors, but for a new column, which is a warning, because the model does not see it and
-    the schema diff proposes it; and for shares. A share of values out of range, unknown or missing is an error only if
-    so many rows of so few cannot be chance, were the true share the one that is tolerated (binomial): one value in 100
-    says little about a tolerance of one in 1,000.
+    Errors are those of TFDV, with two exceptions. A new column is a warning: the model does not read it, and the schema
+    diff proposes it. A share of values out of range, unknown or missing is an error only if the tolerated share could
+    not give this number of rows by chance (binomial): one value in 100 shows little about a tolerance of one in 1,000.
 
-    Unknown categories are new shops as often as wrong ones. Those that a reference has count as known; of the others,
-    more than the schema tolerates are `drifted`, and more than `settings.unknown` are `broken`.
+    Unknown categories may be new shops or errors. Those that a reference has count as known. Of the others, a share
+    above the schema's tolerance is `drifted`, and one above `settings.unknown` is `broken`.
 
     Returns:
       The anomalies, and a finding for each: errors are `broken`, warnings `ok`.
     """
     result = tfdv.validate_statistics(statistics, schema, environment=_environment(schema))
-    features, before = _features(statistics), [_features(one) for one in references]
+    current, before = features(statistics), [features(one) for one in references]
     known = {feature.name: feature for feature in schema.feature}
     anomalies, findings = [], []
     for name, info in sorted(result.anomaly_info.items()):
@@ -74,7 +73,7 @@ def validate(
             error = info.severity == Reason.ERROR and reason.type != Reason.SCHEMA_NEW_COLUMN
             text = reason.description
             seen = [one[feature] for one in before if feature in one]
-            count = _count(reason.type, features.get(feature), known.get(feature), schema, settings, seen)
+            count = _count(reason.type, current.get(feature), known.get(feature), schema, settings, seen)
             severity = BROKEN if error else OK
             numbers: dict = {}
             if count is not None:
@@ -103,7 +102,8 @@ def validate(
     return anomalies, findings
 
 
-def _features(statistics: Statistics) -> dict[str, statistics_pb2.FeatureNameStatistics]:
+def features(statistics: Statistics) -> dict[str, statistics_pb2.FeatureNameStatistics]:
+    """The features of a statistics list's one dataset, by name."""
     return {feature.path.step[0]: feature for feature in statistics.datasets[0].features}
 
 

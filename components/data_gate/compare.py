@@ -73,7 +73,7 @@ def compare(
       statistics: of the span.
       reference: of the rows to compare with.
       title: names the reference in the report.
-      schema: carries the tags and comparators.
+      schema: has the tags and comparators.
       settings: the gate's.
       measures: `measures_of(settings)`.
       ignore: features that are not compared: label, time, keys.

@@ -38,7 +38,6 @@ from noria.schemas.tags import STABLE, tagged
 from noria.stores.versions import Normal
 
 Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatisticsList
-Features = dict[str, statistics_pb2.FeatureNameStatistics]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,8 +147,8 @@ def judge(evidence: Evidence, settings: DataGateSettings, project: Path | str | 
         findings += told
         stable.append(tests)
 
-    current = features(evidence.statistics)
-    references = {title: features(reference) for title, reference in evidence.references.items()}
+    current = anomalies.features(evidence.statistics)
+    references = {title: anomalies.features(reference) for title, reference in evidence.references.items()}
     tests = against_all(stable)
     volume_tests, volume = history.check_volume(
         evidence.span, evidence.usual, evidence.every, settings.volume
@@ -167,7 +166,9 @@ def judge(evidence: Evidence, settings: DataGateSettings, project: Path | str | 
     )
     if evidence.first:  # the label of a window that gave no model is no rule for the next
         label_tests = [test if test.part == "unlabelled" else test.softened() for test in label_tests]
-    past = [features(statistics) for statistics in evidence.past_statistics] or list(references.values())
+    past = [anomalies.features(statistics) for statistics in evidence.past_statistics] or list(
+        references.values()
+    )
     measured_only = {name: feature for name, feature in current.items() if name not in ignore}
     tests += [
         *volume_tests,
@@ -194,8 +195,3 @@ def _accepted(found: Finding, normal: Normal | None) -> Finding:
     if normal is None or found.severity != BROKEN or (found.check, found.feature) not in normal.accepted:
         return found
     return dataclasses.replace(found, severity=DRIFTED, text=f"{found.text} Accepted: {normal}")
-
-
-def features(statistics: Statistics) -> Features:
-    """The features of a statistics list's one dataset, by name."""
-    return {feature.path.step[0]: feature for feature in statistics.datasets[0].features}

@@ -11,7 +11,7 @@ from tfx.dsl.components.base import base_executor
 
 from noria.components import journal
 from noria.components.artifacts import present
-from noria.components.data_gate import data_verdict, finding, first_model, lasting
+from noria.components.data_gate import anomalies, data_verdict, finding, first_model, lasting
 from noria.components.data_gate.history import LOOK_BACK, Past, is_thin, usual
 from noria.components.data_gate.settings import DataGateSettings
 from noria.components.statistics_cache import FILE, StatisticsCache
@@ -49,7 +49,7 @@ class Executor(base_executor.BaseExecutor):
         with journal.stage("DataGate") as stage:
             settings = read_json(DataGateSettings, exec_properties["gate"], "gates.data")
             schema = loader.load(Path(input_dict["schema"][0].uri) / "schema.pbtxt")
-            evidence = gather(
+            evidence = collect_evidence(
                 input_dict["statistics"][0],
                 present(input_dict.get("champion")),
                 schema,
@@ -103,7 +103,7 @@ class Executor(base_executor.BaseExecutor):
                 _stop_if_incomplete(input_dict["statistics"][0], evidence, home, exec_properties, stage)
 
 
-def gather(
+def collect_evidence(
     statistics: types.Artifact,
     champion: types.Artifact | None,
     schema: schema_pb2.Schema,
@@ -222,7 +222,7 @@ def _stop_if_incomplete(
     training = _load(Path(statistics.uri) / "Split-train" / FILE)
     if training is None:
         return
-    label = data_verdict.features(training).get(evidence.label)
+    label = anomalies.features(training).get(evidence.label)
     reason = first_model.missing(label, evidence.task, evidence.classes)
     if reason is None:
         return

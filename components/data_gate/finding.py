@@ -18,7 +18,7 @@ class Finding:
       check: which check: schema, drift, volume, time, label, stuck, shuffled, replay, ...
       feature: the feature it is about; empty for the span as a whole.
       text: what was found, what was expected, how sure it is.
-      effect: how large it is, in the check's own measure; None where there is no number.
+      effect: how large it is, in the check's own measure; None if there is no number.
       threshold: the effect above which it is a finding.
       rows: that it is based on.
       p: probability of such an effect by chance, after the correction for all of the span's tests; None where chance

@@ -1,4 +1,4 @@
-"""Whether the rows of a first model hold what it shall predict."""
+"""Whether the rows of a first model have all the classes that it must predict."""
 
 from typing import TypeAlias
 

@@ -177,9 +177,7 @@ def check_time(
     first, last = span.event_time
     findings = []
     if every in periods.LENGTHS and periods.number(every, first) != periods.number(every, last):
-        text = (
-            f"events from {_when(first)} to {_when(last)} do not lie within one {every}: the clock is shifted"
-        )
+        text = f"events from {_when(first)} to {_when(last)} are not within one {every}: the clock is shifted"
         findings.append(Finding(BROKEN, "time", "", text))
     length = last - first
     for other in past:
@@ -188,7 +186,7 @@ def check_time(
         shared = min(last, other.event_time[1]) - max(first, other.event_time[0])
         if shared > settings.overlap * max(length, 1):
             text = (
-                f"events from {_when(first)} to {_when(last)} lie within span {other.span} "
+                f"events from {_when(first)} to {_when(last)} are within span {other.span} "
                 f"({_when(other.event_time[0])} to {_when(other.event_time[1])}) by {shared / max(length, 1):.0%}: "
                 "a replay, or a shifted clock"
             )
@@ -219,7 +217,7 @@ def _cadence(span: Past, past: list[Past], tolerated: float | None) -> list[Find
         gap = min(abs(late_start), abs(late_end)) / 3600
         empty = gap * statistics.median(other.density or 0.0 for other in known)
         text = (
-            f"first and last event both lie {late_start / 3600:+.0f} h off {cadence}: the clock is shifted "
+            f"first and last event are both {late_start / 3600:+.0f} h off {cadence}: the clock is shifted "
             f"(about {empty:,.0f} rows are missing at one end)"
         )
         # A Poisson stream leaves so long a gap with this probability.
@@ -243,7 +241,7 @@ def _cadence(span: Past, past: list[Past], tolerated: float | None) -> list[Find
             )
         ]
     if late_end < -limit:
-        text = f"the span ends {-late_end / 3600:.0f} h early, by {cadence}: it is partial"
+        text = f"the span ends {-late_end / 3600:.0f} h early, by {cadence}: the span is incomplete"
         return [Finding(DRIFTED, "time", "", text)]
     return []
 

@@ -67,8 +67,9 @@ def accept(
         return None
     first = recent[0].span.span
     note = (
-        f"spans {first} to {verdict.span} are alike and have the same finding: it is the new normal, and nothing older "
-        f"is a reference from here on; `noria unquarantine --all --accept-as-normal` brings the quarantined ones back"
+        f"spans {first} to {verdict.span} are similar and have the same finding: this is the new normal state, and "
+        "older spans are no reference any more; `noria unquarantine --all --accept-as-normal` takes the quarantined "
+        "ones out"
     )
     softened = [
         dataclasses.replace(one, severity=DRIFTED) if one.severity == BROKEN else one

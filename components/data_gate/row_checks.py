@@ -39,7 +39,7 @@ def check_duplicates(current: Features, references: dict[str, Features]) -> list
     mine = _sketches(current)
     if mine is None:
         return []
-    names: tuple[str, ...] = ("all columns: a delivery may be there twice",)
+    names: tuple[str, ...] = ("all columns: the data may have been delivered twice",)
     names += ("half of the columns: a join may have multiplied them",) * 2
     by_reference = []
     for features in references.values():

@@ -121,8 +121,8 @@ class DataGateSettings(Settings):
     )
     rows: bool = Field(
         default=True,
-        description="Whether to look for units, copies of rows, other time zones, leaks, one source of many that "
-        "fails, and encodings.",
+        description="Whether to check units, copies of rows, time zones, labels that leak, a single source that fails, "
+        "and encodings.",
     )
     slices: Threshold = Field(
         # Largest change in ordinary weeks, with correlations as before: 1.4. A flipped airline: 1.0 to 5.
@@ -147,8 +147,8 @@ class DataGateSettings(Settings):
     lasting: int | None = Field(
         default=3,
         ge=2,
-        description="Spans in a row with the same finding, and alike among themselves, after which their state is the "
-        "new normal: the last of them is `drifted`, and nothing older is a reference. `null`: never.",
+        description="Successive spans with the same finding, and similar to each other, after which their state is the "
+        "new normal: the last of them is `drifted`, and older spans are no reference. `null`: never.",
     )
     overlap: Threshold = Field(
         default=0.1,  # ordinary weeks do not overlap; a replayed one does by all of it

@@ -56,7 +56,7 @@ def build(
     Args:
       settings: the keys of `gates.model`.
       task: `binary`, `multiclass` or `regression`.
-      first_run: True where there is no champion.
+      first_run: True if there is no champion.
       project: folder to import the user's own metrics from.
 
     Raises:

@@ -10,7 +10,7 @@ Both models see the same rows, so the rise is a mean of differences row by row a
 ones.
 
 The bounds `min` and `max` say what may be served. They never keep a worse model: where the champion fails one of them
-on the newest rows, the challenger takes over if the mean loss of its rows is lower, whatever the other bounds say.
+on the newest rows, the challenger replaces it if the mean loss of its rows is lower, even if other bounds fail.
 While what serves fails one, the verdict has an alarm.
 """
 
@@ -150,13 +150,13 @@ def _less_loss(overall: SliceMetrics | None) -> bool:
 def _rescue(
     overall: SliceMetrics | None, champion: int | None, champion_unfit: list[str], failed: list[str]
 ) -> list[str]:
-    """Why a challenger that fails bounds takes over."""
+    """Why a challenger that fails bounds replaces the champion."""
     assert overall is not None and overall.loss_change is not None
     error = overall.loss_change_error
     sure = f" (standard error {error:.4f})" if error is not None and math.isfinite(error) else ""
     return [
-        f"champion {champion} may not be served any longer: its {'; its '.join(champion_unfit)}",
-        f"the challenger takes over, as the mean loss of the same {overall.rows:,} rows is "
+        f"champion {champion} must not serve any longer: its {'; its '.join(champion_unfit)}",
+        f"the challenger replaces it, because the mean loss of the same {overall.rows:,} rows is "
         f"{-overall.loss_change:.4f} lower{sure}",
         *(f"despite this: {line}" for line in failed),
     ]
@@ -176,7 +176,7 @@ def _not_judgeable(gate: Gate, overall: SliceMetrics) -> list[str]:
     if gate.task == "binary" and mean in (0.0, 1.0):
         return [
             f"all {overall.rows:,} rows of the eval split have the label {mean:g}, "
-            "so no metric can tell good from bad"
+            "so no metric can compare models"
         ]
     return []
 

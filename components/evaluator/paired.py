@@ -13,9 +13,8 @@ import apache_beam as beam
 import numpy as np
 import tensorflow_model_analysis as tfma
 
+from noria.components.evaluator.metrics.log_loss import EPSILON
 from noria.components.internals.tfma import register_metric
-
-_CLIP = 1e-7  # Keras's epsilon, so that the losses are those of `log_loss`
 
 
 def row_losses(task: str, labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
@@ -32,7 +31,7 @@ def row_losses(task: str, labels: np.ndarray, predictions: np.ndarray) -> np.nda
     scores = np.asarray(predictions, np.float64)
     if task == "regression":
         return np.square(scores[:, 0] - labels)
-    scores = np.clip(scores, _CLIP, 1.0 - _CLIP)
+    scores = np.clip(scores, EPSILON, 1.0 - EPSILON)
     if task == "binary":
         return -np.log(np.where(labels > 0.5, scores[:, 0], 1.0 - scores[:, 0]))
     scores = scores / scores.sum(axis=1, keepdims=True)

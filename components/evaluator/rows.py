@@ -132,7 +132,7 @@ def _labels(sparse: tf.SparseTensor, count: int, label: str, seen: int) -> np.nd
         raise DataError(
             f"each row to judge by needs one label, got {counts[at]}",
             where=f"column {label}, row {seen + at} of the eval split",
-            next_step="a row without a label must be in neither split; look at how the examples were made",
+            next_step="a row without a label must be in neither split; check how the examples were made",
         )
     return sparse.values.numpy()
 

@@ -17,7 +17,7 @@ class Bound(Settings):
     min: float | None = Field(
         default=None,
         description="The metric must be at least this. If the champion fails `min` or `max` on the newest rows, the "
-        "challenger takes over as soon as its loss is lower.",
+        "challenger replaces it as soon as its loss is lower.",
     )
     max: float | None = Field(default=None, description="The metric must be at most this.")
     change: float | None = Field(
@@ -76,6 +76,6 @@ class EvaluatorSettings(Settings):
     )
     first_run: Literal["thresholds", "bless", "refuse"] = Field(
         default="thresholds",  # fails closed
-        description="Where there is no champion yet: `thresholds` (the absolute bounds decide), `bless` "
+        description="If there is no champion yet: `thresholds` (the absolute bounds decide), `bless` "
         "(without judging) or `refuse` (a person promotes the first version).",
     )

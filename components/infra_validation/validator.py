@@ -81,7 +81,7 @@ class InfraValidator:
                 stderr=self._log,
                 text=True,
                 env=environment,
-                start_new_session=True,  # Ctrl-C goes to the pipeline, which closes the process
+                start_new_session=True,  # The pipeline handles Ctrl-C and closes the process
             )
             arguments = (self._process, self._results)
             threading.Thread(target=_listen, args=arguments, daemon=True).start()
@@ -199,7 +199,7 @@ class InfraValidator:
         self.close()
         return {
             "error": f"the model gave no predictions within {timeout:g} s",
-            "next": "look for a loop that does not end in the serving function",
+            "next": "look for an endless loop in the serving function",
         }
 
     def _last_line(self) -> str:

@@ -43,7 +43,7 @@ _RESOLVE = "_get_executions_by_all_contexts"
 
 @contextlib.contextmanager
 def indexed_executions() -> Iterator[None]:
-    """Within this context TFX finds the executions behind a channel by one query, whatever the length of the history.
+    """Within this context TFX finds the executions behind a channel by one query, for any length of the history.
 
     For each of its 30 input channels a run of TFX reads every execution of the pipeline's history and intersects (0.3 s
     of processor time after 50 runs, 0.9 s after 100). `executions` is the query that MLMD answers from its indexes; a

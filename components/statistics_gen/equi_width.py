@@ -1,7 +1,7 @@
 """TFDV's equal-width histogram, much faster, with the same numbers.
 
 TFDV makes the histogram of a numeric feature from 1,000 quantiles. It reads all of them for each of the 10 buckets, as
-protos: about 20 ms a feature, whatever the number of rows. On a span of 6,000 rows that was four fifths of the time.
+protos: about 20 ms a feature, for any number of rows. On a span of 6,000 rows that was four fifths of the time.
 `histogram` reads each quantile once. It sums with TFDV's own `overlap`, number by number: with numpy 2 these are
 float32 sums, and another order would give other digits. `summarize` uses it; Beam does not.
 `tests/unit/components/test_summarize.py` compares the two.
@@ -57,7 +57,7 @@ def histogram(
         # One more on each side: `overlap` may compare in another precision than bisect.
         start = max(bisect.bisect_left(high, left) - 1, 0)
         end = min(bisect.bisect_right(low, right) + 1, len(low))
-        # Nearly all quantiles lie within the bucket, and count in full.
+        # Nearly all quantiles are within the bucket, and count fully.
         first = min(bisect.bisect_right(low, left) + 1, end)
         last = max(bisect.bisect_right(high, right) - 1, first)
         count = 0.0

@@ -60,7 +60,7 @@ class Summary:
     def statistics(self) -> statistics_pb2.DatasetFeatureStatisticsList:
         """A list with one dataset. Call it last: no rows may be added after it.
 
-        Means and deviations may differ from Beam's in the last digits, because sums are taken in another order.
+        Means and deviations may differ from Beam's in the last digits, because sums are computed in another order.
         """
         with tfdv_internals.replaced_histogram(histogram):
             return tfdv_internals.extract(self._partial, self._generators)

@@ -1,9 +1,8 @@
 """Which rows a step trains on: a pure function of seed, window and global step. Needs numpy only.
 
-The rows of a window are laid end to end, pass after pass, each pass in its own random order; step s of a
-window takes rows (s - origin) * batch_size and the following ones. `origin` is the global step at which
-training on this window began, so a run that continues on the same window takes up the stream where the
-champion left it, and one that starts on another window begins with a fresh pass.
+The rows of a window follow each other, pass after pass, each pass in another random order; step s of a window takes
+rows (s - origin) * batch_size and the following ones. `origin` is the global step at which training on this window
+began. So a run on the same window continues the stream of the champion, and one on another window begins a new pass.
 """
 
 import functools

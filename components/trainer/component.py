@@ -1,4 +1,4 @@
-"""Trainer: trains the challenger, from the champion's state where there is a champion."""
+"""Trainer: trains the challenger, from the champion's state if there is a champion."""
 
 import json
 from typing import Any

@@ -112,7 +112,7 @@ def compare(
         detail = str(worst)
         if not worst.exact:
             how = "new"
-            detail = f"no line leads from the new values to the old ones: closest {detail}"
+            detail = f"no linear function maps the new values to the old ones: closest {detail}"
         change.features.append({"name": name, "how": how, "detail": detail})
     return change
 

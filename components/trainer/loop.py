@@ -2,7 +2,7 @@
 
 Keras's `fit` costs 2 to 4 ms a step at a batch of 256 rows; this loop's step costs what its ops cost. The
 same code runs under every strategy: a step's rows are split among the replicas, their gradients are summed,
-so the batches and, but for rounding, the weights are the same on one replica and on many.
+so the batches and, except for rounding, the weights are the same on one replica and on many.
 """
 
 import dataclasses
@@ -164,7 +164,7 @@ class Loop:
         every = None
         if stop:
             half_pass = batches.steps_of(0.5, train.rows, self.settings.batch_size)
-            # After a few steps on a small table nothing can be told from noise.
+            # After a few steps on a small table every difference is noise.
             every = stop.every or max(1, half_pass, min(25, steps // 4))
         best = _BestState(self, evaluation, warm)
         if stop and warm:

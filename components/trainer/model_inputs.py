@@ -29,7 +29,7 @@ class Categorical:
 
     @property
     def key(self) -> str:
-        """The name as it may stand in the name of a variable."""
+        """The name in a form that is valid in the name of a variable."""
         return re.sub(r"[^A-Za-z0-9_.-]", "_", self.name)
 
 
@@ -57,7 +57,7 @@ class Features:
         return [feature.name for feature in self.categorical] + [name for name, _ in self.numeric]
 
     def numeric_columns(self) -> dict[str, slice]:
-        """Where each numeric feature lies in the numeric matrix."""
+        """The columns of each numeric feature in the numeric matrix."""
         found, start = {}, 0
         for name, width in self.numeric:
             found[name] = slice(start, start + width)
@@ -116,7 +116,7 @@ def _side_by_side(columns: list[tuple[tf.Tensor, int]], rows: tf.Tensor, dtype: 
 
 
 def embedding_width(rows: int, cap: int) -> int:
-    """Width of an embedding of so many rows: 1.6 rows^0.56, at most `cap` (fast.ai's rule of thumb).
+    """Width of an embedding of this many rows: 1.6 rows^0.56, at most `cap` (fast.ai's rule of thumb).
 
     >>> [embedding_width(rows, 50) for rows in (3, 17, 106, 4000)]
     [3, 8, 22, 50]

@@ -70,9 +70,9 @@ def follow(inputs: Inputs, lines: Mapping[int, Line], rows: np.ndarray) -> Input
     """The champion's inputs over the run's transform graph.
 
     With old = a * new + b, what the model sees of the same raw value stays the same: scale' = scale * a and
-    shift' = scale * b + shift. An input starts fresh where that would be a line that says nothing or that no value
-    survives: its scale grows or shrinks more than 8 times, it moves by more than 8 deviations, the column was
-    constant before, or more than half of the window's rows would be clipped.
+    shift' = scale * b + shift. An input starts fresh if its scale grows or shrinks more than
+    8 times, if it moves by more than 8 deviations, if the column was constant before, or if more than half of the
+    window's rows would be clipped.
 
     Args:
       inputs: the champion's.

@@ -1,6 +1,6 @@
 """Transformed examples as matrices, parsed and checked.
 
-Rows that Transform has handed over in this process are taken as they are. Others are parsed once, in batches of
+Rows that Transform has put into the batch cache are used unchanged. Others are parsed once, in batches of
 8,192 rows: at 256 rows a batch, parsing costs more than the step.
 """
 
@@ -123,7 +123,7 @@ class Reader:
         return dataclasses.replace(block, numeric=np.where(finite, block.numeric, np.float32(0)))
 
     def _adapt(self, batch: pa.RecordBatch) -> Block | None:
-        """Rows handed over by Transform; None where something is amiss, which parsing the file puts into words."""
+        """Rows of Transform in the batch cache; None if a column is wrong: parsing the file gives the error."""
         columns = {name: _dense(batch, name, kind) for name, kind in self.spec.items()}
         return None if any(column is None for column in columns.values()) else self._block(columns)
 

@@ -47,7 +47,7 @@ class Alarm:
 
 
 def listen(run: Run, train: Window, rows: Reader) -> Alarm:
-    """Scores the champion, whose state the run has just taken over, on the newest span.
+    """Scores the champion, whose state the run has just loaded, on the newest span.
 
     Args:
       run: before its first step.

@@ -44,7 +44,7 @@ def export(
     Args:
       network: the trained network, built outside any strategy's scope.
       transform: the run's transform graph.
-      folder: where to.
+      folder: the target folder.
       recipe: digest of all that the graph is made from: code, settings, features, transform graph, libraries.
       champion: the champion's SavedModel, if there is one.
 

@@ -45,8 +45,8 @@ class TrainerSettings(settings.Settings):
     )
     family: Annotated[str, AfterValidator(FAMILIES.check_name)] = Field(
         default="tabm",
-        description="The kind of model: `tabm` (an ensemble in one network), `wide_deep`, `dcn` (deep and cross "
-        "network), or the import path of your own subclass of `noria.components.trainer.families.Family`.",
+        description=f"The kind of model: {FAMILIES.choices()} (docs/extending.md). `tabm` is an ensemble in one "
+        "network, `dcn` a deep and cross network, `wide_deep` a linear part and dense layers.",
     )
     hidden_units: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
         default=None,
@@ -107,7 +107,7 @@ class TrainerSettings(settings.Settings):
     clipnorm: float | None = Field(
         default=1.0,
         gt=0,
-        description="Longest gradient of a variable; longer ones are scaled down. `null`: never.",
+        description="Largest norm of a variable's gradient; larger gradients are scaled down. `null`: never.",
     )
     base_rate_share: float = Field(
         default=0.03,

@@ -2,7 +2,7 @@
 
 Up to `memory_mb` they stay in memory. A larger window goes to a file that is mapped into memory piece by piece
 (`cache: true`), and gives the same batches; with `cache: false` it is read again in every pass and shuffled through a
-buffer, and no more than the buffer, a few blocks and what was handed over are in memory.
+buffer, and no more than the buffer, a few blocks and the cached batches are in memory.
 """
 
 import dataclasses
@@ -62,11 +62,11 @@ class Table:
 class Mapped:
     """Rows in a file, row after row, of which no more than a few times ROOM are in memory; labels are.
 
-    What was read of the file is given back at once: it stays in the system's cache, not in the process. The rows of
-    many steps are picked at a time, in the file's order, so that its pages are asked for once for all of them.
+    The memory of each read is released at once: the pages stay in the system's cache, not in the process. The rows of
+    many steps are read together, in the file's order, so that each page is read once for all of them.
 
     Args:
-      file: open, flushed and not empty; it may be closed thereafter.
+      file: open, flushed and not empty; it may be closed afterwards.
       dtype: of a row, a structure with a Block's fields.
       labels: float32 `[n]`.
       digest, settings: as Table's.
@@ -192,7 +192,7 @@ Window = Table | Mapped | Stream
 
 
 def open_window(reader: Reader, scratch: Path) -> Window:
-    """The rows of a split, held as their size and the settings ask.
+    """The rows of a split, in memory or in a file, by their size and the settings.
 
     Args:
       reader: the split.
@@ -224,7 +224,7 @@ def open_window(reader: Reader, scratch: Path) -> Window:
 def _map(reader: Reader, scratch: Path, digest: str, settings: Settings) -> Mapped:
     """Writes the rows into a flat file and maps it.
 
-    The file has no name: the disk has its room back when the mapping goes, however the process ends.
+    The file has no name: the disk space is free again when the mapping ends, also after a kill.
     """
     scratch.mkdir(parents=True, exist_ok=True)
     names = [field.name for field in dataclasses.fields(Block)]

@@ -1,7 +1,7 @@
 """Applies a transform graph without the tf_keras layer that TFT wraps around it.
 
-`TFTransformOutput.transform_features_layer()` is a tf_keras Model; saved inside another SavedModel it brings
-tf_keras's own serialisation along (0.25 s of 1 s, and 4 s the first time in a process). What it calls is
+`TFTransformOutput.transform_features_layer()` is a tf_keras Model; saved inside another SavedModel it adds
+tf_keras's serialisation (0.25 s of 1 s, and 4 s the first time in a process). What it calls is
 TFT's SavedModelLoader: this module does too, and is the only one that knows it. A test compares both.
 """
 

@@ -50,7 +50,7 @@ def check_same_model(checkpoint: Checkpoint, features: Features, settings: Setti
         raise WarmStartError(
             f"the champion is {checkpoint.model}, the config asks for {kind}",
             where="config key trainer",
-            next_step="train the new kind of model in a cold run: noria run --cold",
+            next_step="start a cold run for the new family: noria run --cold",
         )
     old = Features.from_json(checkpoint.features)
     kinds_old = [f.name for f in old.categorical], list(old.numeric)
@@ -58,7 +58,7 @@ def check_same_model(checkpoint: Checkpoint, features: Features, settings: Setti
     if kinds_old != kinds_new:
         gone = sorted(set(old.names) - set(features.names))
         added = sorted(set(features.names) - set(old.names))
-        changed = "their kinds or widths differ" if not gone and not added else f"new {added}, gone {gone}"
+        changed = "their types or widths differ" if not gone and not added else f"new {added}, gone {gone}"
         raise WarmStartError(
             f"the champion reads other features: {changed}",
             where="preprocessing_fn",
@@ -80,9 +80,10 @@ def start(
     """Puts the champion's state into the network and the optimizer.
 
     Variables that match a pattern in `settings.reset` keep their initial values, whether the champion has them or
-    not. An input whose line no value survives starts fresh (see normalization.py): the rows of weights and slots that
-    read it are 0, so that the rest of the model keeps its function. A class that the champion does not know has weights
-    of 0; `Network.add_classes` sets its base rate. All values are computed before the first one is assigned.
+    not. An input whose line maps no value into the range starts fresh (see normalization.py): the rows of weights and
+    slots that read it are 0, so that the rest of the model keeps its function. A class that the champion does not know
+    has weights of 0; `Network.add_classes` sets its base rate. All values are computed before the first one is
+    assigned.
 
     Args:
       numbers: the window's numeric matrix, or a part of it, `[n, F]`.
@@ -219,7 +220,7 @@ def _check_indexed(
         if feature in indexed or unread or all(_matches(name, resets) for name in network.state()):
             continue
         raise _nameless(
-            f"the vocabulary of {feature!r} has changed, and no variable is known to follow it", feature
+            f"the vocabulary of {feature!r} has changed, and no variable is known to depend on it", feature
         )
 
 

@@ -69,7 +69,7 @@ class Interpreter(tft_internals.Visitor):
         return list(self.datasets.files[key])
 
     def apply(self, operation: Any, model: list[Any], files: list[Any]) -> _Pass:
-        """One pass over the files: every batch goes to all consumers."""
+        """One pass over the files: every batch is sent to all consumers."""
         feeds = self._passes[operation.label]
         reducers = {feed.operation.label: REDUCES[type(feed.operation)](feed) for feed in feeds}
         (function,) = model

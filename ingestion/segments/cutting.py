@@ -16,6 +16,7 @@ import pyarrow as pa
 from noria.core import files, periods
 from noria.core.errors import SpanError
 from noria.ingestion import calendar, conversion, duplicates
+from noria.ingestion.arrow_values import filtered
 from noria.ingestion.calendar import Calendar
 from noria.ingestion.events import EventSettings, code_labels, one_array, schema_of
 from noria.ingestion.labels import Labels
@@ -265,7 +266,7 @@ class _Periods(_Cut):
                     self._bury(segment, batch, numbers < first)
                     mask = np.isin(numbers, chosen)
                     if not mask.all():
-                        batch = _filter(batch, mask)
+                        batch = filtered(batch, mask)
                     partition.add(batch, numbers[mask])
             if schema is not None:
                 self.settle(schema, first)
@@ -282,7 +283,7 @@ class _Periods(_Cut):
         assert self.calendar is not None and self.calendar.first is not None, "the first span is there"
         begin = periods.start(self.calendar.every, self.calendar.first)
         letters = []
-        for row in _filter(batch, early).to_pylist():
+        for row in filtered(batch, early).to_pylist():
             partition, offset = row.pop(PARTITION), row.pop(OFFSET)
             reason = f"column {self.settings.time!r}: is before the first span, which begins on {begin}"
             value = json.dumps(row, ensure_ascii=False)
@@ -388,8 +389,3 @@ def _type_name(stored: pa.DataType) -> str:
     kind = conversion.of_arrow(stored)
     assert kind is not None, "segments hold numbers and texts"
     return kind.name
-
-
-def _filter(batch: pa.RecordBatch, keep: np.ndarray) -> pa.RecordBatch:
-    mask = pa.array(keep)
-    return pa.RecordBatch.from_arrays([column.filter(mask) for column in batch.columns], batch.schema.names)

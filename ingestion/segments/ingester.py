@@ -176,8 +176,8 @@ class Ingester:
                 raise DataError(
                     "; ".join(loss["reason"] for loss in losses),
                     where=self.stream.name,
-                    next_step="docs/streams.md says what can be done; `noria ingest --accept-loss` continues with "
-                    "what is there, and writes down what is lost",
+                    next_step="docs/streams.md explains what you can do; `noria ingest --accept-loss` continues with "
+                    "the events that are there, and records what is lost",
                 )
             state = stores.accepted(self.state, losses, self.now())
             if other:
@@ -203,13 +203,13 @@ class Ingester:
             elif at < held.first:
                 reason = (
                     f"partition {partition}: retention has passed the stored position: events from {at:,} on are "
-                    f"wanted, the first one there is {held.first:,}"
+                    f"needed, the first one there is {held.first:,}"
                 )
                 found.append({**loss, "to": held.first, "reason": reason})
             elif at > held.end:
                 reason = (
                     f"partition {partition}: the stored position {at:,} is behind the end, {held.end:,}: the stream "
-                    "was cut off or made again"
+                    "was truncated or created again"
                 )
                 found.append({**loss, "to": held.end, "reason": reason})
         return found, other

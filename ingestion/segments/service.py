@@ -18,16 +18,16 @@ METRICS = {
     "noria_ingest_tombstones_total": "Messages without a value.",
     "noria_ingest_span_rows_total": "Events that were committed to spans.",
     "noria_ingest_late_rows_total": "Events that came after their span was committed, and are in its next version.",
-    "noria_ingest_repeated_total": "Events that were left out, as one with the same `stream.unique` came before.",
+    "noria_ingest_repeated_total": "Events that were skipped, because an earlier one has the same `stream.unique`.",
     "noria_ingest_spans_total": "Spans that were committed, new ones and new versions.",
     "noria_ingest_segments_total": "Segments that were committed.",
     "noria_ingest_fenced_total": "Partitions whose events were read again: another process had stored a position.",
-    "noria_ingest_rebalances_total": "Times at which the group took partitions away.",
+    "noria_ingest_rebalances_total": "How often the group took partitions away.",
     "noria_ingest_lost_total": "Losses that a person accepted.",
     "noria_ingest_lag": "Positions between what is committed and the end, by partition.",
     "noria_ingest_position": "Position at which each partition continues.",
     "noria_ingest_watermark_age_seconds": "Seconds since the watermark; no value while it is not known.",
-    "noria_ingest_segment_bytes": "Disk that segments take which are not in spans yet.",
+    "noria_ingest_segment_bytes": "Disk used by segments that are not in spans yet.",
     "noria_ingest_paused": "1 while reading waits for disk.",
     "noria_ingest_span_delay_seconds": "From the commit of an event's segment to that of its span.",
 }
@@ -126,9 +126,9 @@ class Service:
         return self._client.generate_latest(self.registry)
 
     def healthy(self) -> str | None:
-        """None while the loop turns; else what is wrong."""
+        """None while the loop is running; else what is wrong."""
         still = time.monotonic() - self.work.turned
-        return f"the loop has not turned for {still:.0f} s" if still > STUCK_SECONDS else None
+        return f"the loop has not run for {still:.0f} s" if still > STUCK_SECONDS else None
 
     def ready(self) -> str | None:
         """None while events are read or could be; else what is wrong."""

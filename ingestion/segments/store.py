@@ -413,12 +413,12 @@ def changed_identity(where: Path, stored: Mapping[str, Any], found: Mapping[str,
     names = changed(stored, found)
     said = "; ".join(f"{name} was {stored[name]!r}, is {found[name]!r}" for name in names)
     topic = "topic_id" in names and "topic" not in names
-    what = "the topic was deleted and made again" if topic else "the stream is another one than before"
+    what = "the topic was deleted and created again" if topic else "the stream is another one than before"
     return DataError(
         f"{what}: {said}",
         where=where,
         next_step="correct `stream.source`, or name a new `home`; `noria ingest --accept-loss` reads the new stream "
-        "from its beginning and writes down that the rest of the old one is lost",
+        "from its beginning, and records that the rest of the old one is lost",
     )
 
 

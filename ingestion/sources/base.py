@@ -1,4 +1,4 @@
-"""What an event source is: a place that is asked in each run which events it has.
+"""What an event source is: a place from which each run gets the events that it has.
 
 The config reads this folder at every start of the command line, so it imports neither numpy nor pyarrow.
 """
@@ -31,7 +31,7 @@ class FoundFile:
 class Source:
     """The base of all event sources. A subclass gives `find`.
 
-    A source may bring the same rows again in each run. Noria reads each row once: a piece (a file or a table) is
+    A source may return the same rows again in each run. Noria reads each row once: a piece (a file or a table) is
     identified by the sha256 of its content, and a piece that is in the spans is skipped. Of a new piece, rows that an
     earlier piece had are skipped: spans of time compare the values of rows, spans of `rows:N` compare the first
     rows of a piece with the whole earlier piece. So old rows must come back in the same order with the same values.

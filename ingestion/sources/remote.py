@@ -1,6 +1,6 @@
 """Remote: files by URL, in object stores and on web servers, each version of a file fetched once.
 
-Needs fsspec: `pip install "noria[remote]"` brings `s3://` (s3fs), `gs://` (gcsfs) and `https://` (aiohttp). Other
+Needs fsspec: `pip install "noria[remote]"` installs `s3://` (s3fs), `gs://` (gcsfs) and `https://` (aiohttp). Other
 protocols of fsspec work where their package is installed.
 """
 
@@ -130,7 +130,7 @@ class Remote(Source):
                     raise DataError(
                         f"the file has {size:,} bytes, and {beside.stat().st_size:,} of them were fetched",
                         where=shown,
-                        next_step="run again; if it lasts, look at the server",
+                        next_step="run again; if it fails again, check the server",
                     )
                 version = version or files.sha256(beside)[:16]
                 files.sync(beside)

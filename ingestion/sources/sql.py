@@ -1,6 +1,6 @@
 """SQL: the rows of a table or a query, each read once, in the order of a cursor column.
 
-Needs SQLAlchemy and the driver of the database: `pip install "noria[sql]"` brings those of PostgreSQL, MySQL and
+Needs SQLAlchemy and the driver of the database: `pip install "noria[sql]"` installs those of PostgreSQL, MySQL and
 MariaDB; Python has the one of SQLite.
 """
 
@@ -23,9 +23,9 @@ class Sql(Source):
 
     `url` is one of SQLAlchemy's. `${NAME}` in it comes from the environment, `${file:PATH}` from a file: so no password
     is in noria.yaml. `cursor` is a column that only grows, such as an id or the time of the insert. Each run asks for
-    the rows from the cursor's last value on, and copies the new ones into files of the home folder. Rows that share a
-    value of the cursor are told apart by their other values. Rows that are committed with a smaller value later than
-    others, and rows without a value, are not read.
+    the rows from the cursor's last value on, and copies the new ones into files of the home folder. Rows with the
+    same value of the cursor are distinguished by their other values. Rows that are committed later with a smaller
+    value, and rows without a value, are not read.
     """
 
     @property
@@ -145,7 +145,7 @@ class _Database:
             url = self._sa.make_url(given)
         except (self._sa.exc.ArgumentError, ValueError):
             raise DataError(
-                "`url` is no URL of SQLAlchemy",
+                "`url` is not a URL of SQLAlchemy",
                 where=self._where,
                 next_step="write it like postgresql://user:${DB_PASSWORD}@host:5432/database or sqlite:///file.db",
             ) from None

@@ -1,1 +1,1 @@
-"""Which span a row belongs to: by the period of its time, or by its place in the order of arrival."""
+"""Which span a row belongs to: by the period of its time, or by its offset in its source."""

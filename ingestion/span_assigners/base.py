@@ -1,4 +1,4 @@
-"""What all ways of cutting rows into spans have in common."""
+"""What all span assigners have in common."""
 
 import collections
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,16 +9,16 @@ import pyarrow as pa
 from noria.ingestion.formats import Rows, Table
 from noria.ingestion.partition import Partition
 
-# Columns that go along with a row while it is sorted; no file can hold them. The index of its source in
-# `Cuts.sources`, and (spans cut by rows) its place in the source.
-SOURCE, PLACE = "\x00source", "\x00place"
+# Columns that accompany a row while it is sorted; no file can hold them. The index of its source in
+# `SpanAssigner.sources`, and (spans cut by rows) its offset in the source.
+SOURCE, OFFSET = "\x00source", "\x00offset"
 
 
-class Cuts:
-    """Tells which rows of an ingestion are to be committed, and to which span each goes.
+class SpanAssigner:
+    """Decides which rows of an ingestion are committed, and to which span each goes.
 
     Args:
-      fresh: the tables.
+      tables: the tables.
 
     Attributes:
       sources: where rows come from, name by sha256: the tables, then earlier ones that they begin with.
@@ -27,22 +27,22 @@ class Cuts:
       repeated: rows that are skipped, because an earlier source had them.
     """
 
-    def __init__(self, fresh: Sequence[Table]):
-        self.fresh = fresh
-        self.sources = {table.digest: table.name for table in fresh}
-        self.only_new = np.array([table.only_new for table in fresh], bool)
+    def __init__(self, tables: Sequence[Table]):
+        self.tables = tables
+        self.sources = {table.digest: table.name for table in tables}
+        self.only_new = np.array([table.only_new for table in tables], bool)
         self.seen: collections.Counter[str] = collections.Counter()
         self.repeated = 0
 
     def watch(self, rows: Iterable[Rows]) -> Iterable[Rows]:
-        """Hands rows on before their time and label are read."""
+        """Passes the rows on, before their time and label are read."""
         return rows
 
     def sort(self, parts: Iterator[Rows], partition: Partition) -> None:
-        """Brings all rows into a partition, with the columns that go along."""
+        """Puts all rows into a partition, with the columns that accompany them."""
         raise NotImplementedError
 
-    def brought(self, table: Table) -> set[str]:
+    def sources_of(self, table: Table) -> set[str]:
         """The sources, by sha256, whose rows a table has."""
         return {table.digest}
 

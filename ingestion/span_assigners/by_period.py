@@ -1,4 +1,4 @@
-"""Spans of an hour, a day or a week: a row's time says where it belongs."""
+"""Spans of an hour, a day or a week: a row belongs to the period of its time."""
 
 from collections.abc import Collection, Iterator, Sequence
 
@@ -8,31 +8,31 @@ from noria.core.periods import number, start
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.formats import Rows, Table
 from noria.ingestion.partition import Partition
-from noria.ingestion.span_assigners.base import SOURCE, Cuts, beside
+from noria.ingestion.span_assigners.base import SOURCE, SpanAssigner, beside
 
 
-class PeriodCuts(Cuts):
-    """Cuts rows by their time.
+class PeriodAssigner(SpanAssigner):
+    """Assigns rows by their time.
 
     Args:
-      fresh: the tables.
+      tables: the tables.
       every: `hour`, `day` or `week`.
       time: the time column.
-      first: number of the period that is span 1; None where the earliest one shall be.
+      first: number of the period that is span 1; None: the earliest one.
       done: sha256 of a source and id of a span: its rows there are committed, or were replaced by corrected ones.
       letters: gets the rows before the first span.
     """
 
     def __init__(
         self,
-        fresh: Sequence[Table],
+        tables: Sequence[Table],
         every: str,
         time: str,
         first: int | None,
         done: Collection[tuple[str, int]],
         letters: DeadLetters,
     ):
-        super().__init__(fresh)
+        super().__init__(tables)
         self._index = {digest: i for i, digest in enumerate(self.sources)}
         self._every = every
         self._time = time

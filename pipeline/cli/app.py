@@ -58,7 +58,7 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             code = super().invoke(ctx)
-            console.flush()
+            print(end="", flush=True)  # here, where its errors are handled
         except NoriaError as error:
             console.show_error(error)
             raise typer.Exit(console.REFUSED) from None
@@ -66,16 +66,12 @@ class _Group(TyperGroup):
             console.err().print("interrupted; the next `noria run` continues from the last good state")
             raise typer.Exit(console.INTERRUPTED) from None
         except console.ReaderGone:
-            console.close_out()
-            raise typer.Exit(console.OK) from None
+            raise
         except Exception as error:
             if type(error).__module__.split(".")[0] in ("typer", "click"):
                 raise
             if isinstance(error, OSError) and error.errno in files.NEXT_STEPS:
-                console.close_out()
-                where = "standard output"  # an error about a file names the file itself
-                console.show_error(files.refusal(error, "cannot continue", where, NoriaError))
-                raise typer.Exit(console.REFUSED) from None
+                raise
             _show_bug(error)
             raise typer.Exit(console.UNEXPECTED) from None
         if isinstance(code, int) and code:
@@ -154,10 +150,24 @@ app.add_typer(deadletter.app, name="deadletter")
 def main() -> None:
     """The `noria` command."""
     # A redirected stream may have any encoding; a character that it lacks must not fail the command.
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
-    app(prog_name="noria")
+    if sys.stderr is not None:
+        sys.stderr.reconfigure(errors="replace")  # type: ignore[union-attr]
+    if sys.stdout is not None:
+        sys.stdout = console.StandardOutput(
+            sys.stdout.buffer, sys.stdout.encoding, errors="replace", line_buffering=sys.stdout.isatty()
+        )
+    try:
+        try:
+            app(prog_name="noria")
+        finally:
+            print(end="", flush=True)
+    except console.ReaderGone:
+        console.close_out()
+    except OSError as error:
+        console.close_out()
+        where = "standard output"  # an error about a file names the file itself
+        console.show_error(files.refusal(error, "cannot continue", where, NoriaError))
+        sys.exit(console.REFUSED)
 
 
 if __name__ == "__main__":

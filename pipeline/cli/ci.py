@@ -60,9 +60,7 @@ def ci(
             "but with --action submit or `kubeflow.volume` the one in the cluster."
         ),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Train even if nothing asks for it, with a cold run.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Start a cold run even if none is due.")] = False,
     image: Image = None,
     *,
     flags: Flags,
@@ -119,7 +117,7 @@ class _Arguments:
 
         from noria.pipeline.retraining import decision as retraining
 
-        change, stores = retraining.gather(config, self.since, os.environ, trained, here)
+        change, stores = retraining.collect(config, self.since, os.environ, trained, here)
         decision = retraining.decide(change, stores)
         return change, stores, retraining.forced(decision, stores) if self.force else decision
 

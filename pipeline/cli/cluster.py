@@ -109,7 +109,7 @@ def print_failure(run: Run, cluster: Cluster, config: Config) -> None:
         err.print("   [dim]next[/] noria report, where the volume is mounted", soft_wrap=True)
     if run.over and not run.lists_tasks:
         err.print(
-            "the server does not list the run's tasks, so nobody can tell from here whether its span is broken",
+            "the server does not list the run's tasks, so it is unknown here whether its span is broken",
             soft_wrap=True,
         )
         err.print("   [dim]next[/] noria status, where the volume is mounted", soft_wrap=True)
@@ -167,7 +167,7 @@ def _follow(cluster: Cluster, run: Run, view: RunView, timeout: float | None) ->
         except NoriaError as error:
             lost = error
     if lost is not None:
-        console.show_error(lost)  # here, after the live table is gone
+        console.show_error(lost)  # here, after the live table has ended
     elif not run.over:
         view.print(f"[yellow]stopped following after {timeout:g} seconds;[/] the run continues")
     return run

@@ -1,6 +1,7 @@
 """Standard output for results, standard error for everything else, and the exit codes."""
 
 import contextlib
+import io
 import json
 import math
 import os
@@ -24,14 +25,25 @@ class ReaderGone(Exception):
     """The reader closed standard output: `noria status | head`."""
 
 
-class _Out(Console):
-    def on_broken_pipe(self) -> None:
-        raise ReaderGone  # Rich would end the process, with 1
+class StandardOutput(io.TextIOWrapper):
+    """Raises ReaderGone, so that no library handles the closed pipe and no other broken pipe is taken for it."""
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except BrokenPipeError:
+            raise ReaderGone from None
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except BrokenPipeError:
+            raise ReaderGone from None
 
 
 def out() -> Console:
     """Standard output, looked up at each call because tests replace the stream."""
-    return _Out(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 120)
+    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 def err() -> Console:
@@ -45,16 +57,8 @@ def emit(value: Any, *, line: bool = False) -> None:
     `line`: on one line, for a sequence of objects.
     """
     text = json.dumps(_finite(value), indent=None if line else 1, default=str, allow_nan=False)
-    flush(f"{text}\n")
-
-
-def flush(text: str = "") -> None:
-    """Writes a text and flushes; raises ReaderGone where the reader has closed standard output."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise ReaderGone from None
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def close_out() -> None:

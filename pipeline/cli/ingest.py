@@ -12,16 +12,18 @@ def ingest(
     config: ConfigFile = PROJECT,
     follow: Annotated[
         bool,
-        typer.Option("--follow", help="Keep reading until SIGTERM or Ctrl-C. Default: until all is read."),
+        typer.Option(
+            "--follow", help="Keep reading until SIGTERM or Ctrl-C. Default: until all events are read."
+        ),
     ] = False,
     flush: Annotated[
         bool,
-        typer.Option("--flush", help="At the end commit the open spans too; later events of them are late."),
+        typer.Option("--flush", help="At the end, commit the open spans too; their later events are late."),
     ] = False,
     accept_loss: Annotated[
         bool,
         typer.Option(
-            "--accept-loss", help="Continue although the stream has lost events; writes down which."
+            "--accept-loss", help="Continue although the stream has lost events, and record which ones."
         ),
     ] = False,
     metrics: Annotated[

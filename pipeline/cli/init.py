@@ -29,7 +29,8 @@ def init(
     cursor: Annotated[
         str | None,
         typer.Option(
-            help="The column by which new rows of a database are found; it only grows. Default: the primary key."
+            help="The column that shows which rows of a database are new: its values only grow. "
+            "Default: the primary key."
         ),
     ] = None,
     time: Annotated[

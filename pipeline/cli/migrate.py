@@ -11,11 +11,9 @@ from noria.pipeline.cli.options import PROJECT, ConfigFile, Json
 
 
 def migrate(
-    types: Annotated[
-        list[str], typer.Argument(help="COLUMN=TYPE, such as zip=string; several are possible.")
-    ],
+    types: Annotated[list[str], typer.Argument(help="COLUMN=TYPE, such as zip=string; may be repeated.")],
     accept_loss: Annotated[
-        bool, typer.Option("--accept-loss", help="Do it although some values would be lost.")
+        bool, typer.Option("--accept-loss", help="Change the types even if some values are lost.")
     ] = False,
     config: ConfigFile = PROJECT,
     as_json: Json = False,
@@ -41,7 +39,7 @@ def migrate(
         lines.append(f"{change.column}: {change.old} -> {change.new}; {lost}")
     if not done.done:
         raise ConfigError(
-            f"nothing was changed, as values would be lost: {'; '.join(lines)}",
+            f"nothing was changed, because values would be lost: {'; '.join(lines)}",
             where="noria migrate",
             next_step=f"noria migrate {' '.join(types)} --accept-loss changes the types; the files of the spans keep "
             "the values, so the types can be set back",

@@ -65,7 +65,6 @@ def predict(
     asked.close()
     if as_json:
         console.emit(found)
-    console.flush()
     return console.OK
 
 

@@ -18,6 +18,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from noria.pipeline.report.display_names import SILENT
+
 # The values of a journal record that are shown, in this order.
 _SHOWN = (
     "mode",
@@ -32,7 +34,6 @@ _SHOWN = (
     "version",
     "state",
 )
-_SILENT = ("SchemaGen",)
 
 
 class Output:
@@ -83,7 +84,7 @@ class Progress:
     """Shows journal records; give `listen` to the pipeline.
 
     Args:
-      console: where to; a terminal gets a live view, anything else plain lines.
+      console: the output; a terminal gets a live view, anything else plain lines.
       output: the redirected streams, whose file changes with each run; None for none.
     """
 
@@ -136,7 +137,7 @@ class Progress:
         if name == "Ingest" and event == "end":
             self._stages.pop(name)
             self._print(_ingested(record))
-        elif self._live is None and event in ("end", "failed") and name not in _SILENT:
+        elif self._live is None and event in ("end", "failed") and name not in SILENT:
             self._print(f"  span {self._span}  {_line(name, stage)}")
 
     def _run(self, event: str, record: dict[str, Any]) -> None:
@@ -173,7 +174,7 @@ class Progress:
         )
         table = Table.grid(padding=(0, 2))
         for name, stage in list(self._stages.items()):  # another thread may add stages
-            if name in _SILENT:
+            if name in SILENT:
                 continue
             ended, failed = stage.get("event") == "end", stage.get("event") == "failed"
             mark: Any = Text("✓", "green") if ended else Text("✗", "red") if failed else Spinner("dots")

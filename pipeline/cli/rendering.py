@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from noria.pipeline.cli import console
-from noria.pipeline.report.display_names import judged_metrics, metric_name
+from noria.pipeline.report.display_names import SILENT, judged_metrics, metric_name
 from noria.pipeline.report.words import ranges
 from noria.pipeline.runs import lineage
 from noria.pipeline.runs.overview import version_row
@@ -30,7 +30,7 @@ _COLOURS = {
     "expired": "dim",
     "retired": "dim",
 }
-_SILENT = ("Ingest", "Run", "SchemaGen")
+_SILENT = ("Ingest", "Run", *SILENT)
 
 
 def run_row(run: RunRecord) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class RunView:
     """Shows a run and its tasks.
 
     Args:
-      console: where to; a terminal gets a live table.
+      console: the output; a terminal gets a live table.
       names: the pipeline's tasks, in order. The server also lists drivers and launchers; they are not shown.
     """
 
@@ -75,7 +75,7 @@ class RunView:
         self.print(f"[green]✓[/] version {version.name} {how}, run started: {escape(run.name)}")
 
     def show(self, run: Run) -> None:
-        """Shows the run as it is now."""
+        """Shows the current state of the run."""
         # The start times first: another thread draws the live table and may read in between.
         for task in self.tasks(run):
             if task.state == "RUNNING":

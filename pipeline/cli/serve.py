@@ -41,7 +41,7 @@ def serve(
         int, typer.Option(min=1, help="Requests of a version that wait; more are refused with 429.")
     ] = 1024,
     log: Annotated[
-        Path | None, typer.Option(help="A folder for Parquet files with all that is asked and answered.")
+        Path | None, typer.Option(help="A folder for Parquet files with all requests and answers.")
     ] = None,
     fallback: Annotated[
         bool | None,
@@ -76,7 +76,9 @@ def serve(
         raise ConfigError("TLS needs a certificate and its key", next_step="give --tls-cert and --tls-key")
     tls = server.Tls(tls_cert, tls_key, tls_client_ca) if tls_cert and tls_key else None
     if tls is None and host not in ("127.0.0.1", "::1", "localhost"):
-        console.err().print(f"anybody who reaches {host} can ask, in clear text: --tls-cert, --tls-client-ca")
+        console.err().print(
+            f"everybody who can reach {host} can send requests, without encryption; set --tls-cert and --tls-client-ca"
+        )
     serving, home = ServingSettings(fallback=False), None
     if models is not None:
         served: Any = files.read_models(models)

@@ -17,10 +17,13 @@ def serving_config(
     ] = "",
     url: Annotated[
         str,
-        typer.Option(help="The running server, which is asked for what it has loaded; needed for labels."),
+        typer.Option(help="The running server, which tells the loaded versions; needed for labels."),
     ] = "",
     wait: Annotated[
-        float, typer.Option(min=0, help="Seconds to wait until the server has loaded what gets a label.")
+        float,
+        typer.Option(
+            min=0, help="Seconds to wait until the server has loaded the versions that get a label."
+        ),
     ] = 60.0,
     config: ConfigFile = PROJECT,
     as_json: Json = False,
@@ -46,7 +49,7 @@ def serving_config(
     if later:
         names = ", ".join(f"{label} = {number}" for label, number in later.items())
         raise ServingError(
-            f"the server has not loaded what these labels mean: {names}",
+            f"the server has not loaded the versions of these labels: {names}",
             where=url,
             next_step="start it with --model_config_file_poll_wait_seconds=1, or wait longer (--wait)",
         )

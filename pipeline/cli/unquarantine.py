@@ -15,7 +15,7 @@ def unquarantine(
         bool,
         typer.Option(
             "--force",
-            help="Train on it as it is: broken counts as drifted. Default: the gate judges it again.",
+            help="Train on it unchanged: broken counts as drifted. Default: the gate judges it again.",
         ),
     ] = False,
     every: Annotated[bool, typer.Option("--all", help="All spans in quarantine.")] = False,
@@ -23,7 +23,7 @@ def unquarantine(
         bool,
         typer.Option(
             "--accept-as-normal",
-            help="With --all: train on them; their state is the new normal, and nothing older is a reference.",
+            help="With --all: train on them; their state is the new normal, and older spans are no reference.",
         ),
     ] = False,
     config: ConfigFile = PROJECT,
@@ -66,5 +66,5 @@ def unquarantine(
             soft_wrap=True,
         )
     if normal:
-        console.out().print(f"Later spans are compared with nothing older than span {decisions[0].span}.")
+        console.out().print(f"Later spans are not compared with spans older than span {decisions[0].span}.")
     return console.OK

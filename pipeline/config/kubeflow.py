@@ -128,14 +128,17 @@ class Kubeflow(Settings):
     )
     volume: Volume | None = Field(
         default=None,
-        description="The volume that `home` is on; without one nothing survives a task, and `noria compile` refuses.",
+        description="The volume of `home`. Without a volume the results are lost when a task ends, and `noria compile` "
+        "refuses.",
     )
     secrets: list[Secret] = Field(
         default_factory=list,
         description="Kubernetes Secrets, as environment variables or files of every task.",
     )
-    config_maps: list[ConfigMap] = Field(default_factory=list, description="The same of config maps.")
-    notify: Notify | None = Field(default=None, description="Who is told of a run's end. Default: nobody.")
+    config_maps: list[ConfigMap] = Field(default_factory=list, description="Config maps, in the same way.")
+    notify: Notify | None = Field(
+        default=None, description="Who gets a message at the end of a run. Default: nobody."
+    )
     tasks: Task = Field(default=Task(), description="Settings of every task.")
     per_task: dict[str, Task] = Field(
         default_factory=dict,

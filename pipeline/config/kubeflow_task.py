@@ -72,7 +72,7 @@ class Task(Settings):
     retries: int | None = Field(default=None, ge=0, le=20, description="How often a failed task is retried.")
     retry_within: Duration | None = Field(
         default=None,
-        description="No retry starts, and a retried task is ended, so long after the first attempt's start. "
+        description="Time after the first attempt's start at which a retried task is ended and no retry starts. "
         f"Default: `{RETRY_WITHIN}`.",
     )
     deadline: Duration | None = Field(default=None, description="One attempt is ended after this time.")

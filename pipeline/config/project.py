@@ -18,7 +18,7 @@ from noria.components.evaluator.gate import check_bound
 from noria.components.evaluator.metrics import METRICS
 from noria.components.trainer.settings import TrainerSettings
 from noria.core.errors import ConfigError
-from noria.core.settings import ImportPath, Settings
+from noria.core.settings import ImportPath, Names, Settings
 from noria.core.tasks import Task
 from noria.pipeline.config import explain
 from noria.pipeline.config.kubeflow import Kubeflow
@@ -27,7 +27,6 @@ from noria.pipeline.config.sections import (
     Data,
     Gates,
     Label,
-    Names,
     ProjectPath,
     Span,
     Time,
@@ -105,7 +104,7 @@ class Config(Settings):
         default=Data(), description="Where the events come from. A string is short for `data.source`."
     )
     stream: StreamSection = Field(
-        default=StreamSection(), description="Events that are read as they happen, by `noria ingest`."
+        default=StreamSection(), description="A stream of events, which `noria ingest` reads."
     )
     label: Annotated[Label, _short_for("column")] = Field(
         description="What to predict. A string is short for `label.column`."
@@ -328,7 +327,7 @@ def load(path: str | Path = "noria.yaml") -> Config:
     """Reads a project's YAML file.
 
     Args:
-      path: the file, or the folder in which `noria.yaml` lies.
+      path: the file, or the folder of `noria.yaml`.
 
     Raises:
       ConfigError: no such file, not YAML, an unknown or missing key, or a value that is not allowed.

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     ValidationInfo,
     field_validator,
@@ -20,7 +19,7 @@ from pydantic import (
 from noria.components.data_gate.settings import DataGateSettings
 from noria.components.evaluator.settings import EvaluatorSettings
 from noria.core.errors import did_you_mean
-from noria.core.settings import Settings, listed
+from noria.core.settings import Names, Settings
 from noria.ingestion.column_types import COLUMN_TYPES
 from noria.ingestion.source_secrets import shown
 from noria.ingestion.sources import SOURCES
@@ -62,18 +61,16 @@ def is_url(source: object) -> bool:
 
 
 ProjectPath = Annotated[Path, AfterValidator(in_folder)]
-Names = Annotated[list[str], BeforeValidator(listed)]
 
 
 class Data(Settings):
     source: str | dict[str, Any] | None = Field(
         default=None,
-        description="Where the events come from: a CSV, JSON lines or Parquet file, a folder or a glob of them; "
-        "or `module:function`, a function without arguments that returns an Arrow or pandas "
-        "table; or a URL of files (`s3://`, `gs://`, `https://`); or `{kind: settings}` with a kind of source "
-        "(`sql`, `remote`) or the import path of your own "
-        "(docs/extending.md). Every run reads what is new there. Default: none, "
-        "only the spans that are in the home folder.",
+        description="Where the events come from. A path: a CSV, JSON lines or Parquet file, a folder, or a glob. "
+        "A URL of files: `s3://`, `gs://` or `https://`. `module:function`: a function without arguments that "
+        "returns an Arrow or pandas table. `{NAME: settings}`, where NAME is "
+        f"{SOURCES.choices()} (docs/extending.md). "
+        "Each run reads what is new there. Default: none, only the spans that are in the home folder.",
     )
     delimiter: str | None = Field(
         default=None,
@@ -96,15 +93,14 @@ class Data(Settings):
     types: dict[str, Annotated[str, AfterValidator(COLUMN_TYPES.check_name)]] = Field(
         default_factory=dict,
         description="Types of columns that are not to be inferred, such as `{zip: string}`: "
-        f"{', '.join(f'`{name}`' for name in COLUMN_TYPES.names())}, or the import path of your own "
-        "(docs/extending.md).",
+        f"{COLUMN_TYPES.choices()} (docs/extending.md).",
     )
     missing: Names = Field(default_factory=list, description='More texts that mean "missing", such as `"?"`.')
     max_bad_share: float = Field(
         default=0.01,
         ge=0,
         le=1,
-        description="Share of a file's rows that may be unreadable; a file with more is refused.",
+        description="Largest share of a file's rows that may be unreadable. A file with more is refused.",
     )
 
     @property

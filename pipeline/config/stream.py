@@ -1,12 +1,12 @@
-"""The section `stream` of a project's YAML file: events that are read as they come."""
+"""The section `stream` of a project's YAML file."""
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from noria.core import periods
 from noria.core.errors import ConfigError
-from noria.core.settings import Settings, listed
+from noria.core.settings import Names, Settings
 from noria.ingestion.streams import STREAMS
 
 __all__ = ["StreamSection"]
@@ -21,7 +21,6 @@ def _interval(value: str) -> str:
     return value
 
 
-Names = Annotated[list[str], BeforeValidator(listed)]
 Interval = Annotated[str, AfterValidator(_interval)]
 
 
@@ -33,9 +32,8 @@ def in_seconds(interval: str) -> int:
 class StreamSection(Settings):
     source: dict[str, Any] | None = Field(
         default=None,
-        description="Where events come from as they happen, instead of `data.source`: `{log: FOLDER}`, "
-        "`{kafka: {topic: ..., settings: {...}}}`, or the import path of your own (docs/streams.md). "
-        "`noria ingest` reads it.",
+        description="The stream that `noria ingest` reads, instead of `data.source`: `{NAME: settings}`, where NAME is "
+        f"{STREAMS.choices()}. For example `{{log: FOLDER}}` (docs/streams.md).",
     )
     lateness: Interval = Field(
         default="0s",
@@ -44,20 +42,20 @@ class StreamSection(Settings):
     )
     idle: Interval = Field(
         default="1m",
-        description="A partition without events for so long does not hold the watermark back.",
+        description="Time without events after which a partition no longer delays the watermark.",
     )
     segment_rows: int = Field(
         default=100_000, ge=1, description="Events that are committed together, which bounds the memory."
     )
     segment_every: Interval | None = Field(
         default=None,
-        description="Events wait at most so long before they are committed to a segment. Default: `10s`, for spans of "
-        "a day `1m`, of a week `10m`.",
+        description="Longest time that an event waits before it is committed to a segment. Default: `10s`; `1m` for "
+        "spans of a day, `10m` for spans of a week.",
     )
     unique: Names = Field(
         default_factory=list,
-        description="Columns that identify an event, where producers may send it twice: of two events of a span with "
-        "the same values the second one is left out. Only for spans of time.",
+        description="Columns that identify an event, if producers may send it twice: of two events of a span with "
+        "the same values only the first is used. Only for spans of time.",
     )
     envelope: str = Field(
         default="none",

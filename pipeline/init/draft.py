@@ -27,7 +27,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 FILES = ("noria.yaml", "schema.pbtxt", "preprocessing.py", "README.md", ".dockerignore")
 # More rows do not change the draft, and it should take seconds.
 ROWS = 1_000_000
-# The base rate's share in scores of a table whose rows have no order: it has shown no change to guard against.
+# The base rate's share in scores of a table whose rows have no order: it shows no change against which to protect.
 RANDOM_SHARE = 0.001
 
 
@@ -255,7 +255,7 @@ def _notes(table: pa.Table, facts: inference.LabelFacts, spans: int, seconds: An
             f"class {rarest!r} is rare ({facts.shares[rarest]:.2%}): use longer spans to evaluate it"
         )
     if len(table) / spans < 200:
-        notes.append(f"only about {len(table) // spans} rows per span: verdicts will be coarse")
+        notes.append(f"only about {len(table) // spans} rows per span: verdicts will be uncertain")
     if seconds is not None and len(seconds) < len(table):
         notes.append(f"{len(table) - len(seconds):,} rows have no time; they go to the dead letters")
     return notes

@@ -22,7 +22,7 @@ def unreadable(tables: Sequence[Table]) -> dict[str, str]:
         schema = table.schema if isinstance(table, ParquetTable) else table.table.schema
         for field in schema:
             if conversion.of_arrow(field.type) is None:
-                found[field.name] = f"holds {field.type}, which does not fit into a flat table"
+                found[field.name] = f"holds {field.type}, which does not fit in a flat table"
             elif pa.types.is_uint64(field.type) and _beyond_int64(table, field.name):
                 found[field.name] = "holds whole numbers beyond 2^63, which the event table cannot hold"
     return found

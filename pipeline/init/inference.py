@@ -53,7 +53,7 @@ FORMATS = (
 
 # Times written as whole numbers, and their digits. (YYYYMMDD needs no format.)
 DIGIT_FORMATS = {"%y%m%d%H": 8, "%Y%m%d%H": 10, "%y%m%d%H%M": 10, "%Y%m%d%H%M": 12, "%Y%m%d%H%M%S": 14}
-# 1990 to 2100: what a number that is read so has to lie in.
+# 1990 to 2100: the range of a number that is read so.
 WRITTEN = (631_152_000, 4_102_444_800)
 
 
@@ -191,7 +191,7 @@ def encoded(values: pa.ChunkedArray, facts: LabelFacts) -> pa.Array:
 def event_times(values: pa.ChunkedArray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """Epoch seconds of the rows that have a time, and the `strptime` formats that fit, where one was needed.
 
-    All rows decide. There are two formats where days and months cannot be told apart: the first one was used.
+    All rows decide. There are two formats if days and months cannot be distinguished: the first one was used.
 
     Raises:
       DataError: the column holds no times.

@@ -57,7 +57,7 @@ def sorted_by(label: pa.ChunkedArray | pa.Array, task: str) -> str | None:
     if not known:
         return None
     return (
-        "the rows are sorted by their label, so a span would hold hardly more than one class or level: shuffle them "
+        "the rows are sorted by their label, so each span would have little more than one class or level: shuffle them "
         "(on Linux: `(head -n 1 data.csv; tail -n +2 data.csv | shuf) > shuffled.csv`), or name a time with --time"
     )
 

@@ -15,7 +15,7 @@ from noria.schemas.list_columns import list_batches
 # A string column with more distinct values than this is open-ended: names, ids, free text. A domain would have
 # to change with every span.
 MAX_DOMAIN = 100
-# Share of a column's values that must lie in its domain: new values appear in the world, a renamed one is an error.
+# Share of a column's values that must be in its domain: new values appear in the world, a renamed one is an error.
 MIN_DOMAIN_MASS = 0.95
 # Over the 53 weeks of the flights of 2013, week on week, airlines, airports and hours stay below 0.03; the threshold is
 # three times that.

@@ -23,7 +23,7 @@ class Origin:
 
     Attributes:
       source: reads it.
-      given: what `data.source` of noria.yaml shall be.
+      given: what is written to `data.source` of noria.yaml.
       name: what people know it by.
       notes: what they should know.
     """
@@ -73,7 +73,7 @@ def _database(
 ) -> Origin:
     if table and query:
         raise ConfigError(
-            "--table and --query cannot be together", where="--query", next_step="give one of the two"
+            "--table and --query cannot both be set", where="--query", next_step="give one of the two"
         )
     notes = []
     what = {"table": table} if table else {"query": str(query)}
@@ -85,7 +85,7 @@ def _database(
             )
     if not cursor:
         raise ConfigError(
-            "a database needs a column by which new rows are told from old ones",
+            "a database needs a column that shows which rows are new",
             where="--cursor",
             next_step="name a column that only grows, such as an id or the time of the insert, with --cursor",
         )

@@ -57,7 +57,7 @@ NAMES = {"span": "this span", "previous": "previous span", "champion": "champion
 
 
 def distribution(feature: Feature) -> Plot | None:
-    """The plot of one feature, or None where there is nothing to draw."""
+    """The plot of one feature, or None if there is nothing to draw."""
     if feature.kind == "numeric":
         return _histogram(feature)
     if feature.kind == "categorical":
@@ -102,7 +102,7 @@ def _histogram(feature: Feature) -> Plot:
 
 
 def _tick(feature: Feature, edge: float) -> float:
-    # Edges of whole numbers lie between them: half a step inwards is the outermost value itself.
+    # Edges of whole numbers are between them: half a step inwards is the outermost value itself.
     if _whole(feature):
         return edge + 0.5 if edge == feature.edges[0] else edge - 0.5
     return edge
@@ -191,7 +191,7 @@ def step_of(width: float, count: int = 4) -> float:
 
 
 def scale(values: Sequence[float], start: float, stop: float) -> Scale | None:
-    """A scale over the finite values, widened to round ticks; None where there is no value."""
+    """A scale over the finite values, widened to round ticks; None if there is no value."""
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return None
@@ -236,7 +236,7 @@ def over_spans(
 
     Args:
       metric: key of the metric; name: its name in words.
-      points: (span, challenger, champion, verdict), in order of the spans; None where there is no value.
+      points: (span, challenger, champion, verdict), in order of the spans; None if there is no value.
 
     Returns:
       The plot, or None where no point has a value.

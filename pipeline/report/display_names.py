@@ -8,6 +8,9 @@ from noria.components.evaluator.metrics import METRICS
 from noria.core.errors import ConfigError
 from noria.core.seams import Seam
 
+# Stages without work to show.
+SILENT = ("SchemaGen",)
+
 
 def metric_name(key: str) -> str:
     """A metric's name for people.

@@ -25,7 +25,7 @@ class Feature:
       edges: numeric: [bins + 1] edges; values outside count in the first and last bin.
       labels: categorical: one label per bin; the last may be `OTHER`.
       summary: series -> {missing: share, mean, std_dev, unique} as far as TFDV has them.
-      clipped: numeric: whether values lie outside of the edges (below, above).
+      clipped: numeric: whether values are outside of the edges (below, above).
     """
 
     name: str
@@ -188,7 +188,7 @@ def _edges(curves: list[Any], whole: bool) -> tuple[list[float], tuple[bool, boo
 
 
 def _shares(curve: Any, edges: list[float]) -> list[float]:
-    """Share of the values in each bin [bins]; what lies outside of the edges counts in the outer bins."""
+    """Share of the values in each bin [bins]; values outside of the edges count in the outer bins."""
     import numpy as np
 
     values, below = curve

@@ -28,7 +28,7 @@ def slice_rows(verdict: Mapping[str, Any] | None) -> dict[str, Any] | None:
     shown = judged(next((row[1] for row in rows if row[1]), {}))
     scales = {}
     for key in shown:
-        # A slice of few rows may lie anywhere; it must not squeeze the others into a corner.
+        # A slice of few rows may have any value; the scale must still show the others.
         enough = [row for row in rows if row[3] != "too few"] or rows
         values = [side[key] for row in enough for side in row[1:3] if is_number(side.get(key))]
         scales[key] = charts.scale(values, 6, SLICE_WIDTH - 6)
@@ -56,14 +56,14 @@ def slice_rows(verdict: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _position(scale: charts.Scale | None, value: Any) -> float | None:
-    """Where the value's dot is; None where it has none, or lies outside of the scale."""
+    """Where the value's dot is; None where it has none, or is outside of the scale."""
     if scale is None or not is_number(value) or not scale.low <= value <= scale.high:
         return None
     return scale(value)
 
 
 def _beyond(scale: charts.Scale | None, value: Any) -> str | None:
-    """On which side a value lies outside of the scale."""
+    """The side on which a value is outside of the scale."""
     if scale is None or not is_number(value) or scale.low <= value <= scale.high:
         return None
     return "left" if value < scale.low else "right"
@@ -138,7 +138,7 @@ def _rescue(report: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _guess(report: Mapping[str, Any]) -> str | None:
-    """The part of the base rate in each score, in words; None where there is none."""
+    """The part of the base rate in each score, in words; None if there is none."""
     rates, share = report.get("base_rate"), report.get("base_rate_share")
     if not isinstance(rates, list) or not all(is_number(part) for part in [*rates, share]) or not share:
         return None

@@ -16,7 +16,7 @@ class Outcome:
       kind: 'published', 'rejected', 'quarantined', 'thin', 'failed' or 'unfinished'; also a CSS class.
       headline: one short sentence.
       meaning: what it means for the version that serves.
-      version: version of the challenger, published or registered as rejected; None where there is none.
+      version: version of the challenger, published or registered as rejected; None if there is none.
       champion: version that was champion when the run began, or None.
       data: the data verdict, or 'none'.
       model: 'blessed', 'rejected' or 'none'.
@@ -67,7 +67,7 @@ def judge(run_data: RunData, artifacts: Artifacts) -> Outcome:
     elif blessed and version is not None:
         kind = "published"
         headline = f"Version {version} is published"
-        meaning = f"It takes over from version {champion}." if champion else "It is the first version."
+        meaning = f"It replaces version {champion}." if champion else "It is the first version."
     elif blessed:
         kind, headline = "unfinished", "The challenger is blessed, but not published"
         meaning = f"The journal has no end of Pusher. {serving}"

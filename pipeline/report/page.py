@@ -6,7 +6,7 @@ from pathlib import Path
 
 from noria.core import files
 from noria.pipeline.report import index, outcome
-from noria.pipeline.report.run_data import RunData, gather
+from noria.pipeline.report.run_data import RunData, read_artifacts
 
 
 def write(out: Path, run_data: RunData) -> Path:
@@ -28,7 +28,7 @@ def write(out: Path, run_data: RunData) -> Path:
     from noria.pipeline.report import jinja, view
 
     out = Path(out)
-    artifacts = gather(run_data)
+    artifacts = read_artifacts(run_data)
     result = outcome.judge(run_data, artifacts)
     content = jinja.render("report.html.j2", **view.build(run_data, artifacts, result), index=index.INDEX)
     summary = {

@@ -53,12 +53,12 @@ def folder(run_data: RunData, node: str, output: str) -> Path | None:
     uri = (run_data.paths.get(node) or {}).get(output)
     if not uri:
         return None
-    # A URI escapes spaces and the like; a plain path must be taken as it is.
+    # A URI escapes spaces and other characters; a plain path must not be changed.
     path = Path(unquote(urlparse(uri).path) if uri.startswith("file:") else uri)
     return path if path.is_dir() else None
 
 
-def gather(run_data: RunData) -> Artifacts:
+def read_artifacts(run_data: RunData) -> Artifacts:
     """Reads the run's artifacts; never raises for a missing or damaged file."""
     damaged: list[str] = []
 

@@ -5,13 +5,12 @@ from typing import Any
 
 from noria.pipeline.config.sections import NODES
 from noria.pipeline.report import charts, data_view, distributions, model_view, outcome
-from noria.pipeline.report.display_names import measure_definitions
+from noria.pipeline.report.display_names import SILENT, measure_definitions
 from noria.pipeline.report.outcome import Outcome
 from noria.pipeline.report.run_data import Artifacts, RunData
 from noria.pipeline.report.words import is_number, moment, ranges
 
 # TFX's own SchemaGen writes no journal: its absence says nothing.
-SILENT = ("SchemaGen",)
 # Of a table of 1,500 columns all plots and lines would make a page of 13 MB, which no browser likes and nobody reads.
 CARDS, LINES = 60, 300
 AFTER_GATE = NODES[NODES.index("DataGate") + 1 :]

@@ -125,5 +125,5 @@ def is_number(value: Any) -> TypeGuard[float]:
 
 
 def or_zero(value: Any) -> float:
-    """A number as it is, anything else as 0, so that what has no value sorts last."""
+    """A number unchanged, anything else as 0, so that rows without a value are last."""
     return float(value) if is_number(value) else 0.0

@@ -1,6 +1,6 @@
 """Whether a change of the repository, or of the data, asks for a new model: what `noria ci` decides, and why.
 
-`gather` collects the evidence and changes nothing; `decide` is a function of the evidence alone.
+`collect` reads the evidence and changes nothing; `decide` is a function of the evidence alone.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ class Change:
     """The changes in git.
 
     Attributes:
-      since: the revision compared with; None where there is none before HEAD.
+      since: the revision compared with; None if there is none before HEAD.
       parts: names of the changed parts of `lineage.PARTS`.
       problem: why the project could not be read as it was then (all parts count as changed); None where it could.
       other: changed files that belong to none of the changed parts, relative to the repository.
@@ -73,9 +73,9 @@ class Remote:
     """The state of Kubeflow Pipelines, where the home folder is in the cluster, and spans and champion with it.
 
     Attributes:
-      run: name of the newest run that trained on a span; None where none has, or no cluster was asked.
+      run: name of the newest run that trained on a span; None where none has, or no cluster was reached.
       differing: parts in which the present code differs from that run's; None where its version has no digest.
-      silence: why the server was not asked; None where it was.
+      silence: why there was no request to the server; None where it was.
     """
 
     run: str | None = None
@@ -91,7 +91,7 @@ class Decision:
       verdict: `nothing`, `warm` (continue from the champion, on the new spans) or `cold` (train from scratch).
       reasons: sentences, the deciding one first.
       again: where no new span waits, run once more on the newest one.
-      first: nothing was trained yet, so the run is a cold one without being asked to be.
+      first: nothing was trained yet, so the run is cold without an option.
     """
 
     verdict: str
@@ -149,7 +149,7 @@ def forced(decision: Decision, stores: Stores | Remote) -> Decision:
     return Decision(COLD, ("--force was given", *decision.reasons), again=again)
 
 
-def gather(
+def collect(
     config: Config,
     revision: str | None,
     environ: Mapping[str, str],
@@ -318,7 +318,7 @@ def _by_commits(change: Change) -> tuple[str, ...]:
     if change.parts:
         return (f"{_listed(change.parts)} changed since {change.since}",)
     if change.other:
-        return (f"nothing that makes the model changed since {change.since}",)
+        return (f"no part of the model changed since {change.since}",)
     return (f"nothing changed since {change.since}",)
 
 

@@ -66,7 +66,7 @@ class Repository:
           environ: the environment, of which GITHUB_BASE_REF and GITHUB_EVENT_PATH are read.
 
         Returns:
-          None where there is nothing before HEAD.
+          None if there is nothing before HEAD.
 
         Raises:
           RevisionError: the revision does not exist here, or the clone is too shallow.

@@ -50,7 +50,7 @@ def run(
       OSError: a component met a full disk or a missing permission; also without the wrapping.
       KeyboardInterrupt: the user interrupted the run.
     """
-    # TFX keeps every pipeline that its process has defined, unless each has a separate registry that goes with it.
+    # TFX keeps every pipeline that its process has defined, unless each has a separate registry.
     with tfx.new_registry():
         nodes = _pipeline(config, span=span, mode=mode, run_id=run_id, code_digest=code_digest)
     run_folder.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 run.run_pending, run.retrain   runs on the spans that wait
 replay.replay                  runs on the past again, in another home
 ingest.ingest                  makes spans of new events
-recorder.RunRecorder           ends a run, whatever its outcome and wherever it ran
+recorder.RunRecorder           ends a run, with any outcome and on any runner
 overview.read                  what the stores hold: spans, versions, runs
 lineage.digest                 what makes a model besides its data
 """

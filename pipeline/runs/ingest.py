@@ -74,22 +74,22 @@ def follow(config: Config, store: SpanStore) -> list[str]:
     types, classes = store.retyped(), config.label.classes
     if (not types and classes is None) or not config.schema_path.is_file():
         return []
-    from noria.schemas import growth, loader
+    from noria.schemas import evolution, loader
 
     schema = loader.load(config.schema_path)
-    changes = growth.retype(schema, {name: str(kind) for name, kind in types.items()})
+    changes = evolution.retype(schema, {name: str(kind) for name, kind in types.items()})
     if classes is not None and config.task == "multiclass":
-        changes += growth.add_classes(schema, config.label.column, len(classes))
+        changes += evolution.add_classes(schema, config.label.column, len(classes))
     if not changes:
         return []
     try:
         loader.save(schema, config.schema_path)
     except OSError as error:
         raise ConfigError(
-            f"the schema must follow the data ({'; '.join(changes)}), and its file cannot be written: "
+            f"the data has changed, and so must the schema ({'; '.join(changes)}), but its file cannot be written: "
             f"{error.strerror}",
             where=config.schema_path,
-            next_step="make these changes in the file, or let this process write it",
+            next_step="make these changes in the file, or give this process the right to write it",
         ) from error
     return [f"{config.schema_path.name} has changed: {change}" for change in changes]
 

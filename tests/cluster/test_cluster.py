@@ -58,7 +58,7 @@ def test_the_server_knows_it(first: Any) -> None:
 
 
 def test_a_killed_task(first: Any) -> None:
-    """A Trainer whose pod is deleted: the run ends, and is either retried or told as failed; the next one succeeds."""
+    """A Trainer whose pod is deleted: the run ends, is retried or reported as failed, and the next one succeeds."""
     from kubernetes import client
 
     started = noria("ci", "--action", "submit", "--force", "--no-wait")

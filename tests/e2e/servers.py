@@ -1,4 +1,4 @@
-"""Database servers that tests start in a folder of their own on a free port.
+"""Database servers that tests start in a new folder on a free port.
 
 Needs the Debian packages `postgresql` and `mariadb-server`.
 """

@@ -97,7 +97,7 @@ def test_truncated_parquet(tmp_path: Path):
     pq.write_table(pa.table({"when": range(10000), "late": [0, 1] * 5000}), whole)
     (tmp_path / "events.parquet").write_bytes(whole.read_bytes()[:4000])
     project = _project(tmp_path, data={"source": "events.parquet"})
-    _refused(project, "the file is no complete Parquet file", f"where {tmp_path / 'events.parquet'}")
+    _refused(project, "the file is not a complete Parquet file", f"where {tmp_path / 'events.parquet'}")
     assert [] == _committed(project)
 
 
@@ -121,7 +121,7 @@ def test_unknown_key(tmp_path: Path):
 
 
 def test_second_run_is_refused(tmp_path: Path):
-    """While another run holds the project, a run refuses at once, or waits as long as it is told."""
+    """While another run uses the project, a run refuses at once, or waits for the given time."""
     project = _project(tmp_path)
     with hold(project.home, command="the other one"):
         _refused(project, "another run holds the project", "the other one", "--wait")
@@ -196,7 +196,7 @@ def test_full_disk(tmp_path: Path):
 
 
 def test_limit_on_file_sizes(tmp_path: Path):
-    """A user's limit on the size of files is told from a full disk; no span is half-written."""
+    """A user's limit on the size of files and a full disk give different errors; no span is half-written."""
     project = _project(tmp_path)
     done = subprocess.run(
         project.command("run", "--runs", "1"),

@@ -513,7 +513,7 @@ def test_a_run_on_beam_is_a_run_in_process(small):
 
 
 def told(config: configs.Config) -> Iterator[dict[str, Any]]:
-    """What each run made, without its names and times; checks that each stage took the path it was told to."""
+    """What each run made, without its names and times; checks that each stage used the requested path."""
     for run in run_pending(config):
         lines = (config.home_path / "runs" / run.run_id / "journal.jsonl").read_text().splitlines()
         ends = {record["stage"]: record for record in map(json.loads, lines) if record["event"] == "end"}

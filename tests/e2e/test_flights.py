@@ -62,7 +62,7 @@ def test_status_carries_the_lineage(trained: Project):
 
 
 def test_published_model_answers_without_noria(trained: Project):
-    """The SavedModel needs plain TensorFlow only, and carries TF Serving's warm-up requests."""
+    """The SavedModel needs plain TensorFlow only, and has TF Serving's warm-up requests."""
     model = champion_of(trained)["model_dir"]
     assert Path(model, "assets.extra", "tf_serving_warmup_requests").stat().st_size > 0
     code = textwrap.dedent(
@@ -129,7 +129,7 @@ def test_an_alarm_does_not_keep_the_worse_model(trained: Project):
 
 
 def test_rollback_and_promote_are_audited(trained: Project):
-    """A rollback brings the version before back; a forced promotion names its reason."""
+    """A rollback publishes the previous version again; a forced promotion has a reason."""
     before = champion_of(trained)
     trained.noria("rollback", "--reason", "test")
     assert before["version"] != champion_of(trained)["version"]

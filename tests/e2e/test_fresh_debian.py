@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.container, pytest.mark.timeout(1800)]
 
 @pytest.fixture(scope="module")
 def python() -> Path:
-    """The folder of a Python 3.10 that was built for any Linux: Debian 12 has none, its users bring pyenv's."""
+    """The folder of a Python 3.10 that was built for any Linux: Debian 12 has none, its users install pyenv's."""
     assert (3, 10) == sys.version_info[:2], "run this test on the long-term lane"
     return Path(sys.base_prefix)
 

@@ -84,7 +84,7 @@ def test_a_project_on_a_database(server: Server, tmp_path: Path) -> None:
 
 
 def ingested(project: Project) -> tuple[int, int]:
-    """Rows that an ingestion brought, and rows of all spans."""
+    """Rows that an ingestion added, and rows of all spans."""
     from unittest import mock
 
     from noria.pipeline.config import load

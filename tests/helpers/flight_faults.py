@@ -105,7 +105,7 @@ def clock_shifted(week: pa.Table, before: pa.Table) -> pa.Table:
 
 
 def clock_shifted_in_ingestion(week: pa.Table, before: pa.Table) -> pa.Table:
-    """The same, cut into weeks after the shift: this week gets its own days but for Sunday, a day late."""
+    """The same, cut into weeks after the shift: this week gets its days except Sunday, a day late."""
     shifted = clock_shifted(week, before)
     end = (
         pc.min(week["time_hour"]).as_py() // WEEK * WEEK + 4 * DAY

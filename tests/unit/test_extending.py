@@ -29,6 +29,7 @@ def test_the_config_takes_them(project: Path) -> None:
     for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL):
         for key, value in yaml.safe_load(block).items():
             settings[key] = {**settings.get(key, {}), **value}
+    stream = settings.pop("stream")
     (project / "noria.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     config = load(project)
     assert {"my_sources.Sqlite": {"file": "rides.db", "table": "rides"}} == config.data.source
@@ -36,6 +37,14 @@ def test_the_config_takes_them(project: Path) -> None:
     assert ["my_measures.Hellinger"] == config.gates.own_measures
     assert ["my_metrics.Brier"] == config.gates.own_metrics
     assert "my_models.Residual" == config.trainer.family
+    settings = {
+        "name": "rides",
+        "label": {"column": "tip", "classes": [0, 1]},
+        "span": "rows:100",
+        "stream": stream,
+    }
+    (project / "noria.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    assert {"my_streams.Lines": "clicks.jsonl"} == load(project).stream.source
 
 
 @pytest.mark.parametrize("name", TESTS)

@@ -70,7 +70,7 @@ def _is_module(name: str) -> bool:
 
 
 def _is_internal(name: str) -> bool:
-    """Whether a dotted name of a library is private, or lies in a module that the library does not document."""
+    """Whether a dotted name of a library is private, or is in a module that the library does not document."""
     parts = name.split(".")
     if parts[0] not in PUBLIC:
         return False

@@ -1,4 +1,4 @@
-"""What a drift measure is: a number for how far two distributions of one feature lie apart.
+"""What a drift measure is: a number for the distance of two distributions of one feature.
 
 The config reads this folder at every start of the command line, so it imports neither numpy nor TensorFlow.
 """
@@ -27,7 +27,7 @@ class Measure:
         values of the reference, with a bin for missing values), `values` (each category) or `equal-width` (TFDV's
         histogram).
       threshold: above this value a feature is `drifted`; None: reported, but does not judge.
-      comparator: field of TFDV's `FeatureComparator` whose threshold in the schema goes before `threshold`; may be
+      comparator: field of TFDV's `FeatureComparator` whose threshold in the schema replaces `threshold`; may be
         empty.
     """
 

@@ -7,7 +7,7 @@ from noria.components.evaluator.metrics.base import Metric
 if TYPE_CHECKING:
     import numpy as np
 
-_EPSILON = 1e-7  # Keras's
+EPSILON = 1e-7  # Keras's
 
 
 class LogLoss(Metric):
@@ -29,7 +29,7 @@ class LogLoss(Metric):
     def compute(self, labels: "np.ndarray", scores: "np.ndarray", task: str) -> float:
         import numpy as np
 
-        epsilon = np.float32(_EPSILON)
+        epsilon = np.float32(EPSILON)
         shares = np.clip(scores.astype(np.float32), epsilon, np.float32(1) - epsilon)
         if task == "binary":
             likely = np.where(labels == 1, shares, np.float32(1) - shares)

@@ -255,7 +255,7 @@ class KubeflowApi:
             self._find(self.versions, "pipeline_version_id", reference["pipeline_version_id"])
 
     def _page(self, name: str, things: list[dict[str, Any]], query: dict[str, str]) -> dict[str, Any]:
-        """Filtered, sorted and cut, as list_request_util.go does; what is empty is left out."""
+        """Filtered, sorted and paged, as list_request_util.go does; empty values are omitted."""
         if query.get("filter"):
             wanted = json.loads(query["filter"])
             self.check(wanted, schemas.FILTER, "filter")
@@ -334,7 +334,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(call, refusal)
 
     def _go_wrong(self, fault: Fault) -> bool:
-        """Plays the fault; true where the request is to be answered all the same."""
+        """Plays the fault; true if the request is still answered."""
         if isinstance(fault.how, int):
             raise Refusal(fault.how, fault.said)
         if fault.how == "slow":

@@ -1,4 +1,4 @@
-"""`noria ci` on a cluster: the newest run that trained stands for the champion, which is out of sight."""
+"""`noria ci` on a cluster: it compares with the newest run that trained, as it cannot read the champion."""
 
 import json
 import os
@@ -72,7 +72,7 @@ def model_change(repository: Repository, number: int = 1) -> None:
 
 
 def test_no_run_yet(repository: Repository) -> None:
-    """Where no run has trained, the first one is due, whatever the last commit was; the package trains by itself."""
+    """If no run has trained, the first run is due, independent of the last commit, and the package trains."""
     decided = repository.decide()
     assert ("cold", None, False) == (decided["verdict"], decided["run"], decided["again"])
     assert "no run on the cluster has trained" in decided["reasons"][0]
@@ -90,7 +90,7 @@ def test_the_coming_form_of_the_api(repository: Repository, api: KubeflowApi) ->
 
 
 def test_no_tasks_no_guess(repository: Repository, api: KubeflowApi) -> None:
-    """Where the server lists no tasks, it is not taken for a first run: the commits decide, and it is said."""
+    """If the server lists no tasks, this does not count as a first run: the commits decide, and the output says so."""
     repository.submit()
     api.lists_tasks = False
     decided = repository.decide()
@@ -126,7 +126,7 @@ def test_what_did_not_run(repository: Repository, api: KubeflowApi, script: list
 
 
 def test_looks_back(repository: Repository, api: KubeflowApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs that found nothing new are passed over, page by page; after so many it is not taken for a first run."""
+    """Runs without new data are skipped, page by page; after many of them, this does not count as a first run."""
     monkeypatch.setattr(client, "PAGE", 2)
     repository.submit()
     api.script = NOTHING_NEW
@@ -140,7 +140,7 @@ def test_looks_back(repository: Repository, api: KubeflowApi, monkeypatch: pytes
 
 
 def test_the_commits_decide(repository: Repository, api: KubeflowApi) -> None:
-    """Where the version says nothing, is gone, no cluster is named or none answers, the commits decide; it is said."""
+    """The commits decide, and the output says so, if the version has no digests or no cluster answers."""
     repository.submit(digest="")
     model_change(repository)
     environment = dict(repository.noria.environment)
@@ -173,7 +173,7 @@ def test_by_hand(repository: Repository) -> None:
 
 
 def test_the_run_that_goes_on(repository: Repository, api: KubeflowApi) -> None:
-    """While a run goes on, a run that is due is refused; where nothing is due, nothing is."""
+    """While a run is active, another run is refused if it is due; if none is due, the command succeeds."""
     repository.submit()
     api.runs.append(
         {**api.runs[0], "run_id": "another", "state": "RUNNING", "created_at": "2027-01-01T00:00:00Z"}

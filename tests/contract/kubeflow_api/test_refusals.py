@@ -1,4 +1,4 @@
-"""What can go wrong between Noria and the cluster: each is said with where and what next, exit code 1."""
+"""What can go wrong between Noria and the cluster: each error says where and what to do next; exit code 1."""
 
 import dataclasses
 import datetime
@@ -46,7 +46,7 @@ def test_cookie(noria: Noria, api: KubeflowApi) -> None:
 
 @pytest.mark.parametrize("kind", ["token", "cookie"])
 def test_renewed_secret(api: KubeflowApi, tmp_path: Path, kind: str) -> None:
-    """A token or cookie in a file is read anew for each request: Kubernetes renews the first, a person the second."""
+    """A token or cookie in a file is read again for each request: Kubernetes renews the first, a person the second."""
     file = tmp_path / kind
     file.write_text("session=first")
     setattr(api, kind, "session=first")
@@ -60,7 +60,7 @@ def test_renewed_secret(api: KubeflowApi, tmp_path: Path, kind: str) -> None:
 def test_kfps_own_settings(
     noria: Noria, api: KubeflowApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """kfp's context file and environment, made for another host, bring no cookie, header, namespace or login."""
+    """kfp's context file and environment, made for another host, add no cookie, header, namespace or login."""
     context = tmp_path / "context.json"
     settings = {"namespace": "theirs", "client_authentication_cookie": f"session={SECRET}"}
     header = {"client_authentication_header_name": "x-goog", "client_authentication_header_value": SECRET}
@@ -83,7 +83,7 @@ def test_kfps_own_settings(
 
 
 def test_secrets_stay_secret(noria: Noria, api: KubeflowApi) -> None:
-    """A server that repeats the token in its answer does not bring it into our error; no repr shows it."""
+    """If a server repeats the token in its answer, our error does not show it; no repr shows it."""
     noria.environment["NORIA_KUBEFLOW_TOKEN"] = SECRET
     api.faults = [Fault("list_experiments", 403, said=f"token {SECRET} may not")]
     said = noria.refused("runs")
@@ -132,7 +132,7 @@ def test_conflict(noria: Noria, api: KubeflowApi) -> None:
 
 
 def test_failing_server(noria: Noria, api: KubeflowApi) -> None:
-    """500 is tried again where that can do no harm, then told; a run is never started twice."""
+    """A request that got 500 is repeated if that is safe, then reported; a run is never started twice."""
     api.faults = [Fault("list_experiments", 500, 1)]
     noria("runs")
     api.faults = [Fault("list_experiments", 500, 9, said="database is down")]
@@ -146,7 +146,7 @@ def test_failing_server(noria: Noria, api: KubeflowApi) -> None:
 
 
 def test_dropped_connection(noria: Noria, api: KubeflowApi) -> None:
-    """A connection that breaks is made anew where that can do no harm; else told, and the run not repeated."""
+    """A broken connection is opened again if that is safe; else it is reported, and the run is not repeated."""
     api.faults = [Fault("health", "drop", 1), Fault("list_experiments", "cut", 1)]
     noria("runs")
     api.faults = [Fault("create_run", "drop", 1)]
@@ -156,7 +156,7 @@ def test_dropped_connection(noria: Noria, api: KubeflowApi) -> None:
 
 
 def test_slow_server(noria: Noria, api: KubeflowApi) -> None:
-    """No answer in time: told with the seconds, and how to allow more."""
+    """No answer in time: the error has the seconds, and says how to allow more."""
     noria.environment |= {"NORIA_KUBEFLOW_TIMEOUT": "0.2", "NORIA_KUBEFLOW_RETRIES": "0"}
     api.faults = [Fault("list_experiments", "slow", 1)]
     said = noria.refused("runs")
@@ -246,7 +246,7 @@ def test_certificates(noria: Noria, certificate: tuple[str, str], tmp_path: Path
 
 
 def test_https_to_a_plain_server(noria: Noria, api: KubeflowApi) -> None:
-    """https:// to a server that speaks http: said as such."""
+    """https:// to a server that speaks http: the error says so."""
     assert "does not use https" in noria.refused("runs", "--host", api.host.replace("http", "https"))
 
 

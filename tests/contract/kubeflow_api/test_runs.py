@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_uploads_runs_and_follows(noria: Noria, api: KubeflowApi) -> None:
-    """A first submit uploads pipeline and version, runs the version, tells each task, and ends with a link."""
+    """A first submit uploads pipeline and version, runs the version, prints each task, and ends with a link."""
     api.script = frames("SUCCEEDED")
     done = noria.submit()
     assert [] == [task for task in TASKS if task not in done.stderr]
@@ -127,7 +127,7 @@ def test_the_cause_is_in_the_journal(noria: Noria, api: KubeflowApi) -> None:
 
 
 def test_a_driver_that_fails_fails_its_task(noria: Noria, api: KubeflowApi) -> None:
-    """Argo omits a task whose driver failed; it is told as failed, as nothing else of the run has."""
+    """Argo omits a task whose driver failed; it is reported as failed, as no other task of the run has failed."""
     tasks = [("ChampionResolver", "SUCCEEDED", ""), ("Trainer-driver", "FAILED", "")]
     api.script = [Frame("FAILED", [*tasks, ("Trainer", "RUNTIME_STATE_UNSPECIFIED", "")])]
     assert "failed Trainer\n" in noria.submit(code=3).stderr
@@ -179,7 +179,7 @@ def test_the_root_of_several_users(noria: Noria, api: KubeflowApi) -> None:
 
 
 def test_service_account(noria: Noria, api: KubeflowApi) -> None:
-    """The runs' service account: flag before environment before file; left out, the server's default."""
+    """The runs' service account: flag before environment before file; the server's default without any."""
     noria.submit()
     noria.environment["NORIA_KUBEFLOW_SERVICE_ACCOUNT"] = "from-env"
     noria.submit()
@@ -188,7 +188,7 @@ def test_service_account(noria: Noria, api: KubeflowApi) -> None:
 
 
 def test_one_run_at_a_time(noria: Noria, api: KubeflowApi) -> None:
-    """While a run of this pipeline goes on, submit refuses, or waits if told to; another pipeline's does not count."""
+    """While a run of this pipeline is active, submit refuses, or waits with an option; others do not count."""
     noria.submit("--no-wait")
     said = noria.refused("submit", "--package", str(noria.package))
     assert "a run of this project is pending" in said
@@ -216,7 +216,7 @@ def test_one_run_at_a_time(noria: Noria, api: KubeflowApi) -> None:
 
 
 def test_progress_on_standard_error_only(noria: Noria, api: KubeflowApi) -> None:
-    """With --json, standard output is one object; PAUSED is told and waited out."""
+    """With --json, standard output is one object; PAUSED is printed, and submit keeps waiting."""
     api.script = frames("SUCCEEDED")
     done = noria.submit("--json")
     assert "SUCCEEDED" == json.loads(done.stdout)["state"]
@@ -273,7 +273,7 @@ def test_token_file_vanishes_while_following(
 
 
 def test_deleted_while_following(noria: Noria, api: KubeflowApi) -> None:
-    """A run that somebody deletes is not said to go on; it was started, so the exit code is 3."""
+    """A run that somebody deletes is not reported as running; it was started, so the exit code is 3."""
     api.script = [Frame("RUNNING")]
     api.faults = [Fault("get_run", 404, 1, after=1)]
     done = noria.submit(code=3)

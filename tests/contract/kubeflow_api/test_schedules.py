@@ -44,7 +44,7 @@ def test_service_account(noria: Noria, api: KubeflowApi) -> None:
 
 @pytest.mark.parametrize("name", ["rides [v2]", "rides [/x]"])
 def test_names_are_no_markup(noria: Noria, api: KubeflowApi, name: str) -> None:
-    """A name with brackets is shown as it is, and is no mistake of ours."""
+    """A name with brackets is shown unchanged, and causes no error."""
     create(noria, name, "--every", "1h")
     assert name in noria("schedule", "list").stdout
     assert name in noria("schedule", "pause", name).stdout
@@ -64,7 +64,7 @@ def test_a_name_is_given_once(noria: Noria, api: KubeflowApi) -> None:
 
 
 def test_replaced_as_it_was(noria: Noria, api: KubeflowApi) -> None:
-    """--replace resumes no paused schedule, and keeps what is not said anew."""
+    """--replace resumes no paused schedule, and keeps the settings that are not given again."""
     create(noria, "nightly", "--every", "1d", "--max-concurrency", "3", "--catch-up")
     noria("schedule", "pause", "nightly")
     again = ("schedule", "create", "nightly", "--every", "1h", "--replace", "--package", str(noria.package))
@@ -90,7 +90,7 @@ def test_replaced_as_it_was(noria: Noria, api: KubeflowApi) -> None:
     ],
 )
 def test_slower_than_the_spans(noria: Noria, every: str, when: tuple[str, ...], slow: bool) -> None:
-    """A schedule that falls behind for ever is made all the same, and said on standard error."""
+    """A schedule that always falls behind is still created, with a warning on standard error."""
     file = noria.folder / "noria.yaml"
     file.write_text(file.read_text().replace("rows:100", every) + "time: at\n")
     done = noria("schedule", "create", *when, "--package", str(noria.package), "--json")
@@ -146,13 +146,13 @@ def test_no_such_schedule(noria: Noria, api: KubeflowApi) -> None:
     ids=["neither", "both", "cron", "range", "interval"],
 )
 def test_when_makes_no_sense(noria: Noria, api: KubeflowApi, when: tuple[str, ...]) -> None:
-    """Neither times nor interval, both, or one that cannot be read: refused before anything is asked."""
+    """Neither times nor interval, both, or one that cannot be read: refused before any request."""
     noria.refused("schedule", "create", *when)
     assert [] == api.calls
 
 
 def test_the_server_refuses_a_cron(noria: Noria, api: KubeflowApi) -> None:
-    """What only the server can tell (400) comes with its own words."""
+    """An error that only the server can find (400) has the server's text."""
     api.faults = [Fault("create_recurring_run", 400, said="Schedule cron is not a supported format")]
     said = noria.refused("schedule", "create", "--cron", "0 0 0 30 2 *", "--package", str(noria.package))
     assert "not a supported format" in said

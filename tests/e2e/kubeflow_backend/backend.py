@@ -60,7 +60,7 @@ class Run:
 
     @property
     def state(self) -> str:
-        """SUCCEEDED or FAILED, as the API says; a task that was skipped or left out is no failure."""
+        """SUCCEEDED or FAILED, as the API says; a task that was skipped or omitted is no failure."""
         return "FAILED" if FAILED in self.states.values() else "SUCCEEDED"
 
     def named(self, state: str) -> set[str]:
@@ -73,7 +73,7 @@ class Backend:
 
     Args:
       folder: for the object store.
-      volumes: claim -> the folder that stands for it; a task sees it where the platform document mounts it, which
+      volumes: claim -> the folder that represents it; a task sees it where the platform document mounts it, which
         must be the same path, and only then.
       secrets: name -> key -> value.
       release: of Kubeflow Pipelines.
@@ -245,7 +245,7 @@ class _Task:
 
 
 def _check_mounts(task: _Task, volumes: dict[str, Path]) -> None:
-    """Volumes stand where they are mounted; a task must not be told of a folder that it does not mount."""
+    """Volumes are at their mount paths; a task must not get a folder that it does not mount."""
     mounts = {mount["constant"]: mount["mountPath"] for mount in task.platform.get("pvcMount", [])}
     command = json.dumps(task.container)
     for claim, folder in volumes.items():

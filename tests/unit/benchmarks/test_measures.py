@@ -177,7 +177,7 @@ def test_ratios_have_a_range():
 
 
 def test_the_page_claims_what_the_year_showed():
-    """Faults that only the model gate stopped, and those that nothing stopped, are told."""
+    """The page names faults that only the model gate stopped, and those that nothing stopped."""
 
     def fault(data: str, model: str, published: bool = False) -> dict:
         verdicts = {"data_verdict": data, "model_verdict": model}

@@ -9,7 +9,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from tfx.types import channel_utils, standard_artifacts
 
 from noria.components.data_gate.component import DataGate
-from noria.components.data_gate.executor import gather
+from noria.components.data_gate.executor import collect_evidence
 from noria.components.statistics_cache import FILE
 from noria.components.statistics_gen.component import StatisticsGen
 from noria.components.types import DataVerdict
@@ -106,7 +106,7 @@ def test_broken_spans_are_quarantined_with_a_proposal(year):
 
 @pytest.mark.slow
 def test_the_first_span_has_no_reference(year):
-    """Without a span before and without a champion there is no drift, and a verdict all the same."""
+    """Without a span before and without a champion there is no drift, but there is a verdict."""
     _, folder = year
     verdict = json.loads((folder / "runs" / "00000001" / "verdict" / "data_verdict.json").read_text())
     assert ("ok", []) == (verdict["verdict"], verdict["drift"])
@@ -126,7 +126,7 @@ def test_the_version_that_the_statistics_are_of_is_judged(tmp_path):
     context = {"label": "late", "task": "binary", "time": "", "every": ""}
     for versions, version, rows in (('{"1": 1}', 1, 2), ("", 2, 4)):
         statistics.set_string_custom_property("span_versions", versions)
-        evidence = gather(statistics, None, schema_pb2.Schema(), tmp_path / "home", **context)
+        evidence = collect_evidence(statistics, None, schema_pb2.Schema(), tmp_path / "home", **context)
         assert (version, rows) == (evidence.version, evidence.span.rows)
 
 

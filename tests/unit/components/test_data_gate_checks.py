@@ -193,7 +193,7 @@ def test_a_threshold_of_ones_own():
     ],
 )
 def test_anomalies(change, severity: str, word: str):
-    """Types, unknown categories and values far out are broken; two outliers and a new column are told and pass."""
+    """Types, unknown categories and values far out are broken; two outliers and a new column are reported and pass."""
     found, findings = anomalies.validate(_statistics(_table(**change)), SCHEMA, DataGateSettings())
     assert {severity} == {finding.severity for finding in findings}
     assert word in findings[0].text
@@ -485,7 +485,7 @@ def test_a_sunday_is_not_broken():
 
 
 def test_volume_is_unsure_of_two_spans():
-    """Two spans do not tell how a stream scatters: half of the rows have drifted."""
+    """Two spans do not show the variance of a stream: half of the rows have drifted."""
     span = Past(3, 3000, (MONDAY + 3 * WEEK, MONDAY + 4 * WEEK - HOUR))
     assert ["drifted"] == _severities(history.check_volume(span, _weeks(2), "week", Volume())[0])
 

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from noria.components.data_gate import first_model, lasting
-from noria.components.data_gate.data_verdict import Evidence, features, judge
+from noria.components.data_gate.anomalies import features
+from noria.components.data_gate.data_verdict import Evidence, judge
 from noria.components.data_gate.history import Past, usual
 from noria.components.data_gate.settings import DataGateSettings
 from noria.components.statistics_gen.in_process import options
@@ -78,7 +79,7 @@ def test_a_state_that_lasts_is_the_new_normal():
     held = [_held(4, _table(4, share=0.8)), _held(5, _table(5, share=0.8))]
     verdict = lasting.accept(broken, evidence, held, settings)
     assert "drifted" == verdict.verdict and [] == verdict.broken
-    assert any("spans 4 to 6 are alike" in reason for reason in verdict.reasons)
+    assert any("spans 4 to 6 are similar" in reason for reason in verdict.reasons)
     assert lasting.accept(broken, evidence, held[1:], settings) is None
     assert lasting.accept(broken, evidence, held, DataGateSettings(lasting=None)) is None
     apart = [held[0], dataclasses.replace(held[1], broken=frozenset({("time", "")}))]
@@ -124,7 +125,7 @@ def test_a_person_accepts_all_as_normal(tmp_path):
 
 
 def test_what_was_accepted_no_longer_stops_the_pipeline():
-    """A finding of the schema that is normal now is drifted; any other is broken as ever."""
+    """A finding of the schema that is normal now is drifted; any other is still broken."""
     evidence = _evidence(6, _table(6, middle=1000.0))
     accepted = Normal(2, (("schema", "x"),), "a new gauge", "ann", "now")
     softened = judge(dataclasses.replace(evidence, normal=accepted, references={}), DataGateSettings())

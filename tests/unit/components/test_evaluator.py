@@ -353,7 +353,7 @@ def test_the_first_run_follows_its_policy(bench, flights, gate, blessed, said):
 
 @pytest.mark.parametrize("execution", ["in-process", "beam"])
 def test_a_single_class_eval_set_is_refused_with_the_reason(bench, flights, execution):
-    """No metric can tell on rows of one class: not blessed, and never a traceback."""
+    """No metric is defined on rows of one class: not blessed, and no traceback."""
     frame = january(flights, 2000)
     frame = frame[frame.late == 0].head(300)
     inputs = bench.inputs(frame, bench.model("a", 1), bench.model("b", 2))
@@ -405,7 +405,7 @@ def test_settings_that_name_nothing_are_errors_with_the_nearest_name(bench, flig
 
 
 def test_the_journal_says_which_path_and_why(bench, flights, caplog):
-    """The stage's record carries path, reason, rows, blessing and metrics."""
+    """The stage's record has path, reason, rows, blessing and metrics."""
     caplog.set_level(logging.INFO, logger="noria.journal")
     bench.run(bench.inputs(january(flights, 300), bench.model("m", 1), None), {})
     end = [record.journal for record in caplog.records if hasattr(record, "journal")][-1]

@@ -22,7 +22,7 @@ def build(settings: dict, task: str = "binary", **context) -> gates.Gate:
 
 
 def overall(champion: bool = True, **metrics: float) -> model_verdict.SliceMetrics:
-    """All rows: a challenger as good as its champion, but for the metrics given."""
+    """All rows: a challenger as good as its champion, except in the given metrics."""
     base = {"auc": 0.7, "log_loss": 0.5, "skill": 0.1, "label_mean": 0.2, "example_count": 5000.0}
     return model_verdict.SliceMetrics({}, base | metrics, base if champion else None, 0.0, 0.001)
 
@@ -155,7 +155,7 @@ def test_defaults_keep_out_what_is_worse_than_a_guess(task, name):
 
 
 def test_a_bound_never_keeps_a_worse_champion():
-    """Of two models that both fail, the one with the lower loss serves, with an alarm, whatever other bounds say."""
+    """Of two models that both fail, the one with the lower loss serves, with an alarm, even if other bounds fail."""
     broken = {"auc": 0.60, "log_loss": 1.50, "skill": -1.17}
     judged = judge(compared(broken, {"auc": 0.45, "log_loss": 0.76, "skill": -0.10}), ok=False)
     assert judged["blessed"]
@@ -214,7 +214,7 @@ def test_a_config_with_nulls_takes_the_defaults():
 
 @pytest.mark.parametrize("name", METRICS.names())
 def test_contract(name):
-    """Every metric is a number or says what it needs, whatever the order of the rows, and has its better side."""
+    """Every metric is a number or says what it needs, in any order of the rows, and has a better side."""
     check_metric(METRICS.find(name))
 
 

@@ -120,7 +120,7 @@ def test_warm_window_replays(home: Path, tmp_path: Path):
 
 
 def test_champion_is_absent_at_first(home: Path, tmp_path: Path):
-    """On the first run there is an artifact all the same, and it says absent."""
+    """On the first run there is an artifact too, and it says absent."""
     champion = standard_artifacts.Model()
     champion.uri = str(tmp_path / "champion")
     properties = {"home": str(home), "model_root": str(tmp_path / "models")}

@@ -17,7 +17,7 @@ def test_only_more_machines_are_a_reason_for_beam():
 
 
 def test_what_the_config_says_holds():
-    """A path that the config names is taken whatever the size, with that as its reason; other words are refused."""
+    """A path that the config names is used for any size, with this reason; other words are refused."""
     assert ("in-process", "execution: in-process") == choose("in-process", LARGE, ["--runner=FlinkRunner"])
     assert ("beam", "execution: beam") == choose("beam", 1)
     with pytest.raises(ConfigError, match="must be one of auto, in-process, beam, got 'fast'"):

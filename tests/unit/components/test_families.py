@@ -28,7 +28,7 @@ class Tower(Family):
 
 @pytest.mark.parametrize("name", FAMILIES.names())
 def test_contract(name: str) -> None:
-    """Each of Noria's families builds alike, starts warm with its function preserved, and exports."""
+    """Each of Noria's families builds the same model twice, starts warm with its function preserved, and exports."""
     family_checks.check(name)
 
 

@@ -1,4 +1,4 @@
-"""The Pusher as a TFX component: what is blessed and answers is served; all else is kept and told, and not served."""
+"""The Pusher as a TFX component: a blessed model that answers is served; any other is only registered."""
 
 import json
 from pathlib import Path
@@ -113,7 +113,7 @@ def test_blessed_is_served(push, tmp_path: Path) -> None:
 
 
 def test_a_bare_saved_model_is_served_too(push, tmp_path: Path) -> None:
-    """A run_fn of the user's own leaves neither checkpoint nor warm_start.json: the version has what there is."""
+    """A run_fn of the user's own writes neither checkpoint nor warm_start.json: the version has the other files."""
     push("run-1", blessed=True, beside=False)
     champion = Registry(tmp_path / "home").champion()
     parts = {path.name for path in champion.payload_path.iterdir()}

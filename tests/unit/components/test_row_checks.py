@@ -4,10 +4,11 @@ import numpy as np
 import pyarrow as pa
 
 from noria.components.data_gate import row_checks, significance
-from noria.components.data_gate.data_verdict import features
-from noria.components.row_statistics import SKETCH, Sketch, _mix
+from noria.components.data_gate.anomalies import features
+from noria.components.row_statistics import SKETCH, Sketch
 from noria.components.statistics_gen.in_process import options
 from noria.components.statistics_gen.summarize import summarize
+from noria.core import splitmix64
 from noria.pipeline.init.schema_inference import infer
 from noria.schemas.list_columns import list_batches
 
@@ -79,7 +80,7 @@ def test_hours():
 
 
 def test_a_leak():
-    """A number that is the label but for noise is broken."""
+    """A number that equals the label except for noise is broken."""
     y = _table(5)["y"].to_numpy()
     x = y + 0.1 * np.random.default_rng(0).normal(size=ROWS)
     assert ("broken", "leak", "x") in _all(_table(5, x=x))
@@ -111,7 +112,7 @@ def test_encodings():
 
 def test_a_sketch_is_the_same_in_any_order():
     """Half of 20,000 rows are copies; the sketch says so within 3 points, also when it is merged from parts."""
-    marks = _mix(np.tile(np.arange(10_000, dtype=np.uint64), 2))
+    marks = splitmix64.mix(np.tile(np.arange(10_000, dtype=np.uint64), 2))
     whole, parts = Sketch(), [Sketch(), Sketch()]
     whole.add(marks)
     for part, rows in zip(parts, (marks[:7000], marks[7000:]), strict=True):

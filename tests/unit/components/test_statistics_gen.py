@@ -94,7 +94,7 @@ def _features(statistics) -> dict:
 
 
 def test_in_process_and_beam_agree(examples, fresh, tmp_path: Path):
-    """Every field of every feature is the same on both paths, but for the last digits of mean and deviation."""
+    """Every field of every feature is the same on both paths, except for the last digits of mean and deviation."""
     here, _ = _run(examples[3], fresh, tmp_path / "a", "in-process")
     shutil.rmtree(fresh / "statistics")
     there, _ = _run(examples[3], fresh, tmp_path / "b", "beam")

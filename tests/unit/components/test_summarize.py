@@ -59,7 +59,7 @@ def test_counts_are_exact():
 
 
 def test_statistics_are_tfdvs():
-    """12,000 flights in two slices give what TFDV's own function gives for one batch, but for the last digit."""
+    """12,000 flights in two slices give what TFDV's own function gives for one batch, except for the last digit."""
     table = flights.table().slice(0, 12_000)
     whole = pa.Table.from_batches(list(list_batches(table))).combine_chunks().to_batches()[0]
     expected = stats_impl.generate_statistics_in_memory(whole, tfdv.StatsOptions()).datasets[0]

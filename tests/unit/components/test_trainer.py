@@ -381,7 +381,7 @@ def user_settings(monkeypatch) -> dict:
 
 
 def test_users_model_is_carried_whole(week1, week9, user_settings, tmp_path):
-    """Moving averages and the state of dropout are carried too, and vocabularies move."""
+    """Moving averages and the state of dropout are copied too, and vocabularies are mapped."""
     found = training.continuity(week1, tmp_path, user_settings, steps=20, fresh=False)
     assert {"variables": 0.0, "first": 0.0, "second": 0.0} == found
     first = tmp_path / "first"

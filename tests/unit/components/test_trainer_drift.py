@@ -190,7 +190,7 @@ def test_the_rate_restarts_with_each_window(project):
 
 
 def test_a_label_that_flips(project):
-    """The champion is wrong on the newest span: a cold model on it takes over, as good as any cold model there."""
+    """The champion is wrong on the newest span: a cold model on it replaces it, as good as any cold model there."""
     spans = [
         rows(2_000, 1, 0.0),
         rows(2_000, 2, 0.0, label=lambda a, _: a < 0),

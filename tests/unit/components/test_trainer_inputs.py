@@ -12,7 +12,7 @@ Z = RANDOM.normal(size=(4_000, 1))
 
 
 def test_a_column_that_wakes_up_starts_fresh():
-    """The old graph made 0 of a constant: the line is old = 0 * new, which would leave the input dead for good."""
+    """The old graph made 0 of a constant: the line is old = 0 * new, which would disable the input permanently."""
     line = fit_line(np.zeros(4_000), Z[:, 0])
     assert (0.0, 0.0) == (line.scale, line.shift)
     found = follow(unscaled(1), {0: line}, Z)
@@ -56,7 +56,7 @@ def test_small_steps_add_up():
 
 
 def test_a_unit_that_changes_under_a_reused_graph():
-    """No line tells of it, but nearly all rows are beyond the clip; the new scale comes from the rows."""
+    """No line shows it, but nearly all rows are beyond the clip; the new scale comes from the rows."""
     found = follow(unscaled(1), {}, 1000 * Z + 500)
     assert "beyond 3 deviations" in found.fresh[0]
     seen = found.scale * (1000 * Z + 500) + found.shift
@@ -86,7 +86,7 @@ def test_columns_are_named_as_people_do():
 
 
 def test_base_rate_of_the_newest_spans():
-    """Each of the newest three spans counts the same, whatever its rows; older ones don't."""
+    """Each of the newest three spans has the same weight, for any number of rows; older ones have none."""
     rows = {
         f"/x/span-0000000{span}-00000-of-00001.gz": count for span, count in ((1, 2), (2, 98), (3, 8), (4, 8))
     }

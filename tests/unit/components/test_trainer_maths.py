@@ -52,7 +52,7 @@ def test_ids_from_minus_one_keep_the_unknown_row_first():
 
 
 def test_line_leaves_out_rows_filled_with_the_mean():
-    """A missing number is 0 by both graphs, off the line; the line is exact all the same."""
+    """A missing number is 0 by both graphs, off the line; the line is still exact."""
     raw = np.linspace(-3, 8, 50)
     old, new = (raw - 1) / 2, (raw - 2) / 5
     old, new = np.append(old, [0.0, 0.0]), np.append(new, [0.0, 0.0])
@@ -69,7 +69,7 @@ def test_no_line_through_a_curve():
 
 
 def test_buckets_follow_the_rows():
-    """A new bucket carries on the old bucket that most of its rows came from."""
+    """A new bucket gets the weights of the old bucket that most of its rows came from."""
     rows = remap.map_ids(np.array([0, 0, 1, 1, 2]), np.array([1, 1, 1, 2, 0]), old_rows=3, new_rows=3)
     assert [2, 0, 1] == rows.source.tolist()
 

@@ -72,7 +72,7 @@ def mirrored(week1, tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 def test_two_replicas_are_one(alone, mirrored):
-    """Mirrored on two CPU devices: the weights of one replica, but for rounding; the model serves alike."""
+    """Mirrored on two CPU devices: the weights of one replica, except for rounding; the scores are the same."""
     found = training.differences(alone, mirrored / "without")
     assert max(found.values()) < 1e-5
 
@@ -86,7 +86,7 @@ def test_replicas_with_dropout(week1, mirrored, tmp_path):
 
 @pytest.mark.slow
 def test_two_workers_are_one(week1, alone, tmp_path):
-    """Multi-worker in two processes: the weights of one, but for rounding; only the chief writes."""
+    """Multi-worker in two processes: the weights of one, except for rounding; only the chief writes."""
     ports = []
     for _ in range(2):
         with socket.socket() as probe:

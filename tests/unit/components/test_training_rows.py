@@ -49,7 +49,7 @@ def _both(folder: Path, width: int, **settings: int) -> tuple[training_rows.Tabl
 @pytest.mark.parametrize("width", [0, 5])
 @pytest.mark.parametrize("room", [1, 100_000, 1 << 30])
 def test_a_mapped_window_gives_the_batches_of_memory(width: int, room: int, tmp_path: Path, monkeypatch):
-    """From any step, through the end of a pass, whatever is picked at a time; and so do the rows in order."""
+    """From any step, through the end of a pass, with any number of rows at a time; and so do the rows in order."""
     monkeypatch.setattr(training_rows, "ROOM", room)
     table, mapped = _both(tmp_path, width, batch_size=256)
     sizes = [10, 10, 3, 100, 7, 50]

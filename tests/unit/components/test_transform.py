@@ -494,7 +494,7 @@ def test_a_damaged_cache_costs_time_only(examples, project, tmp_path):
 
 
 def test_what_a_killed_refresh_left_is_swept(examples, project, tmp_path):
-    """Half-written datasets of a killed run neither stop the next refreshes nor stay, and nothing is analysed twice."""
+    """Half-written datasets of a killed run are deleted, stop no refresh, and nothing is analysed twice."""
     home = tmp_path / "home"
     run(request(examples, project, tmp_path / "one", "simple_features", home=str(home)))
     dataset, other = sorted(path.parent for path in home.rglob("MANIFEST"))
@@ -541,7 +541,7 @@ def preprocessing_fn(inputs):
 
 @pytest.mark.slow
 def test_an_analyzer_that_is_not_covered_goes_to_beam_and_says_why(examples, project, tmp_path):
-    """Beam carries out a weighted vocabulary, to TFT's own graph, and leaves no scratch."""
+    """Beam computes a weighted vocabulary, with the graph that TFT writes, and leaves no temporary files."""
     (project / "weighted_features.py").write_text(WEIGHTED)
     _, facts = run(request(examples, project, tmp_path / "one", "weighted_features"))
     reason = "only Beam supports a vocabulary that is weighted or ordered by its label"

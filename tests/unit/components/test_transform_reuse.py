@@ -42,7 +42,7 @@ NOW = reuse.Record("features.preprocessing_fn", "c1", "s1", "late", 1000, {"dest
     ],
 )
 def test_refreshes_without_reading_give_all_their_reasons(champion, present, verdict, reason):
-    """What can be told without the data refreshes at once, with every reason that holds."""
+    """A reason that needs no data refreshes at once, and all such reasons are listed."""
     decision = reuse.before_reading(champion, present, verdict, NOW)
     assert (decision.transform, decision.reason) == ("refreshed", reason)
     assert decision.inputs["verdict"] == verdict
@@ -149,7 +149,7 @@ def test_the_digest_does_not_run_the_code(project):
 
 
 def test_a_function_is_reloaded_when_its_project_is_edited(project):
-    """A resident process runs the code as it is now, and loads it once while it stays."""
+    """A resident process runs the current code, and loads it once while it does not change."""
     path = "my_pack.features.preprocessing_fn"
     assert 1 == user_code.load_function(path, str(project))(1)
     assert user_code.load_function(path, str(project)) is user_code.load_function(path, str(project))

@@ -24,7 +24,7 @@ def test_write_replaces_whole_and_leaves_nothing_beside(tmp_path: Path) -> None:
 
 
 def test_write_new_never_overwrites(tmp_path: Path) -> None:
-    """Of two writers of a new file the second is told, and the first one's bytes stay."""
+    """Of two writers of a new file the second one gets an error, and the first one's bytes are kept."""
     files.write_new(tmp_path / "1.json", b"first")
     with pytest.raises(FileExistsError):
         files.write_new(tmp_path / "1.json", b"second")

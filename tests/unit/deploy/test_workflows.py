@@ -118,7 +118,7 @@ def test_outputs(tmp_path: Path) -> None:
 
 
 def test_retrain_starts() -> None:
-    """The model is looked at on each merge to main and by hand; a pull request only says what a merge would start."""
+    """The model is checked on each merge to main and on request; a pull request only says what a merge would start."""
     retrain, short = (workflow(ROOT / ".github" / "workflows" / name) for name in ("retrain.yml", "ci.yml"))
     assert ({"branches": ["main"]}, True) == (retrain[True]["push"], "workflow_dispatch" in retrain[True])
     assert "pull_request" not in retrain[True] and "pull_request" in short[True]

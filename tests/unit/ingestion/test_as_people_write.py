@@ -99,7 +99,7 @@ def test_a_format_of_whole_numbers() -> None:
 
 
 def test_older_encodings(tmp_path: Path) -> None:
-    """A file from Excel on Windows is read as Windows-1252 and says so; a named encoding is used as it is."""
+    """A file from Excel on Windows is read as Windows-1252 and says so; a named encoding is used without a check."""
     (tmp_path / "a.csv").write_bytes("Größe;Ort\n1;Zürich €\n2;Genève\n".encode("cp1252"))
     [table] = tables.open_tables(tmp_path / "a.csv")
     assert ("Größe", "Ort") == table.columns

@@ -1,4 +1,4 @@
-"""Tables from outside: whatever their dialect, the same rows come out, and what is bad is named."""
+"""Tables from outside: each dialect gives the same rows, and bad rows are named."""
 
 import gzip
 import json
@@ -204,9 +204,9 @@ def test_declared_types_decide(tmp_path: Path) -> None:
         ("twice.csv", b"a,b,a\n1,2,3\n", "column 'a' is there 2 times, as columns 1, 3"),
         ("binary.csv", b"\x00\x01\x02\xff", "neither CSV nor Parquet"),
         ("sheet.xlsx", b"PK", ".xlsx files are not read"),
-        ("numbers.csv", b"1,2\n3,4\n", "row 1 holds no column names"),
+        ("numbers.csv", b"1,2\n3,4\n", "row 1 has values instead of column names"),
         ("quote.csv", b'a,b\n1,"never ends\n2,3\n', "cannot be read as CSV"),
-        ("fake.parquet", b"a,b\n1,2\n", "no complete Parquet file"),
+        ("fake.parquet", b"a,b\n1,2\n", "not a complete Parquet file"),
     ],
 )
 def test_bad_files_are_explained(tmp_path: Path, name: str, content: bytes, said: str) -> None:
@@ -252,7 +252,7 @@ def test_columns_that_have_no_place_in_a_later_file(tmp_path: Path, odd: pa.Arra
     pq.write_table(table, tmp_path / "a.parquet")
     found = tables.open_tables(tmp_path / "a.parquet")
     known = conversion.resolved({"x": "int", "tip": "empty", "when": "empty"})
-    with pytest.raises(DataError, match=f"'{column}' holds .*, which does not fit into a flat table"):
+    with pytest.raises(DataError, match=f"'{column}' holds .*, which does not fit in a flat table"):
         tables.columns_of(found, wanted=list(known), types=known, as_it_is=("tip", "when"))
 
 
@@ -318,7 +318,7 @@ def test_a_first_look_refuses_what_ingestion_would(tmp_path: Path, limit: int | 
 
 
 def test_infinite_numbers_are_bad(tmp_path: Path) -> None:
-    """One infinity would turn every weight into NaN."""
+    """One infinity would make every weight NaN."""
     with DeadLetters(None, "t", "") as letters:
         found = tables.open_tables(pa.table({"x": [1.0, float("inf")]}))
         parts = list(tables.read(found, tables.columns_of(found), letters))

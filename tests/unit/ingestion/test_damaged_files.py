@@ -86,7 +86,7 @@ def test_a_quote_in_the_header_that_never_ends(tmp_path: Path) -> None:
     for count in (3, 20_000):
         with pytest.raises(DataError, match="a quote opens in the header and never ends"):
             tables.read_table(write(tmp_path / "a.csv", lines(count), 'id,"city,fare'))
-    with pytest.raises(DataError, match="the file holds no column names"):
+    with pytest.raises(DataError, match="the file has no column names"):
         tables.read_table(write(tmp_path / "a.csv", [], ",,"))
 
 
@@ -138,32 +138,32 @@ def test_damaged_archives_are_explained(
 
 
 def test_one_bad_byte_costs_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other rows stay UTF-8, whatever the sizes of the blocks; the row is a dead letter, and people are told."""
+    """The other rows stay UTF-8, whatever the sizes of the blocks; the row is a dead letter, and a note says so."""
     path = write(tmp_path / "a.csv", lines(1_000))
     path.write_bytes(path.read_bytes().replace("700,Zürich".encode(), b"700,Z\xffrich"))
     for size in (8 << 20, 1_001, 7):
         monkeypatch.setattr(text_file, "BLOCK_BYTES", size)
         numbers, letters = rows_and_letters(path)
         assert [n for n in range(1, 1_001) if n != 700] == numbers
-        assert [(700, "700,Z\ufffdrich,350.0", "bytes that are no UTF-8")] == letters
+        assert [(700, "700,Z\ufffdrich,350.0", "bytes that are not UTF-8")] == letters
     store = SpanStore(tmp_path / "home")
     report = ingest(path, EventSettings(label="fare", task="regression", every="rows:1000"), store)
     assert (999, 1) == (report.rows, report.dead_letters)
-    assert ["1 of 1,001 lines hold bytes that are no UTF-8; their rows are among the dead letters"] == [
+    assert ["1 of 1,001 lines have bytes that are not UTF-8; their rows are among the dead letters"] == [
         note.removeprefix(f"{path}: ") for note in report.notes
     ]
     assert {"Zürich"} == set(store.table(1)["city"].to_pylist())
 
 
 def test_latin_1_is_read_and_said(tmp_path: Path) -> None:
-    """A file of which many lines are no UTF-8, and more than are, is in Latin-1."""
+    """A file of which many lines are not UTF-8, and more than are, is in Latin-1."""
     path = write(tmp_path / "a.csv", lines(100))
     path.write_bytes(path.read_bytes().decode().encode("latin-1"))
     store = SpanStore(tmp_path / "home")
     report = ingest(path, EventSettings(label="fare", task="regression", every="rows:1000"), store)
     assert (100, 0) == (report.rows, report.dead_letters)
     assert (
-        f"{path}: read as cp1252: 100 of 101 lines are no UTF-8; set `encoding` if this is wrong",
+        f"{path}: read as cp1252: 100 of 101 lines are not UTF-8; set `encoding` if this is wrong",
     ) == report.notes
     assert {"Zürich"} == set(store.table(1)["city"].to_pylist())
 

@@ -1,4 +1,4 @@
-"""The ledger and what lies around it: what is known is not read again, and nothing is left behind."""
+"""The ledger: a known file is not read again, and no temporary file remains."""
 
 import json
 import os
@@ -83,7 +83,7 @@ def test_an_old_file_that_was_damaged_is_said_to_have_changed(tmp_path: Path) ->
     path = numbers(tmp_path / "in" / "a.csv", 0)
     ingest(tmp_path / "in", ROWS, store)
     path.write_bytes(b"\x00\x01")
-    with pytest.raises(DataError, match="no text; the file has changed since it was ingested"):
+    with pytest.raises(DataError, match="not text; the file has changed since it was ingested"):
         ingest(tmp_path / "in", ROWS, store)
 
 

@@ -10,7 +10,7 @@ import pytest
 from noria.ingestion import source_offsets
 from noria.ingestion.events import EventSettings
 from noria.ingestion.ingest import ingest
-from noria.ingestion.source_offsets import Piece, Range
+from noria.ingestion.source_offsets import Range, SourceRows
 from noria.stores.spans import SpanStore
 
 DAYS = EventSettings(label="tip", time="when", every="day")
@@ -23,7 +23,7 @@ def rows_of(time: str | None) -> EventSettings:
 
 
 def numbers(path: Path, count: int, first: int = 0) -> Path:
-    """Rows 0, 1, 2 ... in another order of time than they stand."""
+    """Rows 0, 1, 2 ... in another order of time than of rows."""
     rows = [f"{START + i * 37 % 1000},{i},{i % 2}" for i in range(first, first + count)]
     path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(["when,n,tip", *rows]) + "\n")
@@ -126,17 +126,17 @@ def test_spans_of_rows_in_another_home_continue_where_they_end(tmp_path: Path) -
     assert sorted(stored(store)[2] + stored(store)[4]) == sorted(stored(other)[4] + stored(other)[5])
 
 
-def test_places_by_hand() -> None:
-    """Manifests say which places spans have, the ledger which ones deleted spans had; spans of time are in order."""
-    pieces = [Piece("a", 4, 10, 20), Piece("a", 1, 10, 0), Piece("a", 9, 5, 30)]
-    found = source_offsets.find(pieces, {}, {1, 4, 9})
+def test_offsets_without_files() -> None:
+    """Manifests say which offsets spans have, the ledger which ones deleted spans had; spans of time are in order."""
+    source_rows = [SourceRows("a", 4, 10, 20), SourceRows("a", 1, 10, 0), SourceRows("a", 9, 5, 30)]
+    found = source_offsets.find(source_rows, {}, {1, 4, 9})
     assert [Range(0, 10, 1), Range(20, 30, 4), Range(30, 35, 9)] == found.here
     assert [False, True, True, False] == found.committed(np.array([10, 0, 34, 39])).tolist()
     entry = {"ranges": [[1, 0, 10], [2, 10, 10], [4, 20, 10]], "spans": [1, 2, 4]}
-    found = source_offsets.find(pieces[:2], entry, {1, 4})
+    found = source_offsets.find(source_rows[:2], entry, {1, 4})
     assert ([Range(0, 10, 1), Range(20, 30, 4)], [Range(10, 20, 2)]) == (found.here, found.gone)
-    assert [0, 2, 2, 0] == found.homes(np.array([9, 10, 19, 20])).tolist()
-    found = source_offsets.find([Piece("a", 7, 10, None), Piece("a", 3, 4, None)], {}, {3, 7})
+    assert [0, 2, 2, 0] == found.deleted(np.array([9, 10, 19, 20])).tolist()
+    found = source_offsets.find([SourceRows("a", 7, 10, None), SourceRows("a", 3, 4, None)], {}, {3, 7})
     assert [Range(0, 4, 3), Range(4, 14, 7)] == found.here
 
 
@@ -159,7 +159,7 @@ def test_the_rows_are_the_same_whether_files_come_one_by_one_or_together(
 
 @pytest.mark.parametrize("together", [False, True])
 def test_rows_cut_by_number_are_the_same_too(tmp_path: Path, together: bool) -> None:
-    """A file that begins with the rows of the one before it brings only the others."""
+    """Of a file that begins with the rows of the one before it, only the others are read."""
     store = SpanStore(tmp_path / "home")
     for i, count in enumerate((30, 60, 70)):
         numbers(tmp_path / "in" / f"export-{i}.csv", count)
@@ -217,7 +217,7 @@ def _without(span: int) -> Callable[[SpanStore], SpanStore]:
 def test_rows_that_were_corrected_do_not_come_back(
     tmp_path: Path, later: Callable[[SpanStore], SpanStore], late: bool
 ) -> None:
-    """Sources are read again in a new home, or for another span's sake: the bad rows stay out for good."""
+    """Sources are read again in a new home, or for another span: the bad rows are not used again."""
     store = SpanStore(tmp_path / "home")
     folder = days(tmp_path / "in" / "a.csv", 3, fare=-999.0, bad=1).parent
     ingest(folder, DAYS, store)
@@ -236,7 +236,7 @@ def test_rows_that_were_corrected_do_not_come_back(
     assert [1, 2, 3] == store.ids()
 
 
-def test_the_next_days_of_a_week_in_quarantine_come_on_top(tmp_path: Path) -> None:
+def test_the_next_days_of_a_week_in_quarantine_are_added(tmp_path: Path) -> None:
     """A daily file is no correction of a week: the week keeps all its rows, stays in quarantine, and a note says so."""
     weeks = EventSettings(label="tip", time="when", every="week")
     store = SpanStore(tmp_path / "home")
@@ -246,7 +246,7 @@ def test_the_next_days_of_a_week_in_quarantine_come_on_top(tmp_path: Path) -> No
     report = ingest(days(folder / "2.csv", 1, first=2).parent, weeks, store)
     assert ((1,), 24, 72) == (report.late, report.rows, store.manifest(1).rows)
     assert report.notes[0].startswith(
-        "span 1 is in quarantine and stays there: the 24 delivered rows reach over less"
+        "span 1 stays in quarantine: the 24 delivered rows cover less than half of its time"
     )
     note = store.quarantined()[1]
     assert (2, "r1", {"verdict": "broken"}) == (note["version"], note["run_id"], note["verdict"])

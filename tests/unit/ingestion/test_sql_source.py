@@ -76,7 +76,7 @@ def test_each_row_is_read_once(tmp_path: Path, database: sqlite3.Connection, spa
 def test_rows_that_share_the_cursors_value_are_each_read_once(
     tmp_path: Path, database: sqlite3.Connection
 ) -> None:
-    """The last value of the cursor is asked for again: its old rows are left out, its new ones are not."""
+    """The last value of the cursor is asked for again: its old rows are skipped, its new ones are not."""
     config = project(tmp_path, cursor="at")
     assert 4 == ingest(config, lambda record: None)["rows"]
     add(database, (5, "2024-05-13", 4.5, 1), (6, "2024-05-13", 1.0, 0))
@@ -161,7 +161,7 @@ def test_a_password_comes_from_elsewhere_and_is_not_shown(
         ({"url": URL, "table": "rides", "cursor": "fare"}, DataError, "whole numbers, times or texts"),
         ({"url": URL, "query": "SELECT tip FROM rides", "cursor": "id"}, DataError, "no such column"),
         ({"url": "sqlite:///event.db", "table": "rides", "cursor": "id"}, DataError, "does not exist"),
-        ({"url": "nonsense", "table": "rides", "cursor": "id"}, DataError, "no URL"),
+        ({"url": "nonsense", "table": "rides", "cursor": "id"}, DataError, "not a URL"),
         ({"url": "firebird://a/b", "table": "rides", "cursor": "id"}, DataError, "dialects:firebird"),
     ],
 )

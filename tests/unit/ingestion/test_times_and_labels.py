@@ -147,7 +147,7 @@ def test_binary_labels(values: list, classes: tuple, codes: list) -> None:
 
 
 def test_explicit_classes_win() -> None:
-    """The second class is the positive one, whatever it is called."""
+    """The second class is the positive one, with any name."""
     assert ([1, 0], ("yes", "no")) == coded(["no", "yes"], classes=["yes", "no"])
     assert ([1, 0], ("0", "1")) == coded(["true", "FALSE"], classes=[0, 1])
     labels = Labels("y", "binary", ["good", "bad"])
@@ -168,7 +168,7 @@ def test_multiclass_and_regression() -> None:
 
 
 def test_labels_that_make_no_sense() -> None:
-    """Three values for two classes, no label at all, a task that there is not: each says what to do."""
+    """Three values for two classes, no label at all, an unknown task: each error says what to do."""
     with pytest.raises(DataError, match=r"has 3: 'a' \(2 rows\), 'b' \(1 rows\), 'c' \(1 rows\)"):
         coded(["a", "b", "a", "c"])
     with pytest.raises(DataError, match="no row has a label"):

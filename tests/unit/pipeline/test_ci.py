@@ -77,7 +77,7 @@ class Project:
         )
 
     def version(self, number: int, blessed: bool = True, **facts: Any) -> Version:
-        """Runs on a span: a version by the code as it is now, served if it is blessed."""
+        """Runs on a span: a version of the current code, served if it is blessed."""
         model = self.folder.parent / "model"
         model.mkdir(exist_ok=True)
         (model / "saved_model.pb").write_text("a model")
@@ -92,7 +92,7 @@ class Project:
         return load(self.folder)
 
     def decide(self, since: str | None = None) -> retraining.Decision:
-        return retraining.decide(*retraining.gather(self.config, since, HERE))
+        return retraining.decide(*retraining.collect(self.config, since, HERE))
 
     def noria(self, *arguments: str, code: int = 0, **env: str) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "noria.pipeline", "ci", "-c", str(self.folder), *arguments]
@@ -162,7 +162,7 @@ def test_changed_part(served: Project, part: str, files: dict[str, str], setting
     """A change of what makes the model is a cold run; the reasons name the part, by champion and by commit."""
     before = git(served.folder, "rev-parse", "HEAD")
     served.commit(files, **settings)
-    change, stores = retraining.gather(served.config, None, HERE)
+    change, stores = retraining.collect(served.config, None, HERE)
     assert stores is not None and stores.differing is not None
     assert part in change.parts and part in stores.differing
     decision = retraining.decide(change, stores)
@@ -179,20 +179,20 @@ def test_cannot_change_the_model(served: Project) -> None:
         retention=5,
         trainer={"tensorboard": True},
     )
-    change, stores = retraining.gather(served.config, None, HERE)
+    change, stores = retraining.collect(served.config, None, HERE)
     assert () == change.parts
     assert {"README.md", "noria.yaml", "tests/test_x.py"} == set(change.other)
     decision = retraining.decide(change, stores)
     assert retraining.NOTHING == decision.verdict
-    assert any("nothing that makes the model changed" in reason for reason in decision.reasons)
+    assert any("no part of the model changed" in reason for reason in decision.reasons)
 
 
 def test_taken_back(served: Project) -> None:
-    """A change that was taken back asks for nothing, whatever the last commit says: the champion counts."""
+    """A reverted change needs no run, independent of the last commit: the champion counts."""
     served.commit({"helper.py": "X = 2\n"})
     assert retraining.COLD == served.decide().verdict
     served.commit({"helper.py": "X = 1\n"})
-    change, stores = retraining.gather(served.config, None, HERE)
+    change, stores = retraining.collect(served.config, None, HERE)
     assert ("preprocessing",) == change.parts
     assert retraining.NOTHING == retraining.decide(change, stores).verdict
 
@@ -201,7 +201,7 @@ def test_missed_change(served: Project) -> None:
     """A change that no run took up is not forgotten by the next commit."""
     served.commit({"helper.py": "X = 2\n"})
     served.commit({"README.md": "words\n"})
-    change, stores = retraining.gather(served.config, None, HERE)
+    change, stores = retraining.collect(served.config, None, HERE)
     assert () == change.parts
     assert retraining.COLD == retraining.decide(change, stores).verdict
 
@@ -286,13 +286,14 @@ def test_an_older_home_here(served: Project) -> None:
     It counts when it is named: it may be the volume, mounted here.
     """
     served.commit({"helper.py": "X = 2\n"})
-    change, here = retraining.gather(served.config, None, HERE)
+    change, here = retraining.collect(served.config, None, HERE)
     assert isinstance(here, retraining.Stores) and here.champion is not None
-    assert isinstance(retraining.gather(served.config, None, HERE, here=False)[1], retraining.Remote)
+    assert isinstance(retraining.collect(served.config, None, HERE, here=False)[1], retraining.Remote)
     served.commit({"README.md": "words\n"}, kubeflow={"volume": {"claim": "noria"}})
     assert retraining.NOTHING == served.decide().verdict
     assert (
-        retraining.COLD == retraining.decide(*retraining.gather(served.config, None, HERE, here=True)).verdict
+        retraining.COLD
+        == retraining.decide(*retraining.collect(served.config, None, HERE, here=True)).verdict
     )
     assert 1 == json.loads(served.noria("--json", "--home", str(served.folder / "home")).stdout)["champion"]
     assert "--home" in served.noria("--action", "run", "--home", "elsewhere", code=1).stderr
@@ -308,8 +309,8 @@ def test_home_that_is_not_there(served: Project) -> None:
 
 
 def test_by_hand(served: Project) -> None:
-    """Asked by hand: a cold run where nothing is due, on the newest span again; what is due stays what it is."""
-    change, stores = retraining.gather(served.config, None, HERE)
+    """With --force: a cold run on the newest span if nothing is due; a run that is due does not change."""
+    change, stores = retraining.collect(served.config, None, HERE)
     decision = retraining.forced(retraining.decide(change, stores), stores)
     assert (retraining.COLD, True, "--force was given") == (
         decision.verdict,
@@ -317,7 +318,7 @@ def test_by_hand(served: Project) -> None:
         decision.reasons[0],
     )
     served.span(2)
-    change, stores = retraining.gather(served.config, None, HERE)
+    change, stores = retraining.collect(served.config, None, HERE)
     assert retraining.WARM == retraining.forced(retraining.decide(change, stores), stores).verdict
     told = json.loads(served.noria("--force", "--json").stdout)
     assert ("warm", "--force was given") == (told["verdict"], told["reasons"][-1])
@@ -331,7 +332,7 @@ def test_project_is_new(project: Project, tmp_path: Path) -> None:
         shutil.copyfile(project.folder / name, project.folder / "inner" / name)
     git(project.folder, "add", "-A")
     git(project.folder, "commit", "-qm", "another project")
-    change, _ = retraining.gather(load(project.folder / "inner"), first, HERE)
+    change, _ = retraining.collect(load(project.folder / "inner"), first, HERE)
     assert lineage.PARTS == change.parts
     assert change.problem is not None and "cannot be read as it was" in change.problem
 
@@ -340,7 +341,7 @@ def test_work_tree_counts(served: Project) -> None:
     """What is not committed yet counts, untracked files among them."""
     (served.folder / "helper.py").write_text("X = 3\n")
     (served.folder / "notes.txt").write_text("notes\n")
-    change, _ = retraining.gather(served.config, "HEAD", HERE)
+    change, _ = retraining.collect(served.config, "HEAD", HERE)
     assert (("preprocessing",), ("notes.txt",)) == (change.parts, change.other)
 
 
@@ -377,12 +378,12 @@ def _commit(since: Since | None) -> str:
 
 def test_first_commit(project: Project) -> None:
     """Before the first commit there is nothing to compare with: no error, everything counts as changed."""
-    change, _ = retraining.gather(project.config, None, HERE)
+    change, _ = retraining.collect(project.config, None, HERE)
     assert (None, lineage.PARTS) == (change.since, change.parts)
 
 
 def test_tree_leaves_nothing(project: Project) -> None:
-    """Reading an earlier tree changes neither index nor work tree, and its folder goes."""
+    """Reading an earlier tree changes neither index nor work tree, and its folder is deleted."""
     repository = Repository(project.folder)
     since = repository.since("HEAD", {})
     assert since is not None

@@ -132,7 +132,7 @@ def test_interruption_is_130(project: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_brackets_in_messages(capsys: pytest.CaptureFixture) -> None:
-    """What looks like markup in a message is shown as it is."""
+    """Text that looks like markup is shown unchanged in a message."""
     console.show_error(DataError("a [bold]list[/] of [1, 2]", where="[x]", next_step="try [y]"))
     said = capsys.readouterr().err
     assert "a [bold]list[/] of [1, 2]" in said
@@ -154,9 +154,20 @@ def test_json_lines(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ["rides", "rides"] == [json.loads(line)["project"] for line in done.stdout.splitlines()]
 
 
-@pytest.mark.parametrize("arguments", [["status"], ["status", "--json"], ["doctor"], ["doctor", "--json"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status"],
+        ["status", "--json"],
+        ["doctor"],
+        ["doctor", "--json"],
+        ["--help"],
+        ["schedule"],
+        ["--version"],
+    ],
+)
 def test_nobody_reads(project: Path, arguments: list[str]) -> None:
-    """`noria status | head`: no error, no traceback, and the same exit code with and without --json."""
+    """Where the reader has left (`noria status | head`) a command ends with code 0 and without a message."""
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, "-m", "noria.pipeline", *arguments]

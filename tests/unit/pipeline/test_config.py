@@ -44,7 +44,7 @@ def test_folder_means_its_file(tmp_path: Path) -> None:
 
 
 def test_flights_are_valid() -> None:
-    """The flights' own file loads, and its home lies outside of its folder, without detours."""
+    """The flights' own file loads, and its home is outside of its folder, with a normal path."""
     config = load(ROOT / "examples" / "flights")
     assert "late" == config.label.column
     assert ".." not in config.home_path.parts
@@ -104,7 +104,7 @@ def test_long_name(tmp_path: Path) -> None:
 
 
 def test_the_same_value_twice_does_no_harm(tmp_path: Path) -> None:
-    """A key that says the same again is no error, whatever its quotes."""
+    """A key that is repeated with the same value is no error, with any quotes."""
     assert "rides" == load(written(tmp_path, SMALLEST + 'name: "rides"\n')).name
 
 
@@ -195,7 +195,7 @@ def test_digest_knows_no_places(tmp_path: Path) -> None:
 
 
 def test_agrees_with_the_components(tmp_path: Path) -> None:
-    """Defaults stand in the config and in the components; they are the same, and so are the keys."""
+    """The config and the components have the same defaults and keys."""
     from noria.components.example_gen.window import Window
     from noria.components.trainer.settings import read
 
@@ -205,7 +205,7 @@ def test_agrees_with_the_components(tmp_path: Path) -> None:
 
 
 def test_events(tmp_path: Path) -> None:
-    """Ingestion hears of every key of `data`, and the key's columns are kept whatever `columns` says."""
+    """Ingestion gets every key of `data`, and the columns of `key` are read even if `columns` omits them."""
     text = SMALLEST + "key: [id]\ndata: {columns: [miles], missing: '?', types: {zip: string}}\n"
     settings = load(written(tmp_path, text)).event_settings()
     assert ("id", "miles") == settings.columns

@@ -24,7 +24,7 @@ def config(tmp_path: Path) -> Config:
 
 
 def test_lock_of_a_killed_run(config: Config) -> None:
-    """A run that was killed is told apart from one at work."""
+    """A killed run and an active one give different messages."""
     note = {"host": socket.gethostname(), "since": "2024-01-01", "command": "noria run"}
     config.home_path.mkdir()
     for pid, what in ((os.getpid(), "held by"), (2**22 + 1, "was killed")):

@@ -14,7 +14,7 @@ from noria.pipeline.cli.app import app
 from noria.pipeline.config import Config, load
 from noria.pipeline.runs.ingest import ingest
 from noria.pipeline.runs.migrate import migrate
-from noria.schemas import growth, loader
+from noria.schemas import evolution, loader
 from noria.stores.spans import SpanStore
 
 
@@ -97,10 +97,10 @@ def test_a_schema_follows(project: Config) -> None:
     empty = schema.feature.add(name="empty", type=schema_pb2.FLOAT)
     empty.float_domain.max = 1.0
     schema.feature[2].int_domain.max = 1
-    assert ["zip: type INT -> FLOAT", "empty: range removed, as the column was empty"] == growth.retype(
+    assert ["zip: type INT -> FLOAT", "empty: range removed, as the column was empty"] == evolution.retype(
         schema, {"zip": "double", "empty": "double", "gone": "string"}
     )
     assert 999.0 == schema.feature[0].float_domain.max and not schema.feature[3].HasField("float_domain")
-    assert ["tip: class numbers up to 1 -> 2"] == growth.add_classes(schema, "tip", 3)
-    assert [] == growth.retype(schema, {"zip": "double", "empty": "double"})
-    assert [] == growth.add_classes(schema, "tip", 3)
+    assert ["tip: class numbers up to 1 -> 2"] == evolution.add_classes(schema, "tip", 3)
+    assert [] == evolution.retype(schema, {"zip": "double", "empty": "double"})
+    assert [] == evolution.add_classes(schema, "tip", 3)

@@ -143,7 +143,7 @@ def test_noise_goes_to_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 def test_a_full_log_leaves_the_terminal() -> None:
-    """Where the log's disk is full, what went wrong is still said on the terminal."""
+    """If the log's disk is full, the terminal still shows the error."""
     code = (
         "from pathlib import Path\nfrom noria.pipeline.cli.progress import noise_to\n"
         "with noise_to(Path('/dev/full')):\n    print('noise')\n    raise ValueError('the error')\n"
@@ -154,7 +154,7 @@ def test_a_full_log_leaves_the_terminal() -> None:
 
 
 def test_the_cause_of_a_refusal_is_in_the_log(tmp_path: Path) -> None:
-    """What a person is told is short; the log has the traceback behind it."""
+    """The message is short; the log has the traceback."""
     (tmp_path / "noria.yaml").write_text("name: rides\nlabel: late\nspan: rows:10\n", encoding="utf-8")
     code = (
         "from noria.pipeline.cli.local_run import with_progress\nfrom noria.pipeline.config import load\n"

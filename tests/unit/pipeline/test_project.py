@@ -1,4 +1,4 @@
-"""`noria init`: from whatever table somebody has to a project that loads, ingests and traces."""
+"""`noria init`: from any table to a project that loads, ingests and traces."""
 
 import datetime
 import importlib.util
@@ -177,7 +177,7 @@ def test_options_that_make_no_sense(tmp_path: Path, options: dict, what: str) ->
 
 
 def test_no_place_for_the_folder(tmp_path: Path) -> None:
-    """A folder below a file cannot be made: said, with what next."""
+    """A folder below a file cannot be made: the error says what to do next."""
     data = tmp_path / "data.csv"
     data.write_text(table(lambda i: i % 2), encoding="utf-8")
     with pytest.raises(ConfigError, match="the folder cannot be made") as caught:

@@ -363,7 +363,7 @@ WITHHELD = {
     [
         (
             {"model_verdict": {**MODEL_VERDICT, "blessed": True, "reasons": []}},
-            "Version 3 is published It takes over from version 2.",
+            "Version 3 is published It replaces version 2.",
             "is rejected",
         ),
         (
@@ -381,7 +381,7 @@ WITHHELD = {
                 "journal": [{"stage": "Pusher", "event": "end", "seconds": 1.0, **WITHHELD}],
             },
             "Version 3 is blessed, but not published It was judged against version 1, but version 2 serves now",
-            "is published It takes over",
+            "is published It replaces",
         ),
         (
             {
@@ -518,7 +518,7 @@ def test_a_missing_share_and_an_empty_column_are_told(weeks):
 
 
 def test_summaries_and_the_index_know_every_run(tmp_path, protos):
-    """The newest page is the one of the run that ended last, whatever its span; the index links all."""
+    """The newest page is the one of the run that ended last, of any span; the index links all."""
     assert [] == report_index.summaries(tmp_path / "reports")
     first = write(tmp_path, make_run(tmp_path, protos, span=4))
     blessed = {**MODEL_VERDICT, "blessed": True}

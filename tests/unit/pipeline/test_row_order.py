@@ -1,4 +1,4 @@
-"""`noria init` tells rows in random order from a sequence, and recognises a table that is sorted by its label."""
+"""`noria init` tells if rows are in random order or a sequence, and recognises a table that is sorted by its label."""
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +32,7 @@ def test_a_time_gives_the_order():
 
 
 def test_random_order_is_not_sorted():
-    """Of 200 tables in random order with a rare class, none is taken for sorted."""
+    """Of 200 tables in random order with a rare class, none counts as sorted."""
     for seed in range(200):
         random = np.random.default_rng(seed)
         label = pa.array((random.random(60 + seed * 10) < 0.15).astype(int))
@@ -48,7 +48,7 @@ def table(rows: int = 2_000, **columns) -> pa.Table:
 
 
 def test_a_sample_is_in_random_order():
-    """Of 50 shuffled tables none is taken for a sequence, whatever its columns and gaps are."""
+    """Of 50 shuffled tables none counts as a sequence, with any columns and gaps."""
     given = table(gaps=pa.array([None, 1.5, 2.5, None] * 500), constant=["same"] * 2_000)
     for seed in range(50):
         shuffled = given.take(pa.array(np.random.default_rng(seed).permutation(len(given))))

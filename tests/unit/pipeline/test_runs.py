@@ -88,7 +88,7 @@ def pages(config: Config) -> list[str]:
 
 
 def test_replay_runs_on_the_history_alone(config: Config, tmp_path: Path, records: list[int]) -> None:
-    """Spans up to `last`, and no farther; what the source has brought since is not read."""
+    """Spans up to `last`, and no later ones; newer data of the source is not read."""
     commit(config, 1, 2, 3)
     (tmp_path / "more.csv").write_text("late\n" + "0\n" * 50)
     ahead = config.model_copy(
@@ -212,7 +212,7 @@ def test_a_full_disk_is_no_bug(
 
 
 def test_what_is_a_bug_stays_one(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing file is nothing that a person could make room for: the error goes up as it is."""
+    """A missing file is not a full disk: the error is raised unchanged."""
     commit(config, 1)
     for error in (FileNotFoundError(errno.ENOENT, "no file", "x"), ZeroDivisionError("x")):
         failing(monkeypatch, error)

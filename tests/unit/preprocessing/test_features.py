@@ -131,7 +131,7 @@ def test_whole_numbers_can_be_categories(sparse):
 
 
 def test_circle(sparse):
-    """Midnight, six and noon lie at 0, 90 and 180 degrees; a missing time in the middle."""
+    """Midnight, six and noon are at 0, 90 and 180 degrees; a missing time is in the middle."""
     columns, _ = sparse
     np.testing.assert_allclose([0, 1, 0, 0], columns["day_sin"], atol=1e-6)
     np.testing.assert_allclose([1, 0, 0, -1], columns["day_cos"], atol=1e-6)
@@ -217,7 +217,7 @@ def test_flights(january, tmp_path: Path):
 
 
 def test_generic_plan_and_build(january, tmp_path: Path):
-    """A plan made from an inferred schema turns the flights into features, too."""
+    """A plan made from an inferred schema makes features of the flights, too."""
     schema = infer(january, "late", "time_hour", ["flight", "tailnum"])
     plan = generic.plan(schema, "late", "time_hour", ["flight", "tailnum"])
     assert {"carrier", "origin", "dest", "manufacturer"} == set(plan.categories)

@@ -134,7 +134,7 @@ def test_infer(january):
 
 
 def test_inferred_schema_fits_its_data(january):
-    """The draft has no quarrel with the rows it was made from, nor with the next ones."""
+    """The draft accepts the rows it was made from, and the next ones."""
     schema = infer(january, "late", "time_hour", ["flight", "tailnum"])
     for rows in (january, flights.table().slice(12_000, 6_000)):
         statistics = _statistics(rows, schema)

@@ -11,7 +11,7 @@ from noria.serving.tensors import Tensor, pack
 
 
 class Process:
-    """Stands for a model process that doubles numbers; each batch waits until the test lets it go."""
+    """Behaves as a model process that doubles numbers; each batch waits until the test lets it go."""
 
     def __init__(self):
         self.batches = []

@@ -1,4 +1,4 @@
-"""Which spans wait: all since the first turned one, but for those in quarantine."""
+"""Which spans wait: all since the first one with a run, except those in quarantine."""
 
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def test_an_unquarantined_span_waits_again(home: Path) -> None:
 
 
 def test_unquarantine_refuses_what_makes_no_sense(home: Path) -> None:
-    """No reason, no such span, a span that is not in quarantine: said, and nothing is written."""
+    """No reason, no such span, a span that is not in quarantine: an error, and nothing is written."""
     before = len(list((home / "registry" / "events").iterdir()))
     with pytest.raises(SpanError, match="needs a reason"):
         unquarantine(home, 4, " ", "ann")
@@ -76,7 +76,7 @@ def test_unquarantine_refuses_what_makes_no_sense(home: Path) -> None:
 
 
 def test_a_corrected_delivery_replaces_and_waits(home: Path) -> None:
-    """Rows for a span in quarantine become its next version alone, which waits; later ones are late as ever."""
+    """Rows for a span in quarantine become its next version alone, which waits; later ones are late rows."""
     store = SpanStore(home)
     manifest = store.correct(4, [rows(7, 8)], source="b", event_time=(7, 8), labels={"1": 2})
     assert (2, 2, {"1": 2}, (7, 8)) == (manifest.version, manifest.rows, manifest.labels, manifest.event_time)
@@ -89,7 +89,7 @@ def test_a_corrected_delivery_replaces_and_waits(home: Path) -> None:
 
 
 def test_a_note_is_about_one_version(home: Path) -> None:
-    """A writer killed after its commit and before it took the note away: the new version is free all the same."""
+    """A writer is killed after its commit and before it deletes the note: the new version is still free."""
     note = (home / "spans" / "00000004" / "QUARANTINED.json").read_bytes()
     SpanStore(home).correct(4, [rows(7)], source="b")
     (home / "spans" / "00000004" / "QUARANTINED.json").write_bytes(note)
@@ -138,7 +138,7 @@ def test_a_withheld_run_is_none(home: Path) -> None:
 
 
 def test_killed_between_quarantine_and_run(home: Path) -> None:
-    """At whatever step a run dies that holds a span back: the span waits, or its run is written down by recovery."""
+    """A run that quarantines a span may die at any step: the span waits, or recovery records its run."""
     models = home / "models"
     outcomes = set()
     for n in range(1, 60):

@@ -520,7 +520,7 @@ def test_recover_puts_a_lost_champion_back(tmp_path: Path, root: Path) -> None:
 
 
 def test_versions_are_json(tmp_path: Path) -> None:
-    """`noria status --json` can show a version as it is."""
+    """`noria status --json` can show a version unchanged."""
     version = register(Registry(tmp_path), "a", tmp_path, spans=[1])
     values = json.loads(json.dumps(version.to_json()))
     assert (1, "registered", [1], None) == (
@@ -569,7 +569,7 @@ def test_a_version_judged_against_another_champion_is_withheld(tmp_path: Path, r
 
 
 def test_events_stay_small_and_the_verdict_is_kept_whole(tmp_path: Path, root: Path) -> None:
-    """The log carries a summary; the verdict is read from the payload when it is asked for."""
+    """The log has a summary; the verdict is read from the payload when it is asked for."""
     data = {"verdict": "drifted", "reasons": ["r" * 1000] * 60, "unquarantined": None}
     model = {"blessed": True, "slices": [{"auc": 0.7}] * 500}
     registry = Registry(tmp_path)

@@ -24,7 +24,7 @@ def _table(times: list[int], label: int | None = 1) -> pa.Table:
 
 
 def test_what_is_committed_is_what_is_read(tmp_path: Path) -> None:
-    """Rows, types and order survive; the manifest tells what is there."""
+    """Rows, types and order survive; the manifest lists them."""
     store = SpanStore(tmp_path)
     batches = [_table([1, 2]).to_batches()[0], _table([3])]
     manifest = store.create(

@@ -83,7 +83,7 @@ def test_fetched_interpreter() -> None:
     ],
 )
 def test_machines_without_wheels(machine, why: str) -> None:
-    """Where there are no wheels, no interpreter helps, and none is looked for or proposed."""
+    """Where there are no wheels, no interpreter helps, and none is searched or proposed."""
     with pytest.raises(SetupError) as caught:
         bootstrap.choose(machine, lambda lane, fetch: pytest.fail("looked for an interpreter"))
     assert why in str(caught.value)

@@ -1,4 +1,4 @@
-"""Segments and the spans that are cut from them. A scripted stream stands for what no broker here does on demand."""
+"""Segments and the spans made from them. A scripted stream does what no broker here does on demand."""
 
 import dataclasses
 import json
@@ -30,7 +30,7 @@ from tests.unit.ingestion.streams.scripted import (
 
 
 def test_the_scripted_stream_keeps_the_contract() -> None:
-    """It stands for a real one."""
+    """It behaves as a real one."""
     topic = Topic(2)
 
     def append(values: object) -> None:
@@ -65,7 +65,7 @@ def test_equal_events_are_all_kept(tmp_path: Path) -> None:
 
 
 def test_events_that_a_producer_sends_twice(tmp_path: Path) -> None:
-    """With `unique` the second event of a span with the same id is left out, also in a later segment."""
+    """With `unique` the second event of a span with the same id is skipped, also in a later segment."""
     topic = Topic()
     topic.add(0, *(event(i, 0.5) for i in range(10)), *(event(i, 0.5) for i in range(5)))
     assert 5 == ingester(tmp_path, Scripted(topic), unique=("id",)).run(flush=True).repeated
@@ -165,7 +165,7 @@ def test_refusals(tmp_path: Path) -> None:
     topic.add(0, *(event(i, 0.2) for i in range(10, 20)))
     topic.events[0] = topic.events[0][15:]
     topic.first[0] = 15  # retention has passed offset 10
-    with pytest.raises(DataError, match="retention has passed .* from 10 on are wanted, .* there is 15"):
+    with pytest.raises(DataError, match="retention has passed .* from 10 on are needed, .* there is 15"):
         ingester(tmp_path, Scripted(topic)).run()
     ingester(tmp_path, Scripted(topic)).run(accept_loss=True, flush=True)
     assert [*range(10), *range(15, 20), 50] == ids(tmp_path)
@@ -183,7 +183,7 @@ def test_refusals(tmp_path: Path) -> None:
     fresh = Topic(2)
     fresh.id = "two"
     fresh.add(0, event(99, 0.3))
-    with pytest.raises(DataError, match="made again: topic_id was 'one', is 'two'"):
+    with pytest.raises(DataError, match="created again: topic_id was 'one', is 'two'"):
         ingester(tmp_path, Scripted(fresh)).run()
     ingester(tmp_path, Scripted(fresh)).run(accept_loss=True, flush=True)
     assert [*range(10), *range(15, 20), 50, 99] == ids(tmp_path)

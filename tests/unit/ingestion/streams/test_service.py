@@ -1,4 +1,4 @@
-"""What an ingester tells over HTTP, and the commands of a stream."""
+"""What an ingester reports over HTTP, and the commands of a stream."""
 
 import json
 import urllib.error
@@ -33,7 +33,7 @@ def get(port: int, path: str) -> tuple[int, str]:
 
 
 def test_metrics_and_probes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Metrics count what happened; /readyz is true only while the stream is read, /healthz while the loop turns."""
+    """Metrics count what happened; /readyz is true only while the stream is read, /healthz while the loop runs."""
     topic = Topic()
     topic.add(0, *(event(i, i / 100) for i in range(250)), b"{", None)
     work = ingester(tmp_path, Scripted(topic))

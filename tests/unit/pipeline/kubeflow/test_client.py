@@ -146,7 +146,7 @@ def task(name: str, state: str, begin: int = 0, end: int | None = None) -> Task:
 
 
 def test_the_newest_try_counts() -> None:
-    """A task that is tried again stands once, as its newest try says; drivers are left out; order is the pipeline's."""
+    """A task that is retried is listed once, with its newest attempt; drivers are omitted; in the pipeline's order."""
     view = RunView(Console(file=io.StringIO()), ["Trainer", "Pusher"])
     shown = view.tasks(
         run(

@@ -151,7 +151,7 @@ def test_argo_retries_what_is_compiled(package: tuple[dict[str, Any], dict[str, 
 def test_one_task_ends_a_run(
     package: tuple[dict[str, Any], dict[str, Any]], verdict: str, alarm: str, last: str
 ) -> None:
-    """Of the three tasks that end a run the verdicts choose one; its name tells the outcome."""
+    """Of the three tasks that end a run the verdicts choose one; its name is the outcome."""
     facts = {
         "_Ingest.ingested": {"state": "waiting"},
         "verdict": {"verdict": verdict},
@@ -168,7 +168,7 @@ def test_one_task_ends_a_run(
 
 @pytest.mark.slow
 def test_the_exit_handler_waits_for_all_else(package: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    """`End` runs after the DAG of all other tasks, whatever became of it; it is no task of that DAG."""
+    """`End` runs after the DAG of all other tasks, also if it failed; it is no task of that DAG."""
     root = package[0]["root"]["dag"]["tasks"]
     assert {"Stages", "End"} == set(root)
     assert "ALL_UPSTREAM_TASKS_COMPLETED" == root["End"]["triggerPolicy"]["strategy"]
@@ -222,7 +222,7 @@ def test_no_root_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_a_version_is_named_after(package: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    """The code that runs in the tasks is the code that the version's name stands for."""
+    """The code that runs in the tasks is the code whose digest is in the version's name."""
     said = [json.dumps(each["container"]) for each in package[0]["deploymentSpec"]["executors"].values()]
     rooms = {room for text in said for room in re.findall(r'"noria\.(\w+)\.', text)}
     assert {"components", "pipeline"} <= rooms <= set(ROOMS)
@@ -277,7 +277,7 @@ def test_the_lineage_is_the_container_s(package: tuple[dict[str, Any], dict[str,
 
 
 def test_the_pusher_makes_the_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On Kubeflow the Pusher's own executor gets the digest of the project that lies in the container."""
+    """On Kubeflow the Pusher's own executor gets the digest of the project in the container."""
     from noria.components.pusher import executor
     from noria.pipeline.runners.kubeflow.pusher import Executor
 

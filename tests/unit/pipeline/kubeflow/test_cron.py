@@ -42,7 +42,7 @@ def test_taken(cron: str) -> None:
     ],
 )
 def test_refused(cron: str, field: str) -> None:
-    """What lies outside of a field's range is refused, with the field and what it takes."""
+    """A value out of a field's range is refused, with the field and its range."""
     with pytest.raises(ConfigError, match=f"the {field} must be"):
         six_fields(cron)
 

@@ -131,7 +131,7 @@ def test_unknown_store_and_type() -> None:
 
 
 def task(home: Path) -> tuple[dict[str, Any], list[str]]:
-    """What ChampionResolver is given, and its container's command but for the request."""
+    """What ChampionResolver is given, and its container's command without the request."""
     uri = f"{PLACE.format(task='ChampionResolver')}/champion"
     schema = {"instanceSchema": "title: tfx.Model\ntype: object\n"}
     executor_input = {
@@ -155,7 +155,7 @@ def run(tmp_path: Path, mirror: Path, home: Path) -> subprocess.CompletedProcess
 
 
 def test_one_task(tmp_path: Path) -> None:
-    """A task writes what the launcher collects, tells its log what it does, and leaves its journal on the volume."""
+    """A task writes what the launcher collects, logs what it does, and writes its journal on the volume."""
     done = run(tmp_path, tmp_path / "mirror", tmp_path / "home")
     assert 0 == done.returncode, done.stderr
     assert "noria stage=ChampionResolver event=end" in done.stdout
@@ -284,7 +284,7 @@ class Webhook:
 
 
 def test_a_run_whose_container_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The exit handler writes the page of a run that could not, names the unfinished stage, and tells a webhook."""
+    """The exit handler writes the page of a killed run, names the unfinished stage, and calls a webhook."""
     from noria.pipeline.runners.kubeflow import tasklog
     from noria.pipeline.runners.kubeflow.run_end import executor
 
@@ -330,7 +330,7 @@ def test_a_run_whose_container_was_killed(tmp_path: Path, monkeypatch: pytest.Mo
     ],
 )
 def test_how_a_run_ended(tmp_path: Path, record: RunRecord, told: str) -> None:
-    """A run that the registry has ended as it says; one that found no span is nothing to tell."""
+    """A run that the registry has ended as it says; a run that found no span sends nothing."""
     from noria.pipeline.runners.kubeflow import tasklog
     from noria.pipeline.runners.kubeflow.run_end import executor
 

@@ -1,4 +1,4 @@
-"""A schema follows its data: columns whose stored type has changed, and labels with further classes."""
+"""Schema evolution: columns whose stored type has changed, and labels with further classes."""
 
 from collections.abc import Mapping
 

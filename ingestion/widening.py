@@ -1,4 +1,4 @@
-"""What may grow after the first spans: columns get wider types, labels get further classes.
+"""Wider types of columns and further classes of labels, after the first spans.
 
 A file is read with the types that the spans have. Only where its values do not fit are its own types found, so a file
 whose types are known is read once.
@@ -42,24 +42,24 @@ def asked(known: Types, config: Types) -> Types:
     return grown
 
 
-def found(fresh: Sequence[Table], known: Types, bad: Collection[str]) -> Types:
+def found(new: Sequence[Table], known: Types, bad: Collection[str]) -> Types:
     """The wider types of columns whose values did not fit.
 
     Args:
-      fresh: the tables.
+      new: the tables.
       known: the types they were read with.
       bad: columns with values that did not fit.
     """
     if not bad:
         return {}
-    here = tables.columns_of(fresh, wanted=sorted(bad))
+    here = tables.columns_of(new, wanted=sorted(bad))
     wider = {name: conversion.unify(known[name], kind) for name, kind in here.items()}
     return {name: kind for name, kind in wider.items() if kind is not None and kind != known[name]}
 
 
-def explained(error: DataError, fresh: Sequence[Table], known: Types, bad: Collection[str]) -> DataError:
+def explained(error: DataError, new: Sequence[Table], known: Types, bad: Collection[str]) -> DataError:
     """The error of a refused file, with the step that lets a column change its type."""
-    here = tables.columns_of(fresh, wanted=sorted(bad)) if bad else {}
+    here = tables.columns_of(new, wanted=sorted(bad)) if bad else {}
     other = [
         (name, kind) for name, kind in here.items() if kind not in (known[name], conversion.named("empty"))
     ]
