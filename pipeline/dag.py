@@ -117,5 +117,6 @@ def components(config: Config, *, span: str, mode: str, run_id: str, code_digest
             task=task,
             keep=config.retention,
             signing_key=signing_key,
+            rollout=int(config.serving.rollout.mode is not None),
         )
     return [champion, spans, schema, statistics, gate, transform, trainer, evaluator, pusher]

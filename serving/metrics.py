@@ -47,6 +47,18 @@ class Histogram:
         found[0][bisect.bisect_right(self.bounds, value)] += 1
         found[1][0] += value
 
+    def quantile(self, share: float, label: str) -> float | None:
+        """The bound that so many values are below, over all labels that begin with this one; None if there are few."""
+        counts = [
+            sum(each) for each in zip(*(v[0] for k, v in self.values.items() if k[0] == label), strict=True)
+        ]
+        seen = 0
+        for bound, count in zip(self.bounds, counts, strict=False):
+            seen += count
+            if seen >= 20 and seen >= share * sum(counts):
+                return bound
+        return None
+
     def lines(self) -> list[str]:
         lines = []
         for key, (counts, (total,)) in self.values.items():
@@ -84,6 +96,10 @@ class Metrics:
         self.logged = Counter("noria_serving_logged_requests_total", ())
         self.unlogged = Counter("noria_serving_unlogged_requests_total", ())
         self.serving = Counter("noria_serving_version", ("model",), "gauge")
+        self.fallback_answers = Counter("noria_serving_fallback_answers_total", ("model",))
+        self.rollbacks = Counter("noria_serving_rollbacks_total", ("model", "cause"))
+        self.rollout_share = Counter("noria_serving_rollout_share", ("model", "version"), "gauge")
+        self.rollout_requests = Counter("noria_serving_rollout_requests", ("model", "arm"), "gauge")
 
     def batch(self, model: str, version: int, calls: int, rows: int) -> None:
         self.batches.add(model, str(version))

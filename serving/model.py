@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from noria.serving.processes import ModelProcess
+from noria.serving.rollouts.traffic import Traffic
 from noria.serving.status import Code, StatusError
 from noria.serving.version import State, Version, loading_cores
+from noria.stores import model_directory
 
 # Versions that have ended and are still listed in the status.
 MAX_ENDED = 20
@@ -32,6 +34,11 @@ class Model:
       max_resident: versions in memory; more are refused.
       standby: whether the process of the version before is kept, with its graph, for the weights of the next one.
       note: gets what happens to a version, for the audit log.
+      keep_fallback: whether the version before the newest stays loaded, and answers where the newest fails.
+
+    Attributes:
+      candidate: the version that a rollout tries; it answers only what `traffic` gives it.
+      traffic: who answers what.
     """
 
     def __init__(
@@ -41,10 +48,16 @@ class Model:
         poll_seconds: float,
         max_resident: int,
         standby: bool,
+        keep_fallback: bool,
+        traffic: Callable[["Model"], Traffic],
         note: Callable[..., None] = lambda event, version, **facts: None,
     ):
         self._note = note
         self.name = config.name
+        self.candidate: int | None = None
+        self.keep_fallback = keep_fallback
+        self.traffic = traffic(self)
+        self._distrusted: set[int] = set()
         self.config = config
         self.versions: dict[int, Version] = {}
         self._make, self._poll_seconds, self._max_resident = make, poll_seconds, max_resident
@@ -56,9 +69,35 @@ class Model:
         self._unloading: set[asyncio.Task[None]] = set()
 
     def latest(self) -> Version | None:
-        """The version that answers requests that name none."""
-        numbers = [number for number, each in self.versions.items() if each.state is State.AVAILABLE]
+        """The version that answers requests that name none: the champion."""
+        numbers = self._trusted()
         return self.versions[max(numbers)] if numbers else None
+
+    def fallback(self) -> Version | None:
+        """The version that answers where the champion fails, if there is one."""
+        numbers = sorted(self._trusted()) if self.keep_fallback else []
+        version = self.versions[numbers[-2]] if len(numbers) > 1 else None
+        return version if version is not None and version.live else None
+
+    def distrust(self, number: int) -> None:
+        """The fallback is the champion from now on."""
+        self._distrusted.add(number)
+
+    def dismiss(self, number: int) -> None:
+        """Ends the candidate at once: who waits for its answer is told."""
+        self.candidate = None
+        version = self.versions.get(number)
+        if version is not None and version.state is not State.END:
+            if version.process is not None:
+                version.process.kill("it is rolled back")
+            version.stop()
+
+    def _trusted(self) -> list[int]:
+        return [
+            number
+            for number, each in self.versions.items()
+            if each.state is State.AVAILABLE and number != self.candidate and number not in self._distrusted
+        ]
 
     def specific(self, number: int) -> Version | None:
         version = self.versions.get(number)
@@ -90,12 +129,17 @@ class Model:
             if found is None:
                 return
             wanted = self._wanted(found)
-            for number in wanted:
+            for number in self._in_turn(wanted, found):
                 if not self._present(number, found[number]):
                     await self._load(number, found[number])
+                self.versions[number].folder = found[number]  # that of a candidate is renamed
             # One that is refused takes no place: the newest that serves stays until a wanted one does.
-            served = [number for number in wanted if self.specific(number)]
+            served = [number for number in wanted if self.specific(number) and number != self.candidate]
             keep = set(wanted) if served or not wanted else {*wanted, *self._newest_served()}
+            if self.keep_fallback:
+                keep.update(sorted(set(self._trusted()) & found.keys())[-2:])
+            if self.candidate is not None:
+                keep.add(self.candidate)
             for number, version in self.versions.items():
                 if number not in keep and version.state is State.AVAILABLE:
                     self._unload(version)
@@ -118,6 +162,17 @@ class Model:
             LOG.warning("cannot read %s: %s", self.config.base_path, error)
             return None
 
+    def _in_turn(self, wanted: list[int], found: dict[int, Path]) -> list[int]:
+        """In which order to load: a fallback after the champion, a candidate last."""
+        turn = sorted(wanted, reverse=self.keep_fallback)
+        if self.candidate is not None:
+            folder = Path(self.config.base_path) / f"{model_directory.CANDIDATE}{self.candidate}"
+            if self.candidate not in found and folder.is_dir():
+                found[self.candidate] = folder
+            turn = [number for number in turn if number != self.candidate]
+            turn += [self.candidate] if self.candidate in found else []
+        return turn
+
     def _wanted(self, found: dict[int, Path]) -> list[int]:
         policy = self.config.model_version_policy
         choice = policy.WhichOneof("policy_choice")
@@ -127,7 +182,7 @@ class Model:
         if choice == "all":
             return numbers
         count = policy.latest.num_versions or 1
-        return numbers[-count:]
+        return numbers[-count - self.keep_fallback :]
 
     def _newest_served(self) -> list[int]:
         latest = self.latest()
@@ -142,6 +197,8 @@ class Model:
 
     async def _load(self, number: int, folder: Path) -> None:
         version = self._make(number, folder)
+        version.covered = self.traffic.ended
+        self._distrusted.discard(number)
         resident = sum(
             each.state in (State.AVAILABLE, State.LOADING, State.UNLOADING) for each in self.versions.values()
         )

@@ -2,9 +2,11 @@
 
 import asyncio
 import dataclasses
+import logging
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from noria.serving import service
 from noria.serving.audit_log import AuditLog
@@ -14,8 +16,15 @@ from noria.serving.model import Model
 from noria.serving.prediction_log import PredictionLog
 from noria.serving.processes import Spawner
 from noria.serving.protos import model_server_config_pb2
+from noria.serving.rollouts.judge import Judge
+from noria.serving.rollouts.operations import Rollouts
+from noria.serving.rollouts.settings import RolloutSettings
+from noria.serving.rollouts.traffic import Traffic
 from noria.serving.status import Code, StatusError, invalid
 from noria.serving.version import Version
+
+LOG = logging.getLogger("noria.serving")
+Answer = TypeVar("Answer")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +45,10 @@ class Options:
       standby: whether a process is kept with its graph, so that a version with other weights serves at once.
       log_folder: where what is answered is logged; None for nowhere.
       trusted: PEM files of public keys; one of them must have signed a version. Empty for no check.
+      fallback: whether the version before the newest stays loaded, and answers where the newest fails.
+      rollouts: how a candidate is rolled out; None for a server without rollouts.
+      home: the project's home folder: its registry is told of rollouts.
+      record: called with each event of a rollout or a fallback, for an audit log.
     """
 
     poll_seconds: float = 1.0
@@ -50,6 +63,10 @@ class Options:
     standby: bool = True
     log_folder: Path | None = None
     trusted: tuple[Path, ...] = ()
+    fallback: bool = False
+    rollouts: RolloutSettings | None = None
+    home: Path | None = None
+    record: Callable[[dict[str, Any]], None] = lambda event: None
 
 
 class Models:
@@ -59,11 +76,13 @@ class Models:
         self.options, self.metrics, self.audit = options, metrics, audit
         self.models: dict[str, Model] = {}
         self.labels: dict[str, dict[str, int]] = {}
+        self.judges: dict[str, Judge] = {}
         self.closing = False
         self.log = PredictionLog(options.log_folder) if options.log_folder is not None else None
         self._config: Any = None
         self._spawner = Spawner()
         self._reloading = asyncio.Lock()
+        self._falling: set[asyncio.Task[None]] = set()
 
     @property
     def ready(self) -> bool:
@@ -93,10 +112,23 @@ class Models:
     async def close(self, drain: bool = True) -> None:
         """Unloads everything."""
         self.closing = True
+        await asyncio.gather(*(each.stop() for each in self.judges.values()))
+        await asyncio.gather(*self._falling, return_exceptions=True)
         await asyncio.gather(*(each.stop(drain) for each in self.models.values()))
         await self._spawner.close()
         if self.log is not None:
             await asyncio.to_thread(self.log.close)
+
+    async def ask(self, spec: Any, call: Callable[[Version], Awaitable[Answer]]) -> Answer:
+        """The answer of the version that a ModelSpec means; of one that a rollout chooses if it names none.
+
+        Raises:
+          StatusError: it names none that serves, or the request fails.
+        """
+        model = self.models.get(spec.name)
+        if model is None or spec.WhichOneof("version_choice") is not None:
+            return await call(self.find(spec))
+        return await model.traffic.ask(call)
 
     def find(self, spec: Any) -> Version:
         """The version that a ModelSpec means.
@@ -140,6 +172,8 @@ class Models:
         metrics.queue.values.clear()
         metrics.memory.values.clear()
         metrics.serving.values.clear()
+        metrics.rollout_share.values.clear()
+        metrics.rollout_requests.values.clear()
         if self.log is not None:
             metrics.logged.set(to=self.log.logged)
             metrics.unlogged.set(to=self.log.lost)
@@ -147,6 +181,11 @@ class Models:
             latest = model.latest()
             if latest is not None:
                 metrics.serving.set(model.name, to=latest.number)
+            traffic = model.traffic
+            if traffic.rollout is not None and traffic.guards is not None:
+                metrics.rollout_share.set(model.name, str(traffic.rollout.version), to=traffic.rollout.share)
+                for arm, count in traffic.guards.requests.items():
+                    metrics.rollout_requests.set(model.name, arm, to=count)
             for version in model.versions.values():
                 if version.process is not None and not version.process.ended.done():
                     labels = model.name, str(version.number)
@@ -196,6 +235,8 @@ class Models:
     async def _apply(self) -> None:
         configs = {each.name: each for each in self._config.model_config_list.config}
         for name in [name for name in self.models if name not in configs]:
+            if name in self.judges:
+                await self.judges.pop(name).stop()
             await self.models.pop(name).stop(drain=True)
         new = []
         for name, config in configs.items():
@@ -204,7 +245,7 @@ class Models:
             else:
                 self.models[name] = self._model(config)
                 new.append(self.models[name])
-        await asyncio.gather(*(each.start() for each in new))
+        await asyncio.gather(*(self._begin(each) for each in new))
         await asyncio.gather(*(each.follow() for each in self.models.values() if each not in new))
         missing = [each for each in new if each.latest() is None]
         if missing:
@@ -244,7 +285,57 @@ class Models:
             if self.audit is not None:
                 self.audit.note(event, model=config.name, version=version, **facts)
 
-        return Model(config, make, options.poll_seconds, options.max_resident, options.standby, note)
+        def collapsed(champion: Version, fallback: Version, reason: str) -> None:
+            model.distrust(champion.number)
+            self.metrics.rollbacks.add(model.name, "collapse")
+            LOG.error(
+                "version %d of model %s is rolled back: %s; version %d answers",
+                champion.number,
+                model.name,
+                reason,
+                fallback.number,
+            )
+            rollouts = self._rollouts(config)
+            task = asyncio.create_task(
+                asyncio.to_thread(rollouts.fall_back, champion.number, fallback.number, reason)
+            )
+            self._falling.add(task)
+            task.add_done_callback(self._fallen)
+
+        model = Model(
+            config,
+            make,
+            options.poll_seconds,
+            options.max_resident,
+            options.standby,
+            options.fallback,
+            lambda made: Traffic(made, self.metrics, collapsed),
+            note,
+        )
+        return model
+
+    async def _begin(self, model: Model) -> None:
+        await model.start()
+        if self.options.rollouts is not None:
+            rollouts = self._rollouts(model.config)
+            judge = Judge(model, model.traffic, rollouts, self.options.rollouts, self.metrics)
+            self.judges[model.name] = judge
+            judge.start()
+
+    def _rollouts(self, config: Any) -> Rollouts:
+        root, home = Path(config.base_path), self.options.home
+        own = home is not None and root.is_relative_to(home / "models")  # the project's model directory
+        return Rollouts(root, home if own else None, self._record)
+
+    def _record(self, event: dict[str, Any]) -> None:
+        self.options.record(event)
+        if self.audit is not None:
+            self.audit.note(**event)
+
+    def _fallen(self, task: asyncio.Task[None]) -> None:
+        self._falling.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            LOG.error("the rollback is not recorded: %s", task.exception())
 
 
 def _memory(pid: int) -> int:

@@ -23,6 +23,8 @@ LOG = logging.getLogger("noria.serving")
 
 # The id of the request that this task answers: the client's `x-request-id`, or a new one.
 REQUEST_ID: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
+# The arm of a rollout that answers: `champion`, `canary`, `ab`, `shadow` or `fallback`.
+ARM: contextvars.ContextVar[str] = contextvars.ContextVar("arm", default="champion")
 
 
 def new_id() -> str:
@@ -57,14 +59,13 @@ class PredictionLog:
         signature: str,
         inputs: Mapping[str, Tensor],
         outputs: Mapping[str, Tensor],
-        arm: str = "champion",
     ) -> None:
         """Logs an answer. Its tensors must not be changed afterwards."""
         if len(self._waiting) >= self.max_requests:
             self.lost += 1
             return
         request = REQUEST_ID.get() or new_id()
-        self._waiting.append((time.time(), request, model, version, arm, signature, inputs, outputs))
+        self._waiting.append((time.time(), request, model, version, ARM.get(), signature, inputs, outputs))
         if len(self._waiting) * 2 >= self.max_requests:
             self._full.set()
 

@@ -17,13 +17,14 @@ from urllib.parse import unquote_to_bytes
 from google.protobuf import json_format
 
 from noria.serving import access as admission
-from noria.serving import json_request, json_response, json_text, service, signatures
+from noria.serving import admin, json_request, json_response, json_text, service, signatures
 from noria.serving.access import Access, Call, Client
 from noria.serving.metrics import Metrics
 from noria.serving.models import Models
 from noria.serving.openapi import description
 from noria.serving.prediction_log import REQUEST_ID, new_id
 from noria.serving.protos import classification_pb2, model_pb2, regression_pb2
+from noria.serving.rollouts.traffic import KEY
 from noria.serving.status import Code, StatusError, invalid
 from noria.serving.version import Version
 
@@ -73,6 +74,8 @@ class Rest:
         self.access = access
         self.models, self.metrics, self.timeout = models, metrics, timeout
         self.metrics_path, self.cors, self.max_body = metrics_path, cors, max_body
+        rollouts = models.options.rollouts
+        self._key_header = rollouts.header.encode() if rollouts is not None else b""
         self._verbs: dict[str, Callable[..., Any]] = {
             "predict": self._predict,
             "classify": self._classify,
@@ -89,8 +92,13 @@ class Rest:
         more: list[tuple[bytes, bytes]] = []
         if path[:4].lower() == "/v1/":
             REQUEST_ID.set(request_id.decode("latin-1"))
+            if self._key_header:
+                KEY.set(_header(scope, self._key_header).decode("latin-1"))
             status, body = await self._api(scope, receive, path, more)
             kind = JSON
+        elif path.startswith("/admin/") and self.models.options.rollouts is not None:
+            kind = JSON
+            status, body = await self._admin(scope, receive, path, more)
         else:
             status, kind, body = await self._page(scope, path, more)
         headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), *more]
@@ -179,6 +187,20 @@ class Rest:
             return 200, JSON, description(self.models)
         return 404, PAGE, NOT_FOUND
 
+    async def _admin(
+        self, scope: Any, receive: Any, path: str, more: list[tuple[bytes, bytes]]
+    ) -> tuple[int, bytes]:
+        try:
+            if self.access is not None:
+                await self._admit(scope, path, admission.ADMIN)
+            elif not admin.allowed(scope):
+                return 403, b'{"error": "the admin API answers on the machine of the server only"}\n'
+            body = await self._body(scope, receive, self.max_body)
+        except StatusError as error:
+            more += _headers(error)
+            return error.http, json_response.error(error)
+        return await admin.answer(self.models, scope["method"], path, body)
+
     async def _body(self, scope: Any, receive: Any, limit: int) -> bytes:
         parts, size = [], 0
         if int(_header(scope, b"content-length") or 0) > limit:
@@ -200,31 +222,39 @@ class Rest:
     async def _predict(self, spec: Any, text: bytes, deadline: float) -> bytes:
         body = await _parse(text)
         name = json_request.signature_name(body)
-        version = self.models.find(spec)
-        signature = signatures.find(version.signatures, name, "json")
-        inputs, by_row = json_request.predict_inputs(body, signature)
-        outputs = await service.predict(version, signature, inputs, (), deadline, self.metrics)
-        return json_response.predictions(outputs, by_row)
+
+        async def call(version: Version) -> bytes:
+            signature = signatures.find(version.signatures, name, "json")
+            inputs, by_row = json_request.predict_inputs(body, signature)
+            outputs = await service.predict(version, signature, inputs, (), deadline, self.metrics)
+            return json_response.predictions(outputs, by_row)
+
+        return await self.models.ask(spec, call)
 
     async def _classify(self, spec: Any, text: bytes, deadline: float) -> bytes:
         request = classification_pb2.ClassificationRequest()
-        version = await self._examples(spec, text, request)
+        await self._examples(text, request)
         check = self.models.options.check_method
-        response = await service.classify(version, request, deadline, self.metrics, check)
-        return json_response.classifications(response.result)
+
+        async def call(version: Version) -> Any:
+            return await service.classify(version, request, deadline, self.metrics, check)
+
+        return json_response.classifications((await self.models.ask(spec, call)).result)
 
     async def _regress(self, spec: Any, text: bytes, deadline: float) -> bytes:
         request = regression_pb2.RegressionRequest()
-        version = await self._examples(spec, text, request)
+        await self._examples(text, request)
         check = self.models.options.check_method
-        response = await service.regress(version, request, deadline, self.metrics, check)
-        return json_response.regressions(response.result)
 
-    async def _examples(self, spec: Any, text: bytes, request: Any) -> Version:
+        async def call(version: Version) -> Any:
+            return await service.regress(version, request, deadline, self.metrics, check)
+
+        return json_response.regressions((await self.models.ask(spec, call)).result)
+
+    async def _examples(self, text: bytes, request: Any) -> None:
         body = await _parse(text)
         request.model_spec.signature_name = json_request.signature_name(body)
         json_request.examples_input(body, request.input)
-        return self.models.find(spec)
 
     def _status(self, spec: Any, part: str) -> bytes:
         if not spec.name:

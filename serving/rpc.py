@@ -16,7 +16,9 @@ from noria.serving.audit_log import AuditLog
 from noria.serving.metrics import Metrics
 from noria.serving.models import Models
 from noria.serving.prediction_log import REQUEST_ID, new_id
+from noria.serving.rollouts.traffic import KEY
 from noria.serving.status import Code, StatusError, invalid
+from noria.serving.version import Version
 
 __all__ = ["handlers"]
 
@@ -114,30 +116,41 @@ class _Rpc:
 
     async def predict(self, request: Any, context: Any) -> Any:
         async def run(deadline: float | None) -> Any:
-            version = self._version(request)
-            return await service.predict_proto(version, request, deadline, self.metrics)
+            async def call(version: Version) -> Any:
+                return await service.predict_proto(version, request, deadline, self.metrics)
+
+            return await self._ask(request, call)
 
         return await self._counted("Predict", request.model_spec.name, run, context)
 
     async def classify(self, request: Any, context: Any) -> Any:
         async def run(deadline: float | None) -> Any:
-            check = self.models.options.check_method
-            return await service.classify(self._version(request), request, deadline, self.metrics, check)
+            async def call(version: Version) -> Any:
+                check = self.models.options.check_method
+                return await service.classify(version, request, deadline, self.metrics, check)
+
+            return await self._ask(request, call)
 
         return await self._counted("Classify", request.model_spec.name, run, context)
 
     async def regress(self, request: Any, context: Any) -> Any:
         async def run(deadline: float | None) -> Any:
-            check = self.models.options.check_method
-            return await service.regress(self._version(request), request, deadline, self.metrics, check)
+            async def call(version: Version) -> Any:
+                check = self.models.options.check_method
+                return await service.regress(version, request, deadline, self.metrics, check)
+
+            return await self._ask(request, call)
 
         return await self._counted("Regress", request.model_spec.name, run, context)
 
     async def multi_inference(self, request: Any, context: Any) -> Any:
         async def run(deadline: float | None) -> Any:
             service.check_tasks(request)
-            version = self.models.find(request.tasks[0].model_spec)
-            return await service.multi_inference(version, request, deadline, self.metrics)
+
+            async def call(version: Version) -> Any:
+                return await service.multi_inference(version, request, deadline, self.metrics)
+
+            return await self.models.ask(request.tasks[0].model_spec, call)
 
         name = request.tasks[0].model_spec.name if request.tasks else ""
         return await self._counted("MultiInference", name, run, context)
@@ -185,6 +198,11 @@ class _Rpc:
 
         return await _answer(run, context)
 
+    async def _ask(self, request: Any, call: Callable[[Version], Awaitable[Any]]) -> Any:
+        if not request.HasField("model_spec"):
+            raise invalid("Missing ModelSpec")
+        return await self.models.ask(request.model_spec, call)
+
     def _version(self, request: Any) -> Any:
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
@@ -194,12 +212,12 @@ class _Rpc:
         self, api: str, model: str, run: Callable[[float | None], Awaitable[Any]], context: Any
     ) -> Any:
         started = time.perf_counter()
-        if self.models.log is not None:
-            given = next(
-                (value for key, value in context.invocation_metadata() or () if key == "x-request-id"), ""
-            )
-            REQUEST_ID.set(given or new_id())
+        rollouts = self.models.options.rollouts
+        if self.models.log is not None or rollouts is not None:
+            given = dict(context.invocation_metadata() or ())
+            REQUEST_ID.set(given.get("x-request-id") or new_id())
             context.set_trailing_metadata((("x-request-id", REQUEST_ID.get()),))
+            KEY.set(given.get(rollouts.header, "") if rollouts is not None else "")
         try:
             response = await run(_deadline(context))
         except StatusError as error:

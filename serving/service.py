@@ -14,6 +14,7 @@ from noria.serving.protos import (
     predict_pb2,
     regression_pb2,
 )
+from noria.serving.rollouts.traffic import OUTPUTS
 from noria.serving.signatures import CLASSIFY, REGRESS, Signature
 from noria.serving.status import Code, StatusError, invalid
 from noria.serving.tensors import STRING, Tensor, from_proto, to_proto
@@ -53,8 +54,8 @@ async def predict(
         metrics.runtime.observe(took, version.model, "Predict", "TF1")
     by_tensor = dict(zip(fetches, tensors, strict=True))
     found = {name: by_tensor[signature.outputs[name].name] for name in wanted}
-    if metrics is not None and version.log is not None:
-        version.log.add(version.model, version.number, signature.name, inputs, found)
+    if metrics is not None:
+        _answered(version, signature, inputs, found)
     return found
 
 
@@ -252,10 +253,19 @@ async def _on_examples(
         metrics.example_total.add(version.model, by=len(examples))
     by_tensor = dict(zip(fetches, tensors, strict=True))
     found = [{name: by_tensor[signature.outputs[name].name] for name in names} for signature, names in wanted]
-    if metrics is not None and version.log is not None:
+    if metrics is not None:
         for (signature, _), outputs in zip(wanted, found, strict=True):
-            version.log.add(version.model, version.number, signature.name, {"inputs": tensor}, outputs)
+            _answered(version, signature, {"inputs": tensor}, outputs)
     return found, len(examples)
+
+
+def _answered(
+    version: Version, signature: Signature, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]
+) -> None:
+    """For the prediction log, and for the guards of a rollout."""
+    OUTPUTS.set(outputs)
+    if version.log is not None:
+        version.log.add(version.model, version.number, signature.name, inputs, outputs)
 
 
 def serialized_examples(proto: Any) -> list[bytes]:

@@ -60,6 +60,14 @@ class Tensor:
         return [bool(each) for each in elements] if self.dtype == "bool" else elements
 
 
+def first(tensor: Tensor) -> Any:
+    """The first element as a Python value; None if there is none, or if its type cannot be read."""
+    if not tensor.data or tensor.dtype in ("half", "bfloat16"):
+        return None
+    width = 1 if tensor.dtype == STRING else _NUMERIC[tensor.dtype][1]
+    return Tensor(tensor.dtype, (1,), tensor.data[:width]).values()[0]
+
+
 def supported(dtype: str) -> bool:
     return dtype == STRING or dtype in _NUMERIC
 

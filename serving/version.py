@@ -78,6 +78,8 @@ class Version:
         self.signatures: dict[str, Signature] = {}
         self.process: ModelProcess | None = None
         self.restarts = 0
+        # Called when the process has ended: whether another version answers what it was computing.
+        self.covered: Callable[[Version], bool] = lambda version: False
         self._spawner, self._tags, self._threads, self._load_seconds = spawner, tags, threads, load_seconds
         self._warm, self._metrics = warm, metrics
         self.queue = Queue(
@@ -207,6 +209,8 @@ class Version:
             await asyncio.wait([self.process.ended])  # a future that is awaited would end with this task
             self.restarts += 1
             self._metrics.restarted(self.model, self.number)
+            if self.covered(self):
+                self.queue.fail(StatusError(Code.UNAVAILABLE, f"the process of model {self.model} ended"))
             self.queue.disconnect()
             self._failures = 1 if time.monotonic() - since > STEADY_SECONDS else self._failures + 1
             if self._failures > 1:

@@ -1,7 +1,8 @@
 """The model directory that TF Serving watches: `<root>/<version>/`, where the largest number serves.
 
 A version is added and removed by one rename; its signature, if there is a key, is written before. Unfinished and
-withdrawn versions have a name that begins with a dot. It is no number, so TF Serving and all other readers ignore it.
+withdrawn versions, and the candidate of a rollout, have a name that begins with a dot. It is no number, so TF Serving
+and all other readers ignore it; `noria serve` alone reads the candidate.
 """
 
 from pathlib import Path
@@ -11,6 +12,7 @@ from noria.core.errors import ConfigError, RegistryError
 from noria.stores import model_signature
 
 WITHDRAWN = ".withdrawn-"
+CANDIDATE = ".candidate-"
 # Where TF Serving looks for warm-up requests, and how many it accepts (tensorflow.org/tfx/serving, SavedModel Warmup).
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 MAX_WARMUP_RECORDS = 1000
@@ -29,8 +31,21 @@ def folders(root: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name))
 
 
+def candidates(root: Path) -> list[int]:
+    """The numbers of the candidates in the directory, ascending."""
+    if not root.is_dir():
+        return []
+    names = (path.name.removeprefix(CANDIDATE) for path in root.glob(f"{CANDIDATE}*") if path.is_dir())
+    return sorted(int(name) for name in names if name.isdigit())
+
+
 def add(
-    root: Path, version: int, payload: Path, digests: dict[str, str], signing_key: Path | None = None
+    root: Path,
+    version: int,
+    payload: Path,
+    digests: dict[str, str],
+    prefix: str = "",
+    signing_key: Path | None = None,
 ) -> Path:
     """Copies a model into the directory under a temporary name, checks and syncs it, and renames it to its number.
 
@@ -39,6 +54,7 @@ def add(
       version: the number.
       payload: the SavedModel's folder.
       digests: sha256 of each file of it, by path below `payload`.
+      prefix: before the number: `CANDIDATE` for a version that does not serve yet.
       signing_key: PEM file of the key that signs it; one that this key has signed already is not signed again.
 
     Raises:
@@ -46,7 +62,7 @@ def add(
       ConfigError: the key cannot be used.
     """
     root.mkdir(parents=True, exist_ok=True)
-    target = root / str(version)
+    target = root / f"{prefix}{version}"
     if target.exists():
         check(target, digests)
         if signing_key is not None and not is_signed(root, version, signing_key):
@@ -99,26 +115,36 @@ def is_signed(root: Path, version: int, signing_key: Path) -> bool:
 def withdraw(root: Path, versions: list[int]) -> None:
     """Removes versions from the directory, the largest last: until then it is the one that serves."""
     for version in sorted(versions):
-        target = root / f"{WITHDRAWN}{version}"
-        if (root / str(version)).exists():
-            files.remove_tree(target)
-            (root / str(version)).rename(target)
+        _withdraw(root, str(version), version)
     if versions:
         files.sync(root)
 
 
-def restore(root: Path, version: int) -> bool:
-    """Adds a withdrawn version again; False if its files are gone."""
-    withdrawn = root / f"{WITHDRAWN}{version}"
-    if not withdrawn.is_dir():
-        return False
-    withdrawn.rename(root / str(version))
+def withdraw_candidate(root: Path, version: int) -> None:
+    """Ends what `add` with the prefix `CANDIDATE` began."""
+    _withdraw(root, f"{CANDIDATE}{version}", version)
     files.sync(root)
-    return True
+
+
+def restore(root: Path, version: int) -> bool:
+    """Adds a candidate, or again a withdrawn version; False if there are no such files."""
+    for prefix in (CANDIDATE, WITHDRAWN):
+        if (root / f"{prefix}{version}").is_dir():
+            (root / f"{prefix}{version}").rename(root / str(version))
+            files.sync(root)
+            return True
+    return False
 
 
 def delete(root: Path, version: int) -> None:
-    """Deletes a version, also a withdrawn one, with its signature."""
+    """Deletes a version, also a withdrawn one or a candidate, with its signature."""
     model_signature.path_of(root / str(version)).unlink(missing_ok=True)
-    files.remove_tree(root / str(version))
-    files.remove_tree(root / f"{WITHDRAWN}{version}")
+    for prefix in ("", WITHDRAWN, CANDIDATE):
+        files.remove_tree(root / f"{prefix}{version}")
+
+
+def _withdraw(root: Path, name: str, version: int) -> None:
+    target = root / f"{WITHDRAWN}{version}"
+    if (root / name).exists():
+        files.remove_tree(target)
+        (root / name).rename(target)

@@ -11,7 +11,7 @@ from noria.core import files
 from noria.core.errors import RegistryError
 from noria.stores import model_directory
 from noria.stores.registry import VERSION_FILE, Registry
-from noria.stores.versions import EXPIRED, PUBLISHED, REGISTERED, REJECTED, State, Version
+from noria.stores.versions import EXPIRED, PUBLISHED, REGISTERED, REJECTED, ROLLED_BACK, State, Version
 
 __all__ = ["Publication"]
 
@@ -76,6 +76,46 @@ class Publication:
             model_dir = serve(version, self.root, self.signing_key)
             self.registry.log.append("published", version=number, model_dir=str(model_dir))
             return self.registry.version(number)
+
+    def stage(self, number: int) -> Version:
+        """Puts a version into the model directory as the candidate of a rollout; it serves when it is promoted.
+
+        May be repeated after a kill. A version that serves already is only checked.
+
+        Raises:
+          RegistryError: its files were deleted or are damaged, or it is not blessed.
+        """
+        with self.registry.writing("the candidate cannot be stored"):
+            version = self.registry.version(number)
+            if version.state == PUBLISHED:
+                raise RegistryError(f"version {number} serves already", where=version.model_dir)
+            if version.state not in (REGISTERED, ROLLED_BACK):
+                raise RegistryError(
+                    f"version {number} is {version.state} and cannot be rolled out",
+                    where=self.registry.folder,
+                    next_step="`noria status` lists the versions; `noria promote --force` overrides a gate, "
+                    "`noria rollback` goes back to an earlier champion",
+                )
+            if number not in self.registry.state().staged:
+                self.registry.log.append("staged", version=number)
+            files.sweep(self.root)
+            withdrawn = self.root / f"{model_directory.WITHDRAWN}{number}"
+            if withdrawn.exists():  # its second rollout
+                files.remove_tree(withdrawn)
+            model_directory.add(
+                self.root,
+                number,
+                version.payload_path / SERVING,
+                _serving_digests(version),
+                model_directory.CANDIDATE,
+            )
+            return self.registry.version(number)
+
+    def unstage(self, number: int) -> None:
+        """Takes a candidate out of the model directory that had no rollout; it remains registered."""
+        with self.registry.writing("the candidate cannot be withdrawn"):
+            self.registry.log.append("unstaged", version=number)
+            model_directory.withdraw_candidate(self.root, number)
 
     def promote(self, number: int, reason: str, actor: str) -> Version:
         """Publishes a version whatever its verdict; the log records who did it and why.

@@ -66,7 +66,7 @@ def retain(registry: Registry, keep: int, root: Path | str) -> list[int]:
     """Deletes the files of old versions; their events remain.
 
     It keeps the newest `keep` versions, the champion, the version for a rollback, the last good one of the champion's
-    parent chain, and versions that are being published.
+    parent chain, versions that are being published, and candidates of a rollout.
 
     Args:
       registry: the project's.
@@ -81,7 +81,13 @@ def retain(registry: Registry, keep: int, root: Path | str) -> list[int]:
     with registry.writing("old versions cannot be deleted"):
         state = registry.state()
         alive = sorted(number for number, v in state.versions.items() if v.state != EXPIRED)
-        kept = {*alive[-keep:], *state.served[-2:], *state.publishing, *_last_good_parent(state)}
+        kept = {
+            *alive[-keep:],
+            *state.served[-2:],
+            *state.publishing,
+            *state.staged,
+            *_last_good_parent(state),
+        }
         gone = [number for number in alive if number not in kept]
         if gone:
             # The log first: nobody may rely on files that are about to be deleted.
@@ -97,7 +103,9 @@ def _close_runs(registry: Registry, publication: Publication) -> list[str]:
         state = registry.state()
         if version.span is None or version.run_id in state.runs or ".promoted-" in version.run_id:
             continue
-        waits = version.state == REGISTERED and version.promoted is None
+        waits = (
+            version.state == REGISTERED and version.promoted is None and version.version not in state.staged
+        )
         serving = state.champion.version if state.champion else None
         # If another version has become champion, `publish` withholds this one.
         if waits and (version.version > state.ever_served or version.parent != serving):
@@ -122,7 +130,8 @@ def _delete_expired(registry: Registry, root: Path) -> list[str]:
     done = []
     for version in registry.versions():
         leftovers = [version.payload_path, root / str(version.version)]
-        leftovers.append(root / f"{model_directory.WITHDRAWN}{version.version}")
+        for prefix in (model_directory.WITHDRAWN, model_directory.CANDIDATE):
+            leftovers.append(root / f"{prefix}{version.version}")
         if version.state == EXPIRED and any(path.exists() for path in leftovers):
             files.remove_tree(version.payload_path)
             model_directory.delete(root, version.version)

@@ -214,6 +214,8 @@ class State:
       publishing: version whose publishing began and has not ended -> its model root.
       rolling_back: the rollback that began and has not ended.
       ever_served: the largest number that ever was in a model directory.
+      staged: versions that are, or wait to be, the candidate of a rollout.
+      rollouts: by id, the newest event of each.
     """
 
     folder: Path
@@ -226,6 +228,8 @@ class State:
     publishing: dict[int, str] = dataclasses.field(default_factory=dict)
     rolling_back: dict[str, Any] | None = None
     ever_served: int = 0
+    staged: set[int] = dataclasses.field(default_factory=set)
+    rollouts: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     def apply(self, event: dict[str, Any]) -> None:
         """Applies one event. Unknown kinds are ignored."""
@@ -272,6 +276,7 @@ class State:
     def _published(self, event: dict[str, Any]) -> None:
         number = event["version"]
         self.publishing.pop(number, None)
+        self.staged.discard(number)
         if self.champion is not None and self.champion.version != number:
             self._change(self.champion.version, state=RETIRED)
         if number not in self.served:
@@ -301,6 +306,21 @@ class State:
         while self.served and self.served[-1] != event["to"]:
             self._change(self.served.pop(), state=ROLLED_BACK, model_dir=None)
         self._change(event["to"], state=PUBLISHED, model_dir=event["model_dir"])
+
+    def _staged(self, event: dict[str, Any]) -> None:
+        self.staged.add(event["version"])
+
+    def _unstaged(self, event: dict[str, Any]) -> None:
+        self.staged.discard(event["version"])
+
+    def _rollout(self, event: dict[str, Any]) -> None:
+        self.rollouts[event["rollout"]] = event
+        number = event["version"]
+        if event["status"] == "aborted" and number in self.staged:
+            self.staged.discard(number)
+            self._change(number, state=ROLLED_BACK)
+        elif event["status"] == "promoted":
+            self.staged.discard(number)  # its number may be another one now
 
     def _expired(self, event: dict[str, Any]) -> None:
         for number in event["versions"]:

@@ -18,6 +18,7 @@ class PusherSpec(component_spec.ComponentSpec):
         "code_digest": component_spec.ExecutionParameter(type=str),
         "task": component_spec.ExecutionParameter(type=str),
         "keep": component_spec.ExecutionParameter(type=int),
+        "rollout": component_spec.ExecutionParameter(type=int),
     }
     INPUTS = {
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
@@ -44,6 +45,7 @@ class Pusher(base_component.BaseComponent):
       task: `binary`, `multiclass` or `regression`; what infra validation expects of the predictions.
       keep: how many versions retention leaves.
       signing_key: PEM file of the key that signs what is published; empty for none.
+      rollout: 1 if a blessed version is the candidate of a rollout first, 0 if it is published at once.
       **inputs: the channels of `PusherSpec.INPUTS`, by name.
     """
 
@@ -60,6 +62,7 @@ class Pusher(base_component.BaseComponent):
         task: str,
         keep: int,
         signing_key: str = "",
+        rollout: int = 0,
         **inputs: channel.BaseChannel,
     ):
         super().__init__(
@@ -71,6 +74,7 @@ class Pusher(base_component.BaseComponent):
                 task=task,
                 keep=keep,
                 signing_key=signing_key,
+                rollout=rollout,
                 pushed_model=channel_utils.as_channel([standard_artifacts.PushedModel()]),
                 **inputs,
             )

@@ -31,7 +31,8 @@ class Executor(PusherExecutor):
         """Makes the challenger a version of the registry, and publishes it if it is blessed and passes infra
         validation.
 
-        A challenger that is not blessed is registered as rejected, with its verdict and its files, so that
+        Where the project rolls versions out, one that is blessed becomes the candidate of a rollout instead, beside the
+        champion. A challenger that is not blessed is registered as rejected, with its verdict and its files, so that
         `noria promote --force` can promote it. A blessed one that fails infra validation is rejected too, with the
         reason. If another version has become champion since the verdict, the challenger remains registered, with the
         reason, and its span waits for another run.
@@ -94,7 +95,13 @@ class Executor(PusherExecutor):
             # A repeated task may find that a later version has replaced its own: then there is nothing to do.
             if blessed and version.state in (REGISTERED, PUBLISHED):
                 key = Path(exec_properties["signing_key"]) if exec_properties.get("signing_key") else None
-                version = Publication(registry, model_root, key).publish(version.version)
+                publication, serves = Publication(registry, model_root, key), registry.champion()
+                # Only beside the champion that it was judged against; otherwise `publish` withholds it.
+                judged = serves is not None and serves.version == version.parent
+                if exec_properties["rollout"] and version.state == REGISTERED and judged:
+                    version = publication.stage(version.version)
+                else:
+                    version = publication.publish(version.version)
             if version.state == PUBLISHED:
                 self.mark_pushed(pushed, str(version.model_dir), version.version)
             else:
@@ -106,6 +113,7 @@ class Executor(PusherExecutor):
                 state=version.state,
                 reasons=list(version.reasons),
                 withheld=version.withheld,
+                staged=version.version in registry.state().staged,
             )
 
 

@@ -35,11 +35,13 @@ from noria.pipeline.cli import (
     replay,
     report,
     rollback,
+    rollout,
     run,
     runs,
     schedule,
     serve,
     serving_config,
+    serving_manifests,
     status,
     submit,
     unquarantine,
@@ -142,6 +144,8 @@ app.command()(serve.serve)
 app.command()(predict.predict)
 app.command()(serving_config.serving_config)
 app.command()(verify.verify)
+app.command()(serving_manifests.serving_manifests)
+app.add_typer(rollout.app, name="rollout")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(deadletter.app, name="deadletter")
 app.add_typer(audit.app, name="audit")

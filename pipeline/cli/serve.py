@@ -61,6 +61,13 @@ def serve(
     log: Annotated[
         Path | None, typer.Option(help="A folder for Parquet files with all requests and answers.")
     ] = None,
+    fallback: Annotated[
+        bool | None,
+        typer.Option(
+            help="Keep the version before the newest loaded, and answer with it where the newest fails. "
+            "Default: `serving.fallback` of the project, and no for a folder."
+        ),
+    ] = None,
     config: ConfigFile = PROJECT,
     as_json: Json = False,
 ) -> int:
@@ -76,6 +83,7 @@ def serve(
         from noria.serving import config as files
         from noria.serving.batching import Limits
         from noria.serving.models import Options
+        from noria.serving.rollouts.settings import ServingSettings
     except ImportError as error:
         raise ConfigError(
             f"the server needs packages that are not installed ({error.name})",
@@ -98,6 +106,7 @@ def serve(
         if known and tls is None:
             console.err().print("tokens go over the network in clear text: --tls-cert, or TLS in front")
     trusted = [each.absolute() for each in trusted_key or []]
+    serving, home = ServingSettings(fallback=False), None
     if models is not None:
         served: Any = files.read_models(models)
     else:
@@ -107,6 +116,7 @@ def serve(
             trusted = trusted or settings.signing.trusted
             if settings.signing.key is not None and not trusted:
                 console.err().print("versions are signed, and not verified: `signing.trusted` is empty")
+            serving, home = settings.serving, settings.home_path.resolve()
         if not model_directory.served(folder):
             console.err().print(f"there is no version in {folder} yet; the server waits for one")
         served = files.single_model(name or folder.resolve().name, str(folder.resolve()))
@@ -144,6 +154,9 @@ def serve(
                 log_folder=log,
                 trusted=tuple(trusted),
                 any_label=True,  # a label may wait for its version
+                fallback=serving.fallback if fallback is None else fallback,
+                rollouts=serving.rollout,
+                home=home,
                 limits=Limits(max_batch_rows=max_batch_rows, max_waiting=max_waiting),
             ),
         ),

@@ -34,6 +34,7 @@ from noria.pipeline.config.sections import (
     Window,
 )
 from noria.pipeline.config.stream import StreamSection, in_seconds
+from noria.serving.rollouts.settings import ServingSettings
 
 if TYPE_CHECKING:
     from noria.ingestion.events import EventSettings
@@ -144,6 +145,9 @@ class Config(Settings):
     beam: Beam = Field(default=Beam(), description="Arguments of Apache Beam, if it is used.")
     kubeflow: Kubeflow = Field(
         default=Kubeflow(), description="Where and how the pipeline runs on Kubeflow Pipelines."
+    )
+    serving: ServingSettings = Field(
+        default=ServingSettings(), description="How `noria serve` answers, and how a version reaches traffic."
     )
     metadata: Annotated[str, AfterValidator(_metadata)] = Field(
         default="sqlite",
@@ -314,7 +318,9 @@ class Config(Settings):
     def digest(self) -> str:
         """12 hex digits of the settings' SHA-256; comments, the order of keys and paths do not count."""
         settings = self.model_dump(
-            mode="json", by_alias=True, exclude={"home", "metadata", "schema_", "kubeflow", "signing"}
+            mode="json",
+            by_alias=True,
+            exclude={"home", "metadata", "schema_", "kubeflow", "serving", "signing"},
         )
         data = self._settings.get(
             "data"

@@ -58,6 +58,9 @@ def judge(run_data: RunData, artifacts: Artifacts) -> Outcome:
     elif blessed is False or (blessed and state == "rejected"):
         kind, headline = "rejected", "The challenger is rejected"
         meaning = f"{serving} The challenger stays in the registry as rejected, with these reasons."
+    elif blessed and pusher.get("staged"):
+        kind, headline = "unfinished", f"Version {version} is the candidate of a rollout"
+        meaning = f"`noria serve` gives it traffic beside version {champion} (`noria rollout status`)."
     elif blessed and state == "registered":
         kind, headline = "unfinished", f"Version {version} is blessed, but not published"
         meaning = f"It {pusher.get('withheld') or 'waits for the next run'}. Its span waits for another run."

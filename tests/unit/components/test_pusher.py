@@ -41,7 +41,7 @@ def push(tmp_path: Path):
     """A function of run id, blessing and score: pushes such a model on span 1, 2, ...; gives the artifact."""
 
     def pushed(
-        run_id: str, blessed: bool, score: float = 0.25, beside: bool = True
+        run_id: str, blessed: bool, score: float = 0.25, beside: bool = True, rollout: int = 0
     ) -> standard_artifacts.PushedModel:
         folder, registry = tmp_path / run_id, Registry(tmp_path / "home")
         kinds = {
@@ -93,6 +93,7 @@ def push(tmp_path: Path):
             "code_digest": "c",
             "task": "binary",
             "keep": 5,
+            "rollout": rollout,
         }
         Executor().Do(inputs, {"pushed_model": [output]}, properties)
         return output
@@ -118,6 +119,17 @@ def test_a_bare_saved_model_is_served_too(push, tmp_path: Path) -> None:
     parts = {path.name for path in champion.payload_path.iterdir()}
     assert ("published", True) == (champion.state, {"serving", "transform_graph"} <= parts)
     assert not {"checkpoint", "warm_start.json"} & parts
+
+
+def test_a_rollout_begins_with_a_candidate(push, tmp_path: Path) -> None:
+    """Where versions are rolled out, the first one serves, and the next blessed one waits beside it."""
+    push("run-1", blessed=True, rollout=1)
+    output = push("run-2", blessed=True, rollout=1)
+    registry = Registry(tmp_path / "home")
+    assert (1, "registered") == (registry.champion().version, registry.version(2).state)
+    assert 0 == output.get_int_custom_property("pushed")
+    assert {"1", ".candidate-2"} == {path.name for path in (tmp_path / "models").iterdir()}
+    assert [None, None] == [run.withheld for run in registry.runs()]
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,9 @@ def serving(*arguments: str, program: str = "serve") -> Iterator[Running]:
         assert process.stdout is not None
         ports = json.loads(process.stdout.readline())
         yield Running(process, ports["rest_port"], ports["grpc_port"])
-        process.send_signal(signal.SIGTERM)
-        assert 0 == process.wait(60)
+        if process.poll() is None:  # the test has not killed it
+            process.send_signal(signal.SIGTERM)
+            assert 0 == process.wait(60)
     finally:
         process.kill()
         process.wait()

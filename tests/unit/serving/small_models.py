@@ -2,7 +2,8 @@
 
 `half_plus_two` gives x / 2 + 2, with a predict, two classify and two regress signatures on one graph, whose tensors are
 those of TF Serving's saved_model_half_plus_two.py. `half_plus_three` is the same graph with other weights,
-`half_plus_four` another graph. `pair` has two inputs and four outputs of several types.
+`half_plus_four` another graph. `failing` fails in each request. `pair` has two inputs and four outputs of several
+types.
 """
 
 import shutil
@@ -63,12 +64,20 @@ class Pair(tf.Module):
         return {"double": number * 2, "word": word, "raw_bytes": word, "large": number > 10}
 
 
+class Failing(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def serve(self, x):
+        return {"y": tf.debugging.check_numerics(x / 0.0, "this model always fails")}
+
+
 def main(folder: Path) -> None:
     two, three = folder / "half_plus_two" / "00000123", folder / "half_plus_three" / "00000124"
     half_plus(2.0, two)
     half_plus(3.0, three)
     shutil.copy(two / "saved_model.pb", three / "saved_model.pb")  # protobuf may write a map in any order
     half_plus(4.0, folder / "half_plus_four" / "00000125", another_graph=True)
+    failing = Failing()
+    tf.saved_model.save(failing, str(folder / "failing" / "1"), signatures=failing.serve)
     pair = Pair()
     tf.saved_model.save(pair, str(folder / "pair" / "1"), signatures=pair.serve)
 
