@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     ValidationInfo,
     field_validator,
@@ -19,7 +20,7 @@ from pydantic import (
 from noria.components.data_gate.settings import DataGateSettings
 from noria.components.evaluator.settings import EvaluatorSettings
 from noria.core.errors import did_you_mean
-from noria.core.settings import Names, Settings
+from noria.core.settings import Names, Settings, listed
 from noria.ingestion.column_types import COLUMN_TYPES
 from noria.ingestion.source_secrets import shown
 from noria.ingestion.sources import SOURCES
