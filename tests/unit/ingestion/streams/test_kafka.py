@@ -185,7 +185,7 @@ def test_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="is a secret") as refused:
         made(**{"sasl.password": "hunter2"})
     assert "hunter2" not in str(refused.value)
-    with pytest.raises(ConfigError, match="no NOT_THERE"):
+    with pytest.raises(ConfigError, match="has no NOT_THERE"):
         made(**{"sasl.password": {"env": "NOT_THERE"}})
     with pytest.raises(ConfigError, match="stores the positions itself"):
         made(**{"enable.auto.commit": True})
