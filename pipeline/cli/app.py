@@ -42,6 +42,7 @@ from noria.pipeline.cli import (
     status,
     submit,
     unquarantine,
+    updates,
 )
 
 EPILOG = (
@@ -132,6 +133,7 @@ for _command in (
     promote.promote,
     rollback.rollback,
     unquarantine.unquarantine,
+    updates.updates,
     migrate.migrate,
     doctor.doctor,
     ci.ci,
