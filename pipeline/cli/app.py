@@ -46,6 +46,7 @@ from noria.pipeline.cli import (
     submit,
     unquarantine,
     verify,
+    updates,
 )
 
 EPILOG = (
@@ -132,6 +133,7 @@ for _command in (
     promote.promote,
     rollback.rollback,
     unquarantine.unquarantine,
+    updates.updates,
     migrate.migrate,
     doctor.doctor,
     ci.ci,

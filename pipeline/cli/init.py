@@ -65,6 +65,12 @@ def init(
         ),
     ] = None,
     drop: Annotated[list[str] | None, typer.Option(help="Column to leave out; may be repeated.")] = None,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            help="The project reads a stream: events that `noria emit` appends to this folder. --data is a sample."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Write a project for your data: settings, schema, preprocessing, README."""
@@ -94,6 +100,7 @@ def init(
             missing=missing or [],
             types=pairs(types or [], "--types"),
             drop=drop or [],
+            log=log,
         )
     if as_json:
         console.emit(drafted.to_json())
@@ -122,7 +129,8 @@ def init(
     out.print(f"[green]✓[/] {escape(str(folder))}/ with {', '.join(draft.FILES)}")
     out.print(grid)
     there = "" if folder.absolute() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
-    out.print(f"[bold]next[/] {escape(there)}noria run", soft_wrap=True)
+    commands = "noria run" if log is None else "noria emit EVENTS && noria ingest && noria run"
+    out.print(f"[bold]next[/] {escape(there)}{commands}", soft_wrap=True)
     return console.OK
 
 

@@ -87,6 +87,7 @@ def draft(
     missing: Sequence[str] = (),
     types: Mapping[str, str] | None = None,
     drop: Sequence[str] = (),
+    log: str | None = None,
 ) -> Draft:
     """Writes a project for a table.
 
@@ -104,6 +105,7 @@ def draft(
       missing: further texts that mean "missing".
       types: types of columns that are not to be inferred.
       drop: columns to leave out.
+      log: folder of an event log; the project reads its events from there, and `data` is a sample of them.
 
     Raises:
       ConfigError: the folder holds a project already, or the task is unknown.
@@ -128,7 +130,7 @@ def draft(
         )
         reading = {"delimiter": delimiter, "encoding": encoding, "decimal": decimal}
         return _drafted(
-            folder, beside, found, source, label, time, task, key, reading, missing, types or {}, drop
+            folder, beside, found, source, label, time, task, key, reading, missing, types or {}, drop, log
         )
 
 
@@ -145,6 +147,7 @@ def _drafted(
     missing: Sequence[str],
     types: Mapping[str, str],
     drop: Sequence[str],
+    log: str | None,
 ) -> Draft:
     dropped = {name: "dropped with --drop" for name in drop} | flat.unreadable(source)
     if label is None:
@@ -225,8 +228,13 @@ def _drafted(
         **reading,
         "missing": list(missing),
         "types": dict(types),
-        "keep": [name for name in kept if name not in (label, time)] if dropped else None,
+        "keep": [name for name in kept if name not in (label, time)] if dropped or log else None,
+        "log": log,
     }
+    if log is not None:
+        # The first events of a stream fix its columns for good, and may not have all of them.
+        inferred = {name: kind.name for name, kind in kinds.items() if name not in (label, time)}
+        reading["types"] = {name: kind for name, kind in inferred.items() if kind != "empty"} | dict(types)
     _write(drafted, beside, found, label, form, reading, _event_table(table, label, facts, time, form))
     return drafted
 
@@ -348,7 +356,8 @@ def _values(
         **reading,
         "label": label,
         "task": drafted.task,
-        "classes": drafted.label.classes,
+        # A stream must name its classes; 0 and 1 stand for no and yes, false and true as well.
+        "classes": drafted.label.classes or ([0, 1] if reading["log"] and drafted.task == "binary" else None),
         "shares": drafted.label.shares,
         "unlabelled": drafted.label.missing,
         "time": drafted.time,

@@ -54,6 +54,9 @@ def test_direct_imports_are_declared(package) -> None:
         "remote": "remote",
         "segments": "stream",
         "streams": "kafka",
+        "kafka_settings": "kafka",
+        "kafka": "kafka",
+        "updates": "updates",
         "serving": "serving",
         "stores": "signing",
     }

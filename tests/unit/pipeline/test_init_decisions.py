@@ -215,3 +215,15 @@ def test_a_refusal_has_a_way_on(tmp_path: Path) -> None:
         draft.draft(tmp_path / "p", tmp_path / "airports.csv", None)
     with pytest.raises(DataError, match="needs such a column first"):
         draft.draft(tmp_path / "p", tmp_path / "airports.csv", "delay")
+
+
+def test_a_project_for_a_stream(tmp_path: Path) -> None:
+    """With --log the table is a sample: the project names a log, all columns and types, and the classes."""
+    data = table(tmp_path / "d.csv", "size,colour", lambda i, r: (r.random(), r.choice(["red", "blue"])))
+    config = load(draft.draft(tmp_path / "p", data, "y", log="events").folder)
+    assert (None, {"log": "events"}) == (config.data.source, config.stream.source)
+    assert (["size", "colour"], {"size": "float", "colour": "string"}) == (
+        config.data.columns,
+        config.data.types,
+    )
+    assert [0, 1] == config.label.classes
