@@ -45,8 +45,8 @@ from noria.pipeline.cli import (
     status,
     submit,
     unquarantine,
-    verify,
     updates,
+    verify,
 )
 
 EPILOG = (

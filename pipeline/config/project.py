@@ -34,8 +34,8 @@ from noria.pipeline.config.sections import (
     Window,
 )
 from noria.pipeline.config.stream import StreamSection, in_seconds
-from noria.serving.rollouts.settings import ServingSettings
 from noria.pipeline.updates.targets import TARGETS
+from noria.serving.rollouts.settings import ServingSettings
 
 if TYPE_CHECKING:
     from noria.ingestion.events import EventSettings
