@@ -38,7 +38,7 @@ from noria.ingestion import csv_file, tables
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.events import EventSettings, events
 from noria.ingestion.labels import Labels
-from noria.pipeline.init import flat, inference
+from noria.pipeline.init import flat, inference, time_formats
 
 CHUNK = 5_000
 # Seconds after which an input hangs: in Python's code, and in a library's that no signal interrupts.
@@ -231,7 +231,7 @@ def for_init(path: Path) -> None:
     flat.ambiguous(source, kinds)
     table = tables.read_table(source, columns=kinds, missing=missing)
     with contextlib.suppress(NoriaError):
-        inference.event_times(table.column(kept[0]), kept[0])
+        time_formats.event_times(table.column(kept[0]), kept[0])
     moments = [name for name, kind in kinds.items() if kind.is_time]
     inference.columns(table, kept[-1], None, [], moments)
     inference.label(table.column(kept[-1]), kept[-1], None, kinds[kept[-1]].name == "bool")

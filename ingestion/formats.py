@@ -79,11 +79,13 @@ class Table:
 
     Attributes:
       name: what people know it by: the path.
+      may_lack_columns: a column that it has not is missing in all its rows.
       only_new: no row of it was in an earlier piece of its source; its rows are not compared with old ones.
     """
 
     name: str
     only_new = False
+    may_lack_columns = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -202,6 +204,9 @@ class TextTable(FileTable):
     ):
         super().__init__(found)
         self._file = file
+        self.may_lack_columns = isinstance(
+            file, JsonLinesFile
+        )  # a key that no row has is like one that a row lacks
         self._decimal = decimal
         self.missing = tuple(missing)
         self._formats: Mapping[str, NumberFormat] | None = None
@@ -212,8 +217,14 @@ class TextTable(FileTable):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        note = self._file.encoding.note
-        return () if note is None else (f"{self.name}: {note}",)
+        notes = [self._file.encoding.note] if self._file.encoding.note else []
+        notes += self._file.dialect.notes if isinstance(self._file, CsvFile) else ()
+        return tuple(f"{self.name}: {note}" for note in notes)
+
+    @property
+    def nested(self) -> tuple[str, ...]:
+        """The columns with lists or objects of JSON; reads the file to its end."""
+        return self._file.nested if isinstance(self._file, JsonLinesFile) else ()
 
     def kinds(self, names: Collection[str]) -> dict[str, ColumnType]:
         own = (name for name in self.own_columns if name in names)

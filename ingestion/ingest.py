@@ -147,6 +147,7 @@ def _tables(source: Any, settings: EventSettings, name: str) -> list[Table]:
         encoding=settings.encoding,
         missing=settings.missing,
         decimal=settings.decimal,
+        header=settings.header,
         name=name,
     )
 

@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 
 from noria.ingestion import times
 from noria.ingestion.arrow_values import blank, matches
-from noria.ingestion.number_formats import NumberFormat
+from noria.ingestion.number_formats import NumberFormat, plain_signs
 
 _INTEGER = r"^[+-]?\d{1,18}$"
 _FLOAT = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
@@ -23,6 +23,7 @@ def from_text(texts: pa.Array, target: pa.DataType, form: NumberFormat) -> tuple
     try:
         numbers = pc.cast(values, target)
     except pa.ArrowInvalid:
+        values, percent = form.plain(plain_signs(texts))
         if target == pa.int64():
             # A column of whole numbers with a gap is often written as 3.0.
             values = pc.replace_substring_regex(values, r"^([+-]?\d+)\.0*$", r"\1")
