@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from noria.core import files
 from noria.core.errors import DataError
 from noria.ingestion import conversion
-from noria.ingestion.column_facts import ColumnFacts
+from noria.ingestion.column_facts import MOSTLY, ColumnFacts
 from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.csv_file import CsvFile
 from noria.ingestion.dead_letters import DeadLetters
@@ -246,6 +246,21 @@ class TextTable(FileTable):
             comma = semicolons if self._decimal is None else self._decimal == ","
             return self._formats.get(name, COMMA if comma else PLAIN)
         return self.facts[name].format if name in self.facts else PLAIN
+
+    def reconsider(self, names: Collection[str]) -> dict[str, NumberFormat]:
+        """Looks at how the file writes the numbers of these columns; returns those for which this is another way.
+
+        Reads the file to its end.
+        """
+        found = {}
+        for name in names:
+            facts = self.facts.get(name)
+            if facts is None or facts.format == self.number_format(name):
+                continue
+            if facts.numbers[facts.format] >= MOSTLY * facts.present and not facts.codes:
+                found[name] = facts.format
+        self._formats = {**(self._formats or {}), **found}
+        return found
 
     def assume_formats(self, formats: Mapping[str, NumberFormat]) -> None:
         """Takes number formats that are known already, so that the file is read once only."""

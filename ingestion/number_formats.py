@@ -42,6 +42,12 @@ class NumberFormat:
         whole = rf"(\d+|\d{{1,3}}({self.group}\d{{3}})+)" if self.group else r"\d+"
         return rf"^[+-]?({whole}({decimal}\d*)?|{decimal}\d+)([eE][+-]?\d+)?\s*%?$"
 
+    @property
+    def example(self) -> str:
+        """A number that is written so, for messages."""
+        sign = " " if self.group == BLANKS else self.group.strip("\\[]")[:1]
+        return f"1{sign}234{self.decimal}5"
+
     def plain(self, texts: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
         """The texts as Arrow reads them, and which are percentages (None: none)."""
         texts = pc.utf8_trim_whitespace(texts)

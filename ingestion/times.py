@@ -203,6 +203,10 @@ def _from_format(texts: pa.Array, form: str) -> tuple[np.ndarray, np.ndarray]:
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=datetime.timezone.utc)
         times[i] = int(moment.timestamp() // 1)
+    if (
+        iso := bad & looks_like_time(texts)
+    ).any():  # a later file may be written so; it can mean nothing else
+        times[iso], bad[iso] = _from_text(texts.filter(pa.array(iso)), None)
     return times, bad
 
 

@@ -202,6 +202,12 @@ def _drafted(
     missing = tuple(dict.fromkeys([*missing, *marks]))
     flat.declare_missing(source, missing)
     kept = [name for name in source[0].columns if name not in dropped]
+    for table in source:
+        if lacking := [name for name in kept if name not in table.columns and not table.may_lack_columns]:
+            error = tables.missing_column(lacking[0], table, kept)
+            raise DataError(
+                error.what, where=error.where, next_step="rename it in the data, or leave it out with --drop"
+            )
     kinds = tables.columns_of(source, wanted=kept, types=conversion.resolved(types or {}, folder))
     table = tables.read_table(source, limit=ROWS, columns=kinds, missing=missing)
     if not len(table):
