@@ -245,8 +245,11 @@ def inner_name(path: Path) -> str:
       DataError: as `unpacked`.
     """
     if path.suffix.lower() == ".zip" and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            return _member(archive, path).filename
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return _member(archive, path).filename
+        except READ_ERRORS as error:
+            raise unreadable(error, path) from error
     return path.stem if path.suffix.lower() in file_names.PACKED else path.name
 
 

@@ -58,6 +58,11 @@ def test_packed_files_are_read(tmp_path: Path, name: str, data: bytes) -> None:
     [
         ("a.csv", zipped({"[Content_Types].xml": b"<x/>"}), "save it in Excel"),
         ("a.zip", zipped({"a.csv": PLAIN, "b.csv": PLAIN}), "unpack it, and name the folder"),
+        (
+            "a.zip",
+            zipped({"a.csv": PLAIN}).replace(b"PK\x01\x02", b"PK\x09\x02"),
+            "cannot be read to its end",
+        ),
         ("a.zip", zipped({"a.parquet": b"PAR1"}), "unpack it, and name that file"),
     ],
 )
