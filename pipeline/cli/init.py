@@ -37,6 +37,12 @@ def init(
         str | None,
         typer.Option(help="The column with the time of the event. Default: none, rows in file order."),
     ] = None,
+    time_format: Annotated[
+        str | None,
+        typer.Option(
+            help="How the time is written, such as '%d/%m/%Y %H:%M' (Python's strptime). Default: detected."
+        ),
+    ] = None,
     task: Annotated[
         str | None, typer.Option(help="binary, multiclass or regression. Default: inferred from the label.")
     ] = None,
@@ -52,6 +58,13 @@ def init(
     decimal: Annotated[
         str | None,
         typer.Option(help="The decimal sign in a text file, `.` or `,`. Default: detected in each column."),
+    ] = None,
+    header: Annotated[
+        str | None,
+        typer.Option(
+            help="The names of all columns of CSV files without a header, with commas between. Default: in their "
+            "first line."
+        ),
     ] = None,
     missing: Annotated[
         list[str] | None,
@@ -92,11 +105,13 @@ def init(
             query=query,
             cursor=cursor,
             time=time,
+            time_format=time_format,
             task=task,
             key=key or [],
             delimiter=_unescaped(delimiter),
             encoding=encoding,
             decimal=_decimal(decimal),
+            header=[name.strip() for name in header.split(",")] if header else [],
             missing=missing or [],
             types=pairs(types or [], "--types"),
             drop=drop or [],

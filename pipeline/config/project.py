@@ -292,6 +292,7 @@ class Config(Settings):
             delimiter=data.delimiter,
             encoding=data.encoding,
             decimal=data.decimal,
+            header=tuple(data.header),
             max_bad_share=data.max_bad_share,
             folder=self.folder,
         )

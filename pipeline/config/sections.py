@@ -101,6 +101,11 @@ class Data(Settings):
         description="The sign between whole and fraction in the numbers of text files. Default: detected in each "
         "column.",
     )
+    header: Names = Field(
+        default_factory=list,
+        description="The names of all columns of CSV files without a header, in the order of the fields. Default: "
+        "in the first line of each file.",
+    )
     columns: Names | None = Field(
         default=None, description="The columns to keep, in addition to label and time. Default: all."
     )

@@ -18,8 +18,9 @@ import pyarrow as pa
 from noria.core.errors import ConfigError, DataError
 from noria.core.tasks import TASKS
 from noria.ingestion import conversion, tables
+from noria.ingestion.formats import TextTable
 from noria.pipeline.config import NAME_LENGTH, load
-from noria.pipeline.init import flat, inference, row_order
+from noria.pipeline.init import flat, inference, row_order, time_formats
 from noria.pipeline.init.source import Origin, origin
 from noria.pipeline.runs.ingest import LANDING
 
@@ -79,11 +80,13 @@ def draft(
     query: str | None = None,
     cursor: str | None = None,
     time: str | None = None,
+    time_format: str | None = None,
     task: str | None = None,
     key: Sequence[str] = (),
     delimiter: str | None = None,
     encoding: str | None = None,
     decimal: str | None = None,
+    header: Sequence[str] = (),
     missing: Sequence[str] = (),
     types: Mapping[str, str] | None = None,
     drop: Sequence[str] = (),
@@ -97,11 +100,13 @@ def draft(
       label: the column to predict; None: the error names the columns.
       table, query, cursor: what to read from a database, and the column that only grows.
       time: the column with the events' time; None for row order.
+      time_format: how it is written, a format of `strptime`; None to find it.
       task: `binary`, `multiclass` or `regression`; None to infer it.
       key: columns that identify an event.
       delimiter: of CSV files; None to detect it.
       encoding: of text files; None to detect it.
       decimal: the decimal sign of numbers in text; None to detect it.
+      header: the columns' names, if the CSV files have no line with them.
       missing: further texts that mean "missing".
       types: types of columns that are not to be inferred.
       drop: columns to leave out.
@@ -126,11 +131,25 @@ def draft(
             encoding=encoding,
             missing=missing,
             decimal=decimal,
+            header=header,
             name=found.source.name,
         )
-        reading = {"delimiter": delimiter, "encoding": encoding, "decimal": decimal}
+        reading = {"delimiter": delimiter, "encoding": encoding, "decimal": decimal, "header": list(header)}
         return _drafted(
-            folder, beside, found, source, label, time, task, key, reading, missing, types or {}, drop, log
+            folder,
+            beside,
+            found,
+            source,
+            label,
+            time,
+            time_format,
+            task,
+            key,
+            reading,
+            missing,
+            types or {},
+            drop,
+            log,
         )
 
 
@@ -141,6 +160,7 @@ def _drafted(
     source: Sequence[tables.Table],
     label: str | None,
     time: str | None,
+    time_format: str | None,
     task: str | None,
     key: Sequence[str],
     reading: dict[str, Any],
@@ -157,12 +177,17 @@ def _drafted(
             next_step="name it with --label; a table without such a column needs one first, such as what happened "
             "after the time of each row",
         )
+    texts, marks, no_texts = flat.typed_texts(source, {*types, label, *([time] if time else [])})
+    dropped |= no_texts
+    types = {**types, **{name: kind for name, kind in texts.items() if name not in dropped}}
     for name in (label, *([time] if time else []), *key, *drop, *types):
         if name not in source[0].columns:
             error = tables.missing_column(name, source[0], ())
             step = "name one of these columns"
             if name == label:
                 step += "; a table without what is to be predicted needs such a column first"
+            if isinstance(source[0], TextTable):
+                step += "; if the first line is a row and no header, give all names with --header"
             raise DataError(error.what, where=error.where, next_step=step)
     if label in (time, *key):
         raise ConfigError(
@@ -177,10 +202,16 @@ def _drafted(
             where="--label, --time or --key",
             next_step="name another column",
         )
-    marks = flat.marks(source, [name for name in source[0].columns if name not in dropped], types)
+    marks |= flat.marks(source, [name for name in source[0].columns if name not in dropped], types)
     missing = tuple(dict.fromkeys([*missing, *marks]))
     flat.declare_missing(source, missing)
     kept = [name for name in source[0].columns if name not in dropped]
+    for table in source:
+        if lacking := [name for name in kept if name not in table.columns and not table.may_lack_columns]:
+            error = tables.missing_column(lacking[0], table, kept)
+            raise DataError(
+                error.what, where=error.where, next_step="rename it in the data, or leave it out with --drop"
+            )
     kinds = tables.columns_of(source, wanted=kept, types=conversion.resolved(types or {}, folder))
     table = tables.read_table(source, limit=ROWS, columns=kinds, missing=missing)
     if not len(table):
@@ -188,13 +219,22 @@ def _drafted(
             "the table has a header but no rows", where=found.name, next_step="give data with rows"
         )
 
+    if kinds[label].is_time:
+        raise DataError(
+            "the label holds times, which are neither classes nor a quantity",
+            where=f"{found.name}, column {label!r}",
+            next_step="derive a quantity such as the hours until it, or name another column with --label",
+        )
     boolean = kinds[label].name == "bool"
     facts = inference.label(table.column(label), label, task, boolean)
-    seconds, forms = inference.event_times(table.column(time), time) if time else (None, ())
+    seconds, forms = time_formats.event_times(table.column(time), time, time_format) if time else (None, ())
     form = forms[0] if forms else None
-    moments = [name for name, kind in kinds.items() if kind.is_time]
-    columns = inference.columns(table, label, time, key, moments)
-    if not columns.numeric and not columns.categorical and not columns.times:
+    table, epochs, written = flat.further_times(table, kinds, [label, *([time] if time else []), *types])
+    types = {**types, **dict.fromkeys(epochs, "time")}
+    moments = [*(name for name, kind in kinds.items() if kind.is_time), *epochs]
+    columns = inference.columns(table, label, time, key, moments, written)
+    clock = seconds is not None and time_formats.varies(seconds)
+    if not clock and not columns.numeric and not columns.categorical and not columns.times:
         raise DataError(
             f"no column of the table can be a feature: {json.dumps(columns.left_out)}",
             where=found.name,
@@ -218,7 +258,8 @@ def _drafted(
             *found.notes,
             *(note for each in source for note in each.notes),
             *flat.ambiguous(source, kinds),
-            *flat.notes(marks, dropped, forms, columns.times),
+            *flat.notes(marks, dropped, forms, columns.times, texts),
+            *flat.far_past(time, seconds),
             *_notes(table, facts, spans, seconds),
             *row_order.notes(table.column(label), facts.task, time),
             *([row_order.RANDOM.format(every=every)] if random else []),
