@@ -281,7 +281,11 @@ def serve(version: Version, root: Path, signing_key: Path | None = None) -> Path
     if not (root / str(version.version)).exists():
         model_directory.restore(root, version.version)
     return model_directory.add(
-        root, version.version, version.payload_path / SERVING, _serving_digests(version), signing_key
+        root,
+        version.version,
+        version.payload_path / SERVING,
+        _serving_digests(version),
+        signing_key=signing_key,
     )
 
 
