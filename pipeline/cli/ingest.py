@@ -86,7 +86,9 @@ class Printer:
                 console.emit({"time": now, **record}, line=True)
             return
         facts = ", ".join(
-            f"{name} {value}" for name, value in record.items() if name != "event" and value != []
+            f"{name} {round(value, 1) if isinstance(value, float) else value}"
+            for name, value in record.items()
+            if name != "event" and value != []
         )
         console.err().print(f"[dim]{now}[/] {record['event']}  {facts}", soft_wrap=True, markup=True)
 

@@ -13,7 +13,7 @@ DEPLOY = Path(__file__).parents[3] / "deploy"
 KUBERNETES = ("1.29", kubernetes_validate.latest_version())  # what clusters run, and the newest
 
 
-FOLDERS = ("base", "volume", "prepare")
+FOLDERS = ("base", "volume", "prepare", "ingest")
 
 
 def resources(folder: str) -> list[str]:
@@ -84,6 +84,17 @@ def test_not_root() -> None:
     dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
     user = pod["securityContext"]["runAsUser"], pod["securityContext"]["fsGroup"]
     assert f"USER {user[0]}:{user[1]}" in dockerfile
+
+
+def test_the_ingester_is_as_restricted() -> None:
+    """It runs as the prepared volume's user, and answers its probes where it serves its metrics."""
+    spec = only("Deployment", "noria-ingest")["spec"]["template"]["spec"]
+    job = only("Job", "noria-prepare")["spec"]["template"]["spec"]
+    assert job["securityContext"] == spec["securityContext"] and not spec["automountServiceAccountToken"]
+    (container,) = spec["containers"]
+    assert job["containers"][0]["securityContext"] == container["securityContext"]
+    (port,) = container["ports"]
+    assert f":{port['containerPort']}" == container["command"][-1]
 
 
 def test_prepares_home() -> None:
