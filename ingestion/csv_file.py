@@ -121,7 +121,8 @@ class CsvFile:
         read = 0
         last: pa.RecordBatch | None = None
         try:
-            with _Tail(self._file.open()) as file:
+            text = self._file.open()
+            with _Tail(_Squeezed(text) if self.dialect.aligned else text) as file:
                 for batch in self._reader(file, skip, block):
                     numbers = _numbers(read, batch.num_rows, bad_numbers)
                     read += batch.num_rows
@@ -261,6 +262,34 @@ class _Tail(io.RawIOBase):
         block = self._file.read(size)
         self.tail = (self.tail + block[-8:])[-8:]
         return block
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _Squeezed(io.RawIOBase):
+    """A file of aligned columns, with one blank between them."""
+
+    def __init__(self, file: Any):
+        self._file = file
+        self._rest = self._waiting = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        # As `Recoded`: neither more than `size` nor less before the end.
+        while size < 0 or len(self._waiting) < size:
+            block = self._file.read(BLOCKS[0])
+            text = self._rest + block
+            end = text.rfind(b"\n") + 1 if block else len(text)
+            self._waiting, self._rest = self._waiting + dialect.squeezed(text[:end]), text[end:]
+            if not block:
+                break
+        end = len(self._waiting) if size < 0 else size
+        part, self._waiting = self._waiting[:end], self._waiting[end:]
+        return part
 
     def close(self) -> None:
         self._file.close()

@@ -16,6 +16,8 @@ csv.field_size_limit(max(csv.field_size_limit(), 2 * HEAD_BYTES))
 _DELIMITERS = ",\t;|^~\x01\x1f: "
 
 
+# What `_begin` calls a delimiter of one or more blanks and tabs, as in tables of aligned columns.
+_BLANKS = "  "
 # Lines before the header that are tried: titles, comments, the date of an export.
 PREAMBLE = 20
 # Share of the first rows that must have one number of fields, to tell the header from lines before it.
@@ -32,6 +34,7 @@ class Dialect:
       quote: around fields.
       columns: the header's names; nameless ones are called `column_<number>`, the second `x` `x_2`.
       header_lines: lines that the header takes, those before it included.
+      aligned: the delimiter is a blank once `squeezed` has made one blank of several.
       notes: what people should know.
     """
 
@@ -40,6 +43,7 @@ class Dialect:
     columns: tuple[str, ...]
     header_lines: int
     notes: tuple[str, ...] = ()
+    aligned: bool = False
 
 
 def find(text: str, path: Path, delimiter: str | None = None, header: Sequence[str] = ()) -> Dialect:
@@ -63,6 +67,8 @@ def find(text: str, path: Path, delimiter: str | None = None, header: Sequence[s
     try:
         skipped, delimiter, quote = _begin(lines[before:], delimiter)
         before += skipped
+        if aligned := delimiter == _BLANKS:
+            delimiter, lines = " ", _squeezed(lines)
         rows = _rows("".join(lines[before:]), delimiter, quote, path)
     except csv.Error as error:
         raise _open_quote(path) from error
@@ -75,7 +81,7 @@ def find(text: str, path: Path, delimiter: str | None = None, header: Sequence[s
                 where=path,
                 next_step="name each column in --header or `data.header`, in the order of the file",
             )
-        return Dialect(delimiter, quote, tuple(header), before, tuple(notes))
+        return Dialect(delimiter, quote, tuple(header), before, tuple(notes), aligned)
     names = _names(fields, [row for row, _ in others])
     # pandas writes 0, 1, 2, ... above columns without names.
     if all(_is_number(name) for name in names) and names != [str(i) for i in range(len(names))]:
@@ -93,7 +99,12 @@ def find(text: str, path: Path, delimiter: str | None = None, header: Sequence[s
             f"the first line may be a row and no header: it holds {', '.join(values[:3])}; if so, give the names with "
             "--header"
         )
-    return Dialect(delimiter, quote, tuple(unique), before + header_lines, tuple(notes))
+    return Dialect(delimiter, quote, tuple(unique), before + header_lines, tuple(notes), aligned)
+
+
+def squeezed(text: bytes) -> bytes:
+    """Whole lines with one blank in place of several blanks and tabs, and none at their ends."""
+    return re.sub(rb"(?m)^ +| +(?=[\r\n]|\Z)", b"", re.sub(rb"[ \t]+", b" ", text))
 
 
 def refuse_duplicates(names: tuple[str, ...], where: object) -> None:
@@ -186,6 +197,8 @@ def _begin(lines: Sequence[str], delimiter: str | None) -> tuple[int, str, str]:
 
 def _title(lines: Sequence[str], delimiter: str, quote: str) -> bool:
     """Whether the first line is a title by chance one field shorter than the header, which is the second line."""
+    if delimiter == _BLANKS:
+        delimiter, lines = " ", _squeezed(lines)
     first, *rows = [row for row in csv.reader(lines[:20], delimiter=delimiter, quotechar=quote) if row] or [
         []
     ]
@@ -204,20 +217,36 @@ def _delimiter(text: str, quote: str, known: str | None) -> tuple[str, float]:
     if len(text) >= HEAD_BYTES // 4 and len(lines) > 2:
         lines = lines[:-1]  # may be cut
     best = (0.0, 0, known or ",")
+    plain = _share(lines, " ", quote) if known is None else (0.0, 0)
+    blanks = _share(_squeezed(lines), " ", quote) if known is None else (0.0, 0)
     for delimiter in known or _DELIMITERS:
-        rows = list(csv.reader(io.StringIO("\n".join(lines[:101])), delimiter=delimiter, quotechar=quote))
-        rows = [row for row in rows if row]
-        width = len(rows[0]) if rows else 0
-        if width < 2:
-            continue
-        alike = sum(len(row) == width for row in rows[1:]) / max(len(rows) - 1, 1)
-        wider = sum(len(row) == width + 1 for row in rows[1:]) / max(len(rows) - 1, 1)
-        alike = max(alike, wider if wider >= ALIKE else 0.0)
+        alike, width = _share(lines, delimiter, quote)
         # Blanks and colons are in values too: only if nothing else fits.
         weight = 0.5 if delimiter in ": " else 1.0
         if (alike * weight, width) > best[:2] and alike >= 0.5:
             best = (alike * weight, width, delimiter)
+    # A tab may stand before the last column only, where blanks stand before all others.
+    runs = sum("  " in line for line in lines[1:101]) >= ALIKE * len(lines[1:101])
+    worse = best[0] < ALIKE or (runs and best[2] == "\t" and best[1] < blanks[1])
+    if worse and blanks[0] >= ALIKE and blanks > plain:
+        return _BLANKS, blanks[0]
     return best[2], best[0]
+
+
+def _share(lines: Sequence[str], delimiter: str, quote: str) -> tuple[float, int]:
+    """The share of the first lines with as many fields as the first one (or one more in nearly all), and how many."""
+    rows = list(csv.reader(io.StringIO("\n".join(lines[:101])), delimiter=delimiter, quotechar=quote))
+    rows = [row for row in rows if row]
+    width = len(rows[0]) if rows else 0
+    if width < 2:
+        return 0.0, width
+    alike = sum(len(row) == width for row in rows[1:]) / max(len(rows) - 1, 1)
+    wider = sum(len(row) == width + 1 for row in rows[1:]) / max(len(rows) - 1, 1)
+    return max(alike, wider if wider >= ALIKE else 0.0), width
+
+
+def _squeezed(lines: Sequence[str]) -> list[str]:
+    return [squeezed(line.encode()).decode() for line in lines]
 
 
 def _is_value(name: str, values: Sequence[str]) -> bool:

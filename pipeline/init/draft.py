@@ -213,7 +213,11 @@ def _drafted(
                 error.what, where=error.where, next_step="rename it in the data, or leave it out with --drop"
             )
     kinds = tables.columns_of(source, wanted=kept, types=conversion.resolved(types or {}, folder))
-    table = tables.read_table(source, limit=ROWS, columns=kinds, missing=missing)
+    try:
+        table = tables.read_table(source, limit=ROWS, columns=kinds, missing=missing)
+    except DataError as error:
+        step = 'or leave a column out with --drop, give its type with --types, or a text for "missing" with --missing'
+        raise DataError(error.what, where=error.where, next_step=f"{error.next_step}; {step}") from error
     if not len(table):
         raise DataError(
             "the table has a header but no rows", where=found.name, next_step="give data with rows"

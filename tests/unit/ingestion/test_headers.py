@@ -65,3 +65,21 @@ def test_a_file_without_a_header(tmp_path: Path) -> None:
         _ = table(tmp_path / "b.csv", ["1,2", "3,4"]).columns
     assert any("--header" in note for note in table(tmp_path / "a.csv", ROWS).notes)
     assert ("0", "1") == table(tmp_path / "c.csv", ["0,1", "3,4"]).columns  # what pandas writes
+
+
+def test_aligned_columns(tmp_path: Path) -> None:
+    """One or more blanks and tabs between the columns, as in many older public tables; quoted names keep theirs."""
+    rows = [f'{i:6.1f}   {i % 5:3d}  ?   {i % 2}\t"ford torino"' for i in range(40)]
+    found = table(tmp_path / "a.data", rows, header=["x", "k", "hp", "y", "car"], missing=["?"])
+    read = tables.read_table(found, missing=["?"])
+    assert (40, [0.0, 1.0], "ford torino") == (
+        len(read),
+        read.column("x").to_pylist()[:2],
+        read.column("car")[0].as_py(),
+    )
+    assert ("x", "k") == table(
+        tmp_path / "b.txt", ["      x    k", *(f"{i:7d} {i % 3:4d}  " for i in range(9))]
+    ).columns
+    assert 9 == len(tables.read_table(tmp_path / "b.txt"))
+    tabs = ["event time\tvalue", *(f"2024-01-01 10:0{i}\t{i}" for i in range(9))]
+    assert ("event time", "value") == table(tmp_path / "c.tsv", tabs).columns
