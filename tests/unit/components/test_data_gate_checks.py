@@ -283,8 +283,15 @@ def test_a_late_start_that_may_be_chance_is_no_loss():
         Past(past.span, past.rows, (past.event_time[0] + past.span % 2 * 20 * HOUR, past.event_time[1]))
         for past in _weeks(8)
     ]
+    nights = [
+        Past(
+            past.span, past.rows, (past.event_time[0] + (past.span % 4 == 0) * 13 * HOUR, past.event_time[1])
+        )
+        for past in _weeks(8)
+    ]
     for past, thresholds in (
         (sparse, DataGateSettings()),
+        (nights, DataGateSettings()),
         (scattered, DataGateSettings()),
         (_weeks(8), DataGateSettings(late_start=None)),
     ):
