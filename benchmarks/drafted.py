@@ -9,13 +9,13 @@ import pyarrow.parquet as pq
 import yaml
 
 
-def project(folder: Path, name: str, table: pa.Table, label: str, **changes: Any) -> Any:
+def project(folder: Path, name: str, table: pa.Table | Path, label: str, **changes: Any) -> Any:
     """Drafts a project from a table; its config.
 
     Args:
       folder: gets the table and the project.
       name: of the module with the features: one process runs many projects, and each needs another module.
-      table: the rows.
+      table: the rows, or the file with them.
       label: the column to predict.
       **changes: `time` and `task` for the draft; all others replace top-level keys of its YAML file.
     """
@@ -23,9 +23,11 @@ def project(folder: Path, name: str, table: pa.Table, label: str, **changes: Any
     from noria.pipeline.init.draft import draft
 
     folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, folder / "rows.parquet")
+    file = table if isinstance(table, Path) else folder / "rows.parquet"
+    if isinstance(table, pa.Table):
+        pq.write_table(table, file)
     told = {key: changes.pop(key) for key in ("time", "task") if key in changes}
-    draft(folder / "project", folder / "rows.parquet", label, **told)
+    draft(folder / "project", file, label, **told)
     path = folder / "project" / "noria.yaml"
     settings = yaml.safe_load(path.read_text())
     path.with_name("preprocessing.py").rename(path.with_name(f"{name}_features.py"))

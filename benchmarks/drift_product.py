@@ -24,7 +24,7 @@ def project(folder: Path, stream: streams.Stream) -> Any:
         "label",
         time="time",
         task=stream.task,
-        span={"every": f"rows:{streams.SPAN}"},
+        span={"every": f"rows:{stream.span}"},
         window={"first": FIRST},
     )
 
@@ -35,7 +35,7 @@ def follow(config: Any, stream: streams.Stream) -> Iterator[tuple[int, dict[str,
     from noria.stores.registry import Registry
 
     trained, spans = 0, stream.spans()
-    for upcoming in range(FIRST, len(spans)):
+    for upcoming in range(config.window.first, len(spans)):
         run, began = None, time.perf_counter()
         try:
             [run] = run_pending(config, limit=1)

@@ -35,10 +35,22 @@ def linear(stream: Stream, history: Sequence[pd.DataFrame], upcoming: pd.DataFra
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = LogisticRegression(max_iter=200).fit(x, labels)
-    classes = int(stream.table["label"].max()) + 1
-    scores = np.full((len(new), classes), 1e-6)
-    scores[:, model.classes_] = model.predict_proba(new)
-    return scores[:, 1:] if stream.task == "binary" else scores / scores.sum(1, keepdims=True)
+    return _of_all_classes(stream, model.classes_, model.predict_proba(new))
+
+
+def boosting(stream: Stream, history: Sequence[pd.DataFrame], upcoming: pd.DataFrame) -> np.ndarray:
+    """LightGBM with its defaults on the last spans."""
+    import lightgbm
+
+    seen, new = pd.concat(history[-HISTORY:])[stream.features], upcoming[stream.features].copy()
+    labels = np.concatenate([span["label"].to_numpy() for span in history[-HISTORY:]])
+    for name in seen.select_dtypes("object"):
+        kind = pd.CategoricalDtype(sorted(seen[name].dropna().unique()))
+        seen[name], new[name] = seen[name].astype(kind), new[name].astype(kind)
+    if stream.task == "regression":
+        return lightgbm.LGBMRegressor(verbose=-1).fit(seen, labels).predict(new)[:, None]
+    model = lightgbm.LGBMClassifier(verbose=-1).fit(seen, labels)
+    return _of_all_classes(stream, model.classes_, model.predict_proba(new))
 
 
 def cold(stream: Stream, history: Sequence[pd.DataFrame], upcoming: pd.DataFrame, spans: int) -> np.ndarray:
@@ -95,6 +107,13 @@ def cold(stream: Stream, history: Sequence[pd.DataFrame], upcoming: pd.DataFrame
     loop.train(train, evaluation, start=0, origin=0, steps=steps, warm=False)
     asked = block(upcoming)
     return network.scores(tf.constant(asked.numeric), tf.constant(asked.ids)).numpy()
+
+
+def _of_all_classes(stream: Stream, known: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Scores `[rows, known classes]` as `[rows, outputs]`; a class that was not seen gets almost nothing."""
+    every = np.full((len(scores), int(stream.table["label"].max()) + 1), 1e-6)
+    every[:, known] = scores
+    return every[:, 1:] if stream.task == "binary" else every / every.sum(1, keepdims=True)
 
 
 def _matrix(stream: Stream, rows: pd.DataFrame, fit: pd.DataFrame | None = None) -> np.ndarray:

@@ -26,12 +26,14 @@ class Stream:
       task: binary, multiclass or regression.
       table: `[rows]`: time, label, features.
       changes: rows at which something changes at once; empty where it moves slowly, or not at all.
+      span: rows of a span.
     """
 
     name: str
     task: str
     table: pd.DataFrame
     changes: tuple[int, ...] = ()
+    span: int = SPAN
 
     @property
     def features(self) -> list[str]:
@@ -39,8 +41,9 @@ class Stream:
         return [name for name in self.table if name not in ("time", "label")]
 
     def spans(self) -> list[pd.DataFrame]:
-        """The stream cut into spans of SPAN rows."""
-        return [self.table.iloc[at : at + SPAN] for at in range(0, len(self.table), SPAN)]
+        """The stream cut into full spans."""
+        last = len(self.table) - self.span
+        return [self.table.iloc[at : at + self.span] for at in range(0, last + 1, self.span)]
 
 
 Make = Callable[[np.random.Generator], tuple[dict[str, np.ndarray], np.ndarray]]

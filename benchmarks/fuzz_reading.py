@@ -34,11 +34,11 @@ import pyarrow.parquet as pq
 
 from benchmarks import measure
 from noria.core.errors import NoriaError
-from noria.ingestion import csv_file, tables
+from noria.ingestion import conversion, csv_file, tables
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.events import EventSettings, events
 from noria.ingestion.labels import Labels
-from noria.pipeline.init import flat, inference
+from noria.pipeline.init import flat, inference, time_formats
 
 CHUNK = 5_000
 # Seconds after which an input hangs: in Python's code, and in a library's that no signal interrupts.
@@ -223,18 +223,23 @@ def for_init(path: Path) -> None:
       NoriaError: it is refused.
     """
     source = tables.open_tables(path)
-    left_out = flat.unreadable(source)
-    kept = [name for name in source[0].columns if name not in left_out]
-    missing = tuple(flat.marks(source, kept, {}))
+    texts, marks, no_texts = flat.typed_texts(source, ())
+    kept = [name for name in source[0].columns if name not in {**flat.unreadable(source), **no_texts}]
+    if not kept:
+        return
+    missing = tuple(marks | flat.marks(source, kept, {}))
     flat.declare_missing(source, missing)
-    kinds = tables.columns_of(source, wanted=kept)
+    types = conversion.resolved({name: kind for name, kind in texts.items() if name in kept})
+    kinds = tables.columns_of(source, wanted=kept, types=types)
     flat.ambiguous(source, kinds)
     table = tables.read_table(source, columns=kinds, missing=missing)
     with contextlib.suppress(NoriaError):
-        inference.event_times(table.column(kept[0]), kept[0])
+        time_formats.event_times(table.column(kept[0]), kept[0])
     moments = [name for name, kind in kinds.items() if kind.is_time]
-    inference.columns(table, kept[-1], None, [], moments)
-    inference.label(table.column(kept[-1]), kept[-1], None, kinds[kept[-1]].name == "bool")
+    label = inference.label(table.column(kept[-1]), kept[-1], None, kinds[kept[-1]].name == "bool")
+    inference.encoded(table.column(kept[-1]), label)
+    table, epochs, written = flat.further_times(table, kinds, kept[-1:])
+    inference.columns(table, kept[-1], None, [], [*moments, *epochs], written)
 
 
 def for_spans(path: Path) -> None:
@@ -244,10 +249,12 @@ def for_spans(path: Path) -> None:
       NoriaError: it is refused.
     """
     source = tables.open_tables(path)
-    label, time = source[0].columns[-1], source[0].columns[0]
+    kept = [name for name in source[0].columns if name not in flat.unreadable(source)]
+    if not kept:
+        return
+    label, time = kept[-1], kept[0]
     task = "regression" if label == "n" else "multiclass"
     settings = EventSettings(label, task, time=time if time != label else None, every="rows:5")
-    kept = [name for name in source[0].columns if name not in flat.unreadable(source)]
     kinds = tables.columns_of(source, wanted=kept, as_it_is=settings.as_it_is)
     labels = Labels(label, task, None)
     with DeadLetters(None, "a", "", max_bad_share=1.0) as letters:

@@ -78,7 +78,7 @@ def arrow(path: Path, folder: Path) -> int:
 def init(path: Path, folder: Path) -> int:
     """Reads the file as `noria init` does; returns the rows that it looked at."""
     from noria.ingestion import tables
-    from noria.pipeline.init import flat, inference
+    from noria.pipeline.init import flat, inference, time_formats
     from noria.pipeline.init.draft import ROWS
 
     source = tables.open_tables(path)
@@ -88,7 +88,7 @@ def init(path: Path, folder: Path) -> int:
     kinds = tables.columns_of(source, wanted=[name for name in source[0].columns if name not in left_out])
     table = tables.read_table(source, limit=ROWS, columns=kinds, missing=missing)
     inference.label(table.column(LABEL), LABEL, None, False)
-    seconds, _ = inference.event_times(table.column(TIME), TIME)
+    seconds, _ = time_formats.event_times(table.column(TIME), TIME)
     inference.span_length(seconds, len(table))
     inference.columns(table, LABEL, TIME, [], [])
     return sum(facts.present for facts in [source[0].facts["id"]])

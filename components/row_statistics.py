@@ -3,8 +3,11 @@
 | on feature | name | value |
 | --- | --- | --- |
 | the event time | `noria/hours` | JSON: `rows` in each hour of the day (UTC), 24 numbers |
-| categorical | `noria/numbers_by_value` | JSON: value → rows, and rows, mean and deviation of each number |
+| categorical | `noria/numbers_by_value` | JSON: value → rows, and of each number rows, mean, deviation, repeats |
 | first column | `noria/duplicates` | JSON: rows and distinct rows in a sample, by all and half the columns |
+
+`repeats` is the share of a value's rows whose number equals that of the value's row before: about the sum of the
+squared shares of all numbers, so no number has a larger share than its root.
 """
 
 import collections
@@ -74,7 +77,7 @@ class Rows:
     Attributes:
       hours: rows by hour of the day, `[24]`.
       sketches: of all columns, of every second one, of the others.
-      numbers: (feature, value) → `[numbers, 3]`: rows, Σx, Σx²; `rows`: (feature, value) → rows.
+      numbers: (feature, value) → `[numbers, 4]`: rows, Σx, Σx², repeats; `rows`: (feature, value) → rows.
       columns: those that the rows have; TFDV does not survive statistics of one that is missing.
       ignored: features with more than 200 values.
     """
@@ -184,24 +187,34 @@ class RowStatisticsGenerator(tfdv.CombinerStatsGenerator):
                 _forget(accumulator)
                 continue
             codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-            members = (codes == np.arange(len(encoded.dictionary))[:, None]).astype(np.float64)
-            totals, counts = members @ sums, members.sum(axis=1)
+            values = np.arange(len(encoded.dictionary))[:, None]
+            members = (codes == values).astype(np.float64)
+            order = np.argsort(codes, kind="stable")
+            again = (x[order[1:]] == x[order[:-1]]) & known[order[1:]] & known[order[:-1]]
+            followers = (codes[order[1:]] == values) & (codes[order[:-1]] == values)
+            totals = np.concatenate(
+                [
+                    (members @ sums).reshape(len(values), -1, 3),
+                    (followers @ again.astype(np.float64))[..., None],
+                ],
+                2,
+            )
+            counts = members.sum(axis=1)
             for index, value in enumerate(encoded.dictionary.to_pylist()):
                 key = (name, gate_statistics.as_text(value))
                 accumulator.rows[key] += int(counts[index])
-                accumulator.numbers[key] = accumulator.numbers[key] + totals[index].reshape(-1, 3)
+                accumulator.numbers[key] = accumulator.numbers[key] + totals[index]
             _forget(accumulator)
 
     def _summary(self, sums: np.ndarray) -> dict[str, list[float]]:
         found = {}
-        for name, (rows, total, squares) in zip(
-            self._numbers, np.reshape(sums, (-1, 3)).tolist(), strict=True
-        ):
+        for name, (rows, total, squares, repeats) in zip(self._numbers, sums.tolist(), strict=True):
             mean = total / max(rows, 1)
             # Below a relative 1e-6 the difference of the sums is a rounding error.
             variance = max(squares / max(rows, 1) - mean**2, 0.0)
             spread = math.sqrt(variance) if variance > 1e-12 * max(squares / max(rows, 1), 1e-300) else 0.0
-            found[name] = [int(rows), float(f"{mean:.6g}"), float(f"{spread:.4g}")]
+            share = repeats / max(rows - 1, 1)
+            found[name] = [int(rows), float(f"{mean:.6g}"), float(f"{spread:.4g}"), float(f"{share:.4g}")]
         return found
 
 

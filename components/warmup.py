@@ -1,12 +1,18 @@
 """TF Serving's warm-up file: real requests that it replays when it loads a version, before users' requests."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
+from noria.components.internals.tensorflow import signature_of
+from noria.components.missing_values import MISSING
 from noria.stores.model_directory import MAX_WARMUP_RECORDS, WARMUP_FILE
+
+# The signature with raw columns (trainer/serving.py).
+COLUMNS = "predict"
 
 # One client's single row, then batches as TF Serving's batching makes them: each new shape allocates once.
 BATCH_SIZES = (1, 8, 32)
@@ -31,6 +37,8 @@ def write(
 ) -> Path:
     """Writes one Predict request per batch size into a SavedModel's `assets.extra`.
 
+    A model with the signature `predict`, one input for each column, gets the same rows by it as well.
+
     Args:
       model_dir: the SavedModel's folder, before it is published.
       examples: serialized tf.Examples of real rows; a batch larger than them repeats them.
@@ -51,12 +59,40 @@ def write(
         raise ValueError(f"TF Serving takes at most {MAX_WARMUP_RECORDS} warm-up records, got {len(sizes)}")
     path = Path(model_dir) / WARMUP_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
+    calls = {signature: {input_name: list(examples)}}
+    types = _column_types(Path(model_dir))
+    if types:
+        calls[COLUMNS] = _columns(examples, types)
     with tf.io.TFRecordWriter(str(path)) as records:
-        for size in sizes:
-            rows = [examples[index % len(examples)] for index in range(size)]
-            log = prediction_log_pb2.PredictionLog()
-            request = log.predict_log.request
-            request.model_spec.signature_name = signature
-            request.inputs[input_name].CopyFrom(tf.make_tensor_proto(rows, dtype=tf.string, shape=[size]))
-            records.write(log.SerializeToString())
+        for name, inputs in calls.items():
+            for size in sizes:
+                log = prediction_log_pb2.PredictionLog()
+                request = log.predict_log.request
+                request.model_spec.signature_name = name
+                for key, values in inputs.items():
+                    rows = [values[index % len(values)] for index in range(size)]
+                    dtype = types.get(key, "string") if name == COLUMNS else "string"
+                    request.inputs[key].CopyFrom(tf.make_tensor_proto(rows, tf.as_dtype(dtype), [size]))
+                records.write(log.SerializeToString())
     return path
+
+
+def _column_types(model_dir: Path) -> dict[str, str]:
+    """The type of each input of the signature `predict`; empty if it is missing, or has inputs of another shape."""
+    signature = signature_of(model_dir, COLUMNS)
+    inputs = signature.inputs if signature is not None else {}
+    if any(len(info.tensor_shape.dim) != 1 for info in inputs.values()):
+        return {}
+    found = {name: tf.as_dtype(info.dtype).name for name, info in inputs.items()}
+    return found if set(found.values()) <= {"float32", "int64", "string"} else {}
+
+
+def _columns(examples: Sequence[bytes], types: Mapping[str, str]) -> dict[str, list[Any]]:
+    """The first value of each column in each example."""
+    columns: dict[str, list[Any]] = {name: [] for name in types}
+    for each in map(tf.train.Example.FromString, examples):
+        for name, dtype in types.items():
+            kind = {"float32": "float_list", "int64": "int64_list", "string": "bytes_list"}[dtype]
+            values = getattr(each.features.feature[name], kind).value  # empty where there is no such feature
+            columns[name].append(values[0] if values else MISSING[dtype])
+    return columns

@@ -12,7 +12,8 @@
     ├── WarmStartError  a champion whose state cannot be loaded into the new model
     ├── LaneError       no interpreter, or packages that do not fit this machine
     ├── ServingError    a server that does not answer or refuses, or a model that cannot be served
-    └── ClusterError    Kubeflow Pipelines refuses, fails, or cannot be reached
+    ├── ClusterError    Kubeflow Pipelines refuses, fails, or cannot be reached
+    └── DeliveryError   a target of model updates does not take them; they will be sent again
 
 The command line prints the message and exits with 1; it never shows a traceback for one of these.
 """
@@ -24,6 +25,7 @@ __all__ = [
     "ClusterError",
     "ConfigError",
     "DataError",
+    "DeliveryError",
     "GateError",
     "LaneError",
     "LockedError",
@@ -131,3 +133,7 @@ class ClusterError(NoriaError):
         super().__init__(what, where, next_step)
         self.status = status
         self.passing = passing
+
+
+class DeliveryError(NoriaError):
+    """A target of model updates does not take them; they will be sent again."""

@@ -50,6 +50,8 @@ def blank(values: pa.Array, mask: pa.Array | np.ndarray) -> pa.Array:
     Not by `if_else`: in Arrow 18 it reads the wrong bytes of a slice of a text column, without an error.
     """
     mask = mask if isinstance(mask, pa.Array) else pa.array(mask)
+    if not mask.null_count and not mask.true_count:
+        return values
     return pc.replace_with_mask(values, mask, pa.scalar(None, values.type))
 
 

@@ -11,7 +11,16 @@ import pyarrow.compute as pc
 from noria.ingestion import conversion
 from noria.ingestion.arrow_values import matches
 from noria.ingestion.column_types.base import ColumnType
-from noria.ingestion.number_formats import COMMA, FORMATS, MISSING_NUMBER, PLAIN, NumberFormat
+from noria.ingestion.number_formats import (
+    BLANKS,
+    COMMA,
+    FORMATS,
+    MISSING_NUMBER,
+    PLAIN,
+    NumberFormat,
+    money,
+    plain_signs,
+)
 
 # From this share of numbers (or times) on, a column counts as numbers with some bad values, and not as text.
 MOSTLY = 0.9
@@ -28,6 +37,12 @@ MARK_WORDS = (
     "undefined",
     "n.a.",
     "nd",
+    "unk",
+    "inf",
+    "+inf",
+    "-inf",
+    "infinity",
+    "-infinity",
 )
 # Values that are tried first.
 SAMPLE = 256
@@ -36,7 +51,7 @@ OTHERS = 1_000
 
 _CODE = r"^[+-]?(0\d+|\d{19,})$"
 # A number in any of FORMATS, and some more: one look is enough for most texts.
-_NUMBER_LIKE = r"^[+-]?[\d.,'\x{2019} \x{a0}\x{202f}]+([eE][+-]?\d+)?\s*%?$"
+_NUMBER_LIKE = rf"^[+-]?([\d.,'\x{{2019}}]|{BLANKS})+([eE][+-]?\d+)?\s*%?$"
 
 
 @dataclasses.dataclass
@@ -46,6 +61,7 @@ class ColumnFacts:
     Attributes:
       comma: 1,234 alone is a fraction here (the file's fields are not cut by commas).
       decimal: the sign between whole and fraction, where it is known; else found.
+      money: the signs of money beside its numbers; amounts in several currencies are no numbers.
       recognized: rows by the name of the column type that recognizes their text.
     """
 
@@ -56,6 +72,7 @@ class ColumnFacts:
     codes: int = 0
     percents: int = 0
     numbers: dict[NumberFormat, int] = dataclasses.field(default_factory=lambda: dict.fromkeys(FORMATS, 0))
+    money: set[str] = dataclasses.field(default_factory=set)
     recognized: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     others: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
 
@@ -79,7 +96,11 @@ class ColumnFacts:
         """Whether its numbers can be read with the other decimal sign as well: 1,234 is 1234 or 1.234."""
         chosen = self.format
         count = self.numbers[chosen]
-        others = (each for each in FORMATS if each.decimal != chosen.decimal and self.numbers[each] == count)
+        others = (
+            each
+            for each in FORMATS
+            if each.decimal != chosen.decimal and each.group != chosen.group and self.numbers[each] == count
+        )
         numbers = count > 0 and count >= MOSTLY * self.present and not self.codes
         return self.decimal is None and numbers and self.numbers[PLAIN] < count and any(others)
 
@@ -94,7 +115,7 @@ class ColumnFacts:
         if self.codes or not few or 2 * self.numbers[self.format] < self.present:
             return ()
         known = all(not any(map(str.isalnum, text)) or text.casefold() in MARK_WORDS for text in self.others)
-        rare = others <= (1 - MOSTLY) * self.present
+        rare = self.present - others >= MOSTLY * self.present
         return tuple(sorted(self.others)) if known or rare else ()
 
     def kind_beside(self, missing: Collection[str] = ()) -> ColumnType:
@@ -102,7 +123,7 @@ class ColumnFacts:
         present = self.present - sum(self.others[text] for text in missing)
         if not present:
             return conversion.named("empty")
-        if self.codes:
+        if self.codes or len(self.money) > 1:
             return conversion.named("string")
         floats = self.numbers[self.format]
         if floats >= MOSTLY * present:
@@ -152,6 +173,13 @@ class ColumnFacts:
 
         self.present += count(present)
         number = matches(values, _NUMBER_LIKE) & present
+        if not number[present].all():
+            bare = plain_signs(values)
+            adorned = matches(bare, _NUMBER_LIKE) & present & ~number
+            if adorned.any():
+                self.money |= money(values.filter(pa.array(adorned)))
+                number |= adorned
+                values = pc.replace_with_mask(values, pa.array(adorned), bare.filter(pa.array(adorned)))
         if number.any():
             like, weight = values.filter(pa.array(number)), weights[number]
             self.integers += int(weight[matches(like, r"^[+-]?\d{1,18}$")].sum())

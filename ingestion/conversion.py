@@ -82,10 +82,11 @@ def convert(values: pa.Array, kind: ColumnType, form: NumberFormat = PLAIN) -> t
     if pa.types.is_null(values.type):
         return pa.nulls(len(values), stored(kind)), unreadable
     if pa.types.is_string(values.type):
-        missing = kind.missing
-        if missing is None:
-            missing, values = MISSING_NUMBER, pc.utf8_trim_whitespace(values)
-        values = blank(values, pc.is_in(values, value_set=pa.array(missing)))
+        trimmed = pc.utf8_trim_whitespace(values)
+        if kind.missing is None:
+            values = trimmed
+        missing = MISSING_NUMBER if kind.missing is None else kind.missing
+        values = blank(values, pc.is_in(trimmed, value_set=pa.array(missing)))
         read, bad = kind.from_text(values, form)
         return read, bad | unreadable
     try:

@@ -4,7 +4,7 @@ import bisect
 import csv
 import functools
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,18 +29,26 @@ class CsvFile:
     """One CSV file. Reading begins with the first access.
 
     Args:
-      path: the file; `.gz`, `.bz2`, `.xz` and `.zip` (of one file) are unpacked while reading.
+      path: the file; gzip, bzip2, xz, zstd, lz4 and zip (of one table) are unpacked while reading.
       delimiter: found in the file's head if None.
+      encoding: found in the file if None.
+      header: the columns' names, where no line of the file holds them.
 
     Raises:
-      DataError: (at the first access) the file is missing, empty, damaged or no text, or two columns have
-        one name.
+      DataError: (at the first access) the file is missing, empty, damaged or no text.
     """
 
-    def __init__(self, path: Path, delimiter: str | None = None, encoding: str | None = None):
+    def __init__(
+        self,
+        path: Path,
+        delimiter: str | None = None,
+        encoding: str | None = None,
+        header: Sequence[str] = (),
+    ):
         self.path = path
         self._file = TextFile(path, encoding)
         self._delimiter = delimiter
+        self._header = header
 
     @property
     def encoding(self) -> Encoding:
@@ -50,7 +58,7 @@ class CsvFile:
     @functools.cached_property
     def dialect(self) -> Dialect:
         """How the file is written."""
-        return dialect.find(self._file.head, self.path, self._delimiter)
+        return dialect.find(self._file.head, self.path, self._delimiter, self._header)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -42,6 +42,7 @@ class EventSettings:
       delimiter: of CSV files; found in them if None.
       encoding: of text files, a Python codec; found in them if None.
       decimal: the decimal sign of numbers in text; found in them if None.
+      header: the columns' names, where CSV files have no line with them.
       max_bad_share: share of a file's rows that may be unreadable (0 to 1).
       folder: the project's folder, in which import paths of `types` are searched.
     """
@@ -58,6 +59,7 @@ class EventSettings:
     delimiter: str | None = None
     encoding: str | None = None
     decimal: str | None = None
+    header: tuple[str, ...] = ()
     max_bad_share: float = 0.01
     folder: Path | None = None
 

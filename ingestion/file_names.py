@@ -8,7 +8,9 @@ PARQUET = (".parquet", ".pq", ".parq")
 CSV = (".csv", ".tsv", ".txt", ".tab", ".psv", ".data")
 JSON_LINES = (".jsonl", ".ndjson")
 JSON = (".json",)
-PACKED = (".gz", ".bz2", ".xz", ".zip")
+PACKED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip")
+# Files beside tables.
+BESIDE = ("readme", "license", "licence", "changelog")
 # Hive's name of the folder for rows without a value.
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
@@ -16,9 +18,9 @@ NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 def is_table(path: PurePath) -> bool:
     """Whether a file of a folder is a table by its name; `path` is relative to the folder.
 
-    Names that begin with `.` or `_` are those of tools, such as `_SUCCESS` and `_delta_log`.
+    Names that begin with `.` or `_` are those of tools, such as `_SUCCESS` and `_delta_log`; README.txt is for people.
     """
-    if any(part.startswith((".", "_")) for part in path.parts):
+    if any(part.startswith((".", "_")) for part in path.parts) or path.name.lower().startswith(BESIDE):
         return False
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in PACKED:

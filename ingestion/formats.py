@@ -19,7 +19,7 @@ from noria.core import files
 from noria.core.errors import DataError
 from noria.ingestion import conversion
 from noria.ingestion.arrow_values import BATCH_ROWS, filtered
-from noria.ingestion.column_facts import ColumnFacts
+from noria.ingestion.column_facts import MOSTLY, ColumnFacts
 from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.csv_file import CsvFile
 from noria.ingestion.dead_letters import DeadLetters
@@ -78,11 +78,13 @@ class Table:
 
     Attributes:
       name: what people know it by: the path.
+      may_lack_columns: a column that it has not is missing in all its rows.
       only_new: no row of it was in an earlier piece of its source; its rows are not compared with old ones.
     """
 
     name: str
     only_new = False
+    may_lack_columns = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -201,6 +203,9 @@ class TextTable(FileTable):
     ):
         super().__init__(found)
         self._file = file
+        self.may_lack_columns = isinstance(
+            file, JsonLinesFile
+        )  # a key that no row has is like one that a row lacks
         self._decimal = decimal
         self.missing = tuple(missing)
         self._formats: Mapping[str, NumberFormat] | None = None
@@ -211,8 +216,14 @@ class TextTable(FileTable):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        note = self._file.encoding.note
-        return () if note is None else (f"{self.name}: {note}",)
+        notes = [self._file.encoding.note] if self._file.encoding.note else []
+        notes += self._file.dialect.notes if isinstance(self._file, CsvFile) else ()
+        return tuple(f"{self.name}: {note}" for note in notes)
+
+    @property
+    def nested(self) -> tuple[str, ...]:
+        """The columns with lists or objects of JSON; reads the file to its end."""
+        return self._file.nested if isinstance(self._file, JsonLinesFile) else ()
 
     def kinds(self, names: Collection[str]) -> dict[str, ColumnType]:
         own = (name for name in self.own_columns if name in names)
@@ -234,6 +245,21 @@ class TextTable(FileTable):
             comma = semicolons if self._decimal is None else self._decimal == ","
             return self._formats.get(name, COMMA if comma else PLAIN)
         return self.facts[name].format if name in self.facts else PLAIN
+
+    def reconsider(self, names: Collection[str]) -> dict[str, NumberFormat]:
+        """Looks at how the file writes the numbers of these columns; returns those for which this is another way.
+
+        Reads the file to its end.
+        """
+        found = {}
+        for name in names:
+            facts = self.facts.get(name)
+            if facts is None or facts.format == self.number_format(name):
+                continue
+            if facts.numbers[facts.format] >= MOSTLY * facts.present and not facts.codes:
+                found[name] = facts.format
+        self._formats = {**(self._formats or {}), **found}
+        return found
 
     def assume_formats(self, formats: Mapping[str, NumberFormat]) -> None:
         """Takes number formats that are known already, so that the file is read once only."""

@@ -144,6 +144,7 @@ def _tables(source: Any, settings: EventSettings, name: str) -> list[Table]:
         encoding=settings.encoding,
         missing=settings.missing,
         decimal=settings.decimal,
+        header=settings.header,
         name=name,
     )
 
@@ -197,8 +198,11 @@ class _Ingestion:
                 with letters:
                     self._sort(columns, labels, letters, assigner, partition)
             except DataError as error:
-                if letters.refused and (grown := self._wider(columns, letters, refused=error)):
-                    return None, grown
+                if letters.refused:
+                    if self._reformat(columns, letters):
+                        return None, {}
+                    if grown := self._wider(columns, letters, refused=error):
+                        return None, grown
                 raise
             if grown := self._wider(columns, letters):
                 return None, grown
@@ -222,6 +226,25 @@ class _Ingestion:
             notes=(*notes, *assigner.notes(), *delivery.notes),
         )
         return report, {}
+
+    def _reformat(self, columns: dict[str, ColumnType], letters: DeadLetters) -> bool:
+        """Whether a file that is refused writes its numbers in another way than the files before: 1,5 for 1.5.
+
+        It is read in its way then.
+        """
+        if self.calendar is None:
+            return False
+        label = self.settings.label if self.settings.task == "regression" else None
+        names = [name for name in letters.columns if name == label or columns[name].numeric]
+        changed = False
+        for table in self.new:
+            for name, form in (table.reconsider(names) if isinstance(table, TextTable) else {}).items():
+                changed = True
+                said = f"{table.name}: the numbers of {name!r} are written as {form.example}, unlike before"
+                self.notes.append(said)
+        if changed and letters.path is not None:
+            letters.path.unlink(missing_ok=True)  # of this attempt
+        return changed
 
     def _wider(
         self, columns: dict[str, ColumnType], letters: DeadLetters, refused: DataError | None = None
@@ -247,8 +270,10 @@ class _Ingestion:
         if grown and letters.path is not None:
             letters.path.unlink(missing_ok=True)  # of this attempt; the next one writes its own
         if not grown and refused is not None:
-            if settings.label in letters.columns and settings.task == "multiclass":
-                raise widening.unknown_class(refused, self.calendar.classes) from refused
+            if settings.label in letters.columns and settings.task != "regression":
+                raise widening.unknown_class(refused, self.calendar.classes, settings.task) from refused
+            if settings.time in letters.columns:
+                raise widening.other_times(refused) from refused
             raise widening.explained(refused, self.new, columns, unasked) from refused
         return grown
 
@@ -283,6 +308,7 @@ class _Ingestion:
             )
             types |= self.grown
             wanted = list(types)
+            self._let_lack(wanted)
         columns = tables.columns_of(self.new, wanted=wanted, types=types, as_it_is=settings.as_it_is)
         for name in settings.as_it_is:
             if name not in columns:
@@ -293,6 +319,17 @@ class _Ingestion:
                 self.notes.append(f"skipped columns that the first spans don't have: {', '.join(extra)}")
         self.notes = list(dict.fromkeys(self.notes))
         return columns
+
+    def _let_lack(self, wanted: list[str]) -> None:
+        """Files may lack a column that the model does not read: it is missing in all their rows."""
+        for table in self.new:
+            lacking = [name for name in wanted if name not in table.columns and not table.may_lack_columns]
+            if not lacking or self.reads is None or set(lacking) & {*self.reads(), *self.settings.as_it_is}:
+                continue
+            table.may_lack_columns = True
+            self.notes.append(
+                f"{table.name} lacks columns that the model does not read: {', '.join(lacking)}"
+            )
 
     def _check_calendar(self, known: Calendar) -> None:
         settings = self.settings
@@ -328,7 +365,7 @@ class _Ingestion:
         assigner.sort(events(assigner.watch(rows), settings, labels, letters, self.now), partition)
         for table in self.new:
             letters.check(table.name, assigner.seen[table.name] + letters.count_of(table.name))
-        if not any(assigner.seen.values()):
+        if self.calendar is None and not any(assigner.seen.values()):
             raise DataError(
                 "the file has no rows",
                 where=self.new[0].name,

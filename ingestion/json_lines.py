@@ -34,6 +34,7 @@ class JsonLinesFile:
         self.path = path
         self._file = TextFile(path, encoding)
         self._columns: tuple[str, ...] | None = None
+        self._nested: dict[str, None] = {}
 
     @property
     def encoding(self) -> Encoding:
@@ -44,6 +45,12 @@ class JsonLinesFile:
         """A row of a batch as an object of texts."""
         values = {name: column[row].as_py() for name, column in zip(self.columns, batch.columns, strict=True)}
         return json.dumps({k: v for k, v in values.items() if v is not None}, ensure_ascii=False)
+
+    @property
+    def nested(self) -> tuple[str, ...]:
+        """The columns with lists or objects in a row."""
+        _ = self.columns
+        return tuple(self._nested)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -94,7 +101,7 @@ class JsonLinesFile:
                     if not line.strip():
                         continue
                     number += 1
-                    row = _read(line)
+                    row = _read(line, self._nested)
                     if number == 1 and not is_list and isinstance(row, str) and line.strip() == "{":
                         raise self._one_object()
                     yield row, number, line
@@ -147,7 +154,8 @@ def _skip(text: str, at: int) -> int:
     return found.end() if found else at
 
 
-def _read(line: str) -> dict | str:
+def _read(line: str, nested: dict[str, None]) -> dict | str:
+    """The row with texts for lists and objects, whose names are added to `nested`; or what is wrong."""
     if MARK in line:
         return "bytes that are not UTF-8"
     try:
@@ -159,6 +167,7 @@ def _read(line: str) -> dict | str:
     for name, value in row.items():
         if isinstance(value, dict | list):
             row[name] = json.dumps(value, ensure_ascii=False)
+            nested[name] = None
     return row
 
 
@@ -174,7 +183,7 @@ def _batch(rows: list[dict], names: tuple[str, ...]) -> pa.RecordBatch:
 def _lines(file) -> Iterator[str]:
     rest = b""
     while block := file.read(BLOCK_BYTES):
-        lines = (rest + block).split(b"\n")
+        lines = (rest + block).replace(b"\r", b"\n").split(b"\n")  # text in JSON holds neither
         rest = lines.pop()
         for line in lines:
             yield line.decode("utf-8").lstrip("\ufeff")

@@ -58,7 +58,7 @@ class Labels:
         """
         if self.task == "regression":
             return conversion.convert(values, conversion.named("float"), form)
-        words = _words(values)
+        words = words_of(values)
         for entry in words.value_counts().to_pylist():
             if entry["values"] is not None:
                 self._observed[entry["values"]] += entry["counts"]
@@ -162,20 +162,24 @@ class Labels:
             )
 
 
-def _words(values: pa.Array) -> pa.Array:
+def words_of(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Labels as words: without blanks around them, and whole numbers in one way, as 1, 1.0 and +1 are one class."""
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if pa.types.is_null(values.type):
         return values.cast(pa.string())
-    words = conversion.convert(values, conversion.named("string"))[0]
+    coded = values.dictionary_encode()  # a label has few values
+    words = conversion.convert(coded.dictionary, conversion.named("string"))[0]
     words = pc.utf8_trim_whitespace(words)
-    # 1.0 and 1 are one class: a column with missing values is often written as floats.
-    words = pc.replace_substring_regex(words, r"^([+-]?\d+)\.0*$", r"\1")
-    return words.combine_chunks() if isinstance(words, pa.ChunkedArray) else words
+    # A column with missing values is often written as floats.
+    words = pc.replace_substring_regex(words, r"^\+?(-?\d+)(\.0*)?$", r"\1")
+    return words.take(coded.indices)
 
 
 def _word(value: object) -> str:
-    return _words(pa.array([value]))[0].as_py() or str(value)
+    return words_of(pa.array([value]))[0].as_py() or str(value)
 
 
 def _order(word: str) -> tuple[int, float, str]:

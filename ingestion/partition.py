@@ -8,8 +8,10 @@ import pyarrow as pa
 
 from noria.core import files
 
-# Bytes of rows held back before they are written out, and twice that while they are: 1.2 million flights.
-HELD_BYTES = 256 << 20
+# Bytes of rows held back before they are written out, and twice that while they are: 600,000 flights.
+HELD_BYTES = 128 << 20
+# Bytes that are read from the files before they are mapped again: pages of a map that were read stay in memory.
+MAPPED_BYTES = 128 << 20
 PART_ROWS = 65_536
 # A slice of a batch takes memory, mostly for its columns: at most this many bytes, and this many for each
 # column. Shuffled rows of hourly spans are almost nothing but slices.
@@ -30,6 +32,7 @@ class Partition:
         self.rows: dict[int, int] = {}
         # Each file holds many spans, one after another; by span, the numbers of file and batch.
         self._files: list[pa.ipc.RecordBatchFileReader] = []
+        self._mapped_bytes = 0
         self._written: dict[int, list[tuple[int, int]]] = {}
         self._held: dict[int, list[pa.RecordBatch]] = {}
         self._held_bytes = 0
@@ -99,13 +102,18 @@ class Partition:
                 yield part.take(pa.array(np.argsort(part.column(order).to_numpy(), kind="stable")))
 
     def _tables(self, span: int) -> Iterator[pa.Table]:
-        for file, batch in self._written.get(span, []):
-            yield pa.Table.from_batches([self._files[file].get_batch(batch)])
+        for file, number in self._written.get(span, []):
+            if self._mapped_bytes > MAPPED_BYTES:
+                self._files = [self._map(file) for file in range(len(self._files))]
+                self._mapped_bytes = 0
+            batch = self._files[file].get_batch(number)
+            self._mapped_bytes += batch.nbytes
+            yield pa.Table.from_batches([batch])
         for batch in self._held.get(span, []):
             yield pa.Table.from_batches([batch])
 
     def _write_out(self) -> None:
-        path = self.folder / f"{len(self._files)}.arrow"
+        path = self._path(len(self._files))
         schema = next(iter(self._held.values()))[0].schema
         count = 0
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
@@ -115,9 +123,15 @@ class Partition:
                     writer.write_batch(batch)
                     self._written.setdefault(span, []).append((len(self._files), count))
                     count += 1
-        self._files.append(pa.ipc.open_file(pa.memory_map(str(path))))
+        self._files.append(self._map(len(self._files)))
         self._held.clear()
         self._held_bytes = 0
+
+    def _path(self, file: int) -> Path:
+        return self.folder / f"{file}.arrow"
+
+    def _map(self, file: int) -> pa.ipc.RecordBatchFileReader:
+        return pa.ipc.open_file(pa.memory_map(str(self._path(file))))
 
 
 def _by_span(batch: pa.RecordBatch, spans: np.ndarray) -> Iterator[tuple[int, pa.RecordBatch]]:

@@ -33,14 +33,16 @@ def drain(
     while True:
         for messages in stream.read(limit, 0.2):
             offsets = messages.offsets
-            if positions is not None:
+            if positions is not None and offsets:
                 positions.setdefault(messages.partition, messages.next)
-            assert offsets, "messages must hold at least one event"
+            assert offsets or messages.start < messages.next, (
+                "messages must hold an event, or move the position"
+            )
             assert len(offsets) == len(messages.values) == len(messages.times), (
                 "each event has offset and time"
             )
             assert offsets == sorted(set(offsets)), f"offsets must grow, got {offsets[:5]}"
-            assert messages.start <= offsets[0] and offsets[-1] < messages.next, (
+            assert all(messages.start <= offset < messages.next for offset in offsets), (
                 f"offsets must be from start {messages.start} to before next {messages.next}"
             )
             for offset, value in zip(offsets, messages.values, strict=True):

@@ -10,7 +10,7 @@ import glob
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from noria.ingestion.formats import MemoryTable, ParquetTable, Rows, Table, Text
 from noria.ingestion.json_lines import JsonLinesFile
 from noria.ingestion.number_formats import PLAIN, NumberFormat
 from noria.ingestion.sources.base import FoundFile
+from noria.ingestion.text_file import inner_name
 
 _PANDAS = "pandas.read_{0}(...).to_parquet('table.parquet')"
 # Formats that are not read, and the way to one that is.
@@ -46,6 +47,7 @@ def open_tables(
     encoding: str | None = None,
     missing: Sequence[str] = (),
     decimal: str | None = None,
+    header: Sequence[str] = (),
     name: str = "table",
 ) -> list[Table]:
     """Finds the tables that a source means.
@@ -56,6 +58,7 @@ def open_tables(
       encoding: of text files, a Python codec; found in them if None.
       missing: further texts that mean "missing".
       decimal: the decimal sign of numbers in text; found in them if None.
+      header: the columns' names, where CSV files have no line with them.
       name: of a table in memory.
 
     Returns:
@@ -72,13 +75,14 @@ def open_tables(
             "encoding": encoding,
             "missing": missing,
             "decimal": decimal,
+            "header": header,
             "name": name,
         }
         return [table for each in source for table in open_tables(each, **options)]
     if isinstance(source, Table):
         return [source]
     if isinstance(source, FoundFile):
-        return [_open(source, delimiter, encoding, missing, decimal)]
+        return [_open(source, delimiter, encoding, missing, decimal, header)]
     if not isinstance(source, str | os.PathLike):
         raise DataError(
             "the data must be a path, a pandas or Arrow table, a list of these, or a function that returns "
@@ -87,7 +91,7 @@ def open_tables(
             next_step="let the function return a pandas data frame or an Arrow table",
         )
     found = _paths(Path(source).expanduser())
-    return [_open(each, delimiter, encoding, missing, decimal) for each in found]
+    return [_open(each, delimiter, encoding, missing, decimal, header) for each in found]
 
 
 def columns_of(
@@ -111,7 +115,7 @@ def columns_of(
     names = list(wanted) if wanted is not None else list(tables[0].columns)
     for table in tables:
         for column in names:
-            if column not in table.columns:
+            if column not in table.columns and (column in as_it_is or not table.may_lack_columns):
                 raise missing_column(column, table, names)
     for table in tables:
         if not isinstance(table, TextTable):
@@ -163,10 +167,12 @@ def read(
             arrays = []
             bad = np.zeros(raw.num_rows, bool)
             for name, kind in columns.items():
-                column = raw.column(raw.schema.get_field_index(name))
+                place = raw.schema.get_field_index(name)
+                column = raw.column(place) if place >= 0 else pa.nulls(raw.num_rows, pa.string())
                 values, no_text = decoded(column)
                 if missing and pa.types.is_string(values.type):
-                    values = blank(values, pc.is_in(values, value_set=pa.array(missing)))
+                    marks = pc.is_in(pc.utf8_trim_whitespace(values), value_set=pa.array(missing))
+                    values = blank(values, marks)
                 wrong = no_text
                 if name not in as_it_is:
                     values, other = conversion.convert(values, kind, _form(table, name, kind))
@@ -233,7 +239,8 @@ def missing_column(column: str, table: Table, wanted: Iterable[str]) -> DataErro
     return DataError(
         f"column {column!r} is missing{hint}",
         where=f"{table.name}: columns {', '.join(table.columns)}",
-        next_step=f"rename it to {column!r} in the data, or change the name in the config and the schema",
+        next_step=f"rename it to {column!r} in the data; if it is gone for good, remove it from the preprocessing, and "
+        "from `key` and the slices in the config: what the model does not read may be missing",
     )
 
 
@@ -252,7 +259,7 @@ def _paths(path: Path, root: Path | None = None) -> list[FoundFile]:
                 where=path,
                 next_step="name another one",
             )
-        return [_found(each, root) for each in found]
+        return [_found(each, root) for each in _with_bytes(found)]
     if path.exists():
         return [_found(path, root)]
     matches = [Path(each) for each in sorted(glob.glob(str(path), recursive=True))]
@@ -264,7 +271,12 @@ def _paths(path: Path, root: Path | None = None) -> list[FoundFile]:
             next_step="correct the path of the data",
         )
     root = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
-    return [each for match in matches for each in _paths(match, root)]
+    return [each for match in _with_bytes(matches) for each in _paths(match, root)]
+
+
+def _with_bytes(paths: list[Path]) -> list[Path]:
+    """Without empty files (a day without data, or one that another program begins to write), unless all are empty."""
+    return [path for path in paths if path.is_dir() or path.stat().st_size] or paths
 
 
 def _found(path: Path, root: Path | None) -> FoundFile:
@@ -272,7 +284,12 @@ def _found(path: Path, root: Path | None) -> FoundFile:
 
 
 def _open(
-    file: FoundFile, delimiter: str | None, encoding: str | None, missing: Sequence[str], decimal: str | None
+    file: FoundFile,
+    delimiter: str | None,
+    encoding: str | None,
+    missing: Sequence[str],
+    decimal: str | None,
+    header: Sequence[str],
 ) -> Table:
     path = file.path
     suffix = path.suffix.lower()
@@ -281,10 +298,11 @@ def _open(
     packed = suffix in file_names.PACKED
     if suffix in file_names.PARQUET or (not packed and _begins_like_parquet(path)):
         return ParquetTable(file)
-    names = {each.lower() for each in path.suffixes[-2 if packed else -1 :]}
-    if names & {*file_names.JSON_LINES, *file_names.JSON}:
+    if packed and path.exists():
+        suffix = PurePath(inner_name(path)).suffix.lower()
+    if suffix in file_names.JSON_LINES + file_names.JSON:
         return TextTable(file, JsonLinesFile(path, encoding), missing, decimal)
-    return TextTable(file, CsvFile(path, delimiter, encoding), missing, decimal)
+    return TextTable(file, CsvFile(path, delimiter, encoding, header), missing, decimal)
 
 
 def _begins_like_parquet(path: Path) -> bool:

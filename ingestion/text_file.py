@@ -12,13 +12,14 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import charset_normalizer
 import pyarrow as pa
 
 from noria.core.errors import DataError
+from noria.ingestion import file_names
 
 BLOCK_BYTES = 8 << 20
 HEAD_BYTES = 256 << 10
@@ -38,7 +39,15 @@ _BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
 }
 
-_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+# By their first bytes: a browser unpacks a file and leaves its name as it was.
+_OPENERS: dict[bytes, Callable[[Path], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+    b"\x28\xb5\x2f\xfd": lambda path: pa.input_stream(str(path), compression="zstd"),
+    b"\x04\x22\x4d\x18": lambda path: pa.input_stream(str(path), compression="lz4"),
+}
+_ZIP, _TAR = b"PK\x03\x04", b"ustar"
 # What a damaged, truncated or unreadable file raises, whichever library meets it first. (NotImplementedError:
 # a zip method that Python does not know.)
 READ_ERRORS = (
@@ -85,7 +94,7 @@ class TextFile:
     """One file of text. Reading begins with the first access.
 
     Args:
-      path: the file; `.gz`, `.bz2`, `.xz` and `.zip` (of one file) are unpacked while reading.
+      path: the file; gzip, bzip2, xz, zstd, lz4 and zip (of one table) are unpacked while reading.
       encoding: a Python codec; found in the file if None.
 
     Raises:
@@ -116,6 +125,10 @@ class TextFile:
                 break
         if wide := _wide(self._raw_head):
             return Encoding(wide)
+        if self._raw_head[257:262] == _TAR:
+            raise DataError(
+                "the file is an archive", where=self.path, next_step="unpack it, and name the folder"
+            )
         if b"\x00" in self._raw_head:
             raise DataError(
                 "the file is neither CSV nor Parquet: it has bytes that are not text",
@@ -205,27 +218,59 @@ class Recoded(io.RawIOBase):
 
 
 def unpacked(path: Path) -> IO[bytes] | io.BufferedIOBase:
-    """The file's bytes, unpacked by its suffix.
+    """The file's bytes, unpacked as its first bytes say.
 
     Raises:
-      DataError: an archive of several files, or one behind a password.
-      READ_ERRORS: the file is missing, damaged or not what its suffix says.
+      DataError: an archive of several tables, or one behind a password; a workbook.
+      READ_ERRORS: the file is missing or damaged.
     """
-    suffix = path.suffix.lower()
-    if suffix != ".zip":
-        opener: Any = _OPENERS.get(suffix, open)
-        return opener(path, "rb")
+    with path.open("rb") as file:
+        first = file.read(8)
+    for mark, opener in _OPENERS.items():
+        if first.startswith(mark):
+            return opener(path)
+    if not first.startswith(_ZIP):
+        return path.open("rb")
     archive = zipfile.ZipFile(path)
+    member = _member(archive, path)
+    if member.flag_bits & 1:
+        raise DataError("the archive is encrypted", where=path, next_step="unpack it with its password first")
+    return archive.open(member)
+
+
+def inner_name(path: Path) -> str:
+    """The name of the file within a packed one; its own name where it is not packed.
+
+    Raises:
+      DataError: as `unpacked`.
+    """
+    if path.suffix.lower() == ".zip" and zipfile.is_zipfile(path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return _member(archive, path).filename
+        except READ_ERRORS as error:
+            raise unreadable(error, path) from error
+    return path.stem if path.suffix.lower() in file_names.PACKED else path.name
+
+
+def _member(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
+    """The one table of an archive, or the one file."""
     members = [each for each in archive.infolist() if not each.is_dir() and "__MACOSX" not in each.filename]
-    if len(members) != 1:
+    if any(each.filename == "[Content_Types].xml" for each in members):
+        raise DataError("the file is a workbook", where=path, next_step="save it in Excel as CSV UTF-8")
+    tables = [each for each in members if file_names.is_table(PurePosixPath(each.filename))]
+    found = tables if len(members) > 1 else members
+    if len(found) != 1:
         raise DataError(
-            f"the archive must hold one file, it holds {len(members)}",
+            f"the archive must hold one table, it holds {len(found)}",
             where=path,
             next_step="unpack it, and name the folder",
         )
-    if members[0].flag_bits & 1:
-        raise DataError("the archive is encrypted", where=path, next_step="unpack it with its password first")
-    return archive.open(members[0])
+    if PurePosixPath(found[0].filename).suffix.lower() in file_names.PARQUET:
+        raise DataError(
+            "the archive holds a Parquet file", where=path, next_step="unpack it, and name that file"
+        )
+    return found[0]
 
 
 def unreadable(error: BaseException, path: Path) -> DataError:

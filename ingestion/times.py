@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import datetime
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -14,10 +15,37 @@ _SCALES = ((1e11, 1), (1e14, 10**3), (1e17, 10**6), (np.inf, 10**9))
 # Where most numbers are days, written YYYYMMDD, one below this is a day that there is not (as seconds all of them
 # would be in the early seventies). Of any such numbers one in 27 is a day: seconds since the start of a recording.
 _NO_DAY = 10**8
+# Zones that people name, and hours from UTC (RFC 822, and those of Europe and Japan). Other names have no one meaning.
+_ZONES = {
+    **{
+        "UTC": 0,
+        "GMT": 0,
+        "EST": -5,
+        "EDT": -4,
+        "CST": -6,
+        "CDT": -5,
+        "MST": -7,
+        "MDT": -6,
+        "PST": -8,
+        "PDT": -7,
+    },
+    **{
+        "WET": 0,
+        "WEST": 1,
+        "CET": 1,
+        "CEST": 2,
+        "MEZ": 1,
+        "MESZ": 2,
+        "EET": 2,
+        "EEST": 3,
+        "JST": 9,
+        "KST": 9,
+    },
+}
 _ISO = (
     r"^\s*(?P<year>\d{4})[-/](?P<month>\d{1,2})[-/](?P<day>\d{1,2})"
     r"(?:[T ]+(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,]\d+)?)?)?"
-    r"\s*(?P<zone>[Zz]|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?\s*$"
+    rf"\s*(?:(?P<zone>[Zz]|{'|'.join(_ZONES)}|[+-]\d{{2}}(?::?\d{{2}})?)(?:\[[\w/+-]+\])?)?\s*$"
 )
 _NUMBER = r"^\s*[+-]?\d+(\.\d*)?([eE][+-]?\d+)?\s*$"
 
@@ -144,7 +172,8 @@ def _from_text(texts: pa.Array, form: str | None) -> tuple[np.ndarray, np.ndarra
         _integers(parts[name], matched) for name in ("year", "month", "day", "hour", "minute", "second")
     )
     seconds, impossible = _seconds(year, month, day)
-    impossible |= (hour > 23) | (minute > 59) | (second > 60)
+    midnight = (hour == 24) & (minute == 0) & (second == 0)  # ISO 8601: the end of the day
+    impossible |= ((hour > 23) & ~midnight) | (minute > 59) | (second > 60)
     seconds += hour * 3600 + minute * 60 + second - _offset(parts["zone"])
     good = matched & ~impossible
     times[good] = seconds[good]
@@ -154,6 +183,8 @@ def _from_text(texts: pa.Array, form: str | None) -> tuple[np.ndarray, np.ndarra
 def _from_format(texts: pa.Array, form: str) -> tuple[np.ndarray, np.ndarray]:
     texts = pc.utf8_trim_whitespace(texts)
     try:
+        if not re.search("%[dejcDFx]", form):
+            raise pa.ArrowInvalid("the C library takes the day before the first one where no day is written")
         fast = pc.strptime(texts, format=form, unit="s", error_is_null=True).cast(pa.int64())
     except pa.ArrowInvalid:  # a directive that the C library has none for
         fast = pa.nulls(len(texts), pa.int64())
@@ -172,6 +203,10 @@ def _from_format(texts: pa.Array, form: str) -> tuple[np.ndarray, np.ndarray]:
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=datetime.timezone.utc)
         times[i] = int(moment.timestamp() // 1)
+    if (
+        iso := bad & looks_like_time(texts)
+    ).any():  # a later file may be written so; it can mean nothing else
+        times[iso], bad[iso] = _from_text(texts.filter(pa.array(iso)), None)
     return times, bad
 
 
@@ -221,7 +256,9 @@ def _offset(zones: pa.Array) -> np.ndarray:
     coded = zones.fill_null("").dictionary_encode()
     seconds = np.zeros(max(len(coded.dictionary), 1), np.int64)
     for i, zone in enumerate(coded.dictionary.to_pylist()):
-        if zone and zone[0] in "+-":
+        if zone in _ZONES:
+            seconds[i] = _ZONES[zone] * 3600
+        elif zone and zone[0] in "+-":
             digits = zone[1:].replace(":", "").ljust(4, "0")
             seconds[i] = (int(digits[:2]) * 3600 + int(digits[2:]) * 60) * (-1 if zone[0] == "-" else 1)
     return seconds[np.asarray(coded.indices)]

@@ -11,7 +11,7 @@ from noria.core.errors import DataError
 from noria.ingestion import conversion, tables
 from noria.ingestion.calendar import Calendar
 from noria.ingestion.column_types.base import ColumnType
-from noria.ingestion.formats import Table
+from noria.ingestion.formats import Table, TextTable
 
 Types = dict[str, ColumnType]
 
@@ -60,6 +60,14 @@ def found(new: Sequence[Table], known: Types, bad: Collection[str]) -> Types:
 def explained(error: DataError, new: Sequence[Table], known: Types, bad: Collection[str]) -> DataError:
     """The error of a refused file, with the step that lets a column change its type."""
     here = tables.columns_of(new, wanted=sorted(bad)) if bad else {}
+    texts = [table.facts for table in new if isinstance(table, TextTable)]
+    if marks := {mark for facts in texts for name in bad if name in facts for mark in facts[name].marks}:
+        return DataError(
+            error.what,
+            where=error.where,
+            next_step=f'if {", ".join(map(repr, sorted(marks)))} means "missing", add it to data.missing in the '
+            f"config; else {error.next_step}",
+        )
     other = [
         (name, kind) for name, kind in here.items() if kind not in (known[name], conversion.named("empty"))
     ]
@@ -90,11 +98,22 @@ def classes(known: Calendar, wanted: Sequence[str]) -> Calendar:
     return dataclasses.replace(known, classes=tuple(wanted))
 
 
-def unknown_class(error: DataError, known: Sequence[str]) -> DataError:
-    """The error of a file with labels that are no class, with the step that adds one."""
+def other_times(error: DataError) -> DataError:
+    """The error of a file with times that cannot be read, with the step that names their format."""
     return DataError(
         error.what,
         where=error.where,
-        next_step=f"if it is a new class, put it at the end of label.classes in the config, after {list(known)}; "
+        next_step="give the format in time.format in the config, such as '%d/%m/%Y %H:%M' (ISO 8601 is read "
+        f"beside it); else {error.next_step}",
+    )
+
+
+def unknown_class(error: DataError, known: Sequence[str], task: str) -> DataError:
+    """The error of a file with labels that are no class, with the step that adds one, or takes them for missing."""
+    step = f"if it is a new class, put it at the end of label.classes in the config, after {list(known)}; "
+    return DataError(
+        error.what,
+        where=error.where,
+        next_step=f"{step if task == 'multiclass' else ''}if such rows have no label, add the word to data.missing; "
         f"else {error.next_step}",
     )

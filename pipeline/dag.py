@@ -31,7 +31,8 @@ def components(config: Config, *, span: str, mode: str, run_id: str, code_digest
     project = str(config.folder)
     label, task = config.label.column, config.task
 
-    champion = ChampionResolver(home=home, model_root=model_root)
+    signing_key = str(config.signing.key or "")
+    champion = ChampionResolver(home=home, model_root=model_root, signing_key=signing_key)
     spans = SpanExampleGen(
         champion=champion.outputs["champion"],
         home=home,
@@ -115,6 +116,7 @@ def components(config: Config, *, span: str, mode: str, run_id: str, code_digest
             code_digest=code_digest,
             task=task,
             keep=config.retention,
+            signing_key=signing_key,
             rollout=int(config.serving.rollout.mode is not None),
         )
     return [champion, spans, schema, statistics, gate, transform, trainer, evaluator, pusher]

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import dataclasses
 import gzip
 import json
 import math
@@ -12,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from noria.components.missing_values import MISSING
 from noria.core import files
 from noria.core.errors import ConfigError, ServingError
 from noria.serving.protos import (
@@ -23,13 +25,60 @@ from noria.serving.protos import (
 )
 from noria.serving.tensors import STRING, from_proto, proto_of
 
-__all__ = ["GrpcClient", "RestClient", "available", "connect", "examples"]
+__all__ = ["Credentials", "GrpcClient", "RestClient", "available", "connect", "examples"]
 
 Columns = dict[str, list[Any]]
 
 
+@dataclasses.dataclass(frozen=True)
+class Credentials:
+    """Whom the client trusts, and who it is.
+
+    Args:
+      ca: PEM file of the CA that has signed the server's certificate; the system's by default.
+      token: an API key or a JSON Web Token.
+      certificate, key: PEM files of the client's certificate.
+    """
+
+    ca: Path | None = None
+    token: str = dataclasses.field(default="", repr=False)
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def for_http(self) -> ssl.SSLContext:
+        """A context of TLS.
+
+        Raises:
+          ConfigError: a file cannot be read.
+        """
+        context = ssl.create_default_context(cadata=_read(self.ca).decode() if self.ca else None)
+        if self.certificate is not None:
+            try:
+                context.load_cert_chain(self.certificate, self.key)
+            except OSError as error:
+                what = "the client's certificate cannot be used"
+                raise files.refusal(error, what, self.certificate, ConfigError) from error
+        return context
+
+    def for_grpc(self) -> Any:
+        """Credentials of a gRPC channel.
+
+        Raises:
+          ConfigError: a file cannot be read.
+        """
+        import grpc
+
+        certificate = _read(self.certificate) if self.certificate is not None else None
+        key = _read(self.key or self.certificate) if self.certificate is not None else None
+        return grpc.ssl_channel_credentials(_read(self.ca) if self.ca else None, key, certificate)
+
+
 def connect(
-    url: str, model: str, version: int | None = None, timeout: float = 30.0, ca: Path | None = None
+    url: str,
+    model: str,
+    version: int | None = None,
+    timeout: float = 30.0,
+    credentials: Credentials = Credentials(),
 ) -> "RestClient | GrpcClient":
     """A client for an address: `http://host:8501` or `https://` by REST, `grpc://host:8500` or `grpcs://` by gRPC.
 
@@ -37,17 +86,17 @@ def connect(
       model: the model's name.
       version: its version; the newest by default.
       timeout: seconds for each request.
-      ca: PEM file of the CA that has signed the server's certificate; the system's by default.
+      credentials: whom it trusts, and who it is.
 
     Raises:
       ServingError: the address has another form.
+      ConfigError: a file of the credentials cannot be read.
     """
     if url.startswith(("http://", "https://")):
-        return RestClient(url, model, version, timeout, ca)
-    if url.startswith("grpc://"):
-        return GrpcClient(url.removeprefix("grpc://"), model, version, timeout)
-    if url.startswith("grpcs://"):
-        return GrpcClient(url.removeprefix("grpcs://"), model, version, timeout, _read(ca) if ca else b"")
+        return RestClient(url, model, version, timeout, credentials)
+    for scheme, tls in (("grpc://", False), ("grpcs://", True)):
+        if url.startswith(scheme):
+            return GrpcClient(url.removeprefix(scheme), model, version, timeout, tls, credentials)
     raise ServingError(
         f"the address must begin with http://, https://, grpc:// or grpcs://, got {url}",
         next_step="for example http://localhost:8501",
@@ -77,14 +126,19 @@ def examples(columns: Mapping[str, Sequence[Any]]) -> list[bytes]:
     return rows
 
 
-def available(url: str, model: str, timeout: float = 10.0) -> set[int]:
+def available(
+    url: str,
+    model: str,
+    timeout: float = 10.0,
+    credentials: Credentials = Credentials(),
+) -> set[int]:
     """The versions that a server answers for, by REST; none where it does not know the model.
 
     Raises:
       ServingError: the server does not answer.
     """
     try:
-        found = RestClient(url, model, timeout=timeout).status()
+        found = RestClient(url, model, timeout=timeout, credentials=credentials).status()
     except ServingError as error:
         if "answered 404" in error.what:
             return set()
@@ -100,15 +154,18 @@ class RestClient:
     """
 
     def __init__(
-        self, url: str, model: str, version: int | None = None, timeout: float = 30.0, ca: Path | None = None
+        self,
+        url: str,
+        model: str,
+        version: int | None = None,
+        timeout: float = 30.0,
+        credentials: Credentials = Credentials(),
     ):
         chosen = "" if version is None else f"/versions/{version}"
         self.url = f"{url.rstrip('/')}/v1/models/{model}{chosen}"
         self.timeout = timeout
-        secure = url.startswith("https://")
-        self._context = (
-            ssl.create_default_context(cadata=_read(ca).decode() if ca else None) if secure else None
-        )
+        self._context = credentials.for_http() if url.startswith("https://") else None
+        self._headers = {"Authorization": f"Bearer {credentials.token}"} if credentials.token else {}
 
     def signatures(self) -> dict[str, dict[str, str]]:
         """The type of each input, by signature."""
@@ -124,11 +181,13 @@ class RestClient:
         return {int(each["version"]): each["state"] for each in found}
 
     def predict(self, columns: Mapping[str, Sequence[Any]], signature: str = "serving_default") -> Columns:
-        """Outputs by name for columns by input.
+        """Outputs by name for columns by input; None is a missing value, as Noria's models understand it.
 
         Raises:
           ServingError: the server refuses, or does not answer.
         """
+        if any(each is None for column in columns.values() for each in column):
+            columns = _filled(columns, self.signatures().get(signature, {}))
         values = {name: [_jsonable(each) for each in column] for name, column in columns.items()}
         answer = self._call(":predict", {"signature_name": signature, "inputs": values})["outputs"]
         if not isinstance(answer, dict):  # the answer does not name the only output
@@ -143,7 +202,9 @@ class RestClient:
 
     def _call(self, path: str, body: Any) -> Any:
         data = None if body is None else gzip.compress(json.dumps(body).encode(), 1)
-        headers = {} if body is None else {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+        headers = dict(self._headers)
+        if body is not None:
+            headers |= {"Content-Type": "application/json", "Content-Encoding": "gzip"}
         request = urllib.request.Request(self.url + path, data, headers)
         try:
             with urllib.request.urlopen(request, timeout=self.timeout, context=self._context) as answer:
@@ -164,7 +225,7 @@ class GrpcClient:
 
     Args:
       target: as `host:8500` or `unix:/path`.
-      tls: certificates of the CA in PEM format, b"" for the system's; None for a plain connection.
+      tls: whether the connection is encrypted.
     """
 
     def __init__(
@@ -173,7 +234,8 @@ class GrpcClient:
         model: str,
         version: int | None = None,
         timeout: float = 30.0,
-        tls: bytes | None = None,
+        tls: bool = False,
+        credentials: Credentials = Credentials(),
     ):
         import grpc
         from tensorflow_serving.apis import prediction_service_pb2_grpc
@@ -181,10 +243,11 @@ class GrpcClient:
         self.target, self.model, self.version, self.timeout = target, model, version, timeout
         options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
         self._error = grpc.RpcError
-        if tls is None:
-            self._channel = grpc.insecure_channel(target, options)
+        if tls:
+            self._channel = grpc.secure_channel(target, credentials.for_grpc(), options)
         else:
-            self._channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(tls or None), options)
+            self._channel = grpc.insecure_channel(target, options)
+        self._metadata = [("authorization", f"Bearer {credentials.token}")] if credentials.token else []
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def signatures(self) -> dict[str, dict[str, str]]:
@@ -199,12 +262,13 @@ class GrpcClient:
         }
 
     def predict(self, columns: Mapping[str, Sequence[Any]], signature: str = "serving_default") -> Columns:
-        """Outputs by name for columns by input.
+        """Outputs by name for columns by input; None is a missing value, as Noria's models understand it.
 
         Raises:
           ServingError: the server refuses, or does not answer.
         """
         types = self.signatures().get(signature, {})
+        columns = _filled(columns, types)
         request = predict_pb2.PredictRequest()
         self._name(request.model_spec)
         request.model_spec.signature_name = signature
@@ -233,7 +297,7 @@ class GrpcClient:
 
     def _call(self, method: Any, request: Any) -> Any:
         try:
-            return method(request, self.timeout)
+            return method(request, self.timeout, self._metadata)
         except self._error as error:
             code = error.code().name
             if code == "UNAVAILABLE":
@@ -241,11 +305,25 @@ class GrpcClient:
             raise ServingError(f"the server answered {code}: {error.details()}", where=self.target) from error
 
 
+def _filled(columns: Mapping[str, Sequence[Any]], types: Mapping[str, str]) -> dict[str, list[Any]]:
+    """Columns with what stands for a missing value where they have None."""
+    found = {}
+    for name, column in columns.items():
+        missing = MISSING.get(types.get(name, ""))
+        if missing is None and any(each is None for each in column):
+            raise ServingError(
+                f"column {name} has a missing value, and its type {types.get(name, 'is unknown')} has none",
+                next_step="leave the row out, or fill the value",
+            )
+        found[name] = [missing if each is None else each for each in column]
+    return found
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise files.refusal(error, "the CA's certificates cannot be read", path, ConfigError) from error
+        raise files.refusal(error, "the certificates cannot be read", path, ConfigError) from error
 
 
 def _jsonable(value: Any) -> Any:

@@ -107,6 +107,7 @@ class Metrics:
 
     def loaded(self, model: str, version: int, seconds: float) -> None:
         self.loads.observe(seconds, model)
+        self.restarts.add(model, str(version), by=0)  # Prometheus sees no increase in what begins with 1
 
     def refused(self, model: str) -> None:
         self.refusals.add(model)

@@ -33,6 +33,7 @@ class Model:
       poll_seconds: how often the folder is read, give or take a tenth; 0 reads it once.
       max_resident: versions in memory; more are refused.
       standby: whether the process of the version before is kept, with its graph, for the weights of the next one.
+      note: gets what happens to a version, for the audit log.
       keep_fallback: whether the version before the newest stays loaded, and answers where the newest fails.
 
     Attributes:
@@ -49,7 +50,9 @@ class Model:
         standby: bool,
         keep_fallback: bool,
         traffic: Callable[["Model"], Traffic],
+        note: Callable[..., None] = lambda event, version, **facts: None,
     ):
+        self._note = note
         self.name = config.name
         self.candidate: int | None = None
         self.keep_fallback = keep_fallback
@@ -215,14 +218,17 @@ class Model:
         try:
             await version.load(spare if serving else [], self._take_standby)
             LOG.info("version %d of model %s serves", number, self.name)
+            self._note("serves", number)
         except StatusError as error:
             self._refused[number] = mark
             LOG.error("version %d of model %s is refused: %s", number, self.name, error)
+            self._note("refused_version", number, reason=error.message)
         finally:
             _restrict(serving, [*spare, *busy])
 
     def _unload(self, version: Version) -> None:
         LOG.info("unloading version %d of model %s", version.number, self.name)
+        self._note("unloads", version.number)
         version.state = State.UNLOADING
         task = asyncio.create_task(self._retire(version))
         self._unloading.add(task)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from noria.serving import service
+from noria.serving.audit_log import AuditLog
 from noria.serving.batching import Limits
 from noria.serving.metrics import Metrics
 from noria.serving.model import Model
@@ -43,6 +44,7 @@ class Options:
       load_seconds: a load that takes longer counts as hanging.
       standby: whether a process is kept with its graph, so that a version with other weights serves at once.
       log_folder: where what is answered is logged; None for nowhere.
+      trusted: PEM files of public keys; one of them must have signed a version. Empty for no check.
       fallback: whether the version before the newest stays loaded, and answers where the newest fails.
       rollouts: how a candidate is rolled out; None for a server without rollouts.
       home: the project's home folder: its registry is told of rollouts.
@@ -60,6 +62,7 @@ class Options:
     load_seconds: float = 300.0
     standby: bool = True
     log_folder: Path | None = None
+    trusted: tuple[Path, ...] = ()
     fallback: bool = False
     rollouts: RolloutSettings | None = None
     home: Path | None = None
@@ -69,8 +72,8 @@ class Options:
 class Models:
     """The models that the newest configuration names."""
 
-    def __init__(self, options: Options, metrics: Metrics):
-        self.options, self.metrics = options, metrics
+    def __init__(self, options: Options, metrics: Metrics, audit: AuditLog | None = None):
+        self.options, self.metrics, self.audit = options, metrics, audit
         self.models: dict[str, Model] = {}
         self.labels: dict[str, dict[str, int]] = {}
         self.judges: dict[str, Judge] = {}
@@ -256,6 +259,7 @@ class Models:
 
     def _model(self, config: Any) -> Model:
         options = self.options
+        self.metrics.refusals.add(config.name, by=0)
 
         async def warm(version: Version) -> None:
             if options.warm:
@@ -274,7 +278,12 @@ class Models:
                 options.threads,
                 options.load_seconds,
                 self.log,
+                options.trusted,
             )
+
+        def note(event: str, version: int, **facts: str) -> None:
+            if self.audit is not None:
+                self.audit.note(event, model=config.name, version=version, **facts)
 
         def collapsed(champion: Version, fallback: Version, reason: str) -> None:
             model.distrust(champion.number)
@@ -301,6 +310,7 @@ class Models:
             options.standby,
             options.fallback,
             lambda made: Traffic(made, self.metrics, collapsed),
+            note,
         )
         return model
 
@@ -315,7 +325,12 @@ class Models:
     def _rollouts(self, config: Any) -> Rollouts:
         root, home = Path(config.base_path), self.options.home
         own = home is not None and root.is_relative_to(home / "models")  # the project's model directory
-        return Rollouts(root, home if own else None, self.options.record)
+        return Rollouts(root, home if own else None, self._record)
+
+    def _record(self, event: dict[str, Any]) -> None:
+        self.options.record(event)
+        if self.audit is not None:
+            self.audit.note(**event)
 
     def _fallen(self, task: asyncio.Task[None]) -> None:
         self._falling.discard(task)

@@ -6,6 +6,7 @@ understood; only outside of `/v1/` there is a page that says 404.
 
 import asyncio
 import inspect
+import math
 import re
 import time
 import zlib
@@ -15,7 +16,9 @@ from urllib.parse import unquote_to_bytes
 
 from google.protobuf import json_format
 
+from noria.serving import access as admission
 from noria.serving import admin, json_request, json_response, json_text, service, signatures
+from noria.serving.access import Access, Call, Client
 from noria.serving.metrics import Metrics
 from noria.serving.models import Models
 from noria.serving.openapi import description
@@ -32,8 +35,10 @@ PREDICTION = re.compile(
 STATUS = re.compile(
     r"/v1/models(?:/([^/:]+))?(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?(?:/(metadata))?", re.I | re.A
 )
+CERTIFICATE = "noria.certificate"  # the key of a client's common name in the ASGI scope
 NOT_FOUND = b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
 LARGE = 1 << 16  # bytes
+OPEN = ("/live", "/ready")  # to everybody: an orchestrator has no token
 JSON, TEXT, PAGE = b"application/json", b"text/plain", b"text/html"
 
 # The option that prints fields with their default was renamed in protobuf 5.
@@ -53,6 +58,7 @@ class Rest:
       metrics_path: where Prometheus reads; None for nowhere.
       cors: whether browsers may call from other origins.
       max_body: bytes of a body, unpacked.
+      access: who may ask; None for everybody.
     """
 
     def __init__(
@@ -63,7 +69,9 @@ class Rest:
         metrics_path: str | None = None,
         cors: bool = False,
         max_body: int = 1 << 30,
+        access: Access | None = None,
     ):
+        self.access = access
         self.models, self.metrics, self.timeout = models, metrics, timeout
         self.metrics_path, self.cors, self.max_body = metrics_path, cors, max_body
         rollouts = models.options.rollouts
@@ -81,18 +89,19 @@ class Rest:
         if scope["query_string"]:
             path += f"?{scope['query_string'].decode('latin-1')}"
         request_id = _header(scope, b"x-request-id") or new_id().encode()
+        more: list[tuple[bytes, bytes]] = []
         if path[:4].lower() == "/v1/":
             REQUEST_ID.set(request_id.decode("latin-1"))
             if self._key_header:
                 KEY.set(_header(scope, self._key_header).decode("latin-1"))
-            status, body = await self._api(scope, receive, path)
+            status, body = await self._api(scope, receive, path, more)
             kind = JSON
         elif path.startswith("/admin/") and self.models.options.rollouts is not None:
             kind = JSON
-            status, body = await self._admin(scope, receive, path)
+            status, body = await self._admin(scope, receive, path, more)
         else:
-            status, kind, body = self._page(path)
-        headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+            status, kind, body = await self._page(scope, path, more)
+        headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), *more]
         headers.append((b"x-request-id", request_id))
         if self.cors:
             headers += [
@@ -103,12 +112,20 @@ class Rest:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _api(self, scope: Any, receive: Any, path: str) -> tuple[int, bytes]:
+    async def _api(
+        self, scope: Any, receive: Any, path: str, more: list[tuple[bytes, bytes]]
+    ) -> tuple[int, bytes]:
         started = time.perf_counter()
         method: str = scope["method"]
         name = verb = ""
         try:
-            text = await self._body(scope, receive)
+            limit = self.max_body
+            if self.access is not None and not (
+                self.cors and method == "OPTIONS"
+            ):  # a preflight has no token
+                client = await self._admit(scope, path, admission.PREDICT)
+                limit = min(limit, client.body_bytes or limit)
+            text = await self._body(scope, receive, limit)
             if method == "OPTIONS":
                 if not _header(scope, b"origin").startswith((b"http://", b"https://")):
                     raise StatusError(Code.FAILED_PRECONDITION, "Origin header is missing in CORS preflight")
@@ -130,9 +147,29 @@ class Rest:
             return 200, answer
         except StatusError as error:
             self.metrics.requests.add(name, error.code.name)
+            more += _headers(error)
             return error.http, json_response.error(error)
 
-    def _page(self, path: str) -> tuple[int, bytes, bytes]:
+    async def _admit(self, scope: Any, path: str, role: str | None) -> Client:
+        assert self.access is not None
+        authorization, key = _header(scope, b"authorization"), _header(scope, b"x-api-key")
+        call = Call(
+            authorization.decode("latin-1"),
+            key.decode("latin-1"),
+            scope.get(CERTIFICATE, ""),
+            (scope.get("client") or ("",))[0],
+            f"{scope['method']} {path}",
+        )
+        return await self.access.admit(call, role)
+
+    async def _page(self, scope: Any, path: str, more: list[tuple[bytes, bytes]]) -> tuple[int, bytes, bytes]:
+        public = self.access is None or path in OPEN or self.access.open_metrics and path == self.metrics_path
+        if not public:
+            try:
+                await self._admit(scope, path, None)
+            except StatusError as error:
+                more += _headers(error)
+                return error.http, JSON, json_response.error(error)
         if self.metrics_path is not None and path.startswith("/monitoring"):
             if path == self.metrics_path:
                 self.models.gauges()
@@ -150,42 +187,37 @@ class Rest:
             return 200, JSON, description(self.models)
         return 404, PAGE, NOT_FOUND
 
-    async def _admin(self, scope: Any, receive: Any, path: str) -> tuple[int, bytes]:
-        if not admin.allowed(scope):
-            return 403, b'{"error": "the admin API answers on the machine of the server only"}\n'
+    async def _admin(
+        self, scope: Any, receive: Any, path: str, more: list[tuple[bytes, bytes]]
+    ) -> tuple[int, bytes]:
         try:
-            body = await self._body(scope, receive)
+            if self.access is not None:
+                await self._admit(scope, path, admission.ADMIN)
+            elif not admin.allowed(scope):
+                return 403, b'{"error": "the admin API answers on the machine of the server only"}\n'
+            body = await self._body(scope, receive, self.max_body)
         except StatusError as error:
+            more += _headers(error)
             return error.http, json_response.error(error)
         return await admin.answer(self.models, scope["method"], path, body)
 
-    async def _body(self, scope: Any, receive: Any) -> bytes:
+    async def _body(self, scope: Any, receive: Any, limit: int) -> bytes:
         parts, size = [], 0
+        if int(_header(scope, b"content-length") or 0) > limit:
+            raise admission.too_large(limit)
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise StatusError(Code.CANCELLED, "the client has closed the connection")
             part = message.get("body", b"")
             size += len(part)
-            if size > self.max_body:
-                raise StatusError(Code.RESOURCE_EXHAUSTED, f"the body has more than {self.max_body} bytes")
+            if size > limit:
+                raise admission.too_large(limit)
             parts.append(part)
             if not message.get("more_body"):
                 break
         text = parts[0] if len(parts) == 1 else b"".join(parts)
-        return self._unpack(text) if _header(scope, b"content-encoding").lower() == b"gzip" else text
-
-    def _unpack(self, text: bytes) -> bytes:
-        unpacker = zlib.decompressobj(wbits=31)
-        try:
-            unpacked = unpacker.decompress(text, self.max_body)
-        except zlib.error as error:
-            raise invalid(f"the body is not gzip: {error}") from None
-        if unpacker.unconsumed_tail:
-            raise StatusError(Code.RESOURCE_EXHAUSTED, f"the body has more than {self.max_body} bytes")
-        if not unpacker.eof:
-            raise invalid("the body is cut off")
-        return unpacked
+        return _unpack(text, limit) if _header(scope, b"content-encoding").lower() == b"gzip" else text
 
     async def _predict(self, spec: Any, text: bytes, deadline: float) -> bytes:
         body = await _parse(text)
@@ -235,6 +267,28 @@ class Rest:
         return (
             f'{{\n"model_spec":{_json(response.model_spec)},\n"metadata": {{"signature_def": {signature_defs}}}\n}}\n'
         ).encode()
+
+
+def _unpack(text: bytes, limit: int) -> bytes:
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        unpacked = unpacker.decompress(text, limit)
+    except zlib.error as error:
+        raise invalid(f"the body is not gzip: {error}") from None
+    if unpacker.unconsumed_tail:
+        raise admission.too_large(limit)
+    if not unpacker.eof:
+        raise invalid("the body is cut off")
+    return unpacked
+
+
+def _headers(error: StatusError) -> list[tuple[bytes, bytes]]:
+    """What HTTP says beside an error's status."""
+    if error.code is Code.UNAUTHENTICATED:
+        return [(b"www-authenticate", b"Bearer")]
+    if error.retry_after:
+        return [(b"retry-after", str(math.ceil(error.retry_after)).encode())]
+    return []
 
 
 async def _parse(text: bytes) -> dict[str, Any]:

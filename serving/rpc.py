@@ -1,5 +1,6 @@
 """TF Serving's gRPC API: PredictionService, ModelService, and grpc.health.v1 where it is wanted."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -7,7 +8,11 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from noria.core.errors import NoriaError
+from noria.serving import access as admission
 from noria.serving import protos, service
+from noria.serving.access import Access, Call
+from noria.serving.audit_log import AuditLog
 from noria.serving.metrics import Metrics
 from noria.serving.models import Models
 from noria.serving.prediction_log import REQUEST_ID, new_id
@@ -17,12 +22,20 @@ from noria.serving.version import Version
 
 __all__ = ["handlers"]
 
+ADMIN_METHODS = ("HandleReloadConfigRequest",)
+
 _CODES = {each.value[0]: each for each in grpc.StatusCode}
 
 
-def handlers(models: Models, metrics: Metrics, health: bool) -> list[Any]:
-    """The generic handlers of the services."""
-    rpc = _Rpc(models, metrics)
+def handlers(
+    models: Models,
+    metrics: Metrics,
+    health: bool,
+    access: Access | None = None,
+    audit: AuditLog | None = None,
+) -> list[Any]:
+    """The generic handlers of the services; health is open to everybody."""
+    rpc = _Rpc(models, metrics, audit)
     apis = {
         "PredictionService": {
             "Predict": (rpc.predict, protos.predict_pb2.PredictRequest),
@@ -43,6 +56,10 @@ def handlers(models: Models, metrics: Metrics, health: bool) -> list[Any]:
                 method: grpc.unary_unary_rpc_method_handler(
                     call, request_deserializer=kind.FromString, response_serializer=_serialize
                 )
+                if access is None
+                else grpc.unary_unary_rpc_method_handler(
+                    _admitted(call, kind, method, access, metrics), response_serializer=_serialize
+                )
                 for method, (call, kind) in methods.items()
             },
         )
@@ -58,9 +75,44 @@ def handlers(models: Models, metrics: Metrics, health: bool) -> list[Any]:
     return found
 
 
+def _admitted(call: Any, kind: Any, method: str, access: Access, metrics: Metrics) -> Any:
+    """A method that reads a request when its client is known."""
+    role = admission.ADMIN if method in ADMIN_METHODS else admission.PREDICT
+
+    async def run(request: bytes, context: Any) -> Any:
+        given = dict(context.invocation_metadata() or ())
+        names = context.auth_context().get("x509_common_name", ())
+        try:
+            client = await access.admit(
+                Call(
+                    given.get("authorization", ""),
+                    given.get("x-api-key", ""),
+                    names[0].decode("utf-8", "replace") if names else "",
+                    _address(context.peer()),
+                    method,
+                ),
+                role,
+            )
+            access.check_size(client, len(request))
+            message = kind.FromString(request)
+        except StatusError as error:
+            metrics.requests.add("", error.code.name)
+            await context.abort(_CODES[error.code], error.message)
+        except Exception:  # protobuf's DecodeError differs between its implementations
+            await context.abort(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
+        return await call(message, context)
+
+    return run
+
+
+def _address(peer: str) -> str:
+    """The host of gRPC's `ipv4:127.0.0.1:51234`."""
+    return peer.partition(":")[2].rpartition(":")[0] if peer.startswith("ip") else peer
+
+
 class _Rpc:
-    def __init__(self, models: Models, metrics: Metrics):
-        self.models, self.metrics = models, metrics
+    def __init__(self, models: Models, metrics: Metrics, audit: AuditLog | None):
+        self.models, self.metrics, self.audit = models, metrics, audit
 
     async def predict(self, request: Any, context: Any) -> Any:
         async def run(deadline: float | None) -> Any:
@@ -132,6 +184,13 @@ class _Rpc:
                     "ServerModelConfig type not supported by HandleReloadConfigRequest."
                     " Only ModelConfigList is currently supported"
                 )
+            if self.audit is not None:
+                names = [each.name for each in request.config.model_config_list.config]
+                entry = self.audit.note("reload", client=admission.CLIENT.get(), models=names)
+                try:
+                    await asyncio.wrap_future(entry)
+                except NoriaError as error:  # what cannot be recorded is not done
+                    raise StatusError(Code.UNAVAILABLE, error.what) from error
             await self.models.reload(request.config)
             response = protos.model_management_pb2.ReloadConfigResponse()
             response.status.error_code = 0

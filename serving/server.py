@@ -15,13 +15,16 @@ import grpc
 import grpc.aio
 import uvicorn
 import uvloop
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from noria.core import files
 from noria.core.errors import ConfigError, NoriaError
-from noria.serving import config, rpc
+from noria.serving import config, privileges, rpc
+from noria.serving.access import Access
+from noria.serving.audit_log import AuditLog
 from noria.serving.metrics import Metrics
 from noria.serving.models import Models, Options
-from noria.serving.rest import Rest
+from noria.serving.rest import CERTIFICATE, Rest
 from noria.serving.status import Code, StatusError
 
 LOG = logging.getLogger("noria.serving")
@@ -87,6 +90,9 @@ class Settings:
       channel: further arguments of the gRPC server.
       models_file: where `models` came from, if it should be read again every `models_file_seconds`.
       drain_seconds: for requests that are under way when the server ends.
+      access: the access file: who may ask; None for everybody.
+      audit: the audit log's file; None for none.
+      user: whom the server becomes when it has opened its port of REST and read its keys; empty to stay.
       options: how models are served.
     """
 
@@ -105,6 +111,9 @@ class Settings:
     models_file: Path | None = None
     models_file_seconds: float = 0.0
     drain_seconds: float = 30.0
+    access: Path | None = None
+    audit: Path | None = None
+    user: str = ""
     options: Options = Options()
 
 
@@ -114,7 +123,9 @@ class Server:
     def __init__(self, settings: Settings):
         self.settings = settings
         self.metrics = Metrics()
-        self.models = Models(settings.options, self.metrics)
+        self.audit = AuditLog(settings.audit) if settings.audit is not None else None
+        self.access = Access(settings.access, self.audit) if settings.access is not None else None
+        self.models = Models(settings.options, self.metrics, self.audit)
         self.rest_port = self.grpc_port = 0
         self._grpc: Any = None
         self._rest: uvicorn.Server | None = None
@@ -129,39 +140,31 @@ class Server:
         """
         settings = self.settings
         listener = self._listen()
+        rest = None
+        if listener is not None:
+            app = Rest(
+                self.models,
+                self.metrics,
+                settings.rest_seconds,
+                settings.metrics_path,
+                settings.cors,
+                access=self.access,
+            )
+            rest = self._uvicorn(app)
+        secret = settings.grpc_credentials or (settings.tls.for_grpc() if settings.tls is not None else None)
+        privileges.drop(settings.user)
+        if self.audit is not None:
+            self.audit.append("start", address=settings.host, user=privileges.user())
         try:
             await self.models.reload(settings.models)
         except StatusError as error:
             if error.code is not Code.UNKNOWN:
                 raise
             LOG.error("%s", error.message)  # the folder is followed: a version that loads will serve
-        await self._start_grpc()
+        await self._start_grpc(secret)
         if listener is not None:
-            rest = Rest(
-                self.models, self.metrics, settings.rest_seconds, settings.metrics_path, settings.cors
-            )
-            self._rest = _Uvicorn(
-                uvicorn.Config(
-                    rest,
-                    http="httptools",
-                    ws="none",
-                    lifespan="off",
-                    log_config=None,
-                    access_log=False,
-                    server_header=False,
-                    proxy_headers=False,
-                    backlog=2048,
-                    timeout_keep_alive=75,
-                    timeout_graceful_shutdown=int(settings.drain_seconds),
-                    **(settings.tls.for_uvicorn() if settings.tls is not None else {}),
-                )
-            )
-            try:
-                self._rest.config.load()
-            except OSError as error:
-                raise files.refusal(
-                    error, "the TLS files cannot be used", settings.tls, ConfigError
-                ) from error
+            assert rest is not None
+            self._rest = rest
             self._tasks.append(asyncio.create_task(self._rest.serve(sockets=[listener])))
             self.rest_port = listener.getsockname()[1]
             LOG.info("REST at %s:%d", settings.host, self.rest_port)
@@ -181,6 +184,31 @@ class Server:
                 task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.models.close()
+        if self.audit is not None:
+            self.audit.note("stop")
+            await asyncio.to_thread(self.audit.close)
+
+    def _uvicorn(self, app: Rest) -> uvicorn.Server:
+        settings = self.settings
+        config = uvicorn.Config(
+            app,
+            http=_WithCertificate if self.access is not None and settings.tls is not None else "httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=2048,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=int(settings.drain_seconds),
+            **(settings.tls.for_uvicorn() if settings.tls is not None else {}),
+        )
+        try:
+            config.load()
+        except OSError as error:
+            raise files.refusal(error, "the TLS files cannot be used", settings.tls, ConfigError) from error
+        return _Uvicorn(config)
 
     def _listen(self) -> socket.socket | None:
         settings = self.settings
@@ -195,18 +223,20 @@ class Server:
         except OSError as error:
             raise _taken(settings.host, settings.rest_port, error) from error
 
-    async def _start_grpc(self) -> None:
+    async def _start_grpc(self, secret: Any) -> None:
         settings = self.settings
         if settings.grpc_port is None and not settings.grpc_socket:
             return
         options = {
             "grpc.max_send_message_length": -1,
-            "grpc.max_receive_message_length": -1,
+            # Whoever is known may send so much; a message is read before it is known whose it is.
+            "grpc.max_receive_message_length": -1 if self.access is None else self.access.largest_body,
             "grpc.so_reuseport": 0,  # two servers must not share a port without knowing
         } | dict(settings.channel)
         server = self._grpc = grpc.aio.server(options=list(options.items()))
-        server.add_generic_rpc_handlers(rpc.handlers(self.models, self.metrics, settings.health))
-        secret = settings.grpc_credentials or (settings.tls.for_grpc() if settings.tls is not None else None)
+        server.add_generic_rpc_handlers(
+            rpc.handlers(self.models, self.metrics, settings.health, self.access, self.audit)
+        )
 
         def listen(address: str) -> int:
             if secret is None:
@@ -234,6 +264,9 @@ class Server:
                 if wanted != applied:
                     await self.models.reload(wanted)
                     applied = wanted
+                    if self.audit is not None:
+                        names = [each.name for each in wanted.model_config_list.config]
+                        self.audit.note("reload", file=str(path), models=names)
             except (NoriaError, StatusError) as error:
                 LOG.error("%s is not applied: %s", path, error)
 
@@ -275,6 +308,17 @@ def run(settings: Settings, started: Callable[[Server], None] = lambda server: N
 
     uvloop.install()
     asyncio.run(main())
+
+
+class _WithCertificate(HttpToolsProtocol):
+    """Gives the application the common name of the client's certificate."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        # TLS has verified it, or there is none.
+        subject = (self.transport.get_extra_info("peercert") or {}).get("subject", ())
+        names = [value for part in subject for key, value in part if key == "commonName"]
+        self.scope[CERTIFICATE] = names[0] if names else ""  # type: ignore[literal-required]
 
 
 class _Uvicorn(uvicorn.Server):

@@ -50,16 +50,16 @@ class StatusError(Exception):
     Args:
       code: the canonical code.
       message: what the client reads.
+      http: the status in HTTP, where it is not the code's.
+      retry_after: seconds after which the same request may be answered; 0 if nobody knows.
     """
 
-    def __init__(self, code: Code, message: str):
+    def __init__(self, code: Code, message: str, http: int | None = None, retry_after: float = 0.0):
         super().__init__(message)
         self.code = code
         self.message = message
-
-    @property
-    def http(self) -> int:
-        return HTTP.get(self.code, 500)
+        self.http = http or HTTP.get(code, 500)
+        self.retry_after = retry_after
 
     def __str__(self) -> str:
         return f"{self.code.name}: {self.message}"

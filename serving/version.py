@@ -1,21 +1,25 @@
 """One version of a model: checked, loaded, warmed, serving, drained; its process is replaced if it ends."""
 
 import asyncio
+import contextlib
 import enum
 import functools
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from noria.components import saved_model
 from noria.core import files
+from noria.core.errors import NoriaError
 from noria.serving.batching import Limits, Queue
 from noria.serving.metrics import Metrics
 from noria.serving.prediction_log import PredictionLog
 from noria.serving.processes import ModelProcess, Spawner
 from noria.serving.signatures import Signature
 from noria.serving.status import Code, StatusError
+from noria.stores import model_signature
 
 DRAIN_SECONDS = 30.0
 # Restarts in a row of a process that keeps ending, before the version is given up; the n-th waits 2^n / 10 seconds.
@@ -47,6 +51,7 @@ class Version:
       threads: of TensorFlow within one operation.
       load_seconds: a load that takes longer counts as hanging.
       log: gets what is answered.
+      trusted: PEM files of public keys; one of them must have signed the version. Empty for no check.
     """
 
     def __init__(
@@ -62,7 +67,9 @@ class Version:
         threads: int = 1,
         load_seconds: float = 300.0,
         log: PredictionLog | None = None,
+        trusted: tuple[Path, ...] = (),
     ):
+        self._trusted = trusted
         self.model, self.number, self.folder = model, number, folder
         self.log = log
         self.state = State.START
@@ -87,8 +94,10 @@ class Version:
         return self.state is State.AVAILABLE and self.process is not None and not self.process.ended.done()
 
     @property
-    def mark(self) -> tuple[files.Mark | None, ...]:
+    def mark(self) -> tuple[Any, ...]:
         """Changes when the files of the version do: a version that failed is tried again then."""
+        if self._trusted:
+            return model_signature.state(self.folder)
         names = ("", "saved_model.pb", "variables/variables.index")
         return tuple(files.mark(self.folder / name) for name in names)
 
@@ -111,13 +120,14 @@ class Version:
                     Code.NOT_FOUND,
                     f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {self.folder}",
                 )
-            self.graph = await asyncio.to_thread(saved_model.digest, self.folder, variables=False)
-            self.process = await self._restore(standby(self.graph)) or await self._start(cores)
-            self.signatures = {
-                name: Signature(name, proto) for name, proto in self.process.signatures.items()
-            }
-            self.queue.connect(self.process)
-            await asyncio.wait_for(self._warm(self), self._load_seconds)
+            async with self._verified():
+                self.graph = await asyncio.to_thread(saved_model.digest, self.folder, variables=False)
+                self.process = await self._restore(standby(self.graph)) or await self._start(cores)
+                self.signatures = {
+                    name: Signature(name, proto) for name, proto in self.process.signatures.items()
+                }
+                self.queue.connect(self.process)
+                await asyncio.wait_for(self._warm(self), self._load_seconds)
             self.process.serve()
         except (StatusError, asyncio.TimeoutError) as error:
             self._give_up(
@@ -181,6 +191,17 @@ class Version:
             raise
         return process
 
+    async def _start_verified(self) -> ModelProcess:
+        process = None
+        try:
+            async with self._verified():
+                process = await self._start([])
+        except StatusError as error:
+            if process is not None:
+                process.kill(error.message)
+            raise
+        return process
+
     async def _watch(self) -> None:
         """Replaces the process whenever it ends."""
         since = time.monotonic()
@@ -195,7 +216,7 @@ class Version:
             if self._failures > 1:
                 await asyncio.sleep(2**self._failures / 10)
             try:
-                self.process = await self._start([])
+                process = await self._start_verified()
             except (StatusError, asyncio.TimeoutError) as error:
                 if self._failures >= MAX_RESTARTS:
                     self._watcher = None
@@ -203,8 +224,31 @@ class Version:
                     return
                 continue
             since = time.monotonic()
+            self.process = process
             self.process.serve()
             self.queue.connect(self.process)
+
+    @contextlib.asynccontextmanager
+    async def _verified(self) -> AsyncIterator[None]:
+        """What the block loads has a signature, and has not changed since that was checked.
+
+        Raises:
+          StatusError: it has none that is valid, or a file was written meanwhile.
+        """
+        if not self._trusted:
+            yield
+            return
+        try:
+            before = await asyncio.to_thread(model_signature.state, self.folder)
+            keys = [model_signature.PublicKey.read(each) for each in self._trusted]
+            checking = asyncio.to_thread(model_signature.verify, self.folder, keys)
+            await asyncio.wait_for(checking, self._load_seconds)
+        except (NoriaError, OSError) as error:
+            message = error.what if isinstance(error, NoriaError) else str(error)
+            raise StatusError(Code.FAILED_PRECONDITION, message) from error
+        yield
+        if before != await asyncio.to_thread(model_signature.state, self.folder):
+            raise StatusError(Code.FAILED_PRECONDITION, "its files were changed while it was loaded")
 
     def _hung(self) -> None:
         if self.process is not None:

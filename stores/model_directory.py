@@ -1,14 +1,15 @@
 """The model directory that TF Serving watches: `<root>/<version>/`, where the largest number serves.
 
-A version is added and removed by one rename. Unfinished and withdrawn versions, and the candidate of a rollout, have a
-name that begins with a dot. It is no number, so TF Serving and all other readers ignore it; `noria serve` alone reads
-the candidate.
+A version is added and removed by one rename; its signature, if there is a key, is written before. Unfinished and
+withdrawn versions, and the candidate of a rollout, have a name that begins with a dot. It is no number, so TF Serving
+and all other readers ignore it; `noria serve` alone reads the candidate.
 """
 
 from pathlib import Path
 
 from noria.core import files
-from noria.core.errors import RegistryError
+from noria.core.errors import ConfigError, RegistryError
+from noria.stores import model_signature
 
 WITHDRAWN = ".withdrawn-"
 CANDIDATE = ".candidate-"
@@ -19,9 +20,15 @@ MAX_WARMUP_RECORDS = 1000
 
 def served(root: Path) -> list[int]:
     """The version numbers in the directory, ascending."""
+    return [int(path.name) for path in folders(root)]
+
+
+def folders(root: Path) -> list[Path]:
+    """The folders of the versions, the smallest number first."""
     if not root.is_dir():
         return []
-    return sorted(int(path.name) for path in root.iterdir() if path.name.isdigit() and path.is_dir())
+    found = [path for path in root.iterdir() if path.name.isdigit() and path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name))
 
 
 def candidates(root: Path) -> list[int]:
@@ -32,7 +39,14 @@ def candidates(root: Path) -> list[int]:
     return sorted(int(name) for name in names if name.isdigit())
 
 
-def add(root: Path, version: int, payload: Path, digests: dict[str, str], prefix: str = "") -> Path:
+def add(
+    root: Path,
+    version: int,
+    payload: Path,
+    digests: dict[str, str],
+    prefix: str = "",
+    signing_key: Path | None = None,
+) -> Path:
     """Copies a model into the directory under a temporary name, checks and syncs it, and renames it to its number.
 
     Args:
@@ -41,19 +55,26 @@ def add(root: Path, version: int, payload: Path, digests: dict[str, str], prefix
       payload: the SavedModel's folder.
       digests: sha256 of each file of it, by path below `payload`.
       prefix: before the number: `CANDIDATE` for a version that does not serve yet.
+      signing_key: PEM file of the key that signs it; one that this key has signed already is not signed again.
 
     Raises:
       RegistryError: a file is missing or differs from its digest.
+      ConfigError: the key cannot be used.
     """
     root.mkdir(parents=True, exist_ok=True)
     target = root / f"{prefix}{version}"
     if target.exists():
         check(target, digests)
+        if signing_key is not None and not is_signed(root, version, signing_key):
+            model_signature.PrivateKey.read(signing_key).sign(target, digests)
         return target
+    key = model_signature.PrivateKey.read(signing_key) if signing_key is not None else None
     beside = files.staging(root)
     try:
         files.copy_tree(payload, beside, link=False)
         check(beside, digests, named=payload)
+        if key is not None:
+            key.sign(target, digests)
         files.commit_folder(beside, target)
     finally:
         files.remove_tree(beside)
@@ -75,6 +96,20 @@ def check(folder: Path, digests: dict[str, str], named: Path | None = None) -> N
             where=(named or folder) / name,
             next_step="restore it from a backup, or run again to make a new version",
         )
+
+
+def is_signed(root: Path, version: int, signing_key: Path) -> bool:
+    """Whether a version has a signature by this key; its files are not read.
+
+    Where the key cannot be read, any signature will do: a rollback must be possible where the key is not.
+    """
+    if not model_signature.path_of(root / str(version)).exists():
+        return False
+    try:
+        key = model_signature.PrivateKey.read(signing_key)
+    except ConfigError:
+        return True
+    return model_signature.is_signed(root / str(version), key)
 
 
 def withdraw(root: Path, versions: list[int]) -> None:
@@ -102,7 +137,8 @@ def restore(root: Path, version: int) -> bool:
 
 
 def delete(root: Path, version: int) -> None:
-    """Deletes a version, also a withdrawn one or a candidate."""
+    """Deletes a version, also a withdrawn one or a candidate, with its signature."""
+    model_signature.path_of(root / str(version)).unlink(missing_ok=True)
     for prefix in ("", WITHDRAWN, CANDIDATE):
         files.remove_tree(root / f"{prefix}{version}")
 

@@ -24,11 +24,13 @@ class Publication:
     Args:
       registry: the project's.
       root: the model directory that TF Serving watches.
+      signing_key: PEM file of the key that signs what is published; None for no signatures.
     """
 
-    def __init__(self, registry: Registry, root: Path | str):
+    def __init__(self, registry: Registry, root: Path | str, signing_key: Path | None = None):
         self.registry = registry
         self.root = Path(root)
+        self.signing_key = signing_key
 
     def publish(self, number: int) -> Version:
         """Makes a registered version the champion: into the model directory by one rename, then into the log.
@@ -46,7 +48,7 @@ class Publication:
             version = self.registry.version(number)
             state = self.registry.state()
             if version.state == PUBLISHED:
-                serve(version, self.root)
+                serve(version, self.root, self.signing_key)
                 return version
             if version.state != REGISTERED:
                 raise RegistryError(
@@ -71,7 +73,7 @@ class Publication:
             files.sweep(self.root)
             if state.publishing.get(number) != str(self.root):
                 self.registry.log.append("publishing", version=number, model_root=str(self.root))
-            model_dir = serve(version, self.root)
+            model_dir = serve(version, self.root, self.signing_key)
             self.registry.log.append("published", version=number, model_dir=str(model_dir))
             return self.registry.version(number)
 
@@ -212,7 +214,7 @@ class Publication:
                     f"{target} --force --reason ...`, which gives version {target} a larger number",
                 )
             # All that can fail is done before anything changes.
-            serve(self.registry.version(target), self.root)
+            serve(self.registry.version(target), self.root, self.signing_key)
             intent = {
                 "version": state.served[-1],
                 "to": target,
@@ -227,7 +229,7 @@ class Publication:
     def finish_rollback(self, intent: dict[str, Any]) -> None:
         """Finishes a recorded rollback, in the model directory in which it began."""
         root, target = Path(intent["model_root"]), intent["to"]
-        model_dir = serve(self.registry.version(target), root)
+        model_dir = serve(self.registry.version(target), root, self.signing_key)
         known = self.registry.state().versions
         bad = [each for each in model_directory.served(root) if each > target and each in known]
         model_directory.withdraw(root, bad)
@@ -269,16 +271,21 @@ class Publication:
         )
 
 
-def serve(version: Version, root: Path) -> Path:
+def serve(version: Version, root: Path, signing_key: Path | None = None) -> Path:
     """Adds a version to the model directory; one that is there, or was withdrawn from it, is only checked.
 
     Raises:
       RegistryError: its files are missing or damaged.
+      ConfigError: the key cannot be used.
     """
     if not (root / str(version.version)).exists():
         model_directory.restore(root, version.version)
     return model_directory.add(
-        root, version.version, version.payload_path / SERVING, _serving_digests(version)
+        root,
+        version.version,
+        version.payload_path / SERVING,
+        _serving_digests(version),
+        signing_key=signing_key,
     )
 
 

@@ -13,18 +13,19 @@ from noria.stores.versions import EXPIRED, REGISTERED, REJECTED, ROLLED_BACK, St
 __all__ = ["recover", "retain"]
 
 
-def recover(registry: Registry, root: Path | str) -> list[str]:
+def recover(registry: Registry, root: Path | str, signing_key: Path | None = None) -> list[str]:
     """Finishes what a killed process began, and deletes its temporary files.
 
     Args:
       registry: the project's.
       root: the model directory.
+      signing_key: PEM file of the key that signs what is published.
 
     Returns:
       What it did, one sentence each; empty if there was nothing to do.
     """
     root = Path(root)
-    publication = Publication(registry, root)
+    publication = Publication(registry, root, signing_key)
     done = []
     with registry.writing("the registry cannot be recovered"):
         for folder in (root, registry.folder / "versions", registry.folder / "events"):
@@ -48,8 +49,15 @@ def recover(registry: Registry, root: Path | str) -> list[str]:
         done += _close_broken(registry)
         champion = registry.champion()
         if champion is not None and champion.version not in model_directory.served(root):
-            serve(champion, root)
+            serve(champion, root, signing_key)
             done.append(f"added version {champion.version} to {root} again")
+        elif (
+            champion is not None
+            and signing_key is not None
+            and not model_directory.is_signed(root, champion.version, signing_key)
+        ):
+            serve(champion, root, signing_key)
+            done.append(f"signed version {champion.version} with {signing_key.name}")
         done += _delete_expired(registry, root)
     return done
 

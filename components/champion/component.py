@@ -12,6 +12,7 @@ class ChampionResolverSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         "home": component_spec.ExecutionParameter(type=str),
         "model_root": component_spec.ExecutionParameter(type=str),
+        "signing_key": component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {}
     OUTPUTS = {"champion": component_spec.ChannelParameter(type=standard_artifacts.Model)}
@@ -23,11 +24,14 @@ class ChampionResolver(base_component.BaseComponent):
     Args:
       home: the project's home folder, which holds the registry.
       model_root: the TF Serving model directory; an interrupted publication is finished first.
+      signing_key: PEM file of the key that signs what is published; empty for none.
     """
 
     SPEC_CLASS = ChampionResolverSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, home: str, model_root: str):
+    def __init__(self, home: str, model_root: str, signing_key: str = ""):
         champion = channel_utils.as_channel([standard_artifacts.Model()])
-        super().__init__(ChampionResolverSpec(home=home, model_root=model_root, champion=champion))
+        super().__init__(
+            ChampionResolverSpec(home=home, model_root=model_root, signing_key=signing_key, champion=champion)
+        )

@@ -40,7 +40,8 @@ class Executor(base_executor.BaseExecutor):
         artifact = output_dict["champion"][0]
         with journal.stage("ChampionResolver") as stage:
             registry = Registry(Path(exec_properties["home"]))
-            for line in recover(registry, exec_properties["model_root"]):
+            key = Path(exec_properties["signing_key"]) if exec_properties.get("signing_key") else None
+            for line in recover(registry, exec_properties["model_root"], key):
                 stage.note(recovered=line)
             champion = registry.champion()
             folder = Path(artifact.uri)

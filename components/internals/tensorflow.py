@@ -117,29 +117,29 @@ def write_fingerprint(folder: Path) -> None:
         writer(str(folder))
 
 
-def add_signature(
-    folder: Path, name: str, method: str, inputs: Mapping[str, str], outputs: Mapping[str, str]
-) -> None:
-    """Gives a SavedModel a further signature on the tensors of `serving_default`, so that nothing is traced.
+def signature_of(folder: Path, name: str) -> Any:
+    """The SignatureDef of a SavedModel; None if it has none of this name, or its file has another form."""
+    from tensorflow.core.protobuf import saved_model_pb2
 
-    Args:
-      folder: the SavedModel.
-      name: the new signature's.
-      method: its method, as `tensorflow/serving/classify`.
-      inputs, outputs: names in the new signature -> names in `serving_default`.
-    """
+    path = folder / "saved_model.pb"
+    if not path.is_file():
+        return None
+    model = saved_model_pb2.SavedModel()
+    model.ParseFromString(path.read_bytes())
+    (graph,) = model.meta_graphs
+    return graph.signature_def.get(name)
+
+
+@contextlib.contextmanager
+def edit_signatures(folder: Path) -> Iterator[Any]:
+    """Gives the SignatureDefs of a SavedModel by name, and writes them when the block ends: nothing is traced."""
     from tensorflow.core.protobuf import saved_model_pb2
 
     path = folder / "saved_model.pb"
     model = saved_model_pb2.SavedModel()
     model.ParseFromString(path.read_bytes())
     (graph,) = model.meta_graphs
-    default, added = graph.signature_def["serving_default"], graph.signature_def[name]
-    added.method_name = method
-    for alias, original in inputs.items():
-        added.inputs[alias].CopyFrom(default.inputs[original])
-    for alias, original in outputs.items():
-        added.outputs[alias].CopyFrom(default.outputs[original])
+    yield graph.signature_def
     path.write_bytes(model.SerializeToString(deterministic=True))
     write_fingerprint(folder)
 

@@ -13,6 +13,7 @@ class PusherSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         "home": component_spec.ExecutionParameter(type=str),
         "model_root": component_spec.ExecutionParameter(type=str),
+        "signing_key": component_spec.ExecutionParameter(type=str),
         "run_id": component_spec.ExecutionParameter(type=str),
         "code_digest": component_spec.ExecutionParameter(type=str),
         "task": component_spec.ExecutionParameter(type=str),
@@ -43,6 +44,7 @@ class Pusher(base_component.BaseComponent):
       code_digest: digest of the code that made the model, for the lineage.
       task: `binary`, `multiclass` or `regression`; what infra validation expects of the predictions.
       keep: how many versions retention leaves.
+      signing_key: PEM file of the key that signs what is published; empty for none.
       rollout: 1 if a blessed version is the candidate of a rollout first, 0 if it is published at once.
       **inputs: the channels of `PusherSpec.INPUTS`, by name.
     """
@@ -59,6 +61,7 @@ class Pusher(base_component.BaseComponent):
         code_digest: str,
         task: str,
         keep: int,
+        signing_key: str = "",
         rollout: int = 0,
         **inputs: channel.BaseChannel,
     ):
@@ -70,6 +73,7 @@ class Pusher(base_component.BaseComponent):
                 code_digest=code_digest,
                 task=task,
                 keep=keep,
+                signing_key=signing_key,
                 rollout=rollout,
                 pushed_model=channel_utils.as_channel([standard_artifacts.PushedModel()]),
                 **inputs,

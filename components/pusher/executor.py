@@ -94,7 +94,8 @@ class Executor(PusherExecutor):
             model_root = Path(exec_properties["model_root"])
             # A repeated task may find that a later version has replaced its own: then there is nothing to do.
             if blessed and version.state in (REGISTERED, PUBLISHED):
-                publication, serves = Publication(registry, model_root), registry.champion()
+                key = Path(exec_properties["signing_key"]) if exec_properties.get("signing_key") else None
+                publication, serves = Publication(registry, model_root, key), registry.champion()
                 # Only beside the champion that it was judged against; otherwise `publish` withholds it.
                 judged = serves is not None and serves.version == version.parent
                 if exec_properties["rollout"] and version.state == REGISTERED and judged:

@@ -132,10 +132,13 @@ class _Parse(TransformLayer):
     def trackables(self) -> dict[str, Any]:
         return {}
 
-    def __call__(self, examples: Any) -> dict[str, Any]:
+    @property
+    def raw_spec(self) -> dict[str, Any]:  # type: ignore[override]  # the same whenever it is asked for
         spec = {name: tf.io.FixedLenFeature([width], tf.float32) for name, width in OLD.numeric}
-        spec |= {feature.name: tf.io.FixedLenFeature([1], tf.int64) for feature in OLD.categorical}
-        return tf.io.parse_example(examples, spec)
+        return spec | {feature.name: tf.io.FixedLenFeature([1], tf.int64) for feature in OLD.categorical}
+
+    def transform(self, columns: dict[str, Any]) -> dict[str, Any]:
+        return columns
 
 
 def _network(family: Family, features: Features, settings: Settings) -> Network:

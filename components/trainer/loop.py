@@ -182,7 +182,7 @@ class Loop:
             if time.monotonic() - told > 1.0 or done == steps:
                 told = time.monotonic()
                 note(step=step, loss=round(loss, 4), train_seconds=round(told - began, 2), **best.last())
-            if stop and best.waited >= stop.patience:
+            if stop and best.waited >= stop.patience and (warm or step - best.step >= stop.patience_steps):
                 break
         stopped = step - start < steps
         return Outcome(best.restore_best(step), step, stopped, best.checks)
@@ -210,6 +210,11 @@ class _BestState:
             self.best, self.waited = (badness, step, self.loop.snapshot()), 0
         else:
             self.waited += 1
+
+    @property
+    def step(self) -> int:
+        """The global step of the best state."""
+        return self.best[1] if self.best else 0
 
     def last(self) -> dict[str, float]:
         if not self.checks:

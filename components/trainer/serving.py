@@ -9,12 +9,15 @@ compares both ways. `assets.extra/noria.json` holds the recipe, and the digest o
 """
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from noria.components import saved_model
-from noria.components.internals.tensorflow import add_signature, write_fingerprint
+from noria.components.internals.tensorflow import edit_signatures, write_fingerprint
 from noria.components.libraries import tf
 from noria.components.trainer.network import Network
+from noria.components.trainer.raw_columns import RawColumns
 from noria.components.trainer.transform_layer import TransformLayer
 from noria.core import files
 
@@ -37,9 +40,10 @@ def export(
     """Writes the SavedModel.
 
     Its `serving_default` takes `examples` string `[batch]` and gives, each float32 `[batch, outputs]`, the `score`
-    and the `logit`: the model alone, without the part of the base rate. For TF Serving's Classify or Regress there is
-    `classify` or `regress` beside it, on the same tensors: it takes `inputs` and gives the score as `scores` or
-    `outputs`.
+    and the `logit`: the model alone, without the part of the base rate. `predict` takes one tensor for each raw column
+    and gives the same (see raw_columns.py; `trainer.predict_columns` bounds their number). TF Serving's Classify or
+    Regress has `classify` or `regress`, on the tensors of `serving_default`: it takes `inputs` and gives the score as
+    `scores` or `outputs`.
 
     Args:
       network: the trained network, built outside any strategy's scope.
@@ -61,18 +65,47 @@ def export(
 
 
 def _trace(network: Network, transform: TransformLayer, folder: Path) -> None:
-    def serve(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits = network.logits(*network.features.pack(transform(examples)))
+    columns = RawColumns(transform.raw_spec)
+
+    def score(parsed: dict[str, Any]) -> dict[str, tf.Tensor]:
+        logits = network.logits(*network.features.pack(transform.transform(parsed)))
         return {"score": network.score_of(logits), "logit": network.logit_of(logits)}
 
-    signature = [tf.TensorSpec([None], tf.string, name="examples")]
-    # Not an attribute of the module: TensorFlow would trace it once more.
-    function = tf.function(serve, autograph=False, input_signature=signature).get_concrete_function()
+    # No attribute of the module: TensorFlow would trace it once more.
+    scored: Callable[..., dict[str, tf.Tensor]] = score
+    by_column = columns.supported and len(columns.spec) <= network.settings.predict_columns
+    if by_column:  # traced once, for both signatures
+        scored = tf.function(score, autograph=False).get_concrete_function(columns.parsed_specs())
+
+    def serve(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        return scored(tf.io.parse_example(examples, columns.spec))
+
+    def predict(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        return scored(columns.parse(inputs))
+
+    examples = tf.TensorSpec([None], tf.string, name="examples")
+    signatures = {"serving_default": tf.function(serve, autograph=False).get_concrete_function(examples)}
+    if by_column:
+        function = tf.function(predict, autograph=False)
+        signatures["predict"] = function.get_concrete_function(**columns.input_specs())
     module = Serving(network, transform)
-    tf.saved_model.save(module, str(folder), signatures={"serving_default": function})
+    tf.saved_model.save(module, str(folder), signatures=signatures)
     verb, output = ("regress", "outputs") if network.settings.task == "regression" else ("classify", "scores")
-    method = f"tensorflow/serving/{verb}"
-    add_signature(folder, verb, method, inputs={"inputs": "examples"}, outputs={output: "score"})
+    with edit_signatures(folder) as definitions:
+        default, added = definitions["serving_default"], definitions[verb]
+        added.method_name = f"tensorflow/serving/{verb}"
+        added.inputs["inputs"].CopyFrom(default.inputs["examples"])
+        added.outputs[output].CopyFrom(default.outputs["score"])
+        if by_column:
+            _rename(definitions["predict"].inputs, columns.arguments)
+
+
+def _rename(inputs: Any, arguments: Mapping[str, str]) -> None:
+    """Gives the inputs of a signature the names of their columns."""
+    for name, alias in arguments.items():
+        if name != alias:
+            inputs[name].CopyFrom(inputs[alias])
+            del inputs[alias]
 
 
 def _made_from(model: Path, recipe: str) -> bool:

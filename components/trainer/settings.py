@@ -33,6 +33,12 @@ class EarlyStop(settings.Settings):
         ge=1,
         description="Checks without improvement after which training stops; the best weights are kept.",
     )
+    patience_steps: int = Field(
+        default=600,
+        ge=0,
+        description="Steps that a cold run takes without improvement before it stops: on few rows a check is noisy, "
+        "and a run that stopped after 300 steps had a loss 25 % above that of one that stopped after 2,000.",
+    )
     min_delta: float = Field(default=0.0, ge=0, description="Smallest change that counts as an improvement.")
 
 
@@ -159,6 +165,12 @@ class TrainerSettings(settings.Settings):
         "values, if there is one) or `mean` (of all the champion's rows).",
     )
     steps_per_call: int = Field(default=100, ge=1, description="Steps between two reports of progress.")
+    predict_columns: int = Field(
+        default=100,
+        ge=0,
+        description="Raw columns up to which the SavedModel has the signature `predict`, one input for each of them "
+        "(docs/serving.md). Each takes some 8 ms of a new graph's export: 12 s for 1,500. 0: never.",
+    )
     tensorboard: bool = Field(default=True, description="Write TensorBoard's logs.")
 
     def check_task(self, task: str) -> None:

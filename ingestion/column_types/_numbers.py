@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 
 from noria.ingestion import times
 from noria.ingestion.arrow_values import blank, matches
-from noria.ingestion.number_formats import NumberFormat
+from noria.ingestion.number_formats import NumberFormat, plain_signs
 
 _INTEGER = r"^[+-]?\d{1,18}$"
 _FLOAT = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
@@ -23,6 +23,7 @@ def from_text(texts: pa.Array, target: pa.DataType, form: NumberFormat) -> tuple
     try:
         numbers = pc.cast(values, target)
     except pa.ArrowInvalid:
+        values, percent = form.plain(plain_signs(_truth_as_numbers(texts)))
         if target == pa.int64():
             # A column of whole numbers with a gap is often written as 3.0.
             values = pc.replace_substring_regex(values, r"^([+-]?\d+)\.0*$", r"\1")
@@ -35,6 +36,15 @@ def from_text(texts: pa.Array, target: pa.DataType, form: NumberFormat) -> tuple
         numbers = blank(shares, ~np.asarray(numbers.is_valid()))
     numbers, infinite = _finite(numbers)
     return numbers, (present & ~good) | infinite
+
+
+def _truth_as_numbers(texts: pa.Array) -> pa.Array:
+    """A column of true, false, 0 and 1 as 0 and 1, which a column of numbers may become; another one as it is."""
+    words = pc.utf8_lower(texts.drop_null().unique())
+    if not pc.all(pc.is_in(words, value_set=pa.array(["true", "false", "0", "1"]))).as_py():
+        return texts
+    texts = pc.replace_substring_regex(texts, "^(?i:true)$", "1")
+    return pc.replace_substring_regex(texts, "^(?i:false)$", "0")
 
 
 def from_arrow(values: pa.Array, target: pa.DataType) -> tuple[pa.Array, np.ndarray]:

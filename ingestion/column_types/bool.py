@@ -23,8 +23,8 @@ class Bool(ColumnType):
 
     def from_text(self, texts: pa.Array, form: NumberFormat) -> tuple[pa.Array, np.ndarray]:
         lower = pc.utf8_lower(texts)
-        good = matches(lower, r"^(true|false|1|0)$")
-        truth = pc.is_in(lower, value_set=pa.array(["true", "1"])).cast(pa.int64())
+        good = matches(lower, r"^(true|false|t|f|yes|no|y|n|on|off|[01](\.0*)?)$")
+        truth = pa.array(matches(lower, r"^(true|t|yes|y|on|1(\.0*)?)$").astype(np.int64))
         return blank(truth, ~good), np.asarray(texts.is_valid()) & ~good
 
     def from_arrow(self, values: pa.Array) -> tuple[pa.Array, np.ndarray]:

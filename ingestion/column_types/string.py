@@ -29,6 +29,9 @@ class String(ColumnType):
                 for v in values.to_pylist()
             ]
             return pa.array(words, pa.string()), none_bad
+        if pa.types.is_decimal(values.type):
+            words = [None if v is None else format(v.normalize(), "f") for v in values.to_pylist()]
+            return pa.array(words, pa.string()), none_bad
         if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
             values = times.parse(values)[0]
         return pc.cast(values, pa.string()), none_bad

@@ -209,9 +209,9 @@ class _Cut:
 
     def _new(self, span: int | None, partition: Partition, key: int) -> np.ndarray:
         """Which of the rows are the first ones with their id, in the order of `_rows`."""
-        tables = partition.read(key, self.settings.time)
         if not self.unique:
-            return np.ones(sum(table.num_rows for table in tables), bool)
+            return np.ones(partition.rows[key], bool)
+        tables = partition.read(key, self.settings.time)
         old = (
             []
             if span is None

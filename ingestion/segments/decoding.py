@@ -1,4 +1,8 @@
-"""From messages to typed rows: JSON by msgspec, one bad event is found and named."""
+"""From messages to typed rows; one bad event is found and named.
+
+Arrow reads many events into columns and makes no Python object of a value. It refuses all of them for a single one that
+does not fit; then msgspec reads them, together or, if that fails too, one by one.
+"""
 
 import base64
 import dataclasses
@@ -10,12 +14,13 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.json
 
 from noria.core.errors import DataError
 from noria.ingestion import conversion, tables
 from noria.ingestion.calendar import Calendar
 from noria.ingestion.dead_letters import DeadLetters
-from noria.ingestion.events import EventSettings, events
+from noria.ingestion.events import EventSettings, events, one_array
 from noria.ingestion.formats import MemoryTable
 from noria.ingestion.labels import Labels
 from noria.ingestion.streams.base import Messages
@@ -42,6 +47,8 @@ _JSON: dict[str, Any] = {
     "time": str | _WHOLE | float,
 }
 _ARROW = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+# Messages that Arrow does not try after it has failed, as their events may have the same form.
+_PAUSE = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,10 +102,10 @@ class Decoder:
             gc=False,
         )
         self._event = msgspec.json.Decoder(event).decode
-        # A getter of one field gives no tuple.
-        fields = list(self._fields.values())
-        get = operator.attrgetter(*fields)
-        self._get: Any = get if len(fields) > 1 else lambda event: (get(event),)
+        self._events = msgspec.json.Decoder(event).decode_lines
+        self._getters = [operator.attrgetter(field) for field in inside.values()]
+        self._schema: pa.Schema | None = None  # for Arrow, as the last events were
+        self._pause = 0
         if cloudevents:
             outside = [
                 (f"e_{name}", str, msgspec.field(name=name))
@@ -123,8 +130,8 @@ class Decoder:
         """
         letters: list[dict[str, Any]] = []
         values, places = self._read(messages, letters)
-        at = np.array(places, np.int64)
-        rows, bad = self._typed(values, now)
+        at = np.asarray(places, np.int64)
+        rows, bad = self._typed(values, len(at), now)
         for row, reason in bad:
             letters.append(letter(messages, int(at[row]), reason))
         kept = at[np.asarray(rows.column(rows.num_columns - 1))]
@@ -140,19 +147,16 @@ class Decoder:
 
     def _read(
         self, messages: Messages, letters: list[dict[str, Any]]
-    ) -> tuple[list[tuple[Any, ...]], Sequence[int]]:
-        """The events as tuples in the order of the columns, and the place of each. Tombstones have no value."""
+    ) -> tuple[Sequence[Sequence[Any]], np.ndarray | list[int]]:
+        """The values of the events by column, and the place of each event. Tombstones have none."""
         if not self._cloudevents:
             try:
-                values: list[Any] = messages.values
-                if max(map(len, values)) <= self._most:
-                    decode, get = self._event, self._get
-                    return [get(decode(value)) for value in values], range(len(values))
-            except (ValueError, TypeError, RecursionError):
+                return self._read_together(messages)
+            except (ValueError, TypeError, RecursionError, pa.ArrowException):
                 pass  # one by one, to find which
         good: list[tuple[Any, ...]] = []
         places: list[int] = []
-        read = self._enveloped if self._cloudevents else lambda value, _: self._get(self._event(value))
+        read = self._enveloped if self._cloudevents else self._alone
         for i, value in enumerate(messages.values):
             if value is None:
                 continue
@@ -164,7 +168,65 @@ class Decoder:
                 places.append(i)
             except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
                 letters.append(letter(messages, i, str(error)))
-        return good, places
+        return list(zip(*good, strict=True)), places
+
+    def _read_together(self, messages: Messages) -> tuple[list[Any], np.ndarray]:
+        """Events that are all good.
+
+        Raises:
+          ValueError: one of them is bad, too large, or has a line break in it.
+        """
+        places: Any = np.arange(len(messages.values))
+        values: Any = messages.values
+        if None in values:
+            places = np.flatnonzero([value is not None for value in values])
+            values = [value for value in values if value is not None]
+        if not values:
+            return [[] for _ in self._getters], places
+        if max(map(len, values)) > self._most:
+            raise ValueError("an event is too large")
+        lines = b"\n".join(values)
+        if lines.count(b"\n") != len(values) - 1:
+            raise ValueError("a message is more than one line")
+        arrays = self._by_arrow(lines, len(values))
+        if arrays is not None:
+            return arrays, places
+        events = self._events(lines)
+        # A line is one event or blank, so where both numbers agree, each message is one event.
+        if len(events) != len(values):
+            raise ValueError("a message has no event")
+        # By column: tuples of the events would cost as much as the parsing.
+        return [list(map(get, events)) for get in self._getters], places
+
+    def _by_arrow(self, lines: bytes, count: int) -> list[pa.Array] | None:
+        """Events as columns; None where they are not all as the events before were."""
+        if self._schema is None or self._pause:
+            self._pause = max(0, self._pause - 1)
+            return None
+        # Arrow takes several objects in a line, and one in several lines. An object cannot go over the end of a line
+        # where each line begins and ends with a brace, so where both numbers agree, each line is one event.
+        if not (lines[:1] == b"{" and lines[-1:] == b"}" and lines.count(b"}\n{") == count - 1):
+            return None
+        self._pause = _PAUSE
+        try:
+            lines.decode()
+            found = pyarrow.json.read_json(
+                pa.BufferReader(lines),
+                pyarrow.json.ReadOptions(use_threads=False, block_size=len(lines) + 1),
+                pyarrow.json.ParseOptions(explicit_schema=self._schema, unexpected_field_behavior="ignore"),
+            )
+        except (ValueError, pa.ArrowException):
+            return None
+        arrays = [one_array(column) for column in found.columns]
+        floats = [np.asarray(each.drop_null()) for each in arrays if pa.types.is_floating(each.type)]
+        if found.num_rows != count or not all(np.isfinite(each).all() for each in floats):  # NaN is no JSON
+            return None
+        self._pause = 0
+        return arrays
+
+    def _alone(self, value: bytes, headers: Mapping[str, bytes]) -> tuple[Any, ...]:
+        event = self._event(value)
+        return tuple(get(event) for get in self._getters)
 
     def _enveloped(self, value: bytes, headers: Mapping[str, bytes]) -> tuple[Any, ...]:
         """A CloudEvent in structured mode (all in the value) or in binary mode (the envelope in the headers)."""
@@ -189,12 +251,15 @@ class Decoder:
         )
 
     def _typed(
-        self, values: list[tuple[Any, ...]], now: float
+        self, columns: Sequence[Sequence[Any]], count: int, now: float
     ) -> tuple[pa.RecordBatch, list[tuple[int, str]]]:
-        """The rows as events, with a last column that says which of `values` each is; and what is wrong with others."""
-        columns = list(zip(*values, strict=True)) if values else [()] * len(self._columns)
+        """The rows as events, with a last column that says which of the values each is; and what is wrong with
+        others."""
+        columns = columns if count else [()] * len(self._columns)
         arrays = [self._array(name, column) for name, column in zip(self._columns, columns, strict=True)]
         table = MemoryTable(pa.Table.from_arrays(arrays, list(self._columns)), "stream")
+        if count:
+            self._schema = table.table.schema
         letters = _Letters()
         settings, kinds = self._settings, dict(self._kinds)
         parts = tables.read([table], kinds, letters, as_it_is=settings.as_it_is, missing=settings.missing)
@@ -220,13 +285,18 @@ class Decoder:
 
     def _array(self, name: str, values: Sequence[Any]) -> pa.Array:
         kind = self._columns[name]
-        if name in self._settings.as_it_is or kind not in _ARROW:
+        if isinstance(values, pa.Array):
+            return values
+        if kind in _ARROW and name not in self._settings.as_it_is:
+            return pa.array(values, _ARROW[kind])
+        try:
+            return pa.array(values, pa.string())
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
             types = set(map(type, values)) - {type(None)}
             if types == {int}:
                 return pa.array(values, pa.int64())
             # Texts and numbers may be mixed; Noria reads both from text.
-            return pa.array(values if types <= {str} else [_text(value) for value in values], pa.string())
-        return pa.array(values, _ARROW[kind])
+            return pa.array([_text(value) for value in values], pa.string())
 
     def _json(self, name: str) -> Any:
         if name == self._settings.label:

@@ -25,7 +25,9 @@ __all__ = ["Ingester", "StreamSettings"]
 LOOK_SECONDS = 5.0
 LATE_SECONDS = 300.0
 OTHERS_SECONDS = 60.0
-READ_ROWS = 10_000
+READ_ROWS = 5_000
+# Events of a partition, and their bytes, that are decoded together: each call into Arrow has a price of its own.
+DECODE_ROWS, DECODE_BYTES = 10_000, 16 << 20
 Letters = list[dict[str, Any]]
 
 
@@ -139,7 +141,7 @@ class Ingester:
                 if self._draft.parts and (done or self._is_full()):
                     self._commit()
                     self._cut(total)
-                elif follow and self._look():
+                elif self._look() and follow:
                     self._cut(total)
                 if done:
                     break
@@ -165,6 +167,7 @@ class Ingester:
         """Refuses to continue where events were lost, unless that is accepted."""
         self.identity = self.stream.identity()
         self.bounds = self.stream.bounds()
+        self._looked = time.monotonic()
         with self.segments.hold():
             self.state = self.segments.state()
             losses, other = self._losses()
@@ -243,12 +246,23 @@ class Ingester:
             # They were read before the stream was told to continue at another position.
             self.stream.seek(messages.partition, part.next)
             return
+        part.next = messages.next
+        if messages.values:
+            part.unread.append(messages)
+            part.unread_bytes += sum(map(len, filter(None, messages.values)))
+        if part.waiting >= DECODE_ROWS or part.unread_bytes >= DECODE_BYTES:
+            self._decode(part)
+
+    def _decode(self, part: Part) -> None:
+        """Decodes what a part has read."""
+        if not part.unread:
+            return
+        messages, part.unread, part.unread_bytes = Messages.joined(part.unread), [], 0
         rows, letters = self.decoded(self._decoding(messages), messages)
         part.batches.append(rows)
         part.events += rows.num_rows
         part.letters += letters
         part.tombstones += len(messages.values) - rows.num_rows - len(letters)
-        part.next = messages.next
         if self.settings.time is not None and rows.num_rows:
             newest = rows.column(rows.schema.get_field_index(self.settings.time))
             part.times = [*part.times, *newest[-VOTES:].to_pylist()][-VOTES:]
@@ -325,6 +339,8 @@ class Ingester:
 
     def _commit(self) -> Segment | None:
         self._look()
+        for part in self._draft.parts.values():
+            self._decode(part)
         draft, self._draft = self._draft, Draft()
         segment, fenced = self.segments.commit(
             draft,

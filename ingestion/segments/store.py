@@ -24,6 +24,7 @@ from noria.core import files, locks
 from noria.core.errors import DataError
 from noria.ingestion.segments import watermark
 from noria.ingestion.segments.watermark import Clock
+from noria.ingestion.streams.base import Messages
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,6 +84,7 @@ class Part:
       times: event times of the newest rows, epoch seconds.
       letters: dead letters.
       tombstones, events: how many.
+      unread: messages that are not decoded yet; `unread_bytes` of them.
     """
 
     start: int | None
@@ -93,6 +95,13 @@ class Part:
     letters: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     tombstones: int = 0
     events: int = 0
+    unread: list[Messages] = dataclasses.field(default_factory=list)
+    unread_bytes: int = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many messages are not decoded yet."""
+        return sum(len(messages.values) for messages in self.unread)
 
 
 @dataclasses.dataclass
@@ -104,8 +113,8 @@ class Draft:
 
     @property
     def rows(self) -> int:
-        """Events in it, the dead letters included."""
-        return sum(part.events + len(part.letters) for part in self.parts.values())
+        """Events in it, with dead letters and what is not decoded yet."""
+        return sum(part.events + len(part.letters) + part.waiting for part in self.parts.values())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -471,7 +480,10 @@ def _write_rows(
     from noria.core import periods
 
     table = pa.Table.from_batches(batches)
-    pq.write_table(table, path, compression="zstd", compression_level=1)
+    # Read once, as a whole: dictionaries and statistics would double the time.
+    pq.write_table(
+        table, path, compression="zstd", compression_level=1, use_dictionary=False, write_statistics=False
+    )
     spans: dict[int, int] = {}
     if column is not None and every in periods.LENGTHS:
         numbers, counts = np.unique(

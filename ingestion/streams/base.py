@@ -4,7 +4,7 @@ The config reads this folder at every start of the command line, so it imports n
 """
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ __all__ = ["Bounds", "Messages", "Stream"]
 
 @dataclasses.dataclass(frozen=True)
 class Messages:
-    """Events of one partition, in the order of their offsets.
+    """Events of one partition, in the order of their offsets; none where only the position has moved.
 
     Attributes:
       partition: the partition's number.
@@ -21,7 +21,7 @@ class Messages:
       offsets: position of each event, ascending; there may be gaps.
       times: when each event was written, epoch milliseconds; -1 where the stream does not know.
       values: the events; None is a tombstone.
-      next: the position after the last one, from which reading continues.
+      next: the position from which reading continues: after the last event, or further where no event follows.
       headers: headers of each event by name; None where no event has any.
     """
 
@@ -32,6 +32,24 @@ class Messages:
     values: list[bytes | None]
     next: int
     headers: list[dict[str, bytes]] | None = None
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Messages]") -> "Messages":
+        """Messages that follow each other, as one."""
+        if len(parts) == 1:
+            return parts[0]
+        headers = None
+        if any(each.headers is not None for each in parts):
+            headers = [found for each in parts for found in each.headers or [{}] * len(each.values)]
+        return cls(
+            partition=parts[0].partition,
+            start=parts[0].start,
+            offsets=[offset for each in parts for offset in each.offsets],
+            times=[time for each in parts for time in each.times],
+            values=[value for each in parts for value in each.values],
+            next=parts[-1].next,
+            headers=headers,
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,14 +4,15 @@ The group only shares out the partitions. Where reading continues is what Noria 
 process that the group has forgotten (a zombie) can store nothing.
 """
 
+import collections
 import concurrent.futures
-import os
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from noria.core.errors import ConfigError, DataError
+from noria.ingestion import kafka_settings
 from noria.ingestion.streams.base import Bounds, Messages, Stream
 
 __all__ = ["Kafka"]
@@ -25,7 +26,7 @@ _OWN = {
     "auto.offset.reset": "error",
     "enable.partition.eof": True,
 }
-_SECRETS = ("password", "secret", "ssl.key.pem", "ssl_key", "token")
+_KEY = "stream.source.kafka"
 
 
 class Kafka(Stream):
@@ -52,15 +53,12 @@ class Kafka(Stream):
         for key in _OWN:
             if key in settings:
                 raise _wrong(f"`settings` cannot have {key}: Noria stores the positions itself")
-        read = {str(key): _value(str(key), value, folder) for key, value in settings.items()}
         self.settings: dict[str, Any] = {
             "group.id": f"noria-{name}",
             "isolation.level": "read_committed",
-            **read,
+            **kafka_settings.read(settings, folder, f"{_KEY}.settings"),
             **_OWN,
         }
-        if not self.settings.get("bootstrap.servers"):
-            raise _wrong("`settings` must have bootstrap.servers")
         self._incremental = (
             str(self.settings.get("partition.assignment.strategy")) == "cooperative-sticky"
             or self.settings.get("group.protocol") == "consumer"
@@ -70,7 +68,7 @@ class Kafka(Stream):
         self._at: dict[int, int | None] = {}  # by assigned partition, where reading continues
         self._ended: set[int] = set()
         self._joined = False
-        self._has_ids = True
+        self._has_ids: bool | None = None  # not known yet
         self._paused = False
         self.problem: str | None = None
 
@@ -118,7 +116,9 @@ class Kafka(Stream):
 
         def assign(consumer: Any, partitions: list[Any]) -> None:
             stored = positions()
-            fresh = kafka.OFFSET_BEGINNING if self._start == "earliest" else kafka.OFFSET_END
+            # A partition that the topic gets later is read from its beginning.
+            latest = self._start == "latest" and not stored
+            fresh = kafka.OFFSET_END if latest else kafka.OFFSET_BEGINNING
             for each in partitions:
                 self._at[each.partition] = stored.get(each.partition)
                 each.offset = stored.get(each.partition, fresh)
@@ -153,20 +153,24 @@ class Kafka(Stream):
             consumed = self._consumer.consume(limit, timeout)
         except kafka.KafkaException as error:
             raise self._unreachable(error) from error
-        found: dict[int, list[Any]] = {}
+        found: dict[int, list[Any]] = collections.defaultdict(list)
+        ends: dict[int, int] = {}
         for message in consumed:
-            if message.error() is None:
-                found.setdefault(message.partition(), []).append(message)
-                self._ended.discard(message.partition())
+            problem = message.error()
+            if problem is None:
+                found[message.partition()].append(message)
+            elif problem.code() == kafka.KafkaError._PARTITION_EOF:
+                ends[message.partition()] = message.offset()
             else:
-                self._judge(message, message.error())
-        if found:
+                self._judge(message, problem)
+        if found or ends:
             self.problem = None
-        return [
-            batch
-            for partition, messages in found.items()
-            if partition in self._at and (batch := self._batch(partition, messages)) is not None
+        batches = [
+            self._batch(partition, found[partition], ends.get(partition))
+            for partition in (*found, *(ends.keys() - found.keys()))
+            if partition in self._at
         ]
+        return [batch for batch in batches if batch is not None]
 
     def seek(self, partition: int, position: int) -> None:
         kafka = _library()
@@ -206,31 +210,40 @@ class Kafka(Stream):
             self._consumer.close()
             self._consumer = None
 
-    def _batch(self, partition: int, messages: list[Any]) -> Messages | None:
+    def _batch(self, partition: int, messages: list[Any], end: int | None) -> Messages | None:
+        """What was read of a partition; `end` is where it ended meanwhile, if it did.
+
+        The end may be behind the last event: aborted transactions and control records take offsets, too.
+        """
         at = self._at[partition]
-        if at is not None and messages[0].offset() < at:
+        if messages and at is not None and messages[0].offset() < at:
             # They were on their way when another position was asked for.
             messages = [each for each in messages if each.offset() >= at]
-            if not messages:
-                return None
         offsets = [each.offset() for each in messages]
+        following = offsets[-1] + 1 if offsets else at
+        if end is not None and (following is None or end >= following):
+            self._ended.add(partition)
+            following = end
+        elif offsets:
+            self._ended.discard(partition)
+        if following is None or following == at:
+            return None
+        self._at[partition] = following
         headers = [each.headers() for each in messages]
-        self._at[partition] = offsets[-1] + 1
+        first = offsets[0] if offsets else following
         return Messages(
             partition=partition,
-            start=offsets[0] if at is None else at,
+            start=first if at is None else at,
             offsets=offsets,
             times=[each.timestamp()[1] for each in messages],
             values=[each.value() for each in messages],
-            next=offsets[-1] + 1,
+            next=following,
             headers=[_headers(each) for each in headers] if any(headers) else None,
         )
 
     def _judge(self, message: Any, error: Any) -> None:
         kafka = _library()
-        if error.code() == kafka.KafkaError._PARTITION_EOF:
-            self._ended.add(message.partition())
-        elif error.code() in (kafka.KafkaError._AUTO_OFFSET_RESET, kafka.KafkaError.OFFSET_OUT_OF_RANGE):
+        if error.code() in (kafka.KafkaError._AUTO_OFFSET_RESET, kafka.KafkaError.OFFSET_OUT_OF_RANGE):
             raise DataError(
                 f"partition {message.partition()}: the topic no longer has the position: {error.str()}",
                 where=self.name,
@@ -248,16 +261,18 @@ class Kafka(Stream):
     def _topic_id(self) -> str | None:
         """The id that a topic gets when it is made; None where the broker has none, or does not tell."""
         kafka = _library()
-        if not self._has_ids:
+        if self._has_ids is False:
             return None
         try:
             wanted = kafka.TopicCollection([self.topic])
             found = self._client().describe_topics(wanted, request_timeout=SHORT)[self.topic]
             topic_id = str(found.result(SHORT).topic_id)
         except (kafka.KafkaException, concurrent.futures.TimeoutError):
-            self._has_ids = False
+            # A broker that had ids has them again later; one that never told them is not asked again.
+            self._has_ids = self._has_ids or False
             return None
-        return topic_id if topic_id.strip("A=") else None
+        self._has_ids = bool(topic_id.strip("A="))
+        return topic_id if self._has_ids else None
 
     def _error(self, error: Any) -> None:
         self.problem = error.str()
@@ -290,12 +305,16 @@ class Kafka(Stream):
                 and key not in ("session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms")
             }
             try:
+                # Else a broker would make a topic whose name is mistyped in the config.
+                mine["allow.auto.create.topics"] = False
                 self._admin = kafka.admin.AdminClient({**mine, "error_cb": self._error})
             except kafka.KafkaException as error:
                 raise _wrong(f"librdkafka refuses the settings: {error.args[0].str()}") from None
         return self._admin
 
     def _unreachable(self, error: Any) -> DataError:
+        if self._admin is not None:
+            self._admin.poll(0)  # a refused password is told here only
         said = error.args[0] if isinstance(error, Exception) and error.args else error
         text = said.str() if hasattr(said, "str") else str(said) or "no answer"
         return DataError(
@@ -306,36 +325,7 @@ class Kafka(Stream):
 
 
 def _library() -> Any:
-    try:
-        import confluent_kafka
-        import confluent_kafka.admin
-    except ImportError:
-        raise ConfigError(
-            "a Kafka stream needs the package confluent-kafka",
-            where="config key stream.source.kafka",
-            next_step="pip install 'noria[kafka]'",
-        ) from None
-    return confluent_kafka
-
-
-def _value(key: str, value: Any, folder: Path) -> Any:
-    """A setting, read from the environment or a file where the config says so."""
-    if isinstance(value, dict):
-        [(where, name)] = value.items() if len(value) == 1 else [("", "")]
-        if where == "env":
-            if name not in os.environ:
-                raise _wrong(f"`settings.{key}`: the environment has no {name}")
-            return os.environ[name]
-        if where == "file":
-            path = folder / Path(str(name)).expanduser()
-            try:
-                return path.read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise _wrong(f"`settings.{key}`: {path} cannot be read: {error.strerror}") from None
-        raise _wrong(f"`settings.{key}` must be a value, {{env: NAME}} or {{file: PATH}}")
-    if any(word in key for word in _SECRETS) and not key.endswith((".location", ".url")):
-        raise _wrong(f"`settings.{key}` is a secret: write {{env: NAME}} or {{file: PATH}}")
-    return value
+    return kafka_settings.library(_KEY)
 
 
 def _headers(headers: list[tuple[str, bytes]] | None) -> dict[str, bytes]:
@@ -343,6 +333,4 @@ def _headers(headers: list[tuple[str, bytes]] | None) -> dict[str, bytes]:
 
 
 def _wrong(what: str) -> ConfigError:
-    return ConfigError(
-        what, where="config key stream.source.kafka", next_step="docs/streams.md lists the keys"
-    )
+    return ConfigError(what, where=f"config key {_KEY}", next_step="docs/streams.md lists the keys")

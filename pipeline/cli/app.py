@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 from noria.core import files
 from noria.core.errors import NoriaError
 from noria.pipeline.cli import (
+    audit,
     ci,
     compile,
     console,
@@ -44,6 +45,8 @@ from noria.pipeline.cli import (
     status,
     submit,
     unquarantine,
+    updates,
+    verify,
 )
 
 EPILOG = (
@@ -130,6 +133,7 @@ for _command in (
     promote.promote,
     rollback.rollback,
     unquarantine.unquarantine,
+    updates.updates,
     migrate.migrate,
     doctor.doctor,
     ci.ci,
@@ -141,10 +145,12 @@ app.command()(runs.runs)
 app.command()(serve.serve)
 app.command()(predict.predict)
 app.command()(serving_config.serving_config)
+app.command()(verify.verify)
 app.command()(serving_manifests.serving_manifests)
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(deadletter.app, name="deadletter")
+app.add_typer(audit.app, name="audit")
 
 
 def main() -> None:

@@ -37,6 +37,12 @@ def init(
         str | None,
         typer.Option(help="The column with the time of the event. Default: none, rows in file order."),
     ] = None,
+    time_format: Annotated[
+        str | None,
+        typer.Option(
+            help="How the time is written, such as '%d/%m/%Y %H:%M' (Python's strptime). Default: detected."
+        ),
+    ] = None,
     task: Annotated[
         str | None, typer.Option(help="binary, multiclass or regression. Default: inferred from the label.")
     ] = None,
@@ -53,6 +59,13 @@ def init(
         str | None,
         typer.Option(help="The decimal sign in a text file, `.` or `,`. Default: detected in each column."),
     ] = None,
+    header: Annotated[
+        str | None,
+        typer.Option(
+            help="The names of all columns of CSV files without a header, with commas between. Default: in their "
+            "first line."
+        ),
+    ] = None,
     missing: Annotated[
         list[str] | None,
         typer.Option(help='Another text that means "missing", such as "?"; may be repeated.'),
@@ -65,6 +78,12 @@ def init(
         ),
     ] = None,
     drop: Annotated[list[str] | None, typer.Option(help="Column to leave out; may be repeated.")] = None,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            help="The project reads a stream: events that `noria emit` appends to this folder. --data is a sample."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Write a project for your data: settings, schema, preprocessing, README."""
@@ -86,14 +105,17 @@ def init(
             query=query,
             cursor=cursor,
             time=time,
+            time_format=time_format,
             task=task,
             key=key or [],
             delimiter=_unescaped(delimiter),
             encoding=encoding,
             decimal=_decimal(decimal),
+            header=[name.strip() for name in header.split(",")] if header else [],
             missing=missing or [],
             types=pairs(types or [], "--types"),
             drop=drop or [],
+            log=log,
         )
     if as_json:
         console.emit(drafted.to_json())
@@ -122,7 +144,8 @@ def init(
     out.print(f"[green]✓[/] {escape(str(folder))}/ with {', '.join(draft.FILES)}")
     out.print(grid)
     there = "" if folder.absolute() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
-    out.print(f"[bold]next[/] {escape(there)}noria run", soft_wrap=True)
+    commands = "noria run" if log is None else "noria emit EVENTS && noria ingest && noria run"
+    out.print(f"[bold]next[/] {escape(there)}{commands}", soft_wrap=True)
     return console.OK
 
 

@@ -10,6 +10,7 @@ import typer
 
 from noria.pipeline.cli import console
 from noria.pipeline.cli.options import Json
+from noria.pipeline.cli.server_credentials import CaFile, CertFile, KeyFile, TokenFile, credentials
 
 DEFAULT, COLUMNS, EXAMPLES = "serving_default", "predict", "examples"
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -26,9 +27,10 @@ def predict(
         str, typer.Option(help="The signature. Default: predict if the model has it, or serving_default.")
     ] = "",
     batch: Annotated[int, typer.Option(min=1, help="Rows of a request.")] = 1000,
-    ca: Annotated[
-        Path | None, typer.Option(help="PEM file of the CA that the server's certificate is from.")
-    ] = None,
+    ca: CaFile = None,
+    cert: CertFile = None,
+    key: KeyFile = None,
+    token_file: TokenFile = None,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds for each request.")] = 30.0,
     as_json: Json = False,
 ) -> int:
@@ -36,7 +38,7 @@ def predict(
     from noria.core.errors import ServingError
     from noria.serving import client
 
-    asked = client.connect(url, model, version, timeout, ca)
+    asked = client.connect(url, model, version, timeout, credentials(ca, cert, key, token_file))
     known = asked.signatures()
     name = signature or (COLUMNS if COLUMNS in known else DEFAULT)
     if name not in known:
@@ -52,11 +54,11 @@ def predict(
         if list(types) == [EXAMPLES]:
             given = {EXAMPLES: client.examples({key: _guess(each) for key, each in columns.items()})}
         else:
-            given = {key: _typed(key, columns, dtype, rows) for key, dtype in types.items()}
+            given = {key: _typed(key, columns, dtype, rows, name == COLUMNS) for key, dtype in types.items()}
         outputs = asked.predict(given, name)
         if as_json:
-            for key, values in outputs.items():
-                found.setdefault(key, []).extend(map(_text, values))
+            for output, values in outputs.items():
+                found.setdefault(output, []).extend(map(_text, values))
             continue
         if writer is None:
             writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -108,8 +110,8 @@ def _guess(cells: list[str]) -> list[Any]:
     return [each or None for each in cells]
 
 
-def _typed(name: str, columns: dict[str, list[str]], dtype: str, path: Path) -> list[Any]:
-    """A column for an input of a known type."""
+def _typed(name: str, columns: dict[str, list[str]], dtype: str, path: Path, gaps: bool) -> list[Any]:
+    """A column for an input of a known type; with `gaps` an empty cell is a missing value."""
     from noria.core.errors import DataError
 
     if name not in columns:
@@ -118,7 +120,7 @@ def _typed(name: str, columns: dict[str, list[str]], dtype: str, path: Path) -> 
         return [each.encode() for each in columns[name]]
     kind = int if dtype in _INTEGERS else _boolean if dtype == "bool" else float
     try:
-        return [kind(each) for each in columns[name]]
+        return [None if gaps and not each else kind(each) for each in columns[name]]
     except ValueError as error:
         raise DataError(f"column {name} must hold values of type {dtype}: {error}", where=path) from error
 

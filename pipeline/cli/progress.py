@@ -126,6 +126,9 @@ class Progress:
                 f"[yellow]finished the work of a killed run:[/] {escape(str(record.get('recovered')))}"
             )
             return
+        if name == "Updates":
+            self._print(f"[yellow]{escape(str(record.get('problem')))}[/]")
+            return
         stage = self._stages.setdefault(name, {"since": time.monotonic()})
         if event == "start":
             stage["since"] = time.monotonic()

@@ -17,7 +17,7 @@ def promote(
 ) -> int:
     """Publish a version regardless of its verdict; the registry records who did it and why."""
     from noria.core.errors import GateError
-    from noria.pipeline.cli import rendering
+    from noria.pipeline.cli import rendering, updates
     from noria.pipeline.config import load
     from noria.stores.publication import Publication
     from noria.stores.registry import Registry
@@ -32,5 +32,7 @@ def promote(
             where=registry.folder,
             next_step=f'noria promote {version}{for_project(config)} --force --reason "why"',
         )
-    promoted = Publication(registry, settings.model_root).promote(version, reason, console.user())
+    publication = Publication(registry, settings.model_root, settings.signing.key)
+    promoted = publication.promote(version, reason, console.user())
+    updates.send(settings)
     return rendering.print_champion(promoted, "promoted", as_json)

@@ -17,11 +17,13 @@ def rollback(
     as_json: Json = False,
 ) -> int:
     """Make an earlier version serve again."""
-    from noria.pipeline.cli import rendering
+    from noria.pipeline.cli import rendering, updates
     from noria.pipeline.config import load
     from noria.stores.publication import Publication
     from noria.stores.registry import Registry
 
     settings = load(config)
-    publication = Publication(Registry(settings.home_path), settings.model_root)
-    return rendering.print_champion(publication.rollback(reason, console.user(), to), "rolled back", as_json)
+    publication = Publication(Registry(settings.home_path), settings.model_root, settings.signing.key)
+    champion = publication.rollback(reason, console.user(), to)
+    updates.send(settings)
+    return rendering.print_champion(champion, "rolled back", as_json)

@@ -33,6 +33,24 @@ def serve(
     tls_client_ca: Annotated[
         Path | None, typer.Option(help="Clients must show a certificate that one of these CAs has signed.")
     ] = None,
+    access: Annotated[
+        Path | None, typer.Option(help="A YAML file of who may ask, and how much (docs/security.md).")
+    ] = None,
+    insecure: Annotated[
+        bool,
+        typer.Option("--insecure", help="Listen beyond this machine without --access or --tls-client-ca."),
+    ] = False,
+    audit_log: Annotated[
+        Path | None, typer.Option(help="A file for what happens to versions and who is refused.")
+    ] = None,
+    user: Annotated[str, typer.Option(help="The user to become, where root starts the server.")] = "",
+    trusted_key: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="PEM file of a public key; may be repeated. A version that none of them has signed is refused. "
+            "Default: the project's `signing.trusted`."
+        ),
+    ] = None,
     poll_seconds: Annotated[
         float, typer.Option(min=0, help="How often the model directory is read; 0 reads it once.")
     ] = 0.1,
@@ -58,11 +76,11 @@ def serve(
 
     from noria.core.errors import ConfigError
     from noria.pipeline.config import load
-    from noria.stores import model_directory
+    from noria.stores import model_directory, model_signature
 
     try:
+        from noria.serving import access_settings, server
         from noria.serving import config as files
-        from noria.serving import server
         from noria.serving.batching import Limits
         from noria.serving.models import Options
         from noria.serving.rollouts.settings import ServingSettings
@@ -75,10 +93,19 @@ def serve(
     if (tls_cert is None) != (tls_key is None) or (tls_client_ca is not None and tls_cert is None):
         raise ConfigError("TLS needs a certificate and its key", next_step="give --tls-cert and --tls-key")
     tls = server.Tls(tls_cert, tls_key, tls_client_ca) if tls_cert and tls_key else None
-    if tls is None and host not in ("127.0.0.1", "::1", "localhost"):
-        console.err().print(
-            f"everybody who can reach {host} can send requests, without encryption; set --tls-cert and --tls-client-ca"
-        )
+    found = access_settings.read(access) if access is not None else None
+    known = found is not None and found.authenticates
+    if found is not None and found.certificates and tls_client_ca is None:
+        raise ConfigError("`certificates` need --tls-client-ca", where=access)
+    if not _is_loopback(host):
+        if not known and tls_client_ca is None and not insecure:
+            raise ConfigError(
+                f"anybody who reaches {host} could ask",
+                next_step="give --access or --tls-client-ca, or --insecure where the network keeps others away",
+            )
+        if known and tls is None:
+            console.err().print("tokens go over the network in clear text: --tls-cert, or TLS in front")
+    trusted = [each.absolute() for each in trusted_key or []]
     serving, home = ServingSettings(fallback=False), None
     if models is not None:
         served: Any = files.read_models(models)
@@ -86,10 +113,15 @@ def serve(
         if folder is None:
             settings = load(config)
             folder, name = settings.model_root, name or settings.name
+            trusted = trusted or settings.signing.trusted
+            if settings.signing.key is not None and not trusted:
+                console.err().print("versions are signed, and not verified: `signing.trusted` is empty")
             serving, home = settings.serving, settings.home_path.resolve()
         if not model_directory.served(folder):
             console.err().print(f"there is no version in {folder} yet; the server waits for one")
         served = files.single_model(name or folder.resolve().name, str(folder.resolve()))
+    for key in trusted:
+        model_signature.PublicKey.read(key)  # a wrong one is an error now, not when a version comes
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 
     def started(running: Any) -> None:
@@ -112,11 +144,15 @@ def serve(
             grpc_port=grpc_port,
             grpc_socket=grpc_socket,
             tls=tls,
+            access=access.absolute() if access is not None else None,
+            audit=audit_log.absolute() if audit_log is not None else None,
+            user=user,
             models_file=models,
             models_file_seconds=poll_seconds if models is not None else 0,
             options=Options(
                 poll_seconds=poll_seconds,
                 log_folder=log,
+                trusted=tuple(trusted),
                 any_label=True,  # a label may wait for its version
                 fallback=serving.fallback if fallback is None else fallback,
                 rollouts=serving.rollout,
@@ -127,3 +163,12 @@ def serve(
         started,
     )
     return console.OK
+
+
+def _is_loopback(host: str) -> bool:
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

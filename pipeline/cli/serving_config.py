@@ -8,6 +8,7 @@ import typer
 
 from noria.pipeline.cli import console
 from noria.pipeline.cli.options import PROJECT, ConfigFile, Json
+from noria.pipeline.cli.server_credentials import CaFile, CertFile, KeyFile, TokenFile, credentials
 
 
 def serving_config(
@@ -25,6 +26,10 @@ def serving_config(
             min=0, help="Seconds to wait until the server has loaded the versions that get a label."
         ),
     ] = 60.0,
+    ca: CaFile = None,
+    cert: CertFile = None,
+    key: KeyFile = None,
+    token_file: TokenFile = None,
     config: ConfigFile = PROJECT,
     as_json: Json = False,
 ) -> int:
@@ -39,9 +44,9 @@ def serving_config(
     labels = dict(zip(("stable", "previous"), reversed(served), strict=False))
     path = base_path or str(settings.model_root.resolve())
     versions = labels if url else {}
-    deadline = time.monotonic() + wait
+    who, deadline = credentials(ca, cert, key, token_file), time.monotonic() + wait
     while True:
-        available = client.available(url, settings.name) if url else set()
+        available = client.available(url, settings.name, credentials=who) if url else set()
         later = tf_serving_files.write(folder, settings.name, path, versions, available)
         if not later or time.monotonic() >= deadline:
             break

@@ -28,11 +28,13 @@ from noria.pipeline.config.sections import (
     Gates,
     Label,
     ProjectPath,
+    Signing,
     Span,
     Time,
     Window,
 )
 from noria.pipeline.config.stream import StreamSection, in_seconds
+from noria.pipeline.updates.targets import TARGETS
 from noria.serving.rollouts.settings import ServingSettings
 
 if TYPE_CHECKING:
@@ -79,6 +81,13 @@ def parse_metadata(url: str) -> dict[str, Any] | None:
         "user": unquote(parts.username or ""),
         "password": unquote(parts.password or ""),
     }
+
+
+def _target(value: dict[str, Any]) -> dict[str, Any]:
+    if len(value) != 1:
+        raise ValueError(f"must name one kind of target, got {', '.join(value) or 'none'}")
+    TARGETS.check_name(next(iter(value)))
+    return value
 
 
 def _metadata(value: str) -> str:
@@ -153,10 +162,19 @@ class Config(Settings):
         description="ML Metadata's store: `sqlite` (a file in `home`), "
         "`mysql://user:password@host:3306/database` or `postgresql://user:password@host:5432/database`.",
     )
+    updates: list[Annotated[dict[str, Any], AfterValidator(_target)]] = Field(
+        default_factory=list,
+        description="Who is told of publications, rollbacks and spans in quarantine: a list of `{file: PATH}`, "
+        "`{webhook: {url: ..., token: {env: NAME}}}`, `{kafka: {topic: ..., settings: {...}}}`, or import paths of "
+        "your own (docs/updates.md).",
+    )
     retention: int = Field(
         default=10,
         ge=2,
         description="How many of the newest versions keep their files; the registry's records of the others stay.",
+    )
+    signing: Annotated[Signing, _short_for("key")] = Field(
+        default=Signing(), description="How published models are signed. A string is short for `signing.key`."
     )
     execution: Literal["auto", "in-process", "beam"] = Field(
         default="auto",
@@ -246,8 +264,9 @@ class Config(Settings):
         return self.schema_
 
     def moved_to(self, home: Path) -> "Config":
-        """The same settings with another home folder; ML Metadata moves with it, into a file there."""
-        moved = self.model_copy(update={"home": home.absolute(), "metadata": "sqlite"})
+        """The same settings with another home folder; ML Metadata moves with it, into a file there. Nobody is told of
+        what happens there."""
+        moved = self.model_copy(update={"home": home.absolute(), "metadata": "sqlite", "updates": []})
         moved._path, moved._settings = self._path, self._settings
         return moved
 
@@ -273,6 +292,7 @@ class Config(Settings):
             delimiter=data.delimiter,
             encoding=data.encoding,
             decimal=data.decimal,
+            header=tuple(data.header),
             max_bad_share=data.max_bad_share,
             folder=self.folder,
         )
@@ -314,7 +334,9 @@ class Config(Settings):
     def digest(self) -> str:
         """12 hex digits of the settings' SHA-256; comments, the order of keys and paths do not count."""
         settings = self.model_dump(
-            mode="json", by_alias=True, exclude={"home", "metadata", "schema_", "kubeflow", "serving"}
+            mode="json",
+            by_alias=True,
+            exclude={"home", "metadata", "schema_", "kubeflow", "serving", "signing", "updates"},
         )
         data = self._settings.get(
             "data"

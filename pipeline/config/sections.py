@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     ValidationInfo,
     field_validator,
@@ -19,7 +20,7 @@ from pydantic import (
 from noria.components.data_gate.settings import DataGateSettings
 from noria.components.evaluator.settings import EvaluatorSettings
 from noria.core.errors import did_you_mean
-from noria.core.settings import Names, Settings
+from noria.core.settings import Names, Settings, listed
 from noria.ingestion.column_types import COLUMN_TYPES
 from noria.ingestion.source_secrets import shown
 from noria.ingestion.sources import SOURCES
@@ -63,6 +64,19 @@ def is_url(source: object) -> bool:
 ProjectPath = Annotated[Path, AfterValidator(in_folder)]
 
 
+class Signing(Settings):
+    key: ProjectPath | None = Field(
+        default=None,
+        description="PEM file of a private key on P-256, without a password. Each version is signed with it when it is "
+        "published (docs/security.md). Default: no signatures.",
+    )
+    trusted: Annotated[list[ProjectPath], BeforeValidator(listed)] = Field(
+        default_factory=list,
+        description="PEM files of public keys. `noria serve` refuses a version that none of them has signed. "
+        "Several, while keys change.",
+    )
+
+
 class Data(Settings):
     source: str | dict[str, Any] | None = Field(
         default=None,
@@ -86,6 +100,11 @@ class Data(Settings):
         default=None,
         description="The sign between whole and fraction in the numbers of text files. Default: detected in each "
         "column.",
+    )
+    header: Names = Field(
+        default_factory=list,
+        description="The names of all columns of CSV files without a header, in the order of the fields. Default: "
+        "in the first line of each file.",
     )
     columns: Names | None = Field(
         default=None, description="The columns to keep, in addition to label and time. Default: all."

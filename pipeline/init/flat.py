@@ -1,24 +1,31 @@
 """How `noria init` reads a table: columns that fit no event table, marks for missing values, and what it says."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from noria.ingestion import conversion
+from noria.ingestion import conversion, times
+from noria.ingestion.arrow_values import decoded, is_text
+from noria.ingestion.column_facts import ColumnFacts
 from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.formats import MemoryTable, ParquetTable, Table, TextTable
+from noria.ingestion.number_formats import PLAIN
+from noria.pipeline.init import time_formats
 
 _MOST = 2**63 - 1
 
 
 def unreadable(tables: Sequence[Table]) -> dict[str, str]:
-    """Columns of typed tables that have no place in an event table, and why."""
+    """Columns of typed tables and of JSON that have no place in an event table, and why."""
     found: dict[str, str] = {}
     for table in tables:
-        if not isinstance(table, ParquetTable | MemoryTable):
+        if isinstance(table, TextTable):
+            found |= dict.fromkeys(table.nested, "holds lists or objects, which do not fit into a flat table")
             continue
+        assert isinstance(table, ParquetTable | MemoryTable), "a table is text or typed"
         schema = table.schema if isinstance(table, ParquetTable) else table.table.schema
         for field in schema:
             if conversion.of_arrow(field.type) is None:
@@ -26,6 +33,50 @@ def unreadable(tables: Sequence[Table]) -> dict[str, str]:
             elif pa.types.is_uint64(field.type) and _beyond_int64(table, field.name):
                 found[field.name] = "holds whole numbers beyond 2^63, which the event table cannot hold"
     return found
+
+
+def typed_texts(
+    tables: Sequence[Table], types: Collection[str]
+) -> tuple[dict[str, str], dict[str, list[str]], dict[str, str]]:
+    """What the columns of text in Parquet and pandas tables hold, as if they stood in a CSV file.
+
+    Args:
+      tables: the tables.
+      types: columns whose type is known.
+
+    Returns:
+      The types of those that hold numbers, times, or true and false; texts that mean "missing" there, as `marks`; and
+      why columns cannot be read.
+    """
+    found: dict[str, ColumnType | None] = {}
+    signs: dict[str, list[str]] = {}
+    bad: dict[str, str] = {}
+    for table in tables:
+        if not isinstance(table, ParquetTable | MemoryTable):
+            continue
+        schema = table.schema if isinstance(table, ParquetTable) else table.table.schema
+        facts = {
+            field.name: ColumnFacts() for field in schema if is_text(field.type) and field.name not in types
+        }
+        rows, no_text = 0, dict.fromkeys(facts, 0)
+        with DeadLetters(None, "table", "") as letters:
+            for batch, _ in table.raw(letters, list(facts)) if facts else ():
+                rows += batch.num_rows
+                for name, each in facts.items():
+                    texts, wrong = decoded(batch.column(batch.schema.get_field_index(name)))
+                    no_text[name] += int(wrong.sum())
+                    each.add(texts)
+        for name, each in facts.items():
+            if no_text[name] > 0.01 * rows:
+                bad[name] = "holds bytes that are no text"
+            kind = each.kind_beside(each.marks)
+            plain = kind.name != "empty" and (not kind.numeric or each.format == PLAIN)
+            before = found.get(name, kind)
+            found[name] = conversion.unify(before, kind) if plain and before is not None else None
+            for mark in each.marks if kind.numeric else ():
+                signs.setdefault(mark, []).append(name)
+    kinds = {name: kind.name for name, kind in found.items() if kind is not None and kind.name != "string"}
+    return kinds, signs, bad
 
 
 def marks(tables: Sequence[Table], columns: Sequence[str], types: Mapping[str, str]) -> dict[str, list[str]]:
@@ -50,6 +101,44 @@ def declare_missing(tables: Sequence[Table], missing: Sequence[str]) -> None:
             table.missing = tuple(missing)
 
 
+def further_times(
+    table: pa.Table, kinds: Mapping[str, ColumnType], apart: Sequence[str]
+) -> tuple[pa.Table, list[str], dict[str, str]]:
+    """Columns of times that their type does not show.
+
+    Args:
+      table: the rows.
+      kinds: the columns' types.
+      apart: columns that people have decided about.
+
+    Returns:
+      The table, with epoch seconds in columns of numbers that are times; these columns; and the columns of texts that
+      are times of another format than ISO 8601, with the format.
+    """
+    epochs: list[str] = []
+    written: dict[str, str] = {}
+    for name in table.column_names:
+        values = table.column(name).combine_chunks()
+        if name in apart:
+            continue
+        if kinds[name].numeric and time_formats.is_time(values):
+            epochs.append(name)
+            table = table.set_column(table.column_names.index(name), name, times.parse(values)[0])
+        elif pa.types.is_string(values.type) and (form := time_formats.written(values)):
+            written[name] = form
+    return table, epochs, written
+
+
+def far_past(time: str | None, seconds: np.ndarray | None) -> list[str]:
+    """A note about times that begin before 1980: numbers of another unit or epoch are read so."""
+    if time is None or seconds is None or seconds.min() >= 315_532_800:
+        return []
+    first = np.datetime64(int(seconds.min()), "s")
+    return [
+        f"the times in {time!r} begin at {first}Z: if this is wrong, give the format with --time-format, or omit --time"
+    ]
+
+
 def ambiguous(tables: Sequence[Table], kinds: Mapping[str, ColumnType]) -> list[str]:
     """A line about the columns whose numbers can be read with either decimal sign."""
     signs: dict[str, list[str]] = {}
@@ -66,12 +155,20 @@ def ambiguous(tables: Sequence[Table], kinds: Mapping[str, ColumnType]) -> list[
 
 
 def notes(
-    found: Mapping[str, list[str]], dropped: Mapping[str, str], formats: Sequence[str], times: Sequence[str]
+    found: Mapping[str, list[str]],
+    dropped: Mapping[str, str],
+    formats: Sequence[str],
+    times: Sequence[str],
+    texts: Mapping[str, str],
 ) -> list[str]:
     """What was decided and why, a line for each decision."""
     lines = [
         f"{mark!r} is read as missing (in {', '.join(names)}): correct `data.missing` if it is a value"
         for mark, names in found.items()
+    ]
+    lines += [
+        f"column {name!r} is text and is read as {kind}: remove it from `data.types` if it is text"
+        for name, kind in texts.items()
     ]
     lines += [f"column {name!r} is not used: {why}" for name, why in dropped.items()]
     if len(formats) > 1:

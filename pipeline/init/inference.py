@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from noria.core import periods
 from noria.core.errors import DataError
-from noria.ingestion import times
+from noria.ingestion.labels import NEGATIVE, Labels, words_of
+from noria.ingestion.labels import POSITIVE as YES
 
 # About a dozen spans show what the pipeline does: a cold run on four and some eight warm ones.
 FEWEST, BEST, MOST = 8, 11, 14
@@ -24,6 +25,8 @@ MOST_ROWS = 200_000
 MOST_CLASSES = 50
 # Integer labels with few values are read as classes; beyond that, as a quantity.
 MOST_INTEGER_CLASSES = 10
+# Whole numbers that are all different name rows where they are at most so many times as many as the rows.
+SERIAL = 2
 # The share of distinct values from which a column of texts names rows instead of describing them.
 UNIQUE = 0.9
 POSITIVE = (
@@ -41,20 +44,6 @@ POSITIVE = (
     "churned",
     "default",
 )
-FORMATS = (
-    "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y",
-    "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%d/%m/%Y",
-    "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y",
-    "%d-%m-%Y %H:%M:%S", "%d-%m-%Y %H:%M", "%d-%m-%Y",
-    "%d-%b-%Y %H:%M:%S", "%d-%b-%Y", "%b %d, %Y", "%b %d %Y", "%d %b %Y",
-    "%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S %Y",
-)  # fmt: skip
-
-
-# Times written as whole numbers, and their digits. (YYYYMMDD needs no format.)
-DIGIT_FORMATS = {"%y%m%d%H": 8, "%Y%m%d%H": 10, "%y%m%d%H%M": 10, "%Y%m%d%H%M": 12, "%Y%m%d%H%M%S": 14}
-# 1990 to 2100: the range of a number that is read so.
-WRITTEN = (631_152_000, 4_102_444_800)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,15 +112,20 @@ def label(values: pa.ChunkedArray, name: str, task: str | None = None, boolean: 
     classes = _ordered(counts) if task == "binary" else sorted(counts)
     rows = sum(counts.values())
     shares = {str(value): counts[value] / rows for value in classes}
-    numbered = not text and classes == list(range(len(classes)))
+    numbered = classes == list(range(len(classes)))
     return LabelFacts(task, None if numbered and task == "binary" else classes, shares, missing)
 
 
 def _counts(values: pa.ChunkedArray) -> dict[Any, int]:
-    """Rows by value, without the missing ones; texts that differ in case only are one, the commonest."""
+    """Rows by value, without the missing ones; texts that differ in case or outer blanks only are one, the commonest.
+
+    Texts for no and yes, however they are mixed, are 0 and 1.
+    """
     found: dict[Any, int] = {}
     first: dict[str, str] = {}
-    entries = pc.value_counts(values.combine_chunks()).to_pylist()
+    texts = pa.types.is_string(values.type)
+    column = words_of(values.combine_chunks()) if texts else values.combine_chunks()
+    entries = pc.value_counts(column).to_pylist()
     for entry in sorted(entries, key=lambda entry: -entry["counts"]):
         value = entry["values"]
         if value is None or value != value:
@@ -139,6 +133,9 @@ def _counts(values: pa.ChunkedArray) -> dict[Any, int]:
         if isinstance(value, str):
             value = first.setdefault(value.casefold(), value)
         found[value] = found.get(value, 0) + entry["counts"]
+    if texts and len(found) > 2 and set(first) <= {*NEGATIVE, *YES}:
+        yes = sum(rows for value, rows in found.items() if value.casefold() in YES)
+        return {0: sum(found.values()) - yes, 1: yes}
     return found
 
 
@@ -178,72 +175,8 @@ def encoded(values: pa.ChunkedArray, facts: LabelFacts) -> pa.Array:
     values = values.combine_chunks()
     if facts.task == "regression":
         return values.cast(pa.float64())
-    if facts.classes is None:
-        return values.cast(pa.int64())
-    if pa.types.is_string(values.type):
-        values = pc.utf8_lower(values)
-        return pc.index_in(values, value_set=pa.array([str(value).lower() for value in facts.classes])).cast(
-            pa.int64()
-        )
-    return pc.index_in(values, value_set=pa.array(facts.classes, values.type)).cast(pa.int64())
-
-
-def event_times(values: pa.ChunkedArray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Epoch seconds of the rows that have a time, and the `strptime` formats that fit, where one was needed.
-
-    All rows decide. There are two formats if days and months cannot be distinguished: the first one was used.
-
-    Raises:
-      DataError: the column holds no times.
-    """
-    array = values.combine_chunks()
-    if pa.types.is_integer(array.type) and (forms := _digit_formats(array)):
-        return _present(times.parse(array, forms[0])[0], name), forms
-    seconds, bad = times.parse(array)
-    if not bad.any():
-        return _present(seconds, name), ()
-    if pa.types.is_string(array.type):
-        facts = times.FormatFacts(FORMATS)
-        facts.add(array)
-        if facts.best and (1 - facts.fits[facts.best[0]] / facts.present) <= min(bad.mean(), 0.01):
-            return _present(times.parse(array, facts.best[0])[0], name), facts.best
-    wrong = array[int(np.flatnonzero(bad)[0])].as_py()
-    if bad.mean() <= 0.01:
-        return _present(seconds, name), ()  # single bad rows become dead letters
-    raise DataError(
-        f"the time column must hold ISO 8601 times or numbers since 1970, got {wrong!r}",
-        where=f"{name}, row {int(np.flatnonzero(bad)[0]) + 1}",
-        next_step="name another column with --time, or omit --time to use the row order",
-    )
-
-
-def _digit_formats(values: pa.Array) -> tuple[str, ...]:
-    """The format of whole numbers that are written times, such as 24030400 for 4 March 2024, 00 o'clock.
-
-    Only where every number fits and there are at least 20 different ones: seconds since 1970 never do all.
-    """
-    different = pc.unique(values.drop_null())
-    if len(different) < 20:
-        return ()
-    width = len(str(pc.max(different).as_py()))
-    for form, digits in DIGIT_FORMATS.items():
-        if width in (digits, digits - 1 if form.startswith("%y") else digits):
-            seconds, bad = times.parse(different, form)
-            if (
-                not bad.any()
-                and WRITTEN[0] <= pc.min(seconds).as_py() <= pc.max(seconds).as_py() < WRITTEN[1]
-            ):
-                return (form,)
-    return ()
-
-
-def _present(seconds: pa.Array, name: str) -> np.ndarray:
-    found = np.asarray(seconds.drop_null(), dtype=np.int64)
-    if not len(found):
-        raise DataError(
-            "the time column holds no value", where=name, next_step="omit --time to use the row order"
-        )
-    return found
+    labels = Labels("label", facts.task, (0, 1) if facts.classes is None else facts.classes)
+    return labels.code(labels.normalise(values)[0])
 
 
 def span_length(seconds: np.ndarray | None, rows: int, random: bool = False) -> tuple[str, int]:
@@ -298,9 +231,22 @@ class Columns:
 
 
 def columns(
-    table: pa.Table, label_name: str, time: str | None, key: Sequence[str], moments: Sequence[str] = ()
+    table: pa.Table,
+    label_name: str,
+    time: str | None,
+    key: Sequence[str],
+    moments: Sequence[str] = (),
+    written: Mapping[str, str] | None = None,
 ) -> Columns:
-    """Sorts the columns of a table; `moments` are those that hold times."""
+    """Sorts the columns of a table.
+
+    Args:
+      table: the rows.
+      label_name, time, key: the columns that people named.
+      moments: columns that hold times.
+      written: columns of texts that are times of another format than ISO 8601, and the format.
+    """
+    written = written or {}
     numeric: list[str] = []
     further: list[str] = []
     categorical: list[str] = []
@@ -323,8 +269,9 @@ def columns(
             constant.append(name)
         elif name in moments:
             further.append(name)
-        elif not pa.types.is_floating(values.type) and present == rows and different == rows and rows > 20:
-            # A different value in each row: a serial number or an id.
+        elif name in written:
+            left_out[name] = f"holds times as {written[name]}, which are features only if written in ISO 8601"
+        elif present == rows and different == rows and rows > 20 and _names_rows(values, name):
             left_out[name] = "identifies the row"
             names_of_rows.append(name)
         elif pa.types.is_string(values.type):
@@ -339,6 +286,16 @@ def columns(
     inferred = list(key) or [name for name in names_of_rows if _is_id(name)][:1] or names_of_rows[:1]
     gaps = [name for name in numeric if table.column(name).null_count]
     return Columns(numeric, categorical, further, gaps, few[:3], inferred, left_out, constant, distinct)
+
+
+def _names_rows(values: pa.ChunkedArray, name: str) -> bool:
+    """Whether different values in all rows are serial numbers or ids, and no quantity such as an income."""
+    if not pa.types.is_integer(values.type):
+        return pa.types.is_string(values.type)
+    numbers = np.asarray(values.combine_chunks())
+    steps = np.diff(numbers)
+    close = int(numbers.max()) - int(numbers.min()) < SERIAL * len(numbers)
+    return _is_id(name) or close or bool((steps > 0).all() or (steps < 0).all())
 
 
 def _is_id(name: str) -> bool:

@@ -17,6 +17,7 @@ from noria.core.locks import hold
 from noria.pipeline.config import Config
 from noria.pipeline.runs import lineage, recorder
 from noria.pipeline.runs.ingest import Listener, ingest
+from noria.pipeline.updates import outbox
 from noria.stores.pending import once_more, pending
 from noria.stores.recovery import recover
 from noria.stores.registry import Registry, RunRecord
@@ -57,13 +58,15 @@ def run_pending(
         metadata.connection(config)  # fails now, not after the imports and the ingestion
     with hold(config.home_path, wait=wait):
         ingest(config, tell)
-        for line in recover(Registry(config.home_path), config.model_root):
+        for line in recover(Registry(config.home_path), config.model_root, config.signing.key):
             tell({"stage": "Recover", "event": "note", "recovered": line})
+        _send_updates(config, tell)
         made = []
         for span in waiting(config, again)[:limit]:
             # The Pusher validates each model in a separate process, which takes seconds to import TensorFlow.
             validator.start()
             made.append(_run(config, span, cold, tell))
+            _send_updates(config, tell)
         return made
 
 
@@ -91,6 +94,12 @@ def waiting(config: Config, again: bool) -> list[int]:
     """Spans that wait for a run; with `again`, where none waits, the newest span that can be trained on once more."""
     found = pending(config.home_path, config.window.first)
     return found or (once_more(config.home_path) if again else [])
+
+
+def _send_updates(config: Config, tell: Listener) -> None:
+    """Tells the targets in the config. One that does not answer gets its updates after the next run."""
+    for line in outbox.problems(outbox.deliver(config)):
+        tell({"stage": "Updates", "event": "note", "problem": line})
 
 
 def _run(config: Config, span: int, cold: bool, tell: Listener) -> RunRecord:

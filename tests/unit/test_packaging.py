@@ -20,6 +20,7 @@ PACKAGES = {
     "grpc": "grpcio",
     "yaml": "pyyaml",
     "google.protobuf": "protobuf",
+    "jwt": "pyjwt",
     "tensorflow_serving": "tensorflow-serving-api",
 }
 
@@ -53,7 +54,11 @@ def test_direct_imports_are_declared(package) -> None:
         "remote": "remote",
         "segments": "stream",
         "streams": "kafka",
+        "kafka_settings": "kafka",
+        "kafka": "kafka",
+        "updates": "updates",
         "serving": "serving",
+        "stores": "signing",
     }
     extras = {
         part: {Requirement(text).name for text in package.extras_require[extra]}

@@ -103,6 +103,20 @@ def test_one_source_of_many():
     assert {("drifted", "part", "city")} == _all(table.filter(pa.array(~here)))
 
 
+def test_a_city_that_comes_down_to_one_of_its_few_numbers():
+    """A number that a category determines nearly, such as a distance by destination, is not stuck where it is one."""
+    gates = {"Köln": (200.0, 210.0), "Bern": (500.0, 520.0), "Oslo": (900.0, 905.0)}
+
+    def spread(seed: int, only: str = "") -> pa.Table:
+        random = np.random.default_rng(seed)
+        city = random.choice(list(gates), ROWS)
+        x = [gates[name][0 if name == only else int(random.random() < 0.5)] for name in city]
+        return _table(seed, city=city, x=np.array(x))
+
+    tests = row_checks.check_parts(_features(spread(2, "Köln")), {"span 1": _features(spread(1))})
+    assert set() == {told for told in _told(tests) if told[1] == "stuck"}
+
+
 def test_encodings():
     """UTF-8 that was read as Latin-1 and lost letters are broken, and name the column."""
     for form in ("KÃ¶ln", "K\ufffdln", "K?ln"):

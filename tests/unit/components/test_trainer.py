@@ -15,7 +15,11 @@ from noria.core.errors import ConfigError, DataError, WarmStartError
 tf = ensure_keras3()
 
 import tensorflow_transform as tft
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
+from noria.components import warmup
+from noria.components.internals.tensorflow import make_callable
+from noria.components.trainer import raw_columns, serving
 from noria.components.trainer.families import Family
 from tests.helpers import training
 
@@ -226,10 +230,44 @@ def test_classify_is_on_the_same_tensors(week1, champion):
     np.testing.assert_allclose(scores(champion, rows), found, rtol=1e-6)
 
 
+def test_predict_takes_raw_columns(week1, champion):
+    """A tensor for each column, `[batch]` or `[batch, 1]`, gives what the examples give; missing values have marks."""
+    rows = records(week1)[:50]
+    expected = scores(champion, rows)
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        model = tf.compat.v1.saved_model.load(session, ["serve"], str(champion / "Format-Serving"))
+        signature = model.signature_def["predict"]
+        types = {name: tf.as_dtype(info.dtype).name for name, info in signature.inputs.items()}
+        assert training.LABEL not in types
+        dtypes = {"float32": np.float32, "int64": np.int64, "string": object}
+        columns = warmup._columns(rows, types)
+        assert any(value != value for value in columns["wind_gust"])
+        options = config_pb2.CallableOptions(
+            feed=[signature.inputs[name].name for name in types], fetch=[signature.outputs["score"].name]
+        )
+        call = make_callable(session, options)  # as the server does: shapes are not checked
+        for shape in ([-1], [-1, 1]):
+            (found,) = call(*(np.array(columns[name], dtypes[types[name]]).reshape(shape) for name in types))
+            np.testing.assert_allclose(expected, found, rtol=1e-6)
+
+
+def test_predict_names_columns_as_people_do():
+    """An argument in Python cannot be `dep delay` or `class`; the inputs of the signature can."""
+    names = ["1st", "class", "column_3", "dep delay", "größe", "plain", "self"]
+    columns = raw_columns.RawColumns({name: tf.io.VarLenFeature(tf.float32) for name in names})
+    assert sorted(columns.arguments.values()) == sorted(columns.input_specs())
+    assert ("plain", "column_3", "column_3_") == tuple(
+        columns.arguments[name] for name in ("plain", "column_3", "dep delay")
+    )
+    signature = meta_graph_pb2.SignatureDef()
+    for name, alias in columns.arguments.items():
+        signature.inputs[alias].name = name
+    serving._rename(signature.inputs, columns.arguments)
+    assert {name: name for name in names} == {key: info.name for key, info in signature.inputs.items()}
+
+
 def test_the_champions_graph_with_new_weights_is_what_tracing_gives(week1, champion, tmp_path, monkeypatch):
     """A warm run over the same graph exports without tracing: the same tensors, fingerprint and scores."""
-    from noria.components.trainer import serving
-
     fast = training.train(week1, tmp_path / "fast", SMALL, champion)
     monkeypatch.setattr(serving, "_made_from", lambda *_: False)
     slow = training.train(week1, tmp_path / "slow", SMALL, champion)

@@ -18,7 +18,7 @@ from noria.stores.spans import SpanStore
 
 # For each of Noria's own types: texts with their stored values, and texts that it refuses.
 EXAMPLES: dict[str, tuple[dict[str, Any], list[str]]] = {
-    "bool": ({"true": 1, " False ": 0, "1": 1, "0": 0}, ["yes", "2"]),
+    "bool": ({"true": 1, " False ": 0, "1": 1, "0": 0, "yes": 1, "Off": 0}, ["maybe", "2"]),
     "empty": ({}, ["red", "1.5"]),
     "float": ({"1.5": 1.5, "+2": 2.0, "1e3": 1000.0, " 7 ": 7.0, "50%": 0.5}, ["x", "1,5", "inf", "1e39"]),
     "float32": ({"1.5": 1.5, "-2": -2.0}, ["x", "1e39"]),

@@ -17,6 +17,7 @@ def test_rows_come_out_sorted_whatever_fits_in_memory(
     """With little memory the rows go through files and are sorted in ranges; the result is the same."""
     monkeypatch.setattr(partition, "HELD_BYTES", held)
     monkeypatch.setattr(partition, "SORT_BYTES", sort)
+    monkeypatch.setattr(partition, "MAPPED_BYTES", sort)
     rng = np.random.default_rng(7)
     times = rng.integers(0, 300, 2_000)
     spans = times // 100 + 5

@@ -20,7 +20,7 @@ import pytest
 
 from noria.core.errors import DataError
 from noria.ingestion import tables, times
-from noria.pipeline.init import inference
+from noria.pipeline.init import time_formats
 
 SETTINGS = hypothesis.settings(max_examples=60, deadline=None, database=None, derandomize=True)
 # Decimal sign, thousands separator, delimiters that go with them.
@@ -122,7 +122,7 @@ MOMENTS = st.datetimes(datetime.datetime(1970, 1, 2), datetime.datetime(2068, 1,
 
 @hypothesis.settings(SETTINGS, max_examples=40)
 @hypothesis.given(
-    form=st.sampled_from(inference.FORMATS),
+    form=st.sampled_from(time_formats.FORMATS),
     moments=st.lists(MOMENTS, min_size=1, max_size=9),
 )
 def test_times_come_back(form: str, moments: list[datetime.datetime]) -> None:
@@ -135,7 +135,7 @@ def test_times_come_back(form: str, moments: list[datetime.datetime]) -> None:
     texts = [moment.strftime(form) for moment in moments]
     written = [datetime.datetime.strptime(text, form) for text in texts]
     values = pa.chunked_array([pa.array(texts)])
-    _, forms = inference.event_times(values, "at")
+    _, forms = time_formats.event_times(values, "at")
     utc = datetime.timezone.utc
     expected = [
         int((moment if moment.tzinfo else moment.replace(tzinfo=utc)).timestamp()) for moment in written

@@ -157,3 +157,78 @@ def test_stored_values_in_another_type(
     assert expected == retyping.cast(values, target).to_pylist()
     assert lost == retyping.lost(values, target).tolist()
     assert expected[1:] == retyping.cast(values.slice(1), target).to_pylist()
+
+
+def test_a_later_file_writes_numbers_in_another_way(tmp_path: Path) -> None:
+    """1,234.5 after 1234.5: the file is read in its own way, with a note, also its regression label."""
+    _deliver(tmp_path, "a.csv", [1, 2, 3, 4])
+    report = _deliver(tmp_path, "b.csv", [f'"{n},234"' for n in range(1, 9)])
+    assert 8 == report.rows and "1,234.5" in report.notes[0]
+    assert [1234, 2234] == _stored(tmp_path)[1][4:6]
+    values = [f'"{n},234.5"' for n in range(1, 9)]
+    home = tmp_path / "label"
+    _deliver(home, "a.csv", [1, 2, 3, 4], [0.5, 1.5, 2.5, 3.5], task="regression")
+    _deliver(home, "b.csv", list(range(8)), values, task="regression")
+    assert 1234.5 == SpanStore(home).table(2)["y"][0].as_py()
+
+
+def test_true_and_false_in_other_words(tmp_path: Path) -> None:
+    """True and false after 0 and 1, and yes and no after true and false."""
+    _deliver(tmp_path, "a.csv", [0, 1, 0, 1])
+    _deliver(tmp_path, "b.csv", ["True", "false", "", "TRUE"])
+    assert ("int64", [0, 1, 0, 1, 1, 0, None, 1]) == _stored(tmp_path)
+    _deliver(tmp_path / "b", "a.csv", ["True", "false", "", "TRUE"])
+    _deliver(tmp_path / "b", "b.csv", ["yes", "No", "1.0", "f"])
+    assert [1, 0, None, 1, 1, 0, 1, 0] == _stored(tmp_path / "b")[1]
+
+
+def test_new_marks_for_missing_values(tmp_path: Path) -> None:
+    """The error of a file with `?` among its numbers names `data.missing`, which helps."""
+    _deliver(tmp_path, "a.csv", [1, 2, 3, 4])
+    values = ["?", "?", *range(30)]
+    with pytest.raises(DataError, match="'\\?' means \"missing\", add it to data.missing"):
+        _deliver(tmp_path, "b.csv", values)
+    assert 32 == _deliver(tmp_path, "b.csv", values, missing=("?",)).rows
+
+
+def test_words_that_are_no_class(tmp_path: Path) -> None:
+    """Two classes stay two; rows with a third word may count as rows without a label."""
+    _deliver(tmp_path, "a.csv", [1, 2, 3, 4], ["no", "yes", "no", "yes"])
+    with pytest.raises(DataError, match="data.missing"):
+        _deliver(tmp_path, "b.csv", [1, 2, 3, 4], ["no", "yes", "maybe", "yes"])
+    assert (
+        1
+        == _deliver(
+            tmp_path, "b.csv", [1, 2, 3, 4], ["no", "yes", "maybe", "yes"], missing=("maybe",)
+        ).unlabelled
+    )
+
+
+def test_a_later_file_with_a_header_only(tmp_path: Path) -> None:
+    """A day without rows is no error; the next file is read."""
+    _deliver(tmp_path, "a.csv", [1, 2, 3, 4])
+    assert 0 == _deliver(tmp_path, "b.csv", []).rows
+    assert 4 == _deliver(tmp_path, "c.csv", [5, 6, 7, 8]).rows
+
+
+def test_a_later_file_lacks_a_column(tmp_path: Path) -> None:
+    """One that the model does not read is missing, with a note; another one is refused, with the way on."""
+    settings = EventSettings(label="y", every="rows:4")
+    _deliver(tmp_path, "a.csv", [1, 2, 3, 4])
+    (tmp_path / "b.csv").write_text("y\n0\n1\n0\n1\n")
+    with pytest.raises(DataError, match="remove it from the preprocessing"):
+        ingest(tmp_path / "b.csv", settings, SpanStore(tmp_path), reads=lambda: ["x"])
+    report = ingest(tmp_path / "b.csv", settings, SpanStore(tmp_path), reads=lambda: [])
+    assert 4 == report.rows and "does not read: x" in report.notes[0]
+    assert [None] * 4 == _stored(tmp_path)[1][4:]
+
+
+def test_times_of_a_later_file(tmp_path: Path) -> None:
+    """ISO 8601 is read beside the format of the config; another format is refused, and the error names the key."""
+    settings = EventSettings(label="y", every="day", time="t", time_format="%d/%m/%Y")
+    for name, time in (("a", "05/01/2024"), ("b", "2024-01-06T10:00Z")):
+        (tmp_path / f"{name}.csv").write_text(f"t,x,y\n{time},1,0\n{time},2,1\n")
+        assert 2 == ingest(tmp_path / f"{name}.csv", settings, SpanStore(tmp_path / "home")).rows
+    (tmp_path / "c.csv").write_text("t,x,y\n01-07-24,1,0\n")
+    with pytest.raises(DataError, match="time.format"):
+        ingest(tmp_path / "c.csv", settings, SpanStore(tmp_path / "home"))

@@ -1,6 +1,7 @@
 """What `noria init` decides about a table as people have it, what it writes, and what it says."""
 
 import datetime
+import decimal
 import json
 import random
 import sqlite3
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -15,7 +17,7 @@ from noria.components.trainer.settings import TrainerSettings
 from noria.core.errors import ConfigError, DataError, NoriaError
 from noria.ingestion.ingest import ingest
 from noria.pipeline.config import load
-from noria.pipeline.init import draft, inference
+from noria.pipeline.init import draft, time_formats
 from noria.pipeline.init.source import origin
 from noria.pipeline.runs.ingest import ingest as project_ingest
 from noria.stores.spans import SpanStore
@@ -124,7 +126,7 @@ def test_day_first_by_all_rows() -> None:
 
     def formats(days: int) -> tuple[str, ...]:
         texts = [f"{BEGIN + datetime.timedelta(minutes=7 * i):%d/%m/%Y %H:%M}" for i in range(206 * days)]
-        return inference.event_times(pa.chunked_array([texts]), "when")[1]
+        return time_formats.event_times(pa.chunked_array([texts]), "when")[1]
 
     assert ("%d/%m/%Y %H:%M",) == formats(20)
     assert ("%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M") == formats(10)
@@ -133,11 +135,144 @@ def test_day_first_by_all_rows() -> None:
 def test_times_written_as_whole_numbers() -> None:
     """24030400 is 4 March 2024 where all numbers are such hours; seconds since 1970 stay seconds."""
     hours = [int(f"{BEGIN + datetime.timedelta(hours=i):%y%m%d%H}") for i in range(100)]
-    seconds, formats = inference.event_times(pa.chunked_array([hours]), "hour")
+    seconds, formats = time_formats.event_times(pa.chunked_array([hours]), "hour")
     assert ("%y%m%d%H",) == formats
     assert 1_704_067_200 == seconds[0]
     epochs = pa.chunked_array([np.arange(1_704_067_200, 1_704_067_200 + 100 * 3_600, 3_600)])
-    assert () == inference.event_times(epochs, "when")[1]
+    assert () == time_formats.event_times(epochs, "when")[1]
+
+
+def test_times_as_people_write_them() -> None:
+    """Formats of other programs, years, months, named zones, and midnight as 24:00."""
+
+    def found(texts: list) -> tuple[int, tuple[str, ...]]:
+        seconds, formats = time_formats.event_times(pa.chunked_array([texts]), "when")
+        return int(seconds[0]), formats
+
+    moments = [datetime.datetime(2024, 5, 31, 13, 7) + datetime.timedelta(hours=7 * i) for i in range(90)]
+    first = int(moments[0].replace(tzinfo=datetime.timezone.utc).timestamp())
+    for form in (
+        *("%m/%d/%Y %I:%M %p", "%m/%d/%y %H:%M", "%d.%m.%y %H:%M", "%d.%m.%Y, %H:%M", "%Y%m%dT%H%M%SZ"),
+        *("%a, %d %b %Y %H:%M:%S GMT", "%d/%b/%Y:%H:%M:%S +0000", "%Y:%m:%d %H:%M:%S", "%Y年%m月%d日 %H:%M"),
+    ):
+        assert first == found([f"{moment:{form}}" for moment in moments])[0], form
+    assert (0, ("%Y",)) == found([1970, 1971, 2005])
+    assert (1_704_067_200, ("%Y%m",)) == found([202_400 + month for month in range(1, 13)])
+    assert (
+        1_704_063_600
+        == found(["2024-01-01T00:00:00+01:00[Europe/Berlin]"])[0]
+        == found(["2024-01-01 00:00 CET"])[0]
+    )
+    assert 1_704_067_200 == found(["2023-12-31 24:00"])[0]
+    with pytest.raises(DataError, match="--time-format"):
+        found(["2024-01-01T00:00:00[Europe/Berlin]"])  # without an offset it is not known
+
+
+def test_the_format_of_the_time_is_given(tmp_path: Path) -> None:
+    """--time-format decides and is written down; times at the beginning of 1970 get a note."""
+    data = table(
+        tmp_path / "d.csv", "t,x", lambda i, r: (f"{i % 28 + 1:02}/0{i // 28 % 9 + 1}/24", r.random())
+    )
+    drafted = draft.draft(tmp_path / "p", data, "y", time="t", time_format="%d/%m/%y")
+    assert "%d/%m/%y" == load(drafted.folder).time.format
+    serials = table(tmp_path / "e.csv", "t,x", lambda i, r: (45_000 + i / 3, r.random()))
+    drafted = draft.draft(tmp_path / "q", serials, "y", time="t")
+    assert any("begin at 1970-01-01T12:30:00Z" in note for note in drafted.notes)
+
+
+def test_further_times_in_other_forms(tmp_path: Path) -> None:
+    """Milliseconds and days as numbers become hour and weekday; a text in another format than ISO is not used."""
+
+    def row(i: int, r: random.Random) -> tuple:
+        moment = BEGIN + datetime.timedelta(hours=r.randint(0, 500))
+        return int(moment.timestamp() * 1000), f"{moment:%Y%m%d}", f"{moment:%d.%m.%Y %H:%M}", r.random()
+
+    drafted = draft.draft(tmp_path / "p", table(tmp_path / "d.csv", "seen,day,due,x", row), "y")
+    assert (["seen", "day"], ["x"]) == (drafted.columns.times, drafted.columns.numeric)
+    assert "%d.%m.%Y %H:%M" in drafted.columns.left_out["due"]
+    assert {"seen": "time", "day": "time"} == load(drafted.folder).data.types
+    assert (400, 0) == ingested(drafted.folder)
+
+
+def test_different_whole_numbers_are_a_quantity(tmp_path: Path) -> None:
+    """An income that differs in all rows is a feature; a serial number, and what is called an id, is not."""
+    row = lambda i, r: (i * 7_919 % 100_003, 5_000 + i, (i * 104_729) % 1_000_003)  # noqa: E731
+    drafted = draft.draft(tmp_path / "p", table(tmp_path / "d.csv", "income,number,user_id", row), "y")
+    assert ["income"] == drafted.columns.numeric
+    assert ["number", "user_id"] == [
+        name for name, why in drafted.columns.left_out.items() if "identifies" in why
+    ]
+
+
+def test_only_a_time(tmp_path: Path) -> None:
+    """The hour and the weekday of the events are features enough."""
+    data = table(tmp_path / "d.csv", "t", lambda i, r: (BEGIN + datetime.timedelta(hours=i),))
+    drafted = draft.draft(tmp_path / "p", data, "y", time="t")
+    assert "time_of_week" in (drafted.folder / "preprocessing.py").read_text("utf-8")
+
+
+LABELS = {
+    "blanks and case": (["No", " yes", "NO ", "Yes\u00a0"], "binary", 2),
+    "yes and no in all forms": (["0", "yes", "False", "T"], "binary", 2),
+    "signed": (["-1", "+1", "-1.0", "1"], "binary", 2),
+    "decimals": ([decimal.Decimal("0.0"), decimal.Decimal("1.0")], "binary", 2),
+    "amounts": (["$1,200.50", "($3.00)", "$7", "$9.10"], "regression", 0),
+}
+
+
+@pytest.mark.parametrize("case", LABELS)
+def test_labels_as_people_write_them(tmp_path: Path, case: str) -> None:
+    """`init` finds the same classes as ingestion, whatever stands around the words; no row is refused."""
+    words, task, classes = LABELS[case]
+    rng = random.Random(5)
+    columns = {"x": [rng.random() for _ in range(200)], "y": [words[i % len(words)] for i in range(200)]}
+    if isinstance(words[0], str):
+        data = tmp_path / "d.csv"
+        pa.csv.write_csv(pa.table(columns), data)
+    else:
+        data = tmp_path / "d.parquet"
+        pq.write_table(pa.table(columns), data)
+    drafted = draft.draft(tmp_path / "p", data, "y")
+    assert (task, classes) == (drafted.task, len(drafted.label.shares))
+    config = load(drafted.folder)
+    store = SpanStore(config.home_path)
+    report = ingest(config.data.source, config.event_settings(), store)
+    assert (200, 0, 0) == (report.rows, report.dead_letters, report.unlabelled)
+    if task == "binary":
+        assert {0, 1} == set(store.table(1).column("y").to_pylist())
+
+
+def test_text_in_parquet_is_read_as_in_csv(tmp_path: Path) -> None:
+    """Numbers with marks and times in columns of text become features as those of a CSV file; bytes are not used."""
+    columns = {
+        "size": ["?" if i % 20 == 0 else f"{i % 37}.5" for i in range(400)],
+        "seen": [str(BEGIN + datetime.timedelta(hours=i)) for i in range(400)],
+        "blob": [bytes([200, i % 256]) for i in range(400)],
+        "code": [f"0{i % 9}" for i in range(400)],
+        "y": [i * 7 % 3 % 2 for i in range(400)],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "d.parquet")
+    del columns["blob"]
+    pa.csv.write_csv(pa.table(columns), tmp_path / "d.csv")
+    found = [draft.draft(tmp_path / kind, tmp_path / f"d.{kind}", "y") for kind in ("csv", "parquet")]
+    for drafted in found:
+        assert (["size"], ["code"], ["seen"]) == (
+            drafted.columns.numeric,
+            drafted.columns.categorical,
+            drafted.columns.times,
+        )
+        assert ["?"] == load(drafted.folder).data.missing
+        assert (400, 0) == ingested(drafted.folder)
+
+
+def test_a_label_of_times_is_refused(tmp_path: Path) -> None:
+    """It is neither a class nor a quantity; the next step is one that works."""
+    data = tmp_path / "d.csv"
+    data.write_text(
+        "x,y\n" + "".join(f"{i},{BEGIN + datetime.timedelta(days=i):%Y-%m-%d}\n" for i in range(90))
+    )
+    with pytest.raises(DataError, match="holds times"):
+        draft.draft(tmp_path / "p", data, "y")
 
 
 def test_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,3 +350,15 @@ def test_a_refusal_has_a_way_on(tmp_path: Path) -> None:
         draft.draft(tmp_path / "p", tmp_path / "airports.csv", None)
     with pytest.raises(DataError, match="needs such a column first"):
         draft.draft(tmp_path / "p", tmp_path / "airports.csv", "delay")
+
+
+def test_a_project_for_a_stream(tmp_path: Path) -> None:
+    """With --log the table is a sample: the project names a log, all columns and types, and the classes."""
+    data = table(tmp_path / "d.csv", "size,colour", lambda i, r: (r.random(), r.choice(["red", "blue"])))
+    config = load(draft.draft(tmp_path / "p", data, "y", log="events").folder)
+    assert (None, {"log": "events"}) == (config.data.source, config.stream.source)
+    assert (["size", "colour"], {"size": "float", "colour": "string"}) == (
+        config.data.columns,
+        config.data.types,
+    )
+    assert [0, 1] == config.label.classes

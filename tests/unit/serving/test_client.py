@@ -29,6 +29,8 @@ def test_columns_in_columns_out(url) -> None:
     found = asked.predict({"number": [1, 20], "word": [b"a", "b"]})
     assert ([2, 40], [False, True]) == (found["double"], found["large"])
     assert [b"a", b"b"] == found["raw_bytes"]
+    found = asked.predict({"number": [None, 20], "word": ["a", None]})
+    assert ([False, True], [b"a", b""]) == (found["large"], found["raw_bytes"])
     with pytest.raises(ServingError, match="the server answered"):
         client.connect(url, "absent").predict({"number": [1]})
     asked.close()

@@ -47,7 +47,7 @@ class Executor(base_executor.BaseExecutor):
             registry, run_id = Registry(config.home_path), exec_properties.get("run_id") or ""
             with hold(config.home_path, wait=LOCK_SECONDS, command="Kubeflow's Ingest"):
                 report = _read(config, lambda record: stage.note(**_facts(record)))
-                for line in recover(registry, config.model_root):
+                for line in recover(registry, config.model_root, config.signing.key):
                     stage.note(recovered=line)
             spans = waiting(config, again=bool(exec_properties.get("again")))
             if any(run.run_id == run_id for run in registry.runs()):

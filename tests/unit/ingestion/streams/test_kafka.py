@@ -46,6 +46,7 @@ ALL = [
     "kip-848",
 ]
 REAL = bool(os.environ.get("NORIA_TEST_KAFKA"))
+real = pytest.mark.skipif(not REAL, reason="the mock cluster cannot do it; NORIA_TEST_KAFKA names a broker")
 
 
 class Mock(Kafka):
@@ -85,11 +86,11 @@ class Topic:
             self.producer.produce(self.name, value, partition=i % 4)
         assert 0 == self.producer.flush(30)
 
-    def stream(self, **settings: Any) -> Kafka:
+    def stream(self, start: str = "earliest", **settings: Any) -> Kafka:
         given = {"bootstrap.servers": self.broker, "log_level": 0, "group.id": self.name, **settings}
         if not REAL and not settings:
             given.update(PROTOCOLS["kip-848"])  # joins at once there
-        return Mock({"topic": self.name, "settings": given}, Path("."))
+        return Mock({"topic": self.name, "start": start, "settings": given}, Path("."))
 
 
 @pytest.fixture
@@ -185,12 +186,99 @@ def test_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="is a secret") as refused:
         made(**{"sasl.password": "hunter2"})
     assert "hunter2" not in str(refused.value)
-    with pytest.raises(ConfigError, match="no NOT_THERE"):
+    with pytest.raises(ConfigError, match="has no NOT_THERE"):
         made(**{"sasl.password": {"env": "NOT_THERE"}})
     with pytest.raises(ConfigError, match="stores the positions itself"):
         made(**{"enable.auto.commit": True})
     with pytest.raises(ConfigError, match="librdkafka refuses .*no.such.setting"):
         made(**{"no.such.setting": 1}).open(lambda: {})
+
+
+def test_from_the_latest_event_on(tmp_path: Path, topic: Topic) -> None:
+    """The position of a partition is stored although no event has come; what comes while nobody reads is not lost."""
+    topic.send(event(i, 0.1) for i in range(8))
+    latest = topic.stream(start="latest")
+    work = ingester(tmp_path, latest)
+    work.run()
+    assert {0: 2, 1: 2, 2: 2, 3: 2} == work.state.next
+    topic.send(event(i, 0.1) for i in range(8, 12))
+    ingester(tmp_path, topic.stream(start="latest")).run(flush=True)
+    assert [8, 9, 10, 11] == ids(tmp_path)
+
+
+@real
+@pytest.mark.parametrize("end", ["committed", "aborted", "open"])
+def test_transactions(tmp_path: Path, topic: Topic, end: str) -> None:
+    """Aborted events are in no span, wherever they are; an open transaction holds the end back; the lag becomes 0."""
+    producer = kafka.Producer({"bootstrap.servers": topic.broker, "transactional.id": topic.name})
+    producer.init_transactions(30)
+
+    def send(first: int, commit: bool | None) -> None:
+        producer.begin_transaction()
+        for i in range(first, first + 40):
+            producer.produce(topic.name, event(i, 0.1), partition=i % 4)
+        producer.flush(30)
+        if commit is not None:
+            (producer.commit_transaction if commit else producer.abort_transaction)(30)
+
+    for first, commit in ((1000, False), (0, True), (2000, False), (40, True)):
+        send(first, commit)
+        ingester(tmp_path, topic.stream()).run()
+    send(80, {"committed": True, "aborted": False, "open": None}[end])
+    work = ingester(tmp_path, topic.stream())
+    work.run(flush=True)
+    assert list(range(120 if end == "committed" else 80)) == ids(tmp_path)
+    assert 0 == sum(work.lag().values())
+    if end == "open":
+        producer.commit_transaction(30)
+        ingester(tmp_path, topic.stream()).run(flush=True)
+        assert list(range(120)) == ids(tmp_path)
+
+
+@real
+def test_retention_has_passed(tmp_path: Path, topic: Topic) -> None:
+    """Deleted events that were not read are a refusal; with --accept-loss the rest is read."""
+    topic.send(event(i, 0.1) for i in range(40))
+    ingester(tmp_path, topic.stream()).run()
+    topic.send(event(i, 0.1) for i in range(40, 80))
+    admin = kafka.admin.AdminClient({"bootstrap.servers": topic.broker})
+    [deleted] = admin.delete_records([kafka.TopicPartition(topic.name, 0, 15)]).values()
+    deleted.result(30)
+    with pytest.raises(DataError, match="retention has passed"):
+        ingester(tmp_path, topic.stream()).run()
+    ingester(tmp_path, topic.stream()).run(accept_loss=True, flush=True)
+    assert sorted({*range(80)} - {40, 44, 48, 52, 56}) == ids(tmp_path)
+
+
+@real
+def test_a_topic_that_was_made_again_is_refused(tmp_path: Path, topic: Topic) -> None:
+    """Its id is another one, even if it has as many events."""
+    topic.send(event(i, 0.1) for i in range(8))
+    ingester(tmp_path, topic.stream()).run()
+    admin = kafka.admin.AdminClient({"bootstrap.servers": topic.broker})
+    admin.delete_topics([topic.name])[topic.name].result(30)
+    time.sleep(2)
+    admin.create_topics([kafka.admin.NewTopic(topic.name, 4, 1)])[topic.name].result(30)
+    topic.producer = kafka.Producer({"bootstrap.servers": topic.broker})  # the old one knows the old topic
+    topic.send(event(i, 0.1) for i in range(8))
+    with pytest.raises(DataError, match="deleted and made again"):
+        ingester(tmp_path, topic.stream()).run()
+
+
+@real
+def test_a_topic_gets_partitions(tmp_path: Path, topic: Topic) -> None:
+    """They are read from their first event on, even where the stream began at its latest one."""
+    ingester(tmp_path, topic.stream(start="latest")).run()
+    admin = kafka.admin.AdminClient({"bootstrap.servers": topic.broker})
+    admin.create_partitions([kafka.admin.NewPartitions(topic.name, 6)])[topic.name].result(30)
+    until = time.monotonic() + 30
+    while len(topic.producer.list_topics(topic.name, timeout=10).topics[topic.name].partitions) < 6:
+        assert time.monotonic() < until, "the broker must tell of the partitions within 30 s"
+    for i in range(6):
+        topic.producer.produce(topic.name, event(i, 0.1), partition=i)
+    assert 0 == topic.producer.flush(30)
+    ingester(tmp_path, topic.stream(start="latest")).run(flush=True)
+    assert [0, 1, 2, 3, 4, 5] == ids(tmp_path)
 
 
 def _wait_for(home: Path, stored: int) -> None:

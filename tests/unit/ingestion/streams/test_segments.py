@@ -338,3 +338,30 @@ def test_many_random_streams(tmp_path: Path) -> None:
         times = np.concatenate([batch.column("at").to_numpy() for batch in store.read(span, ["at"])])
         assert {span} == set(times // HOUR - first + 1)
         assert (np.diff(times) >= 0).all()
+
+
+def test_a_partition_that_ends_in_control_records_is_read_to_its_end(tmp_path: Path) -> None:
+    """The marker of a transaction has an offset and no event: the lag is 0, and the partition holds no span back."""
+    topic = Topic(2)
+    topic.add(0, *(event(i, i / 10) for i in range(30)))
+    topic.add(1, event(100, 0.1))
+    topic.add(1, gap=1)
+    work = ingester(tmp_path, Scripted(topic), idle=0)
+    work.run()
+    assert {0: 30, 1: 2} == work.state.next
+    assert {0: 0, 1: 0} == work.lag()
+    assert {1, 2} == set(spans(tmp_path))
+
+
+def test_events_of_any_kind_are_decoded_as_one_by_one(tmp_path: Path) -> None:
+    """Events are decoded together; a message with a line break, two events, or none is not mistaken for others."""
+    topic = Topic()
+    good = event(1, 0.1)
+    topic.add(
+        0, good, good.replace(b", ", b",\n"), good + b"\n" + good, b"  ", b"", None, b"\n" + good + b" "
+    )
+    work = ingester(tmp_path, Scripted(topic))
+    work.run(flush=True)
+    assert [1, 1, 1] == ids(tmp_path)
+    assert (3, 1) == (work.state.counts["dead"], work.state.counts["tombstones"])
+    assert [2, 3, 4] == [each["offset"] for each in letters.letters(work.segments)]

@@ -1,0 +1,227 @@
+"""How `noria init` finds out how a column of times is written."""
+
+import collections
+import datetime
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from noria.core.errors import DataError
+from noria.ingestion import times
+
+_MONTH_FIRST = ("%m/%d/%Y", "%m-%d-%Y", "%m/%d/%y")
+_DAY_FIRST = ("%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%d/%m/%y", "%d.%m.%y", "%d-%m-%y")
+_NAMED = (
+    *("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d/%b/%Y", "%d. %b %Y", "%b %d, %Y", "%b %d %Y"),
+    *("%d-%B-%Y", "%d %B %Y", "%d. %B %Y", "%B %d, %Y", "%B %d %Y", "%a, %d %b %Y", "%A, %B %d, %Y"),
+)
+_YEAR_FIRST = (
+    "%Y-%m-%d",
+    "%Y/%m/%d",
+    "%Y.%m.%d",
+    "%Y. %m. %d.",
+    "%Y:%m:%d",
+    "%Y年%m月%d日",
+    "%Y%m%d",
+    "%y/%m/%d",
+)
+_CLOCKS = (
+    *("%H:%M:%S", "%H:%M", "%I:%M:%S %p", "%I:%M %p", "%I:%M%p", "%H:%M:%S.%f", "%H:%M:%S %z"),
+    *("%Hh%M", "%H.%M", "%H.%M.%S", "%H"),
+)
+# The usual ones first: where several fit all rows and mean other times, the first is used, and a note names another.
+FORMATS = (
+    *(
+        date + clock
+        for dates in (_MONTH_FIRST, _DAY_FIRST, _NAMED, _YEAR_FIRST)
+        for date in dates
+        for clock in ("", *(f" {clock}" for clock in _CLOCKS), *(f", {clock}" for clock in _CLOCKS[:4]))
+    ),
+    *(f"%a, %d %b %Y %H:%M:%S {zone}" for zone in ("GMT", "UTC")),
+    *("%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S UTC %Y", "%a %b %d %H:%M:%S %Y"),
+    *("%d/%b/%Y:%H:%M:%S %z", "%d/%b/%Y:%H:%M:%S", "[%d/%b/%Y:%H:%M:%S %z]"),
+    *("%Y%m%dT%H%M%S", "%Y%m%dT%H%M%SZ", "%Y%m%dT%H%M", "%Y%m%dT%H%M%S%z", "%Y%m%d-%H%M%S", "%Y%m%d_%H%M%S"),
+    *(
+        "%Y-%m-%d_%H:%M:%S",
+        "%Y-%m-%d_%H-%M-%S",
+        "%Y-%m-%d-%H.%M.%S",
+        "%Y-%m-%d-%H.%M.%S.%f",
+        "%d%b%Y:%H:%M:%S",
+    ),
+    *("%H:%M %d/%m/%Y", "%H:%M:%S %d/%m/%Y", "%H:%M %d.%m.%Y", "%H:%M %m/%d/%Y"),
+    *("%d-%b-%y %I.%M.%S.%f %p", "%d-%b-%Y %I.%M.%S.%f %p", "%d%b%Y", "%d%b%y"),
+    *("%Y-%m", "%Y/%m", "%m/%Y", "%b-%Y", "%b %Y", "%B %Y", "%b-%y", "%Y年%m月"),
+)
+# A time whose parts are all of two digits (or four).
+_ANY = datetime.datetime(2011, 12, 12, 12, 12, 12, tzinfo=datetime.timezone.utc)
+# Times written as whole numbers, and their digits. (YYYYMMDD needs no format.)
+DIGIT_FORMATS = {
+    "%Y": 4,
+    "%Y%m": 6,
+    "%y%m%d%H": 8,
+    "%Y%m%d%H": 10,
+    "%y%m%d%H%M": 10,
+    "%Y%m%d%H%M": 12,
+    "%Y%m%d%H%M%S": 14,
+}
+# Different numbers that decide; 20 where none is named here. Of seconds since 1970 none would be a month for long.
+FEWEST = {"%Y": 2, "%Y%m": 6}
+# What a number that is read so has to lie in, 1990 to 2100; years from 1900 on.
+WRITTEN = (631_152_000, 4_102_444_800)
+FIRST_YEAR = -2_208_988_800
+# Seconds since 1970 that numbers in a column that nobody has called a time must lie in: 2000 to 2040.
+LIKELY = (946_684_800, 2_208_988_800)
+# Different texts that decide which formats are tried on all, and the share of them that one must fit.
+SAMPLE, FITTING = 60, 0.6
+
+
+def event_times(
+    values: pa.ChunkedArray, name: str, form: str | None = None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Epoch seconds of the rows that have a time, and the `strptime` formats that fit, where one was needed.
+
+    All rows decide. There are several formats where days and months cannot be told apart: the first one was used.
+
+    Args:
+      values: the column.
+      name: its name, for messages.
+      form: its format, as the user gave it; None to find it.
+
+    Raises:
+      DataError: the column holds no times.
+    """
+    array = values.combine_chunks()
+    if form is not None:
+        seconds, bad = times.parse(array, form)
+        if not bad.any() or bad.mean() <= 0.01:
+            return _present(seconds, name), (form,)
+        raise _no_times(array, bad, name, f"times of the format {form}")
+    if pa.types.is_integer(array.type) and (forms := _digit_formats(array)):
+        return _present(times.parse(array, forms[0])[0], name), forms
+    seconds, bad = times.parse(array)
+    if not bad.any():
+        return _present(seconds, name), ()
+    if pa.types.is_string(array.type):
+        facts = formats(array)
+        if facts.best and (1 - facts.fits[facts.best[0]] / facts.present) <= min(bad.mean(), 0.01):
+            readings: dict[str, pa.Array] = {}
+            for each in facts.best:
+                read = times.parse(array, each)[0]
+                # Most further ones are only another way to write the first one.
+                if not readings or _plausible(read) and not any(map(read.equals, readings.values())):
+                    readings[each] = read
+            return _present(readings[facts.best[0]], name), tuple(readings)
+    if bad.mean() <= 0.01:
+        return _present(seconds, name), ()  # single bad rows become dead letters
+    raise _no_times(array, bad, name, "ISO 8601 times or numbers since 1970")
+
+
+def varies(seconds: np.ndarray) -> bool:
+    """Whether the hours or the weekdays of times differ, which are the features that come from them."""
+    return len(np.unique(seconds % (7 * 86_400))) > 1
+
+
+def formats(texts: pa.Array) -> times.FormatFacts:
+    """Which of FORMATS texts are in."""
+    different = texts.drop_null().unique()
+    step = max(1, len(different) // SAMPLE)
+    some = different.take(pa.array(np.arange(0, len(different), step)[:SAMPLE]))
+    shapes = collections.Counter(_shape(text) for text in some.to_pylist())
+    usual = max(shapes, key=lambda shape: shapes[shape], default="")
+    sample = times.FormatFacts(tuple(form for form in FORMATS if _shape(_ANY.strftime(form)) == usual))
+    sample.add(some)
+    facts = times.FormatFacts(
+        tuple(form for form in sample.forms if sample.fits[form] >= max(1, FITTING * sample.present))
+    )
+    facts.add(texts)
+    return facts
+
+
+def written(texts: pa.Array) -> str | None:
+    """The format of a column of texts that are times, but not in ISO 8601; None where they are none."""
+    different = texts.drop_null().unique()
+    some = different.slice(0, 200)
+    likely = pc.and_(pc.match_substring_regex(some, "\\d"), pc.less(pc.utf8_length(some), 40))
+    if len(different) < 5 or pc.sum(likely).as_py() < 0.9 * len(some):
+        return None
+    best = formats(texts).best
+    return best[0] if best else None
+
+
+def is_time(values: pa.Array) -> bool:
+    """Whether all numbers of a column are seconds (or milliseconds, ...) since 1970, or days written YYYYMMDD.
+
+    Such a column only grows: as a number it would lie beyond all that a model has learnt. Only where the numbers leave
+    little doubt: in this century, and at least 20 different ones.
+    """
+    if not pa.types.is_integer(values.type) and not pa.types.is_floating(values.type):
+        return False
+    different = pc.unique(values.drop_null())
+    if len(different) < 20:
+        return False
+    smallest, largest = pc.min(different).as_py(), pc.max(different).as_py()
+    if largest < LIKELY[0] and not 19_000_101 <= smallest <= largest <= 21_001_231:
+        return False
+    seconds, bad = times.parse(different)
+    days = largest < LIKELY[0]
+    low, high = (FIRST_YEAR, WRITTEN[1]) if days else LIKELY
+    if bad.any() or not low <= pc.min(seconds).as_py() <= pc.max(seconds).as_py() < high:
+        return False
+    # A number of that size that is read as seconds is itself; one that is a day is not.
+    return (
+        not days
+        or pc.min(pc.abs(pc.subtract(seconds.cast(pa.float64()), different.cast(pa.float64())))).as_py() > 0
+    )
+
+
+def _shape(text: str) -> str:
+    """A text with all numbers and all words alike: Python needs a millisecond to find that a text has another shape."""
+    text = re.sub(r"(?<= )[+-](?=\d{4}\b)", "+", text.strip())
+    return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "0", text))
+
+
+def _plausible(seconds: pa.Array) -> bool:
+    """Whether times may be meant: from 1900 to 2100."""
+    low, high = pc.min(seconds).as_py(), pc.max(seconds).as_py()
+    return low is not None and FIRST_YEAR <= low <= high < WRITTEN[1]
+
+
+def _digit_formats(values: pa.Array) -> tuple[str, ...]:
+    """The format of whole numbers that are written times, such as 24030400 for 4 March 2024, 00 o'clock.
+
+    Only where every number fits, and there are enough different ones: seconds since 1970 never do all.
+    """
+    different = pc.unique(values.drop_null())
+    if len(different) < 2:
+        return ()
+    width = len(str(pc.max(different).as_py()))
+    for form, digits in DIGIT_FORMATS.items():
+        if len(different) < FEWEST.get(form, 20):
+            continue
+        if width in (digits, digits - 1 if form.startswith("%y") else digits):
+            seconds, bad = times.parse(different, form)
+            low = FIRST_YEAR if form == "%Y" else WRITTEN[0]
+            if not bad.any() and low <= pc.min(seconds).as_py() <= pc.max(seconds).as_py() < WRITTEN[1]:
+                return (form,)
+    return ()
+
+
+def _present(seconds: pa.Array, name: str) -> np.ndarray:
+    found = np.asarray(seconds.drop_null(), dtype=np.int64)
+    if not len(found):
+        raise DataError(
+            "the time column holds no value", where=name, next_step="omit --time to use the row order"
+        )
+    return found
+
+
+def _no_times(values: pa.Array, bad: np.ndarray, name: str, expected: str) -> DataError:
+    first = int(np.flatnonzero(bad)[0])
+    return DataError(
+        f"the time column must hold {expected}, got {values[first].as_py()!r}",
+        where=f"{name}, row {first + 1}",
+        next_step="give its format with --time-format, such as '%d/%m/%Y %H:%M' (the directives of Python's strptime); "
+        "or name another column with --time, or omit --time to use the row order",
+    )
