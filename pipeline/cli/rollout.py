@@ -89,7 +89,9 @@ def _rollouts(folder: Path | None, config: Path) -> tuple[Any, dict[str, Any]]:
     if folder is not None:
         return Rollouts(folder.resolve()), RolloutSettings().model_dump()
     settings = load(config)
-    return Rollouts(settings.model_root, settings.home_path), settings.serving.rollout.model_dump()
+    key = settings.signing.key
+    rollouts = Rollouts(settings.model_root, settings.home_path, signing_key=key)
+    return rollouts, settings.serving.rollout.model_dump()
 
 
 def _show(rollout: Any, as_json: bool) -> int:

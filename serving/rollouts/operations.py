@@ -43,6 +43,7 @@ class Rollouts:
       home: the project's home folder with its registry; None for a directory without one. Its candidates are folders
         `.candidate-<version>` that somebody else has written.
       record: called with each event, for an audit log.
+      signing_key: PEM file of the key that signs a candidate; None where another process has signed it.
     """
 
     def __init__(
@@ -50,7 +51,9 @@ class Rollouts:
         root: Path,
         home: Path | None = None,
         record: Callable[[dict[str, Any]], None] = lambda event: None,
+        signing_key: Path | None = None,
     ):
+        self._signing_key = signing_key
         self.root, self.home = root, home
         self.store = Store(root)
         self._record = record
@@ -183,7 +186,7 @@ class Rollouts:
             ]
             number = version if version is not None else max([*present, *newest], default=None)
             if number is not None:
-                publication = Publication(registry, self.root)
+                publication = Publication(registry, self.root, self._signing_key)
                 publication.stage(number)
                 for older in present:
                     if older < number:  # a newer version has come while it waited
@@ -232,7 +235,8 @@ class Rollouts:
             and (each.version == number or (each.promoted or {}).get("version") == number)
         ]
         if not done:
-            Publication(registry, self.root).promote(number, f"rollout: {rollout.reason}", rollout.by)
+            publication = Publication(registry, self.root, self._signing_key)
+            publication.promote(number, f"rollout: {rollout.reason}", rollout.by)
         files.remove_tree(self.root / f"{model_directory.CANDIDATE}{number}")  # its copy has a new number
 
     def _change(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from typer.testing import CliRunner
 
 from noria.core.errors import RegistryError, ServingError
@@ -16,7 +18,7 @@ from noria.serving.rollouts.operations import Rollouts
 from noria.serving.rollouts.rollout import ABORTING, PROMOTING, Rollout
 from noria.serving.rollouts.settings import RolloutSettings
 from noria.serving.rollouts.traffic import Differences
-from noria.stores import model_directory
+from noria.stores import model_directory, model_signature
 from noria.stores.publication import Publication
 from noria.stores.recovery import recover, retain
 from noria.stores.registry import Registry
@@ -118,6 +120,27 @@ def test_recovery_and_retention_leave_a_candidate_alone(tmp_path: Path) -> None:
     assert [] == retain(registry, 1, rollouts.root)
     assert 4 == newer.version
     assert (rollouts.root / ".candidate-3").is_dir()
+
+
+def test_a_candidate_is_signed(tmp_path: Path) -> None:
+    """A server that asks for signatures loads the candidate, and what it becomes under its number."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    encoding = serialization.Encoding.PEM
+    private, public = tmp_path / "signing.pem", tmp_path / "signing.pub"
+    private.write_bytes(
+        key.private_bytes(
+            encoding, serialization.PrivateFormat.PKCS8, encryption_algorithm=serialization.NoEncryption()
+        )
+    )
+    public.write_bytes(
+        key.public_key().public_bytes(encoding, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    trusted = [model_signature.PublicKey.read(public)]
+    made = project(tmp_path / "home")
+    Rollouts(made.root, made.home, signing_key=private).start(3, CANARY, "anna")
+    model_signature.verify(made.root / ".candidate-3", trusted)
+    made.promote("it is good", "anna")  # the server has no key
+    model_signature.verify(made.root / "3", trusted)
 
 
 def test_the_newest_candidate_is_rolled_out(tmp_path: Path) -> None:
