@@ -108,6 +108,7 @@ class Publication:
                 version.payload_path / SERVING,
                 _serving_digests(version),
                 model_directory.CANDIDATE,
+                self.signing_key,
             )
             return self.registry.version(number)
 

@@ -89,7 +89,8 @@ def _rollouts(folder: Path | None, config: Path) -> tuple[Any, dict[str, Any]]:
     if folder is not None:
         return Rollouts(folder.resolve()), RolloutSettings().model_dump()
     settings = load(config)
-    return Rollouts(settings.model_root, settings.home_path), settings.serving.rollout.model_dump()
+    rollouts = Rollouts(settings.model_root, settings.home_path, signing_key=settings.signing.key)
+    return rollouts, settings.serving.rollout.model_dump()
 
 
 def _show(rollout: Any, as_json: bool) -> int:
