@@ -1,4 +1,4 @@
-"""The admin API: `/admin/rollouts/NAME`, for clients on this machine.
+"""The admin API: `/admin/rollouts/NAME`, for clients with the role `admin`; without an access file, on this machine.
 
 GET  /admin/rollouts/NAME             the rollout, its guards and what they know
 POST /admin/rollouts/NAME:start       {"version": 7, "mode": "canary"}, and any key of `serving.rollout`
@@ -16,18 +16,22 @@ from urllib.parse import unquote
 
 from noria.core.errors import NoriaError, ServingError
 from noria.core.settings import validate
+from noria.serving.access import CLIENT
 from noria.serving.models import Models
 from noria.serving.rollouts.operations import summary
 from noria.serving.rollouts.settings import RolloutSettings
 
 PATH = re.compile(r"/admin/rollouts/([^/:]+)(?::(start|pause|abort|promote|labels))?")
 LOOPBACK = ("127.0.0.1", "::1")
-ACTOR = "admin API"
 
 
 def allowed(scope: Any) -> bool:
-    """Whether a client may use the API: it is on this machine."""
+    """Whether a client may use the API where nobody says who it is: it is on this machine."""
     return bool(scope.get("client")) and scope["client"][0] in LOOPBACK
+
+
+def _actor() -> str:
+    return CLIENT.get() or "admin API"
 
 
 async def answer(models: Models, method: str, path: str, body: bytes) -> tuple[int, bytes]:
@@ -58,11 +62,13 @@ def _act(models: Models, rollouts: Any, verb: str | None, given: dict[str, Any])
         version = given.pop("version", None)
         defaults = models.options.rollouts.model_dump() if models.options.rollouts is not None else {}
         settings = validate(RolloutSettings, {**defaults, **given}, "serving.rollout")
-        return summary(rollouts.start(version, settings, ACTOR))
+        return summary(rollouts.start(version, settings, _actor()))
     if verb == "pause":
-        return summary(rollouts.pause(ACTOR))
+        return summary(rollouts.pause(_actor()))
     if verb in ("abort", "promote"):
-        return summary(getattr(rollouts, verb)(str(given.get("reason") or f"{verb} by the admin API"), ACTOR))
+        return summary(
+            getattr(rollouts, verb)(str(given.get("reason") or f"{verb} by the admin API"), _actor())
+        )
     found = rollouts.store.read()
     return summary(found) if found is not None else {}
 

@@ -89,8 +89,7 @@ def _rollouts(folder: Path | None, config: Path) -> tuple[Any, dict[str, Any]]:
     if folder is not None:
         return Rollouts(folder.resolve()), RolloutSettings().model_dump()
     settings = load(config)
-    key = settings.signing.key
-    rollouts = Rollouts(settings.model_root, settings.home_path, signing_key=key)
+    rollouts = Rollouts(settings.model_root, settings.home_path, signing_key=settings.signing.key)
     return rollouts, settings.serving.rollout.model_dump()
 
 

@@ -43,7 +43,7 @@ class Rollouts:
       home: the project's home folder with its registry; None for a directory without one. Its candidates are folders
         `.candidate-<version>` that somebody else has written.
       record: called with each event, for an audit log.
-      signing_key: PEM file of the key that signs a candidate; None where another process has signed it.
+      signing_key: PEM file of the key that signs candidates; the server has none.
     """
 
     def __init__(
@@ -53,8 +53,7 @@ class Rollouts:
         record: Callable[[dict[str, Any]], None] = lambda event: None,
         signing_key: Path | None = None,
     ):
-        self._signing_key = signing_key
-        self.root, self.home = root, home
+        self.root, self.home, self.signing_key = root, home, signing_key
         self.store = Store(root)
         self._record = record
 
@@ -149,7 +148,7 @@ class Rollouts:
             registry = Registry(self.home)
             champion = registry.champion()
             if champion is not None and champion.version == number and to in registry.state().served:
-                Publication(registry, self.root).rollback(reason, "noria serve", to)
+                Publication(registry, self.root, self.signing_key).rollback(reason, "noria serve", to)
         elif (self.root / str(number)).exists():
             model_directory.withdraw(self.root, [number])
         self._record({"event": "fallback", "version": number, "to": to, "reason": reason})
@@ -186,7 +185,7 @@ class Rollouts:
             ]
             number = version if version is not None else max([*present, *newest], default=None)
             if number is not None:
-                publication = Publication(registry, self.root, self._signing_key)
+                publication = Publication(registry, self.root, self.signing_key)
                 publication.stage(number)
                 for older in present:
                     if older < number:  # a newer version has come while it waited
@@ -235,8 +234,9 @@ class Rollouts:
             and (each.version == number or (each.promoted or {}).get("version") == number)
         ]
         if not done:
-            publication = Publication(registry, self.root, self._signing_key)
-            publication.promote(number, f"rollout: {rollout.reason}", rollout.by)
+            Publication(registry, self.root, self.signing_key).promote(
+                number, f"rollout: {rollout.reason}", rollout.by
+            )
         files.remove_tree(self.root / f"{model_directory.CANDIDATE}{number}")  # its copy has a new number
 
     def _change(

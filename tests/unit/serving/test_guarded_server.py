@@ -139,6 +139,11 @@ def test_rest_asks_for_a_key(server) -> None:
     assert (401, 200) == (server.ask("/openapi.json")[0], ask(server, "one", "/openapi.json"))
 
 
+def test_the_admin_api_asks_for_its_role(server) -> None:
+    """Who may roll out is who has the role `admin`; there is no rollout yet."""
+    assert [401, 403, 200] == [ask(server, token, "/admin/rollouts/m") for token in ("wrong", "one", "two")]
+
+
 def test_a_request_has_a_size_and_a_client_a_rate(server) -> None:
     """413 for a body that is too large for its client, also packed; 429 for one request too many."""
     large = b'{"instances":[' + b" " * 20_000 + b"1]}"

@@ -172,6 +172,16 @@ def test_a_rollback_needs_no_key(published: Path) -> None:
     assert not (published / "2").exists()
 
 
+def test_a_candidate_is_signed(published: Path) -> None:
+    """The candidate of a rollout has its signature before it serves, and keeps it when it does, without the key."""
+    registry = Registry(published.parent)
+    registry.register({"serving": published.parent / "run" / "serving"}, run_id="b", parent=1)
+    Publication(registry, published, published.parent / "one.pem").stage(2)
+    model_signature.verify(published / ".candidate-2", trusted(published, "one"))
+    Publication(registry, published).promote(2, "it is better", "me")
+    model_signature.verify(published / "2", trusted(published, "one"))
+
+
 def test_the_command_names_each_version(published: Path) -> None:
     """`noria verify` lists all versions and ends with 3 if one is refused."""
     arguments = ["verify", str(published), "--trusted-key", str(published.parent / "one.pub")]
