@@ -1,15 +1,14 @@
 """The model directory that TF Serving watches: `<root>/<version>/`, where the largest number serves.
 
-A version is added and removed by one rename. Unfinished and withdrawn versions have a name that begins with a dot. It
-is no number, so TF Serving and all other readers ignore it.
+A version is added and removed by one rename. What is unfinished has a name that begins with a dot. It is no number, so
+TF Serving and all other readers ignore it. In an object store, which has no rename, `saved_model.pb` is written last
+and deleted first.
 """
 
 from pathlib import Path
 
 from noria.core import files
 from noria.core.errors import RegistryError
-
-WITHDRAWN = ".withdrawn-"
 
 
 def served(root: Path) -> list[int]:
@@ -34,7 +33,7 @@ def add(root: Path, version: int, payload: Path, digests: dict[str, str]) -> Pat
     root.mkdir(parents=True, exist_ok=True)
     target = root / str(version)
     if target.exists():
-        check(target, digests)
+        check(files.fetched(target), digests)
         return target
     beside = files.staging(root)
     try:
@@ -66,25 +65,6 @@ def check(folder: Path, digests: dict[str, str], named: Path | None = None) -> N
 def withdraw(root: Path, versions: list[int]) -> None:
     """Removes versions from the directory, the largest last: until then it is the one that serves."""
     for version in sorted(versions):
-        target = root / f"{WITHDRAWN}{version}"
-        if (root / str(version)).exists():
-            files.remove_tree(target)
-            (root / str(version)).rename(target)
+        files.remove_tree(root / str(version))
     if versions:
         files.sync(root)
-
-
-def restore(root: Path, version: int) -> bool:
-    """Adds a withdrawn version again; False if its files are gone."""
-    withdrawn = root / f"{WITHDRAWN}{version}"
-    if not withdrawn.is_dir():
-        return False
-    withdrawn.rename(root / str(version))
-    files.sync(root)
-    return True
-
-
-def delete(root: Path, version: int) -> None:
-    """Deletes a version, also a withdrawn one."""
-    files.remove_tree(root / str(version))
-    files.remove_tree(root / f"{WITHDRAWN}{version}")

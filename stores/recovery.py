@@ -113,11 +113,10 @@ def _close_broken(registry: Registry) -> list[str]:
 def _delete_expired(registry: Registry, root: Path) -> list[str]:
     done = []
     for version in registry.versions():
-        leftovers = [version.payload_path, root / str(version.version)]
-        leftovers.append(root / f"{model_directory.WITHDRAWN}{version.version}")
+        leftovers = [Path(version.payload), root / str(version.version)]
         if version.state == EXPIRED and any(path.exists() for path in leftovers):
-            files.remove_tree(version.payload_path)
-            model_directory.delete(root, version.version)
+            for path in leftovers:
+                files.remove_tree(path)
             done.append(f"deleted the files of version {version.version}, which is expired")
     return done
 
