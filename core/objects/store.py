@@ -41,7 +41,7 @@ class ObjectStore:
         options: dict[str, Any] = {"timeout": "10m", "connect_timeout": "10s"}
         if url.startswith("s3://") and os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
             options["allow_http"] = True
-        retries = {"max_retries": 6, "retry_timeout": datetime.timedelta(minutes=2)}
+        retries = {"max_retries": 8, "retry_timeout": datetime.timedelta(minutes=2)}
         opened: Any = obstore.store.from_url
         with self._explained("cannot be opened"):
             self._store = opened(url, client_options=options, retry_config=retries)
@@ -119,12 +119,13 @@ class ObjectStore:
             ) from error
         except (errors.BaseError, ValueError) as error:
             raise StoreError(
-                f"the object store {what}: {_first_line(error)}",
+                f"the object store {what}: {_reason(error)}",
                 where=self.url,
                 next_step="check bucket, endpoint (AWS_ENDPOINT_URL), region (AWS_REGION) and the network, "
                 "then run again; the last good state is safe",
             ) from error
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0]
+def _reason(error: Exception) -> str:
+    text = str(error).strip()
+    return "the bucket does not exist" if "NoSuchBucket" in text else text.split("\n", 1)[0]

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas  # noqa: F401  pyarrow imports it with its first array, and each forked process would again
 import pyarrow as pa
+import pyarrow.parquet
 
 from noria.core import files
 from noria.core.locks import hold
