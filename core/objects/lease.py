@@ -40,6 +40,7 @@ class Leases:
         self._store = store
         self._log = log
         self._held: dict[str, int] = {}  # name -> fence
+        self._checked = False
 
     def take(self, name: str, command: str) -> int:
         """Takes a lock that is free, or whose holder is dead; returns its fence.
@@ -47,6 +48,8 @@ class Leases:
         Raises:
           TakenError: it is not free.
         """
+        if not self._checked:
+            self._check_store()
         held = self._log.locks.get(name)
         if held is not None and self._alive(held):
             raise TakenError(held)
@@ -102,6 +105,17 @@ class Leases:
     def signs(self) -> set[str]:
         """Keys of the signs of all locks that are held, and of the clock."""
         return {CLOCK, *(_sign(held["fence"]) for held in self._log.locks.values())}
+
+    def _check_store(self) -> None:
+        """Refuses a store that ignores the condition of a write: there, two writers would both believe to be first."""
+        self._store.put(CLOCK, b"")
+        if self._store.put_new(CLOCK, b""):
+            raise StoreError(
+                "the object store ignores the condition of a write (If-None-Match: *)",
+                where=self._store.url,
+                next_step="use S3, Google Cloud Storage, or a newer release of the server; see docs/object-store.md",
+            )
+        self._checked = True
 
     def _alive(self, held: Facts) -> bool:
         """Whether a lock's holder may still be there, by the store's clock alone."""

@@ -17,7 +17,7 @@ from noria.stores.spans import SpanStore
 from tests.contract.home import scenario
 from tests.contract.home.places import ObjectStore, Place, in_child
 
-# Of the 450 steps at which a process can be killed, one of so many is tested; 1 tests all.
+# Of the 440 steps at which a process can be killed, one of so many is tested; 1 tests all.
 STRIDE = int(os.environ.get("NORIA_KILL_STRIDE", "61"))
 
 
