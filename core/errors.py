@@ -8,6 +8,7 @@
     ├── SpanError       a span that exists already, is missing, or is damaged
     ├── RegistryError   a version that is missing, in the wrong state, or damaged
     ├── LockedError     another run holds the project
+    ├── StoreError      an object store that refuses, or cannot be reached
     ├── GateError       a gate that cannot judge (a metric, slice or threshold that makes no sense)
     ├── WarmStartError  a champion whose state cannot be loaded into the new model
     ├── LaneError       no interpreter, or packages that do not fit this machine
@@ -34,6 +35,7 @@ __all__ = [
     "RevisionError",
     "ServingError",
     "SpanError",
+    "StoreError",
     "ThinError",
     "WarmStartError",
     "did_you_mean",
@@ -96,6 +98,10 @@ class RegistryError(NoriaError):
 
 class LockedError(NoriaError):
     """Another run holds the project."""
+
+
+class StoreError(NoriaError):
+    """An object store that refuses, or cannot be reached."""
 
 
 class GateError(NoriaError):

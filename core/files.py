@@ -2,6 +2,9 @@
 
 Everything is written under a temporary name in the same folder, synced, and renamed. A rename within one file system is
 atomic, and after a sync of the folder it survives a power cut. Temporary names begin with `.staging-`.
+
+Below the working copy of a home in an object store (`noria.core.objects`), each change is committed there first, and
+then made here.
 """
 
 import concurrent.futures
@@ -13,8 +16,9 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from noria.core.errors import NoriaError
 
@@ -30,6 +34,58 @@ NEXT_STEPS = {
     errno.EPERM: "give this user the right to read and write there, then run again",
     errno.EROFS: "mount the file system writable, or set `home` to a folder elsewhere",
 }
+
+
+class Home(Protocol):
+    """A home in an object store, whose working copy is a folder here (`noria.core.objects.home`)."""
+
+    def name(self, path: Path) -> str: ...
+
+    def owns(self, path: Path) -> bool: ...
+
+    def pull(self) -> None: ...
+
+    def fetch(self, path: Path) -> None: ...
+
+    def mirror(self, root: Path) -> Path: ...
+
+    def change(self, path: Path, content: Path | None, new: bool = False) -> AbstractContextManager[None]: ...
+
+    def lease(self, name: str, wait: float, command: str) -> AbstractContextManager[None]: ...
+
+    def holder(self, name: str) -> dict[str, Any] | None: ...
+
+
+_homes: dict[Path, Home] = {}
+
+
+def follow(folder: Path, home: Home) -> None:
+    """Lets changes below a folder be committed in an object store first, from now on."""
+    _homes[folder] = home
+
+
+def home_of(path: Path) -> Home | None:
+    """The home in an object store that a path belongs to; None for a path that is on this machine only."""
+    for folder, home in _homes.items():
+        if path.absolute().is_relative_to(folder) and home.owns(path.absolute()):
+            return home
+    return None
+
+
+def fetched(path: Path) -> Path:
+    """The path, with all files at or below it copied from the object store, if it belongs to one."""
+    home = home_of(path)
+    if home is not None:
+        home.fetch(path.absolute())
+    return path
+
+
+def _change(path: Path, content: Path | None, new: bool = False) -> AbstractContextManager[None]:
+    """Commits a change in the object store that a path belongs to, if any; the block makes the same change here."""
+    home = home_of(path)
+    if home is None or path.name.startswith(STAGING):
+        return contextlib.nullcontext()
+    return home.change(path.absolute(), content, new)
 
 
 @contextlib.contextmanager
@@ -83,10 +139,25 @@ def write_bytes(path: Path, data: bytes) -> None:
     beside = staging(path.parent)
     try:
         _write_synced(beside, data)
-        os.replace(beside, path)
+        with _change(path, beside):
+            os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
     sync(path.parent)
+
+
+def commit_file(beside: Path, path: Path) -> None:
+    """Syncs a staged file and renames it to `path`, in place of an older one."""
+    sync(beside)
+    with _change(path, beside):
+        os.replace(beside, path)
+    sync(path.parent)
+
+
+def commit_in_place(path: Path) -> None:
+    """Copies a file that has been written to in place to the object store that it belongs to, if any."""
+    with _change(path, path):
+        pass
 
 
 def write_text(path: Path, text: str) -> None:
@@ -109,15 +180,22 @@ def write_new(path: Path, data: bytes) -> None:
     beside = staging(path.parent)
     try:
         _write_synced(beside, data)
-        try:
-            os.link(beside, path)
-        except OSError as error:
-            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
-                raise
-            # Without hard links only the callers' lock separates two writers.
-            if path.exists():
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
-            os.rename(beside, path)
+        with _change(path, beside, new=True):
+            try:
+                os.link(beside, path)
+            except OSError as error:
+                if error.errno not in (
+                    errno.EPERM,
+                    errno.ENOTSUP,
+                    errno.EOPNOTSUPP,
+                    errno.ENOSYS,
+                    errno.EMLINK,
+                ):
+                    raise
+                # Without hard links only the callers' lock separates two writers.
+                if path.exists():
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+                os.rename(beside, path)
     finally:
         beside.unlink(missing_ok=True)
     sync(path.parent)
@@ -133,7 +211,8 @@ def commit_folder(beside: Path, target: Path) -> None:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
     sync_tree(beside)
     target.parent.mkdir(parents=True, exist_ok=True)
-    os.rename(beside, target)
+    with _change(target, beside, new=True):
+        os.rename(beside, target)
     sync(target.parent)
 
 
@@ -155,6 +234,7 @@ def copy_tree(source: Path, target: Path, *, link: bool = True) -> None:
       target: the copy.
       link: use hard links if the file system allows it. Only for files that nobody changes.
     """
+    fetched(source)
     if not source.is_dir():
         target.parent.mkdir(parents=True, exist_ok=True)
         _copy_file(source, target, link)
@@ -169,12 +249,13 @@ def copy_tree(source: Path, target: Path, *, link: bool = True) -> None:
 
 def remove_tree(path: Path) -> None:
     """Deletes a file or folder, renamed to a temporary name first, so that nobody sees a part of it."""
-    if not path.exists() and not path.is_symlink():
-        return
     doomed = path
-    if not path.name.startswith(STAGING):
-        doomed = staging(path.parent)
-        os.rename(path, doomed)
+    with _change(path, None):
+        if not path.exists() and not path.is_symlink():
+            return
+        if not path.name.startswith(STAGING):
+            doomed = staging(path.parent)
+            os.rename(path, doomed)
     if doomed.is_dir() and not doomed.is_symlink():
         shutil.rmtree(doomed)
     else:

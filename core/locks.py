@@ -10,8 +10,10 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import filelock
 
@@ -51,7 +53,7 @@ def hold(folder: Path, *, wait: float = 0, name: str = "lock", command: str | No
     with _guard:
         held = _held.setdefault(f"{os.getpid()}:{path}", _Held())
     if not held.thread.acquire(timeout=wait if wait >= 0 else -1):
-        raise _refusal(path, wait)
+        raise refusal(holder(path.parent, name=path.name), path, wait)
     try:
         if held.depth:
             held.depth += 1
@@ -65,11 +67,12 @@ def hold(folder: Path, *, wait: float = 0, name: str = "lock", command: str | No
             try:
                 lock.acquire(timeout=wait, poll_interval=0.05)
             except filelock.Timeout as error:  # an OSError too
-                raise _refusal(path, wait) from error
+                raise refusal(holder(path.parent, name=path.name), path, wait) from error
         held.depth = 1
         try:
             _write_note(path, command)
-            yield
+            with _lease(path, wait, command):
+                yield
         finally:
             held.depth = 0
             _note(path).unlink(missing_ok=True)
@@ -83,10 +86,21 @@ def holder(folder: Path, *, name: str = "lock") -> dict[str, str] | None:
 
     The note of a killed holder remains until the next one.
     """
+    home = files.home_of(folder)
+    if home is not None:
+        return home.holder(home.name(folder.absolute() / name))
     try:
         return json.loads(_note(folder / name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def _lease(path: Path, wait: float, command: str | None) -> AbstractContextManager[None]:
+    """The same lock in the object store that the path belongs to, if any: it excludes other machines."""
+    home = files.home_of(path)
+    if home is None:
+        return contextlib.nullcontext()
+    return home.lease(home.name(path), wait, command or " ".join(sys.argv))
 
 
 def _note(path: Path) -> Path:
@@ -106,14 +120,14 @@ def _write_note(path: Path, command: str | None) -> None:
         _note(path).write_text(json.dumps(note), encoding="utf-8")
 
 
-def _refusal(path: Path, wait: float) -> LockedError:
-    who = holder(path.parent, name=path.name)
+def refusal(who: Mapping[str, Any] | None, where: object, wait: float) -> LockedError:
+    """That another one holds a lock; `who` is its note, `wait` how many seconds it was waited for."""
     by = "another process"
     if who is not None:
         by = f"process {who['pid']} on {who['host']} since {who['since']} ({who['command']})"
     waited = f"; waited {wait:g} s" if wait > 0 else ""
     return LockedError(
         f"another run uses the project: {by}{waited}",
-        where=path,
+        where=where,
         next_step="wait for it to end, or run again with --wait and the seconds to wait",
     )

@@ -2,7 +2,6 @@
 
 import collections
 import json
-import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -54,13 +53,10 @@ class DeadLetters:
         # says that the source was ingested.
         with files.explained("the dead-letter file cannot be written", self.path, DataError):
             try:
-                with out:
-                    out.flush()
-                    os.fsync(out.fileno())
-                self._beside.replace(self.path)
+                out.close()
+                files.commit_file(self._beside, self.path)
             finally:
                 self._beside.unlink(missing_ok=True)
-            files.sync(self.path.parent)
 
     def add(
         self, file: str, row: int, raw: str, reason: str, column: str | None = None, value: str | None = None

@@ -268,7 +268,7 @@ class _Ingestion:
             read = self.reads()
             grown = {name: conversion.named("string") for name in other if name not in read}
         if grown and letters.path is not None:
-            letters.path.unlink(missing_ok=True)  # of this attempt; the next one writes its own
+            files.remove_tree(letters.path)  # of this attempt; the next one writes its own
         if not grown and refused is not None:
             if settings.label in letters.columns and settings.task != "regression":
                 raise widening.unknown_class(refused, self.calendar.classes, settings.task) from refused

@@ -41,7 +41,7 @@ class Landing:
         self.name = name
         self.cursor = cursor
         self._meta = {"cursor": cursor, **facts}
-        files.sweep(folder)
+        files.sweep(files.fetched(folder))
         for path in self.paths[-1:]:
             self._check(path)
 
@@ -176,9 +176,7 @@ class _File:
 
     def commit(self) -> None:
         self._writer.close()
-        files.sync(self._beside)
-        self._beside.rename(self._path)
-        files.sync(self._path.parent)
+        files.commit_file(self._beside, self._path)
 
     def discard(self) -> None:
         self._writer.close()

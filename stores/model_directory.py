@@ -2,7 +2,8 @@
 
 A version is added and removed by one rename; its signature, if there is a key, is written before. Unfinished and
 withdrawn versions, and the candidate of a rollout, have a name that begins with a dot. It is no number, so TF Serving
-and all other readers ignore it; `noria serve` alone reads the candidate.
+and all other readers ignore it; `noria serve` alone reads the candidate. In an object store, which has no rename,
+`saved_model.pb` is written last and deleted first, and a withdrawn version is deleted: the registry has its files.
 """
 
 from pathlib import Path
@@ -64,7 +65,7 @@ def add(
     root.mkdir(parents=True, exist_ok=True)
     target = root / f"{prefix}{version}"
     if target.exists():
-        check(target, digests)
+        check(files.fetched(target), digests)
         if signing_key is not None and not is_signed(root, version, signing_key):
             model_signature.PrivateKey.read(signing_key).sign(target, digests)
         return target
@@ -129,22 +130,25 @@ def withdraw_candidate(root: Path, version: int) -> None:
 def restore(root: Path, version: int) -> bool:
     """Adds a candidate, or again a withdrawn version; False if there are no such files."""
     for prefix in (CANDIDATE, WITHDRAWN):
-        if (root / f"{prefix}{version}").is_dir():
-            (root / f"{prefix}{version}").rename(root / str(version))
-            files.sync(root)
+        beside = files.fetched(root / f"{prefix}{version}")
+        if beside.is_dir():
+            files.commit_folder(beside, root / str(version))
+            files.remove_tree(beside)  # what an object store still has of it
             return True
     return False
 
 
 def delete(root: Path, version: int) -> None:
     """Deletes a version, also a withdrawn one or a candidate, with its signature."""
-    model_signature.path_of(root / str(version)).unlink(missing_ok=True)
+    files.remove_tree(model_signature.path_of(root / str(version)))
     for prefix in ("", WITHDRAWN, CANDIDATE):
         files.remove_tree(root / f"{prefix}{version}")
 
 
 def _withdraw(root: Path, name: str, version: int) -> None:
-    target = root / f"{WITHDRAWN}{version}"
-    if (root / name).exists():
+    folder, target = root / name, root / f"{WITHDRAWN}{version}"
+    if files.home_of(folder) is not None:
+        files.remove_tree(folder)
+    elif folder.exists():
         files.remove_tree(target)
-        (root / name).rename(target)
+        folder.rename(target)

@@ -31,6 +31,9 @@ class Publication:
         self.registry = registry
         self.root = Path(root)
         self.signing_key = signing_key
+        # As the log names it: a home can be moved, and has another place on each machine if it is in an object store.
+        inside = self.root.absolute().is_relative_to(registry.home)
+        self.place = str(self.root.absolute().relative_to(registry.home) if inside else self.root)
 
     def publish(self, number: int) -> Version:
         """Makes a registered version the champion: into the model directory by one rename, then into the log.
@@ -71,8 +74,8 @@ class Publication:
                     "delete the versions that are not from this registry from the model directory",
                 )
             files.sweep(self.root)
-            if state.publishing.get(number) != str(self.root):
-                self.registry.log.append("publishing", version=number, model_root=str(self.root))
+            if state.publishing.get(number) != self.place:
+                self.registry.log.append("publishing", version=number, model_root=self.place)
             model_dir = serve(version, self.root, self.signing_key)
             self.registry.log.append("published", version=number, model_dir=str(model_dir))
             return self.registry.version(number)
@@ -158,7 +161,7 @@ class Publication:
                 reason=reason,
                 actor=actor,
                 was=version.state,
-                model_root=str(self.root),
+                model_root=self.place,
             )
             return self.publish(target.version)
 
@@ -219,7 +222,7 @@ class Publication:
             intent = {
                 "version": state.served[-1],
                 "to": target,
-                "model_root": str(self.root),
+                "model_root": self.place,
                 "reason": reason,
                 "actor": actor,
             }
@@ -229,7 +232,7 @@ class Publication:
 
     def finish_rollback(self, intent: dict[str, Any]) -> None:
         """Finishes a recorded rollback, in the model directory in which it began."""
-        root, target = Path(intent["model_root"]), intent["to"]
+        root, target = self.registry.home / intent["model_root"], intent["to"]
         model_dir = serve(self.registry.version(target), root, self.signing_key)
         known = self.registry.state().versions
         bad = [each for each in model_directory.served(root) if each > target and each in known]

@@ -45,7 +45,7 @@ def remove(folder: Path, span: int) -> bool:
     path = _path(folder, span)
     if not path.exists():
         return False
-    path.unlink()
+    files.remove_tree(path)
     files.sync(path.parent)
     return True
 

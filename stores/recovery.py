@@ -129,11 +129,11 @@ def _close_broken(registry: Registry) -> list[str]:
 def _delete_expired(registry: Registry, root: Path) -> list[str]:
     done = []
     for version in registry.versions():
-        leftovers = [version.payload_path, root / str(version.version)]
+        leftovers = [Path(version.payload), root / str(version.version)]
         for prefix in (model_directory.WITHDRAWN, model_directory.CANDIDATE):
             leftovers.append(root / f"{prefix}{version.version}")
         if version.state == EXPIRED and any(path.exists() for path in leftovers):
-            files.remove_tree(version.payload_path)
+            files.remove_tree(Path(version.payload))
             model_directory.delete(root, version.version)
             done.append(f"deleted the files of version {version.version}, which is expired")
     return done

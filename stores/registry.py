@@ -86,7 +86,7 @@ class Registry:
         """`model` and `data` of a version, as the gates wrote them; a summary if retention has deleted its files."""
         version = self.version(number)
         try:
-            text = (version.payload_path / VERSION_FILE).read_text(encoding="utf-8")
+            text = (Path(version.payload) / VERSION_FILE).read_text(encoding="utf-8")
             return json.loads(text)["verdict"]
         except (OSError, ValueError, KeyError):
             return version.verdict

@@ -99,7 +99,7 @@ def _errors(manifest: Manifest, file: dict[str, Any]) -> Iterator[None]:
 
 
 def _check(manifest: Manifest, file: dict[str, Any], digest: bool) -> None:
-    path = manifest.folder / file["name"]
+    path = files.fetched(manifest.folder / file["name"])
     expected, found = f"{file['bytes']:,} bytes", f"{path.stat().st_size:,} bytes"
     if expected == found and digest:
         expected, found = f"sha256 {file['sha256'][:12]}…", f"sha256 {files.sha256(path)[:12]}…"

@@ -4,6 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from noria.core import files
+
 REJECTED = "rejected"
 REGISTERED = "registered"
 PUBLISHED = "published"
@@ -66,7 +68,7 @@ class Version:
     @property
     def payload_path(self) -> Path:
         """The payload's folder: serving/, checkpoint/, transform_graph/, ..."""
-        return Path(self.payload)
+        return files.fetched(Path(self.payload))
 
     def to_json(self) -> dict[str, Any]:
         """For `--json` and the registry's own file; without the digests."""

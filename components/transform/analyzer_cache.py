@@ -7,6 +7,7 @@ another dataset.
     <home>/analyzer_cache/<code and schema>/<dataset>/{MANIFEST, METADATA-…, <n>-00000-of-00001.gz}
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -50,6 +51,7 @@ class AnalyzerCache:
             folder = Path(self.folder, key.key)
             if not self.folder or not key.is_cached or not folder.is_dir():
                 continue
+            files.fetched(folder)
             try:
                 whole = json.loads((folder / _DIGESTS).read_text()) == _digests(folder)
             except (OSError, ValueError):
@@ -58,7 +60,8 @@ class AnalyzerCache:
                 found.append(key)
             else:
                 logger.warning("The analyzer cache in %s is damaged; it is deleted", folder)
-                shutil.rmtree(folder, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    files.remove_tree(folder)
         return found
 
     def read(self, keys: Iterable[DatasetKey]) -> dict[DatasetKey, dict[bytes, list[bytes]]]:
@@ -131,7 +134,8 @@ class AnalyzerCache:
         """Deletes the accumulators of other code, which no run will use."""
         for folder in Path(self.folder).parent.iterdir():
             if folder.is_dir() and folder != Path(self.folder):
-                shutil.rmtree(folder, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    files.remove_tree(folder)
 
 
 def dataset_key(files: Sequence[str], cached: bool = True) -> DatasetKey:

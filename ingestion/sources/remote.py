@@ -119,6 +119,7 @@ class Remote(Source):
         tag = next((str(info[tag]) for tag in _TAGS if info.get(tag)), None)
         version = None if tag is None else _short(f"{tag} {info.get('size')}")
         folder = self.landing / _short(url if path == root else shown)
+        files.fetched(folder)
         base = re.sub(r"[^\w.=-]", "_", posixpath.basename(shown.rstrip("/"))) or "data"
         if version is None or not (folder / version / base).is_file():
             beside = files.staging(self.landing)
@@ -133,11 +134,9 @@ class Remote(Source):
                         next_step="run again; if it fails again, check the server",
                     )
                 version = version or files.sha256(beside)[:16]
-                files.sync(beside)
                 files.remove_tree(folder)  # older versions
                 (folder / version).mkdir(parents=True)
-                beside.rename(folder / version / base)
-                files.sync(folder / version)
+                files.commit_file(beside, folder / version / base)
             finally:
                 beside.unlink(missing_ok=True)
         keys = file_names.keys(PurePosixPath(_below(path, root)).parts[:-1])

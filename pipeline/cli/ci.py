@@ -129,7 +129,7 @@ def _decide(given: _Arguments, flags: Flags, as_json: bool) -> int:
     from noria.pipeline.retraining import decision as retraining
 
     config = given.load()
-    here = given.home is not None or config.kubeflow.volume is None
+    here = given.home is not None or config.kubeflow.volume is None or _shared(config)
     change, stores, decision = given.decide(config, here, _trained(config, flags))
     write_github_outputs(config, change, stores, decision, os.environ)
     if as_json:
@@ -202,7 +202,7 @@ def _submit(
 
     config, project = given.load(), load(given.config)
     server = Cluster(resolve(project, flags))  # without a cluster there is nothing to decide
-    here = given.home is not None
+    here = given.home is not None or _shared(config)
 
     def trained() -> "TrainedRun | None":
         return server.trained(config.name)
@@ -222,6 +222,11 @@ def _submit(
     return cluster.submit(
         project, flags, no_wait=no_wait, cold=cold, decision=values, image=image, as_json=as_json
     )
+
+
+def _shared(config: "Config") -> bool:
+    """Whether the cluster's home is this machine's, too: both are one place in an object store."""
+    return config.cluster_home == config.home
 
 
 def _trained(config: "Config", flags: Flags) -> "Callable[[], TrainedRun | None] | None":

@@ -38,7 +38,7 @@ def compile_(
                 "package": str(package),
                 "image": section.image,
                 "pipeline_root": section.pipeline_root,
-                "home": section.home,
+                "home": settings.cluster_home,
                 "volume": section.volume.claim if section.volume else None,
             }
         )

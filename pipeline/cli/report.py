@@ -21,11 +21,12 @@ def report(
 
     from rich.markup import escape
 
+    from noria.core import files
     from noria.core.errors import RegistryError
     from noria.pipeline.config import load
     from noria.pipeline.report.index import summaries
 
-    reports = load(config).home_path / "reports"
+    reports = files.fetched(load(config).home_path / "reports")
     found = [page for page in summaries(reports) if span in (None, page.get("span"))]
     if not found:
         raise RegistryError(

@@ -8,6 +8,8 @@ import typer
 from noria.pipeline.cli import console
 from noria.pipeline.cli.options import PROJECT, ConfigFile, Json
 
+STORE_SECONDS = 2.0  # between two looks into an object store, at least
+
 
 def serve(
     folder: Annotated[
@@ -112,7 +114,7 @@ def serve(
     else:
         if folder is None:
             settings = load(config)
-            folder, name = settings.model_root, name or settings.name
+            folder, name = _followed(settings.model_root, poll_seconds), name or settings.name
             trusted = trusted or settings.signing.trusted
             if settings.signing.key is not None and not trusted:
                 console.err().print("versions are signed, and not verified: `signing.trusted` is empty")
@@ -172,3 +174,27 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _followed(root: Path, seconds: float) -> Path:
+    """The model directory; of a home in an object store a folder that follows it while this process lives."""
+    import contextlib
+    import threading
+    import time
+
+    from noria.core import files
+    from noria.core.errors import NoriaError
+
+    home = files.home_of(root)
+    if home is None:
+        return root
+
+    def follow() -> None:
+        while True:
+            time.sleep(max(seconds, STORE_SECONDS))
+            with contextlib.suppress(NoriaError):  # the store may be away for a while; what serves stays
+                home.mirror(root)
+
+    if seconds:
+        threading.Thread(target=follow, daemon=True).start()
+    return home.mirror(root)

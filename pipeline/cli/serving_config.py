@@ -42,7 +42,9 @@ def serving_config(
     settings = load(config)
     served = Registry(settings.home_path).state().served
     labels = dict(zip(("stable", "previous"), reversed(served), strict=False))
-    path = base_path or str(settings.model_root.resolve())
+    in_store = isinstance(settings.home, str)
+    own = f"{settings.home}/models/{settings.name}" if in_store else str(settings.model_root.resolve())
+    path = base_path or own
     versions = labels if url else {}
     who, deadline = credentials(ca, cert, key, token_file), time.monotonic() + wait
     while True:

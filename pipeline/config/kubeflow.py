@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from noria.core.errors import did_you_mean
+from noria.core.objects.store import SCHEMES
 from noria.core.settings import Settings
 from noria.pipeline.config.kubeflow_task import Task
 from noria.pipeline.config.kubernetes_names import (
@@ -26,14 +27,15 @@ MIRRORS = {"s3://": "s3", "minio://": "minio", "gs://": "gcs"}
 
 
 def _in_container(value: str) -> str:
-    if "://" in value:
-        raise ValueError(
-            "must be a folder on a mounted volume: object storage has no atomic rename, so a kill "
-            f"could leave half a version; got {value!r}"
-        )
     if not PurePosixPath(value).is_absolute():
         raise ValueError(f"must be an absolute path in the container, got {value!r}")
     return value
+
+
+def _home(value: str | None) -> str | None:
+    if value is None or value.startswith(SCHEMES):
+        return value and value.rstrip("/")
+    return _in_container(value)
 
 
 ContainerPath = Annotated[str, AfterValidator(_in_container)]
@@ -122,14 +124,14 @@ class Kubeflow(Settings):
         default="/noria/project",
         description="Folder of this YAML file in the container.",
     )
-    home: ContainerPath = Field(
-        default="/noria/volume/home",
-        description="The home folder in the container; on the volume, so that it survives the task.",
+    home: Annotated[str | None, AfterValidator(_home)] = Field(
+        default=None,
+        description="The home of the tasks: a folder on the volume, or `s3://` or `gs://`, which needs no volume. "
+        "Default: `home` at the top if it is in an object store, else `/noria/volume/home`.",
     )
     volume: Volume | None = Field(
         default=None,
-        description="The volume of `home`. Without a volume the results are lost when a task ends, and `noria compile` "
-        "refuses.",
+        description="The volume that `home` is on. A home in an object store needs none.",
     )
     secrets: list[Secret] = Field(
         default_factory=list,

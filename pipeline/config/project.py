@@ -26,6 +26,7 @@ from noria.pipeline.config.sections import (
     Beam,
     Data,
     Gates,
+    Home,
     Label,
     ProjectPath,
     Signing,
@@ -104,10 +105,11 @@ class Config(Settings):
         description="The project's name: the model's in TF Serving, the pipeline's in ML Metadata. "
         f"Lower-case letters, digits and hyphens, at most {NAME_LENGTH}.",
     )
-    home: ProjectPath = Field(
+    home: Home = Field(
         default=Path("home"),
         validate_default=True,
-        description="Folder for everything that the pipeline keeps: spans, models, registry, reports, runs.",
+        description="Folder for everything that the pipeline keeps: spans, models, registry, reports, runs. Or "
+        "`s3://bucket/prefix` or `gs://bucket/prefix`, an object store (docs/object-store.md).",
     )
     data: Annotated[Data, _short_for("source")] = Field(
         default=Data(), description="Where the events come from. A string is short for `data.source`."
@@ -201,6 +203,10 @@ class Config(Settings):
             )
         if self.stream.source is not None:
             self._stream_fits()
+            if isinstance(self.home, str):
+                raise ValueError(
+                    "`stream.source` needs a home that is a folder: segments are not kept in an object store"
+                )
         for name, bound in (self.gates.model.metrics or {}).items():
             if "." not in name:  # a user's own metric is imported by the Evaluator only
                 try:
@@ -250,13 +256,24 @@ class Config(Settings):
 
     @property
     def home_path(self) -> Path:
-        """The home folder, absolute."""
-        return self.home
+        """The home folder, absolute; of a home in an object store its working copy, which is brought up to date."""
+        if isinstance(self.home, Path):
+            return self.home
+        from noria.core.objects.home import mount
+
+        return mount(self.home)
 
     @property
     def model_root(self) -> Path:
         """The TF Serving model directory."""
-        return self.home / "models" / self.name
+        return self.home_path / "models" / self.name
+
+    @property
+    def cluster_home(self) -> str:
+        """The home of Kubeflow's tasks: a folder of their containers, or a URL."""
+        if self.kubeflow.home is not None:
+            return self.kubeflow.home
+        return self.home if isinstance(self.home, str) else "/noria/volume/home"
 
     @property
     def schema_path(self) -> Path:

@@ -20,6 +20,7 @@ from pydantic import (
 from noria.components.data_gate.settings import DataGateSettings
 from noria.components.evaluator.settings import EvaluatorSettings
 from noria.core.errors import did_you_mean
+from noria.core.objects.store import SCHEMES
 from noria.core.settings import Names, Settings, listed
 from noria.ingestion.column_types import COLUMN_TYPES
 from noria.ingestion.source_secrets import shown
@@ -41,10 +42,7 @@ NODES = (
 def in_folder(path: Path, info: ValidationInfo) -> Path:
     """A path relative to the YAML file's folder as an absolute, normalized path."""
     if re.match(r"[a-z][a-z0-9+.-]*:/", str(path)):  # Path has made one slash of two
-        raise ValueError(
-            f"must be a path of this machine or of a mounted volume, got {str(path)!r}; object storage "
-            "has no atomic rename, so a kill could leave half a version"
-        )
+        raise ValueError(f"must be a path of this machine or of a mounted volume, got {str(path)!r}")
     folder = (info.context or {}).get("folder")
     expanded = path.expanduser()
     # Not resolve(): a home that is a symbolic link keeps the name that the user gave it.
@@ -61,7 +59,17 @@ def is_url(source: object) -> bool:
     return isinstance(source, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source) is not None
 
 
+def _home(value: object, info: ValidationInfo) -> object:
+    """A home as a folder, or as a URL without a slash at its end."""
+    if not isinstance(value, str) or "://" not in value:
+        return in_folder(Path(value), info) if isinstance(value, str | Path) else value
+    if not value.startswith(SCHEMES) or not re.match(r"[a-z0-9]+://[^/]+", value):
+        raise ValueError(f"must be a folder, or s3:// or gs:// and a bucket, got {value!r}")
+    return value.rstrip("/")
+
+
 ProjectPath = Annotated[Path, AfterValidator(in_folder)]
+Home = Annotated[Path | str, BeforeValidator(_home)]
 
 
 class Signing(Settings):

@@ -20,7 +20,10 @@ def summaries(reports: Path) -> list[dict[str, Any]]:
     A page whose summary is missing or damaged is listed by its name and the time of its file.
     """
     found = []
-    for page in reports.glob("*.html"):
+    pages = set(reports.glob("*.html"))
+    if files.home_of(reports) is not None:  # a page itself may not have been copied to this machine
+        pages |= {path.with_suffix(".html") for path in reports.glob("*.json")}
+    for page in pages:
         if page.name == INDEX:
             continue
         try:

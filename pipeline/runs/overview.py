@@ -59,7 +59,7 @@ def read(config: Config) -> Overview:
     return Overview(
         config=config,
         champion=champion(config),
-        versions=[_relocated(home, version) for version in registry.versions()],
+        versions=[_relocated(config, version) for version in registry.versions()],
         runs=[_with_run_file(home, run) for run in registry.runs()],
         spans=store.ids(),
         quarantined=store.quarantined(),
@@ -69,9 +69,9 @@ def read(config: Config) -> Overview:
 
 
 def champion(config: Config) -> Version | None:
-    """The version that serves, with the path of its model on this machine."""
+    """The version that serves, with the path of its model on this machine, or its URL."""
     found = Registry(config.home_path).champion()
-    return found and _relocated(config.home_path, found)
+    return found and _relocated(config, found)
 
 
 def version_row(version: Version) -> dict[str, Any]:
@@ -120,9 +120,9 @@ def _with_run_file(home: Path, run: RunRecord) -> RunRecord:
     return dataclasses.replace(run, seconds=content.get("seconds") or run.seconds, report=report)
 
 
-def _relocated(home: Path, version: Version) -> Version:
+def _relocated(config: Config, version: Version) -> Version:
     """A version whose `model_dir` is below today's home, which may have been at another path at publication."""
     if version.model_dir is None:
         return version
     folder = Path(version.model_dir)
-    return dataclasses.replace(version, model_dir=str(home / "models" / folder.parent.name / folder.name))
+    return dataclasses.replace(version, model_dir=f"{config.home}/models/{folder.parent.name}/{folder.name}")

@@ -85,7 +85,7 @@ class RunRecorder:
             facts |= {"spans": version.spans, "parent": version.parent, "code_digest": version.code_digest}
         with files.explained(f"the report of span {run.span} cannot be written", self.home, SpanError):
             for suffix in (".html", ".json"):  # this run is the outcome of the span's failed attempts
-                self._page(_failed_name(run.span)).with_suffix(suffix).unlink(missing_ok=True)
+                files.remove_tree(self._page(_failed_name(run.span)).with_suffix(suffix))
             page = self._write(f"{run.span:08d}-{self.run_id}", facts, journal, artifacts)
             run = dataclasses.replace(run, report=str(page))
             text = json.dumps(dataclasses.asdict(run), default=str, indent=1)

@@ -46,12 +46,13 @@ def imports(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def test_direct_imports_are_declared(package) -> None:
-    """What a module imports is a requirement of Noria; Kubeflow, streams, the server and sources have extras."""
+    """What a module imports is a requirement of Noria; what not everybody needs has extras."""
     base = {Requirement(text).name for text in package.install_requires}
     own = {
         "kubeflow": "kubeflow",
         "sql": "sql",
         "remote": "remote",
+        "objects": "object-store",
         "segments": "stream",
         "streams": "kafka",
         "kafka_settings": "kafka",

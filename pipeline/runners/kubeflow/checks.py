@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from noria.core.errors import ConfigError, LaneError
+from noria.core.objects.store import SCHEMES
 from noria.pipeline import environment
 from noria.pipeline.config import Config
 from noria.pipeline.config.kubeflow import Kubeflow
@@ -89,20 +90,23 @@ def check_config(config: Config) -> None:
     """Raises ConfigError for settings that cannot work in a cluster."""
     section = config.kubeflow
     where = f"{config.path}, section kubeflow"
-    if section.volume is None:
+    home = config.cluster_home
+    in_store = home.startswith(SCHEMES)
+    if section.volume is None and not in_store:
         raise ConfigError(
             "there is no volume: span store and registry would be lost with each task's container",
             where=where,
-            next_step="set `kubeflow.volume: {claim: NAME}` to a PersistentVolumeClaim; deploy/ has one",
+            next_step="set `home: s3://bucket/prefix` (or gs://); or `kubeflow.volume: {claim: NAME}` to a "
+            "PersistentVolumeClaim: deploy/ has one",
         )
-    mount = PurePosixPath(section.volume.mount)
-    if not PurePosixPath(section.home).is_relative_to(mount):
+    mount = section.volume and PurePosixPath(section.volume.mount)
+    if mount and not in_store and not PurePosixPath(home).is_relative_to(mount):
         raise ConfigError(
-            f"`kubeflow.home` must lie on the volume, below {mount}, got {section.home}",
+            f"`kubeflow.home` must lie on the volume, below {mount}, got {home}",
             where=where,
             next_step=f"set `kubeflow.home: {mount}/home`, or `kubeflow.volume.mount` to a folder above it",
         )
-    if PurePosixPath(section.project).is_relative_to(section.home):
+    if not in_store and PurePosixPath(section.project).is_relative_to(home):
         raise ConfigError(
             f"`kubeflow.project` must not lie in the home folder, got {section.project}",
             where=where,
@@ -175,16 +179,17 @@ def _check_paths(config: Config) -> None:
     if isinstance(source, str) and not is_function(source) and not is_url(source):
         data = config.settings["data"]
         paths["data.source"] = (data["source"] if isinstance(data, dict) else data, source)
-    assert config.kubeflow.volume is not None
-    seen = [config.kubeflow.project, config.kubeflow.volume.mount]
+    volume = config.kubeflow.volume
+    seen = [config.kubeflow.project, *([] if volume is None else [volume.mount])]
+    places = f"the image's project folder ({seen[0]})" + (f" or the volume ({seen[1]})" if volume else "")
     for key, (given, path) in paths.items():
         found = PurePosixPath(os.path.normpath(path))
         if not any(found.is_relative_to(folder) for folder in seen):
             raise ConfigError(
-                f"`{key}` is {given}, in the container {found}, which no task sees: neither the image's project folder "
-                f"({seen[0]}) nor the volume ({seen[1]}) holds it",
+                f"`{key}` is {given}, in the container {found}, which no task sees: it must be in {places}",
                 where=config.path,
-                next_step=f"put it into the project's folder and write it relative, or onto the volume below {seen[1]}",
+                next_step="put it into the project's folder and write it relative"
+                + (f", or onto the volume below {seen[1]}" if volume else ""),
             )
 
 

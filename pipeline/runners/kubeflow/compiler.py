@@ -78,7 +78,7 @@ def pipeline_spec(config: Config, cold: bool = False) -> dict[str, Any]:
         enable_cache=False,  # the backend's cache key ignores the stores and the image's code
     )
     _forget_keys(whole)
-    command = ["python", "-m", ENTRYPOINT, "--home", section.home, "--project", section.project]
+    command = ["python", "-m", ENTRYPOINT, "--home", config.cluster_home, "--project", section.project]
     job = runner.KubeflowV2DagRunner(
         config=runner.KubeflowV2DagRunnerConfig(
             default_image=section.image, default_commands=command, use_pipeline_spec_2_1=True

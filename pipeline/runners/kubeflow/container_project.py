@@ -1,9 +1,14 @@
-"""The project in a task's container: the same file, in another folder, with its home on the volume."""
+"""The project in a task's container: the same file, in another folder, its home on the volume or in an object store."""
 
 import json
+import os
 from pathlib import Path
 
+from noria.core.objects.store import SCHEMES
 from noria.pipeline.config import Config
+
+# The working copy of a home in an object store; another folder in tests.
+COPY = os.environ.get("NORIA_KUBEFLOW_COPY", "/tmp/noria-home")
 
 # A compiled pipeline must not contain the metadata server's password, and no task reads these sections.
 _LEFT_OUT = ("kubeflow", "metadata", "home")
@@ -20,7 +25,8 @@ def in_container(config: Config) -> Config:
 def to_json(config: Config) -> str:
     """The settings as a task's argument; `from_json` reads them in the container."""
     settings = {key: value for key, value in config.settings.items() if key not in _LEFT_OUT}
-    place = {"folder": config.kubeflow.project, "home": config.kubeflow.home}
+    home = COPY if config.cluster_home.startswith(SCHEMES) else config.cluster_home
+    place = {"folder": config.kubeflow.project, "home": home}
     return json.dumps({**place, "settings": settings}, default=str, sort_keys=True)
 
 
@@ -29,3 +35,16 @@ def from_json(text: str) -> Config:
     content = json.loads(text)
     settings = {**content["settings"], "home": content["home"]}
     return Config.read(settings, Path(content["folder"]) / "noria.yaml")
+
+
+def open_home(home: str) -> Path:
+    """The folder of the home in this container; a working copy is brought up to date.
+
+    Raises:
+      StoreError: the object store cannot be reached, or refuses.
+    """
+    if not home.startswith(SCHEMES):
+        return Path(home)
+    from noria.core.objects.home import mount
+
+    return mount(home, Path(COPY))

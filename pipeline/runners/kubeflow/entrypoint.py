@@ -6,7 +6,7 @@ request (`runtime.py`), calls the executor on local folders, and writes what the
 
 Arguments are those that TFX's compiler writes, and two of ours before them:
 
-    --home                              the home folder, where the run's journal is kept
+    --home                              the home, where the run's journal is kept: a folder or a URL
     --project                           the project's folder, put on Python's path
     --executor_class_path               the executor
     --json_serialized_invocation_args   Kubeflow's ExecutorInput
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _share_project(arguments.project)
     # Not ensure_keras3: most tasks never need tensorflow_transform, which brings Beam, seconds of each task.
     keras3.settle_keras3()
-    from noria.pipeline.runners.kubeflow import runtime, tasklog, ui
+    from noria.pipeline.runners.kubeflow import container_project, runtime, tasklog, ui
 
     mirror = runtime.Mirror()
     try:
@@ -55,8 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             mirror,
         )
         file = None
+        home = container_project.open_home(arguments.home)
         if arguments.home and invocation.run_id:
-            folder = tasklog.folder(Path(arguments.home), invocation.run_id)
+            folder = tasklog.folder(home, invocation.run_id)
             file = folder / f"{invocation.task}.jsonl"
         with _explained("the home folder cannot be written to", arguments.home):
             handler = tasklog.Handler(file)
@@ -67,10 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             except Exception as error:
                 if file is not None:
                     with contextlib.suppress(Exception):  # the error itself matters more
-                        _end_run(Path(arguments.home), invocation, error)
+                        _end_run(home, invocation, error)
                 raise
             answer = runtime.executor_output(invocation.outputs, mirror)
-            answer["artifacts"] |= ui.fill(invocation.pictures, Path(arguments.home), invocation.run_id)
+            answer["artifacts"] |= ui.fill(invocation.pictures, home, invocation.run_id)
             output = json.dumps(answer)
         finally:
             journal.logger.removeHandler(handler)

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from noria.core.errors import StoreError
+from noria.core.objects.store import SCHEMES
 from noria.pipeline.runners.kubeflow import pods, tasklog
 from noria.pipeline.runners.kubeflow.records import Run
 
@@ -24,8 +26,8 @@ LENGTH = 300
 def causes(run: Run, config: "Config", namespace: str | None) -> dict[str, str]:
     """The cause of each failed task, as far as it can be read from here; each on one line.
 
-    Where it is looked for, in this order: the server's answer, the journal on the volume if `kubeflow.home` is
-    mounted here, the task's pod if this machine may list pods.
+    Where it is looked for, in this order: the server's answer, the journal in the home if this machine sees it, the
+    task's pod if this machine may list pods.
 
     Args:
       run: with its tasks.
@@ -35,12 +37,25 @@ def causes(run: Run, config: "Config", namespace: str | None) -> dict[str, str]:
     failed = [task.name for task in run.failed]
     found = {task.name: task.error for task in run.failed if task.error}
     for name in failed:
-        said = tasklog.error(Path(config.kubeflow.home), run.id, name) if name not in found else None
+        home = _home(config) if name not in found else None
+        said = tasklog.error(home, run.id, name) if home is not None else None
         if said:
             found[name] = said
     if missing := [name for name in failed if name not in found]:
         found |= pods.causes(run.id, namespace or "kubeflow", missing)
     return {name: " ".join(text.split())[:LENGTH] for name, text in found.items()}
+
+
+def _home(config: "Config") -> Path | None:
+    """The tasks' home, as far as this machine sees it."""
+    if not config.cluster_home.startswith(SCHEMES):
+        return Path(config.cluster_home)
+    from noria.core.objects.home import mount
+
+    try:
+        return mount(config.cluster_home)
+    except StoreError:  # it may be in the cluster's own network
+        return None
 
 
 def next_steps(run: Run, causes: Mapping[str, str], config: "Config", namespace: str | None) -> list[str]:

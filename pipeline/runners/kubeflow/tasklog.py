@@ -11,13 +11,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from noria.core import files
+
 
 class Handler(logging.Handler):
     """Writes each record of the journal to standard output and, where there is one, to the task's file."""
 
     def __init__(self, file: Path | None):
         super().__init__()
-        self._file = None
+        self._path, self._file = file, None
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
             self._file = file.open("w", encoding="utf-8", buffering=1)  # a retry starts over
@@ -30,6 +32,8 @@ class Handler(logging.Handler):
         sys.stdout.flush()
         if self._file is not None:
             self._file.write(json.dumps(entry, default=str) + "\n")
+            assert self._path is not None
+            files.commit_in_place(self._path)
 
     def close(self) -> None:
         if self._file is not None:
@@ -45,7 +49,7 @@ def folder(home: Path, run_id: str) -> Path:
 def read(home: Path, run_id: str) -> list[dict[str, Any]]:
     """The records of all tasks of a run, by time; an incomplete line of a killed task is skipped."""
     records: list[dict[str, Any]] = []
-    for file in sorted(folder(home, run_id).glob("*.jsonl")):
+    for file in sorted(files.fetched(folder(home, run_id)).glob("*.jsonl")):
         records += _records(file.read_text(encoding="utf-8"))
     return sorted(records, key=lambda record: record["time"])
 
@@ -53,7 +57,7 @@ def read(home: Path, run_id: str) -> list[dict[str, Any]]:
 def error(home: Path, run_id: str, task: str) -> str | None:
     """The error of a task that failed; None where it has none, or where the volume is not mounted here."""
     try:
-        text = (folder(home, run_id) / f"{task}.jsonl").read_text(encoding="utf-8")
+        text = files.fetched(folder(home, run_id) / f"{task}.jsonl").read_text(encoding="utf-8")
     except OSError:
         return None
     found = (record["error"] for record in _records(text) if record.get("event") == "failed")

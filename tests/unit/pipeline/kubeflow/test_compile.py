@@ -330,6 +330,16 @@ def test_the_config_travels(tmp_path: Path) -> None:
     assert load(folder).trainer_settings() == there.trainer_settings()
 
 
+@pytest.mark.parametrize("changes", [{"home": "s3://b/noria/"}, {"top": {"home": "gs://b/noria"}}])
+def test_a_home_in_an_object_store_needs_no_volume(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """Its tasks get the URL, and the folder of the working copy; nothing asks the object store."""
+    config = load(project(tmp_path, volume=None, **changes))
+    checks.check_config(config)
+    assert config.cluster_home in ("s3://b/noria", "gs://b/noria")
+    there = container_project.in_container(config)
+    assert Path(container_project.COPY) / "models" / "flights" == there.model_root
+
+
 @pytest.mark.parametrize(
     ("changes", "what", "hint"),
     [
@@ -378,8 +388,9 @@ def test_a_schema_beside_the_project(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"home": "s3://bucket/home"}, "mounted volume"),
-        ({"top": {"home": "s3://bucket/home"}}, "object storage"),
+        ({"home": "hdfs://bucket/home"}, "absolute path"),
+        ({"top": {"home": "hdfs://bucket/home"}}, "s3:// or gs://"),
+        ({"top": {"home": "s3://"}}, "and a bucket"),
         ({"pipeline_root": "hdfs://x/y"}, "s3://"),
         ({"per_task": {"Trainr": {}}}, "Trainer"),
         ({"tasks": {"memory": "lots"}}, "Kubernetes quantity"),

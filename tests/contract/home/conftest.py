@@ -1,0 +1,44 @@
+"""Each test of the contract runs on a home in a folder and on one in an object store."""
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.contract.home import places
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an S3 server."""
+    with places.s3_server(tmp_path_factory.mktemp("s3")) as url:
+        yield url
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def fresh(
+    place: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], places.Place]:
+    """Makes an empty home."""
+    # A kill loses nothing that the kernel has; a disk that is busy would take minutes of the suite.
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    server = request.getfixturevalue("server") if place == "s3" else ""
+    for name, value in places.environment(server).items():
+        monkeypatch.setenv(name, value)
+
+    def make() -> places.Place:
+        number = next(_numbers)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        return places.ObjectStore(folder, server, f"home-{number}") if server else places.Folder(folder)
+
+    return make
