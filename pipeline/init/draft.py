@@ -28,6 +28,8 @@ TEMPLATES = Path(__file__).with_name("templates")
 FILES = ("noria.yaml", "schema.pbtxt", "preprocessing.py", "README.md", ".dockerignore")
 # More rows do not change the draft, and it should take seconds.
 ROWS = 1_000_000
+# Characters of a feature's name at most: files are called after it, with an ending.
+LONGEST = 100
 # The base rate's share in scores of a table whose rows have no order: it shows no change against which to protect.
 RANDOM_SHARE = 0.001
 
@@ -441,7 +443,7 @@ def _feature(column: str, taken: set[str]) -> str:
     TensorFlow's scopes take ASCII only: letters lose their accents, other scripts become `column`.
     """
     plain = unicodedata.normalize("NFKD", column.replace("ß", "ss")).encode("ascii", "ignore").decode()
-    name = re.sub(r"\W+", "_", plain).strip("_") or "column"
+    name = re.sub(r"\W+", "_", plain).strip("_")[:LONGEST] or "column"
     while name in taken or f"{name}_missing" in taken:
         name += "_"
     taken.update((name, f"{name}_missing"))

@@ -211,6 +211,21 @@ def test_only_a_time(tmp_path: Path) -> None:
     assert "time_of_week" in (drafted.folder / "preprocessing.py").read_text("utf-8")
 
 
+def test_long_names(tmp_path: Path) -> None:
+    """A vocabulary's file is called after its feature, and a file system takes 255 bytes."""
+    names = ["c" * 300, "c" * 299 + "d"]
+    drafted = draft.draft(
+        tmp_path / "p",
+        table(tmp_path / "d.csv", ",".join(names), lambda i, r: (r.choice("ab"), r.choice("cd"))),
+        "y",
+    )
+    written: dict = {}
+    text = (drafted.folder / "preprocessing.py").read_text("utf-8")
+    exec(text[text.index("CATEGORIES") : text.index("# Entries")], written)
+    assert names == list(written["CATEGORIES"].values())
+    assert all(len(name) <= 110 for name in written["CATEGORIES"])
+
+
 LABELS = {
     "blanks and case": (["No", " yes", "NO ", "Yes\u00a0"], "binary", 2),
     "yes and no in all forms": (["0", "yes", "False", "T"], "binary", 2),
