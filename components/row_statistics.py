@@ -3,11 +3,11 @@
 | on feature | name | value |
 | --- | --- | --- |
 | the event time | `noria/hours` | JSON: `rows` in each hour of the day (UTC), 24 numbers |
-| categorical | `noria/numbers_by_value` | JSON: value → rows, and of each number rows, mean, deviation, repeats |
+| categorical | `noria/numbers_by_value` | JSON: value → rows, and of each number rows, mean, deviation, most |
 | first column | `noria/duplicates` | JSON: rows and distinct rows in a sample, by all and half the columns |
 
-`repeats` is the share of a value's rows whose number equals that of the value's row before: about the sum of the
-squared shares of all numbers, so no number has a larger share than its root.
+`most` is the largest share that one of 16 buckets, into which numbers fall by their hash, has of a value's numbers: no
+number has a larger one.
 """
 
 import collections
@@ -33,6 +33,8 @@ NUMBERS_BY_VALUE = "noria/numbers_by_value"
 DUPLICATES = "noria/duplicates"
 # Distinct rows in a sketch: a share of duplicates is known to 2 points.
 SKETCH = 2048
+# Of the numbers of one value, by the first 4 bits of their hash.
+BUCKETS = 16
 
 
 class Sketch:
@@ -77,7 +79,8 @@ class Rows:
     Attributes:
       hours: rows by hour of the day, `[24]`.
       sketches: of all columns, of every second one, of the others.
-      numbers: (feature, value) → `[numbers, 4]`: rows, Σx, Σx², repeats; `rows`: (feature, value) → rows.
+      numbers: (feature, value) → `[numbers, 3 + 16]`: rows, Σx, Σx², rows in each bucket.
+      rows: (feature, value) → rows.
       columns: those that the rows have; TFDV does not survive statistics of one that is missing.
       ignored: features with more than 200 values.
     """
@@ -177,6 +180,7 @@ class RowStatisticsGenerator(tfdv.CombinerStatsGenerator):
         known = np.isfinite(x)
         x = np.where(known, x, 0.0)
         sums = np.stack([known, x, x * x], axis=2).reshape(rows, -1)
+        buckets = (splitmix64.mix((x + 0.0).view(np.uint64)) >> np.uint64(60)).astype(np.int64)
         for name in self._categories:
             column = None if name in accumulator.ignored else gate_statistics.scalars(columns.get(name), rows)
             if column is None:
@@ -187,19 +191,13 @@ class RowStatisticsGenerator(tfdv.CombinerStatsGenerator):
                 _forget(accumulator)
                 continue
             codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-            values = np.arange(len(encoded.dictionary))[:, None]
-            members = (codes == values).astype(np.float64)
-            order = np.argsort(codes, kind="stable")
-            again = (x[order[1:]] == x[order[:-1]]) & known[order[1:]] & known[order[:-1]]
-            followers = (codes[order[1:]] == values) & (codes[order[:-1]] == values)
-            totals = np.concatenate(
-                [
-                    (members @ sums).reshape(len(values), -1, 3),
-                    (followers @ again.astype(np.float64))[..., None],
-                ],
-                2,
-            )
-            counts = members.sum(axis=1)
+            members = (codes == np.arange(len(encoded.dictionary))[:, None]).astype(np.float64)
+            totals, counts = (members @ sums).reshape(len(members), -1, 3), members.sum(axis=1)
+            spread = np.zeros((len(members), len(self._numbers), BUCKETS))
+            for number in range(len(self._numbers)):
+                cells = (codes * BUCKETS + buckets[:, number])[known[:, number] & (codes >= 0)]
+                spread[:, number] = np.bincount(cells, minlength=len(members) * BUCKETS).reshape(-1, BUCKETS)
+            totals = np.concatenate([totals, spread], axis=2)
             for index, value in enumerate(encoded.dictionary.to_pylist()):
                 key = (name, gate_statistics.as_text(value))
                 accumulator.rows[key] += int(counts[index])
@@ -208,13 +206,13 @@ class RowStatisticsGenerator(tfdv.CombinerStatsGenerator):
 
     def _summary(self, sums: np.ndarray) -> dict[str, list[float]]:
         found = {}
-        for name, (rows, total, squares, repeats) in zip(self._numbers, sums.tolist(), strict=True):
+        for name, (rows, total, squares, *spread) in zip(self._numbers, sums.tolist(), strict=True):
             mean = total / max(rows, 1)
             # Below a relative 1e-6 the difference of the sums is a rounding error.
             variance = max(squares / max(rows, 1) - mean**2, 0.0)
-            spread = math.sqrt(variance) if variance > 1e-12 * max(squares / max(rows, 1), 1e-300) else 0.0
-            share = repeats / max(rows - 1, 1)
-            found[name] = [int(rows), float(f"{mean:.6g}"), float(f"{spread:.4g}"), float(f"{share:.4g}")]
+            deviation = math.sqrt(variance) if variance > 1e-12 * max(squares / max(rows, 1), 1e-300) else 0.0
+            most = max(spread) / max(rows, 1)
+            found[name] = [int(rows), float(f"{mean:.6g}"), float(f"{deviation:.4g}"), float(f"{most:.4g}")]
         return found
 
 

@@ -86,7 +86,7 @@ def find(text: str, path: Path, delimiter: str | None = None, header: Sequence[s
     # pandas writes 0, 1, 2, ... above columns without names.
     if all(_is_number(name) for name in names) and names != [str(i) for i in range(len(names))]:
         raise DataError(
-            f"row 1 holds no column names but values: {', '.join(names[:5])}",
+            f"row 1 has values instead of column names: {', '.join(names[:5])}",
             where=path,
             next_step="give the columns' names with `--header a,b,c` of noria init, or in `data.header`",
         )

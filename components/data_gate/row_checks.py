@@ -186,7 +186,7 @@ def _gone(name: str, where: str, now: int, expected: float, rows: int, title: st
 def _numbers(where: str, now: dict, before: dict, rows: int, common: set[str], title: str) -> list[Test]:
     tests = []
     for number, (count, mean, spread, _) in now["numbers"].items():
-        old_count, _, old_spread, repeats = before["numbers"].get(number, (0, 0.0, 0.0, 1.0))
+        old_count, _, old_spread, most = before["numbers"].get(number, (0, 0.0, 0.0, 1.0))
         share, old_share = count / now["rows"], old_count / before["rows"]
         affected = now["rows"] / max(rows, 1)
         empty = old_share > 0.5 and share < 0.2 * old_share
@@ -204,7 +204,7 @@ def _numbers(where: str, now: dict, before: dict, rows: int, common: set[str], t
             )
         )
         # A number that had few values here, such as a distance by destination, may come down to one.
-        varied = old_spread > 0 and math.sqrt(repeats) < COMMON and number not in common
+        varied = old_spread > 0 and most < COMMON and number not in common
         stuck = count >= ROWS and spread == 0 and varied
         tests.append(
             Test(

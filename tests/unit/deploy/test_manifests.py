@@ -7,7 +7,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from noria.pipeline.config.kubeflow import Kubeflow, Volume
+from noria.pipeline.config.kubeflow import Volume
+from noria.pipeline.config.project import Config
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 KUBERNETES = ("1.29", kubernetes_validate.latest_version())  # what clusters run, and the newest
@@ -99,9 +100,10 @@ def test_the_ingester_is_as_restricted() -> None:
 
 def test_prepares_home() -> None:
     """The job makes the folder that the config takes for home, on the claim, where the tasks mount it."""
-    config, claim = Kubeflow(), only("PersistentVolumeClaim", "noria")["metadata"]["name"]
+    config = Config(name="rides", label="big_tip", span="rows:100")
+    claim = only("PersistentVolumeClaim", "noria")["metadata"]["name"]
     pod = only("Job", "noria-prepare")["spec"]["template"]["spec"]
     (container,), (volume,) = pod["containers"], pod["volumes"]
-    assert config.home == container["command"][-1]
+    assert config.cluster_home == container["command"][-1]
     assert Volume(claim=claim).mount == container["volumeMounts"][0]["mountPath"]
     assert claim == volume["persistentVolumeClaim"]["claimName"]

@@ -42,9 +42,8 @@ def test_each_view_is_labelled_once(shop: ModuleType, views: ModuleType) -> None
     rows = list(views.labelled(iter(events)))
     kinds = [event["type"] for event in events]
     assert [event["id"] for event in events if event["type"] == "view"] == [row["view"] for row in rows]
-    assert (
-        0 < kinds.count("purchase") - sum(row["bought"] for row in rows) < 5
-    )  # two purchases after one view
+    bought, purchases = sum(row["bought"] for row in rows), kinds.count("purchase")
+    assert 0.98 * purchases < bought < purchases  # a few users buy twice after one view
     item, user = {"item": "a"}, {"user": "u", "item": "a"}
     made = [
         {"type": "new_item", "at": 0, "category": "books", "price": 1.0, **item},

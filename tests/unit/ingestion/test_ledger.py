@@ -8,7 +8,6 @@ import pytest
 
 from noria.core import files
 from noria.core.errors import DataError
-from noria.ingestion import dead_letters
 from noria.ingestion.events import EventSettings
 from noria.ingestion.ingest import ingest
 from noria.stores.spans import SpanStore
@@ -119,22 +118,22 @@ def test_dead_letters_are_on_the_disk_before_the_ledger(
 ) -> None:
     """File, name and folder are synced, in this order, before any entry says that the source was read."""
     done: list[str] = []
-    sync, replace, write = os.fsync, Path.replace, files.write_json
+    sync, replace, write = os.fsync, os.replace, files.write_json
 
     def synced(descriptor: int) -> None:
         done.append(f"sync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name[:9]}")
         sync(descriptor)
 
-    def replaced(path: Path, target: Path) -> Path:
+    def replaced(path: Path, target: Path) -> None:
         done.append("replace")
-        return replace(path, target)
+        replace(path, target)
 
     def written(path: Path, value: object) -> None:
         done.append(f"write {path.parent.name}")
         write(path, value)
 
-    monkeypatch.setattr(dead_letters.os, "fsync", synced)
-    monkeypatch.setattr(Path, "replace", replaced)
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
     monkeypatch.setattr(files, "write_json", written)
     ingest(numbers(tmp_path / "a.csv", 0, bad=1), ROWS, SpanStore(tmp_path / "home"))
     first = done.index("sync .staging-")
