@@ -7,7 +7,7 @@
     │   └── ThinError   a span with too few rows; its run ends here
     ├── SpanError       a span that exists already, is missing, or is damaged
     ├── RegistryError   a version that is missing, in the wrong state, or damaged
-    ├── LockedError     another run holds the project
+    ├── LockedError     another run uses the project
     ├── StoreError      an object store that refuses, or cannot be reached
     ├── GateError       a gate that cannot judge (a metric, slice or threshold that makes no sense)
     ├── WarmStartError  a champion whose state cannot be loaded into the new model

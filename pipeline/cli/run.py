@@ -22,7 +22,7 @@ def run(
             min=0,
             max=LONGEST_WAIT,
             callback=not_nan,
-            help="Seconds to wait while another run holds the project; 0 fails at once.",
+            help="Seconds to wait while another run uses the project; 0 fails at once.",
         ),
     ] = 0,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Same as --wait 0.")] = False,

@@ -48,7 +48,7 @@ def run_pending(
       The runs made, oldest first, with the seconds of each stage and the path of the report.
 
     Raises:
-      LockedError: another run holds the project.
+      LockedError: another run uses the project.
       NoriaError: whatever was wrong with the data, the config or the code, by its own type.
     """
     tell = on_event or (lambda record: None)

@@ -124,7 +124,7 @@ def test_second_run_is_refused(tmp_path: Path):
     """While another run uses the project, a run refuses at once, or waits for the given time."""
     project = _project(tmp_path)
     with hold(project.home, command="the other one"):
-        _refused(project, "another run holds the project", "the other one", "--wait")
+        _refused(project, "another run uses the project", "the other one", "--wait")
         waited = project.noria("run", "--runs", "1", "--wait", "1", code=1)
         assert "waited 1 s" in " ".join(waited.stderr.split())
 

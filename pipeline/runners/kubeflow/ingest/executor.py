@@ -38,7 +38,7 @@ class Executor(base_executor.BaseExecutor):
         Raises:
           ConfigError: the image holds other sources than the pipeline was compiled from.
           DataError: there is no data, or it cannot be read.
-          LockedError: another run holds the project for longer than LOCK_SECONDS.
+          LockedError: another run uses the project for longer than LOCK_SECONDS.
         """
         config = container_project.from_json(exec_properties["config"])
         artifact = output_dict["ingested"][0]
