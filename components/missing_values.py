@@ -1,4 +1,4 @@
-"""What stands for a missing value in an input of a model's `predict` signature, whose tensors have a value in each row.
+"""The value that means "missing" in an input of the signature `predict`, whose tensors have a value in each row.
 
 Standard library only.
 """

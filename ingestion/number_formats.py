@@ -76,7 +76,7 @@ FORMATS = (
 
 
 def plain_signs(texts: pa.Array) -> pa.Array:
-    """Numbers as people and their programs adorn them, without what stands around the digits.
+    """Numbers with the signs that people and programs write around them, without these signs.
 
     `$1,234` and `5 €` lose the sign of money, `(12.5)` and `12.5-`, as bookkeepers write them, become `-12.5`, the
     minus of typesetters becomes a hyphen, and Fortran's `1.5D3` becomes `1.5E3`. Other texts may change too.

@@ -306,7 +306,7 @@ class GrpcClient:
 
 
 def _filled(columns: Mapping[str, Sequence[Any]], types: Mapping[str, str]) -> dict[str, list[Any]]:
-    """Columns with what stands for a missing value where they have None."""
+    """Columns in which each None is the value that means "missing"."""
     found = {}
     for name, column in columns.items():
         missing = MISSING.get(types.get(name, ""))

@@ -82,7 +82,7 @@ def _is_argument(name: str) -> bool:
 
 
 def _sparse(columns: Sequence[Any]) -> list[Any]:
-    """SparseTensors `[batch, 1]` of tensors with one type and as many rows, without what stands for a missing value."""
+    """SparseTensors `[batch, 1]` of tensors of one type and length, without the values that mean "missing"."""
     stacked = tf.stack([tf.reshape(each, [-1]) for each in columns])  # [columns, batch]
     if stacked.dtype == tf.float32:
         present = tf.logical_not(tf.math.is_nan(stacked))

@@ -53,7 +53,7 @@ def serving_manifests(
         version if version is not None else max(registered, default=champion.version if champion else None)
     )
     if chosen is None:
-        raise ConfigError("there is no version to roll out", next_step="noria run makes one")
+        raise ConfigError("no version is ready for a rollout", next_step="run `noria run` to make one")
     registry.version(chosen)
     volume = claim or (settings.kubeflow.volume.claim if settings.kubeflow.volume else "")
     if not volume:

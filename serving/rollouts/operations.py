@@ -209,7 +209,7 @@ class Rollouts:
         served = model_directory.served(self.root)
         if not served:
             raise ServingError(
-                "there is no champion to compare a candidate with",
+                "no version is published, so there is no champion for the comparison",
                 where=self.root,
                 next_step="publish the first version without a rollout",
             )

@@ -21,7 +21,7 @@ def emit(project: Project, first: int, days: int) -> int:
 
 def test_from_events_to_a_published_model(tmp_path: Path) -> None:
     """Three days that are over make the first model. The next day, sent together with one that was there, makes a span
-    of its own views only, and the warm model is better than the one that knows none of the new items."""
+    of its own views only, and the warm model is better than the champion, which has not seen the new items."""
     project = example_project("recommender", tmp_path, updates=[{"file": "updates.jsonl"}])
     project.edit(window={"first": 3})
     project.forked = True

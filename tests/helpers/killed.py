@@ -9,20 +9,30 @@ from pathlib import Path
 _STEPS = ("open", "os.rename", "os.link", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree")
 
 
-def killed_at(n: int, folder: Path, work: Callable[[], None]) -> bool:
-    """Runs `work` in a forked process and kills it with SIGKILL just before its n-th step below `folder`.
-
-    False if the work ended before that.
-    """
+def started(work: Callable[[], None]) -> int:
+    """Runs `work` in a forked process, which ends with 1 and the error's text if it fails; its process id."""
     child = os.fork()
     if child == 0:
-        _die_at(n, str(folder))
         try:
             work()
         except BaseException as error:
             os.write(2, f"{type(error).__name__}: {error}\n".encode())
             os._exit(1)
         os._exit(0)
+    return child
+
+
+def killed_at(n: int, folder: Path, work: Callable[[], None]) -> bool:
+    """Runs `work` in a forked process and kills it with SIGKILL just before its n-th step below `folder`.
+
+    False if the work ended before that.
+    """
+
+    def dying() -> None:
+        _die_at(n, str(folder))
+        work()
+
+    child = started(dying)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status) or 0 == os.WEXITSTATUS(status), "the work failed on its own"
     return os.WIFSIGNALED(status)

@@ -16,6 +16,7 @@ from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
 from tests.contract.home import scenario
 from tests.contract.home.places import ObjectStore, Place, in_child
+from tests.helpers.killed import started
 
 # Of the 440 steps at which a process can be killed, one of so many is tested; 1 tests all.
 STRIDE = int(os.environ.get("NORIA_KILL_STRIDE", "61"))
@@ -83,7 +84,7 @@ def test_two_writers_at_once(fresh: Callable[[], Place]) -> None:
 
         return write
 
-    children = [_start(writer(first)) for first in (1, 1 + each)]
+    children = [started(writer(first)) for first in (1, 1 + each)]
     assert [0, 0] == [os.waitpid(child, 0)[1] for child in children]
 
     def facts() -> tuple[Any, ...]:
@@ -109,7 +110,7 @@ def test_the_lock_excludes_other_machines(fresh: Callable[[], Place]) -> None:
             (place.folder / "held").touch()
             time.sleep(60)
 
-    child = _start(holds)
+    child = started(holds)
     _wait_for(place.folder / "held")
 
     def refused() -> str:
@@ -153,7 +154,7 @@ def test_who_has_lost_the_lock_commits_nothing(fresh: Callable[[], ObjectStore])
             assert "took its lock" in str(error)
             os._exit(7)
 
-    child = _start(sleeper)
+    child = started(sleeper)
     _wait_for(stopped)
 
     def takes() -> str:
@@ -181,18 +182,6 @@ def _mirrored(place: ObjectStore) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
     }
-
-
-def _start(work: Callable[[], None]) -> int:
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        except BaseException as error:
-            os.write(2, f"{type(error).__name__}: {error}\n".encode())
-            os._exit(1)
-        os._exit(0)
-    return child
 
 
 def _wait_for(path: Path) -> None:

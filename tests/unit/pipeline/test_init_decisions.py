@@ -237,7 +237,7 @@ LABELS = {
 
 @pytest.mark.parametrize("case", LABELS)
 def test_labels_as_people_write_them(tmp_path: Path, case: str) -> None:
-    """`init` finds the same classes as ingestion, whatever stands around the words; no row is refused."""
+    """`init` finds the same classes as ingestion, with any blanks around the words; no row is refused."""
     words, task, classes = LABELS[case]
     rng = random.Random(5)
     columns = {"x": [rng.random() for _ in range(200)], "y": [words[i % len(words)] for i in range(200)]}
