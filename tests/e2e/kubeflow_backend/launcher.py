@@ -19,6 +19,8 @@ from .release import Release
 from .storage import ObjectStore, Records, StoreRefused, local_path
 
 TASK_SECONDS = 600
+# Each container has its own `/tmp`: there, a task has the working copy of a home in an object store.
+COPY = "/tmp/noria-home"
 
 
 class TaskFailed(Exception):
@@ -74,7 +76,8 @@ def launch(
             place.parent.mkdir(parents=True, exist_ok=True)
         work = Path(pod) / "work"
         work.mkdir()
-        command = _filled([*container.get("command", []), *container.get("args", [])], request)
+        filled = _filled([*container.get("command", []), *container.get("args", [])], request)
+        command = [argument.replace(COPY, f"{pod}{COPY}") for argument in filled]
         environment = _environment(Path(pod), root, env)
         if forked:
             done = preloaded.run(command, work, environment, TASK_SECONDS, apart=False)
@@ -158,5 +161,6 @@ def _environment(pod: Path, root: Path, env: dict[str, str]) -> dict[str, str]:
         "TMPDIR": str(pod),
         "KFP_POD_NAME": pod.name,
         "NORIA_KUBEFLOW_MIRROR": str(root),
+        "NORIA_KUBEFLOW_COPY": f"{pod}{COPY}",
         **env,
     }
