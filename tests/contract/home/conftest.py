@@ -1,4 +1,4 @@
-"""Each test of the contract runs on a home in a folder and on one in an object store."""
+"""Each test of the contract runs on a home in a folder and on one in an object store; the first also on Google's."""
 
 import itertools
 import os
@@ -19,6 +19,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def google(server: str) -> Iterator[str]:
+    """The URL of a server in place of Google's."""
+    with places.google_server(server) as url:
+        yield url
+
+
 @pytest.fixture(params=["folder", "s3"])
 def place(request: pytest.FixtureRequest) -> str:
     return request.param
@@ -31,14 +38,18 @@ def fresh(
     """Makes an empty home."""
     # A kill loses nothing that the kernel has; a disk that is busy would take minutes of the suite.
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    server = request.getfixturevalue("server") if place == "s3" else ""
+    server = "" if place == "folder" else request.getfixturevalue("server")
     for name, value in places.environment(server).items():
         monkeypatch.setenv(name, value)
+    if place == "gs":
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", request.getfixturevalue("google"))
 
     def make() -> places.Place:
         number = next(_numbers)
         folder = tmp_path / str(number)
         folder.mkdir()
-        return places.ObjectStore(folder, server, f"home-{number}") if server else places.Folder(folder)
+        if not server:
+            return places.Folder(folder)
+        return places.ObjectStore(folder, server, f"home-{number}", place)
 
     return make

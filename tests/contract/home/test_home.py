@@ -22,6 +22,7 @@ from tests.helpers.killed import started
 STRIDE = int(os.environ.get("NORIA_KILL_STRIDE", "61"))
 
 
+@pytest.mark.parametrize("place", ["folder", "s3", "gs"], indirect=True)
 def test_what_one_machine_commits_another_one_reads(fresh: Callable[[], Place]) -> None:
     """A second working copy has the same facts, and the model directory has the version that serves, whole."""
     place = fresh()
