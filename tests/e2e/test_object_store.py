@@ -43,6 +43,7 @@ def test_tasks_need_no_volume(tmp_path: Path) -> None:
         kubeflow = {
             "project": str(tmp_path),
             "secrets": [store],
+            "per_task": {"Trainer": {"memory": "2Gi"}},
             "tasks": {"env": {name: value for name, value in settings.items() if name not in KEYS}},
         }
         project = small_project(tmp_path, home=f"s3://{places.BUCKET}/small", kubeflow=kubeflow)
