@@ -89,7 +89,7 @@ def pipeline_spec(config: Config, cold: bool = False) -> dict[str, Any]:
     if section.pipeline_root is not None:
         spec["defaultPipelineRoot"] = section.pipeline_root
     tasks.apply(spec, section)
-    ui.declare(spec, spec["root"]["dag"]["tasks"])
+    ui.declare(spec, spec["root"]["dag"]["tasks"], config.task)
     exit_handler.wrap(spec)
     return spec
 

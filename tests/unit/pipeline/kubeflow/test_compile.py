@@ -183,7 +183,7 @@ def test_what_the_web_interface_shows(package: tuple[dict[str, Any], dict[str, A
         component = package[0]["components"][exit_handler.stages(package[0])[name]["componentRef"]["name"]]
         outputs = component["outputDefinitions"]["artifacts"]
         kinds = {each["artifactType"].get("schemaTitle") for each in outputs.values()}
-        assert {"system.HTML", "system.Metrics"} <= kinds
+        assert {"system.HTML", "system.Metrics", "system.ClassificationMetrics"} <= kinds
 
 
 @pytest.mark.slow
