@@ -27,14 +27,15 @@ def follow(name: str, seed: int, most: int, others: bool) -> dict[str, Any]:
     """A stream of one seed: its spans, and their summary."""
     stream = streams.stream(name, seed)
     spans, records = stream.spans(), []
+    cold = references.Cold(stream) if others else None
     with tempfile.TemporaryDirectory() as scratch:
         config = product.project(Path(scratch, name), stream)
         for upcoming, record, served in product.follow(config, stream):
             labels, history = spans[upcoming]["label"].to_numpy(), spans[:upcoming]
             answers = {"product": served, "guess": references.guess(stream, history, spans[upcoming])}
-            if others:
+            if cold is not None:
                 answers["linear"] = references.linear(stream, history, spans[upcoming])
-                answers |= {f"cold {k}": references.cold(stream, history, spans[upcoming], k) for k in COLD}
+                answers |= {f"cold {k}": cold.scores(history, spans[upcoming], k) for k in COLD}
             record["measures"] = {
                 key: references.measures(stream.task, labels, given)
                 for key, given in answers.items()
