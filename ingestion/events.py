@@ -90,7 +90,7 @@ class EventSettings:
 
 def schema_of(columns: Mapping[str, ColumnType], settings: EventSettings) -> pa.Schema:
     """The event table's schema for columns of these types."""
-    fields = {name: conversion.stored(kind) for name, kind in columns.items()}
+    fields = {name: conversion.stored(column_type) for name, column_type in columns.items()}
     fields[settings.label] = pa.float64() if settings.task == "regression" else pa.int64()
     if settings.time is not None:
         fields[settings.time] = pa.int64()
@@ -146,8 +146,8 @@ def events(
 def code_labels(tables: Iterable[pa.Table], column: str, labels: Labels) -> Iterator[pa.Table]:
     """Turns the words of the label column into classes."""
     for table in tables:
-        place = table.column_names.index(column)
-        yield table.set_column(place, column, labels.code(one_array(table.column(place))))
+        index = table.column_names.index(column)
+        yield table.set_column(index, column, labels.code(one_array(table.column(index))))
 
 
 def one_array(column: pa.ChunkedArray) -> pa.Array:

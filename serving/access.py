@@ -16,9 +16,9 @@ from noria.core.errors import NoriaError
 from noria.serving import access_settings
 from noria.serving.access_settings import ClientLimits
 from noria.serving.audit_log import AuditLog
+from noria.serving.grpc_status import Code, StatusError
 from noria.serving.json_web_tokens import JsonWebTokens
 from noria.serving.rate_limits import RateLimits
-from noria.serving.status import Code, StatusError
 
 PREDICT, ADMIN = "predict", "admin"
 LOOK_SECONDS = 1.0

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from noria.serving.grpc_status import Code, StatusError
 from noria.serving.processes import ModelProcess
 from noria.serving.rollouts.traffic import Traffic
-from noria.serving.status import Code, StatusError
 from noria.serving.version import State, Version, loading_cores
 from noria.stores import model_directory
 
@@ -50,7 +50,7 @@ class Model:
         standby: bool,
         keep_fallback: bool,
         traffic: Callable[["Model"], Traffic],
-        note: Callable[..., None] = lambda event, version, **facts: None,
+        note: Callable[..., None] = lambda event, version, **fields: None,
     ):
         self._note = note
         self.name = config.name

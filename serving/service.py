@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from noria.serving import signatures, warmup
-from noria.serving.metrics import Metrics
+from noria.serving.grpc_status import Code, StatusError, invalid
+from noria.serving.prometheus import Metrics
 from noria.serving.protos import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -16,7 +17,6 @@ from noria.serving.protos import (
 )
 from noria.serving.rollouts.traffic import OUTPUTS
 from noria.serving.signatures import CLASSIFY, REGRESS, Signature
-from noria.serving.status import Code, StatusError, invalid
 from noria.serving.tensors import STRING, Tensor, from_proto, to_proto
 from noria.serving.version import Version
 

@@ -7,7 +7,7 @@ from typing import Any
 from tfx import types
 from tfx.types import artifact_utils
 
-from noria.components import journal, warmup
+from noria.components import journal, warmup_requests
 from noria.components.artifacts import present
 from noria.components.infra_validation import validator
 from noria.components.internals.tfx import PusherExecutor
@@ -43,8 +43,10 @@ class Executor(PusherExecutor):
             files.copy_tree(Path(self.model_path(input_dict)), serving)
             data_verdict = _read_json(input_dict["verdict"], "data_verdict.json")
             verdict = _read_json(input_dict["evaluation"], "model_verdict.json")
-            examples = warmup.first_examples(artifact_utils.get_split_uri(input_dict["examples"], "eval"))
-            warmup.write(serving, examples)
+            examples = warmup_requests.first_examples(
+                artifact_utils.get_split_uri(input_dict["examples"], "eval")
+            )
+            warmup_requests.write(serving, examples)
 
             blessed = self.blessed(input_dict)
             # If a person has taken the span out of quarantine, that is a reason, too.

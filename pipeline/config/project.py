@@ -335,7 +335,7 @@ class Config(Settings):
         return {**self.window.model_dump(), "eval_share": self.eval_share, "key": self.key}
 
     def trainer_settings(self) -> dict[str, Any]:
-        """The Trainer's exec property: the keys of `trainer`, and facts of the label."""
+        """The Trainer's exec property: the keys of `trainer`, and the task and the classes of the label."""
         trainer = self.trainer.model_dump(mode="json")
         classes = len(self.label.classes or ()) or 2
         return {**trainer, "label": self.label.column, "task": self.task, "classes": classes}

@@ -104,15 +104,15 @@ def event_times(
     if not bad.any():
         return _present(seconds, name), ()
     if pa.types.is_string(array.type):
-        facts = formats(array)
-        if facts.best and (1 - facts.fits[facts.best[0]] / facts.present) <= min(bad.mean(), 0.01):
+        counts = formats(array)
+        if counts.best and (1 - counts.fits[counts.best[0]] / counts.present) <= min(bad.mean(), 0.01):
             readings: dict[str, pa.Array] = {}
-            for each in facts.best:
+            for each in counts.best:
                 read = times.parse(array, each)[0]
                 # Most further ones are only another way to write the first one.
                 if not readings or _plausible(read) and not any(map(read.equals, readings.values())):
                     readings[each] = read
-            return _present(readings[facts.best[0]], name), tuple(readings)
+            return _present(readings[counts.best[0]], name), tuple(readings)
     if bad.mean() <= 0.01:
         return _present(seconds, name), ()  # single bad rows become dead letters
     raise _no_times(array, bad, name, "ISO 8601 times or numbers since 1970")
@@ -123,20 +123,20 @@ def varies(seconds: np.ndarray) -> bool:
     return len(np.unique(seconds % (7 * 86_400))) > 1
 
 
-def formats(texts: pa.Array) -> times.FormatFacts:
+def formats(texts: pa.Array) -> times.FormatCounts:
     """Which of FORMATS texts are in."""
     different = texts.drop_null().unique()
     step = max(1, len(different) // SAMPLE)
     some = different.take(pa.array(np.arange(0, len(different), step)[:SAMPLE]))
     shapes = collections.Counter(_shape(text) for text in some.to_pylist())
     usual = max(shapes, key=lambda shape: shapes[shape], default="")
-    sample = times.FormatFacts(tuple(form for form in FORMATS if _shape(_ANY.strftime(form)) == usual))
+    sample = times.FormatCounts(tuple(form for form in FORMATS if _shape(_ANY.strftime(form)) == usual))
     sample.add(some)
-    facts = times.FormatFacts(
+    counts = times.FormatCounts(
         tuple(form for form in sample.forms if sample.fits[form] >= max(1, FITTING * sample.present))
     )
-    facts.add(texts)
-    return facts
+    counts.add(texts)
+    return counts
 
 
 def written(texts: pa.Array) -> str | None:

@@ -21,7 +21,7 @@ from noria.pipeline.config.kubeflow import Kubeflow
 from noria.pipeline.config.kubeflow_task import Task
 from noria.pipeline.config.sections import is_function, is_url
 from noria.pipeline.runners.kubeflow import container_project
-from noria.pipeline.runners.kubeflow.tasks import settings_of
+from noria.pipeline.runners.kubeflow.compiled_tasks import settings_of
 
 # Functions that older releases of kfp-kubernetes do not have, by the key that needs them: of the section, of a task.
 _NEWER = {

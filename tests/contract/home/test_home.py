@@ -135,18 +135,18 @@ def test_who_has_lost_the_lock_commits_nothing(fresh: Callable[[], ObjectStore])
     stopped = place.folder / "stopped"
 
     def sleeper() -> None:
-        from noria.core.objects import log
+        from noria.core.objects import change_log
 
         home = place.open("first")
-        append = log.Log.append
+        append = change_log.Log.append
 
-        def sleeping(self: log.Log, change: dict, check: Any) -> int:
+        def sleeping(self: change_log.Log, change: dict, check: Any) -> int:
             if "put" in change and change["put"]:
                 stopped.touch()
                 os.kill(os.getpid(), signal.SIGSTOP)
             return append(self, change, check)
 
-        log.Log.append = sleeping  # type: ignore[method-assign]
+        change_log.Log.append = sleeping  # type: ignore[method-assign]
         try:
             with hold(home):
                 files.write_text(home / "reports" / "a.json", "of the first")

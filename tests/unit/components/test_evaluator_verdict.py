@@ -9,7 +9,7 @@ from sklearn import metrics as sklearn_metrics
 
 from noria.components.evaluator import gate as gates
 from noria.components.evaluator import model_verdict
-from noria.components.evaluator.contract import check_metric
+from noria.components.evaluator.metric_contract import check_metric
 from noria.components.evaluator.metrics import METRICS
 from noria.components.evaluator.settings import Bound, EvaluatorSettings
 from noria.core.errors import ConfigError, GateError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from noria.ingestion.segments.service import METRICS
+from noria.ingestion.segments.monitoring_server import METRICS
 
 ROOT = Path(__file__).parents[3]
 ALERTS = (ROOT / "deploy" / "ingest-alerts.yaml").read_text(encoding="utf-8")
