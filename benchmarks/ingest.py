@@ -25,11 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from noria.ingestion.events import EventSettings
-from noria.ingestion.segments.ingester import Ingester, StreamSettings
+from noria.ingestion.segments.ingester import Ingester
 from noria.ingestion.segments.store import SegmentStore
 from noria.ingestion.streams.base import Stream
 from noria.ingestion.streams.kafka import Kafka
 from noria.ingestion.streams.log import Log, LogWriter
+from noria.pipeline.config.stream import StreamSection
 from noria.stores.spans import SpanStore
 
 START = 1_700_000_000 // 3600 * 3600
@@ -91,7 +92,13 @@ def lost_and_twice(home: Path, count: int) -> tuple[int, int]:
 
 
 def ingester(stream: Stream, home: Path) -> Ingester:
-    return Ingester(stream, SETTINGS, StreamSettings(), SegmentStore(home), SpanStore(home))
+    return Ingester(
+        stream,
+        SETTINGS,
+        StreamSection().in_seconds_and_bytes(SETTINGS.every),
+        SegmentStore(home),
+        SpanStore(home),
+    )
 
 
 def cpu(work: Callable[[], Any]) -> dict[str, float]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from noria.core import files
 from noria.core.errors import NoriaError
 from noria.serving import access_settings
-from noria.serving.access_settings import ClientLimits
+from noria.serving.access_settings import LARGEST_MIB, ClientLimits
 from noria.serving.audit_log import AuditLog
 from noria.serving.grpc_status import Code, StatusError
 from noria.serving.json_web_tokens import JsonWebTokens
@@ -22,7 +22,6 @@ from noria.serving.rate_limits import RateLimits
 
 PREDICT, ADMIN = "predict", "admin"
 LOOK_SECONDS = 1.0
-LARGEST_MIB = 1024
 LOG = logging.getLogger("noria.serving")
 
 # Who asks, within a request.
@@ -160,7 +159,7 @@ class Access:
             )
         return Client(call.address, frozenset((PREDICT, ADMIN)), self._settings.limits)
 
-    def _client(self, found: access_settings.Key | access_settings.Certificate) -> Client:
+    def _client(self, found: access_settings.Client) -> Client:
         return Client(found.name, frozenset(found.roles), found.limits or self._settings.limits)
 
     def _follow(self) -> None:

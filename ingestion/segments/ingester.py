@@ -33,7 +33,7 @@ Letters = list[dict[str, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class StreamSettings:
-    """How a stream becomes segments and spans.
+    """How a stream becomes segments and spans: the section `stream` of the config, in seconds and bytes.
 
     Attributes:
       lateness: seconds that a span stays open after the watermark has passed its end.
@@ -45,14 +45,14 @@ class StreamSettings:
       disk_bytes: of segments; reading pauses while there are more.
     """
 
-    lateness: float = 0
-    idle: float = 60
-    segment_rows: int = 100_000
-    segment_seconds: float = 10
-    unique: tuple[str, ...] = ()
-    cloudevents: bool = False
-    event_bytes: int = 1 << 20
-    disk_bytes: int = 8 << 30
+    lateness: float
+    idle: float
+    segment_rows: int
+    segment_seconds: float
+    unique: tuple[str, ...]
+    cloudevents: bool
+    event_bytes: int
+    disk_bytes: int
 
 
 class Ingester:
