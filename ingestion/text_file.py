@@ -23,7 +23,7 @@ from noria.ingestion import file_names
 
 BLOCK_BYTES = 8 << 20
 HEAD_BYTES = 256 << 10
-# Stands for bytes that are no text: a noncharacter of Unicode, which no text that people exchange holds.
+# Replaces bytes that are not text: a noncharacter of Unicode, which no text that people exchange holds.
 MARK = "\ufdd0"
 # A file is a damaged UTF-8, and not in an older encoding, up to this share of lines that are not UTF-8, or where
 # more lines are UTF-8 beyond ASCII than are none. Such lines are bad rows like others (`max_bad_share`).
@@ -48,7 +48,7 @@ _OPENERS: dict[bytes, Callable[[Path], Any]] = {
     b"\x04\x22\x4d\x18": lambda path: pa.input_stream(str(path), compression="lz4"),
 }
 _ZIP, _TAR = b"PK\x03\x04", b"ustar"
-# What a damaged, truncated or unreadable file raises, whichever library meets it first. (NotImplementedError:
+# What a damaged, truncated or unreadable file raises, in any of the libraries that read it. (NotImplementedError:
 # a zip method that Python does not know.)
 READ_ERRORS = (
     OSError,

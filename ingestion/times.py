@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 # Absolute values up to here are seconds, milliseconds, microseconds; above, nanoseconds. 1e11 s is the year
 # 5138, and 1e11 ms is March 1973.
 _SCALES = ((1e11, 1), (1e14, 10**3), (1e17, 10**6), (np.inf, 10**9))
-# Where most numbers are days, written YYYYMMDD, one below this is a day that there is not (as seconds all of them
-# would be in the early seventies). Of any such numbers one in 27 is a day: seconds since the start of a recording.
+# Where most numbers are days, written YYYYMMDD, a number below this is an invalid date (as seconds all of them would
+# be in the early seventies). Of any such numbers one in 27 is a day: seconds since the start of a recording.
 _NO_DAY = 10**8
 # Zones that people name, and hours from UTC (RFC 822, and those of Europe and Japan). Other names have no one meaning.
 _ZONES = {
@@ -228,7 +228,7 @@ class FormatCounts:
         weights = np.bincount(np.asarray(coded.indices.drop_null()), minlength=len(coded.dictionary))
         self.present += int(weights.sum())
         for form in self.forms:
-            # a tenth of the rows decides that a format is none: the rest need not be tried
+            # a tenth of the rows decides that a format is none: the rest is not tried
             if self.present < 10_000 or self.fits[form] > 0.5 * (self.present - int(weights.sum())):
                 self.fits[form] += int(weights[~_from_format(coded.dictionary, form)[1]].sum())
 

@@ -23,7 +23,7 @@ def _hexadecimal(value: str) -> str:
 
 
 def _source(value: str) -> str:
-    """Keys that come unprotected over a network would let whoever is on it make tokens."""
+    """Keys that come over a network without TLS would let anybody on it make tokens."""
     parts = urlsplit(value)
     if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
         raise ValueError(f"must be a file or https://, got {value!r}")

@@ -229,7 +229,7 @@ class Server:
             return
         options = {
             "grpc.max_send_message_length": -1,
-            # Whoever is known may send so much; a message is read before it is known whose it is.
+            # The limit of the clients that are known; a message is read before its client is known.
             "grpc.max_receive_message_length": -1 if self.access is None else self.access.largest_body,
             "grpc.so_reuseport": 0,  # two servers must not share a port without knowing
         } | dict(settings.channel)

@@ -1,4 +1,4 @@
-"""The requests of TF Serving's PredictionService, whichever protocol they come by."""
+"""The requests of TF Serving's PredictionService, for both protocols."""
 
 import time
 from collections.abc import Mapping, Sequence

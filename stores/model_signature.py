@@ -98,7 +98,7 @@ class PrivateKey(_Key):
         return cls(_id(key.public_key()), key)
 
     def sign(self, folder: Path, digests: Mapping[str, str]) -> None:
-        """Writes the signature of a model beside its folder, which need not be there yet.
+        """Writes the signature of a model beside its folder, which may not exist yet.
 
         Args:
           folder: the version's.

@@ -58,7 +58,7 @@ def noria(api: KubeflowApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setenv("HOME", str(tmp_path))  # kfp looks for its context there
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setitem(connection.LEAST, "poll", 0.01)  # a test's server need not be spared
+    monkeypatch.setitem(connection.LEAST, "poll", 0.01)  # a test's server may be asked often
     return Noria(
         tmp_path,
         {

@@ -172,7 +172,7 @@ def collect_evidence(
     # The version that the statistics are of; another run may have committed a later one since.
     versions = json.loads(statistics.get_string_custom_property("span_versions") or "{}")
     manifest = store.manifest(span, versions.get(str(span))) if span in store.ids() else None
-    # What the spans were laid out by; the config need not repeat it.
+    # What the spans were laid out by; the config does not have to repeat it.
     calendar = (manifest.extra.get("calendar") or {}) if manifest is not None else {}
     time = time or calendar.get("time") or ""
     labelled = int(mine.datasets[0].num_examples)

@@ -64,7 +64,7 @@ class Executor(PusherExecutor):
             transform = input_dict["transform_graph"][0]
             span_versions = json.loads(raw.get_string_custom_property("span_versions") or "{}")
             model = Path(input_dict["model"][0].uri)
-            # A run_fn of the user's own leaves a SavedModel, and need not leave more.
+            # A user's own run_fn must write a SavedModel, and may write nothing else.
             beside = {
                 name: model / name for name in ("checkpoint", "warm_start.json") if (model / name).exists()
             }

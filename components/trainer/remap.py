@@ -55,7 +55,7 @@ def map_vocabulary(
 ) -> RowMap:
     """Maps rows by vocabulary entry.
 
-    Entry i has the id i, hence the row i - lowest. Rows before (id -1) and after the entries (hash buckets)
+    Entry i has the id i, and so the row i - lowest. Rows before (id -1) and after the entries (hash buckets)
     are for unknown values; they keep their order, and any further ones continue the last old one.
 
     >>> map_vocabulary([b"a", b"b"], [b"c", b"b", b"a"], old_rows=3, new_rows=4).source.tolist()
@@ -106,7 +106,7 @@ def map_ids(old: np.ndarray, new: np.ndarray, old_rows: int, new_rows: int) -> R
 class Line:
     """old = scale * new + shift, with the largest residual relative to the spread of the old values.
 
-    `missing` are the old and the new value of a missing number, which need not be on the line.
+    `missing` are the old and the new value of a missing number, which may not be on the line.
     """
 
     scale: float

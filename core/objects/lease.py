@@ -1,7 +1,7 @@
 """The locks of a home in an object store: entries of its log.
 
-The number of the entry that takes a lock is its fence. Whoever has lost the lock, because it slept for longer than
-`TTL`, cannot write an entry without reading that first.
+The number of the entry that takes a lock is its fence. A process that has lost the lock, because it slept for longer
+than `TTL`, cannot write an entry without reading that first.
 """
 
 import contextlib

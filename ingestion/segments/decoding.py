@@ -346,7 +346,7 @@ def infer_columns(
 
     Args:
       messages: the first events.
-      settings: says which columns are wanted; all of the events' by default. Objects and lists are left out.
+      settings: says which columns are wanted; all of the events' by default. Objects and lists are skipped.
       types: of the columns that are known; they are not inferred.
       cloudevents: whether the columns are in the data of CloudEvents.
 

@@ -261,8 +261,8 @@ class SegmentStore:
           now: epoch seconds.
 
         Returns:
-          The segment, None where nothing was left; and the partitions that were left out: another process has
-          stored other positions meanwhile.
+          The segment, None where nothing was left; and the partitions that were not committed, because another process
+          has stored other positions meanwhile.
 
         Raises:
           DataError: it cannot be written; nothing was committed then.

@@ -229,7 +229,7 @@ class Config(Settings):
 
     @classmethod
     def read(cls, settings: dict[str, Any], path: Path) -> "Config":
-        """Settings as if written in the file `path`, which need not exist.
+        """Settings as if written in the file `path`, which may not exist.
 
         Raises:
           ValidationError: pydantic's, for a value that is not allowed.
@@ -271,8 +271,8 @@ class Config(Settings):
         return self.schema_
 
     def moved_to(self, home: Path) -> "Config":
-        """The same settings with another home folder; ML Metadata moves with it, into a file there. Nobody is told of
-        what happens there."""
+        """The same settings with another home folder; ML Metadata moves with it, into a file there. No update
+        is sent from there."""
         moved = self.model_copy(update={"home": home.absolute(), "metadata": "sqlite", "updates": []})
         moved._path, moved._settings = self._path, self._settings
         return moved

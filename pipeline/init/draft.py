@@ -386,7 +386,7 @@ def _write(
     landing = drafted.folder / "home" / LANDING
     if (beside / LANDING).exists() and not landing.exists():
         landing.parent.mkdir(exist_ok=True)
-        os.replace(beside / LANDING, landing)  # the first run need not copy it again
+        os.replace(beside / LANDING, landing)  # so the first run does not copy it again
     for name in (*FILES[1:], FILES[0]):  # the YAML file last: it makes the folder a project
         os.replace(beside / name, drafted.folder / name)
 
@@ -409,7 +409,7 @@ def _values(
         **reading,
         "label": label,
         "task": drafted.task,
-        # A stream must name its classes; 0 and 1 stand for no and yes, false and true as well.
+        # A stream must name its classes; 0 and 1 are also read from no and yes, and from false and true.
         "classes": drafted.label.classes or ([0, 1] if reading["log"] and drafted.task == "binary" else None),
         "shares": drafted.label.shares,
         "unlabelled": drafted.label.missing,

@@ -117,7 +117,7 @@ def execute(class_path: str, invocation: "Invocation", beam_args: Sequence[str])
 
 
 def _complete(output: Path) -> None:
-    """Makes an output that the executor has left out, such as a Trainer's `model_run`.
+    """Makes an output that the executor has not written, such as a Trainer's `model_run`.
 
     After 2.18 Kubeflow fails a task without a declared output. It uploads files only, so the folder gets one.
     """

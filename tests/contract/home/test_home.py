@@ -1,4 +1,4 @@
-"""The contract of a home: what is committed is there as a whole, once, for every machine, whoever is killed when."""
+"""The contract of a home: what is committed is there completely and once, for every machine, after any kill."""
 
 import os
 import signal

@@ -40,7 +40,9 @@ class Executor(base_executor.BaseExecutor):
             if notify and end["outcome"] != NOTHING:
                 try:
                     cloud_event.send(Notify.model_validate_json(notify), config.name, run_id, end)
-                except NoriaError as error:  # the run is what it is; whoever reads the log learns of it
+                except (
+                    NoriaError
+                ) as error:  # the run has ended all the same; the log says why nobody was notified
                     stage.note(not_notified=str(error))
 
 
