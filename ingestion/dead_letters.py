@@ -19,7 +19,7 @@ class DeadLetters:
     Args:
       home: the project's home folder, or None.
       name: the source's name.
-      digest: tells sources of one name apart.
+      digest: distinguishes sources with the same name.
       max_bad_share: share of a file's rows above which reading stops with an error (0 to 1).
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Who may ask: tells clients apart by API key, JSON Web Token or certificate, and holds them to their roles and limits.
+"""Who may ask: identifies clients by API key, JSON Web Token or certificate, and enforces their roles and limits.
 
 The access file is read again when it changes, so that a key that is removed from it is refused a second later.
 """

@@ -126,7 +126,7 @@ async def regress(
 
 
 def check_tasks(request: Any) -> None:
-    """Refuses a MultiInferenceRequest that is wrong whatever the model.
+    """Refuses a MultiInferenceRequest that is wrong for every model.
 
     Raises:
       StatusError: no task, a task without a model, or tasks for several models.

@@ -1,7 +1,7 @@
 """Signatures of models, as OpenSSF Model Signing 1.0 (github.com/ossf/model-signing-spec) with keys on P-256.
 
 A signature is a Sigstore bundle: a DSSE envelope around an in-toto statement that lists each file of the model with its
-SHA-256. It lies beside the version's folder, as `.<version>.sig`; TF Serving ignores the name. The reference library is
+SHA-256. It is beside the version's folder, as `.<version>.sig`; TF Serving ignores the name. The reference library is
 `model-signing`, whose dependencies do not fit TFX's; it verifies what this module signs, and the other way round.
 """
 
@@ -31,7 +31,7 @@ NEW_KEY = "openssl ecparam -name prime256v1 -genkey -noout -out signing.pem"
 
 
 def path_of(folder: Path) -> Path:
-    """Where the signature of a version's folder lies."""
+    """The path of the signature of a version's folder."""
     return folder.parent / f".{_name_of(folder)}.sig"
 
 
@@ -102,7 +102,7 @@ class PrivateKey(_Key):
 
         Args:
           folder: the version's.
-          digests: sha256 of each of its files, by path. They are what is signed, whatever is in the folder now.
+          digests: sha256 of each of its files, by path. They are what is signed, even if the folder has changed since.
         """
         resources = [
             {"name": name, "algorithm": ALGORITHM, "digest": digest}

@@ -122,7 +122,7 @@ class Publication:
             model_directory.withdraw_candidate(self.root, number)
 
     def promote(self, number: int, reason: str, actor: str) -> Version:
-        """Publishes a version whatever its verdict; the log records who did it and why.
+        """Publishes a version with any verdict; the log records who did it and why.
 
         A version that is older than any that serves or served, also one of another registry, gets a new number, with
         the old one as its parent, because TF Serving takes the largest.

@@ -154,7 +154,7 @@ def collect_evidence(
     number = statistics.get_int_custom_property("previous_span")
     if previous is not None and (number < since or _is_thin(previous, rows_here, thin)):
         previous = None
-    for older in sorted(kept, reverse=True):  # StatisticsGen takes the newest, whatever it holds
+    for older in sorted(kept, reverse=True):  # StatisticsGen takes the newest one
         if previous is None and since <= older < span:
             found = _load(kept[older].path)
             if found is not None and not _is_thin(found, rows_here, thin):

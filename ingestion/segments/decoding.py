@@ -69,7 +69,7 @@ class Decoder:
     """Decodes events of one shape.
 
     Args:
-      columns: column -> name of its type; label and time are read whatever they are.
+      columns: column -> name of its type; label and time are read with any type.
       settings: how rows become events.
       classes: the classes of the label, where they are known.
       cloudevents: whether events are in CloudEvents envelopes.

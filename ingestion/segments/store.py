@@ -7,7 +7,7 @@
 
 A segment is committed by one rename, while the lock is held, and only if for each partition the stored position is the
 one from which its rows were read (a compare-and-set, as in Apache Druid). So of two processes that read the same
-positions exactly one commits, whatever the stream's own group says, and dead letters are written once.
+positions exactly one commits, independent of the stream's own group, and dead letters are written once.
 """
 
 import contextlib

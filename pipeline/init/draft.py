@@ -281,7 +281,7 @@ def _drafted(
         "log": log,
     }
     if log is not None:
-        # The first events of a stream fix its columns for good, and may not have all of them.
+        # The first events of a stream fix its columns permanently, and may not have all of them.
         inferred = {
             name: column_type.name for name, column_type in column_types.items() if name not in (label, time)
         }

@@ -68,10 +68,10 @@ DIGIT_FORMATS = {
 }
 # Different numbers that decide; 20 where none is named here. Of seconds since 1970 none would be a month for long.
 FEWEST = {"%Y": 2, "%Y%m": 6}
-# What a number that is read so has to lie in, 1990 to 2100; years from 1900 on.
+# The range of a number that is read so, 1990 to 2100; years from 1900 on.
 WRITTEN = (631_152_000, 4_102_444_800)
 FIRST_YEAR = -2_208_988_800
-# Seconds since 1970 that numbers in a column that nobody has called a time must lie in: 2000 to 2040.
+# The range, as seconds since 1970, of numbers in a column that was not named as a time: 2000 to 2040.
 LIKELY = (946_684_800, 2_208_988_800)
 # Different texts that decide which formats are tried on all, and the share of them that one must fit.
 SAMPLE, FITTING = 60, 0.6
@@ -82,7 +82,7 @@ def event_times(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Epoch seconds of the rows that have a time, and the `strptime` formats that fit, where one was needed.
 
-    All rows decide. There are several formats where days and months cannot be told apart: the first one was used.
+    All rows decide. There are several formats where days and months cannot be distinguished: the first one was used.
 
     Args:
       values: the column.

@@ -1,4 +1,4 @@
-"""Ends a run, whatever its outcome and wherever it ran: its page, its `run.json`, its errors in plain words.
+"""Ends a run, with any outcome and on any runner: its page, its `run.json`, its errors in plain words.
 
 The stages record the outcome in the registry (Pusher a version, DataGate a broken span, SpanExampleGen a thin one).
 The runner ends the run with a `RunRecorder`: `noria run` around the pipeline, on Kubeflow the task `Report`, and the

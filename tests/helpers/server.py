@@ -41,7 +41,7 @@ class Running:
         """Returns when something holds; fails if it does not in time."""
         until = time.monotonic() + seconds
         while not holds():
-            assert time.monotonic() < until, "it did not come to hold"
+            assert time.monotonic() < until, "it did not become true in time"
             time.sleep(0.02)
 
     def error(self, path: str, body: object = None, method: str | None = None) -> tuple[int, str]:
