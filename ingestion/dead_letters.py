@@ -9,6 +9,8 @@ from typing import Any
 from noria.core import files
 from noria.core.errors import DataError
 
+MAX_BAD_SHARE = 0.01  # of a file's rows
+
 
 class DeadLetters:
     """Gathers the bad rows of one source in `<home>/dead-letters/<name>-<digest>.jsonl`.
@@ -27,7 +29,7 @@ class DeadLetters:
       refused: whether `check` has found too many bad rows.
     """
 
-    def __init__(self, home: Path | None, name: str, digest: str, max_bad_share: float = 0.01):
+    def __init__(self, home: Path | None, name: str, digest: str, max_bad_share: float = MAX_BAD_SHARE):
         safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)[-80:]
         self.path = None if home is None else Path(home) / "dead-letters" / f"{safe}-{digest[:12]}.jsonl"
         self.max_bad_share = max_bad_share

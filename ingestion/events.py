@@ -12,7 +12,7 @@ from noria.core import periods
 from noria.core.errors import DataError
 from noria.ingestion import calendar, conversion, times
 from noria.ingestion.column_types.base import ColumnType
-from noria.ingestion.dead_letters import DeadLetters
+from noria.ingestion.dead_letters import MAX_BAD_SHARE, DeadLetters
 from noria.ingestion.formats import Rows, said_of
 from noria.ingestion.labels import Labels
 from noria.ingestion.number_formats import PLAIN
@@ -60,7 +60,7 @@ class EventSettings:
     encoding: str | None = None
     decimal: str | None = None
     header: tuple[str, ...] = ()
-    max_bad_share: float = 0.01
+    max_bad_share: float = MAX_BAD_SHARE
     folder: Path | None = None
 
     def __post_init__(self) -> None:

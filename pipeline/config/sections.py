@@ -24,6 +24,7 @@ from noria.core.errors import did_you_mean
 from noria.core.objects.store import SCHEMES
 from noria.core.settings import Names, Settings, listed
 from noria.ingestion.column_types import COLUMN_TYPES
+from noria.ingestion.dead_letters import MAX_BAD_SHARE
 from noria.ingestion.source_secrets import shown
 from noria.ingestion.sources import SOURCES
 
@@ -135,7 +136,7 @@ class Data(Settings):
     )
     missing: Names = Field(default_factory=list, description='More texts that mean "missing", such as `"?"`.')
     max_bad_share: float = Field(
-        default=0.01,
+        default=MAX_BAD_SHARE,
         ge=0,
         le=1,
         description="Largest share of a file's rows that may be unreadable. A file with more is refused.",
