@@ -33,14 +33,14 @@ class Landing:
       folder: where they are.
       name: what people know the source by.
       cursor: the column in whose order rows come; a later row never has a smaller value.
-      facts: what must not change between runs, such as the table's name.
+      identity: what must not change between runs, such as the table's name.
     """
 
-    def __init__(self, folder: Path, name: str, cursor: str, facts: dict[str, str]):
+    def __init__(self, folder: Path, name: str, cursor: str, identity: dict[str, str]):
         self.folder = folder
         self.name = name
         self.cursor = cursor
-        self._meta = {"cursor": cursor, **facts}
+        self._meta = {"cursor": cursor, **identity}
         files.sweep(files.fetched(folder))
         for path in self.paths[-1:]:
             self._check(path)
@@ -144,14 +144,14 @@ class Landing:
             )
 
     def _check_cursor(self, batch: pa.RecordBatch) -> None:
-        place = batch.schema.get_field_index(self.cursor)
-        if place < 0:
+        index = batch.schema.get_field_index(self.cursor)
+        if index < 0:
             raise DataError(
                 f"the cursor column {self.cursor!r} is not in the result",
                 where=f"{self.name}: columns {', '.join(batch.schema.names)}",
                 next_step="name one of these columns in `cursor`",
             )
-        kind = batch.column(place).type
+        kind = batch.column(index).type
         kinds = (pa.types.is_integer, pa.types.is_timestamp, pa.types.is_date, pa.types.is_string)
         if not any(is_kind(kind) for is_kind in kinds):
             raise DataError(

@@ -104,7 +104,7 @@ def connect(
 
 
 def examples(columns: Mapping[str, Sequence[Any]]) -> list[bytes]:
-    """Rows as serialized tf.Examples: int, float, or str and bytes; a None is left out.
+    """Rows as serialized tf.Examples: int, float, or str and bytes; a None is omitted.
 
     Args:
       columns: values of each column, all of one length.

@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _settings(given: argparse.Namespace) -> Any:
     from noria.core.errors import ConfigError
-    from noria.serving import config, server
+    from noria.serving import server, tf_serving_config
     from noria.serving.batching import Limits
     from noria.serving.models import Options
 
@@ -131,12 +131,12 @@ def _settings(given: argparse.Namespace) -> Any:
     if given.batching_parameters_file and not given.enable_batching:
         raise ConfigError("--batching_parameters_file is set without setting --enable_batching to true.")
     if given.model_config_file:
-        models = config.read_models(Path(given.model_config_file))
+        models = tf_serving_config.read_models(Path(given.model_config_file))
     else:
-        models = config.single_model(given.model_name, given.model_base_path)
+        models = tf_serving_config.single_model(given.model_name, given.model_base_path)
     limits = Limits(merge=given.enable_batching)
     if given.batching_parameters_file:
-        found = config.batching_parameters(Path(given.batching_parameters_file))
+        found = tf_serving_config.batching_parameters(Path(given.batching_parameters_file))
         rows = found.get("max_batch_size", limits.max_batch_rows)
         limits = dataclasses.replace(
             limits,
@@ -145,7 +145,7 @@ def _settings(given: argparse.Namespace) -> Any:
         )
     path = None
     if given.monitoring_config_file:
-        path = config.prometheus_path(Path(given.monitoring_config_file))
+        path = tf_serving_config.prometheus_path(Path(given.monitoring_config_file))
     return server.Settings(
         models=models,
         host="0.0.0.0",
@@ -175,9 +175,9 @@ def _settings(given: argparse.Namespace) -> Any:
 def _credentials(path: Path) -> Any:
     """gRPC's, from an SSLConfig."""
     from noria.core.errors import ConfigError
-    from noria.serving import config, server
+    from noria.serving import server, tf_serving_config
 
-    found = config.ssl_texts(path)
+    found = tf_serving_config.ssl_texts(path)
     missing = [name for name in ("server_key", "server_cert") if not found.get(name)]
     if found.get("client_verify") and not found.get("custom_ca"):
         missing.append("custom_ca")

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from noria.serving.status import invalid
+from noria.serving.grpc_status import invalid
 
 MAX_DEBUG = 256  # bytes of a value in an error message
 

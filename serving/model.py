@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from noria.serving.grpc_status import Code, StatusError
 from noria.serving.processes import ModelProcess
 from noria.serving.rollouts.traffic import Traffic
-from noria.serving.status import Code, StatusError
 from noria.serving.version import State, Version, loading_cores
 from noria.stores import model_directory
 
@@ -50,7 +50,7 @@ class Model:
         standby: bool,
         keep_fallback: bool,
         traffic: Callable[["Model"], Traffic],
-        note: Callable[..., None] = lambda event, version, **facts: None,
+        note: Callable[..., None] = lambda event, version, **fields: None,
     ):
         self._note = note
         self.name = config.name
@@ -164,14 +164,14 @@ class Model:
 
     def _in_turn(self, wanted: list[int], found: dict[int, Path]) -> list[int]:
         """In which order to load: a fallback after the champion, a candidate last."""
-        turn = sorted(wanted, reverse=self.keep_fallback)
+        order = sorted(wanted, reverse=self.keep_fallback)
         if self.candidate is not None:
             folder = Path(self.config.base_path) / f"{model_directory.CANDIDATE}{self.candidate}"
             if self.candidate not in found and folder.is_dir():
                 found[self.candidate] = folder
-            turn = [number for number in turn if number != self.candidate]
-            turn += [self.candidate] if self.candidate in found else []
-        return turn
+            order = [number for number in order if number != self.candidate]
+            order += [self.candidate] if self.candidate in found else []
+        return order
 
     def _wanted(self, found: dict[int, Path]) -> list[int]:
         policy = self.config.model_version_policy

@@ -17,7 +17,7 @@ import sys
 from typing import Any
 
 from noria.serving import frames
-from noria.serving.status import Code, StatusError
+from noria.serving.grpc_status import Code, StatusError
 from noria.serving.tensors import STRING, Tensor
 
 

@@ -11,16 +11,16 @@ from typing import Any, TypeVar
 from noria.serving import service
 from noria.serving.audit_log import AuditLog
 from noria.serving.batching import Limits
-from noria.serving.metrics import Metrics
+from noria.serving.grpc_status import Code, StatusError, invalid
 from noria.serving.model import Model
 from noria.serving.prediction_log import PredictionLog
 from noria.serving.processes import Spawner
+from noria.serving.prometheus import Metrics
 from noria.serving.protos import model_server_config_pb2
 from noria.serving.rollouts.judge import Judge
 from noria.serving.rollouts.operations import Rollouts
 from noria.serving.rollouts.settings import RolloutSettings
 from noria.serving.rollouts.traffic import Traffic
-from noria.serving.status import Code, StatusError, invalid
 from noria.serving.version import Version
 
 LOG = logging.getLogger("noria.serving")
@@ -281,9 +281,9 @@ class Models:
                 options.trusted,
             )
 
-        def note(event: str, version: int, **facts: str) -> None:
+        def note(event: str, version: int, **fields: str) -> None:
             if self.audit is not None:
-                self.audit.note(event, model=config.name, version=version, **facts)
+                self.audit.note(event, model=config.name, version=version, **fields)
 
         def collapsed(champion: Version, fallback: Version, reason: str) -> None:
             model.distrust(champion.number)

@@ -85,7 +85,7 @@ class PredictionLog:
             try:
                 self._write(requests)
                 self.logged += len(requests)
-            except Exception as error:  # a full disk must not end the log for good
+            except Exception as error:  # a full disk must not end the log permanently
                 self.lost += len(requests)
                 LOG.error("the prediction log loses %d requests: %s", len(requests), error)
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from noria.serving import frames
+from noria.serving.grpc_status import Code, StatusError
 from noria.serving.protos import SignatureDef
-from noria.serving.status import Code, StatusError
 from noria.serving.tensors import Tensor
 
 # With the threads of numpy's libraries, the process could not fork. numpy reads these when it is imported.

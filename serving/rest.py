@@ -19,13 +19,13 @@ from google.protobuf import json_format
 from noria.serving import access as admission
 from noria.serving import admin, json_request, json_response, json_text, service, signatures
 from noria.serving.access import Access, Call, Client
-from noria.serving.metrics import Metrics
+from noria.serving.grpc_status import Code, StatusError, invalid
 from noria.serving.models import Models
 from noria.serving.openapi import description
 from noria.serving.prediction_log import REQUEST_ID, new_id
+from noria.serving.prometheus import Metrics
 from noria.serving.protos import classification_pb2, model_pb2, regression_pb2
 from noria.serving.rollouts.traffic import KEY
-from noria.serving.status import Code, StatusError, invalid
 from noria.serving.version import Version
 
 PREDICTION = re.compile(

@@ -13,11 +13,11 @@ from noria.serving import access as admission
 from noria.serving import protos, service
 from noria.serving.access import Access, Call
 from noria.serving.audit_log import AuditLog
-from noria.serving.metrics import Metrics
+from noria.serving.grpc_status import Code, StatusError, invalid
 from noria.serving.models import Models
 from noria.serving.prediction_log import REQUEST_ID, new_id
+from noria.serving.prometheus import Metrics
 from noria.serving.rollouts.traffic import KEY
-from noria.serving.status import Code, StatusError, invalid
 from noria.serving.version import Version
 
 __all__ = ["handlers"]

@@ -19,13 +19,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from noria.core import files
 from noria.core.errors import ConfigError, NoriaError
-from noria.serving import config, privileges, rpc
+from noria.serving import privileges, rpc, tf_serving_config
 from noria.serving.access import Access
 from noria.serving.audit_log import AuditLog
-from noria.serving.metrics import Metrics
+from noria.serving.grpc_status import Code, StatusError
 from noria.serving.models import Models, Options
+from noria.serving.prometheus import Metrics
 from noria.serving.rest import CERTIFICATE, Rest
-from noria.serving.status import Code, StatusError
 
 LOG = logging.getLogger("noria.serving")
 
@@ -102,7 +102,7 @@ class Settings:
     grpc_port: int | None = 8500
     grpc_socket: str = ""
     rest_seconds: float = 30.0
-    metrics_path: str | None = config.PROMETHEUS_PATH
+    metrics_path: str | None = tf_serving_config.PROMETHEUS_PATH
     cors: bool = False
     health: bool = True
     tls: Tls | None = None
@@ -229,7 +229,7 @@ class Server:
             return
         options = {
             "grpc.max_send_message_length": -1,
-            # Whoever is known may send so much; a message is read before it is known whose it is.
+            # The limit of the clients that are known; a message is read before its client is known.
             "grpc.max_receive_message_length": -1 if self.access is None else self.access.largest_body,
             "grpc.so_reuseport": 0,  # two servers must not share a port without knowing
         } | dict(settings.channel)
@@ -260,7 +260,7 @@ class Server:
         while True:
             await asyncio.sleep(self.settings.models_file_seconds)
             try:
-                wanted = config.read_models(path)
+                wanted = tf_serving_config.read_models(path)
                 if wanted != applied:
                     await self.models.reload(wanted)
                     applied = wanted

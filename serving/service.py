@@ -1,11 +1,12 @@
-"""The requests of TF Serving's PredictionService, whichever protocol they come by."""
+"""The requests of TF Serving's PredictionService, for both protocols."""
 
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from noria.serving import signatures, warmup
-from noria.serving.metrics import Metrics
+from noria.serving.grpc_status import Code, StatusError, invalid
+from noria.serving.prometheus import Metrics
 from noria.serving.protos import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -16,7 +17,6 @@ from noria.serving.protos import (
 )
 from noria.serving.rollouts.traffic import OUTPUTS
 from noria.serving.signatures import CLASSIFY, REGRESS, Signature
-from noria.serving.status import Code, StatusError, invalid
 from noria.serving.tensors import STRING, Tensor, from_proto, to_proto
 from noria.serving.version import Version
 
@@ -126,7 +126,7 @@ async def regress(
 
 
 def check_tasks(request: Any) -> None:
-    """Refuses a MultiInferenceRequest that is wrong whatever the model.
+    """Refuses a MultiInferenceRequest that is wrong for every model.
 
     Raises:
       StatusError: no task, a task without a model, or tasks for several models.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from noria.components.internals.tensorflow import make_callable, session_parts
-from noria.serving.status import Code, StatusError
+from noria.serving.grpc_status import Code, StatusError
 from noria.serving.tensors import STRING, Tensor
 
 PARTS = session_parts()

@@ -14,11 +14,11 @@ from noria.components import saved_model
 from noria.core import files
 from noria.core.errors import NoriaError
 from noria.serving.batching import Limits, Queue
-from noria.serving.metrics import Metrics
+from noria.serving.grpc_status import Code, StatusError
 from noria.serving.prediction_log import PredictionLog
 from noria.serving.processes import ModelProcess, Spawner
+from noria.serving.prometheus import Metrics
 from noria.serving.signatures import Signature
-from noria.serving.status import Code, StatusError
 from noria.stores import model_signature
 
 DRAIN_SECONDS = 30.0

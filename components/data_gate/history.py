@@ -318,7 +318,7 @@ def bits_of(features: Mapping[str, statistics_pb2.FeatureNameStatistics]) -> dic
             values = len(
                 {bucket.high_value for one in feature.num_stats.histograms for bucket in one.buckets}
             )
-            # The standard histogram has 10 edges whatever the values are.
+            # The standard histogram has 10 edges for all values.
             if feature.num_stats.min in (0, 1) and feature.num_stats.max == 1 and common.num_non_missing:
                 mean = feature.num_stats.mean
                 spread = mean * (1 - mean)

@@ -16,20 +16,20 @@ from noria.components import journal
 from noria.components.libraries import tf, tft
 from noria.components.trainer import (
     checkpoint,
+    export,
     keras_model,
     rescue,
     resident,
-    serving,
     strategy,
     warm_start,
 )
-from noria.components.trainer import run as runs
+from noria.components.trainer import training_run as runs
 from noria.components.trainer.loop import Outcome
 from noria.components.trainer.network import Network
 from noria.components.trainer.reader import Reader
-from noria.components.trainer.run import Run
 from noria.components.trainer.settings import read
 from noria.components.trainer.training_rows import open_window
+from noria.components.trainer.training_run import Run
 from noria.components.trainer.transform_layer import TransformLayer
 
 
@@ -120,7 +120,7 @@ def _write(run: Run, outcome: Outcome, layer: TransformLayer, folder: Path, conf
         for name, variable in network.state().items():
             variable.assign(variables[name])
     champion = Path(config["champion"]) / folder.name if config.get("champion") else None
-    return serving.export(network, layer, folder, run.recipe, champion)
+    return export.export(network, layer, folder, run.recipe, champion)
 
 
 @contextlib.contextmanager

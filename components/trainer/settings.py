@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from noria.components.trainer.families import FAMILIES
+from noria.components.trainer.families import FAMILIES, Family
 from noria.core import settings
 from noria.core.settings import ImportPath, listed
 from noria.core.tasks import Task
@@ -42,6 +42,14 @@ class EarlyStop(settings.Settings):
     min_delta: float = Field(default=0.0, ge=0, description="Smallest change that counts as an improvement.")
 
 
+def _default(setting: str) -> str:
+    """What the families set, for a description, such as "By default 0.1 for `tabm`, else 0.5"."""
+    own = {name: vars(kind)[setting] for name, kind in FAMILIES.all().items() if setting in vars(kind)}
+    return (
+        f"By default {''.join(f'{own[name]} for `{name}`, else ' for name in own)}{getattr(Family, setting)}"
+    )
+
+
 class TrainerSettings(settings.Settings):
     """The keys of `trainer` in the project's file."""
 
@@ -56,7 +64,7 @@ class TrainerSettings(settings.Settings):
     )
     hidden_units: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
         default=None,
-        description="Widths of the dense layers of a built-in family. By default (96, 96) for `tabm`, else (256, 64).",
+        description=f"Widths of the dense layers of a built-in family. {_default('hidden_units')}.",
     )
     cross_layers: int = Field(default=2, ge=1, description="Cross layers (`dcn` only).")
     embedding_cap: int = Field(default=50, ge=1, description="Widest embedding of a categorical feature.")
@@ -64,7 +72,7 @@ class TrainerSettings(settings.Settings):
         default=None,
         ge=0,
         lt=1,
-        description="Share of hidden units dropped while training. By default 0.1 for `tabm`, else 0.5.",
+        description=f"Share of hidden units dropped while training. {_default('dropout')}.",
     )
     epochs: float = Field(
         default=3, gt=0, description="Passes over the window in a cold run, if `steps` is not set."
@@ -85,8 +93,8 @@ class TrainerSettings(settings.Settings):
     min_steps: int | None = Field(
         default=None,
         ge=0,
-        description="Least steps of a cold run, if `steps` is not set; early stop ends it before. By default 1500 "
-        "for `tabm`, else 300: a table of 720 rows has 9 steps in 3 passes, after which its model is hardly better "
+        description="Least steps of a cold run, if `steps` is not set; early stop ends it before. "
+        f"{_default('min_steps')}: a table of 720 rows has 9 steps in 3 passes, after which its model is hardly better "
         "than a guess.",
     )
     min_warm_steps: int = Field(
@@ -95,7 +103,7 @@ class TrainerSettings(settings.Settings):
     learning_rate: float | None = Field(
         default=None,
         gt=0,
-        description="Adam's learning rate at the first step of a cold run. By default 0.003 for `tabm`, else 0.001.",
+        description=f"Adam's learning rate at the first step of a cold run. {_default('learning_rate')}.",
     )
     warm_learning_rate: float = Field(
         default=3e-3,

@@ -7,7 +7,7 @@
 
 A segment is committed by one rename, while the lock is held, and only if for each partition the stored position is the
 one from which its rows were read (a compare-and-set, as in Apache Druid). So of two processes that read the same
-positions exactly one commits, whatever the stream's own group says, and dead letters are written once.
+positions exactly one commits, independent of the stream's own group, and dead letters are written once.
 """
 
 import contextlib
@@ -261,8 +261,8 @@ class SegmentStore:
           now: epoch seconds.
 
         Returns:
-          The segment, None where nothing was left; and the partitions that were left out: another process has
-          stored other positions meanwhile.
+          The segment, None where nothing was left; and the partitions that were not committed, because another process
+          has stored other positions meanwhile.
 
         Raises:
           DataError: it cannot be written; nothing was committed then.
@@ -271,7 +271,7 @@ class SegmentStore:
             beside = files.staging(self.folder / "segments")
             try:
                 beside.mkdir(parents=True)
-                facts = _write(beside, draft, every, column)
+                fields = _write(beside, draft, every, column)
                 with self.hold():
                     state = self.state()
                     if state.identity and changed(state.identity, identity):
@@ -289,9 +289,9 @@ class SegmentStore:
                         files.remove_tree(beside)
                         beside.mkdir()
                         draft = Draft(left)
-                        facts = _write(beside, draft, every, column)
+                        fields = _write(beside, draft, every, column)
                     after = _after(state, draft, identity, len(fenced), ends, now)
-                    return self._add(beside, after, facts, draft, now), fenced
+                    return self._add(beside, after, fields, draft, now), fenced
             finally:
                 files.remove_tree(beside)
 
@@ -301,8 +301,8 @@ class SegmentStore:
             beside = files.staging(self.folder / "segments")
             try:
                 beside.mkdir(parents=True)
-                facts = _write(beside, Draft(), "rows:1", None)
-                return self._add(beside, state, facts, Draft(), now)
+                fields = _write(beside, Draft(), "rows:1", None)
+                return self._add(beside, state, fields, Draft(), now)
             finally:
                 files.remove_tree(beside)
 
@@ -374,13 +374,13 @@ class SegmentStore:
                     if time.time() - path.stat().st_mtime > STALE_SECONDS:
                         files.remove_tree(path)
 
-    def _add(self, beside: Path, state: State, facts: dict[str, Any], draft: Draft, now: float) -> Segment:
+    def _add(self, beside: Path, state: State, fields: dict[str, Any], draft: Draft, now: float) -> Segment:
         parts = {
             partition: {"start": part.start, "first": part.first, "next": part.next, "rows": part.events}
             for partition, part in draft.parts.items()
         }
         target = self._path(state.commit)
-        segment = Segment(commit=state.commit, parts=parts, created=now, state=state, folder=target, **facts)
+        segment = Segment(commit=state.commit, parts=parts, created=now, state=state, folder=target, **fields)
         text = json.dumps(segment.to_json(), indent=1, ensure_ascii=False)
         (beside / MANIFEST).write_text(text, encoding="utf-8")
         files.commit_folder(beside, target)
@@ -462,12 +462,12 @@ def _write(folder: Path, draft: Draft, every: str, column: str | None) -> dict[s
     """Writes data and dead letters; what the manifest says of them."""
     batches = [batch for part in draft.parts.values() for batch in part.batches if batch.num_rows]
     letters = [letter for part in draft.parts.values() for letter in part.letters]
-    facts: dict[str, Any] = {"rows": 0, "spans": {}, "bytes": 0, "sha256": None, "dead": len(letters)}
+    fields: dict[str, Any] = {"rows": 0, "spans": {}, "bytes": 0, "sha256": None, "dead": len(letters)}
     if letters:
         (folder / LETTERS).write_text(lines(letters), encoding="utf-8", newline="\n")
     if batches:
-        facts.update(_write_rows(folder / DATA, batches, every, column))
-    return facts
+        fields.update(_write_rows(folder / DATA, batches, every, column))
+    return fields
 
 
 def _write_rows(

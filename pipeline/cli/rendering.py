@@ -89,13 +89,13 @@ def print_decisions(out: Console, runs: Sequence[RunRecord]) -> None:
 def print_stream(out: Console, stream: Mapping[str, Any]) -> None:
     """The stream's positions and lag as its ingester stored them last."""
     counts = stream["counts"]
-    facts = [
+    fields = [
         f"{counts.get(name, 0):,} {said}" for name, said in (("events", "events"), ("dead", "dead letters"))
     ]
-    facts.append(f"{stream['segments']:,} segments wait for their spans")
+    fields.append(f"{stream['segments']:,} segments wait for their spans")
     if stream["losses"]:
-        facts.append(f"[red]{len(stream['losses'])} accepted losses[/]")
-    out.print(f"stream {escape(stream['source'])}: {', '.join(facts)}", soft_wrap=True)
+        fields.append(f"[red]{len(stream['losses'])} accepted losses[/]")
+    out.print(f"stream {escape(stream['source'])}: {', '.join(fields)}", soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("partition", "position", "end", "lag"):
         table.add_column(title, justify="right")

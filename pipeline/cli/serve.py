@@ -82,7 +82,7 @@ def serve(
 
     try:
         from noria.serving import access_settings, server
-        from noria.serving import config as files
+        from noria.serving import tf_serving_config as files
         from noria.serving.batching import Limits
         from noria.serving.models import Options
         from noria.serving.rollouts.settings import ServingSettings

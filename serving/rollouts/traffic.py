@@ -14,12 +14,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
-from noria.serving.metrics import Metrics
+from noria.serving.grpc_status import Code, StatusError
 from noria.serving.prediction_log import ARM, REQUEST_ID
+from noria.serving.prometheus import Metrics
 from noria.serving.rollouts.collapse import Collapse
 from noria.serving.rollouts.guards import CANDIDATE, CHAMPION, Guards
 from noria.serving.rollouts.rollout import Rollout
-from noria.serving.status import Code, StatusError
 from noria.serving.tensors import Tensor, first
 from noria.serving.version import Version
 

@@ -22,8 +22,8 @@ from noria.components.data_gate import (
     unit_checks,
 )
 from noria.components.data_gate.compare import compare, measures_of
-from noria.components.data_gate.contract import check_measure
 from noria.components.data_gate.history import Past
+from noria.components.data_gate.measure_contract import check_measure
 from noria.components.data_gate.measures import MEASURES, psi
 from noria.components.data_gate.settings import DataGateSettings, LabelRate, Volume
 from noria.components.statistics_cache import fingerprint

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noria.serving import json_request, json_response, json_text
+from noria.serving.grpc_status import StatusError
 from noria.serving.protos import SignatureDef
 from noria.serving.signatures import Signature
-from noria.serving.status import StatusError
 from noria.serving.tensors import Tensor, join, pack, split
 
 

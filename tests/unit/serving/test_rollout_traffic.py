@@ -5,12 +5,12 @@ import dataclasses
 
 import pytest
 
-from noria.serving.metrics import Metrics
+from noria.serving.grpc_status import Code, StatusError
+from noria.serving.prometheus import Metrics
 from noria.serving.rollouts.guards import CANDIDATE, CHAMPION, Guards
 from noria.serving.rollouts.rollout import Rollout
 from noria.serving.rollouts.settings import RolloutSettings
 from noria.serving.rollouts.traffic import KEY, OUTPUTS, Traffic
-from noria.serving.status import Code, StatusError
 from noria.serving.tensors import Tensor, pack
 
 

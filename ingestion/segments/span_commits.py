@@ -25,21 +25,21 @@ from noria.ingestion.segments.decoding import OFFSET, PARTITION
 from noria.ingestion.segments.store import Segment, SegmentStore
 from noria.stores.spans import SpanStore
 
-__all__ = ["CutReport", "cut"]
+__all__ = ["CommitReport", "commit_spans"]
 
 _PARTITION = ".partition"
 
 
 @dataclasses.dataclass
-class CutReport:
+class CommitReport:
     """What was committed.
 
     Attributes:
       spans: ids of the new spans.
       late: ids of the spans that got a new version from late rows.
       rows: rows that were committed; `late_rows` of them were late.
-      repeated: rows that were left out, as an event with the same id came before.
-      early: rows before the first span, which were left out.
+      repeated: rows that were skipped, as an event with the same id came before.
+      early: rows before the first span, which were skipped.
       oldest: when the oldest segment that has such rows was written, epoch seconds; None where nothing was committed.
       discarded: segments that were deleted.
     """
@@ -54,7 +54,7 @@ class CutReport:
     discarded: int = 0
 
 
-def cut(
+def commit_spans(
     segments: SegmentStore,
     store: SpanStore,
     settings: EventSettings,
@@ -64,7 +64,7 @@ def cut(
     unique: Sequence[str] = (),
     late: bool = True,
     tell: Callable[[dict[str, Any]], None] = lambda record: None,
-) -> CutReport:
+) -> CommitReport:
     """Commits the spans that are closed, and deletes the segments that are no longer needed.
 
     Args:
@@ -73,7 +73,7 @@ def cut(
       settings: how rows become events.
       name: of the stream, for the manifests.
       watermark: epoch seconds; a span that ends at or before it is closed. `math.inf` closes all; None closes none.
-      unique: columns that identify an event; a second event of a span with the same values is left out.
+      unique: columns that identify an event; a second event of a span with the same values is skipped.
       late: whether to commit late rows where no span is new. Each commit of late rows writes its span again.
       tell: gets a record for each committed span: `span`, `rows`, `late`.
 
@@ -84,18 +84,18 @@ def cut(
     with files.explained("the spans cannot be written", store.folder, SpanError), store.hold():
         pending = segments.pending()
         if not pending:
-            return CutReport()
+            return CommitReport()
         for path in store.folder.glob(f"{_PARTITION}*"):  # of a killed process; the store is locked
             files.remove_tree(path)
         size = calendar.rows_per_span(settings.every)
-        kind = _Periods if size is None else _Rows
-        work = kind(segments, store, settings, name, unique, tell)
+        commits = _Periods if size is None else _Rows
+        work = commits(segments, store, settings, name, unique, tell)
         work.run(pending, watermark, late)
         return work.report
 
 
-class _Cut:
-    """What both ways of cutting have in common."""
+class _Commits:
+    """What the commits of periods and of spans of so many rows have in common."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class _Cut:
         self.name = name
         self.unique = list(unique)
         self.tell = tell
-        self.report = CutReport()
+        self.report = CommitReport()
         self.ids = set(store.ids())
         self.calendar = Calendar.load(store)
         if self.calendar is not None:
@@ -231,7 +231,7 @@ class _Cut:
         return int(min(each.min() for each in times)), int(max(each.max() for each in times))
 
 
-class _Periods(_Cut):
+class _Periods(_Commits):
     """Spans of an hour, a day or a week."""
 
     def run(self, pending: list[Segment], watermark: float | None, late: bool) -> None:
@@ -330,7 +330,7 @@ class _Periods(_Cut):
         self.report.discarded += len(gone)
 
 
-class _Rows(_Cut):
+class _Rows(_Commits):
     """Spans of N rows, in the order of the segments."""
 
     def run(self, pending: list[Segment], watermark: float | None, late: bool) -> None:
@@ -386,6 +386,6 @@ class _Rows(_Cut):
 
 def _type_name(stored: pa.DataType) -> str:
     """The column type that is stored so."""
-    kind = conversion.of_arrow(stored)
-    assert kind is not None, "segments hold numbers and texts"
-    return kind.name
+    column_type = conversion.of_arrow(stored)
+    assert column_type is not None, "segments hold numbers and texts"
+    return column_type.name
