@@ -20,8 +20,8 @@ from noria.components import journal
 from noria.components.trainer.checkpoint import Checkpoint
 from noria.components.trainer.loop import Outcome
 from noria.components.trainer.rescue import Alarm
-from noria.components.trainer.run import Run
 from noria.components.trainer.training_rows import Window
+from noria.components.trainer.training_run import Run
 
 KEPT = 0.6  # of a record, when a span is added
 
