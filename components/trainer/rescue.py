@@ -133,8 +133,10 @@ def _cold(run: Run, newest: Window) -> Run:
     cold = Run(run.settings, run.features, run.family, machine, run.strategy, {}, run.recipe)
     runs.start_cold(cold, newest)
     cold.report |= {"transform": run.report["transform"], "from_version": run.report["from_version"]}
-    for key in ("base_rate", "base_rate_share", "not_finite"):
-        cold.report[key] = run.report[key]
+    for key in ("base_rate", "base_rate_share", "not_finite", "rates"):
+        if key in run.report:
+            cold.report[key] = run.report[key]
+    cold.candidates, cold.records = run.candidates, run.records
     cold.network.base_rate.assign(run.network.base_rate)
     cold.network.base_rate_share.assign(run.network.base_rate_share)
     return cold

@@ -15,6 +15,25 @@ RUN_FN = "noria.components.trainer.run_fn.run_fn"
 Texts = Annotated[tuple[str, ...], BeforeValidator(listed)]
 
 
+def _different(rates: tuple[float, ...]) -> tuple[float, ...]:
+    if len(set(rates)) < len(rates):
+        raise ValueError("each rate may be given once")
+    return rates
+
+
+def _numbers(value: Any) -> Any:
+    """A single number means a list of one."""
+    return [value] if isinstance(value, int | float) else value
+
+
+Rates = Annotated[
+    tuple[Annotated[float, Field(gt=0)], ...],
+    Field(min_length=1),
+    BeforeValidator(_numbers),
+    AfterValidator(_different),
+]
+
+
 class EarlyStop(settings.Settings):
     """When training stops before its last step; the best state on the eval split is kept."""
 
@@ -105,12 +124,13 @@ class TrainerSettings(settings.Settings):
         gt=0,
         description=f"Adam's learning rate at the first step of a cold run. {_default('learning_rate')}.",
     )
-    warm_learning_rate: float = Field(
-        default=3e-3,
-        gt=0,
+    warm_learning_rates: Rates = Field(
+        default=(3e-3,),
         description="Adam's learning rate at the first step of each warm run. Over ten drifting streams 0.003, "
         "with clipped inputs and the base rate, gave 0.716 of a guess's loss; 0.001 that decays over all runs, "
-        "without them, gave 0.774.",
+        "without them, gave 0.774. With several, such as `[0.003, 0.001, 0.01]`, each run trains a candidate with "
+        "each rate; the next run scores them on the newest span, which they have not seen, and takes the rate with "
+        "the best record. Three gave 0.696 instead of 0.706, for three times the examples.",
     )
     decay_steps: float = Field(
         default=500.0, gt=0, description="How slowly the learning rate decays within a run, in steps."

@@ -29,7 +29,7 @@ class TabM(Family):
     hidden_units = (96, 96)
     dropout = 0.1
     learning_rate = 3e-3
-    min_steps = 1500
+    min_steps = 4000
 
     def build(self, features: "Features", settings: "Settings") -> Any:
         from noria.components.libraries import keras

@@ -155,6 +155,7 @@ WARM_START = {
         "candidates": {"warm": 0.7, "cold": 0.55, "guess": 0.681},
         "chosen": "cold",
     },
+    "rates": {"records": {"0.003": 0.71, "0.001": 0.69}, "chosen": 0.001},
 }
 
 
