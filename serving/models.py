@@ -48,6 +48,7 @@ class Options:
       fallback: whether the version before the newest stays loaded, and answers where the newest fails.
       rollouts: how a candidate is rolled out; None for a server without rollouts.
       home: the project's home folder: its registry is told of rollouts.
+      published: the model directory in `home`, if what is served is a copy of it.
       record: called with each event of a rollout or a fallback, for an audit log.
     """
 
@@ -66,6 +67,7 @@ class Options:
     fallback: bool = False
     rollouts: RolloutSettings | None = None
     home: Path | None = None
+    published: Path | None = None
     record: Callable[[dict[str, Any]], None] = lambda event: None
 
 
@@ -295,7 +297,7 @@ class Models:
                 reason,
                 fallback.number,
             )
-            rollouts = self._rollouts(config)
+            rollouts = self._rollouts(config, options.published)
             task = asyncio.create_task(
                 asyncio.to_thread(rollouts.fall_back, champion.number, fallback.number, reason)
             )
@@ -322,8 +324,8 @@ class Models:
             self.judges[model.name] = judge
             judge.start()
 
-    def _rollouts(self, config: Any) -> Rollouts:
-        root, home = Path(config.base_path), self.options.home
+    def _rollouts(self, config: Any, published: Path | None = None) -> Rollouts:
+        root, home = published or Path(config.base_path), self.options.home
         own = home is not None and root.is_relative_to(home / "models")  # the project's model directory
         return Rollouts(root, home if own else None, self._record)
 

@@ -21,7 +21,7 @@ from tfx_bsl.public import tfxio
 
 from noria.components import execution, journal, warmup_requests
 from noria.components.artifacts import present
-from noria.components.evaluator import eval_config, gate, in_process, model_verdict, rows
+from noria.components.evaluator import curves, eval_config, gate, in_process, model_verdict, rows
 from noria.components.evaluator.older_model import older_types
 from noria.components.evaluator.settings import EvaluatorSettings
 from noria.components.infra_validation import validator
@@ -40,6 +40,8 @@ class Executor(BeamExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         """Writes TFMA's files and `model_verdict.json` into `evaluation`, and the blessing into `blessing`.
+
+        In process, `curves.json` too (`curves.py`).
 
         Raises:
           ConfigError: a setting or `execution` has a wrong value, or a user's metric cannot be imported.
@@ -126,10 +128,12 @@ class Executor(BeamExecutor):
         """Evaluates, or returns what keeps these rows or predictions from being judged."""
         columns = sorted({column for slicing in judged_by.slices for column in slicing})
         data = rows.read(_files(examples), models, label, columns, schema, {eval_config.CHAMPION: older})
-        problems = rows.problems(data, judged_by.task, {"candidate": "challenger", "baseline": "champion"})
+        names = {eval_config.CHALLENGER: "challenger", eval_config.CHAMPION: "champion"}
+        problems = rows.problems(data, judged_by.task, names)
         if not problems:
             locations = {name: str(path) for name, path in models.items()}
             in_process.evaluate(data, judged_by, config, output, locations)
+            curves.write(output / curves.FILE, data.labels, data.predictions, judged_by.task, names)
         return problems
 
     def _beam(

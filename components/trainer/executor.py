@@ -36,6 +36,11 @@ class Executor(base_executor.BaseExecutor):
             fn_args = _fn_args(input_dict, output_dict, exec_properties, settings)
             fn_args.custom_config["stage"] = stage
             run_fn(fn_args)
+            if settings.strategy == "multi_worker":
+                from noria.components.trainer import strategy
+
+                if not strategy.is_chief(settings):
+                    return
             if not os.path.exists(os.path.join(fn_args.serving_model_dir, "saved_model.pb")):
                 raise ConfigError(
                     "run_fn has returned without a SavedModel",

@@ -85,7 +85,7 @@ def run_fn(fn_args: Any) -> None:
             del newest, train_cold
         del train, evaluation, train_one
         clock.lap("train")
-        if strategy.is_chief(distribution):
+        if strategy.is_chief(settings):
             exported = _write(run, outcome, layer, Path(fn_args.serving_model_dir), config)
             stage.note(export=exported)
         if settings.strategy == "none":

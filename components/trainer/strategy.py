@@ -1,5 +1,6 @@
 """The config's `strategy` as a tf.distribute.Strategy."""
 
+import functools
 import json
 import os
 from typing import Any
@@ -13,7 +14,7 @@ def create(settings: Settings) -> Any:
     """Creates the strategy.
 
     `multi_worker` reads TF_CONFIG, as every TensorFlow cluster sets it, and must be created before TensorFlow
-    has done anything else in the process.
+    has done anything else in the process; later calls return the same one.
 
     Raises:
       ConfigError: multi_worker without TF_CONFIG, or devices that are not there.
@@ -30,6 +31,11 @@ def create(settings: Settings) -> Any:
                 next_step=f"the devices here are {there}",
             )
         return tf.distribute.MirroredStrategy(list(settings.devices) if settings.devices else None)
+    return _multi_worker()
+
+
+@functools.cache
+def _multi_worker() -> Any:
     try:
         config = json.loads(os.environ.get("TF_CONFIG", ""))
         workers = config["cluster"]["worker"]
@@ -51,9 +57,9 @@ def create(settings: Settings) -> Any:
         ) from error
 
 
-def is_chief(strategy: Any) -> bool:
-    """Whether this process writes what the run publishes."""
-    resolver = getattr(strategy, "cluster_resolver", None)
-    if resolver is None or not resolver.task_type:
+def is_chief(settings: Settings) -> bool:
+    """Whether this process writes what the run publishes: the first of several workers."""
+    if settings.strategy != "multi_worker":
         return True
+    resolver = create(settings).cluster_resolver
     return resolver.task_type == "chief" or (resolver.task_type == "worker" and resolver.task_id == 0)

@@ -255,9 +255,7 @@ def train(run: Run, rows: Window, evaluation: Window | None, logs: str | None, s
         least = settings.min_warm_steps if warm else settings.min_steps
         assert least is not None, "`keras_model.resolved` sets it"
         steps = max(least, batches.steps_of(epochs, rows.rows, settings.batch_size))
-    with tensorboard.writer(
-        logs if settings.tensorboard and strategy.is_chief(run.strategy) else None
-    ) as log:
+    with tensorboard.writer(logs if settings.tensorboard and strategy.is_chief(settings) else None) as log:
         outcome = run.machine.loop.train(
             rows,
             evaluation,

@@ -31,6 +31,7 @@ _LARGE = (
     "landing/*",
     "dead-letters/*",
     "runs/*/tasks/*",
+    "training/*",
     "reports/*.html",
 )
 

@@ -1,11 +1,13 @@
 """An object store: Amazon S3, Google Cloud Storage, or any server that speaks S3's protocol. By `obstore`.
 
 One write has a condition: `put_new` makes an object only if there is none (`If-None-Match: *`). Credentials come from
-the environment, from the pod's service account or from the machine (`AWS_ENDPOINT_URL` names another S3 server).
+the environment, from the pod's service account or from the machine. `AWS_ENDPOINT_URL` names another S3 server, and
+`STORAGE_EMULATOR_HOST`, as for Google's own clients, a server in place of Google's.
 """
 
 import contextlib
 import datetime
+import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -39,12 +41,20 @@ class ObjectStore:
             ) from error
         self._api: Any = obstore
         options: dict[str, Any] = {"timeout": "10m", "connect_timeout": "10s"}
-        if url.startswith("s3://") and os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
+        account: dict[str, Any] = {}
+        endpoint = os.environ.get(
+            "AWS_ENDPOINT_URL" if url.startswith("s3://") else "STORAGE_EMULATOR_HOST", ""
+        )
+        if endpoint.startswith("http://"):
             options["allow_http"] = True
+        if endpoint and url.startswith("gs://"):
+            key = {"gcs_base_url": endpoint, "disable_oauth": True}
+            key |= dict.fromkeys(("client_email", "private_key", "private_key_id"), "")
+            account["service_account_key"] = json.dumps(key)
         retries = {"max_retries": 8, "retry_timeout": datetime.timedelta(minutes=2)}
         opened: Any = obstore.store.from_url
         with self._explained("cannot be opened"):
-            self._store = opened(url, client_options=options, retry_config=retries)
+            self._store = opened(url, client_options=options, retry_config=retries, **account)
 
     def put_new(self, key: str, data: bytes) -> bool:
         """Makes an object that must not exist yet; False if there is one. Exactly one of two writers gets True."""
@@ -96,8 +106,14 @@ class ObjectStore:
     def delete(self, keys: Sequence[str]) -> None:
         """Deletes objects; one that is not there counts as deleted."""
         with self._explained("cannot be changed"):
-            if keys:
+            if not keys:
+                return
+            try:
                 self._api.delete(self._store, list(keys))
+            except FileNotFoundError:  # Google's answer, with which the others are not deleted
+                for key in keys:
+                    with contextlib.suppress(FileNotFoundError):
+                        self._api.delete(self._store, key)
 
     @contextlib.contextmanager
     def _explained(self, what: str) -> Iterator[None]:

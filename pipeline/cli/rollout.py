@@ -82,6 +82,7 @@ def promote(
 
 
 def _rollouts(folder: Path | None, config: Path) -> tuple[Any, dict[str, Any]]:
+    from noria.core.errors import ConfigError
     from noria.pipeline.config import load
     from noria.serving.rollouts.operations import Rollouts
     from noria.serving.rollouts.settings import RolloutSettings
@@ -89,6 +90,12 @@ def _rollouts(folder: Path | None, config: Path) -> tuple[Any, dict[str, Any]]:
     if folder is not None:
         return Rollouts(folder.resolve()), RolloutSettings().model_dump()
     settings = load(config)
+    if isinstance(settings.home, str):
+        raise ConfigError(
+            "a rollout needs a home that is a folder: a server reads versions of an object store, and no candidates",
+            where=settings.path,
+            next_step="let the cluster divide the traffic: `noria serving-manifests`",
+        )
     rollouts = Rollouts(settings.model_root, settings.home_path, signing_key=settings.signing.key)
     return rollouts, settings.serving.rollout.model_dump()
 

@@ -108,13 +108,14 @@ def serve(
         if known and tls is None:
             console.err().print("tokens go over the network in clear text: --tls-cert, or TLS in front")
     trusted = [each.absolute() for each in trusted_key or []]
-    serving, home = ServingSettings(fallback=False), None
+    serving, home, published = ServingSettings(fallback=False), None, None
     if models is not None:
         served: Any = files.read_models(models)
     else:
         if folder is None:
             settings = load(config)
-            folder, name = _followed(settings.model_root, poll_seconds), name or settings.name
+            published = settings.model_root
+            folder, name = _followed(published, poll_seconds), name or settings.name
             trusted = trusted or settings.signing.trusted
             if settings.signing.key is not None and not trusted:
                 console.err().print("versions are signed, and not verified: `signing.trusted` is empty")
@@ -159,6 +160,7 @@ def serve(
                 fallback=serving.fallback if fallback is None else fallback,
                 rollouts=serving.rollout,
                 home=home,
+                published=published.resolve() if published is not None else None,
                 limits=Limits(max_batch_rows=max_batch_rows, max_waiting=max_waiting),
             ),
         ),

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from noria.core.objects.store import SCHEMES
 from noria.core.settings import Settings
-from noria.pipeline.config.kubeflow_task import Task
+from noria.pipeline.config.kubeflow_task import Gpu, Quantity, Task
 from noria.pipeline.config.kubernetes_names import (
     ClaimName,
     ImageName,
@@ -83,6 +83,17 @@ class Notify(Settings):
     )
 
 
+class Workers(Settings):
+    count: int = Field(ge=2, description="How many, each in its own pod.")
+    runtime: ObjectName = Field(
+        default="noria",
+        description="The `TrainingRuntime` of Kubeflow Trainer in the runs' namespace; `deploy/training` has one.",
+    )
+    cpu: Quantity | None = Field(default=None, description="CPU request and limit of a worker.")
+    memory: Quantity | None = Field(default=None, description="Memory request and limit of a worker.")
+    gpu: Gpu | None = Field(default=None, description="GPUs of a worker, or another device.")
+
+
 class Kubeflow(Settings):
     host: str | None = Field(
         default=None,
@@ -142,6 +153,11 @@ class Kubeflow(Settings):
     config_maps: list[ConfigMap] = Field(default_factory=list, description="Config maps, in the same way.")
     notify: Notify | None = Field(
         default=None, description="Who gets a message at the end of a run. Default: nobody."
+    )
+    workers: Workers | None = Field(
+        default=None,
+        description="Pods of a `TrainJob` that train together, for `trainer.strategy: multi_worker`. Default: the "
+        "Trainer's pod trains.",
     )
     tasks: Task = Field(default=Task(), description="Settings of every task.")
     per_task: dict[str, Task] = Field(

@@ -197,6 +197,11 @@ class Config(Settings):
                 raise ValueError(
                     "`stream.source` needs a home that is a folder: segments are not kept in an object store"
                 )
+        if self.serving.rollout.mode is not None and isinstance(self.home, str):
+            raise ValueError(
+                "`serving.rollout.mode` needs a home that is a folder: a server reads versions of an object store, "
+                "and no candidates"
+            )
         for name, bound in (self.gates.model.metrics or {}).items():
             if "." not in name:  # a user's own metric is imported by the Evaluator only
                 try:

@@ -221,12 +221,19 @@ def _check_workers(config: Config) -> None:
                 next_step="remove `--runner`, and give the task more cores and memory: `kubeflow.per_task`",
             )
     variables = settings_of(config.kubeflow, "Trainer").env or {}
-    if config.trainer.strategy == "multi_worker" and "TF_CONFIG" not in variables:
+    several, workers = config.trainer.strategy == "multi_worker", config.kubeflow.workers is not None
+    if workers and not several:
+        raise ConfigError(
+            f"`kubeflow.workers` needs `trainer.strategy: multi_worker`, got {config.trainer.strategy}",
+            where=config.path,
+            next_step="set the strategy, or remove `kubeflow.workers`",
+        )
+    if several and not workers and "TF_CONFIG" not in variables:
         raise ConfigError(
             "`trainer.strategy: multi_worker` needs a description of the cluster, and a Kubeflow task has none",
             where=config.path,
-            next_step="set `trainer.strategy: mirrored` and `kubeflow.per_task.Trainer.gpu`; or give TF_CONFIG: "
-            "`kubeflow.per_task.Trainer.env`",
+            next_step="set `kubeflow.workers`, which starts a TrainJob of Kubeflow Trainer; for the GPUs of one "
+            "machine set `trainer.strategy: mirrored` and `kubeflow.per_task.Trainer.gpu`",
         )
 
 

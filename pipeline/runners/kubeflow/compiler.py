@@ -15,6 +15,7 @@ from noria.core import files
 from noria.core.errors import ConfigError
 from noria.pipeline.config import Config
 from noria.pipeline.runners.kubeflow import checks, compiled_tasks, exit_handler, ui
+from noria.pipeline.runners.kubeflow.workers import train_job
 from noria.pipeline.runs import lineage
 
 UNSET_ROOT = "minio://unset"  # TFX refuses to compile without a root; it is taken out of the result
@@ -92,7 +93,8 @@ def pipeline_spec(config: Config, cold: bool = False) -> dict[str, Any]:
     if section.pipeline_root is not None:
         spec["defaultPipelineRoot"] = section.pipeline_root
     compiled_tasks.apply(spec, section)
-    ui.declare(spec, spec["root"]["dag"]["tasks"])
+    train_job.declare(spec, section, config.cluster_home)
+    ui.declare(spec, spec["root"]["dag"]["tasks"], config.task)
     exit_handler.wrap(spec)
     return spec
 

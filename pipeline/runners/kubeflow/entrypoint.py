@@ -71,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                         _end_run(home, invocation, error)
                 raise
             answer = runtime.executor_output(invocation.outputs, mirror)
-            answer["artifacts"] |= ui.fill(invocation.pictures, home, invocation.run_id)
+            judged = next((Path(each.uri) for each in invocation.inputs.get("evaluation", ())), None)
+            answer["artifacts"] |= ui.fill(invocation.pictures, home, invocation.run_id, judged)
             output = json.dumps(answer)
         finally:
             journal.logger.removeHandler(handler)

@@ -16,6 +16,7 @@ from noria.pipeline.runners.kubeflow import container_project, exit_handler, pus
 from noria.pipeline.runners.kubeflow.ingest.component import Ingest
 from noria.pipeline.runners.kubeflow.run_end.component import RunEnd
 from noria.pipeline.runners.kubeflow.run_report.component import RunReport
+from noria.pipeline.runners.kubeflow.workers import executor as workers
 
 # The backend's own placeholder: the id of the run, another one in each run of a compiled pipeline.
 RUN_ID = "{{$.pipeline_job_uuid}}"
@@ -42,6 +43,8 @@ def components(config: Config, *, source_digest: str, cold: bool = False) -> lis
         )
         nodes = {node.id: node for node in stages}
         nodes["Pusher"].executor_spec = executor_spec.ExecutorClassSpec(pusher.Executor)
+        if config.kubeflow.workers:
+            nodes["Trainer"].executor_spec = executor_spec.ExecutorClassSpec(workers.Executor)
         verdict = nodes["DataGate"].outputs["verdict"]
         inputs = {
             "champion": nodes["ChampionResolver"].outputs["champion"],

@@ -1,6 +1,6 @@
 """The contract of a home: what is committed is there completely and once, for every machine, after any kill.
 
-Each test runs on a home in a folder and on one in an object store.
+Each test runs on a home in a folder and on one in an object store; the first also on Google's.
 """
 
 import itertools
@@ -19,7 +19,15 @@ from noria.core.locks import hold
 from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
 from tests.contract.home import scenario
-from tests.contract.home.places import Folder, ObjectStore, Place, environment, in_child, s3_server
+from tests.contract.home.places import (
+    Folder,
+    ObjectStore,
+    Place,
+    environment,
+    google_server,
+    in_child,
+    s3_server,
+)
 from tests.helpers.killed import started
 
 # Of the 440 steps at which a process can be killed, one of so many is tested; 1 tests all.
@@ -31,6 +39,13 @@ _numbers = itertools.count()
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an S3 server."""
     with s3_server(tmp_path_factory.mktemp("s3")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def google(server: str) -> Iterator[str]:
+    """The URL of a server in place of Google's."""
+    with google_server(server) as url:
         yield url
 
 
@@ -46,19 +61,24 @@ def fresh(
     """Makes an empty home."""
     # A kill loses nothing that the kernel has; a disk that is busy would take minutes of the suite.
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    server = request.getfixturevalue("server") if place == "s3" else ""
+    server = "" if place == "folder" else request.getfixturevalue("server")
     for name, value in environment(server).items():
         monkeypatch.setenv(name, value)
+    if place == "gs":
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", request.getfixturevalue("google"))
 
     def make() -> Place:
         number = next(_numbers)
         folder = tmp_path / str(number)
         folder.mkdir()
-        return ObjectStore(folder, server, f"home-{number}") if server else Folder(folder)
+        if not server:
+            return Folder(folder)
+        return ObjectStore(folder, server, f"home-{number}", place)
 
     return make
 
 
+@pytest.mark.parametrize("place", ["folder", "s3", "gs"], indirect=True)
 def test_what_one_machine_commits_another_one_reads(fresh: Callable[[], Place]) -> None:
     """A second working copy has the same facts, and the model directory has the version that serves, whole."""
     place = fresh()

@@ -2,9 +2,10 @@
 
 Read from the sources of kubeflow/pipelines and argo-workflows, in our own words; one module for each rule, with its
 source: `graph` (what may start), `retries`, `release` (what differs between releases), `cel` (conditions), `launcher`
-and `storage` (artifacts). Here are the API server's checks and the driver.
+and `storage` (artifacts), `memory` (limits), `eviction` (lost pods). Here are the API server's checks and the driver.
 
-Not modelled: loops, importers, parameters as outputs, which are never compiled.
+Not modelled: loops, importers, parameters as outputs, which are never compiled. A task's process has this machine's
+network and user; the image's user is another one (deploy/Dockerfile).
 """
 
 import concurrent.futures
@@ -24,6 +25,7 @@ from kfp.kubernetes import kubernetes_executor_config_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from . import cel, graph, retries
+from .eviction import Eviction
 from .graph import CACHED, FAILED, OMITTED, SKIPPED, SUCCEEDED
 from .launcher import TaskFailed, launch
 from .release import V2_16, Release
@@ -77,6 +79,7 @@ class Backend:
         must be the same path, and only then.
       secrets: name -> key -> value.
       release: of Kubeflow Pipelines.
+      evictions: task -> what happens to its first pod.
     """
 
     def __init__(
@@ -85,12 +88,14 @@ class Backend:
         volumes: dict[str, Path] | None = None,
         secrets: dict[str, dict[str, str]] | None = None,
         release: Release = V2_16,
+        evictions: dict[str, Eviction] | None = None,
     ):
         self.store = ObjectStore(folder)
         self.records = Records()
         self.volumes = volumes or {}
         self.secrets = secrets or {}
         self.release = release
+        self.evictions = evictions or {}
         self._cache: dict[str, dict[str, dict[str, Any]]] = {}
 
     def run(
@@ -167,12 +172,13 @@ class Backend:
                     attempt - 1,
                     self.release,
                     forked,
+                    self.evictions.get(task.name) if attempt == 1 else None,
                 )
             except TaskFailed as error:
                 run.logs[task.name] = error.log
                 elapsed += time.monotonic() - began
                 next_try = retries.decide(
-                    task.spec.get("retryPolicy"), self.release, "Failed", attempt, elapsed
+                    task.spec.get("retryPolicy"), self.release, error.phase, attempt, elapsed
                 )
                 if next_try.wait is None:
                     return FAILED

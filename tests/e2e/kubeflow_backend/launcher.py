@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,23 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from tests.helpers import preloaded
 
+from . import memory
+from .eviction import Eviction, evicted
 from .release import Release
+from .retries import Phase
 from .storage import ObjectStore, Records, StoreRefused, local_path
 
 TASK_SECONDS = 600
+# Each container has its own `/tmp`: there, a task has the working copy of a home in an object store.
+COPY = "/tmp/noria-home"
 
 
 class TaskFailed(Exception):
-    """The container's command failed; `log` is what it wrote."""
+    """The container's command failed (`Failed`), or its pod was lost (`Error`); `log` is what it wrote."""
 
-    def __init__(self, what: str, log: str):
+    def __init__(self, what: str, log: str, phase: Phase = "Failed"):
         super().__init__(f"{what}\n{log[-4000:]}")
-        self.log = log
+        self.log, self.phase = log, phase
 
 
 def launch(
@@ -38,6 +44,7 @@ def launch(
     attempt: int,
     release: Release,
     forked: bool = False,
+    eviction: Eviction | None = None,
 ) -> tuple[dict[str, dict[str, Any]], str]:
     """Runs one task in a fresh local file system.
 
@@ -50,12 +57,14 @@ def launch(
       attempt: from 0; each has its own log.
       release: of Kubeflow Pipelines.
       forked: the process is forked from one that has imported TFX.
+      eviction: of this attempt's pod.
 
     Returns:
       The recorded outputs by name, and the task's log.
 
     Raises:
-      TaskFailed: the command ended with another exit code than 0, or the store refuses what it wrote.
+      TaskFailed: the command ended with another exit code than 0, was killed for its memory or with its pod, or the
+        store refuses what it wrote.
     """
     request = copy.deepcopy(executor_input)
     outputs = request["outputs"]["artifacts"]
@@ -74,31 +83,50 @@ def launch(
             place.parent.mkdir(parents=True, exist_ok=True)
         work = Path(pod) / "work"
         work.mkdir()
-        command = _filled([*container.get("command", []), *container.get("args", [])], request)
+        filled = _filled([*container.get("command", []), *container.get("args", [])], request)
+        command = [argument.replace(COPY, f"{pod}{COPY}") for argument in filled]
         environment = _environment(Path(pod), root, env)
-        if forked:
-            done = preloaded.run(command, work, environment, TASK_SECONDS, apart=False)
-        else:
-            done = subprocess.run(
-                command,
-                cwd=work,
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=TASK_SECONDS,
-            )
+        pid, wait = _start(command, work, environment, Path(pod) / "log", forked)
+        with memory.limited(pid, memory.limit(container)) as full, evicted(pid, eviction) as lost:
+            code = wait()
+        log = (Path(pod) / "log").read_text("utf-8", "replace")
+        if lost.is_set() and code:  # with its pod: the launcher has uploaded nothing
+            raise TaskFailed("pod deleted", log, "Error")
         if "executor-logs" in outputs:
             log_file = local_path(outputs["executor-logs"]["artifacts"][0]["uri"], root)
             assert log_file is not None
-            log_file.write_text(done.stdout, encoding="utf-8")
-        if done.returncode:
-            raise TaskFailed(f"exit code {done.returncode}", done.stdout)
+            log_file.write_text(log, encoding="utf-8")
+        if full.is_set():
+            said = f"OOMKilled (exit code {memory.KILLED})"
+            raise TaskFailed(said, f"{log}\n{said}")
+        if code:
+            raise TaskFailed(f"exit code {code}", log)
         try:
-            return _collect(request, root, store, records, release), done.stdout
+            return _collect(request, root, store, records, release), log
         except StoreRefused as error:  # after our process, which ended well (`uploadOutputArtifacts`)
             said = f"failed to execute component: failed to upload output artifact: {error}"
-            raise TaskFailed(said, f"{done.stdout}\n{said}") from None
+            raise TaskFailed(said, f"{log}\n{said}") from None
+
+
+def _start(
+    command: list[str], work: Path, env: dict[str, str], log: Path, forked: bool
+) -> tuple[int, Callable[[], int]]:
+    """Starts the container's process; its id, and a function that waits for its exit code."""
+    if forked:
+        process = preloaded.start(command, work, env, str(log))
+
+        def wait() -> int:
+            process.join(TASK_SECONDS)
+            if process.exitcode is None:
+                process.kill()
+                raise subprocess.TimeoutExpired(command, TASK_SECONDS)
+            return process.exitcode
+
+        assert process.pid is not None
+        return process.pid, wait
+    with log.open("wb") as file:
+        started = subprocess.Popen(command, cwd=work, env=env, stdout=file, stderr=subprocess.STDOUT)
+    return started.pid, lambda: started.wait(TASK_SECONDS)
 
 
 def _collect(
@@ -158,5 +186,6 @@ def _environment(pod: Path, root: Path, env: dict[str, str]) -> dict[str, str]:
         "TMPDIR": str(pod),
         "KFP_POD_NAME": pod.name,
         "NORIA_KUBEFLOW_MIRROR": str(root),
+        "NORIA_KUBEFLOW_COPY": f"{pod}{COPY}",
         **env,
     }

@@ -1,9 +1,17 @@
 """The rules of the model, against cases that are plain from Argo's and Kubeflow's sources."""
 
-import pytest
+import sys
+import threading
+from pathlib import Path
+from typing import Any
 
-from .graph import FAILED, SKIPPED, SUCCEEDED, ready
-from .release import V2_5, V2_16, V2_17
+import pytest
+import yaml
+
+from .backend import Backend, Run
+from .eviction import Eviction
+from .graph import FAILED, OMITTED, SKIPPED, SUCCEEDED, ready
+from .release import V2_5, V2_16, V2_17, Release
 from .retries import decide
 
 POLICY = {"maxRetryCount": 2, "backoffDuration": "30s", "backoffFactor": 2.0}
@@ -38,3 +46,86 @@ def test_what_starts() -> None:
     assert (["B"], []) == ready(waiting, {"A": SUCCEEDED})
     assert ([], ["B"]) == ready(waiting, {"A": SKIPPED})
     assert ([], ["B", "C"]) == ready({**waiting}, {"A": SUCCEEDED, "X": FAILED})
+
+
+def package(folder: Path, *codes: str, **of_a_task: Any) -> Path:
+    """A package of tasks that have Python code, each after the one before; keywords go into each task."""
+    names = [f"T{number}" for number in range(len(codes))]
+    container = {"image": "noria:1", "resources": {"memoryLimit": 0.2}}
+    tasks = {
+        name: {
+            "componentRef": {"name": f"comp-{name}"},
+            "taskInfo": {"name": name},
+            "dependentTasks": names[max(0, number - 1) : number],
+            **of_a_task,
+        }
+        for number, name in enumerate(names)
+    }
+    executors = {
+        f"{name}_executor": {"container": {**container, "command": [sys.executable, "-c", code]}}
+        for name, code in zip(names, codes, strict=True)
+    }
+    spec = {
+        "pipelineInfo": {"name": "rules"},
+        "schemaVersion": "2.1.0",
+        "root": {"dag": {"tasks": tasks}},
+        "components": {f"comp-{name}": {"executorLabel": f"{name}_executor"} for name in names},
+        "deploymentSpec": {"executors": executors},
+    }
+    file = folder / "rules.yaml"
+    file.write_text(yaml.safe_dump(spec), encoding="utf-8")
+    return file
+
+
+def test_a_failed_task_ends_the_run(tmp_path: Path) -> None:
+    """It is tried again as the policy says; what comes after it never starts."""
+    made = package(tmp_path, "pass", "exit(3)", "pass", retryPolicy={**LONG, "backoffDuration": "0s"})
+    run = Backend(tmp_path / "b").run(made)
+    assert {"T0": SUCCEEDED, "T1": FAILED, "T2": OMITTED} == run.states
+    assert 3 == run.attempts["T1"]
+
+
+def test_memory(tmp_path: Path) -> None:
+    """A container that needs more than its limit is killed, itself or by a child; one below it is not."""
+    much = "import time; held = b'x' * 400_000_000; time.sleep(60)"
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {much!r}])"
+    for code in (much, child):
+        run = Backend(tmp_path / "b").run(package(tmp_path, code))
+        assert {"T0": FAILED} == run.states
+        assert "OOMKilled (exit code 137)" in run.logs["T0"]
+    assert "SUCCEEDED" == Backend(tmp_path / "b").run(package(tmp_path, "held = b'x' * 100_000_000")).state
+
+
+@pytest.mark.parametrize(("release", "state", "attempts"), [(V2_16, FAILED, 1), (V2_17, SUCCEEDED, 2)])
+def test_a_lost_pod(tmp_path: Path, release: Release, state: str, attempts: int) -> None:
+    """SIGTERM, then SIGKILL for one that does not end; 2.17 starts it again, earlier releases do not."""
+    mark = tmp_path / "mark"
+    stubborn = (
+        f"import pathlib, signal, time; mark = pathlib.Path({str(mark)!r}); again = mark.exists(); mark.touch()\n"
+        "signal.signal(signal.SIGTERM, lambda *_: mark.write_text('told'))\n"
+        "while not again: time.sleep(0.05)"
+    )
+    backend = Backend(tmp_path / "b", release=release, evictions={"T0": Eviction(after=1.0, grace=0.5)})
+    run = backend.run(package(tmp_path, stubborn, retryPolicy={**LONG, "backoffDuration": "0s"}))
+    assert {"T0": state} == run.states
+    assert (attempts, "told") == (run.attempts["T0"], mark.read_text())
+
+
+def test_two_runs_at_once(tmp_path: Path) -> None:
+    """Two runs of one package have separate artifacts, logs and ids, and do not wait for each other."""
+    both = package(
+        tmp_path,
+        f"import pathlib, time; folder = pathlib.Path({str(tmp_path)!r}, 'here'); folder.mkdir(exist_ok=True)\n"
+        "(folder / str(time.time_ns())).touch()\n"
+        "while len(list(folder.iterdir())) < 2: time.sleep(0.02)",
+    )
+    backend = Backend(tmp_path / "b")
+    runs: list[Run] = []
+    threads = [threading.Thread(target=lambda: runs.append(backend.run(both))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert ["SUCCEEDED", "SUCCEEDED"] == [run.state for run in runs]
+    assert 2 == len({run.run_id for run in runs})
+    assert 2 == len({run.outputs["T0"]["executor-logs"]["uri"] for run in runs})

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from sklearn.metrics import auc
 
 from noria.components import example_file
-from noria.components.evaluator import executor, in_process, rows, saved_models
+from noria.components.evaluator import curves, executor, in_process, rows, saved_models
 from noria.components.evaluator.metric_contract import check_metric
 from noria.components.evaluator.metrics import METRICS
 from noria.core.errors import ConfigError, DataError, GateError
@@ -228,7 +229,7 @@ def gate_of(task: str) -> dict:
 
 @pytest.mark.parametrize("task", CASES)
 def test_in_process_and_beam_agree(bench, flights, task):
-    """Every metric: counts and AUC are equal, all else is within 1e-6 of TFMA's; so are validation, verdict and files.
+    """Every metric: counts and AUC are equal, all else is within 1e-6 of TFMA's; so are validation, verdict, files.
 
     A user's metric, by import path from the project's folder, is among them.
     """
@@ -261,7 +262,15 @@ def test_in_process_and_beam_agree(bench, flights, task):
             assert expected == ours[part][key], key
     assert _sorted(tfma.load_validation_result(str(slow))) == _sorted(tfma.load_validation_result(str(fast)))
     names = {path.name for path in slow.iterdir()}
-    assert names == {path.name for path in fast.iterdir()}
+    assert {*names, curves.FILE} == {
+        path.name for path in fast.iterdir()
+    }  # which needs all rows in one place
+    drawn = json.loads((fast / curves.FILE).read_text())
+    assert {"challenger", "champion"} == set(drawn)
+    if task == "binary":
+        points = drawn["champion"]["roc"]
+        area = auc(points["false_positive_rate"], points["recall"])
+        assert one["metrics"]["champion"]["auc"] == pytest.approx(area, abs=5e-3)
     configs = [json.loads((folder / "eval_config.json").read_text()) for folder in (slow, fast)]
     assert configs[0] == configs[1]
     assert two["blessed"] == one["blessed"]

@@ -7,14 +7,14 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from noria.pipeline.config.kubeflow import Volume
+from noria.pipeline.config.kubeflow import Volume, Workers
 from noria.pipeline.config.project import Config
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 KUBERNETES = ("1.29", kubernetes_validate.latest_version())  # what clusters run, and the newest
 
 
-FOLDERS = ("base", "volume", "prepare", "ingest")
+FOLDERS = ("base", "volume", "prepare", "ingest", "training")
 
 
 def resources(folder: str) -> list[str]:
@@ -36,6 +36,9 @@ def only(kind: str, name: str) -> dict[str, Any]:
 def test_valid(version: str) -> None:
     """Every manifest is what Kubernetes's OpenAPI schema says, with no field that it does not know."""
     for manifest in manifests():
+        if manifest["kind"] == "TrainingRuntime":  # Trainer's own kind around a Job
+            (job,) = manifest["spec"]["template"]["spec"]["replicatedJobs"]
+            manifest = {"apiVersion": "batch/v1", "kind": "Job", **job["template"]}
         kubernetes_validate.validate(manifest, version, strict=True)
 
 
@@ -96,6 +99,22 @@ def test_the_ingester_is_as_restricted() -> None:
     assert job["containers"][0]["securityContext"] == container["securityContext"]
     (port,) = container["ports"]
     assert f":{port['containerPort']}" == container["command"][-1]
+
+
+def test_the_workers_are_as_restricted() -> None:
+    """Kubeflow Trainer finds job and container by these names; the pod is the prepared volume's user, and has it."""
+    (job,) = only("TrainingRuntime", "noria")["spec"]["template"]["spec"]["replicatedJobs"]
+    step = job["template"]["metadata"]["labels"]["trainer.kubeflow.org/trainjob-ancestor-step"]
+    pod = job["template"]["spec"]["template"]["spec"]
+    (container,), (volume,) = pod["containers"], pod["volumes"]
+    assert ("node", "trainer", "node") == (job["name"], step, container["name"])
+    assert 0 == job["template"]["spec"]["backoffLimit"]
+    prepare = only("Job", "noria-prepare")["spec"]["template"]["spec"]
+    assert prepare["securityContext"] == pod["securityContext"]
+    assert not pod["automountServiceAccountToken"]
+    assert prepare["volumes"] == [volume]
+    assert prepare["containers"][0]["volumeMounts"] == container["volumeMounts"]
+    assert "noria" == Workers(count=2).runtime
 
 
 def test_prepares_home() -> None:

@@ -96,6 +96,23 @@ def test_refusals(tmp_path: Path, text: str, line: int, what: str, hint: str) ->
     assert "secret" not in str(error)
 
 
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (
+            "stream: {source: {log: events}}",
+            "`stream.source` needs a home that is a folder: segments are not kept in an object store",
+        ),
+        ("serving: {rollout: {mode: canary}}", "`serving.rollout.mode` needs a home that is a folder"),
+    ],
+)
+def test_what_needs_a_folder(tmp_path: Path, text: str, what: str) -> None:
+    """Segments and candidates are refused with a home in an object store, with the reason."""
+    rest = "name: rides\nlabel: {column: b, classes: [0, 1]}\nspan: rows:100\n"
+    assert what in refusal(tmp_path, f"{rest}home: gs://b/h\n{text}\n").what
+    load(written(tmp_path, f"{rest}{text}\n"))
+
+
 def test_long_name(tmp_path: Path) -> None:
     """A name is a Kubernetes label as well: what is longer than one is refused here, not by the compiler."""
     assert "r" * 63 == load(written(tmp_path, SMALLEST.replace("rides", "r" * 63))).name

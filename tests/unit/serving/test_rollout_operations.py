@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import Result
@@ -14,6 +15,8 @@ from typer.testing import CliRunner
 from noria.core.errors import RegistryError, ServingError
 from noria.pipeline.cli.app import app
 from noria.serving import admin
+from noria.serving.metrics import Metrics
+from noria.serving.models import Models, Options
 from noria.serving.rollouts.operations import Rollouts
 from noria.serving.rollouts.rollout import ABORTING, PROMOTING, Rollout
 from noria.serving.rollouts.settings import RolloutSettings
@@ -218,6 +221,28 @@ def test_the_command_line_does_the_same(tmp_path: Path) -> None:
     assert "version 2 beside 1: ab, paused, 20% of the keys" in run("status").stdout
     assert "promoted" == json.loads(run("promote", "--reason", "it is good", "--json").stdout)["status"]
     assert {"1", "2"} == {path.name for path in root.iterdir()} - {".rollout"}
+
+
+def test_a_home_in_an_object_store_has_no_rollouts(tmp_path: Path) -> None:
+    """The command line refuses it before anything asks the object store, and says what divides the traffic."""
+    file = tmp_path / "noria.yaml"
+    file.write_text("name: rides\nlabel: big_tip\nspan: rows:100\nhome: s3://bucket/home\n")
+    done = CliRunner().invoke(app, ["rollout", "start", "--config", str(file)])
+    assert 1 == done.exit_code
+    assert "noria serving-manifests" in done.stderr
+
+
+def test_a_fallback_of_a_copy_is_the_home_s(tmp_path: Path) -> None:
+    """A server reads a copy of an object store; the version that collapsed leaves the home, and the copy follows."""
+    home = tmp_path / "home"
+    published = home / "models" / "rides"
+    models = Models(Options(home=home, published=published), Metrics())
+    copied = SimpleNamespace(base_path=str(home / ".home" / "served" / "rides"))
+    assert (published, home) == (
+        models._rollouts(copied, published).root,
+        models._rollouts(copied, published).home,
+    )
+    assert models._rollouts(copied).home is None
 
 
 def test_only_this_machine_may_use_the_admin_api() -> None:

@@ -69,6 +69,8 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], d
             if PULLS
             else {}
         ),
+        top={"trainer": {"strategy": "multi_worker"}},
+        workers={"count": 3},
         tasks={"retries": 2, "memory": "2Gi"},
         per_task={
             "Trainer": {
@@ -119,7 +121,11 @@ def test_settings_per_task(package: tuple[dict[str, Any], dict[str, Any]]) -> No
     policy = graph["Trainer"]["retryPolicy"]
     assert ("5400s", "30s") == (policy["backoffMaxDuration"], policy["backoffDuration"])
     assert "86400s" == graph["Pusher"]["retryPolicy"]["backoffMaxDuration"]
-    assert [{"name": "TF_XLA_FLAGS", "value": "--x"}] == executors["Trainer_executor"]["container"]["env"]
+    variable, job = executors["Trainer_executor"]["container"]["env"]
+    assert {"name": "TF_XLA_FLAGS", "value": "--x"} == variable
+    assert 3 == json.loads(job["value"])["spec"]["trainer"]["numNodes"]
+    arguments = executors["Trainer_executor"]["container"]["args"]
+    assert "noria.pipeline.runners.kubeflow.workers.executor.Executor" in arguments
     assert {
         "accelerator": {"type": "nvidia.com/gpu", "count": "2"},
         "cpuLimit": 1.5,
@@ -183,7 +189,7 @@ def test_what_the_web_interface_shows(package: tuple[dict[str, Any], dict[str, A
         component = package[0]["components"][exit_handler.stages(package[0])[name]["componentRef"]["name"]]
         outputs = component["outputDefinitions"]["artifacts"]
         kinds = {each["artifactType"].get("schemaTitle") for each in outputs.values()}
-        assert {"system.HTML", "system.Metrics"} <= kinds
+        assert {"system.HTML", "system.Metrics", "system.ClassificationMetrics"} <= kinds
 
 
 @pytest.mark.slow
@@ -354,11 +360,21 @@ def test_a_home_in_an_object_store_needs_no_volume(tmp_path: Path, changes: dict
             "kubeflow.per_task",
         ),
         (
+            {"top": {"beam": {"args": ["--runner=FlinkRunner"]}, "home": "s3://b/h"}, "volume": None},
+            "FlinkRunner, whose workers",
+            "kubeflow.per_task",
+        ),
+        (
             {"top": {"beam": {"per_component": {"Transform": ["--runner=DataflowRunner"]}}}},
             "`beam.per_component.Transform` names the runner DataflowRunner",
             "more cores",
         ),
-        ({"top": {"trainer": {"strategy": "multi_worker"}}}, "a description of the cluster", "TF_CONFIG"),
+        (
+            {"top": {"trainer": {"strategy": "multi_worker"}}},
+            "a description of the cluster",
+            "kubeflow.workers",
+        ),
+        ({"workers": {"count": 2}}, "needs `trainer.strategy: multi_worker`, got none", "kubeflow.workers"),
         ({"top": {"schema": "missing.pbtxt"}}, "the schema does not exist", "noria init"),
         ({"top": {"data": "/data/events.csv"}}, "`data.source` is /data/events.csv", "/noria/volume"),
         ({"top": {"data": "../data/*.csv"}}, "in the container /noria/data/*.csv", "/noria/volume"),

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
@@ -356,6 +357,11 @@ def test_every_output_is_there(tmp_path: Path) -> None:
 
 def test_pictures(tmp_path: Path) -> None:
     """The page and the numbers of both models reach the web interface; what is not finite or missing does not."""
+    from google.protobuf import json_format
+    from kfp import dsl
+    from kfp.pipeline_spec import pipeline_spec_pb2
+
+    from noria.components.evaluator import curves
     from noria.pipeline.runners.kubeflow import ui
 
     page, home = tmp_path / "page.html", tmp_path / "home"
@@ -364,12 +370,25 @@ def test_pictures(tmp_path: Path) -> None:
     file.parent.mkdir(parents=True)
     metrics = {"challenger": {"auc": 0.75, "bad": float("inf"), "name": "x"}, "champion": None}
     file.write_text(json.dumps({"report": str(page), "metrics": metrics}))
+    labels, scores = np.array([0, 0, 1, 1]), np.array([[0.1], [0.6], [0.4], [0.9]])
+    file = tmp_path / curves.FILE
+    curves.write(file, labels, {"candidate": scores}, "binary", {"candidate": "challenger"})
     pictures = [
-        ui.Picture(name, tmp_path / "out" / name, f"s3://b/{name}") for name in (ui.PAGE, *ui.METRICS)
+        ui.Picture(name, tmp_path / "out" / name, f"s3://b/{name}")
+        for name in (ui.PAGE, *ui.METRICS, *ui.CURVES)
     ]
-    said = {name: each["artifacts"][0] for name, each in ui.fill(pictures, home, "run-1").items()}
+    filled = ui.fill(pictures, home, "run-1", tmp_path)
+    json_format.ParseDict({"artifacts": filled}, pipeline_spec_pb2.ExecutorOutput())
+    said = {name: each["artifacts"][0] for name, each in filled.items()}
     assert "<html>" == (tmp_path / "out" / "page").read_text()
     assert ({"auc": 0.75}, {}) == (said["challenger"]["metadata"], said["champion_metrics"]["metadata"])
+    expected = dsl.ClassificationMetrics()
+    roc = curves.roc(labels, scores[:, 0])
+    assert roc is not None
+    expected.log_roc_curve(roc["false_positive_rate"], roc["recall"], roc["threshold"])
+    expected.log_confusion_matrix(["0", "1"], [[1, 1], [1, 1]])
+    assert expected.metadata == said["challenger_curves"]["metadata"]
+    assert {} == said["champion_curves"]["metadata"]
     assert "s3://b/page" == said["page"]["uri"]
     assert all(each.path.is_file() for each in pictures)
 

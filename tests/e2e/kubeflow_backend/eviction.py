@@ -1,0 +1,53 @@
+"""A pod that is deleted, preempted or evicted while it runs: SIGTERM, and SIGKILL after the grace period.
+
+Kubernetes, "Pod Lifecycle", Termination of Pods: `terminationGracePeriodSeconds`, 30 by default. For Argo the node is
+then an `Error`, not `Failed` (argo-workflows `workflow/controller/operator.go`, podReconciliation): other retry rules.
+"""
+
+import contextlib
+import dataclasses
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+
+@dataclasses.dataclass(frozen=True)
+class Eviction:
+    """What happens to the first pod of a task.
+
+    Attributes:
+      after: seconds from the container's start.
+      grace: seconds from SIGTERM to SIGKILL.
+    """
+
+    after: float
+    grace: float = 30.0
+
+
+@contextlib.contextmanager
+def evicted(pid: int, plan: Eviction | None) -> Iterator[threading.Event]:
+    """Ends the process while the block runs; the event says whether it did."""
+    begun, ended = threading.Event(), threading.Event()
+
+    def end() -> None:
+        if plan is None or ended.wait(plan.after):
+            return
+        begun.set()
+        for number, seconds in ((signal.SIGTERM, plan.grace), (signal.SIGKILL, 0.0)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+            deadline = time.monotonic() + seconds
+            while seconds and not ended.is_set() and time.monotonic() < deadline:
+                ended.wait(0.05)
+            if ended.is_set():
+                return
+
+    thread = threading.Thread(target=end, daemon=True)
+    thread.start()
+    try:
+        yield begun
+    finally:
+        ended.set()
+        thread.join()
