@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from noria.core.errors import RegistryError, ServingError
 from noria.pipeline.cli.app import app
 from noria.serving import admin
-from noria.serving.metrics import Metrics
+from noria.serving.prometheus import Metrics
 from noria.serving.models import Models, Options
 from noria.serving.rollouts.operations import Rollouts
 from noria.serving.rollouts.rollout import ABORTING, PROMOTING, Rollout
