@@ -96,6 +96,7 @@ setup(
             "pyjwt[crypto]>=2.10",
         ],
         "signing": ["cryptography"],
+        "text": ["tensorflow-text"],  # its operations in served models
         "sql": ["sqlalchemy>=2", "psycopg[binary]", "pymysql"],
         # gcsfs from 2026 on needs a protobuf that TFX 1.16 cannot have.
         "remote": ["fsspec", "s3fs", "aiohttp", f"gcsfs<2026; {LONG_TERM}", f"gcsfs; {CURRENT}"],

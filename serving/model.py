@@ -239,6 +239,7 @@ class Model:
         if (
             process is not None
             and latest is not None
+            and version.graph
             and latest.graph == version.graph
             and self._keep_standby
         ):

@@ -45,9 +45,11 @@ class Options:
       standby: whether a process is kept with its graph, so that a version with other weights serves at once.
       log_folder: where what is answered is logged; None for nowhere.
       trusted: PEM files of public keys; one of them must have signed a version. Empty for no check.
+      prefer_lite: a TF Lite model is loaded also where there is a SavedModel beside it.
       fallback: whether the version before the newest stays loaded, and answers where the newest fails.
       rollouts: how a candidate is rolled out; None for a server without rollouts.
       home: the project's home folder: its registry is told of rollouts.
+      signing_key: PEM file of the key that signs what a rollout promotes; not used where the server cannot read it.
       record: called with each event of a rollout or a fallback, for an audit log.
     """
 
@@ -63,9 +65,11 @@ class Options:
     standby: bool = True
     log_folder: Path | None = None
     trusted: tuple[Path, ...] = ()
+    prefer_lite: bool = False
     fallback: bool = False
     rollouts: RolloutSettings | None = None
     home: Path | None = None
+    signing_key: Path | None = None
     record: Callable[[dict[str, Any]], None] = lambda event: None
 
 
@@ -279,6 +283,7 @@ class Models:
                 options.load_seconds,
                 self.log,
                 options.trusted,
+                options.prefer_lite,
             )
 
         def note(event: str, version: int, **facts: str) -> None:
@@ -323,9 +328,10 @@ class Models:
             judge.start()
 
     def _rollouts(self, config: Any) -> Rollouts:
-        root, home = Path(config.base_path), self.options.home
+        root, home, key = Path(config.base_path), self.options.home, self.options.signing_key
         own = home is not None and root.is_relative_to(home / "models")  # the project's model directory
-        return Rollouts(root, home if own else None, self._record)
+        key = key if own and key is not None and os.access(key, os.R_OK) else None
+        return Rollouts(root, home if own else None, self._record, key)
 
     def _record(self, event: dict[str, Any]) -> None:
         self.options.record(event)

@@ -15,6 +15,7 @@ from noria.serving.protos import SignatureDef
 from noria.serving.status import Code, StatusError
 from noria.serving.tensors import Tensor
 
+LITE = "model.tflite"
 # With the threads of numpy's libraries, the process could not fork. numpy reads these when it is imported.
 ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
@@ -77,6 +78,19 @@ class ModelProcess(asyncio.Protocol):
         self._transport.write(frames.encode(["restore", path]))
         return self.ready
 
+    def profile(self, verb: str) -> asyncio.Future[bytes]:
+        """`start` or `stop` of TensorFlow's profiler; `stop` gives a serialized XSpace, empty if it failed."""
+        number = self._next = self._next + 1
+        found: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+        def done(header: list[Any], tensors: list[Tensor]) -> None:
+            if not found.done():
+                found.set_result(tensors[0].data[0] if tensors else b"")
+
+        self._waiting[number] = done
+        self._transport.write(frames.encode(["profile", number, verb]))
+        return found
+
     def serve(self) -> None:
         """The version is loaded and warm: its process may use all cores."""
         self._transport.write(frames.encode(["serve"]))
@@ -117,12 +131,15 @@ class Spawner:
         self._lock = asyncio.Lock()
 
     async def start(self, path: str, tags: Sequence[str], threads: int, cores: Sequence[int]) -> ModelProcess:
-        """Forks a process that loads the SavedModel in `path`; `ready` of what is returned says when it has.
+        """Forks a process that loads `path`, the folder of a SavedModel or the file of a TF Lite model.
+
+        `ready` of what is returned says when it has.
 
         Raises:
           StatusError: no process can be started.
         """
-        request = {"path": path, "tags": list(tags), "threads": threads, "cores": list(cores)}
+        lite = os.path.basename(path) == LITE
+        request = {"path": path, "lite": lite, "tags": list(tags), "threads": threads, "cores": list(cores)}
         ours, theirs = socket.socketpair()
         async with self._lock:
             try:

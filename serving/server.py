@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from noria.core import files
 from noria.core.errors import ConfigError, NoriaError
-from noria.serving import config, privileges, rpc
+from noria.serving import config, privileges, profiler, rpc
 from noria.serving.access import Access
 from noria.serving.audit_log import AuditLog
 from noria.serving.metrics import Metrics
@@ -85,6 +85,7 @@ class Settings:
       metrics_path: where Prometheus reads; None for nowhere.
       cors: whether browsers may call REST from other origins.
       health: whether grpc.health.v1 answers.
+      profiler: whether TensorFlow's profiler service answers clients on this machine.
       tls: for REST and gRPC; None for plain connections.
       grpc_credentials: for gRPC alone, instead of `tls`.
       channel: further arguments of the gRPC server.
@@ -105,6 +106,7 @@ class Settings:
     metrics_path: str | None = config.PROMETHEUS_PATH
     cors: bool = False
     health: bool = True
+    profiler: bool = False
     tls: Tls | None = None
     grpc_credentials: Any = None
     channel: tuple[tuple[str, Any], ...] = ()
@@ -237,6 +239,8 @@ class Server:
         server.add_generic_rpc_handlers(
             rpc.handlers(self.models, self.metrics, settings.health, self.access, self.audit)
         )
+        if settings.profiler:
+            server.add_generic_rpc_handlers([profiler.handler(self.models)])
 
         def listen(address: str) -> int:
             if secret is None:
