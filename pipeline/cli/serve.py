@@ -108,7 +108,7 @@ def serve(
         if known and tls is None:
             console.err().print("tokens go over the network in clear text: --tls-cert, or TLS in front")
     trusted = [each.absolute() for each in trusted_key or []]
-    serving, home = ServingSettings(fallback=False), None
+    serving, home, key = ServingSettings(fallback=False), None, None
     if models is not None:
         served: Any = files.read_models(models)
     else:
@@ -118,12 +118,12 @@ def serve(
             trusted = trusted or settings.signing.trusted
             if settings.signing.key is not None and not trusted:
                 console.err().print("versions are signed, and not verified: `signing.trusted` is empty")
-            serving, home = settings.serving, settings.home_path.resolve()
+            serving, home, key = settings.serving, settings.home_path.resolve(), settings.signing.key
         if not model_directory.served(folder):
             console.err().print(f"there is no version in {folder} yet; the server waits for one")
         served = files.single_model(name or folder.resolve().name, str(folder.resolve()))
-    for key in trusted:
-        model_signature.PublicKey.read(key)  # a wrong one is an error now, not when a version comes
+    for each in trusted:
+        model_signature.PublicKey.read(each)  # a wrong one is an error now, not when a version comes
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 
     def started(running: Any) -> None:
@@ -159,6 +159,7 @@ def serve(
                 fallback=serving.fallback if fallback is None else fallback,
                 rollouts=serving.rollout,
                 home=home,
+                signing_key=key.absolute() if key is not None else None,
                 limits=Limits(max_batch_rows=max_batch_rows, max_waiting=max_waiting),
             ),
         ),
