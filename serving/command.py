@@ -6,6 +6,7 @@ Flags that choose something inside of TF Serving's own implementation are accept
 import argparse
 import dataclasses
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -157,6 +158,7 @@ def _settings(given: argparse.Namespace) -> Any:
         cors=given.rest_api_enable_cors_support,
         health=given.enable_grpc_healthcheck_service,
         profiler=given.enable_profiler,
+        traces=os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
         grpc_credentials=_credentials(Path(given.ssl_config_file)) if given.ssl_config_file else None,
         channel=_channel(given.grpc_channel_arguments),
         models_file=Path(given.model_config_file) if given.model_config_file else None,

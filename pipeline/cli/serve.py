@@ -63,6 +63,13 @@ def serve(
     log: Annotated[
         Path | None, typer.Option(help="A folder for Parquet files with all requests and answers.")
     ] = None,
+    traces: Annotated[
+        str,
+        typer.Option(
+            help="A collector of OpenTelemetry that gets a trace of each request, as http://localhost:4318.",
+            envvar="OTEL_EXPORTER_OTLP_ENDPOINT",
+        ),
+    ] = "",
     fallback: Annotated[
         bool | None,
         typer.Option(
@@ -149,6 +156,7 @@ def serve(
             access=access.absolute() if access is not None else None,
             audit=audit_log.absolute() if audit_log is not None else None,
             user=user,
+            traces=traces,
             models_file=models,
             models_file_seconds=poll_seconds if models is not None else 0,
             options=Options(
