@@ -35,6 +35,7 @@ class Options:
       poll_seconds: how often the folders are read.
       limits: bounds of each version's queue.
       max_resident: versions of a model in memory.
+      max_memory: bytes that the processes of a model's versions may have for themselves; 0 for no bound.
       any_label: labels may name versions that are not available.
       check_method: Classify and Regress demand the signature's method name, as TF Serving's
         `--enable_signature_method_name_check`.
@@ -56,6 +57,7 @@ class Options:
     poll_seconds: float = 1.0
     limits: Limits = Limits()
     max_resident: int = 16
+    max_memory: int = 0
     any_label: bool = False
     check_method: bool = False
     warm: bool = True
@@ -194,7 +196,7 @@ class Models:
                 if version.process is not None and not version.process.ended.done():
                     labels = model.name, str(version.number)
                     metrics.queue.set(*labels, to=len(version.queue))
-                    metrics.memory.set(*labels, to=_memory(version.process.pid))
+                    metrics.memory.set(*labels, to=version.process.memory)
 
     def _label(self, spec: Any) -> int:
         number = self.labels.get(spec.name, {}).get(spec.version_label)
@@ -312,6 +314,7 @@ class Models:
             make,
             options.poll_seconds,
             options.max_resident,
+            options.max_memory,
             options.standby,
             options.fallback,
             lambda made: Traffic(made, self.metrics, collapsed),
@@ -342,12 +345,3 @@ class Models:
         self._falling.discard(task)
         if not task.cancelled() and task.exception() is not None:
             LOG.error("the rollback is not recorded: %s", task.exception())
-
-
-def _memory(pid: int) -> int:
-    """Bytes that a process has for itself; 0 where the system does not say."""
-    try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) << 10 for line in text.splitlines() if line.startswith("Private_"))

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from noria.serving import frames
@@ -59,6 +60,17 @@ class ModelProcess(asyncio.Protocol):
             self.ready.exception()  # it may be that nobody waits any more
         if not self.ended.done():
             self.ended.set_result(reason)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the process has for itself; 0 where the system does not say, or it has ended."""
+        if self.ended.done():
+            return 0
+        try:
+            text = Path(f"/proc/{self.pid}/smaps_rollup").read_text(encoding="ascii")
+        except OSError:
+            return 0
+        return sum(int(line.split()[1]) << 10 for line in text.splitlines() if line.startswith("Private_"))
 
     def run(
         self,

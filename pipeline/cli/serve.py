@@ -60,6 +60,13 @@ def serve(
     max_waiting: Annotated[
         int, typer.Option(min=1, help="Requests of a version that wait; more are refused with 429.")
     ] = 1024,
+    max_memory: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="MiB for a model's versions together; one that does not fit is refused. 0 for no bound.",
+        ),
+    ] = 0,
     log: Annotated[
         Path | None, typer.Option(help="A folder for Parquet files with all requests and answers.")
     ] = None,
@@ -161,6 +168,7 @@ def serve(
             models_file_seconds=poll_seconds if models is not None else 0,
             options=Options(
                 poll_seconds=poll_seconds,
+                max_memory=max_memory << 20,
                 log_folder=log,
                 trusted=tuple(trusted),
                 any_label=True,  # a label may wait for its version
