@@ -136,6 +136,10 @@ class Models:
             return await call(self.find(spec))
         return await model.traffic.ask(call)
 
+    def label(self, name: str) -> str:
+        """A model's name in the metrics; empty for one that is not served, as clients can invent such names."""
+        return name if name in self.models else ""
+
     def find(self, spec: Any) -> Version:
         """The version that a ModelSpec means.
 

@@ -173,7 +173,7 @@ class Rest:
             self.metrics.requests.add(name, "OK")
             return 200, answer
         except StatusError as error:
-            self.metrics.requests.add(name, error.code.name)
+            self.metrics.requests.add(self.models.label(name), error.code.name)
             more += _headers(error)
             return error.http, json_response.error(error)
 
@@ -280,8 +280,11 @@ class Rest:
 
     async def _examples(self, text: bytes, request: Any) -> None:
         body = await _parse(text)
-        request.model_spec.signature_name = json_request.signature_name(body)
-        json_request.examples_input(body, request.input)
+        try:
+            request.model_spec.signature_name = json_request.signature_name(body)
+            json_request.examples_input(body, request.input)
+        except UnicodeEncodeError:
+            raise invalid("the names of features and signatures must be UTF-8") from None
 
     def _status(self, spec: Any, part: str) -> bytes:
         if not spec.name:

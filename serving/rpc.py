@@ -227,7 +227,7 @@ class _Rpc:
         try:
             response = await run(_deadline(context))
         except StatusError as error:
-            self.metrics.requests.add(model, error.code.name)
+            self.metrics.requests.add(self.models.label(model), error.code.name)
             _trail(context, trailing)
             await context.abort(_CODES[error.code], error.message)
         _trail(context, trailing)
