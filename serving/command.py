@@ -6,6 +6,7 @@ Flags that choose something inside of TF Serving's own implementation are accept
 import argparse
 import dataclasses
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,16 +47,15 @@ _IGNORED_FLAGS = (
     "enable_per_model_batching_parameters",
     "flush_filesystem_caches",
     "remove_unused_fields_from_bundle_metagraph",
-    "prefer_tflite_model",
     "xla_cpu_compilation_enabled",
     "xla_gpu_compilation_enabled",
-    "enable_profiler",
     "skip_initialize_tpu",
     "enable_serialization_as_tensor_content",
 )
 _FLAGS = (
     "rest_api_enable_cors_support",
     "enable_batching",
+    "prefer_tflite_model",
     "allow_version_labels_for_unavailable_models",
     "enable_signature_method_name_check",
     "enable_grpc_healthcheck_service",
@@ -100,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--model_config_file_poll_wait_seconds", type=float, default=0)
     add("--file_system_poll_wait_seconds", type=float, default=1)
     add("--saved_model_tags", default="serve")
+    add("--enable_profiler", type=_boolean, nargs="?", const=True, default=True)
     add("--enable_model_warmup", type=_boolean, nargs="?", const=True, default=True)
     for name in ("tensorflow_session_parallelism", "tensorflow_intra_op_parallelism"):
         add(f"--{name}", type=int, default=0)
@@ -156,6 +157,8 @@ def _settings(given: argparse.Namespace) -> Any:
         metrics_path=path,
         cors=given.rest_api_enable_cors_support,
         health=given.enable_grpc_healthcheck_service,
+        profiler=given.enable_profiler,
+        traces=os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
         grpc_credentials=_credentials(Path(given.ssl_config_file)) if given.ssl_config_file else None,
         channel=_channel(given.grpc_channel_arguments),
         models_file=Path(given.model_config_file) if given.model_config_file else None,
@@ -164,6 +167,7 @@ def _settings(given: argparse.Namespace) -> Any:
             poll_seconds=given.file_system_poll_wait_seconds,
             limits=limits,
             any_label=given.allow_version_labels_for_unavailable_models,
+            prefer_lite=given.prefer_tflite_model,
             check_method=given.enable_signature_method_name_check,
             warm=given.enable_model_warmup,
             tags=tuple(given.saved_model_tags.split(",")),
