@@ -20,14 +20,13 @@ from noria.ingestion.arrow_values import filtered
 from noria.ingestion.calendar import Calendar
 from noria.ingestion.events import EventSettings, code_labels, one_array, schema_of
 from noria.ingestion.labels import Labels
+from noria.ingestion.partition import FOLDER as PARTITION_FOLDER
 from noria.ingestion.partition import Partition
 from noria.ingestion.segments.decoding import OFFSET, PARTITION
 from noria.ingestion.segments.store import Segment, SegmentStore
 from noria.stores.spans import SpanStore
 
 __all__ = ["CutReport", "cut"]
-
-_PARTITION = ".partition"
 
 
 @dataclasses.dataclass
@@ -85,7 +84,7 @@ def cut(
         pending = segments.pending()
         if not pending:
             return CutReport()
-        for path in store.folder.glob(f"{_PARTITION}*"):  # of a killed process; the store is locked
+        for path in store.folder.glob(f"{PARTITION_FOLDER}*"):  # of a killed process; the store is locked
             files.remove_tree(path)
         size = calendar.rows_per_span(settings.every)
         kind = _Periods if size is None else _Rows
@@ -252,7 +251,7 @@ class _Periods(_Cut):
         if first is None or not wanted or not (fresh or late):
             return self._discard(pending, bound)
         used: dict[int, list[Segment]] = {}
-        with Partition(self.store.folder / _PARTITION) as partition:
+        with Partition(self.store.folder / PARTITION_FOLDER) as partition:
             schema = None
             for segment, found in wanted:
                 for period in found:
@@ -357,7 +356,7 @@ class _Rows(_Cut):
         """Commits the next `count` rows; where the rows after them begin."""
         used: list[Segment] = []
         end = begin
-        with Partition(self.store.folder / _PARTITION) as partition:
+        with Partition(self.store.folder / PARTITION_FOLDER) as partition:
             schema = None
             for segment in pending:
                 if segment.commit < begin[0] or not segment.rows:
