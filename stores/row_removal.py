@@ -86,8 +86,10 @@ def remove(
         _, written = span_files.write(beside, kept(), f"data-{uuid.uuid4().hex[:8]}", first.schema)
         rows = sum(file["rows"] for file in written)
         fresh = _without(manifest, rows, written, gone if count is not None else None, before)
-        if time in manifest.columns:
-            fresh = dataclasses.replace(fresh, event_time=(min(times), max(times)) if times else None)
+        if time in manifest.columns and manifest.event_time is not None:
+            first, last = manifest.event_time  # late rows of an earlier span may be before it
+            ends = (max(min(times), first), min(max(times), last)) if times else None
+            fresh = dataclasses.replace(fresh, event_time=ends)
         for file in written:
             files.commit_file(beside / file["name"], manifest.folder / file["name"])
         files.write_text(manifest.folder / manifests.FILE, fresh.text())

@@ -321,6 +321,7 @@ class Config(Settings):
         stream = self.stream
         return StreamSettings(
             lateness=in_seconds(stream.lateness),
+            into_next=stream.late == "next",
             idle=in_seconds(stream.idle),
             segment_rows=stream.segment_rows,
             segment_seconds=in_seconds(stream.segment_every or _SEGMENTS.get(self.span.every, "10s")),

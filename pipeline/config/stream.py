@@ -38,7 +38,13 @@ class StreamSection(Settings):
     lateness: Interval = Field(
         default="0s",
         description="How long a span stays open after the watermark has passed its end, such as `10m`. Events "
-        "that come later are added to their span as late rows.",
+        "that come later are late.",
+    )
+    late: str = Field(
+        default="version",
+        pattern="^(version|next)$",
+        description="Where late events go: `version`, to the next version of their span; `next`, to the next span "
+        "that is committed, so that no span is written again.",
     )
     idle: Interval = Field(
         default="1m",
