@@ -23,6 +23,7 @@ from noria.ingestion.formats import Table, TextTable
 from noria.ingestion.labels import Labels
 from noria.ingestion.ledger import Ledger
 from noria.ingestion.number_formats import PLAIN
+from noria.ingestion.partition import FOLDER as PARTITION_FOLDER
 from noria.ingestion.partition import Partition
 from noria.ingestion.source_offsets import rows_of_sources
 from noria.ingestion.sources.base import Source
@@ -33,9 +34,6 @@ from noria.ingestion.span_assigners.by_rows import RowAssigner
 from noria.stores.spans import SpanStore
 
 __all__ = ["IngestReport", "ingest"]
-
-# Where rows are sorted. One name: the store is locked, and what a killed ingestion left is found again.
-_PARTITION = ".partition"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +127,7 @@ def _sweep(store: SpanStore) -> None:
     """Deletes what killed ingestions left; the store is locked."""
     files.sweep(store.folder)
     files.sweep(store.home / "dead-letters")
-    for path in store.folder.glob(f"{_PARTITION}*"):
+    for path in store.folder.glob(f"{PARTITION_FOLDER}*"):
         files.remove_tree(path)
 
 
@@ -193,7 +191,7 @@ class _Ingestion:
         digest = hashlib.sha256("".join(table.digest for table in self.new).encode()).hexdigest()
         letters = DeadLetters(self.store.home, Path(self.new[0].name).stem, digest, settings.max_bad_share)
         assigner = self._span_assigner(letters)
-        with Partition(self.store.folder / _PARTITION) as partition:
+        with Partition(self.store.folder / PARTITION_FOLDER) as partition:
             try:
                 with letters:
                     self._sort(columns, labels, letters, assigner, partition)

@@ -9,13 +9,14 @@ import decimal
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from noria.core import files
@@ -109,6 +110,45 @@ class Landing:
             if writer is not None:
                 writer.discard()
         return count
+
+    @staticmethod
+    def remove_rows(
+        path: Path, doomed: Callable[[pa.RecordBatch], np.ndarray], known: Callable[[str], bool]
+    ) -> tuple[int, Path | None]:
+        """Makes a file without some rows, beside the old one, which does not change.
+
+        Args:
+          path: one of the files.
+          doomed: tells which rows of a batch, `[rows]` bool.
+          known: tells whether a sha256 is that of a source that is in spans. Then the rows keep their place, without
+            values, because rows are counted; else they go. A cursor's value becomes that of the row before.
+
+        Returns:
+          How many rows, and the new file; None where nothing changes, or no row is left.
+        """
+        with pq.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            batches = list(file.iter_batches())
+        mask = np.concatenate([doomed(batch) for batch in batches]) if batches else np.zeros(0, bool)
+        if not mask.any() or mask.all():
+            return int(mask.sum()), None
+        table = pa.Table.from_batches(batches)
+        if known(files.sha256(path)):
+            cursor = json.loads((schema.metadata or {}).get(_META, b"{}")).get("cursor")
+            place = np.maximum.accumulate(np.where(mask, -1, np.arange(len(mask))))
+            place[place < 0] = np.flatnonzero(~mask)[0]
+            columns = [
+                values.take(pa.array(place))
+                if name == cursor
+                else pc.if_else(pa.array(mask), pa.scalar(None, values.type), values)
+                for name, values in zip(table.column_names, table.columns, strict=True)
+            ]
+            table = pa.table(dict(zip(table.column_names, columns, strict=True)), schema)
+        else:
+            table = table.filter(pa.array(~mask))
+        beside = files.staging(path.parent)
+        pq.write_table(table, beside)
+        return int(mask.sum()), beside
 
     def _at_position(self, position: Any, names: list[str]) -> collections.Counter[bytes]:
         """The rows that were copied and have the cursor's last value: the database gives them again."""

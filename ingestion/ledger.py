@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from noria.core import files
+from noria.core.errors import DataError
 from noria.ingestion.formats import FileTable, Table
 from noria.stores.manifest import Manifest
 from noria.stores.spans import SpanStore
@@ -93,6 +94,23 @@ class Ledger:
         old = self.entry(digest)
         if old and {**old, **fields} != old:
             self._write(digest, {**old, **fields})
+
+    def rename(self, digest: str, new: str) -> None:
+        """Enters a source under another sha256, because rows were removed from its file.
+
+        Raises:
+          DataError: it was not ingested whole yet, so where it continues would be lost.
+        """
+        entry = self.entry(digest)
+        if not entry:
+            return
+        if "spans" not in entry:
+            raise DataError(
+                f"the ingestion of {entry.get('name')} was interrupted, and must end first",
+                where=self._path(digest),
+                next_step="`noria run` finishes it; then repeat the command",
+            )
+        self._write(new, {**entry, "sha256": new})
 
     def remember_files(self) -> None:
         """Keeps the digests of the files that were looked at, for the next time."""

@@ -37,6 +37,7 @@ class StreamSettings:
 
     Attributes:
       lateness: seconds that a span stays open after the watermark has passed its end.
+      into_next: whether later events come into the next span, and not into a new version of their own.
       idle: seconds without an event after which a partition does not hold the watermark back.
       segment_rows, segment_seconds: a segment is committed when it has so many events, or is so old.
       unique: columns that identify an event; of two events of a span with the same values the second is skipped.
@@ -46,6 +47,7 @@ class StreamSettings:
     """
 
     lateness: float
+    into_next: bool
     idle: float
     segment_rows: int
     segment_seconds: float
@@ -424,6 +426,7 @@ class Ingester:
             watermark=math.inf if flush else self.watermark,
             unique=self.how.unique,
             late=late,
+            into_next=self.how.into_next,
             tell=lambda record: self.tell({"event": "span", **record}),
         )
         if late or report.spans:

@@ -17,7 +17,7 @@ METRICS = {
     "noria_ingest_dead_letters_total": "Events that could not be read.",
     "noria_ingest_tombstones_total": "Messages without a value.",
     "noria_ingest_span_rows_total": "Events that were committed to spans.",
-    "noria_ingest_late_rows_total": "Events that came after their span was committed, and are in its next version.",
+    "noria_ingest_late_rows_total": "Late events: in the next version of their span, or in the next span.",
     "noria_ingest_repeated_total": "Events that were skipped, because an earlier one has the same `stream.unique`.",
     "noria_ingest_spans_total": "Spans that were committed, new ones and new versions.",
     "noria_ingest_segments_total": "Segments that were committed.",

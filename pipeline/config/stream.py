@@ -46,7 +46,13 @@ class StreamSection(Settings):
     lateness: Interval = Field(
         default="0s",
         description="How long a span stays open after the watermark has passed its end, such as `10m`. Events "
-        "that come later are added to their span as late rows.",
+        "that come later are late.",
+    )
+    late: str = Field(
+        default="version",
+        pattern="^(version|next)$",
+        description="Where late events go: `version`, to the next version of their span; `next`, to the next span "
+        "that is committed, so that no span is written again.",
     )
     idle: Interval = Field(
         default="1m",
@@ -95,6 +101,7 @@ class StreamSection(Settings):
 
         return StreamSettings(
             lateness=_seconds(self.lateness),
+            into_next=self.late == "next",
             idle=_seconds(self.idle),
             segment_rows=self.segment_rows,
             segment_seconds=_seconds(self.segment_every or SEGMENT_EVERY.get(every, OTHERWISE)),
