@@ -119,7 +119,7 @@ class PredictionLog:
             beside = files.staging(target)
             try:
                 pq.write_table(pa.Table.from_pylist(rows, schema), beside)
-                beside.rename(target / f"{now:%H%M%S}-{uuid.uuid4().hex[:8]}.parquet")
+                files.commit_file(beside, target / f"{now:%H%M%S}-{uuid.uuid4().hex[:8]}.parquet")
             finally:
                 beside.unlink(missing_ok=True)
 

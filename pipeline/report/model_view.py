@@ -115,7 +115,7 @@ def warm_start(report: Mapping[str, Any] | None) -> dict[str, Any] | None:
         groups.append({"key": key, "name": name, "lines": lines, "parts": parts})
     keys = ("mode", "from_version", "step", "start_step", "examples_seen", "transform", "first_rate")
     return {
-        "facts": {key: report.get(key) for key in keys},
+        "training": {key: report.get(key) for key in keys},
         "groups": groups,
         "fresh_inputs": _mapping(report.get("fresh_inputs")),
         "not_finite": {name: n for name, n in _mapping(report.get("not_finite")).items() if is_number(n)},
