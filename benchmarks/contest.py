@@ -377,7 +377,7 @@ def main(
     repeats = options.size(5, 1) if options.given.repeats is None else options.given.repeats
     stock = options.given.stock_repeats
     if stock is None:
-        stock = options.size(5, 0 if cold else 1)  # a quick run need not see stock twice
+        stock = options.size(5, 0 if cold else 1)  # a quick run does stock once
     machine = options.machine()
     champion, newest = (thin(table, options.size(None, 2_000)) for table in tables())
     with tempfile.TemporaryDirectory() as scratch:

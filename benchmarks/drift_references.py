@@ -1,5 +1,6 @@
-"""What the product is compared to: a guess, a linear model on the last spans, and cold models of the same network."""
+"""What the product is compared to, trained again for each span: a guess, a linear model, gradient boosting."""
 
+import importlib.util
 import warnings
 from collections.abc import Sequence
 
@@ -38,75 +39,32 @@ def linear(stream: Stream, history: Sequence[pd.DataFrame], upcoming: pd.DataFra
     return _of_all_classes(stream, model.classes_, model.predict_proba(new))
 
 
-def boosting(stream: Stream, history: Sequence[pd.DataFrame], upcoming: pd.DataFrame) -> np.ndarray:
-    """LightGBM with its defaults on the last spans."""
-    import lightgbm
-
-    seen, new = pd.concat(history[-HISTORY:])[stream.features], upcoming[stream.features].copy()
-    labels = np.concatenate([span["label"].to_numpy() for span in history[-HISTORY:]])
+def boosting(
+    stream: Stream, history: Sequence[pd.DataFrame], upcoming: pd.DataFrame, spans: int = HISTORY
+) -> np.ndarray:
+    """LightGBM with its defaults on the last spans; without it, scikit-learn's gradient boosting."""
+    seen, new = pd.concat(history[-spans:])[stream.features], upcoming[stream.features].copy()
+    labels = np.concatenate([span["label"].to_numpy() for span in history[-spans:]])
     for name in seen.select_dtypes("object"):
         kind = pd.CategoricalDtype(sorted(seen[name].dropna().unique()))
         seen[name], new[name] = seen[name].astype(kind), new[name].astype(kind)
+    if importlib.util.find_spec("lightgbm") is not None:
+        import lightgbm
+
+        regressor, classifier = lightgbm.LGBMRegressor(verbose=-1), lightgbm.LGBMClassifier(verbose=-1)
+    else:
+        from sklearn import ensemble
+
+        seen, new = (
+            part.assign(**{name: part[name].cat.codes for name in part.select_dtypes("category")})
+            for part in (seen, new)
+        )
+        regressor = ensemble.HistGradientBoostingRegressor(random_state=0)
+        classifier = ensemble.HistGradientBoostingClassifier(random_state=0)
     if stream.task == "regression":
-        return lightgbm.LGBMRegressor(verbose=-1).fit(seen, labels).predict(new)[:, None]
-    model = lightgbm.LGBMClassifier(verbose=-1).fit(seen, labels)
+        return regressor.fit(seen, labels).predict(new)[:, None]
+    model = classifier.fit(seen, labels)
     return _of_all_classes(stream, model.classes_, model.predict_proba(new))
-
-
-def cold(stream: Stream, history: Sequence[pd.DataFrame], upcoming: pd.DataFrame, spans: int) -> np.ndarray:
-    """The product's default network, trained from initial weights on the last spans, with a fifth held out."""
-    import tensorflow as tf
-
-    from noria.components.trainer import batches, keras_model
-    from noria.components.trainer.adam import Adam
-    from noria.components.trainer.families import FAMILIES
-    from noria.components.trainer.loop import Loop
-    from noria.components.trainer.model_inputs import Categorical, Features, embedding_width
-    from noria.components.trainer.network import Network
-    from noria.components.trainer.reader import Block
-    from noria.components.trainer.settings import Settings
-    from noria.components.trainer.training_rows import Table
-
-    seen = pd.concat(history[-spans:])
-    words = {name: np.unique(seen[name]) for name in stream.features if seen[name].dtype == object}
-    numbers = [name for name in stream.features if name not in words]
-    features = Features(
-        tuple(
-            Categorical(name, len(known) + 1, 0, embedding_width(len(known) + 1, 50))
-            for name, known in words.items()
-        ),
-        tuple((name, 1) for name in numbers),
-        "label",
-    )
-    mean, deviation = seen[numbers].mean(), seen[numbers].std()
-    deviation = deviation.where(deviation > 1e-5 * mean.abs(), np.inf)
-
-    def block(rows: pd.DataFrame) -> Block:
-        ids = [pd.Index(known).get_indexer(rows[name]) for name, known in words.items()]
-        ids = [
-            np.where(found < 0, len(known), found) for found, known in zip(ids, words.values(), strict=True)
-        ]
-        scaled = ((rows[numbers] - mean) / deviation).fillna(0.0).to_numpy(np.float32)
-        stacked = np.stack(ids, 1).astype(np.int32) if ids else np.zeros((len(rows), 0), np.int32)
-        return Block(scaled, stacked, rows["label"].to_numpy(np.float32))
-
-    classes = max(2, int(stream.table["label"].max()) + 1) if stream.task != "regression" else 2
-    settings = Settings(task=stream.task, classes=classes)
-    keras_model.reset_keras(settings)
-    family = FAMILIES.find(settings.family)()
-    settings = keras_model.resolved(settings, family)
-    network = Network(features, settings, keras_model.build(features, settings, family))
-    adam = Adam(network.trainable(), settings)
-    loop = Loop(network, adam, tf.distribute.get_strategy(), settings)
-    held_out = np.random.default_rng(len(seen)).random(len(seen)) < 0.2
-    train, evaluation = (Table(block(seen[rows]), "", settings) for rows in (~held_out, held_out))
-    network.start_from_labels(train.labels)
-    family.fit_numbers(network.model, np.clip(train.block.numeric, -3, 3), list(range(features.width)))
-    adam.start_schedule(settings.learning_rate, 0)
-    steps = max(settings.min_steps, batches.steps_of(settings.epochs, train.rows, settings.batch_size))
-    loop.train(train, evaluation, start=0, origin=0, steps=steps, warm=False)
-    asked = block(upcoming)
-    return network.scores(tf.constant(asked.numeric), tf.constant(asked.ids)).numpy()
 
 
 def _of_all_classes(stream: Stream, known: np.ndarray, scores: np.ndarray) -> np.ndarray:

@@ -3,11 +3,10 @@
     python -m benchmarks.own_stream weather.csv label [--rows 1500] [--most 30000] [--drop id,note]
 
 Each span is predicted by the version that serves, before the pipeline learns it. LightGBM learns the last three spans
-again for each (without `pip install lightgbm`: a linear model does). Prints a line for each span, and the summary of
-`benchmarks.drift`; writes own_stream.json.
+again for each (without `pip install lightgbm`: scikit-learn's gradient boosting does). Prints a line for each span, and
+the summary of `benchmarks.drift`; writes own_stream.json.
 """
 
-import importlib.util
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,8 +31,6 @@ def read(file: Path, label: str, task: str, span: int) -> streams.Stream:
 
 def follow(file: Path, label: str, span: int) -> dict[str, Any]:
     """Runs the project over the file, and prints each span; its summary and its spans."""
-    boosting = importlib.util.find_spec("lightgbm") is not None
-    rival = references.boosting if boosting else references.linear
     records = []
     with tempfile.TemporaryDirectory() as scratch:
         name = "".join(letter if letter.isalnum() else "_" for letter in file.stem)
@@ -45,7 +42,7 @@ def follow(file: Path, label: str, span: int) -> dict[str, Any]:
             answers = {
                 "product": served,
                 "guess": references.guess(stream, history, spans[upcoming]),
-                "boosting" if boosting else "linear": rival(stream, history, spans[upcoming]),
+                "boosting": references.boosting(stream, history, spans[upcoming]),
             }
             record["measures"] = {
                 who: references.measures(stream.task, labels, given)

@@ -8,8 +8,8 @@ import json
 import statistics
 import sys
 import textwrap
-from collections.abc import Callable
-from itertools import pairwise
+from collections.abc import Callable, Iterator
+from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
@@ -47,14 +47,16 @@ def page() -> str:
         picture = (RESULTS / name).with_suffix(".png")
         if plot and picture.exists():
             parts += ["", f"![{plot}](../benchmarks/results/{picture.name})"]
-    return "\n".join(line for part in [*parts, "", *provenance(), ""] for line in _wrapped(part))
+    return "\n".join(_wrapped([*parts, "", *provenance(), ""]))
 
 
-def _wrapped(line: str) -> list[str]:
-    """A line of text in lines of at most 120 characters; tables and pictures as they are."""
-    if len(line) <= 120 or line.startswith(("|", "!")):
-        return [line]
-    return textwrap.wrap(line, 120, break_long_words=False, break_on_hyphens=False)
+def _wrapped(lines: list[str]) -> Iterator[str]:
+    """Paragraphs in lines of at most 120 characters; tables, titles and pictures unchanged."""
+    for text, paragraph in groupby(lines, lambda line: bool(line) and not line.startswith(("|", "!", "#"))):
+        if text:
+            yield from textwrap.wrap(" ".join(paragraph), 120, break_long_words=False, break_on_hyphens=False)
+        else:
+            yield from paragraph
 
 
 def provenance() -> list[str]:
@@ -119,9 +121,9 @@ def _result(name: str) -> dict[str, Any] | None:
 
 
 def continuity(result: dict[str, Any]) -> list[str]:
-    """N steps in one go against N/2, publish, warm start, N/2."""
+    """N steps in one run against N/2, publish, warm start, N/2."""
     lines = [
-        "N steps in one go, and N/2, publish, warm start in a fresh process, N/2, on the same batches: the largest",
+        "N steps in one run, compared with N/2, publish, warm start in a new process, N/2, on the same batches: the largest",
         "difference between any two weights or Adam slots.",
         "",
         "| family | weights | first moments | second moments |",
@@ -223,7 +225,7 @@ def year(result: dict[str, Any]) -> list[str]:
         f"{len(faults)} runs.",
         f"{'All' if stopped == len(faults) else 'Of these'} {stopped} were stopped by the data gate; the model gate "
         + (f"judged the rest: {further}." if further else "was not reached."),
-        f"In production ended: {', '.join(published) or 'none'}.",
+        f"Published: {', '.join(published) or 'none'}.",
     ]
 
 
@@ -240,23 +242,23 @@ def contest(result: dict[str, Any]) -> list[str]:
     off = result.get("checks_off")
     lines = [
         f"{result['rows']:,} labelled flights, {result['steps']:,} steps of 256 rows, "
-        + ("four rows to train on for one to judge by, " if off else "")
+        + ("four rows to train on for each row to evaluate on, " if off else "")
         + "the same",
         "model and slices; imports excluded, one machine, one run. Noria and stock judge a champion beside the new model; the",
-        "script does not. Noria replays no older rows (`replay: 0.0`), so that all train on the same ones"
+        "script does not. Noria replays no older rows (`replay: 0.0`), so that all train on the same rows"
         + (f", and its checks {', '.join(f'`{name}`' for name in off)} are" if off else "."),
         *(
             [
-                "off, which compare with the week before: a month after a month, or the same rows again, is none."
+                "off: they compare with the week before, and here a month follows a month, or the same rows again."
             ]
             if off
             else []
         ),
         "",
         "Stock TFX runs as it ships: Beam in memory with one worker, Transform's statistics on. A script is a process that runs",
-        "once, and tracing its functions is part of that run; run again in its process it builds its model again and traces",
-        "again. Noria's process stays (`noria run --every`), and where it reuses the transform graph it keeps its trace: those",
-        "later runs are what the goals judge. The first run of a process, its champion made by another one, is listed beside",
+        "once, and tracing its functions is part of that run; if it is run again in its process, it builds and traces its model",
+        "again. Noria's process stays (`noria run --every`), and where it reuses the transform graph it keeps its trace: the",
+        "goals are for those later runs. The first run of a process, whose champion another process made, is listed beside",
         "the script's first run.",
         "",
         f"| | seconds{circumstances(result)} | from | to | runs |",
@@ -341,9 +343,9 @@ def scale(result: dict[str, Any]) -> list[str]:
     sizes = [f"{size:,}" for size in result["sizes"]]
     lines = [
         f"Cold runs on synthetic spans with {result['columns']} columns, medians of {result['repeats']} runs of each size, and a straight line",
-        "through them. `Transform` applies the champion's graph, finds it wanting, analyses, applies and writes; `Evaluator` judges two",
-        "models on the held-out half, and its rows are those. The last columns say what a million rows more cost between one size and",
-        "the next: equal where the line is straight; the Evaluator's constant part (loading and tracing models) varies by seconds. Rows that do not fit in memory are handed from stage to stage on the disk",
+        "through them. `Transform` tries the champion's graph, finds that it no longer fits, analyses, applies and writes; `Evaluator` judges two",
+        "models on the held-out half, and its rows are those. The last columns say what another million rows costs between one size and",
+        "the next: the values are equal where the line is straight; the Evaluator's constant part (loading and tracing models) varies by seconds. Rows that do not fit in memory go from stage to stage on the disk",
         "([decision 10](decisions/0010-batch-cache.md)).",
         "",
         f"| stage | {' | '.join(f'{size} rows' for size in sizes)} | **seconds per million rows** | "
@@ -370,9 +372,9 @@ def scale(result: dict[str, Any]) -> list[str]:
             "",
             f"At commit {before['machine']['commit']}{circumstances(before)}, where rows beyond 256 MiB were decoded from files again, one run on "
             f"{old['rows']:,} rows took, in seconds: {then}. Now: {now} (a fifth was held out then and half now, so Transform "
-            "analyses fewer rows). The profile named two culprits: tfx_bsl's decoder, "
-            "which Transform asked up to four times for the same rows, and the text of all columns of a row, joined in Python to hash it "
-            "for its split. Rows now go through an Arrow file, and Arrow joins the text.",
+            "analyses fewer rows). The profile showed two causes: tfx_bsl's decoder, "
+            "which Transform asked up to four times for the same rows, and the hash for the split, whose text Python joined from all columns of a row. "
+            "Rows now go through an Arrow file, and Arrow joins the text.",
         ]
     return lines
 
@@ -487,7 +489,7 @@ def startup(result: dict[str, Any]) -> list[str]:
 def hotspots(result: dict[str, Any]) -> list[str]:
     """Where a warm run's processor time goes, before and after."""
     lines = [
-        "Under the profiler, which slows Python down. Processor seconds, which other work on the machine hardly changes: of a",
+        "Measured under the profiler, which slows Python down. Processor seconds, which other work on the machine hardly changes: of a",
         "stage, all threads of the process; of a function, of the thread that runs the stage.",
     ]
     before = _result("hotspots_before.json")
@@ -505,13 +507,13 @@ def hotspots(result: dict[str, Any]) -> list[str]:
         lines += [
             "",
             f"Before is commit {before['machine']['commit']}{circumstances(before)}, after {result['machine']['commit']}. "
-            "After, function by function:",
+            "The last table shows the functions after it.",
         ]
     lines += [
         "",
-        "What the profile asked for: rows handed from stage to stage in memory instead of files written and parsed again, and",
-        "TFDV's accumulators merged without Beam ([decision 10](decisions/0010-batch-cache.md)); a training loop of",
-        "our own whose trace is kept, and the champion's graph with new weights instead of a new model",
+        "The profile led to these changes: rows go from stage to stage in memory instead of files that are written and parsed again;",
+        "TFDV's accumulators are merged without Beam ([decision 10](decisions/0010-batch-cache.md)); Noria has its own training loop,",
+        "whose trace is kept; and the champion's graph gets new weights instead of being built again",
         "([decision 11](decisions/0011-what-a-resident-process-keeps.md)).",
     ]
     lines += [
@@ -613,7 +615,7 @@ def goals() -> list[str]:
         ),
     )
     return [
-        "All of it with `make bench`, one part with the command named; ratios of medians, in brackets from the smallest to the",
+        "`make bench` measures all parts, the command in a row one of them. Ratios are of medians; in brackets are the smallest and the",
         "largest ratio of any two runs.",
         "",
         "| what | goal | reached | `python -m benchmarks.` |",

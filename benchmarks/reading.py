@@ -91,7 +91,7 @@ def init(path: Path, folder: Path) -> int:
     seconds, _ = time_formats.event_times(table.column(TIME), TIME)
     inference.span_length(seconds, len(table))
     inference.columns(table, LABEL, TIME, [], [])
-    return sum(facts.present for facts in [source[0].facts["id"]])
+    return sum(profile.present for profile in [source[0].profiles["id"]])
 
 
 def ingest(path: Path, folder: Path) -> int:

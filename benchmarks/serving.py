@@ -1,9 +1,10 @@
 """The server: throughput, latency, swaps under load, memory, and a killed process.
 
-    python -m benchmarks.serving [--quick]
+    python -m benchmarks.serving [--quick] [--kserve PYTHON]
 
 The model is half_plus_two of TF Serving's tests, as tests/unit/serving/small_models.py writes it, so that what is
-measured is the server. Clients and server share the machine. Writes serving.json.
+measured is the server. Clients and server share the machine. With --kserve, the Python of an environment with kserve
+and tensorflow, KServe's server is asked before, with the same SavedModel. Writes serving.json.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,7 @@ from typing import Any
 
 from benchmarks import measure
 
+KSERVE = measure.ROOT / "benchmarks" / "kserve_server.py"
 WRITER = measure.ROOT / "tests" / "unit" / "serving" / "small_models.py"
 # What each model answers to 2. Versions take turns between two of them: the same graph, or another one.
 VALUES = {"half_plus_two/00000123": 3.0, "half_plus_three/00000124": 4.0, "half_plus_four/00000125": 5.0}
@@ -70,19 +73,47 @@ def serving(root: Path) -> Iterator[tuple[int, dict[str, int]]]:
             process.send_signal(signal.SIGTERM)
 
 
-def load(ports: dict[str, int], protocol: str, clients: int, seconds: float) -> subprocess.Popen[str]:
+def load(ports: dict[str, Any], protocol: str, clients: int, seconds: float) -> subprocess.Popen[str]:
     """Starts clients; `collect` gets their answers."""
-    port = ports["grpc_port" if protocol == "grpc" else "rest_port"]
     given = {
         "protocol": protocol,
-        "port": port,
+        "port": ports["rest_port"],
         "grpc_port": ports["grpc_port"],
         "model": "m",
         "clients": clients,
         "seconds": seconds,
+        "request": ports.get("request"),
     }
     command = [sys.executable, "-m", "benchmarks.serving_load", json.dumps(given)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=measure.ROOT)
+
+
+@contextlib.contextmanager
+def kserve(python: str, model: Path) -> Iterator[dict[str, Any]]:
+    """KServe's server of a SavedModel: its ports, and a request of its gRPC protocol."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        ports = [each.getsockname()[1] for each in sockets]
+    command = [python, str(KSERVE), str(model), *map(str, ports)]
+    environment = {
+        key: value for key, value in os.environ.items() if key != "PYTHONPATH"
+    }  # it has its own packages
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        try:
+            request = json.loads(process.stdout.readline())["request"]
+            for _ in range(600):
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", ports[1]), 1):
+                    break
+                time.sleep(0.1)
+            time.sleep(1.0)
+            yield {"rest_port": ports[0], "grpc_port": ports[1], "request": request}
+        finally:
+            process.kill()
 
 
 def collect(process: subprocess.Popen[str], now: bool = False) -> list[Any]:
@@ -208,7 +239,9 @@ def kill(pid: int, ports: dict[str, int], served: dict[int, str]) -> dict[str, A
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
-    options = measure.options(measure.parser(__doc__), argv)
+    made = measure.parser(__doc__)
+    made.add_argument("--kserve", help="the Python of an environment with kserve and tensorflow")
+    options = measure.options(made, argv)
     machine, seconds = options.machine(), options.size(8.0, 1.0)
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -218,6 +251,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         bare = [sys.executable, "-c", BARE, str(models / TWO), str(options.size(5000, 200))]
         done = subprocess.run(bare, check=True, capture_output=True, text=True, env=environment)
         result["bare_call_ms"] = json.loads(done.stdout)
+        if options.given.kserve:
+            with kserve(options.given.kserve, models / TWO) as ports:
+                for protocol, name in (("rest", "rest"), ("v2", "grpc")):
+                    for clients in (1, 8):
+                        collect(load(ports, protocol, clients, seconds / 4))  # warm
+                        answers = collect(load(ports, protocol, clients, seconds))
+                        result[f"kserve_{name}_{clients}"] = summary(answers) | wrong(answers, {1: TWO})
         root.mkdir()
         publish(root, 1, models / TWO)
         served = {1: TWO}
@@ -232,6 +272,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 count = options.size(50, 2)
                 result[f"swap_{kind}"] = swaps(pid, ports, root, models, served, pair, count)
             result["kill"] = kill(pid, ports, served)
+    if options.given.kserve:
+        options.given.kserve = "PYTHON"  # where it is on this machine is of no use elsewhere
     options.save("serving", result, machine)
     rows = [
         (name, found["per_second"], found["p50_ms"], found["p99_ms"], found["failed"] + found["mixed"])

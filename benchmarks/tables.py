@@ -46,7 +46,10 @@ def noria(
     run_pending(config)
     version = Registry(config.home_path).champion()
     assert version is not None, "no version was published"
-    rows = pa.Table.from_pandas(test.drop(columns="label"), preserve_index=False)
+    rows = test.drop(columns="label")
+    if table.time:  # a model reads epoch seconds
+        rows[table.time] = pd.to_datetime(rows[table.time]).to_numpy("datetime64[s]").astype(np.int64)
+    rows = pa.Table.from_pandas(rows, preserve_index=False)
     scores = drafted.scores(str(version.payload_path / "serving"), rows)
     if table.task == "regression":
         return scores, config.eval_share

@@ -138,7 +138,7 @@ def fingerprint(dataset: statistics_pb2.DatasetFeatureStatistics) -> dict[str, s
             stats.min == stats.max if kind == "num_stats" else kind == "string_stats" and stats.unique < 2
         )
         if constant:
-            continue  # equal in all spans, whatever their rows
+            continue  # equal in all spans
         summary: list = [stats.common_stats.num_non_missing]
         if kind == "num_stats":
             summary += [stats.min, stats.max, stats.num_zeros, f"{stats.mean:.6g}"]

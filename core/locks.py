@@ -49,7 +49,7 @@ def hold(folder: Path, *, wait: float = 0, name: str = "lock", command: str | No
     with files.explained("cannot lock the folder", folder, LockedError):
         folder.mkdir(parents=True, exist_ok=True)
         path = folder.resolve() / name
-    # A forked child does not hold what its parent holds, hence the process id in the key.
+    # A forked child does not hold what its parent holds, so the process id is in the key.
     with _guard:
         held = _held.setdefault(f"{os.getpid()}:{path}", _Held())
     if not held.thread.acquire(timeout=wait if wait >= 0 else -1):

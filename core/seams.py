@@ -65,6 +65,18 @@ class Seam(Generic[Kind]):
             + (f"; {hint}" if hint else "")
         )
 
+    def check_entry(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """Returns an entry of the config, `{NAME: settings}`, whose name is right. Imports nothing.
+
+        Raises:
+          ValueError: it has not one name, or `check_name` refuses it.
+        """
+        if len(entry) != 1:
+            kind = self.base.__name__.lower()
+            raise ValueError(f"must name one kind of {kind}, got {', '.join(entry) or 'none'}")
+        self.check_name(next(iter(entry)))
+        return entry
+
     def find(self, name: str, project: Path | str | None = None) -> type[Kind]:
         """The class of a kind.
 

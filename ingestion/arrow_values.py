@@ -14,10 +14,10 @@ def filtered(batch: pa.RecordBatch, keep: np.ndarray) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([column.filter(mask) for column in batch.columns], batch.schema.names)
 
 
-def is_text(kind: pa.DataType) -> bool:
+def is_text(arrow_type: pa.DataType) -> bool:
     """Whether an Arrow type is text, or bytes, which may be text in UTF-8."""
     texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
-    return any(test(kind) for test in texts)
+    return any(test(arrow_type) for test in texts)
 
 
 def decoded(values: pa.Array) -> tuple[pa.Array, np.ndarray]:

@@ -20,21 +20,23 @@ __all__ = ["check_column_type"]
 STORAGE = ("int64", "float64", "float32", "string")
 
 
-def check_column_type(kind: type[ColumnType], reads: Mapping[str, Any], refuses: Sequence[str] = ()) -> None:
+def check_column_type(
+    column_type: type[ColumnType], reads: Mapping[str, Any], refuses: Sequence[str] = ()
+) -> None:
     """Checks a column type on some texts.
 
     Args:
-      kind: the class.
+      column_type: the class.
       reads: texts, and the value that each is stored as.
       refuses: texts that are not of this type.
 
     Raises:
       AssertionError: it breaks the contract; the message says where.
     """
-    assert isinstance(kind, type) and issubclass(kind, ColumnType), (
-        f"{kind!r} must be a subclass of ColumnType"
+    assert isinstance(column_type, type) and issubclass(column_type, ColumnType), (
+        f"{column_type!r} must be a subclass of ColumnType"
     )
-    own = kind(kind.__name__)
+    own = column_type(column_type.__name__)
     assert own.label, f"{own}.label must say what one value is, such as 'a number'"
     assert own.storage in STORAGE, f"{own}.storage must be one of {', '.join(STORAGE)}, got {own.storage!r}"
     assert own.numeric in (True, False) and own.is_time in (True, False)
@@ -44,54 +46,60 @@ def check_column_type(kind: type[ColumnType], reads: Mapping[str, Any], refuses:
     _check_stored(own, reads)
 
 
-def _check_widening(kind: ColumnType) -> None:
+def _check_widening(column_type: ColumnType) -> None:
     order = {"int64": 0, "float32": 0, "float64": 1, "string": 2}
-    for name in kind.widens_to:
+    for name in column_type.widens_to:
         wider = conversion.named(name)
-        fits = wider.storage == kind.storage or order[wider.storage] > order[kind.storage]
+        fits = wider.storage == column_type.storage or order[wider.storage] > order[column_type.storage]
         assert fits, (
-            f"{kind}.widens_to names {name}, whose storage {wider.storage} does not hold {kind.storage}"
+            f"{column_type}.widens_to names {name}, whose storage {wider.storage} does not hold {column_type.storage}"
         )
 
 
-def _check_texts(kind: ColumnType, reads: Mapping[str, Any], refuses: Sequence[str]) -> None:
+def _check_texts(column_type: ColumnType, reads: Mapping[str, Any], refuses: Sequence[str]) -> None:
     texts = [*reads, *refuses, None, ""]
     good = np.asarray([True] * len(reads) + [False] * (len(texts) - len(reads)))
     refused = np.asarray([text in set(refuses) for text in texts])
     for start in (0, 1):  # Arrow hands over slices of larger batches
-        values, bad = _converted(kind, pa.array([*texts[:start], *texts], pa.string()).slice(start))
+        values, bad = _converted(column_type, pa.array([*texts[:start], *texts], pa.string()).slice(start))
         assert refused.tolist() == bad.tolist(), (
-            f"{kind}.from_text must refuse {list(refuses)} and nothing else, it refused "
+            f"{column_type}.from_text must refuse {list(refuses)} and nothing else, it refused "
             f"{[text for text, wrong in zip(texts, bad, strict=True) if wrong]}"
         )
         assert good.tolist() == np.asarray(values.is_valid()).tolist(), (
-            f"{kind}.from_text must give a value for {list(reads)}, and null for what is missing or refused, it gave "
-            f"{dict(zip(map(str, texts), values.to_pylist(), strict=True))}"
+            f"{column_type}.from_text must give a value for {list(reads)}, and null for what is missing or refused, "
+            f"it gave {dict(zip(map(str, texts), values.to_pylist(), strict=True))}"
         )
         found = values.to_pylist()[: len(reads)]
-        assert list(reads.values()) == found, f"{kind}.from_text must give {dict(reads)}, it gave {found}"
-    values, bad = _converted(kind, pa.array([], pa.string()))
-    assert not len(values) and not len(bad), f"{kind}.from_text must take a batch without rows"
-    values, bad = _converted(kind, pa.nulls(2, pa.string()))
-    assert values.null_count == 2 and not bad.any(), f"{kind}.from_text must leave missing values null"
+        assert list(reads.values()) == found, (
+            f"{column_type}.from_text must give {dict(reads)}, it gave {found}"
+        )
+    values, bad = _converted(column_type, pa.array([], pa.string()))
+    assert not len(values) and not len(bad), f"{column_type}.from_text must take a batch without rows"
+    values, bad = _converted(column_type, pa.nulls(2, pa.string()))
+    assert values.null_count == 2 and not bad.any(), f"{column_type}.from_text must leave missing values null"
 
 
-def _check_stored(kind: ColumnType, reads: Mapping[str, Any]) -> None:
+def _check_stored(column_type: ColumnType, reads: Mapping[str, Any]) -> None:
     """What a Parquet file from the event table holds is read again."""
-    values = pa.array([*reads.values(), None], conversion.stored(kind))
-    found, bad = _converted(kind, values)
+    values = pa.array([*reads.values(), None], conversion.stored(column_type))
+    found, bad = _converted(column_type, values)
     assert not bad.any() and values.equals(found), (
-        f"{kind}.from_arrow must leave stored values as they are, it made {found.to_pylist()} of {values.to_pylist()}"
+        f"{column_type}.from_arrow must leave stored values as they are, it made {found.to_pylist()} of "
+        f"{values.to_pylist()}"
     )
 
 
-def _converted(kind: ColumnType, values: pa.Array) -> tuple[pa.Array, np.ndarray]:
-    found, bad = conversion.convert(values, kind)
-    assert found.type == conversion.stored(kind), f"{kind} must give {kind.storage}, it gave {found.type}"
+def _converted(column_type: ColumnType, values: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    found, bad = conversion.convert(values, column_type)
+    assert found.type == conversion.stored(column_type), (
+        f"{column_type} must give {column_type.storage}, it gave {found.type}"
+    )
     assert isinstance(bad, np.ndarray) and bad.dtype == bool, (
-        f"{kind}: the mask must be a NumPy array of bool"
+        f"{column_type}: the mask must be a NumPy array of bool"
     )
     assert len(found) == len(bad) == len(values), (
-        f"{kind} must give a value and a flag for each row: {len(values)} rows, {len(found)} values, {len(bad)} marks"
+        f"{column_type} must give a value and a flag for each row: {len(values)} rows, {len(found)} values, "
+        f"{len(bad)} marks"
     )
     return found, bad

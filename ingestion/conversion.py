@@ -43,11 +43,11 @@ def _own(name: str) -> ColumnType:
     return COLUMN_TYPES.find(name)(name)
 
 
-def of_arrow(kind: pa.DataType) -> ColumnType | None:
+def of_arrow(arrow_type: pa.DataType) -> ColumnType | None:
     """The type of a typed (Parquet, pandas) column; None for lists, structs and the like."""
-    if pa.types.is_dictionary(kind):
-        return of_arrow(kind.value_type)
-    return next((each for each in known() if each.holds(kind)), None)
+    if pa.types.is_dictionary(arrow_type):
+        return of_arrow(arrow_type.value_type)
+    return next((each for each in known() if each.holds(arrow_type)), None)
 
 
 def unify(first: ColumnType, second: ColumnType) -> ColumnType | None:
@@ -62,34 +62,36 @@ def unify(first: ColumnType, second: ColumnType) -> ColumnType | None:
     return {first.name: first, second.name: second}.get(common[0]) or named(common[0])
 
 
-def stored(kind: ColumnType) -> pa.DataType:
+def stored(column_type: ColumnType) -> pa.DataType:
     """The Arrow type by which the event table holds a column."""
-    return pa.type_for_alias(kind.storage)
+    return pa.type_for_alias(column_type.storage)
 
 
-def convert(values: pa.Array, kind: ColumnType, form: NumberFormat = PLAIN) -> tuple[pa.Array, np.ndarray]:
-    """Converts a column to how the event table holds `kind`.
+def convert(
+    values: pa.Array, column_type: ColumnType, form: NumberFormat = PLAIN
+) -> tuple[pa.Array, np.ndarray]:
+    """Converts a column to how the event table holds `column_type`.
 
     Args:
       values: `[rows]`, text (missing ones as null or a text that means it) or typed.
-      kind: the column's type.
+      column_type: the column's type.
       form: how numbers are written in text.
 
     Returns:
-      The values as `stored(kind)`, `[rows]`, and a mask of those that are not of this type, which are null.
+      The values as `stored(column_type)`, `[rows]`, and a mask of those that are not of this type, which are null.
     """
     values, unreadable = decoded(values)
     if pa.types.is_null(values.type):
-        return pa.nulls(len(values), stored(kind)), unreadable
+        return pa.nulls(len(values), stored(column_type)), unreadable
     if pa.types.is_string(values.type):
         trimmed = pc.utf8_trim_whitespace(values)
-        if kind.missing is None:
+        if column_type.missing is None:
             values = trimmed
-        missing = MISSING_NUMBER if kind.missing is None else kind.missing
+        missing = MISSING_NUMBER if column_type.missing is None else column_type.missing
         values = blank(values, pc.is_in(trimmed, value_set=pa.array(missing)))
-        read, bad = kind.from_text(values, form)
+        read, bad = column_type.from_text(values, form)
         return read, bad | unreadable
     try:
-        return kind.from_arrow(values)
+        return column_type.from_arrow(values)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return pa.nulls(len(values), stored(kind)), np.asarray(values.is_valid())
+        return pa.nulls(len(values), stored(column_type)), np.asarray(values.is_valid())

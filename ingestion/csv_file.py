@@ -6,7 +6,7 @@ import functools
 import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ import pyarrow.csv as pa_csv
 from noria.core.errors import DataError
 from noria.ingestion import dialect
 from noria.ingestion.dialect import Dialect
-from noria.ingestion.text_file import MARK, READ_ERRORS, Encoding, TextFile, said
+from noria.ingestion.text_file import MARK, READ_ERRORS, Encoding, Rewritten, TextFile, said
 
 # A row must fit into a block.
 BLOCKS = (8 << 20, 64 << 20, 1 << 30)
@@ -248,52 +248,27 @@ class _LongRow(Exception):
     """A row is longer than a block."""
 
 
-class _Tail(io.RawIOBase):
+class _Tail(Rewritten):
     """A file that remembers its last bytes."""
 
-    def __init__(self, file: Any):
-        self._file = file
-        self.tail = b""
-
-    def readable(self) -> bool:
-        return True
+    tail = b""
 
     def read(self, size: int = -1) -> bytes:
-        block = self._file.read(size)
+        block: bytes = self._file.read(size)
         self.tail = (self.tail + block[-8:])[-8:]
         return block
 
-    def close(self) -> None:
-        self._file.close()
-        super().close()
 
-
-class _Squeezed(io.RawIOBase):
+class _Squeezed(Rewritten):
     """A file of aligned columns, with one blank between them."""
 
-    def __init__(self, file: Any):
-        self._file = file
-        self._rest = self._waiting = b""
+    _rest = b""
 
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        # As `Recoded`: neither more than `size` nor less before the end.
-        while size < 0 or len(self._waiting) < size:
-            block = self._file.read(BLOCKS[0])
-            text = self._rest + block
-            end = text.rfind(b"\n") + 1 if block else len(text)
-            self._waiting, self._rest = self._waiting + dialect.squeezed(text[:end]), text[end:]
-            if not block:
-                break
-        end = len(self._waiting) if size < 0 else size
-        part, self._waiting = self._waiting[:end], self._waiting[end:]
-        return part
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
+    def rewrite(self, block: bytes) -> bytes:
+        text = self._rest + block
+        end = text.rfind(b"\n") + 1 if block else len(text)
+        self._rest = text[end:]
+        return dialect.squeezed(text[:end])
 
 
 def _numbers(read: int, count: int, bad: list[int]) -> np.ndarray:

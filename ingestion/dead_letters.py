@@ -9,6 +9,8 @@ from typing import Any
 from noria.core import files
 from noria.core.errors import DataError
 
+MAX_BAD_SHARE = 0.01  # of a file's rows
+
 
 class DeadLetters:
     """Gathers the bad rows of one source in `<home>/dead-letters/<name>-<digest>.jsonl`.
@@ -19,7 +21,7 @@ class DeadLetters:
     Args:
       home: the project's home folder, or None.
       name: the source's name.
-      digest: tells sources of one name apart.
+      digest: distinguishes sources with the same name.
       max_bad_share: share of a file's rows above which reading stops with an error (0 to 1).
 
     Attributes:
@@ -27,7 +29,7 @@ class DeadLetters:
       refused: whether `check` has found too many bad rows.
     """
 
-    def __init__(self, home: Path | None, name: str, digest: str, max_bad_share: float = 0.01):
+    def __init__(self, home: Path | None, name: str, digest: str, max_bad_share: float = MAX_BAD_SHARE):
         safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)[-80:]
         self.path = None if home is None else Path(home) / "dead-letters" / f"{safe}-{digest[:12]}.jsonl"
         self.max_bad_share = max_bad_share

@@ -162,7 +162,7 @@ class Delivery:
 
     def _source_rows(self, key: int, span: int, source: np.ndarray) -> list[SourceRows]:
         if self._calendar.first is not None:
-            # A source of which nothing was new is named too: whoever corrects the span corrects its rows.
+            # A source without new rows is named too: a correction of the span corrects its rows.
             rows = np.bincount(source, minlength=len(self._digests)).tolist()
             return [
                 SourceRows(digest, span, rows[i], None)

@@ -87,6 +87,6 @@ def _hashes(values: pa.Array) -> np.ndarray:
     return np.where(valid, splitmix64.mix(hashes), np.uint64(0x9E3779B97F4A7C15))
 
 
-def _is_whole(kind: pa.DataType) -> bool:
-    whole = pa.types.is_integer(kind) and kind != pa.uint64()
-    return whole or pa.types.is_timestamp(kind) or pa.types.is_null(kind)
+def _is_whole(arrow_type: pa.DataType) -> bool:
+    whole = pa.types.is_integer(arrow_type) and arrow_type != pa.uint64()
+    return whole or pa.types.is_timestamp(arrow_type) or pa.types.is_null(arrow_type)

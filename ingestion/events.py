@@ -12,7 +12,7 @@ from noria.core import periods
 from noria.core.errors import DataError
 from noria.ingestion import calendar, conversion, times
 from noria.ingestion.column_types.base import ColumnType
-from noria.ingestion.dead_letters import DeadLetters
+from noria.ingestion.dead_letters import MAX_BAD_SHARE, DeadLetters
 from noria.ingestion.formats import Rows, said_of
 from noria.ingestion.labels import Labels
 from noria.ingestion.number_formats import PLAIN
@@ -60,7 +60,7 @@ class EventSettings:
     encoding: str | None = None
     decimal: str | None = None
     header: tuple[str, ...] = ()
-    max_bad_share: float = 0.01
+    max_bad_share: float = MAX_BAD_SHARE
     folder: Path | None = None
 
     def __post_init__(self) -> None:
@@ -90,7 +90,7 @@ class EventSettings:
 
 def schema_of(columns: Mapping[str, ColumnType], settings: EventSettings) -> pa.Schema:
     """The event table's schema for columns of these types."""
-    fields = {name: conversion.stored(kind) for name, kind in columns.items()}
+    fields = {name: conversion.stored(column_type) for name, column_type in columns.items()}
     fields[settings.label] = pa.float64() if settings.task == "regression" else pa.int64()
     if settings.time is not None:
         fields[settings.time] = pa.int64()
@@ -146,8 +146,8 @@ def events(
 def code_labels(tables: Iterable[pa.Table], column: str, labels: Labels) -> Iterator[pa.Table]:
     """Turns the words of the label column into classes."""
     for table in tables:
-        place = table.column_names.index(column)
-        yield table.set_column(place, column, labels.code(one_array(table.column(place))))
+        index = table.column_names.index(column)
+        yield table.set_column(index, column, labels.code(one_array(table.column(index))))
 
 
 def one_array(column: pa.ChunkedArray) -> pa.Array:

@@ -19,7 +19,7 @@ from noria.core import files
 from noria.core.errors import DataError
 from noria.ingestion import conversion
 from noria.ingestion.arrow_values import BATCH_ROWS, filtered
-from noria.ingestion.column_facts import MOSTLY, ColumnFacts
+from noria.ingestion.column_profile import MOSTLY, ColumnProfile
 from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.csv_file import CsvFile
 from noria.ingestion.dead_letters import DeadLetters
@@ -101,7 +101,7 @@ class Table:
         """What people should know about it, once it was read."""
         return ()
 
-    def kinds(self, names: Collection[str]) -> dict[str, ColumnType]:
+    def column_types(self, names: Collection[str]) -> dict[str, ColumnType]:
         """The types of these columns; reads a CSV file to its end."""
         raise NotImplementedError
 
@@ -173,11 +173,11 @@ class FileTable(Table):
                 batch = pa.RecordBatch.from_arrays(columns, [*batch.schema.names, *added])
             yield batch, numbers
 
-    def _key_kinds(self, names: Collection[str]) -> dict[str, ColumnType]:
-        kinds = (
+    def _key_types(self, names: Collection[str]) -> dict[str, ColumnType]:
+        found = (
             (name, conversion.of_arrow(value.type)) for name, value in self.keys.items() if name in names
         )
-        return {name: kind for name, kind in kinds if kind is not None}
+        return {name: column_type for name, column_type in found if column_type is not None}
 
     def recall(self, digest: str) -> None:
         """Takes a digest that is known already."""
@@ -225,17 +225,17 @@ class TextTable(FileTable):
         """The columns with lists or objects of JSON; reads the file to its end."""
         return self._file.nested if isinstance(self._file, JsonLinesFile) else ()
 
-    def kinds(self, names: Collection[str]) -> dict[str, ColumnType]:
+    def column_types(self, names: Collection[str]) -> dict[str, ColumnType]:
         own = (name for name in self.own_columns if name in names)
-        return {name: self.facts[name].kind_beside(self.missing) for name in own} | self._key_kinds(names)
+        return {name: self.profiles[name].type_beside(self.missing) for name in own} | self._key_types(names)
 
     @functools.cached_property
-    def facts(self) -> dict[str, ColumnFacts]:
+    def profiles(self) -> dict[str, ColumnProfile]:
         """What its own columns hold; reads the file to its end."""
-        found = {name: ColumnFacts(self._comma, self._decimal) for name in self.own_columns}
+        found = {name: ColumnProfile(self._comma, self._decimal) for name in self.own_columns}
         for batch, _ in self._file.batches():
-            for facts, column in zip(found.values(), batch.columns, strict=True):
-                facts.add(column)
+            for profile, column in zip(found.values(), batch.columns, strict=True):
+                profile.add(column)
         return found
 
     def number_format(self, name: str) -> NumberFormat:
@@ -244,7 +244,7 @@ class TextTable(FileTable):
             semicolons = isinstance(self._file, CsvFile) and self._file.dialect.delimiter == ";"
             comma = semicolons if self._decimal is None else self._decimal == ","
             return self._formats.get(name, COMMA if comma else PLAIN)
-        return self.facts[name].format if name in self.facts else PLAIN
+        return self.profiles[name].format if name in self.profiles else PLAIN
 
     def reconsider(self, names: Collection[str]) -> dict[str, NumberFormat]:
         """Looks at how the file writes the numbers of these columns; returns those for which this is another way.
@@ -253,11 +253,11 @@ class TextTable(FileTable):
         """
         found = {}
         for name in names:
-            facts = self.facts.get(name)
-            if facts is None or facts.format == self.number_format(name):
+            profile = self.profiles.get(name)
+            if profile is None or profile.format == self.number_format(name):
                 continue
-            if facts.numbers[facts.format] >= MOSTLY * facts.present and not facts.codes:
-                found[name] = facts.format
+            if profile.numbers[profile.format] >= MOSTLY * profile.present and not profile.codes:
+                found[name] = profile.format
         self._formats = {**(self._formats or {}), **found}
         return found
 
@@ -302,8 +302,8 @@ class ParquetTable(FileTable):
     def own_columns(self) -> tuple[str, ...]:
         return tuple(self.schema.names)
 
-    def kinds(self, names: Collection[str]) -> dict[str, ColumnType]:
-        return _typed_kinds(self.schema, self.name, names) | self._key_kinds(names)
+    def column_types(self, names: Collection[str]) -> dict[str, ColumnType]:
+        return _arrow_column_types(self.schema, self.name, names) | self._key_types(names)
 
     def raw(
         self, letters: DeadLetters | None, names: Collection[str]
@@ -347,8 +347,8 @@ class MemoryTable(Table):
             self._digest = sink.digest.hexdigest()
         return self._digest
 
-    def kinds(self, names: Collection[str]) -> dict[str, ColumnType]:
-        return _typed_kinds(self.table.schema, self.name, names)
+    def column_types(self, names: Collection[str]) -> dict[str, ColumnType]:
+        return _arrow_column_types(self.table.schema, self.name, names)
 
     def raw(
         self, letters: DeadLetters | None, names: Collection[str]
@@ -398,19 +398,19 @@ def _key(value: str | None) -> pa.Array:
     return pa.array([value], pa.string() if value is not None else pa.null())
 
 
-def _typed_kinds(schema: pa.Schema, name: str, names: Collection[str]) -> dict[str, ColumnType]:
+def _arrow_column_types(schema: pa.Schema, name: str, names: Collection[str]) -> dict[str, ColumnType]:
     found = {}
     for field in schema:
         if field.name not in names:
             continue
-        kind = conversion.of_arrow(field.type)
-        if kind is None:
+        column_type = conversion.of_arrow(field.type)
+        if column_type is None:
             raise DataError(
                 f"column {field.name!r} holds {field.type}, which does not fit in a flat table",
                 where=name,
                 next_step="flatten it into columns of numbers or text, or leave it out (`data.columns`)",
             )
-        found[field.name] = kind
+        found[field.name] = column_type
     return found
 
 

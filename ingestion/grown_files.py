@@ -49,7 +49,7 @@ class GrownFiles:
             mine.add(hashes)
             yield part
 
-    def facts(self, table: Table) -> dict[str, int | str]:
+    def rows_read(self, table: Table) -> dict[str, int | str]:
         """What the ledger keeps of a table, so that it is recognised when it has grown."""
         mine = self._digests.get(table.digest, _RowDigest())
         return {"rows_read": mine.count, "rows_sha256": mine.after(np.zeros(0, np.uint64))}

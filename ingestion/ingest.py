@@ -23,6 +23,7 @@ from noria.ingestion.formats import Table, TextTable
 from noria.ingestion.labels import Labels
 from noria.ingestion.ledger import Ledger
 from noria.ingestion.number_formats import PLAIN
+from noria.ingestion.partition import FOLDER as PARTITION_FOLDER
 from noria.ingestion.partition import Partition
 from noria.ingestion.source_offsets import rows_of_sources
 from noria.ingestion.sources.base import Source
@@ -33,9 +34,6 @@ from noria.ingestion.span_assigners.by_rows import RowAssigner
 from noria.stores.spans import SpanStore
 
 __all__ = ["IngestReport", "ingest"]
-
-# Where rows are sorted. One name: the store is locked, and what a killed ingestion left is found again.
-_PARTITION = ".partition"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +127,7 @@ def _sweep(store: SpanStore) -> None:
     """Deletes what killed ingestions left; the store is locked."""
     files.sweep(store.folder)
     files.sweep(store.home / "dead-letters")
-    for path in store.folder.glob(f"{_PARTITION}*"):
+    for path in store.folder.glob(f"{PARTITION_FOLDER}*"):
         files.remove_tree(path)
 
 
@@ -193,7 +191,7 @@ class _Ingestion:
         digest = hashlib.sha256("".join(table.digest for table in self.new).encode()).hexdigest()
         letters = DeadLetters(self.store.home, Path(self.new[0].name).stem, digest, settings.max_bad_share)
         assigner = self._span_assigner(letters)
-        with Partition(self.store.folder / _PARTITION) as partition:
+        with Partition(self.store.folder / PARTITION_FOLDER) as partition:
             try:
                 with letters:
                     self._sort(columns, labels, letters, assigner, partition)
@@ -222,7 +220,7 @@ class _Ingestion:
             duplicates=assigner.repeated + delivery.repeated,
             dead_letters=letters.count,
             dead_letter_file=str(letters.path) if letters.count else None,
-            grown={name: kind.name for name, kind in self.grown.items()},
+            grown={name: column_type.name for name, column_type in self.grown.items()},
             notes=(*notes, *assigner.notes(), *delivery.notes),
         )
         return report, {}
@@ -281,12 +279,15 @@ class _Ingestion:
         """The calendar with what has grown, on the disk before a row of it is."""
         assert self.calendar is not None
         if self.grown:
-            new = {name: kind.name for name, kind in self.grown.items()}
+            new = {name: column_type.name for name, column_type in self.grown.items()}
             self.calendar = dataclasses.replace(self.calendar, columns={**self.calendar.columns, **new})
-            self.store.retype({name: conversion.stored(kind) for name, kind in self.grown.items()})
-            for name, kind in self.grown.items():
+            self.store.retype(
+                {name: conversion.stored(column_type) for name, column_type in self.grown.items()}
+            )
+            for name, column_type in self.grown.items():
                 self.notes.append(
-                    f"column {name!r} has the type {kind.name} from now on; the earlier spans are read in it, too"
+                    f"column {name!r} has the type {column_type.name} from now on; the earlier spans are read in it, "
+                    "too"
                 )
         if self.calendar != Calendar.load(self.store):
             self.calendar.save(self.store)
@@ -303,7 +304,7 @@ class _Ingestion:
                 if isinstance(table, TextTable):
                     table.assume_formats(self.calendar.formats())
             self.grown = widening.asked(
-                {name: kind for name, kind in types.items() if name not in settings.as_it_is},
+                {name: column_type for name, column_type in types.items() if name not in settings.as_it_is},
                 conversion.resolved(settings.types, settings.folder),
             )
             types |= self.grown
@@ -383,7 +384,7 @@ class _Ingestion:
             label=settings.label,
             task=settings.task,
             classes=tuple(labels.classes or ()),
-            columns={name: kind.name for name, kind in columns.items()},
+            columns={name: column_type.name for name, column_type in columns.items()},
             number_formats=self._number_formats(columns),
         )
         known.save(self.store)
@@ -391,7 +392,7 @@ class _Ingestion:
 
     def _number_formats(self, columns: dict[str, ColumnType]) -> dict[str, tuple[str, str]]:
         settings = self.settings
-        numbers = [name for name, kind in columns.items() if kind.numeric]
+        numbers = [name for name, column_type in columns.items() if column_type.numeric]
         if settings.task == "regression":
             numbers.append(settings.label)
         found: dict[str, tuple[str, str]] = {}
@@ -410,13 +411,13 @@ class _Ingestion:
         delivered = delivery.delivered | {(part.digest, part.span) for part in self.source_rows}
         for table in self.new:
             mine = assigner.sources_of(table)
-            facts = {"ranges": ranges[table.digest]} if ranges else {}
+            more = {"ranges": ranges[table.digest]} if ranges else {}
             self.ledger.write(
                 table,
                 rows=assigner.seen[table.name],
                 spans=sorted({span for digest, span in delivered if digest in mine}),
                 dead_letters=letters.count_of(table.name),
-                **facts,
+                **more,
             )
         for digest in ranges:
             self.ledger.add(digest, ranges=ranges[digest])

@@ -9,13 +9,14 @@ import decimal
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from noria.core import files
@@ -33,14 +34,14 @@ class Landing:
       folder: where they are.
       name: what people know the source by.
       cursor: the column in whose order rows come; a later row never has a smaller value.
-      facts: what must not change between runs, such as the table's name.
+      identity: what must not change between runs, such as the table's name.
     """
 
-    def __init__(self, folder: Path, name: str, cursor: str, facts: dict[str, str]):
+    def __init__(self, folder: Path, name: str, cursor: str, identity: dict[str, str]):
         self.folder = folder
         self.name = name
         self.cursor = cursor
-        self._meta = {"cursor": cursor, **facts}
+        self._meta = {"cursor": cursor, **identity}
         files.sweep(files.fetched(folder))
         for path in self.paths[-1:]:
             self._check(path)
@@ -110,6 +111,45 @@ class Landing:
                 writer.discard()
         return count
 
+    @staticmethod
+    def remove_rows(
+        path: Path, doomed: Callable[[pa.RecordBatch], np.ndarray], known: Callable[[str], bool]
+    ) -> tuple[int, Path | None]:
+        """Makes a file without some rows, beside the old one, which does not change.
+
+        Args:
+          path: one of the files.
+          doomed: tells which rows of a batch, `[rows]` bool.
+          known: tells whether a sha256 is that of a source that is in spans. Then the rows keep their place, without
+            values, because rows are counted; else they go. A cursor's value becomes that of the row before.
+
+        Returns:
+          How many rows, and the new file; None where nothing changes, or no row is left.
+        """
+        with pq.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            batches = list(file.iter_batches())
+        mask = np.concatenate([doomed(batch) for batch in batches]) if batches else np.zeros(0, bool)
+        if not mask.any() or mask.all():
+            return int(mask.sum()), None
+        table = pa.Table.from_batches(batches)
+        if known(files.sha256(path)):
+            cursor = json.loads((schema.metadata or {}).get(_META, b"{}")).get("cursor")
+            place = np.maximum.accumulate(np.where(mask, -1, np.arange(len(mask))))
+            place[place < 0] = np.flatnonzero(~mask)[0]
+            columns = [
+                values.take(pa.array(place))
+                if name == cursor
+                else pc.if_else(pa.array(mask), pa.scalar(None, values.type), values)
+                for name, values in zip(table.column_names, table.columns, strict=True)
+            ]
+            table = pa.table(dict(zip(table.column_names, columns, strict=True)), schema)
+        else:
+            table = table.filter(pa.array(~mask))
+        beside = files.staging(path.parent)
+        pq.write_table(table, beside)
+        return int(mask.sum()), beside
+
     def _at_position(self, position: Any, names: list[str]) -> collections.Counter[bytes]:
         """The rows that were copied and have the cursor's last value: the database gives them again."""
         found: collections.Counter[bytes] = collections.Counter()
@@ -144,14 +184,14 @@ class Landing:
             )
 
     def _check_cursor(self, batch: pa.RecordBatch) -> None:
-        place = batch.schema.get_field_index(self.cursor)
-        if place < 0:
+        index = batch.schema.get_field_index(self.cursor)
+        if index < 0:
             raise DataError(
                 f"the cursor column {self.cursor!r} is not in the result",
                 where=f"{self.name}: columns {', '.join(batch.schema.names)}",
                 next_step="name one of these columns in `cursor`",
             )
-        kind = batch.column(place).type
+        kind = batch.column(index).type
         kinds = (pa.types.is_integer, pa.types.is_timestamp, pa.types.is_date, pa.types.is_string)
         if not any(is_kind(kind) for is_kind in kinds):
             raise DataError(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from noria.core import files
+from noria.core.errors import DataError
 from noria.ingestion.formats import FileTable, Table
 from noria.stores.manifest import Manifest
 from noria.stores.spans import SpanStore
@@ -44,7 +45,7 @@ class Beginning:
 class Ledger:
     """Entries in `spans/sources/<sha256>.json`, and the digests of known files in `spans/sources/files.json`.
 
-    An entry has `name` and `sha256`; for spans cut by rows what `GrownFiles.facts` tells, `begins_with` (the sources
+    An entry has `name` and `sha256`; for spans cut by rows `GrownFiles.rows_read`, `begins_with` (the sources
     whose rows are not counted as its own) and `ranges` (`[span, first, rows]` of its own rows); once it was ingested
     whole `ingested`, `rows`, `dead_letters` and `spans`. `replaced` are spans where its rows were in quarantine and
     corrected ones replaced them, `lost` those that were deleted and came back without its rows.
@@ -77,22 +78,39 @@ class Ledger:
         """What is known of a source; empty where nothing is."""
         return _read(self._path(digest)) or {}
 
-    def begin(self, table: Table, **facts: Any) -> None:
+    def begin(self, table: Table, **fields: Any) -> None:
         """Enters a source that was read and will be committed; it does not count as ingested yet."""
-        self._write(table.digest, {"name": table.name, **self.entry(table.digest), **facts})
+        self._write(table.digest, {"name": table.name, **self.entry(table.digest), **fields})
 
-    def write(self, table: Table, **facts: Any) -> None:
+    def write(self, table: Table, **fields: Any) -> None:
         """Enters a source whose last span is committed."""
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         old = {**self.entry(table.digest), "name": table.name, "ingested": now}
         old.pop("lost", None)
-        self._write(table.digest, {**old, **facts})
+        self._write(table.digest, {**old, **fields})
 
-    def add(self, digest: str, **facts: Any) -> None:
+    def add(self, digest: str, **fields: Any) -> None:
         """Adds to the entry of a source, if there is one."""
         old = self.entry(digest)
-        if old and {**old, **facts} != old:
-            self._write(digest, {**old, **facts})
+        if old and {**old, **fields} != old:
+            self._write(digest, {**old, **fields})
+
+    def rename(self, digest: str, new: str) -> None:
+        """Enters a source under another sha256, because rows were removed from its file.
+
+        Raises:
+          DataError: it was not ingested whole yet, so where it continues would be lost.
+        """
+        entry = self.entry(digest)
+        if not entry:
+            return
+        if "spans" not in entry:
+            raise DataError(
+                f"the ingestion of {entry.get('name')} was interrupted, and must end first",
+                where=self._path(digest),
+                next_step="`noria run` finishes it; then repeat the command",
+            )
+        self._write(new, {**entry, "sha256": new})
 
     def remember_files(self) -> None:
         """Keeps the digests of the files that were looked at, for the next time."""
@@ -149,13 +167,13 @@ class Ledger:
     def _recall(self, table: FileTable) -> None:
         looked = time.time_ns()
         try:
-            facts = os.stat(table.path)
+            stat = os.stat(table.path)
         except OSError:
             return  # the reader gets the error
-        now = {"bytes": facts.st_size, "mtime_ns": facts.st_mtime_ns, "inode": facts.st_ino}
+        now = {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "inode": stat.st_ino}
         known = self._known.get(_key(table))
         same = known is not None and all(known[name] == value for name, value in now.items())
-        if known is not None and same and facts.st_mtime_ns + TICK_NS < known["looked_ns"]:
+        if known is not None and same and stat.st_mtime_ns + TICK_NS < known["looked_ns"]:
             table.recall(known["sha256"])
             return
         self._seen[_key(table)] = {**now, "looked_ns": looked, "sha256": table.digest}

@@ -8,6 +8,8 @@ import pyarrow as pa
 
 from noria.core import files
 
+# Where rows are sorted, below the spans. One name: the store is locked, and what a killed process left is found again.
+FOLDER = ".partition"
 # Bytes of rows held back before they are written out, and twice that while they are: 600,000 flights.
 HELD_BYTES = 128 << 20
 # Bytes that are read from the files before they are mapped again: pages of a map that were read stay in memory.

@@ -42,7 +42,7 @@ def filled(text: str, folder: Path) -> str:
 
 
 def hidden(text: object, secrets: Iterable[str | None]) -> str:
-    """A text of somebody else's, in one line and without these secrets."""
+    """A text of another library, in one line and without these secrets."""
     line = " ".join(str(text).split())
     for secret in filter(None, secrets):
         for written in {secret, quote(secret, safe=""), quote(secret), quote_plus(secret)}:

@@ -119,7 +119,7 @@ def columns_of(
                 raise missing_column(column, table, names)
     for table in tables:
         if not isinstance(table, TextTable):
-            table.kinds(
+            table.column_types(
                 names
             )  # refuses lists and similar types, even if they are known; reads only the schema
     known = dict(types or {})
@@ -127,13 +127,13 @@ def columns_of(
     unknown = [column for column in names if column not in as_it_is]
     if any(column not in known for column in unknown):
         for table in tables:
-            for column, kind in table.kinds(unknown).items():
-                unified = conversion.unify(found[column], kind)
-                if unified is None and isinstance(table, TextTable) and not kind.is_time:
+            for column, column_type in table.column_types(unknown).items():
+                unified = conversion.unify(found[column], column_type)
+                if unified is None and isinstance(table, TextTable) and not column_type.is_time:
                     unified = conversion.named("string")  # text in one file, numbers in another: codes
                 if unified is None and column not in known:
                     raise DataError(
-                        f"column {column!r} holds {kind.label} here, "
+                        f"column {column!r} holds {column_type.label} here, "
                         f"{found[column].label} in the files before",
                         where=table.name,
                         next_step="give the column one type in all files",
@@ -166,23 +166,23 @@ def read(
         for raw, numbers in table.raw(letters, columns):
             arrays = []
             bad = np.zeros(raw.num_rows, bool)
-            for name, kind in columns.items():
-                place = raw.schema.get_field_index(name)
-                column = raw.column(place) if place >= 0 else pa.nulls(raw.num_rows, pa.string())
+            for name, column_type in columns.items():
+                index = raw.schema.get_field_index(name)
+                column = raw.column(index) if index >= 0 else pa.nulls(raw.num_rows, pa.string())
                 values, no_text = decoded(column)
                 if missing and pa.types.is_string(values.type):
                     marks = pc.is_in(pc.utf8_trim_whitespace(values), value_set=pa.array(missing))
                     values = blank(values, marks)
                 wrong = no_text
                 if name not in as_it_is:
-                    values, other = conversion.convert(values, kind, _form(table, name, kind))
+                    values, other = conversion.convert(values, column_type, _form(table, name, column_type))
                     wrong = wrong | other
                 elif pa.types.is_string(values.type):
                     values, _ = conversion.convert(values, conversion.named("string"))
                 arrays.append(values)
                 for i in map(int, np.flatnonzero(wrong & ~bad)):
                     value = said_of(column, i)
-                    reason = f"{value!r} is not {'text in UTF-8' if no_text[i] else kind.label}"
+                    reason = f"{value!r} is not {'text in UTF-8' if no_text[i] else column_type.label}"
                     letters.add(table.name, int(numbers[i]), table.text(raw, i), reason, name, value)
                 bad |= wrong
             yield Rows(pa.RecordBatch.from_arrays(arrays, list(columns)), numbers, table, raw).filter(~bad)
@@ -210,7 +210,7 @@ def read_table(
     """
     tables = open_tables(source, delimiter=delimiter, missing=missing)
     columns = columns_of(tables) if columns is None else columns
-    schema = pa.schema([(name, conversion.stored(kind)) for name, kind in columns.items()])
+    schema = pa.schema([(name, conversion.stored(column_type)) for name, column_type in columns.items()])
     batches: list[pa.RecordBatch] = []
     rows: collections.Counter[str] = collections.Counter()
     with DeadLetters(None, "table", "") as letters:
@@ -225,9 +225,9 @@ def read_table(
     return table if limit is None else table.slice(0, limit)
 
 
-def _form(table: Table, name: str, kind: ColumnType) -> NumberFormat:
-    """How numbers are written there; the plain way for kinds that are no numbers, which asks nothing of the file."""
-    return table.number_format(name) if kind.numeric else PLAIN
+def _form(table: Table, name: str, column_type: ColumnType) -> NumberFormat:
+    """How numbers are written there; the plain way for types that are no numbers, which asks nothing of the file."""
+    return table.number_format(name) if column_type.numeric else PLAIN
 
 
 def missing_column(column: str, table: Table, wanted: Iterable[str]) -> DataError:

@@ -23,7 +23,7 @@ from noria.ingestion import file_names
 
 BLOCK_BYTES = 8 << 20
 HEAD_BYTES = 256 << 10
-# Stands for bytes that are no text: a noncharacter of Unicode, which no text that people exchange holds.
+# Replaces bytes that are not text: a noncharacter of Unicode, which no text that people exchange holds.
 MARK = "\ufdd0"
 # A file is a damaged UTF-8, and not in an older encoding, up to this share of lines that are not UTF-8, or where
 # more lines are UTF-8 beyond ASCII than are none. Such lines are bad rows like others (`max_bad_share`).
@@ -48,7 +48,7 @@ _OPENERS: dict[bytes, Callable[[Path], Any]] = {
     b"\x04\x22\x4d\x18": lambda path: pa.input_stream(str(path), compression="lz4"),
 }
 _ZIP, _TAR = b"PK\x03\x04", b"ustar"
-# What a damaged, truncated or unreadable file raises, whichever library meets it first. (NotImplementedError:
+# What a damaged, truncated or unreadable file raises, in any of the libraries that read it. (NotImplementedError:
 # a zip method that Python does not know.)
 READ_ERRORS = (
     OSError,
@@ -189,13 +189,16 @@ class TextFile:
             raise unreadable(error, self.path) from error
 
 
-class Recoded(io.RawIOBase):
-    """A file's bytes as UTF-8, MARK where they were no text."""
+class Rewritten(io.RawIOBase):
+    """A file whose bytes are rewritten block by block while it is read; a subclass gives `rewrite`."""
 
-    def __init__(self, file: IO[bytes] | io.BufferedIOBase, encoding: str):
-        self._file = file
-        self._decoder = codecs.getincrementaldecoder(encoding)(errors=_HANDLER)
+    def __init__(self, file: IO[bytes] | io.IOBase):
+        self._file: Any = file
         self._waiting = b""
+
+    def rewrite(self, block: bytes) -> bytes:
+        """What is read in place of the next block; an empty block is the end."""
+        raise NotImplementedError
 
     def readable(self) -> bool:
         return True
@@ -205,7 +208,7 @@ class Recoded(io.RawIOBase):
         # (Arrow takes what comes for a block, and a row must not be longer than one).
         while size < 0 or len(self._waiting) < size:
             block = self._file.read(BLOCK_BYTES)
-            self._waiting += self._decoder.decode(block, final=not block).encode()
+            self._waiting += self.rewrite(block)
             if not block:
                 break
         end = len(self._waiting) if size < 0 else size
@@ -215,6 +218,17 @@ class Recoded(io.RawIOBase):
     def close(self) -> None:
         self._file.close()
         super().close()
+
+
+class Recoded(Rewritten):
+    """A file's bytes as UTF-8, MARK where they were no text."""
+
+    def __init__(self, file: IO[bytes] | io.IOBase, encoding: str):
+        super().__init__(file)
+        self._decoder = codecs.getincrementaldecoder(encoding)(errors=_HANDLER)
+
+    def rewrite(self, block: bytes) -> bytes:
+        return self._decoder.decode(block, final=not block).encode()
 
 
 def unpacked(path: Path) -> IO[bytes] | io.BufferedIOBase:

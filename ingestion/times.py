@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 # Absolute values up to here are seconds, milliseconds, microseconds; above, nanoseconds. 1e11 s is the year
 # 5138, and 1e11 ms is March 1973.
 _SCALES = ((1e11, 1), (1e14, 10**3), (1e17, 10**6), (np.inf, 10**9))
-# Where most numbers are days, written YYYYMMDD, one below this is a day that there is not (as seconds all of them
-# would be in the early seventies). Of any such numbers one in 27 is a day: seconds since the start of a recording.
+# Where most numbers are days, written YYYYMMDD, a number below this is an invalid date (as seconds all of them would
+# be in the early seventies). Of any such numbers one in 27 is a day: seconds since the start of a recording.
 _NO_DAY = 10**8
 # Zones that people name, and hours from UTC (RFC 822, and those of Europe and Japan). Other names have no one meaning.
 _ZONES = {
@@ -63,18 +63,18 @@ def parse(values: pa.Array, form: str | None = None) -> tuple[pa.Array, np.ndarr
     Returns:
       int64 epoch seconds `[rows]`, null where missing, and a mask of the rows that cannot be read.
     """
-    kind = values.type
-    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+    arrow_type = values.type
+    if pa.types.is_timestamp(arrow_type) or pa.types.is_date(arrow_type):
         return _from_arrow(values), np.zeros(len(values), bool)
-    if form is not None and pa.types.is_integer(kind):
+    if form is not None and pa.types.is_integer(arrow_type):
         width = len(datetime.datetime(2001, 12, 12, 12, 12, 12).strftime(form))  # 09... became 9...
         values = pc.utf8_lpad(values.cast(pa.string()), width=width, padding="0")
-        kind = values.type
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        arrow_type = values.type
+    if pa.types.is_integer(arrow_type) or pa.types.is_floating(arrow_type):
         return _from_numbers(values)
-    if pa.types.is_null(kind):
+    if pa.types.is_null(arrow_type):
         return values.cast(pa.int64()), np.zeros(len(values), bool)
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+    if not (pa.types.is_string(arrow_type) or pa.types.is_large_string(arrow_type)):
         return pa.nulls(len(values), pa.int64()), np.asarray(values.is_valid())
     # Times repeat within a batch (a bucket's hour): read each once.
     coded = values.dictionary_encode()
@@ -211,7 +211,7 @@ def _from_format(texts: pa.Array, form: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 @dataclasses.dataclass
-class FormatFacts:
+class FormatCounts:
     """Which of some formats a column's texts are in: found by all rows. Add all batches first, then read the results.
 
     Args:
@@ -228,7 +228,7 @@ class FormatFacts:
         weights = np.bincount(np.asarray(coded.indices.drop_null()), minlength=len(coded.dictionary))
         self.present += int(weights.sum())
         for form in self.forms:
-            # a tenth of the rows decides that a format is none: the rest need not be tried
+            # a tenth of the rows decides that a format is none: the rest is not tried
             if self.present < 10_000 or self.fits[form] > 0.5 * (self.present - int(weights.sum())):
                 self.fits[form] += int(weights[~_from_format(coded.dictionary, form)[1]].sum())
 
@@ -241,8 +241,8 @@ class FormatFacts:
         return tuple(form for form in self.forms if self.fits[form] == most)
 
 
-def _names(kind: pa.DataType) -> list[str]:
-    return [kind[i].name for i in range(kind.num_fields)]
+def _names(arrow_type: pa.DataType) -> list[str]:
+    return [arrow_type[i].name for i in range(arrow_type.num_fields)]
 
 
 def _integers(texts: pa.Array, matched: np.ndarray) -> np.ndarray:

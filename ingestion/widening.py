@@ -27,18 +27,18 @@ def asked(known: Types, config: Types) -> Types:
       DataError: the config asks for a type that may not hold the spans' values.
     """
     grown = {}
-    for name, kind in config.items():
+    for name, column_type in config.items():
         old = known.get(name)
-        if old is None or old == kind:
+        if old is None or old == column_type:
             continue
-        if conversion.unify(old, kind) != kind:
+        if conversion.unify(old, column_type) != column_type:
             raise DataError(
-                f"column {name!r} has the type {old.name} in the spans, the config asks for {kind.name}",
+                f"column {name!r} has the type {old.name} in the spans, the config asks for {column_type.name}",
                 where=f"data.types in the config ({name})",
-                next_step=f"noria migrate {name}={kind.name} changes the spans, and says first which values would "
-                f"be lost; or set data.types back to {old.name}",
+                next_step=f"noria migrate {name}={column_type.name} changes the spans, and says first which values "
+                f"would be lost; or set data.types back to {old.name}",
             )
-        grown[name] = kind
+        grown[name] = column_type
     return grown
 
 
@@ -53,15 +53,21 @@ def found(new: Sequence[Table], known: Types, bad: Collection[str]) -> Types:
     if not bad:
         return {}
     here = tables.columns_of(new, wanted=sorted(bad))
-    wider = {name: conversion.unify(known[name], kind) for name, kind in here.items()}
-    return {name: kind for name, kind in wider.items() if kind is not None and kind != known[name]}
+    wider = {name: conversion.unify(known[name], column_type) for name, column_type in here.items()}
+    return {
+        name: column_type
+        for name, column_type in wider.items()
+        if column_type is not None and column_type != known[name]
+    }
 
 
 def explained(error: DataError, new: Sequence[Table], known: Types, bad: Collection[str]) -> DataError:
     """The error of a refused file, with the step that lets a column change its type."""
     here = tables.columns_of(new, wanted=sorted(bad)) if bad else {}
-    texts = [table.facts for table in new if isinstance(table, TextTable)]
-    if marks := {mark for facts in texts for name in bad if name in facts for mark in facts[name].marks}:
+    texts = [table.profiles for table in new if isinstance(table, TextTable)]
+    if marks := {
+        mark for profiles in texts for name in bad if name in profiles for mark in profiles[name].marks
+    }:
         return DataError(
             error.what,
             where=error.where,
@@ -69,16 +75,18 @@ def explained(error: DataError, new: Sequence[Table], known: Types, bad: Collect
             f"config; else {error.next_step}",
         )
     other = [
-        (name, kind) for name, kind in here.items() if kind not in (known[name], conversion.named("empty"))
+        (name, column_type)
+        for name, column_type in here.items()
+        if column_type not in (known[name], conversion.named("empty"))
     ]
     if not other:
         return error
-    name, kind = other[0]
+    name, column_type = other[0]
     return DataError(
         error.what,
         where=error.where,
-        next_step=f"{error.next_step}; or, if {name!r} is {kind.label} from now on: noria migrate "
-        f"{name}={kind.name}, which says first which values of the spans would be lost",
+        next_step=f"{error.next_step}; or, if {name!r} is {column_type.label} from now on: noria migrate "
+        f"{name}={column_type.name}, which says first which values of the spans would be lost",
     )
 
 

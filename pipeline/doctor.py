@@ -232,7 +232,7 @@ def metadata(config: Config) -> Check:
 
 
 def stores(config: Config) -> Iterator[Check]:
-    """Spans, quarantine, unfinished publications, and whether the champion is in the model directory."""
+    """Spans, quarantine, what is half done, and whether the champion is in the model directory."""
     from noria.stores.registry import Registry
     from noria.stores.spans import SpanStore
 
@@ -275,6 +275,9 @@ def half_done(config: Config, state: State) -> list[str]:
     found = [f"version {version} was being published" for version in sorted(state.publishing)]
     if state.rolling_back is not None:
         found.append(f"a rollback to version {state.rolling_back['to']} had begun")
+    found += [
+        f"request {request} to forget had begun" for request, at in state.forgetting.items() if at == "begun"
+    ]
     for folder in (config.model_root, config.home_path / "registry" / "versions", config.home_path / "spans"):
         if folder.is_dir():
             left = [path.name for path in folder.iterdir() if path.name.startswith(STAGING)]

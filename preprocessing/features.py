@@ -13,9 +13,9 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-# tensorflow_transform makes tf.keras mean tf_keras for whoever uses it first afterwards. This module may be the first
-# to import it, and may not import `noria.components.keras3`, which is above it.
-# In a Beam worker it comes last, and tf.keras is tf_keras, which has no version: without a Keras model no matter.
+# tensorflow_transform makes tf.keras mean tf_keras for the module that uses it first afterwards. This module may be
+# the first to import it, and may not import `noria.components.keras3`, which is above it.
+# In a Beam worker it comes last, and tf.keras is tf_keras, which has no version. No Keras model is made there.
 _KERAS = getattr(tf.keras, "__version__", None)
 
 import tensorflow_transform as tft  # noqa: E402

@@ -48,14 +48,14 @@ def as_list(column: pa.Array | pa.ChunkedArray, large: bool = False) -> pa.Array
             column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    kind = column.type
-    if pa.types.is_null(kind) and not large:
+    arrow_type = column.type
+    if pa.types.is_null(arrow_type) and not large:
         return pa.nulls(len(column))
-    if pa.types.is_timestamp(kind):
+    if pa.types.is_timestamp(arrow_type):
         column = column.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
-    elif pa.types.is_boolean(kind) or pa.types.is_integer(kind):
+    elif pa.types.is_boolean(arrow_type) or pa.types.is_integer(arrow_type):
         column = column.cast(pa.int64())
-    elif pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+    elif pa.types.is_floating(arrow_type) or pa.types.is_decimal(arrow_type):
         column = column.cast(pa.float32(), safe=False)
     else:
         column = column.cast(pa.string()).cast(pa.binary())
@@ -67,8 +67,8 @@ def as_list(column: pa.Array | pa.ChunkedArray, large: bool = False) -> pa.Array
         present = pa.array(values[~missing], type=pa.float32())
     else:
         present = column.drop_null()
-    kind, width = (pa.LargeListArray, np.int64) if large else (pa.ListArray, np.int32)
+    arrow_type, width = (pa.LargeListArray, np.int64) if large else (pa.ListArray, np.int32)
     offsets = np.concatenate([[0], np.cumsum(~missing)]).astype(width)
     # A null offset at a list's start makes the list null. An empty list would be a value for TFDV and TFT, a null is a
     # missing one.
-    return kind.from_arrays(pa.array(offsets, mask=np.append(missing, False)), present)
+    return arrow_type.from_arrays(pa.array(offsets, mask=np.append(missing, False)), present)

@@ -1,4 +1,4 @@
-"""Who may ask: tells clients apart by API key, JSON Web Token or certificate, and holds them to their roles and limits.
+"""Who may ask: identifies clients by API key, JSON Web Token or certificate, and enforces their roles and limits.
 
 The access file is read again when it changes, so that a key that is removed from it is refused a second later.
 """
@@ -14,15 +14,14 @@ from pathlib import Path
 from noria.core import files
 from noria.core.errors import NoriaError
 from noria.serving import access_settings
-from noria.serving.access_settings import ClientLimits
+from noria.serving.access_settings import LARGEST_MIB, ClientLimits
 from noria.serving.audit_log import AuditLog
+from noria.serving.grpc_status import Code, StatusError
 from noria.serving.json_web_tokens import JsonWebTokens
 from noria.serving.rate_limits import RateLimits
-from noria.serving.status import Code, StatusError
 
 PREDICT, ADMIN = "predict", "admin"
 LOOK_SECONDS = 1.0
-LARGEST_MIB = 1024
 LOG = logging.getLogger("noria.serving")
 
 # Who asks, within a request.
@@ -160,7 +159,7 @@ class Access:
             )
         return Client(call.address, frozenset((PREDICT, ADMIN)), self._settings.limits)
 
-    def _client(self, found: access_settings.Key | access_settings.Certificate) -> Client:
+    def _client(self, found: access_settings.Client) -> Client:
         return Client(found.name, frozenset(found.roles), found.limits or self._settings.limits)
 
     def _follow(self) -> None:

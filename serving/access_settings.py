@@ -12,6 +12,7 @@ from noria.core import files
 from noria.core.errors import ConfigError
 from noria.core.settings import Settings, listed, validate
 
+LARGEST_MIB = 1024  # of a request, where no limit says it
 Roles = Annotated[list[Literal["predict", "admin"]], BeforeValidator(listed), Field(min_length=1)]
 
 
@@ -22,7 +23,7 @@ def _hexadecimal(value: str) -> str:
 
 
 def _source(value: str) -> str:
-    """Keys that come unprotected over a network would let whoever is on it make tokens."""
+    """Keys that come over a network without TLS would let anybody on it make tokens."""
     parts = urlsplit(value)
     if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
         raise ValueError(f"must be a file or https://, got {value!r}")
@@ -36,23 +37,25 @@ class ClientLimits(Settings):
     burst: int | None = Field(
         default=None, ge=1, description="At once. Default: as many as in a second, at least 1."
     )
-    body_mib: float | None = Field(default=None, gt=0, description="MiB of a request. Default: 1024.")
+    body_mib: float | None = Field(
+        default=None, gt=0, description=f"MiB of a request. Default: {LARGEST_MIB}."
+    )
 
 
-class Key(Settings):
-    name: str = Field(min_length=1, description="The client's name, for limits and the audit log.")
-    sha256: Annotated[str, AfterValidator(_hexadecimal)] = Field(description="Of the API key.")
+class Client(Settings):
+    name: str = Field(
+        min_length=1,
+        description="The client's name, for limits and the audit log; of a certificate its common name.",
+    )
     roles: Roles = Field(description="`predict`, `admin`, or both.")
+    limits: ClientLimits | None = Field(default=None, description="Default: `limits`.")
+
+
+class Key(Client):
+    sha256: Annotated[str, AfterValidator(_hexadecimal)] = Field(description="Of the API key.")
     expires: datetime.date | None = Field(
         default=None, description="The last day on which it is valid (UTC)."
     )
-    limits: ClientLimits | None = Field(default=None, description="Default: `limits`.")
-
-
-class Certificate(Settings):
-    name: str = Field(min_length=1, description="The common name of a client's certificate.")
-    roles: Roles = Field(description="`predict`, `admin`, or both.")
-    limits: ClientLimits | None = Field(default=None, description="Default: `limits`.")
 
 
 class Jwt(Settings):
@@ -69,7 +72,7 @@ class Jwt(Settings):
 
 class AccessSettings(Settings):
     keys: list[Key] = Field(default_factory=list, description="API keys.")
-    certificates: list[Certificate] = Field(
+    certificates: list[Client] = Field(
         default_factory=list, description="Client certificates; needs --tls-client-ca."
     )
     jwt: Jwt | None = Field(default=None, description="JSON Web Tokens, RS256 or ES256.")

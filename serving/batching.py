@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from noria.serving.grpc_status import Code, StatusError
 from noria.serving.processes import ModelProcess
-from noria.serving.status import Code, StatusError
 from noria.serving.tensors import Tensor, join, split
 
 Result = tuple[list[Tensor], int]  # the fetched tensors, and the µs that TensorFlow took

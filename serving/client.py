@@ -7,6 +7,7 @@ import gzip
 import json
 import math
 import ssl
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -104,7 +105,7 @@ def connect(
 
 
 def examples(columns: Mapping[str, Sequence[Any]]) -> list[bytes]:
-    """Rows as serialized tf.Examples: int, float, or str and bytes; a None is left out.
+    """Rows as serialized tf.Examples: int, float, or str and bytes; a None is omitted.
 
     Args:
       columns: values of each column, all of one length.
@@ -202,7 +203,7 @@ class RestClient:
 
     def _call(self, path: str, body: Any) -> Any:
         data = None if body is None else gzip.compress(json.dumps(body).encode(), 1)
-        headers = dict(self._headers)
+        headers = self._headers | _trace()
         if body is not None:
             headers |= {"Content-Type": "application/json", "Content-Encoding": "gzip"}
         request = urllib.request.Request(self.url + path, data, headers)
@@ -297,7 +298,7 @@ class GrpcClient:
 
     def _call(self, method: Any, request: Any) -> Any:
         try:
-            return method(request, self.timeout, self._metadata)
+            return method(request, self.timeout, [*self._metadata, *_trace().items()])
         except self._error as error:
             code = error.code().name
             if code == "UNAVAILABLE":
@@ -317,6 +318,14 @@ def _filled(columns: Mapping[str, Sequence[Any]], types: Mapping[str, str]) -> d
             )
         found[name] = [missing if each is None else each for each in column]
     return found
+
+
+def _trace() -> dict[str, str]:
+    """The headers that name the caller's span, if the program has imported OpenTelemetry's `propagate`."""
+    propagate, headers = sys.modules.get("opentelemetry.propagate"), dict[str, str]()
+    if propagate is not None:
+        propagate.inject(headers)
+    return headers
 
 
 def _read(path: Path) -> bytes:

@@ -6,6 +6,7 @@ Flags that choose something inside of TF Serving's own implementation are accept
 import argparse
 import dataclasses
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,16 +47,15 @@ _IGNORED_FLAGS = (
     "enable_per_model_batching_parameters",
     "flush_filesystem_caches",
     "remove_unused_fields_from_bundle_metagraph",
-    "prefer_tflite_model",
     "xla_cpu_compilation_enabled",
     "xla_gpu_compilation_enabled",
-    "enable_profiler",
     "skip_initialize_tpu",
     "enable_serialization_as_tensor_content",
 )
 _FLAGS = (
     "rest_api_enable_cors_support",
     "enable_batching",
+    "prefer_tflite_model",
     "allow_version_labels_for_unavailable_models",
     "enable_signature_method_name_check",
     "enable_grpc_healthcheck_service",
@@ -100,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--model_config_file_poll_wait_seconds", type=float, default=0)
     add("--file_system_poll_wait_seconds", type=float, default=1)
     add("--saved_model_tags", default="serve")
+    add("--enable_profiler", type=_boolean, nargs="?", const=True, default=True)
     add("--enable_model_warmup", type=_boolean, nargs="?", const=True, default=True)
     for name in ("tensorflow_session_parallelism", "tensorflow_intra_op_parallelism"):
         add(f"--{name}", type=int, default=0)
@@ -118,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _settings(given: argparse.Namespace) -> Any:
     from noria.core.errors import ConfigError
-    from noria.serving import config, server
+    from noria.serving import server, tf_serving_config
     from noria.serving.batching import Limits
     from noria.serving.models import Options
 
@@ -131,12 +132,12 @@ def _settings(given: argparse.Namespace) -> Any:
     if given.batching_parameters_file and not given.enable_batching:
         raise ConfigError("--batching_parameters_file is set without setting --enable_batching to true.")
     if given.model_config_file:
-        models = config.read_models(Path(given.model_config_file))
+        models = tf_serving_config.read_models(Path(given.model_config_file))
     else:
-        models = config.single_model(given.model_name, given.model_base_path)
+        models = tf_serving_config.single_model(given.model_name, given.model_base_path)
     limits = Limits(merge=given.enable_batching)
     if given.batching_parameters_file:
-        found = config.batching_parameters(Path(given.batching_parameters_file))
+        found = tf_serving_config.batching_parameters(Path(given.batching_parameters_file))
         rows = found.get("max_batch_size", limits.max_batch_rows)
         limits = dataclasses.replace(
             limits,
@@ -145,7 +146,7 @@ def _settings(given: argparse.Namespace) -> Any:
         )
     path = None
     if given.monitoring_config_file:
-        path = config.prometheus_path(Path(given.monitoring_config_file))
+        path = tf_serving_config.prometheus_path(Path(given.monitoring_config_file))
     return server.Settings(
         models=models,
         host="0.0.0.0",
@@ -156,6 +157,8 @@ def _settings(given: argparse.Namespace) -> Any:
         metrics_path=path,
         cors=given.rest_api_enable_cors_support,
         health=given.enable_grpc_healthcheck_service,
+        profiler=given.enable_profiler,
+        traces=os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
         grpc_credentials=_credentials(Path(given.ssl_config_file)) if given.ssl_config_file else None,
         channel=_channel(given.grpc_channel_arguments),
         models_file=Path(given.model_config_file) if given.model_config_file else None,
@@ -164,6 +167,7 @@ def _settings(given: argparse.Namespace) -> Any:
             poll_seconds=given.file_system_poll_wait_seconds,
             limits=limits,
             any_label=given.allow_version_labels_for_unavailable_models,
+            prefer_lite=given.prefer_tflite_model,
             check_method=given.enable_signature_method_name_check,
             warm=given.enable_model_warmup,
             tags=tuple(given.saved_model_tags.split(",")),
@@ -175,9 +179,9 @@ def _settings(given: argparse.Namespace) -> Any:
 def _credentials(path: Path) -> Any:
     """gRPC's, from an SSLConfig."""
     from noria.core.errors import ConfigError
-    from noria.serving import config, server
+    from noria.serving import server, tf_serving_config
 
-    found = config.ssl_texts(path)
+    found = tf_serving_config.ssl_texts(path)
     missing = [name for name in ("server_key", "server_cert") if not found.get(name)]
     if found.get("client_verify") and not found.get("custom_ca"):
         missing.append("custom_ca")

@@ -9,10 +9,10 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
+from noria.serving.grpc_status import Code, StatusError, invalid
 from noria.serving.json_text import debug, type_name
 from noria.serving.protos import Example
 from noria.serving.signatures import Signature
-from noria.serving.status import Code, StatusError, invalid
 from noria.serving.tensors import STRING, Tensor, pack
 
 _INT_BOUNDS = {

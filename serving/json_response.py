@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
+from noria.serving.grpc_status import StatusError, invalid
 from noria.serving.json_text import quote
-from noria.serving.status import StatusError, invalid
 from noria.serving.tensors import STRING, Tensor
 
 # printf's digits that are enough for any value, by type.

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from noria.serving.status import invalid
+from noria.serving.grpc_status import invalid
 
 MAX_DEBUG = 256  # bytes of a value in an error message
 
@@ -20,6 +20,8 @@ _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(\.\d*)?([eE][+-]?\d*)?")
 _SPECIAL = re.compile(r"-?(?:Infinity|Inf)|NaN")
 _STRING = re.compile(r'"((?:[^"\\\x00-\x1f]|\\.)*)"')
 _PLAIN = re.compile(r'"((?:[^"\\\x00-\x1f])*)"')
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _WORDS = {"true": True, "false": False, "null": None}
 _DECODER = json.JSONDecoder()
 
@@ -63,6 +65,8 @@ def type_name(value: Any) -> str:
 
 
 def _parse_leniently(text: bytes) -> Any:
+    if _SURROGATE.search(text):  # Python's parser accepts half of a pair
+        return parse_flat(text.decode("latin-1"))
     decoded = text.decode("utf-8", "surrogateescape")
     start = _end(_SPACE, decoded, 0)
     try:
@@ -169,6 +173,9 @@ def _string(text: str, place: int) -> tuple[str, int]:
         raise _error(
             "Invalid encoding in string." if inside else "Missing a closing quotation mark in string.", end
         )
+    half = _half_of_a_pair(match[1])
+    if half is not None:
+        raise _error("The surrogate pair in string is invalid.", place + 1 + half)
     try:
         return json.loads(f'"{_utf8(match[1])}"'), match.end()
     except ValueError:
@@ -176,6 +183,22 @@ def _string(text: str, place: int) -> tuple[str, int]:
         raise _error(
             "Invalid escape character in string.", place + 1 + (escape.start() if escape else 0)
         ) from None
+
+
+def _half_of_a_pair(text: str) -> int | None:
+    """Where a string has an escaped surrogate without its other half; None if it has not."""
+    high: re.Match[str] | None = None
+    for each in _ESCAPE.finditer(text):
+        code = int(each[1], 16) if each[1] else 0
+        if high is not None:
+            if not (0xDC00 <= code < 0xE000 and each.start() == high.end()):
+                return high.start()
+            high = None
+        elif 0xDC00 <= code < 0xE000:
+            return each.start()
+        elif 0xD800 <= code < 0xDC00:
+            high = each
+    return high.start() if high is not None else None
 
 
 def _utf8(text: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from noria.core import files
 from noria.core.errors import ConfigError
 from noria.serving.access_settings import Jwt
-from noria.serving.status import Code, StatusError
+from noria.serving.grpc_status import Code, StatusError
 
 REFRESH_SECONDS = 600.0
 # An unknown key id asks the issuer again, not oftener than this: anybody can send one.

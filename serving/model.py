@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from noria.serving.grpc_status import Code, StatusError
 from noria.serving.processes import ModelProcess
 from noria.serving.rollouts.traffic import Traffic
-from noria.serving.status import Code, StatusError
 from noria.serving.version import State, Version, loading_cores
 from noria.stores import model_directory
 
@@ -32,6 +32,8 @@ class Model:
       make: makes a version of a number and a folder.
       poll_seconds: how often the folder is read, give or take a tenth; 0 reads it once.
       max_resident: versions in memory; more are refused.
+      max_memory: bytes that their processes may have for themselves, 0 for no bound. A version counts as the largest of
+        those in memory before it is loaded.
       standby: whether the process of the version before is kept, with its graph, for the weights of the next one.
       note: gets what happens to a version, for the audit log.
       keep_fallback: whether the version before the newest stays loaded, and answers where the newest fails.
@@ -47,10 +49,11 @@ class Model:
         make: Callable[[int, Path], Version],
         poll_seconds: float,
         max_resident: int,
+        max_memory: int,
         standby: bool,
         keep_fallback: bool,
         traffic: Callable[["Model"], Traffic],
-        note: Callable[..., None] = lambda event, version, **facts: None,
+        note: Callable[..., None] = lambda event, version, **fields: None,
     ):
         self._note = note
         self.name = config.name
@@ -60,7 +63,8 @@ class Model:
         self._distrusted: set[int] = set()
         self.config = config
         self.versions: dict[int, Version] = {}
-        self._make, self._poll_seconds, self._max_resident = make, poll_seconds, max_resident
+        self._make, self._poll_seconds = make, poll_seconds
+        self._max_resident, self._max_memory = max_resident, max_memory
         self._keep_standby = standby
         self._standby: tuple[str, ModelProcess] | None = None
         self._refused: dict[int, tuple[Any, ...]] = {}
@@ -164,14 +168,14 @@ class Model:
 
     def _in_turn(self, wanted: list[int], found: dict[int, Path]) -> list[int]:
         """In which order to load: a fallback after the champion, a candidate last."""
-        turn = sorted(wanted, reverse=self.keep_fallback)
+        order = sorted(wanted, reverse=self.keep_fallback)
         if self.candidate is not None:
             folder = Path(self.config.base_path) / f"{model_directory.CANDIDATE}{self.candidate}"
             if self.candidate not in found and folder.is_dir():
                 found[self.candidate] = folder
-            turn = [number for number in turn if number != self.candidate]
-            turn += [self.candidate] if self.candidate in found else []
-        return turn
+            order = [number for number in order if number != self.candidate]
+            order += [self.candidate] if self.candidate in found else []
+        return order
 
     def _wanted(self, found: dict[int, Path]) -> list[int]:
         policy = self.config.model_version_policy
@@ -205,10 +209,11 @@ class Model:
         self.versions[number] = version
         mark = version.mark
         if resident >= self._max_resident:
-            version.error = StatusError(
-                Code.RESOURCE_EXHAUSTED, f"{resident} versions are in memory, the most that are allowed"
-            )
-            version.state = State.END
+            full = f"{resident} versions are in memory, the most that are allowed"
+        else:
+            full = await asyncio.to_thread(self._full)
+        if full:
+            version.error, version.state = StatusError(Code.RESOURCE_EXHAUSTED, full), State.END
             self._refused[number] = mark
             return
         LOG.info("loading version %d of model %s from %s", number, self.name, folder)
@@ -226,6 +231,20 @@ class Model:
         finally:
             _restrict(serving, [*spare, *busy])
 
+    def _full(self) -> str:
+        """Why no further version fits into memory; empty if one does."""
+        if not self._max_memory:
+            return ""
+        processes = [each.process for each in self.versions.values() if each.process is not None]
+        sizes = [each.memory for each in processes]
+        needed = sum(sizes) + max(sizes, default=0)
+        if needed <= self._max_memory:
+            return ""
+        return (
+            f"{len(sizes)} versions have {sum(sizes) >> 20} MiB of their own, and one more would exceed the "
+            f"{self._max_memory >> 20} MiB that are allowed"
+        )
+
     def _unload(self, version: Version) -> None:
         LOG.info("unloading version %d of model %s", version.number, self.name)
         self._note("unloads", version.number)
@@ -239,6 +258,7 @@ class Model:
         if (
             process is not None
             and latest is not None
+            and version.graph
             and latest.graph == version.graph
             and self._keep_standby
         ):

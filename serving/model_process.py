@@ -3,9 +3,10 @@
 A fork costs no import of TensorFlow (seconds of processor time, hundreds of MB), and a model that crashes, hangs or
 eats memory is a process that can be ended. This file is the program of both. The front starts it with a socket as
 standard input. Each message there is one JSON line and one file descriptor, the model's end of a socket pair:
-`{"path", "tags", "threads", "cores"}`. The fork answers on it: first `["ready"]` with the signatures or
+`{"path", "lite", "tags", "threads", "cores"}`. The fork answers on it: first `["ready"]` with the signatures or
 `["failed", code, message]`, then one frame for each request `[id, feeds, fetches]`: `[id, 0, µs]` with the outputs, or
 `[id, code, message]`. `["restore", path]` replaces the weights; the answer is `["ready"]` or `["failed", …]` again.
+`["profile", id, "start" or "stop"]` is answered as a request, with the trace.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ import sys
 from typing import Any
 
 from noria.serving import frames
-from noria.serving.status import Code, StatusError
+from noria.serving.grpc_status import Code, StatusError
 from noria.serving.tensors import STRING, Tensor
 
 
@@ -55,7 +56,12 @@ def _serve_model(session_model: Any, connection: socket.socket, request: dict[st
     if request["cores"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, request["cores"])
     try:
-        model = session_model.SessionModel(request["path"], request["tags"], request["threads"])
+        if request["lite"]:
+            from noria.serving import lite_model
+
+            model: Any = lite_model.LiteModel(request["path"], request["threads"])
+        else:
+            model = session_model.SessionModel(request["path"], request["tags"], request["threads"])
     except StatusError as error:
         connection.sendall(frames.encode(["failed", error.code, error.message]))
         return
@@ -70,6 +76,9 @@ def _serve_model(session_model: Any, connection: socket.socket, request: dict[st
                 if all_cores:
                     os.sched_setaffinity(0, all_cores)
                 continue
+            if header[0] == "profile":
+                connection.sendall(_profile(session_model, header[1], header[2]))
+                continue
             if header[0] == "restore":
                 try:
                     model.restore(header[1])
@@ -79,6 +88,14 @@ def _serve_model(session_model: Any, connection: socket.socket, request: dict[st
                 connection.sendall(ready)
                 continue
             connection.sendall(_answer(model, header, tensors))
+
+
+def _profile(session_model: Any, number: int, verb: str) -> bytes:
+    try:
+        trace = session_model.profile(verb)
+    except StatusError as error:
+        return frames.encode([number, error.code, error.message])
+    return frames.encode([number, 0, 0], [Tensor(STRING, (1,), [trace])])
 
 
 def _answer(model: Any, header: list[Any], inputs: list[Tensor]) -> bytes:

@@ -11,16 +11,16 @@ from typing import Any, TypeVar
 from noria.serving import service
 from noria.serving.audit_log import AuditLog
 from noria.serving.batching import Limits
-from noria.serving.metrics import Metrics
+from noria.serving.grpc_status import Code, StatusError, invalid
 from noria.serving.model import Model
 from noria.serving.prediction_log import PredictionLog
 from noria.serving.processes import Spawner
+from noria.serving.prometheus import Metrics
 from noria.serving.protos import model_server_config_pb2
 from noria.serving.rollouts.judge import Judge
 from noria.serving.rollouts.operations import Rollouts
 from noria.serving.rollouts.settings import RolloutSettings
 from noria.serving.rollouts.traffic import Traffic
-from noria.serving.status import Code, StatusError, invalid
 from noria.serving.version import Version
 
 LOG = logging.getLogger("noria.serving")
@@ -35,6 +35,7 @@ class Options:
       poll_seconds: how often the folders are read.
       limits: bounds of each version's queue.
       max_resident: versions of a model in memory.
+      max_memory: bytes that the processes of a model's versions may have for themselves; 0 for no bound.
       any_label: labels may name versions that are not available.
       check_method: Classify and Regress demand the signature's method name, as TF Serving's
         `--enable_signature_method_name_check`.
@@ -45,16 +46,19 @@ class Options:
       standby: whether a process is kept with its graph, so that a version with other weights serves at once.
       log_folder: where what is answered is logged; None for nowhere.
       trusted: PEM files of public keys; one of them must have signed a version. Empty for no check.
+      prefer_lite: a TF Lite model is loaded also where there is a SavedModel beside it.
       fallback: whether the version before the newest stays loaded, and answers where the newest fails.
       rollouts: how a candidate is rolled out; None for a server without rollouts.
       home: the project's home folder: its registry is told of rollouts.
       published: the model directory in `home`, if what is served is a copy of it.
+      signing_key: PEM file of the key that signs what a rollout promotes; not used where the server cannot read it.
       record: called with each event of a rollout or a fallback, for an audit log.
     """
 
     poll_seconds: float = 1.0
     limits: Limits = Limits()
     max_resident: int = 16
+    max_memory: int = 0
     any_label: bool = False
     check_method: bool = False
     warm: bool = True
@@ -64,10 +68,12 @@ class Options:
     standby: bool = True
     log_folder: Path | None = None
     trusted: tuple[Path, ...] = ()
+    prefer_lite: bool = False
     fallback: bool = False
     rollouts: RolloutSettings | None = None
     home: Path | None = None
     published: Path | None = None
+    signing_key: Path | None = None
     record: Callable[[dict[str, Any]], None] = lambda event: None
 
 
@@ -132,6 +138,10 @@ class Models:
             return await call(self.find(spec))
         return await model.traffic.ask(call)
 
+    def label(self, name: str) -> str:
+        """A model's name in the metrics; empty for one that is not served, as clients can invent such names."""
+        return name if name in self.models else ""
+
     def find(self, spec: Any) -> Version:
         """The version that a ModelSpec means.
 
@@ -192,7 +202,7 @@ class Models:
                 if version.process is not None and not version.process.ended.done():
                     labels = model.name, str(version.number)
                     metrics.queue.set(*labels, to=len(version.queue))
-                    metrics.memory.set(*labels, to=_memory(version.process.pid))
+                    metrics.memory.set(*labels, to=version.process.memory)
 
     def _label(self, spec: Any) -> int:
         number = self.labels.get(spec.name, {}).get(spec.version_label)
@@ -281,11 +291,12 @@ class Models:
                 options.load_seconds,
                 self.log,
                 options.trusted,
+                options.prefer_lite,
             )
 
-        def note(event: str, version: int, **facts: str) -> None:
+        def note(event: str, version: int, **fields: str) -> None:
             if self.audit is not None:
-                self.audit.note(event, model=config.name, version=version, **facts)
+                self.audit.note(event, model=config.name, version=version, **fields)
 
         def collapsed(champion: Version, fallback: Version, reason: str) -> None:
             model.distrust(champion.number)
@@ -309,6 +320,7 @@ class Models:
             make,
             options.poll_seconds,
             options.max_resident,
+            options.max_memory,
             options.standby,
             options.fallback,
             lambda made: Traffic(made, self.metrics, collapsed),
@@ -325,9 +337,10 @@ class Models:
             judge.start()
 
     def _rollouts(self, config: Any, published: Path | None = None) -> Rollouts:
-        root, home = published or Path(config.base_path), self.options.home
+        root, home, key = published or Path(config.base_path), self.options.home, self.options.signing_key
         own = home is not None and root.is_relative_to(home / "models")  # the project's model directory
-        return Rollouts(root, home if own else None, self._record)
+        key = key if own and key is not None and os.access(key, os.R_OK) else None
+        return Rollouts(root, home if own else None, self._record, key)
 
     def _record(self, event: dict[str, Any]) -> None:
         self.options.record(event)
@@ -338,12 +351,3 @@ class Models:
         self._falling.discard(task)
         if not task.cancelled() and task.exception() is not None:
             LOG.error("the rollback is not recorded: %s", task.exception())
-
-
-def _memory(pid: int) -> int:
-    """Bytes that a process has for itself; 0 where the system does not say."""
-    try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) << 10 for line in text.splitlines() if line.startswith("Private_"))

@@ -85,7 +85,7 @@ class PredictionLog:
             try:
                 self._write(requests)
                 self.logged += len(requests)
-            except Exception as error:  # a full disk must not end the log for good
+            except Exception as error:  # a full disk must not end the log permanently
                 self.lost += len(requests)
                 LOG.error("the prediction log loses %d requests: %s", len(requests), error)
 
@@ -119,7 +119,7 @@ class PredictionLog:
             beside = files.staging(target)
             try:
                 pq.write_table(pa.Table.from_pylist(rows, schema), beside)
-                beside.rename(target / f"{now:%H%M%S}-{uuid.uuid4().hex[:8]}.parquet")
+                files.commit_file(beside, target / f"{now:%H%M%S}-{uuid.uuid4().hex[:8]}.parquet")
             finally:
                 beside.unlink(missing_ok=True)
 

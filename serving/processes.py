@@ -8,13 +8,15 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from noria.serving import frames
+from noria.serving.grpc_status import Code, StatusError
 from noria.serving.protos import SignatureDef
-from noria.serving.status import Code, StatusError
 from noria.serving.tensors import Tensor
 
+LITE = "model.tflite"
 # With the threads of numpy's libraries, the process could not fork. numpy reads these when it is imported.
 ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
@@ -59,6 +61,17 @@ class ModelProcess(asyncio.Protocol):
         if not self.ended.done():
             self.ended.set_result(reason)
 
+    @property
+    def memory(self) -> int:
+        """Bytes that the process has for itself; 0 where the system does not say, or it has ended."""
+        if self.ended.done():
+            return 0
+        try:
+            text = Path(f"/proc/{self.pid}/smaps_rollup").read_text(encoding="ascii")
+        except OSError:
+            return 0
+        return sum(int(line.split()[1]) << 10 for line in text.splitlines() if line.startswith("Private_"))
+
     def run(
         self,
         feeds: Sequence[str],
@@ -76,6 +89,19 @@ class ModelProcess(asyncio.Protocol):
         self.ready = asyncio.get_running_loop().create_future()
         self._transport.write(frames.encode(["restore", path]))
         return self.ready
+
+    def profile(self, verb: str) -> asyncio.Future[bytes]:
+        """`start` or `stop` of TensorFlow's profiler; `stop` gives a serialized XSpace, empty if it failed."""
+        number = self._next = self._next + 1
+        found: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+        def done(header: list[Any], tensors: list[Tensor]) -> None:
+            if not found.done():
+                found.set_result(tensors[0].data[0] if tensors else b"")
+
+        self._waiting[number] = done
+        self._transport.write(frames.encode(["profile", number, verb]))
+        return found
 
     def serve(self) -> None:
         """The version is loaded and warm: its process may use all cores."""
@@ -117,12 +143,15 @@ class Spawner:
         self._lock = asyncio.Lock()
 
     async def start(self, path: str, tags: Sequence[str], threads: int, cores: Sequence[int]) -> ModelProcess:
-        """Forks a process that loads the SavedModel in `path`; `ready` of what is returned says when it has.
+        """Forks a process that loads `path`, the folder of a SavedModel or the file of a TF Lite model.
+
+        `ready` of what is returned says when it has.
 
         Raises:
           StatusError: no process can be started.
         """
-        request = {"path": path, "tags": list(tags), "threads": threads, "cores": list(cores)}
+        lite = os.path.basename(path) == LITE
+        request = {"path": path, "lite": lite, "tags": list(tags), "threads": threads, "cores": list(cores)}
         ours, theirs = socket.socketpair()
         async with self._lock:
             try:

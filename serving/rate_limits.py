@@ -4,7 +4,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-MOST_CLIENTS = 10_000  # whoever has not asked for longest is forgotten; the bucket is full then
+MOST_CLIENTS = 10_000  # the client whose last request is the oldest is removed; its bucket is full then
 
 
 class RateLimits:

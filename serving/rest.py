@@ -19,13 +19,14 @@ from google.protobuf import json_format
 from noria.serving import access as admission
 from noria.serving import admin, json_request, json_response, json_text, service, signatures
 from noria.serving.access import Access, Call, Client
-from noria.serving.metrics import Metrics
+from noria.serving.grpc_status import Code, StatusError, invalid
 from noria.serving.models import Models
 from noria.serving.openapi import description
 from noria.serving.prediction_log import REQUEST_ID, new_id
+from noria.serving.prometheus import Metrics
 from noria.serving.protos import classification_pb2, model_pb2, regression_pb2
 from noria.serving.rollouts.traffic import KEY
-from noria.serving.status import Code, StatusError, invalid
+from noria.serving.tracing import Tracing
 from noria.serving.version import Version
 
 PREDICTION = re.compile(
@@ -59,6 +60,7 @@ class Rest:
       cors: whether browsers may call from other origins.
       max_body: bytes of a body, unpacked.
       access: who may ask; None for everybody.
+      tracing: where spans go; None for no traces.
     """
 
     def __init__(
@@ -70,8 +72,9 @@ class Rest:
         cors: bool = False,
         max_body: int = 1 << 30,
         access: Access | None = None,
+        tracing: Tracing | None = None,
     ):
-        self.access = access
+        self.access, self.tracing = access, tracing
         self.models, self.metrics, self.timeout = models, metrics, timeout
         self.metrics_path, self.cors, self.max_body = metrics_path, cors, max_body
         rollouts = models.options.rollouts
@@ -94,8 +97,11 @@ class Rest:
             REQUEST_ID.set(request_id.decode("latin-1"))
             if self._key_header:
                 KEY.set(_header(scope, self._key_header).decode("latin-1"))
-            status, body = await self._api(scope, receive, path, more)
             kind = JSON
+            if self.tracing is None:
+                status, body = await self._api(scope, receive, path, more)
+            else:
+                status, body = await self._traced(self.tracing, scope, receive, path, more)
         elif path.startswith("/admin/") and self.models.options.rollouts is not None:
             kind = JSON
             status, body = await self._admin(scope, receive, path, more)
@@ -111,6 +117,27 @@ class Rest:
             ]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    async def _traced(
+        self, tracing: Tracing, scope: Any, receive: Any, path: str, more: list[tuple[bytes, bytes]]
+    ) -> tuple[int, bytes]:
+        """`_api` in a span. The answer's `traceparent` names it."""
+        method, verb = scope["method"], PREDICTION.fullmatch(path)
+        route = "/v1/models/{model}" + (f":{verb[4].lower()}" if verb is not None else "")
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        attributes = {
+            "http.request.method": method,
+            "http.route": route,
+            "url.path": path,
+            "noria.request_id": REQUEST_ID.get(),
+        }
+        with tracing.request(f"{method} {route}", headers, attributes) as span:
+            more.append((b"traceparent", tracing.traceparent(span).encode()))
+            status, body = await self._api(scope, receive, path, more)
+            span.set_attribute("http.response.status_code", status)
+            if status >= 500:
+                tracing.failed(span, body.decode("utf-8", "replace")[:1000])
+            return status, body
 
     async def _api(
         self, scope: Any, receive: Any, path: str, more: list[tuple[bytes, bytes]]
@@ -146,7 +173,7 @@ class Rest:
             self.metrics.requests.add(name, "OK")
             return 200, answer
         except StatusError as error:
-            self.metrics.requests.add(name, error.code.name)
+            self.metrics.requests.add(self.models.label(name), error.code.name)
             more += _headers(error)
             return error.http, json_response.error(error)
 
@@ -253,8 +280,11 @@ class Rest:
 
     async def _examples(self, text: bytes, request: Any) -> None:
         body = await _parse(text)
-        request.model_spec.signature_name = json_request.signature_name(body)
-        json_request.examples_input(body, request.input)
+        try:
+            request.model_spec.signature_name = json_request.signature_name(body)
+            json_request.examples_input(body, request.input)
+        except UnicodeEncodeError:
+            raise invalid("the names of features and signatures must be UTF-8") from None
 
     def _status(self, spec: Any, part: str) -> bytes:
         if not spec.name:

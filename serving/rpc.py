@@ -13,11 +13,12 @@ from noria.serving import access as admission
 from noria.serving import protos, service
 from noria.serving.access import Access, Call
 from noria.serving.audit_log import AuditLog
-from noria.serving.metrics import Metrics
+from noria.serving.grpc_status import Code, StatusError, invalid
 from noria.serving.models import Models
 from noria.serving.prediction_log import REQUEST_ID, new_id
+from noria.serving.prometheus import Metrics
 from noria.serving.rollouts.traffic import KEY
-from noria.serving.status import Code, StatusError, invalid
+from noria.serving.tracing import Tracing
 from noria.serving.version import Version
 
 __all__ = ["handlers"]
@@ -33,9 +34,10 @@ def handlers(
     health: bool,
     access: Access | None = None,
     audit: AuditLog | None = None,
+    tracing: Tracing | None = None,
 ) -> list[Any]:
     """The generic handlers of the services; health is open to everybody."""
-    rpc = _Rpc(models, metrics, audit)
+    rpc = _Rpc(models, metrics, audit, tracing)
     apis = {
         "PredictionService": {
             "Predict": (rpc.predict, protos.predict_pb2.PredictRequest),
@@ -111,8 +113,8 @@ def _address(peer: str) -> str:
 
 
 class _Rpc:
-    def __init__(self, models: Models, metrics: Metrics, audit: AuditLog | None):
-        self.models, self.metrics, self.audit = models, metrics, audit
+    def __init__(self, models: Models, metrics: Metrics, audit: AuditLog | None, tracing: Tracing | None):
+        self.models, self.metrics, self.audit, self.tracing = models, metrics, audit, tracing
 
     async def predict(self, request: Any, context: Any) -> Any:
         async def run(deadline: float | None) -> Any:
@@ -212,20 +214,64 @@ class _Rpc:
         self, api: str, model: str, run: Callable[[float | None], Awaitable[Any]], context: Any
     ) -> Any:
         started = time.perf_counter()
-        rollouts = self.models.options.rollouts
-        if self.models.log is not None or rollouts is not None:
+        rollouts, tracing = self.models.options.rollouts, self.tracing
+        trailing: list[tuple[str, str]] = []
+        given: dict[str, Any] = {}
+        if self.models.log is not None or rollouts is not None or tracing is not None:
             given = dict(context.invocation_metadata() or ())
             REQUEST_ID.set(given.get("x-request-id") or new_id())
-            context.set_trailing_metadata((("x-request-id", REQUEST_ID.get()),))
+            trailing.append(("x-request-id", REQUEST_ID.get()))
             KEY.set(given.get(rollouts.header, "") if rollouts is not None else "")
+        if tracing is not None:
+            run = _traced(tracing, api, given, run, trailing)
         try:
             response = await run(_deadline(context))
         except StatusError as error:
-            self.metrics.requests.add(model, error.code.name)
+            self.metrics.requests.add(self.models.label(model), error.code.name)
+            _trail(context, trailing)
             await context.abort(_CODES[error.code], error.message)
+        _trail(context, trailing)
         self.metrics.latency.observe((time.perf_counter() - started) * 1e6, model, api, "GRPC")
         self.metrics.requests.add(model, "OK")
         return response
+
+
+def _traced(
+    tracing: Tracing,
+    api: str,
+    given: dict[str, Any],
+    run: Callable[[float | None], Awaitable[Any]],
+    trailing: list[tuple[str, str]],
+) -> Callable[[float | None], Awaitable[Any]]:
+    """`run` in a span, which the trailing metadata name in `traceparent`."""
+    service = "tensorflow.serving.PredictionService"
+    attributes = {
+        "rpc.system": "grpc",
+        "rpc.service": service,
+        "rpc.method": api,
+        "noria.request_id": REQUEST_ID.get(),
+    }
+
+    async def traced(deadline: float | None) -> Any:
+        with tracing.request(f"{service}/{api}", given, attributes) as span:
+            trailing.append(("traceparent", tracing.traceparent(span)))
+            code = Code.OK
+            try:
+                return await run(deadline)
+            except StatusError as error:
+                code = error.code
+                if error.http >= 500:
+                    tracing.failed(span, error.message)
+                raise
+            finally:
+                span.set_attribute("rpc.grpc.status_code", int(code))
+
+    return traced
+
+
+def _trail(context: Any, trailing: list[tuple[str, str]]) -> None:
+    if trailing:
+        context.set_trailing_metadata(tuple(trailing))
 
 
 async def _answer(run: Callable[[float | None], Awaitable[Any]], context: Any) -> Any:

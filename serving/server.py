@@ -19,13 +19,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from noria.core import files
 from noria.core.errors import ConfigError, NoriaError
-from noria.serving import config, privileges, rpc
+from noria.serving import privileges, profiler, rpc, tf_serving_config
 from noria.serving.access import Access
 from noria.serving.audit_log import AuditLog
-from noria.serving.metrics import Metrics
+from noria.serving.grpc_status import Code, StatusError
 from noria.serving.models import Models, Options
+from noria.serving.prometheus import Metrics
 from noria.serving.rest import CERTIFICATE, Rest
-from noria.serving.status import Code, StatusError
+from noria.serving.tracing import Tracing
 
 LOG = logging.getLogger("noria.serving")
 
@@ -85,6 +86,7 @@ class Settings:
       metrics_path: where Prometheus reads; None for nowhere.
       cors: whether browsers may call REST from other origins.
       health: whether grpc.health.v1 answers.
+      profiler: whether TensorFlow's profiler service answers clients on this machine.
       tls: for REST and gRPC; None for plain connections.
       grpc_credentials: for gRPC alone, instead of `tls`.
       channel: further arguments of the gRPC server.
@@ -93,6 +95,7 @@ class Settings:
       access: the access file: who may ask; None for everybody.
       audit: the audit log's file; None for none.
       user: whom the server becomes when it has opened its port of REST and read its keys; empty to stay.
+      traces: a collector of OpenTelemetry, as `http://localhost:4318`; empty for no traces.
       options: how models are served.
     """
 
@@ -102,9 +105,10 @@ class Settings:
     grpc_port: int | None = 8500
     grpc_socket: str = ""
     rest_seconds: float = 30.0
-    metrics_path: str | None = config.PROMETHEUS_PATH
+    metrics_path: str | None = tf_serving_config.PROMETHEUS_PATH
     cors: bool = False
     health: bool = True
+    profiler: bool = False
     tls: Tls | None = None
     grpc_credentials: Any = None
     channel: tuple[tuple[str, Any], ...] = ()
@@ -114,6 +118,7 @@ class Settings:
     access: Path | None = None
     audit: Path | None = None
     user: str = ""
+    traces: str = ""
     options: Options = Options()
 
 
@@ -126,6 +131,7 @@ class Server:
         self.audit = AuditLog(settings.audit) if settings.audit is not None else None
         self.access = Access(settings.access, self.audit) if settings.access is not None else None
         self.models = Models(settings.options, self.metrics, self.audit)
+        self.tracing = Tracing(settings.traces) if settings.traces else None
         self.rest_port = self.grpc_port = 0
         self._grpc: Any = None
         self._rest: uvicorn.Server | None = None
@@ -149,6 +155,7 @@ class Server:
                 settings.metrics_path,
                 settings.cors,
                 access=self.access,
+                tracing=self.tracing,
             )
             rest = self._uvicorn(app)
         secret = settings.grpc_credentials or (settings.tls.for_grpc() if settings.tls is not None else None)
@@ -184,6 +191,8 @@ class Server:
                 task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.models.close()
+        if self.tracing is not None:
+            await asyncio.to_thread(self.tracing.close)
         if self.audit is not None:
             self.audit.note("stop")
             await asyncio.to_thread(self.audit.close)
@@ -229,14 +238,16 @@ class Server:
             return
         options = {
             "grpc.max_send_message_length": -1,
-            # Whoever is known may send so much; a message is read before it is known whose it is.
+            # The limit of the clients that are known; a message is read before its client is known.
             "grpc.max_receive_message_length": -1 if self.access is None else self.access.largest_body,
             "grpc.so_reuseport": 0,  # two servers must not share a port without knowing
         } | dict(settings.channel)
         server = self._grpc = grpc.aio.server(options=list(options.items()))
         server.add_generic_rpc_handlers(
-            rpc.handlers(self.models, self.metrics, settings.health, self.access, self.audit)
+            rpc.handlers(self.models, self.metrics, settings.health, self.access, self.audit, self.tracing)
         )
+        if settings.profiler:
+            server.add_generic_rpc_handlers([profiler.handler(self.models)])
 
         def listen(address: str) -> int:
             if secret is None:
@@ -260,7 +271,7 @@ class Server:
         while True:
             await asyncio.sleep(self.settings.models_file_seconds)
             try:
-                wanted = config.read_models(path)
+                wanted = tf_serving_config.read_models(path)
                 if wanted != applied:
                     await self.models.reload(wanted)
                     applied = wanted

@@ -1,11 +1,13 @@
-"""The requests of TF Serving's PredictionService, whichever protocol they come by."""
+"""The requests of TF Serving's PredictionService, for both protocols."""
 
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from noria.serving import signatures, warmup
-from noria.serving.metrics import Metrics
+from noria.serving.grpc_status import Code, StatusError, invalid
+from noria.serving.prediction_log import ARM
+from noria.serving.prometheus import Metrics
 from noria.serving.protos import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -16,8 +18,8 @@ from noria.serving.protos import (
 )
 from noria.serving.rollouts.traffic import OUTPUTS
 from noria.serving.signatures import CLASSIFY, REGRESS, Signature
-from noria.serving.status import Code, StatusError, invalid
 from noria.serving.tensors import STRING, Tensor, from_proto, to_proto
+from noria.serving.tracing import timed
 from noria.serving.version import Version
 
 
@@ -43,13 +45,9 @@ async def predict(
     wanted = signature.choose_outputs(outputs)
     # One tensor may have two names: it is fetched once.
     fetches = list(dict.fromkeys(signature.outputs[name].name for name in wanted))
-    tensors, took = await version.queue.run(
-        [info.name for info in signature.inputs.values()],
-        fetches,
-        [inputs[name] for name in signature.inputs],
-        signature.mergeable(inputs),
-        deadline,
-    )
+    feeds = [info.name for info in signature.inputs.values()]
+    tensors = [inputs[name] for name in signature.inputs]
+    tensors, took = await _run(version, feeds, fetches, tensors, signature.mergeable(inputs), deadline)
     if metrics is not None:
         metrics.runtime.observe(took, version.model, "Predict", "TF1")
     by_tensor = dict(zip(fetches, tensors, strict=True))
@@ -126,7 +124,7 @@ async def regress(
 
 
 def check_tasks(request: Any) -> None:
-    """Refuses a MultiInferenceRequest that is wrong whatever the model.
+    """Refuses a MultiInferenceRequest that is wrong for every model.
 
     Raises:
       StatusError: no task, a task without a model, or tasks for several models.
@@ -246,7 +244,7 @@ async def _on_examples(
                 f"got {signature.dtypes['inputs']}"
             )
     mergeable = all(signature.mergeable({"inputs": tensor}) for signature, _ in wanted)
-    tensors, took = await version.queue.run(feeds, fetches, [tensor] * len(feeds), mergeable, deadline)
+    tensors, took = await _run(version, feeds, fetches, [tensor] * len(feeds), mergeable, deadline)
     if metrics is not None:
         metrics.runtime.observe(took, version.model, api, "TF1")
         metrics.examples.observe(len(examples), version.model)
@@ -257,6 +255,11 @@ async def _on_examples(
         for (signature, _), outputs in zip(wanted, found, strict=True):
             _answered(version, signature, {"inputs": tensor}, outputs)
     return found, len(examples)
+
+
+async def _run(version: Version, *request: Any) -> tuple[list[Tensor], int]:
+    """`Queue.run`, in a span where there are traces."""
+    return await timed(version.queue.run(*request), version.model, version.number, ARM.get())
 
 
 def _answered(

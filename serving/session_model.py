@@ -6,11 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from noria.components.internals.tensorflow import make_callable, session_parts
-from noria.serving.status import Code, StatusError
+from noria.components.internals.tensorflow import (
+    load_text_operations,
+    make_callable,
+    profiler_session,
+    session_parts,
+)
+from noria.serving.grpc_status import Code, StatusError
 from noria.serving.tensors import STRING, Tensor
 
 PARTS = session_parts()
+_PROFILER: Any = None
 # TensorFlow's names where numpy's differ.
 _NUMPY = {"float": "float32", "double": "float64", "half": "float16"}
 _NAMES = {value: key for key, value in _NUMPY.items()}
@@ -33,12 +39,10 @@ class SessionModel:
             intra_op_parallelism_threads=threads, inter_op_parallelism_threads=-1 if threads == 1 else 0
         )
         config.gpu_options.allow_growth = True
-        self.session = PARTS.Session(graph=PARTS.Graph(), config=config)
         try:
-            with self.session.graph.as_default():
-                meta_graph = PARTS.load(self.session, list(tags), path)
+            self.session, meta_graph = _load(path, tags, config)
         except Exception as error:
-            raise _as_status(error) from error
+            raise as_status(error) from error
         self._saver = meta_graph.saver_def
         self.signatures: dict[str, bytes] = {
             name: each.SerializeToString() for name, each in meta_graph.signature_def.items()
@@ -55,7 +59,7 @@ class SessionModel:
             names = self._saver.restore_op_name, self._saver.filename_tensor_name
             self.session.run(names[0], {names[1]: f"{path}/variables/variables"})
         except Exception as error:
-            raise _as_status(error) from error
+            raise as_status(error) from error
 
     def run(
         self, feeds: Sequence[str], fetches: Sequence[str], inputs: list[Tensor]
@@ -74,16 +78,49 @@ class SessionModel:
             if function is None:
                 options = PARTS.CallableOptions(feed=key[0], fetch=key[1])
                 function = self._callables[key] = make_callable(self.session, options)
-            arrays = [_to_array(each) for each in inputs]
+            arrays = [to_array(each) for each in inputs]
             started = time.perf_counter()
             outputs = function(*arrays)
             took = int((time.perf_counter() - started) * 1e6)
-            return [_from_array(each) for each in outputs], took
+            return [from_array(each) for each in outputs], took
         except Exception as error:
-            raise _as_status(error) from error
+            raise as_status(error) from error
 
 
-def _as_status(error: Exception) -> StatusError:
+def profile(verb: str) -> bytes:
+    """Starts or stops TensorFlow's profiler of this process; `stop` gives a serialized XSpace.
+
+    Raises:
+      StatusError: it runs already, or not.
+    """
+    global _PROFILER
+    try:
+        if verb == "start":
+            _PROFILER = profiler_session()
+            _PROFILER.start("", {})
+            return b""
+        found, _PROFILER = _PROFILER, None
+        return bytes(found.stop())
+    except Exception as error:
+        raise as_status(error) from error
+
+
+def _load(path: str, tags: Sequence[str], config: Any) -> tuple[Any, Any]:
+    """The session and the MetaGraph. A model with operations of tensorflow-text is loaded again with them."""
+    for last in (False, True):
+        session = PARTS.Session(graph=PARTS.Graph(), config=config)
+        try:
+            with session.graph.as_default():
+                return session, PARTS.load(session, list(tags), path)
+        except Exception as error:
+            session.close()
+            if last or "Op type not registered" not in str(error) or not load_text_operations():
+                raise
+    raise AssertionError
+
+
+def as_status(error: Exception) -> StatusError:
+    """The error of a request or a load, with TensorFlow's own code and message where it has one."""
     if isinstance(error, StatusError):
         return error
     if isinstance(error, PARTS.OpError):
@@ -98,7 +135,8 @@ def _dtype(name: str) -> Any:
     return np.dtype(_NUMPY.get(name, name))  # TensorFlow has registered `bfloat16`
 
 
-def _to_array(tensor: Tensor) -> Any:
+def to_array(tensor: Tensor) -> Any:
+    """numpy's array."""
     if tensor.dtype == STRING:
         array = np.empty(len(tensor.data), dtype=object)
         array[:] = tensor.data
@@ -107,7 +145,8 @@ def _to_array(tensor: Tensor) -> Any:
     return array.reshape(tensor.shape)
 
 
-def _from_array(array: Any) -> Tensor:
+def from_array(array: Any) -> Tensor:
+    """The tensor of numpy's array."""
     array = np.asarray(array)
     if array.dtype.kind in "OSU":
         values = array.reshape(-1).tolist()

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from noria.serving.grpc_status import Code, StatusError, invalid
 from noria.serving.protos import dtype_name
-from noria.serving.status import Code, StatusError, invalid
 from noria.serving.tensors import Tensor
 
 DEFAULT = "serving_default"

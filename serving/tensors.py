@@ -6,8 +6,8 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
+from noria.serving.grpc_status import Code, StatusError, invalid
 from noria.serving.protos import TensorProto, dtype_name
-from noria.serving.status import Code, StatusError, invalid
 
 # dtype -> its number, bytes per element, the field of TensorProto, and the array type code of its bytes.
 _NUMERIC: dict[str, tuple[int, int, str, str]] = {

@@ -5,8 +5,8 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from noria.core import files
-from noria.serving.config import PLATFORM, PROMETHEUS_PATH
 from noria.serving.protos import model_server_config_pb2
+from noria.serving.tf_serving_config import PLATFORM, PROMETHEUS_PATH
 
 MODELS, MONITORING, BATCHING = "models.config", "monitoring.config", "batching.config"
 

@@ -14,11 +14,11 @@ from noria.components import saved_model
 from noria.core import files
 from noria.core.errors import NoriaError
 from noria.serving.batching import Limits, Queue
-from noria.serving.metrics import Metrics
+from noria.serving.grpc_status import Code, StatusError
 from noria.serving.prediction_log import PredictionLog
-from noria.serving.processes import ModelProcess, Spawner
+from noria.serving.processes import LITE, ModelProcess, Spawner
+from noria.serving.prometheus import Metrics
 from noria.serving.signatures import Signature
-from noria.serving.status import Code, StatusError
 from noria.stores import model_signature
 
 DRAIN_SECONDS = 30.0
@@ -52,6 +52,7 @@ class Version:
       load_seconds: a load that takes longer counts as hanging.
       log: gets what is answered.
       trusted: PEM files of public keys; one of them must have signed the version. Empty for no check.
+      prefer_lite: a TF Lite model is loaded also where there is a SavedModel beside it.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Version:
         load_seconds: float = 300.0,
         log: PredictionLog | None = None,
         trusted: tuple[Path, ...] = (),
+        prefer_lite: bool = False,
     ):
         self._trusted = trusted
         self.model, self.number, self.folder = model, number, folder
@@ -81,7 +83,7 @@ class Version:
         # Called when the process has ended: whether another version answers what it was computing.
         self.covered: Callable[[Version], bool] = lambda version: False
         self._spawner, self._tags, self._threads, self._load_seconds = spawner, tags, threads, load_seconds
-        self._warm, self._metrics = warm, metrics
+        self._warm, self._metrics, self._prefer_lite = warm, metrics, prefer_lite
         self.queue = Queue(
             model, limits, lambda calls, rows: metrics.batch(model, number, calls, rows), self._hung
         )
@@ -98,7 +100,7 @@ class Version:
         """Changes when the files of the version do: a version that failed is tried again then."""
         if self._trusted:
             return model_signature.state(self.folder)
-        names = ("", "saved_model.pb", "variables/variables.index")
+        names = ("", "saved_model.pb", "variables/variables.index", LITE)
         return tuple(files.mark(self.folder / name) for name in names)
 
     async def load(
@@ -115,13 +117,9 @@ class Version:
         """
         self.state, started = State.LOADING, time.monotonic()
         try:
-            if not any((self.folder / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
-                raise StatusError(
-                    Code.NOT_FOUND,
-                    f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {self.folder}",
-                )
             async with self._verified():
-                self.graph = await asyncio.to_thread(saved_model.digest, self.folder, variables=False)
+                if self._path() == self.folder:
+                    self.graph = await asyncio.to_thread(saved_model.digest, self.folder, variables=False)
                 self.process = await self._restore(standby(self.graph)) or await self._start(cores)
                 self.signatures = {
                     name: Signature(name, proto) for name, proto in self.process.signatures.items()
@@ -171,6 +169,22 @@ class Version:
         )
         self.state = State.END
 
+    def _path(self) -> Path:
+        """What its process loads: the folder of a SavedModel, or the file of a TF Lite model.
+
+        Raises:
+          StatusError: there is neither.
+        """
+        has_graph = any((self.folder / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt"))
+        if (self.folder / LITE).is_file() and (self._prefer_lite or not has_graph):
+            return self.folder / LITE
+        if not has_graph:
+            raise StatusError(
+                Code.NOT_FOUND,
+                f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {self.folder}",
+            )
+        return self.folder
+
     async def _restore(self, process: ModelProcess | None) -> ModelProcess | None:
         """A process that has the graph, with the weights of this version; None if that does not work."""
         if process is None:
@@ -183,7 +197,7 @@ class Version:
             return None
 
     async def _start(self, cores: list[int]) -> ModelProcess:
-        process = await self._spawner.start(str(self.folder), self._tags, self._threads, cores)
+        process = await self._spawner.start(str(self._path()), self._tags, self._threads, cores)
         try:
             await asyncio.wait_for(asyncio.shield(process.ready), self._load_seconds)
         except BaseException:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from noria.serving.grpc_status import Code, StatusError
 from noria.serving.protos import prediction_log_pb2
-from noria.serving.status import Code, StatusError
 from noria.stores.model_directory import MAX_WARMUP_RECORDS, WARMUP_FILE
 
 

@@ -27,8 +27,8 @@ class Manifest:
       version: 1, and one more with each late or corrected delivery.
       rows: all rows, with and without a label.
       event_time: first and last event, epoch seconds; None if spans are a number of rows without a time.
-      sources: where the rows came from: `name`, `sha256`, `rows`. If spans are a number of rows also `first`: the
-        number of the first of these rows in the source, from 0; the others follow it.
+      sources: where the rows came from: `name`, `sha256`, `rows` (with those that were forgotten). If spans are a
+        number of rows also `first`: the number of the first of these rows in the source, from 0; the others follow it.
       columns: column name -> Arrow type.
       schema_fingerprint: sha256 (12 hex digits) of the columns' names and types, in their order.
       files: `name`, `rows`, `bytes`, `sha256` of each Parquet file.
@@ -36,7 +36,8 @@ class Manifest:
       labels: rows by label, with `unlabelled`; empty if nobody counted.
       created: time of the commit, ISO 8601 with zone.
       extra: anything else that the writer gave. `replaces` is the version in quarantine that this one corrects;
-        `replaced` are the sources (sha256) whose rows were replaced by corrected ones, in this version or before.
+        `replaced` are the sources (sha256) whose rows were replaced by corrected ones, in this version or before;
+        `forgotten` is how many rows `noria forget` has removed.
       folder: where the version is (not part of the file).
     """
 
@@ -65,10 +66,13 @@ class Manifest:
         del values["folder"]
         return values
 
+    def text(self) -> str:
+        """The manifest file's text."""
+        return json.dumps(self.to_json(), indent=1, ensure_ascii=False)
+
     def save(self) -> None:
         """Writes `<folder>/manifest.json`, into a folder that is not committed yet."""
-        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False)
-        (self.folder / FILE).write_text(text, encoding="utf-8")
+        (self.folder / FILE).write_text(self.text(), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":

@@ -1,7 +1,7 @@
 """Signatures of models, as OpenSSF Model Signing 1.0 (github.com/ossf/model-signing-spec) with keys on P-256.
 
 A signature is a Sigstore bundle: a DSSE envelope around an in-toto statement that lists each file of the model with its
-SHA-256. It lies beside the version's folder, as `.<version>.sig`; TF Serving ignores the name. The reference library is
+SHA-256. It is beside the version's folder, as `.<version>.sig`; TF Serving ignores the name. The reference library is
 `model-signing`, whose dependencies do not fit TFX's; it verifies what this module signs, and the other way round.
 """
 
@@ -26,11 +26,12 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://model_signing/signature/v1.0"
 MAX_BYTES = 64 << 20  # of a signature; one of 1,000 files has 0.2 MiB
+ALGORITHM, METHOD = "sha256", "files"
 NEW_KEY = "openssl ecparam -name prime256v1 -genkey -noout -out signing.pem"
 
 
 def path_of(folder: Path) -> Path:
-    """Where the signature of a version's folder lies."""
+    """The path of the signature of a version's folder."""
     return folder.parent / f".{_name_of(folder)}.sig"
 
 
@@ -40,17 +41,21 @@ def _name_of(folder: Path) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class PublicKey:
+class _Key:
+    id: str
+    _key: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class PublicKey(_Key):
     """A key that is trusted.
 
     Attributes:
-      file: the PEM file it came from.
       id: sha256 of its PEM text, as the signatures name it.
+      file: the PEM file it came from.
     """
 
     file: Path
-    id: str
-    _key: Any
 
     @classmethod
     def read(cls, file: Path) -> "PublicKey":
@@ -61,7 +66,7 @@ class PublicKey:
         """
         from_pem = _cryptography().load_pem_public_key
         key = _checked(file, from_pem, "public", f"openssl ec -in signing.pem -pubout -out {file.name}")
-        return cls(file, _id(key), key)
+        return cls(_id(key), key, file)
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
         from cryptography.exceptions import InvalidSignature
@@ -74,15 +79,12 @@ class PublicKey:
 
 
 @dataclasses.dataclass(frozen=True)
-class PrivateKey:
+class PrivateKey(_Key):
     """The key that signs.
 
     Attributes:
       id: sha256 of the public key's PEM text.
     """
-
-    id: str
-    _key: Any
 
     @classmethod
     def read(cls, file: Path) -> "PrivateKey":
@@ -96,24 +98,24 @@ class PrivateKey:
         return cls(_id(key.public_key()), key)
 
     def sign(self, folder: Path, digests: Mapping[str, str]) -> None:
-        """Writes the signature of a model beside its folder, which need not be there yet.
+        """Writes the signature of a model beside its folder, which may not exist yet.
 
         Args:
           folder: the version's.
-          digests: sha256 of each of its files, by path. They are what is signed, whatever is in the folder now.
+          digests: sha256 of each of its files, by path. They are what is signed, even if the folder has changed since.
         """
         resources = [
-            {"name": name, "algorithm": "sha256", "digest": digest}
+            {"name": name, "algorithm": ALGORITHM, "digest": digest}
             for name, digest in sorted(digests.items(), key=lambda each: PurePosixPath(each[0]))
         ]
         statement = {
             "_type": STATEMENT_TYPE,
-            "subject": [{"name": _name_of(folder), "digest": {"sha256": _root_digest(resources)}}],
+            "subject": [{"name": _name_of(folder), "digest": {ALGORITHM: _root_digest(resources)}}],
             "predicateType": PREDICATE_TYPE,
             "predicate": {
                 "serialization": {
-                    "method": "files",
-                    "hash_type": "sha256",
+                    "method": METHOD,
+                    "hash_type": ALGORITHM,
                     "allow_symlinks": False,
                     "ignore_paths": [],
                 },
@@ -148,15 +150,14 @@ def verify(folder: Path, trusted: Sequence[PublicKey]) -> PublicKey:
         (subject,) = statement["subject"]
         resources = statement["predicate"]["resources"]
         signed = {each["name"]: each["digest"] for each in resources}
-        kinds = {each["algorithm"] for each in resources} | {
-            statement["predicate"]["serialization"]["method"]
-        }
+        algorithms = {each["algorithm"] for each in resources}
+        method = statement["predicate"]["serialization"]["method"]
         known = (statement["_type"], statement["predicateType"]) == (STATEMENT_TYPE, PREDICATE_TYPE)
-        consistent = len(signed) == len(resources) and subject["digest"]["sha256"] == _root_digest(resources)
+        consistent = len(signed) == len(resources) and subject["digest"][ALGORITHM] == _root_digest(resources)
         name = subject["name"]
     except (KeyError, TypeError, ValueError) as error:
         raise _refused(folder, f"its statement is not that of a model: {error!r}") from error
-    if not known or not kinds <= {"sha256", "files"} or not consistent:
+    if not known or not algorithms <= {ALGORITHM} or method != METHOD or not consistent:
         raise _refused(folder, "its statement is of another kind")
     if name != _name_of(folder):
         raise _refused(folder, f"it is for a model in a folder {name}, not {_name_of(folder)}")

@@ -31,9 +31,9 @@ class Publication:
         self.registry = registry
         self.root = Path(root)
         self.signing_key = signing_key
-        # As the log names it: a home can be moved, and has another place on each machine if it is in an object store.
+        # As the log names it: a home can be moved, and is at another path on each machine if it is in an object store.
         inside = self.root.absolute().is_relative_to(registry.home)
-        self.place = str(self.root.absolute().relative_to(registry.home) if inside else self.root)
+        self.logged_root = str(self.root.absolute().relative_to(registry.home) if inside else self.root)
 
     def publish(self, number: int) -> Version:
         """Makes a registered version the champion: into the model directory by one rename, then into the log.
@@ -74,8 +74,8 @@ class Publication:
                     "delete the versions that are not from this registry from the model directory",
                 )
             files.sweep(self.root)
-            if state.publishing.get(number) != self.place:
-                self.registry.log.append("publishing", version=number, model_root=self.place)
+            if state.publishing.get(number) != self.logged_root:
+                self.registry.log.append("publishing", version=number, model_root=self.logged_root)
             model_dir = serve(version, self.root, self.signing_key)
             self.registry.log.append("published", version=number, model_dir=str(model_dir))
             return self.registry.version(number)
@@ -122,7 +122,7 @@ class Publication:
             model_directory.withdraw_candidate(self.root, number)
 
     def promote(self, number: int, reason: str, actor: str) -> Version:
-        """Publishes a version whatever its verdict; the log records who did it and why.
+        """Publishes a version with any verdict; the log records who did it and why.
 
         A version that is older than any that serves or served, also one of another registry, gets a new number, with
         the old one as its parent, because TF Serving takes the largest.
@@ -161,7 +161,7 @@ class Publication:
                 reason=reason,
                 actor=actor,
                 was=version.state,
-                model_root=self.place,
+                model_root=self.logged_root,
             )
             return self.publish(target.version)
 
@@ -222,7 +222,7 @@ class Publication:
             intent = {
                 "version": state.served[-1],
                 "to": target,
-                "model_root": self.place,
+                "model_root": self.logged_root,
                 "reason": reason,
                 "actor": actor,
             }

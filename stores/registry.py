@@ -136,6 +136,26 @@ class Registry:
                 self.log.append("normal", **decision)
             return self.state().normal
 
+    def is_forgetting(self, request: str) -> str | None:
+        """How far a request to forget is: `begun`, `done`, or None if it is not known."""
+        return self.state().forgetting.get(request)
+
+    def record_forgetting(self, request: str, reason: str, actor: str, facts: Mapping[str, Any]) -> None:
+        """Records that the rows of some keys are about to be removed, before anything changes.
+
+        Args:
+          request: id of the request.
+          reason: why; `actor`: who.
+          facts: what was found; without the keys themselves.
+        """
+        with self.writing("the request cannot be recorded"):
+            self.log.append("forgetting", request=request, reason=reason, actor=actor, **facts)
+
+    def record_forgotten(self, request: str) -> None:
+        """Records that the rows of a request are removed."""
+        with self.writing("the request cannot be recorded"):
+            self.log.append("forgotten", request=request)
+
     def register(
         self, payload: Mapping[str, Path], *, blessed: bool = True, above: int = 0, **fields: Any
     ) -> Version:

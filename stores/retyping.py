@@ -29,7 +29,10 @@ def load(folder: Path) -> dict[str, pa.DataType]:
     """
     path = folder / FILE
     try:
-        return {name: pa.type_for_alias(kind) for name, kind in json.loads(path.read_text("utf-8")).items()}
+        return {
+            name: pa.type_for_alias(arrow_type)
+            for name, arrow_type in json.loads(path.read_text("utf-8")).items()
+        }
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, AttributeError) as error:
@@ -43,7 +46,7 @@ def load(folder: Path) -> dict[str, pa.DataType]:
 def save(folder: Path, types: Mapping[str, pa.DataType]) -> None:
     """Adds columns with a new type."""
     known = {**load(folder), **types}
-    files.write_json(folder / FILE, {name: str(kind) for name, kind in sorted(known.items())})
+    files.write_json(folder / FILE, {name: str(arrow_type) for name, arrow_type in sorted(known.items())})
 
 
 def retyped(batches: Iterable[pa.RecordBatch], types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:

@@ -20,14 +20,22 @@ FILE_ROWS = 16 * GROUP_ROWS
 Batches = Iterable[pa.RecordBatch | pa.Table]
 
 
-def write(folder: Path, batches: Batches) -> tuple[pa.Schema, list[dict[str, Any]]]:
+def write(
+    folder: Path, batches: Batches, prefix: str = "data", empty: pa.Schema | None = None
+) -> tuple[pa.Schema, list[dict[str, Any]]]:
     """Writes rows to `data-00000.parquet` and so on in a folder. Holds one row group at a time.
+
+    Args:
+      folder: where to.
+      batches: the rows; all batches have the schema of the first.
+      prefix: what the names of the files begin with.
+      empty: the schema of a file without rows, which is written if there are none; None for an error.
 
     Returns:
       The schema, and of each file `name`, `rows`, `bytes`, `sha256`.
 
     Raises:
-      SpanError: there are no rows.
+      SpanError: there are no rows, and `empty` is None.
     """
     schema: pa.Schema | None = None
     writer: pq.ParquetWriter | None = None
@@ -39,13 +47,17 @@ def write(folder: Path, batches: Batches) -> tuple[pa.Schema, list[dict[str, Any
             if writer is None or written[-1]["rows"] >= FILE_ROWS:
                 if writer is not None:
                     writer.close()
-                written.append({"name": f"data-{len(written):05d}.parquet", "rows": 0})
+                written.append({"name": f"{prefix}-{len(written):05d}.parquet", "rows": 0})
                 writer = pq.ParquetWriter(folder / written[-1]["name"], schema, compression="zstd")
             writer.write_table(table.cast(schema), row_group_size=GROUP_ROWS)
             written[-1]["rows"] += table.num_rows
     finally:
         if writer is not None:
             writer.close()
+    if schema is None and empty is not None:
+        schema = empty.remove_metadata()
+        written.append({"name": f"{prefix}-00000.parquet", "rows": 0})
+        pq.write_table(schema.empty_table(), folder / written[0]["name"])
     if schema is None:
         raise SpanError("a span must have rows, got none", next_step="commit no span for an empty period")
     for file in written:
@@ -72,6 +84,12 @@ def read(
             _check(manifest, file, digest=verify)
             with pq.ParquetFile(manifest.folder / file["name"]) as parquet:
                 wanted = None if columns is None else list(columns)
+                if not file["rows"]:  # readers find the columns in the first batch
+                    kept = parquet.schema_arrow
+                    fields = kept if wanted is None else [kept.field(name) for name in wanted]
+                    arrays = [pa.array([], field.type) for field in fields]
+                    yield pa.RecordBatch.from_arrays(arrays, [field.name for field in fields])
+                    continue
                 yield from parquet.iter_batches(batch_size=GROUP_ROWS, columns=wanted)
 
 

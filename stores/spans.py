@@ -5,11 +5,13 @@
     spans/retyped.json                                            columns that are read in another type
 
 A version of a span appears by one rename, complete, or not at all. Readers take the newest version. A reader that
-began with an older one can finish with it, because versions are never changed and never deleted here.
+began with an older one can finish with it, because versions are never deleted here, and changed only by `remove_rows`,
+for which the caller keeps readers out.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,10 @@ from noria.core import files
 from noria.core.errors import SpanError
 from noria.core.locks import hold
 from noria.stores import manifest as manifests
-from noria.stores import quarantine_notes, retyping, span_files
+from noria.stores import quarantine_notes, retyping, row_removal, span_files
 from noria.stores.manifest import EventTime, Manifest, Source
 from noria.stores.merging import merge_sorted
+from noria.stores.row_removal import Count, Doomed
 from noria.stores.span_files import Batches
 
 __all__ = ["SpanStore"]
@@ -222,6 +225,63 @@ class SpanStore:
             )
         rows = span_files.read(manifest, columns, verify)
         return rows if as_written else retyping.retyped(rows, retyping.load(self.folder))
+
+    def remove_rows(
+        self,
+        columns: Collection[str],
+        doomed: Doomed,
+        *,
+        time: str | None = None,
+        count: Count | None = None,
+        only_find: bool = False,
+    ) -> dict[tuple[int, int], int]:
+        """Removes rows from all versions of all spans for good; the caller holds the home, so that nobody reads.
+
+        After a kill each version has all its rows or none of those that were to go; a second call removes the rest.
+
+        Args:
+          columns: those that `doomed` looks at.
+          doomed: tells which rows of a batch, `[rows]` bool; columns have the types of the files.
+          time: the column of the event time.
+          count: counts the rows of a batch by label.
+          only_find: change nothing.
+
+        Returns:
+          (span, version) -> how many rows, where there are any.
+
+        Raises:
+          SpanError: a file is missing or damaged, or the disk is full.
+        """
+        found: dict[tuple[int, int], int] = {}
+        with self._writing():
+            if not only_find:
+                files.sweep(self.folder)
+            for span in self.ids():
+                before = 0
+                for version in self._versions(span):
+                    old = self.manifest(span, version)
+                    if only_find:
+                        rows = row_removal.find(old, columns, doomed)
+                    else:
+                        rows = row_removal.remove(old, columns, doomed, time=time, count=count, before=before)
+                        before = old.rows - rows
+                    if rows:
+                        found[span, version] = rows
+        return found
+
+    def rename_source(self, digest: str, new: str) -> None:
+        """Lets the manifests of all versions know a source by another sha256, because rows were removed from it."""
+        with self._writing():
+            for span in self.ids():
+                for version in self._versions(span):
+                    old = self.manifest(span, version)
+                    if any(each.get("sha256") == digest for each in old.sources):
+                        sources = tuple(
+                            {**each, "sha256": new} if each.get("sha256") == digest else each
+                            for each in old.sources
+                        )
+                        text = dataclasses.replace(old, sources=sources).text()
+                        files.write_text(old.folder / manifests.FILE, text)
 
     def retype(self, types: Mapping[str, pa.DataType]) -> None:
         """Lets columns of all spans be read in new types (see `retyping`), those of older versions too.

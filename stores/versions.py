@@ -218,6 +218,7 @@ class State:
       ever_served: the largest number that ever was in a model directory.
       staged: versions that are, or wait to be, the candidate of a rollout.
       rollouts: by id, the newest event of each.
+      forgetting: requests to forget by id: `begun` or `done`.
     """
 
     folder: Path
@@ -232,6 +233,7 @@ class State:
     ever_served: int = 0
     staged: set[int] = dataclasses.field(default_factory=set)
     rollouts: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    forgetting: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def apply(self, event: dict[str, Any]) -> None:
         """Applies one event. Unknown kinds are ignored."""
@@ -323,6 +325,12 @@ class State:
             self._change(number, state=ROLLED_BACK)
         elif event["status"] == "promoted":
             self.staged.discard(number)  # its number may be another one now
+
+    def _forgetting(self, event: dict[str, Any]) -> None:
+        self.forgetting[event["request"]] = "begun"
+
+    def _forgotten(self, event: dict[str, Any]) -> None:
+        self.forgetting[event["request"]] = "done"
 
     def _expired(self, event: dict[str, Any]) -> None:
         for number in event["versions"]:

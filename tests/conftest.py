@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +17,7 @@ from tests.helpers.project import Project, flights_project
 if TYPE_CHECKING:
     from tests.contract.kubeflow_api.noria import Noria
     from tests.contract.kubeflow_api.server import KubeflowApi
+    from tests.helpers.server import Running
 
 
 @pytest.fixture
@@ -58,7 +63,7 @@ def noria(api: KubeflowApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setenv("HOME", str(tmp_path))  # kfp looks for its context there
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setitem(connection.LEAST, "poll", 0.01)  # a test's server need not be spared
+    monkeypatch.setitem(connection.LEAST, "poll", 0.01)  # a test's server may be asked often
     return Noria(
         tmp_path,
         {
@@ -68,3 +73,21 @@ def noria(api: KubeflowApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             "NORIA_KUBEFLOW_RETRIES": "1",
         },
     )
+
+
+@pytest.fixture(scope="session")
+def small_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of the models in small_models.py, which a process with TensorFlow writes once."""
+    folder = tmp_path_factory.mktemp("models")
+    program = Path(__file__).parent / "unit" / "serving" / "small_models.py"
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    subprocess.run([sys.executable, str(program), str(folder)], check=True, env=environment)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def serving() -> Callable[..., AbstractContextManager[Running]]:
+    """Starts a server."""
+    from tests.helpers import server
+
+    return server.serving

@@ -8,8 +8,9 @@ A drift measure says which of these it wants (`Measure.bins`):
   feature by the reference's 20 most frequent values, one bin each, and `other`. Rows without a value are the bin
   `missing`.
 - `values`: each category is a bin. Rows without a value do not count.
-- `equal-width`: TFDV's 10 equal-width buckets of each side, split at the edges of both, as its Jensen-Shannon
-  comparator does (`tensorflow_data_validation/anomalies/metrics.cc`). Rows without a value do not count.
+
+TFDV's Jensen-Shannon comparator takes 10 buckets of equal width on each side instead. One large value moves all of
+their edges: of 47 spans that were the same flights in random order, 19 drifted.
 """
 
 import dataclasses
@@ -77,66 +78,10 @@ def by_value(current: FeatureStatistics, reference: FeatureStatistics) -> Binned
     return Binned(now, before, names, "all values")
 
 
-def by_equal_width(current: FeatureStatistics, reference: FeatureStatistics) -> Binned | None:
-    """TFDV's equal-width buckets, split at the edges of both sides; None where the feature is not numeric.
-
-    A bucket of one value is a bin by itself. Infinite and undefined values of the two sides are bins that do not match.
-    """
-    if kind_of(current, reference) != "numeric":
-        return None
-    new, old = (_split(_histogram(feature, Histogram.STANDARD)) for feature in (current, reference))
-    edges = np.union1d(new.edges, old.edges)
-    points = sorted(new.points.keys() | old.points.keys())
-    names = [f"{low:.6g} to {high:.6g}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
-    names += [f"{point:.6g}" for point in points]
-    sides = []
-    for side, other in ((new, old), (old, new)):
-        below = np.interp(edges, side.edges, side.below) if len(side.edges) else np.zeros(len(edges))
-        counts = [*np.diff(below), *(side.points.get(point, 0.0) for point in points)]
-        for name in ("infinite", "undefined"):
-            mine, theirs = getattr(side, name), getattr(other, name)
-            if mine or theirs:
-                counts += [mine, 0.0] if side is new else [0.0, mine]
-        sides.append(np.array(counts, float))
-    for name in ("infinite", "undefined"):
-        if getattr(new, name) or getattr(old, name):
-            names += [f"{name} now", f"{name} before"]
-    if not all(side.sum() > 0 for side in sides):
-        return None
-    now, before = sides
-    return Binned(now, before, tuple(names), "TFDV's equal-width buckets, split at the edges of both sides")
-
-
 BINNINGS: dict[str, Callable[[FeatureStatistics, FeatureStatistics], Binned | None]] = {
     "reference": by_reference,
     "values": by_value,
-    "equal-width": by_equal_width,
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class _Split:
-    """A histogram's ordinary buckets (`edges` `[b + 1]` and the rows below each of them), points and the rest."""
-
-    edges: np.ndarray
-    below: np.ndarray
-    points: dict[float, float]
-    infinite: float
-    undefined: float
-
-
-def _split(histogram: Histogram) -> _Split:
-    low = np.array([bucket.low_value for bucket in histogram.buckets], float)
-    high = np.array([bucket.high_value for bucket in histogram.buckets], float)
-    mass = np.array([bucket.sample_count for bucket in histogram.buckets], float)
-    finite = np.isfinite(low) & np.isfinite(high)
-    wide, point = finite & (low < high), finite & (low == high)
-    points: dict[float, float] = {}
-    for value, rows in zip(low[point].tolist(), mass[point].tolist(), strict=True):
-        points[value] = points.get(value, 0.0) + rows
-    edges = np.concatenate([low[wide], high[wide][-1:]])
-    below = np.concatenate([np.zeros(min(1, int(wide.sum()))), np.cumsum(mass[wide])])
-    return _Split(edges, below, points, float(mass[~finite].sum()), float(histogram.num_nan))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The policy: all checks, one verdict.
 
 An error in the data stops the run; a change in the world does not. What cannot be a change in the world, and cannot be
-chance with the rows at hand (`significance`), is `broken`:
+chance with this number of rows (`significance`), is `broken`:
 
 - a column that is missing or empty, or has a wrong type;
 - values out of range beyond a few outliers, and unknown categories beyond the schema's tolerance;

@@ -154,7 +154,7 @@ def collect_evidence(
     number = statistics.get_int_custom_property("previous_span")
     if previous is not None and (number < since or _is_thin(previous, rows_here, thin)):
         previous = None
-    for older in sorted(kept, reverse=True):  # StatisticsGen takes the newest, whatever it holds
+    for older in sorted(kept, reverse=True):  # StatisticsGen takes the newest one
         if previous is None and since <= older < span:
             found = _load(kept[older].path)
             if found is not None and not _is_thin(found, rows_here, thin):
@@ -172,7 +172,7 @@ def collect_evidence(
     # The version that the statistics are of; another run may have committed a later one since.
     versions = json.loads(statistics.get_string_custom_property("span_versions") or "{}")
     manifest = store.manifest(span, versions.get(str(span))) if span in store.ids() else None
-    # What the spans were laid out by; the config need not repeat it.
+    # What the spans were laid out by; the config does not have to repeat it.
     calendar = (manifest.extra.get("calendar") or {}) if manifest is not None else {}
     time = time or calendar.get("time") or ""
     labelled = int(mine.datasets[0].num_examples)

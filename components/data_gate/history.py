@@ -23,6 +23,8 @@ SPREAD = 0.05
 BITS = 40
 # Share of a period by which starts and ends may differ from the cadence: 8 hours of a week.
 TOLERANCE = 0.05
+# Probability below which a start that late is not chance.
+RARE = 1e-3
 # Missing rows below which a late start may be chance: of a Poisson stream, one in 10^8.
 FEW = 20
 
@@ -161,9 +163,9 @@ def check_time(
     - A range that an older span covers is a replay. `broken` above the share `overlap`.
     - Start and end both off the cadence of the last spans, in the same direction by more than 5 % of a period: the
       clock is shifted. `broken`. Only one of them: the span is partial. `drifted`. Spans cut by rows have no cadence.
-    - A start so late that by the last spans' density at least 20 rows are missing, and that is far outside of how the
-      last starts scatter: `broken` above the share `late_start` of a period. Rows were lost, or a clock was shifted
-      before the stream was cut. The newest span may end early.
+    - A start so late that by the last spans' density at least 20 rows are missing, and by how the last spans began it
+      happens less than once in 1,000 times: `broken` above the share `late_start` of a period. Rows were lost, or a
+      clock was shifted before the stream was cut. The newest span may end early.
 
     Args:
       span: the one to judge.
@@ -225,12 +227,11 @@ def _cadence(span: Past, past: list[Past], tolerated: float | None) -> list[Find
         return [Finding(severity, "time", "", text, effect=gap, threshold=limit / 3600, p=math.exp(-empty))]
     if late_start > limit:
         text = f"the span begins {late_start / 3600:.0f} h late, by {cadence}: rows are missing, or the clock is off"
-        starts = times[:, 0] + spacing * (span.span - ids) - begin
-        scatter = 1.4826 * float(np.median(np.abs(starts)))
-        # A stream with few events at night begins when the first one comes. One of the spans may itself be late.
-        usual = float(np.sort(np.abs(starts))[-2])
+        starts = times[:, 0] + spacing * (span.span - ids)
+        scatter = 1.4826 * float(np.median(np.abs(starts - begin)))
         missing = late_start / 3600 * statistics.median(other.density or 0.0 for other in known)
-        lost = tolerated is not None and late_start > max(tolerated * spacing, 4 * scatter, 2 * usual)
+        chance = _chance_of_start(span.event_time[0], starts)
+        lost = tolerated is not None and late_start > max(tolerated * spacing, 4 * scatter) and chance <= RARE
         return [
             Finding(
                 BROKEN if lost and missing >= FEW else DRIFTED,
@@ -239,13 +240,36 @@ def _cadence(span: Past, past: list[Past], tolerated: float | None) -> list[Find
                 f"{text} (about {missing:,.0f} of them)",
                 effect=late_start / spacing,
                 threshold=tolerated,
-                p=math.exp(-missing),
+                p=max(chance, math.exp(-missing)),
             )
         ]
     if late_end < -limit:
         text = f"the span ends {-late_end / 3600:.0f} h early, by {cadence}: the span is incomplete"
         return [Finding(DRIFTED, "time", "", text)]
     return []
+
+
+def _chance_of_start(first: float, starts: np.ndarray) -> float:
+    """How likely a span begins as late as this, or later, by how the spans before began.
+
+    A stream with few events at night begins when the first one comes: the starts scatter like an exponential
+    distribution above the earliest one. With its mean estimated from k starts, a further one is beyond x with the
+    probability (1 + x / S) ** -(k - 2), where S is the sum of the k. The largest one may itself be late, so it counts
+    as the second largest does (a type II censored sample; J. Lawless, Statistical Models and Methods for Lifetime
+    Data, 2003, section 4.1).
+
+    Args:
+      first: the span's first event.
+      starts: of at least 3 spans before, moved by their cadence to where the span should begin, `[k]`.
+
+    >>> minutes = np.array([0.0, 1, 1, 2, 2, 3, 4, 6])
+    >>> round(_chance_of_start(5, minutes), 2), round(_chance_of_start(60, minutes), 6)
+    (0.21, 0.000116)
+    """
+    beyond = np.sort(starts - starts.min())
+    total = float(beyond[:-1].sum() + beyond[-2])
+    late = first - float(starts.min())
+    return (1 + late / max(total, 1.0)) ** -(len(starts) - 2)
 
 
 def check_replay(
@@ -294,7 +318,7 @@ def bits_of(features: Mapping[str, statistics_pb2.FeatureNameStatistics]) -> dic
             values = len(
                 {bucket.high_value for one in feature.num_stats.histograms for bucket in one.buckets}
             )
-            # The standard histogram has 10 edges whatever the values are.
+            # The standard histogram has 10 edges for all values.
             if feature.num_stats.min in (0, 1) and feature.num_stats.max == 1 and common.num_non_missing:
                 mean = feature.num_stats.mean
                 spread = mean * (1 - mean)

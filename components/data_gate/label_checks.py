@@ -213,7 +213,7 @@ def moved(mine: dict, theirs: dict, value: str) -> Moved | None:
     """How the label of one value moved from `theirs` to `mine`; None below 100 labelled rows on either side.
 
     Args:
-      mine, theirs: value → {"rows", "label", "correlation"}, as StatisticsGen's facts have it.
+      mine, theirs: value → {"rows", "label", "correlation"}, as `row_statistics` has it.
       value: the category.
     """
     if value not in mine or value not in theirs:

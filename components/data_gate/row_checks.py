@@ -205,13 +205,14 @@ def _numbers(where: str, now: dict, before: dict, rows: int, common: set[str], t
         )
         # A number that had few values here, such as a distance by destination, may come down to one.
         varied = old_spread > 0 and most < COMMON and number not in common
-        stuck = count >= ROWS and spread == 0 and varied
+        # A sensor that is stuck delivers as often as before; a few values that are left may well be of one hour.
+        stuck = count >= ROWS and spread == 0 and varied and share > old_share / 2
         tests.append(
             Test(
                 "stuck",
                 number,
-                f"{number} is {mean:.6g} in all rows of {where}, and varied in {title}: it is stuck",
-                now["rows"],
+                f"{number} is {mean:.6g} in all rows of {where} that have it, and varied in {title}: it is stuck",
+                count,
                 # No value has more than a quarter of the rows.
                 COMMON ** max(count - 1, 0),
                 affected if stuck else 0.0,

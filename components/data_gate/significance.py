@@ -1,4 +1,4 @@
-"""Tests: an effect with a threshold, and how likely chance alone gives as much with the rows at hand.
+"""Tests: an effect with a threshold, and how likely chance alone gives as much with this number of rows.
 
 A check that can stop the pipeline makes one test for each feature, value or pair that it looks at, also where nothing
 is wrong. `conclude` corrects them together, as a span with a thousand tests has a "one in a thousand" by chance.

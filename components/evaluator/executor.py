@@ -19,7 +19,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 from tfx_bsl.public import tfxio
 
-from noria.components import execution, journal, warmup
+from noria.components import execution, journal, warmup_requests
 from noria.components.artifacts import present
 from noria.components.evaluator import curves, eval_config, gate, in_process, model_verdict, rows
 from noria.components.evaluator.older_model import older_types
@@ -56,7 +56,7 @@ class Executor(BeamExecutor):
             evaluation.mkdir(parents=True, exist_ok=True)
             # The Pusher's question; where its process waits already, the answer comes while the rows are judged.
             split = artifact_utils.get_split_uri(input_dict["examples"], "eval")
-            validator.submit(_serving(model), warmup.first_examples(split))
+            validator.submit(_serving(model), warmup_requests.first_examples(split))
             schema = loader.load(Path(artifact_utils.get_single_uri(input_dict["schema"])) / "schema.pbtxt")
             label, task = exec_properties["label"], exec_properties["task"]
             models = {eval_config.CHALLENGER: _serving(model)}

@@ -8,16 +8,8 @@ from collections.abc import Iterable, Mapping
 
 from noria.components.evaluator.metrics import METRICS
 from noria.components.evaluator.metrics.base import TASKS, Metric
-from noria.components.evaluator.settings import Bound, EvaluatorSettings
+from noria.components.evaluator.settings import Bound, EvaluatorSettings, default_bounds
 from noria.core.errors import GateError, did_you_mean
-
-# Two equally good models of the flights, compared on the held-out fifth of each of 48 weeks (1,260 rows): AUC differs
-# with a standard deviation of 0.006, log loss of 0.008. A bound of 0.005 refuses 9 and 8 of the 48 by chance, 0.01
-# refuses 4 and 3.
-CHANGE = 0.01
-# Skill below which a model is worse than a guess. The guess knows the very rows, so a model of noise has a little less
-# than 0; 0.05 is 0.03 nats a row where both classes are equally frequent, as much as the base rate's share can cost.
-LEAST_SKILL = -0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,19 +71,6 @@ def build(
     reported = {name: kind() for name, kind in METRICS.all().items() if task in kind.reported}
     ordered = sorted((reported | metrics).items(), key=lambda pair: pair[1].order)
     return Gate(task, bounds, dict(ordered), settings, project)
-
-
-def default_bounds(task: str, first_run: bool) -> dict[str, Bound]:
-    """The bounds of a gate that names none: change against the champion, and skill against a guess.
-
-    The first version must be at least as good as the guess. For later ones the bound is an alarm: see `model_verdict`.
-    """
-    least = Bound(min=0.0 if first_run else LEAST_SKILL)
-    if task == "binary":
-        return {"auc": Bound(change=CHANGE), "log_loss": Bound(change=CHANGE), "skill": least}
-    if task == "multiclass":
-        return {"log_loss": Bound(change=CHANGE), "accuracy": Bound(change=CHANGE), "skill": least}
-    return {"rmse": Bound(relative=0.02), "mae": Bound(relative=0.02), "r2": least}
 
 
 def check_bound(name: str, metric: Metric | type[Metric], bound: Bound, task: str) -> None:

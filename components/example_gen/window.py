@@ -68,7 +68,7 @@ def pick(
 ) -> list[Pick]:
     """Chooses the spans of a run.
 
-    The run's span need not be the store's newest: a span that left quarantine has its run after later spans. Those
+    The run's span may not be the store's newest: a span that left quarantine has its run after later spans. Those
     belong to the window too, so that the model does not forget them. A later span that had no run does not, because no
     gate has checked it.
 

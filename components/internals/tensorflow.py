@@ -67,6 +67,44 @@ def make_callable(session: Any, options: Any) -> Callable[..., list[Any]]:
     return session._make_callable_from_options(options)
 
 
+def load_text_operations() -> bool:
+    """Registers the operations of tensorflow-text, which TF Serving has in its executable. False if not installed.
+
+    Its libraries alone, because its Python imports all of TensorFlow's.
+    """
+    from tensorflow.python.framework import load_library
+
+    found = importlib.util.find_spec("tensorflow_text")
+    if found is None or not found.submodule_search_locations:
+        return False
+    for library in sorted(Path(found.submodule_search_locations[0]).glob("python/*/_*.so")):
+        load_library.load_op_library(str(library))
+    return True
+
+
+def profiler_session() -> Any:
+    """TensorFlow's profiler of this process: `start(folder, options)`, then `stop()` for a serialized XSpace."""
+    from tensorflow.python.profiler.internal import _pywrap_profiler
+
+    return _pywrap_profiler.ProfilerSession()
+
+
+def lite_parts() -> types.SimpleNamespace:
+    """What runs a TF Lite model: `Interpreter`, and `Model`, the reader of its file.
+
+    Raises:
+      ImportError: this TensorFlow has no TF Lite.
+    """
+    from tensorflow.lite.python import interpreter, schema_py_generated
+
+    return types.SimpleNamespace(Interpreter=interpreter.Interpreter, Model=schema_py_generated.Model)
+
+
+def lite_signatures(interpreter: Any) -> Mapping[str, Any]:
+    """The signatures that the converter has written: by name, `inputs` and `outputs` by key, as places of tensors."""
+    return interpreter._get_full_signature_list()
+
+
 def saved_model_loader() -> tuple[Callable[..., Any], Callable[..., Any]]:
     """`tf.saved_model.load` and `tf.constant` without the rest of TensorFlow's Python: 3 s to import instead of 10.
 

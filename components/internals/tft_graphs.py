@@ -24,7 +24,7 @@ def output_sources(outputs: Mapping[str, Any]) -> dict[str, Any]:
 
     As there, control dependencies do not count. Outputs with the same sources have the same set.
     """
-    found: dict[Any, frozenset[int]] = {}  # operation -> places of its sources in `sources`
+    found: dict[Any, frozenset[int]] = {}  # operation -> positions of its sources in `sources`
     known: dict[frozenset[int], frozenset[int]] = {}
     sources: list[Any] = []
     sets: dict[frozenset[int], Any] = {}
@@ -57,10 +57,10 @@ def output_sources(outputs: Mapping[str, Any]) -> dict[str, Any]:
 
     result = {}
     for name, output in outputs.items():
-        places = union([walk(tensor.op) for tensor in tf.nest.flatten(output, expand_composites=True)])
-        if places not in sets:
-            sets[places] = identity_set(sources[place] for place in places)
-        result[name] = sets[places]
+        positions = union([walk(tensor.op) for tensor in tf.nest.flatten(output, expand_composites=True)])
+        if positions not in sets:
+            sets[positions] = identity_set(sources[position] for position in positions)
+        result[name] = sets[positions]
     return result
 
 
@@ -107,7 +107,7 @@ _supply_missing_inputs = tf2_utils.supply_missing_inputs
 @contextlib.contextmanager
 def fast() -> Iterator[None]:
     """Within this context TFT takes the functions of this module, with the same results; per process."""
-    before = {place: getattr(*place) for place in _REPLACED}
+    before = {attribute: getattr(*attribute) for attribute in _REPLACED}
     try:
         for (module, name), function in _REPLACED.items():
             setattr(module, name, function)

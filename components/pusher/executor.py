@@ -7,7 +7,7 @@ from typing import Any
 from tfx import types
 from tfx.types import artifact_utils
 
-from noria.components import journal, warmup
+from noria.components import journal, warmup_requests
 from noria.components.artifacts import present
 from noria.components.infra_validation import validator
 from noria.components.internals.tfx import PusherExecutor
@@ -43,8 +43,10 @@ class Executor(PusherExecutor):
             files.copy_tree(Path(self.model_path(input_dict)), serving)
             data_verdict = _read_json(input_dict["verdict"], "data_verdict.json")
             verdict = _read_json(input_dict["evaluation"], "model_verdict.json")
-            examples = warmup.first_examples(artifact_utils.get_split_uri(input_dict["examples"], "eval"))
-            warmup.write(serving, examples)
+            examples = warmup_requests.first_examples(
+                artifact_utils.get_split_uri(input_dict["examples"], "eval")
+            )
+            warmup_requests.write(serving, examples)
 
             blessed = self.blessed(input_dict)
             # If a person has taken the span out of quarantine, that is a reason, too.
@@ -62,7 +64,7 @@ class Executor(PusherExecutor):
             transform = input_dict["transform_graph"][0]
             span_versions = json.loads(raw.get_string_custom_property("span_versions") or "{}")
             model = Path(input_dict["model"][0].uri)
-            # A run_fn of the user's own leaves a SavedModel, and need not leave more.
+            # A user's own run_fn must write a SavedModel, and may write nothing else.
             beside = {
                 name: model / name for name in ("checkpoint", "warm_start.json") if (model / name).exists()
             }

@@ -29,7 +29,9 @@ class Adam:
         self.variables, self.settings = variables, settings
         self.first = {name: _slot(variable, "m") for name, variable in variables.items()}
         self.second = {name: _slot(variable, "v") for name, variable in variables.items()}
-        self.first_rate = tf.Variable(settings.warm_learning_rate, False, dtype=tf.float32, name="first_rate")
+        self.first_rate = tf.Variable(
+            settings.warm_learning_rates[0], False, dtype=tf.float32, name="first_rate"
+        )
         self.origin = tf.Variable(0, False, dtype=tf.int64, name="origin")
 
     def start_schedule(self, first_rate: float, origin: int) -> None:

@@ -1,7 +1,8 @@
 """The champion's full state on disk: what a SavedModel leaves out. Needs numpy only.
 
     checkpoint/
-      arrays.npz      variables/<name>, m/<name>, v/<name>: arrays by the variables' stable names
+      arrays.npz      variables/<name>, m/<name>, v/<name>, candidates/<rate>/<name>: arrays by the variables'
+                      stable names
       manifest.json   step, examples seen, features, model, digest of arrays.npz
 
 Plain arrays by name, because neither Keras's nor tf.train's formats promise to restore what another release
@@ -37,6 +38,8 @@ class Checkpoint:
       features: Features.to_json().
       model: family, task, outputs.
       written_by: versions of the libraries that wrote it; for people.
+      candidates: with several learning rates, the variables of each one's model, by `<rate>/<name>` (candidates.py).
+      records: of each rate, over the spans that followed.
     """
 
     variables: dict[str, np.ndarray]
@@ -50,9 +53,11 @@ class Checkpoint:
     features: dict[str, Any]
     model: dict[str, Any]
     written_by: dict[str, Any]
+    candidates: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    records: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
-_ARRAYS = {"variables": "variables", "first": "m", "second": "v"}
+_ARRAYS = {"variables": "variables", "first": "m", "second": "v", "candidates": "candidates"}
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:

@@ -1,6 +1,9 @@
-"""The layers that model families share."""
+"""The layers of model families."""
 
+import math
 from typing import Any
+
+import numpy as np
 
 from noria.components.libraries import keras, tf
 from noria.components.trainer.model_inputs import Features
@@ -41,6 +44,94 @@ class IdTables(keras.layers.Layer):
 
     def compute_output_shape(self, shape: Any) -> tuple[int | None, int]:
         return (shape[0], self.widths[0] if self.add else sum(self.widths))
+
+
+class Cross(keras.layers.Layer):
+    """x_{l+1} = x_0 * (W x_l + b) + x_l (arXiv:2008.13535, equation 1)."""
+
+    def build(self, shape: Any) -> None:
+        width = shape[0][-1]
+        self.kernel = self.add_weight(shape=(width, width), initializer="glorot_uniform", name="kernel")
+        self.bias = self.add_weight(shape=(width,), initializer="zeros", name="bias")
+        self.built = True
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        first, last = inputs
+        return first * (tf.matmul(last, self.kernel.value) + self.bias.value) + last
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        return shape[0]
+
+
+class Codes(keras.layers.Layer):
+    """A number as itself and its pieces: `[batch, F]` to `[batch, F * (1 + pieces)]`, the numbers first.
+
+    `low` and `slope` are `[F, pieces]`; until `TabM.fit_numbers` sets them, the pieces are equal parts of -3 to 3.
+    """
+
+    def __init__(self, width: int, pieces: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.width, self.pieces = width, pieces
+
+    def build(self, shape: Any) -> None:
+        size = (self.width, self.pieces)
+        edges = np.linspace(-3, 3, self.pieces + 1)
+        self.low = self.add_weight(shape=size, trainable=False, initializer="zeros", name="low")
+        self.low.assign(np.broadcast_to(edges[:-1], size))
+        self.slope = self.add_weight(shape=size, trainable=False, initializer="zeros", name="slope")
+        self.slope.assign(np.full(size, self.pieces / 6))
+        self.built = True
+
+    def call(self, numbers: tf.Tensor) -> tf.Tensor:
+        low, slope = self.low.value, self.slope.value
+        codes = tf.clip_by_value((numbers[:, :, None] - low) * slope, 0.0, 1.0)
+        codes -= tf.clip_by_value(-low * slope, 0.0, 1.0)
+        return tf.concat([numbers, tf.reshape(codes, [-1, self.width * self.pieces])], 1)
+
+    def compute_output_shape(self, shape: Any) -> tuple[int | None, int]:
+        return (shape[0], self.width * (1 + self.pieces))
+
+
+class Members(keras.layers.Layer):
+    """Each member's view of the inputs, times factors, at first signs: `[batch, d]` to `[batch, members, d]`."""
+
+    def __init__(self, members: int, seed: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.members, self.seed = members, seed
+
+    def build(self, shape: Any) -> None:
+        signs = np.random.default_rng(self.seed).choice([-1.0, 1.0], (self.members, shape[-1]))
+        self.factors = self.add_weight(shape=signs.shape, initializer="ones", name="factors")
+        self.factors.assign(signs)
+        self.built = True
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return inputs[:, None, :] * self.factors.value
+
+    def compute_output_shape(self, shape: Any) -> tuple[int | None, int, int]:
+        return (shape[0], self.members, shape[-1])
+
+
+class Heads(keras.layers.Layer):
+    """An output layer for each member: `[batch, members, d]` to logits `[batch, members, outputs]`."""
+
+    def __init__(self, outputs: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.outputs = outputs
+
+    def build(self, shape: Any) -> None:
+        _, members, width = shape
+        limit = 1 / math.sqrt(width)
+        start = keras.initializers.RandomUniform(-limit, limit)
+        self.kernel = self.add_weight(shape=(members, width, self.outputs), initializer=start, name="kernel")
+        self.bias = self.add_weight(shape=(members, self.outputs), initializer="zeros", name="bias")
+        self.built = True
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return tf.einsum("bmd,mdo->bmo", inputs, self.kernel.value) + self.bias.value
+
+    def compute_output_shape(self, shape: Any) -> tuple[int | None, int, int]:
+        return (shape[0], shape[1], self.outputs)
 
 
 def inputs(features: Features) -> dict[str, Any]:

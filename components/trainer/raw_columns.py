@@ -34,8 +34,8 @@ class RawColumns:
         """The name of each column as an argument in Python, which allows no spaces."""
         taken = {name for name in self.spec if _is_argument(name)}
         found = {}
-        for place, name in enumerate(self.spec):
-            alias = name if name in taken else f"column_{place}"
+        for index, name in enumerate(self.spec):
+            alias = name if name in taken else f"column_{index}"
             while alias != name and alias in taken:
                 alias += "_"
             taken.add(alias)
@@ -88,9 +88,9 @@ def _sparse(columns: Sequence[Any]) -> list[Any]:
         present = tf.logical_not(tf.math.is_nan(stacked))
     else:
         present = tf.not_equal(stacked, tf.constant(MISSING[stacked.dtype.name], stacked.dtype))
-    places = tf.where(present)  # [values, 2]: column and row, column by column
-    values = tf.gather_nd(stacked, places)
-    rows = tf.stack([places[:, 1], tf.zeros_like(places[:, 1])], axis=1)
+    positions = tf.where(present)  # [values, 2]: column and row, column by column
+    values = tf.gather_nd(stacked, positions)
+    rows = tf.stack([positions[:, 1], tf.zeros_like(positions[:, 1])], axis=1)
     counts = tf.reduce_sum(tf.cast(present, tf.int64), axis=1)
     shape = tf.stack([tf.shape(stacked, tf.int64)[1], 1])
     parts = zip(

@@ -55,16 +55,16 @@ def map_vocabulary(
 ) -> RowMap:
     """Maps rows by vocabulary entry.
 
-    Entry i has the id i, hence the row i - lowest. Rows before (id -1) and after the entries (hash buckets)
+    Entry i has the id i, and so the row i - lowest. Rows before (id -1) and after the entries (hash buckets)
     are for unknown values; they keep their order, and any further ones continue the last old one.
 
     >>> map_vocabulary([b"a", b"b"], [b"c", b"b", b"a"], old_rows=3, new_rows=4).source.tolist()
     [-1, 1, 0, 2]
     """
-    places = {entry: i - old_lowest for i, entry in enumerate(old)}
+    positions = {entry: i - old_lowest for i, entry in enumerate(old)}
     source = np.full(new_rows, -1, np.int64)
     for i, entry in enumerate(new):
-        source[i - new_lowest] = places.get(entry, -1)
+        source[i - new_lowest] = positions.get(entry, -1)
     unknown_old = _unknown(len(old), old_rows, old_lowest)
     unknown_new = _unknown(len(new), new_rows, new_lowest)
     if len(unknown_old):
@@ -72,8 +72,8 @@ def map_vocabulary(
             source[row] = unknown_old[min(i, len(unknown_old) - 1)]
     known = set(new)
     gone = [entry for entry in old if entry not in known]
-    added = sum(entry not in places for entry in new)
-    moved = sum(places.get(entry, i - new_lowest) != i - new_lowest for i, entry in enumerate(new))
+    added = sum(entry not in positions for entry in new)
+    moved = sum(positions.get(entry, i - new_lowest) != i - new_lowest for i, entry in enumerate(new))
     detail = f"{len(old)} entries -> {len(new)}: {added} new, {len(gone)} gone, {moved} moved"
     return RowMap(source, unknown_old, detail)
 
@@ -106,7 +106,7 @@ def map_ids(old: np.ndarray, new: np.ndarray, old_rows: int, new_rows: int) -> R
 class Line:
     """old = scale * new + shift, with the largest residual relative to the spread of the old values.
 
-    `missing` are the old and the new value of a missing number, which need not be on the line.
+    `missing` are the old and the new value of a missing number, which may not be on the line.
     """
 
     scale: float

@@ -15,14 +15,14 @@ import numpy as np
 
 from noria.components import journal
 from noria.components.trainer import keras_model, resident
-from noria.components.trainer import run as runs
+from noria.components.trainer import training_run as runs
 from noria.components.trainer.adam import Adam
 from noria.components.trainer.loop import Loop, Outcome
 from noria.components.trainer.network import Network
 from noria.components.trainer.reader import Reader
-from noria.components.trainer.run import Run
 from noria.components.trainer.settings import Settings
 from noria.components.trainer.training_rows import Window
+from noria.components.trainer.training_run import Run
 
 # The base rate's share where a guess serves. A hundredth is left to the model, so that infra validation sees that it
 # reads its features; it costs at most 0.0101 nats a row.
@@ -133,8 +133,10 @@ def _cold(run: Run, newest: Window) -> Run:
     cold = Run(run.settings, run.features, run.family, machine, run.strategy, {}, run.recipe)
     runs.start_cold(cold, newest)
     cold.report |= {"transform": run.report["transform"], "from_version": run.report["from_version"]}
-    for key in ("base_rate", "base_rate_share", "not_finite"):
-        cold.report[key] = run.report[key]
+    for key in ("base_rate", "base_rate_share", "not_finite", "rates"):
+        if key in run.report:
+            cold.report[key] = run.report[key]
+    cold.candidates, cold.records = run.candidates, run.records
     cold.network.base_rate.assign(run.network.base_rate)
     cold.network.base_rate_share.assign(run.network.base_rate_share)
     return cold

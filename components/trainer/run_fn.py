@@ -15,21 +15,22 @@ from typing import Any
 from noria.components import journal
 from noria.components.libraries import tf, tft
 from noria.components.trainer import (
+    candidates,
     checkpoint,
+    export,
     keras_model,
     rescue,
     resident,
-    serving,
     strategy,
     warm_start,
 )
-from noria.components.trainer import run as runs
+from noria.components.trainer import training_run as runs
 from noria.components.trainer.loop import Outcome
 from noria.components.trainer.network import Network
 from noria.components.trainer.reader import Reader
-from noria.components.trainer.run import Run
 from noria.components.trainer.settings import read
 from noria.components.trainer.training_rows import open_window
+from noria.components.trainer.training_run import Run
 from noria.components.trainer.transform_layer import TransformLayer
 
 
@@ -69,15 +70,20 @@ def run_fn(fn_args: Any) -> None:
         # A run that continues on its champion's window finds nothing new there.
         new = saved is not None and saved.window != run.window and settings.steps != 0
         alarm = rescue.listen(run, train, rows) if new else None
-        outcome = runs.train(run, train, evaluation, fn_args.model_run_dir, stage)
+        train_one = partial(runs.train, rows=train, evaluation=evaluation, stage=stage)
+        if alarm is not None and saved is not None:
+            candidates.score(run, saved, train, sum(rows.rows[file] for file in rows.newest), alarm)
+            outcome = candidates.train(run, stage, train_one, fn_args.model_run_dir)
+        else:
+            outcome = train_one(run, logs=fn_args.model_run_dir)
         if alarm is not None and alarm.rings(settings):
             if evaluation is None:
                 evaluation = open_window(Reader(fn_args.eval_files, spec, run.features, settings), scratch)
             newest = open_window(Reader(rows.newest, spec, run.features, settings), scratch)
-            train_cold = partial(runs.train, rows=newest, evaluation=evaluation, logs=None, stage=stage)
+            train_cold = partial(train_one, rows=newest, evaluation=evaluation, logs=None)
             run, outcome = rescue.rescue(run, outcome, alarm, newest, evaluation, stage, train_cold)
             del newest, train_cold
-        del train, evaluation
+        del train, evaluation, train_one
         clock.lap("train")
         if strategy.is_chief(settings):
             exported = _write(run, outcome, layer, Path(fn_args.serving_model_dir), config)
@@ -105,6 +111,8 @@ def _write(run: Run, outcome: Outcome, layer: TransformLayer, folder: Path, conf
         window=run.window,
         features=run.features.to_json(),
         model=warm_start.model_kind(run.settings),
+        candidates=run.candidates,
+        records=run.records,
         written_by={"tensorflow": tf.__version__, "keras": tf.keras.__version__, "time": int(time.time())},
     )
     root = folder.parent
@@ -120,7 +128,7 @@ def _write(run: Run, outcome: Outcome, layer: TransformLayer, folder: Path, conf
         for name, variable in network.state().items():
             variable.assign(variables[name])
     champion = Path(config["champion"]) / folder.name if config.get("champion") else None
-    return serving.export(network, layer, folder, run.recipe, champion)
+    return export.export(network, layer, folder, run.recipe, champion)
 
 
 @contextlib.contextmanager

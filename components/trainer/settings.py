@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from noria.components.trainer.families import FAMILIES
+from noria.components.trainer.families import FAMILIES, Family
 from noria.core import settings
 from noria.core.settings import ImportPath, listed
 from noria.core.tasks import Task
@@ -13,6 +13,25 @@ RUN_FN = "noria.components.trainer.run_fn.run_fn"
 
 
 Texts = Annotated[tuple[str, ...], BeforeValidator(listed)]
+
+
+def _different(rates: tuple[float, ...]) -> tuple[float, ...]:
+    if len(set(rates)) < len(rates):
+        raise ValueError("each rate may be given once")
+    return rates
+
+
+def _numbers(value: Any) -> Any:
+    """A single number means a list of one."""
+    return [value] if isinstance(value, int | float) else value
+
+
+Rates = Annotated[
+    tuple[Annotated[float, Field(gt=0)], ...],
+    Field(min_length=1),
+    BeforeValidator(_numbers),
+    AfterValidator(_different),
+]
 
 
 class EarlyStop(settings.Settings):
@@ -42,6 +61,14 @@ class EarlyStop(settings.Settings):
     min_delta: float = Field(default=0.0, ge=0, description="Smallest change that counts as an improvement.")
 
 
+def _default(setting: str) -> str:
+    """What the families set, for a description, such as "By default 0.1 for `tabm`, else 0.5"."""
+    own = {name: vars(kind)[setting] for name, kind in FAMILIES.all().items() if setting in vars(kind)}
+    return (
+        f"By default {''.join(f'{own[name]} for `{name}`, else ' for name in own)}{getattr(Family, setting)}"
+    )
+
+
 class TrainerSettings(settings.Settings):
     """The keys of `trainer` in the project's file."""
 
@@ -56,7 +83,7 @@ class TrainerSettings(settings.Settings):
     )
     hidden_units: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
         default=None,
-        description="Widths of the dense layers of a built-in family. By default (96, 96) for `tabm`, else (256, 64).",
+        description=f"Widths of the dense layers of a built-in family. {_default('hidden_units')}.",
     )
     cross_layers: int = Field(default=2, ge=1, description="Cross layers (`dcn` only).")
     embedding_cap: int = Field(default=50, ge=1, description="Widest embedding of a categorical feature.")
@@ -64,7 +91,7 @@ class TrainerSettings(settings.Settings):
         default=None,
         ge=0,
         lt=1,
-        description="Share of hidden units dropped while training. By default 0.1 for `tabm`, else 0.5.",
+        description=f"Share of hidden units dropped while training. {_default('dropout')}.",
     )
     epochs: float = Field(
         default=3, gt=0, description="Passes over the window in a cold run, if `steps` is not set."
@@ -85,8 +112,8 @@ class TrainerSettings(settings.Settings):
     min_steps: int | None = Field(
         default=None,
         ge=0,
-        description="Least steps of a cold run, if `steps` is not set; early stop ends it before. By default 1500 "
-        "for `tabm`, else 300: a table of 720 rows has 9 steps in 3 passes, after which its model is hardly better "
+        description="Least steps of a cold run, if `steps` is not set; early stop ends it before. "
+        f"{_default('min_steps')}: a table of 720 rows has 9 steps in 3 passes, after which its model is hardly better "
         "than a guess.",
     )
     min_warm_steps: int = Field(
@@ -95,14 +122,15 @@ class TrainerSettings(settings.Settings):
     learning_rate: float | None = Field(
         default=None,
         gt=0,
-        description="Adam's learning rate at the first step of a cold run. By default 0.003 for `tabm`, else 0.001.",
+        description=f"Adam's learning rate at the first step of a cold run. {_default('learning_rate')}.",
     )
-    warm_learning_rate: float = Field(
-        default=3e-3,
-        gt=0,
+    warm_learning_rates: Rates = Field(
+        default=(3e-3,),
         description="Adam's learning rate at the first step of each warm run. Over ten drifting streams 0.003, "
         "with clipped inputs and the base rate, gave 0.716 of a guess's loss; 0.001 that decays over all runs, "
-        "without them, gave 0.774.",
+        "without them, gave 0.774. With several, such as `[0.003, 0.001, 0.01]`, each run trains a candidate with "
+        "each rate; the next run scores them on the newest span, which they have not seen, and takes the rate with "
+        "the best record. Three gave 0.696 instead of 0.706, for three times the examples.",
     )
     decay_steps: float = Field(
         default=500.0, gt=0, description="How slowly the learning rate decays within a run, in steps."

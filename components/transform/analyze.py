@@ -14,9 +14,9 @@ from noria.components.internals import tft as tft_internals
 from noria.components.internals import tft_beam as tft_beam_internals
 from noria.components.internals.tft import analyzer_nodes
 from noria.components.internals.tft_beam import beam_nodes
-from noria.components.transform.operations import IMPLEMENTATIONS, Cache, Datasets, Interpreter
+from noria.components.transform.example_rows import ExampleRows
 from noria.components.transform.reducers import REDUCES, Feed
-from noria.components.transform.source import Source
+from noria.components.transform.tft_operations import IMPLEMENTATIONS, Cache, Datasets, Interpreter
 
 
 class NotCovered(Exception):
@@ -40,7 +40,7 @@ class Analysed:
     rows_read: int
 
 
-def analyze(traced: tft_internals.Traced, source: Source, datasets: Datasets) -> Analysed:
+def analyze(traced: tft_internals.Traced, source: ExampleRows, datasets: Datasets) -> Analysed:
     """Runs all analyzers of a traced preprocessing_fn and writes the final SavedModel.
 
     Raises:

@@ -7,7 +7,7 @@ from pathlib import Path
 from noria.components import example_file
 from noria.components.internals.tft import TransformGraph
 from noria.components.transform import coverage
-from noria.components.transform.source import Source
+from noria.components.transform.example_rows import ExampleRows
 from noria.core.files import tree_digests
 
 KEEP_LOADED = 2  # the champion's and the one before; each has its tables in memory
@@ -32,7 +32,7 @@ def load(folder: str) -> TransformGraph:
 
 
 def apply(
-    graph: TransformGraph, source: Source, files: Mapping[str, str], sizes: Mapping[str, int]
+    graph: TransformGraph, source: ExampleRows, files: Mapping[str, str], sizes: Mapping[str, int]
 ) -> coverage.Coverage:
     """Transforms files one by one.
 

@@ -19,7 +19,7 @@ from noria.components.internals.tft import tf, tft
 from noria.components.internals.tft_beam import DatasetKey
 from noria.components.transform import coverage
 from noria.components.transform.analyzer_cache import AnalyzerCache, group_name
-from noria.components.transform.source import ANALYZE_ROWS, APPLY_ROWS, reader
+from noria.components.transform.example_rows import ANALYZE_ROWS, APPLY_ROWS, reader
 
 import tensorflow_transform.beam as tft_beam  # isort: skip - only after Keras 3 is fixed
 

@@ -88,7 +88,7 @@ def transform(
         )
     user_code.load_function(
         request.preprocessing, request.project
-    )  # fails early, with the place of the error
+    )  # fails early, with the location of the error
     now = reuse.Record(
         request.preprocessing,
         code_digest(request.preprocessing, request.project),
@@ -138,16 +138,16 @@ def _user_error(error: Exception, request: Request) -> Exception:
     chain: list[BaseException] = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
         chain.append(cause)
-    place = next(filter(None, (user_code.where_it_failed(cause, files) for cause in chain)), None)
+    location = next(filter(None, (user_code.where_it_failed(cause, files) for cause in chain)), None)
     # An operation in the graph fails after the function has returned: no frame points to it.
     invalid = ensure_keras3().errors.InvalidArgumentError
     in_graph = next((cause for cause in chain if isinstance(cause, invalid)), None)
-    if place is None and in_graph is None:
+    if location is None and in_graph is None:
         return error
     said = in_graph or chain[-1]
     return ConfigError(
         f"{request.preprocessing} failed: {type(error).__name__}: {str(said).strip()[:500]}",
-        where=place or user_code.where_defined(request.preprocessing, request.project),
+        where=location or user_code.where_defined(request.preprocessing, request.project),
         next_step="correct the preprocessing function and run again",
     )
 

@@ -10,8 +10,8 @@ from noria.components import batch_cache, execution, journal
 from noria.components.internals import tft as tft_internals
 from noria.components.internals import tft_beam as tft_beam_internals
 from noria.components.transform import analyze, analyzer_cache, apply, coverage, reuse
+from noria.components.transform.example_rows import ExampleRows
 from noria.components.transform.request import Request
-from noria.components.transform.source import Source
 from noria.core import user_code
 from noria.core.code_digest import local_modules
 from noria.core.errors import ConfigError, did_you_mean
@@ -43,7 +43,7 @@ class TransformJob:
         self._temp_dir = temp_dir
         self._make_pipeline = make_pipeline or _direct_pipeline
         self._stage = stage
-        self._source: Source | None = None
+        self._source: ExampleRows | None = None
         self._beam_scratch = f"{request.graph.rstrip('/')}.tmp"
         size = sum(os.path.getsize(file) for split in request.splits for file in request.files(split))
         self.path, self.path_reason = execution.choose(request.execution, size, beam_args)
@@ -142,7 +142,7 @@ class TransformJob:
             name = missing[-1]
             raise ConfigError(
                 f"{request.preprocessing} reads the column {name!r}, which the schema does not have",
-                where=_place(error, request),
+                where=_location(error, request),
                 next_step=did_you_mean(name, specs) or f"the schema has {', '.join(specs)}",
             ) from error
         outputs = traced.outputs
@@ -176,10 +176,10 @@ class TransformJob:
     def _cache(self) -> analyzer_cache.AnalyzerCache:
         return analyzer_cache.AnalyzerCache(self.request.home, self._now.code_digest, self._now.schema_digest)
 
-    def _read(self) -> Source:
+    def _read(self) -> ExampleRows:
         if self._source is None:
             os.makedirs(self.request.transformed, exist_ok=True)
-            self._source = Source(self.request.schema, self.request.transformed)
+            self._source = ExampleRows(self.request.schema, self.request.transformed)
         return self._source
 
     def uncache(self, split: str) -> None:
@@ -225,7 +225,7 @@ def _sizes(graph: str, names: Iterable[str]) -> dict[str, int]:
     return {name: output.vocabulary_size_by_name(name) for name in names}
 
 
-def _place(error: BaseException, request: Request) -> str | None:
+def _location(error: BaseException, request: Request) -> str | None:
     module, _ = user_code.split_path(request.preprocessing)
     return user_code.where_it_failed(
         error, {str(file) for file in local_modules(module, request.project).values()}

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from noria.core import files
-from noria.core.objects.log import THREADS, Log
+from noria.core.objects.change_log import THREADS, Log
 from noria.core.objects.store import ObjectStore
 
 PRIVATE = ".home"

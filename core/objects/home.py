@@ -25,9 +25,9 @@ import filelock
 
 from noria.core import files, locks
 from noria.core.errors import StoreError
+from noria.core.objects.change_log import EVERY, Log
 from noria.core.objects.copy import HERE, PRIVATE, WorkingCopy, parallel, walk
 from noria.core.objects.lease import Leases, TakenError, clock
-from noria.core.objects.log import EVERY, Log
 from noria.core.objects.store import ObjectStore
 
 POLL = 1.0  # seconds between two looks at a lock that another one holds

@@ -1,7 +1,7 @@
 """The locks of a home in an object store: entries of its log.
 
-The number of the entry that takes a lock is its fence. Whoever has lost the lock, because it slept for longer than
-`TTL`, cannot write an entry without reading that first.
+The number of the entry that takes a lock is its fence. A process that has lost the lock, because it slept for longer
+than `TTL`, cannot write an entry without reading that first.
 """
 
 import contextlib
@@ -15,20 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from noria.core.errors import LockedError, StoreError
-from noria.core.objects.log import Log
+from noria.core.objects.change_log import Log
 from noria.core.objects.store import ObjectStore
 
 TTL = 30.0  # seconds without a sign of a lock's holder until another one may take the lock
 BEAT = 8.0  # seconds between two signs
 CLOCK = "locks/clock"  # written to read the store's clock
 
-Facts = Mapping[str, Any]
+Holder = Mapping[str, Any]  # `pid`, `host`, `machine`, `since` and `command`
 
 
 class TakenError(Exception):
     """Another one holds the lock."""
 
-    def __init__(self, holder: Facts):
+    def __init__(self, holder: Holder):
         super().__init__(holder)
         self.holder = holder
 
@@ -60,8 +60,8 @@ class Leases:
                 raise TakenError(now)
 
         since = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        facts = {"pid": str(os.getpid()), "host": socket.gethostname(), "since": since, "command": command}
-        fence = self._log.append({"take": {"name": name, "machine": _machine(), **facts}}, check)
+        holder = {"pid": str(os.getpid()), "host": socket.gethostname(), "since": since, "command": command}
+        fence = self._log.append({"take": {"name": name, "machine": _machine(), **holder}}, check)
         self._held[name] = fence
         return fence
 
@@ -117,7 +117,7 @@ class Leases:
             )
         self._checked = True
 
-    def _alive(self, held: Facts) -> bool:
+    def _alive(self, held: Holder) -> bool:
         """Whether a lock's holder may still be there, by the store's clock alone."""
         if held["machine"] == _machine():
             try:

@@ -18,7 +18,7 @@ DEGREES = 360
 def preprocessing_fn(inputs: dict[str, Column]) -> dict[str, tf.Tensor]:
     """Raw columns of `flight_events.table` to features `[batch]`.
 
-    Not used: `flight` and `tailnum` (names; the aircraft's age and seats stand for it), `minute` (within
+    Not used: `flight` and `tailnum` (names; the aircraft's age and seats say more about it), `minute` (within
     `sched_dep_minutes`), `engines` and `manufacturer` (they add nothing to seats), `time_hour` (it only grows).
     """
     outputs = {name: features.number(inputs[name]) for name in NUMBERS}

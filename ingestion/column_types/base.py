@@ -45,7 +45,7 @@ class ColumnType:
     def __init__(self, name: str):
         self.name = name
 
-    def holds(self, kind: pa.DataType) -> bool:
+    def holds(self, arrow_type: pa.DataType) -> bool:
         """Whether columns of this Arrow type (of Parquet, pandas) have this column type, if the config names none."""
         return False
 

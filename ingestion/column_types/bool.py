@@ -15,8 +15,8 @@ class Bool(ColumnType):
     storage = "int64"
     widens_to = ("int", "float")
 
-    def holds(self, kind: pa.DataType) -> bool:
-        return pa.types.is_boolean(kind)
+    def holds(self, arrow_type: pa.DataType) -> bool:
+        return pa.types.is_boolean(arrow_type)
 
     def recognizes(self, texts: pa.Array) -> np.ndarray:
         return np.asarray(pc.is_in(pc.utf8_lower(texts), value_set=pa.array(["true", "false"])))

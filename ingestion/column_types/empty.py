@@ -10,8 +10,8 @@ from noria.ingestion.number_formats import NumberFormat
 class Empty(ColumnType):
     label = "empty, as the column was in the files before"
 
-    def holds(self, kind: pa.DataType) -> bool:
-        return pa.types.is_null(kind)
+    def holds(self, arrow_type: pa.DataType) -> bool:
+        return pa.types.is_null(arrow_type)
 
     def from_text(self, texts: pa.Array, form: NumberFormat) -> tuple[pa.Array, np.ndarray]:
         return _none(texts)

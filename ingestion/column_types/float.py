@@ -13,8 +13,8 @@ class Float(ColumnType):
     storage = "float64"
     numeric = True
 
-    def holds(self, kind: pa.DataType) -> bool:
-        return pa.types.is_float64(kind) or pa.types.is_decimal(kind)
+    def holds(self, arrow_type: pa.DataType) -> bool:
+        return pa.types.is_float64(arrow_type) or pa.types.is_decimal(arrow_type)
 
     def from_text(self, texts: pa.Array, form: NumberFormat) -> tuple[pa.Array, np.ndarray]:
         return _numbers.from_text(texts, pa.float64(), form)

@@ -14,8 +14,8 @@ class Float32(ColumnType):
     numeric = True
     widens_to = ("float",)
 
-    def holds(self, kind: pa.DataType) -> bool:
-        return pa.types.is_float16(kind) or pa.types.is_float32(kind)
+    def holds(self, arrow_type: pa.DataType) -> bool:
+        return pa.types.is_float16(arrow_type) or pa.types.is_float32(arrow_type)
 
     def from_text(self, texts: pa.Array, form: NumberFormat) -> tuple[pa.Array, np.ndarray]:
         return _numbers.from_text(texts, pa.float32(), form)

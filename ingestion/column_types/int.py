@@ -14,8 +14,8 @@ class Int(ColumnType):
     numeric = True
     widens_to = ("float",)
 
-    def holds(self, kind: pa.DataType) -> bool:
-        return pa.types.is_integer(kind)
+    def holds(self, arrow_type: pa.DataType) -> bool:
+        return pa.types.is_integer(arrow_type)
 
     def from_text(self, texts: pa.Array, form: NumberFormat) -> tuple[pa.Array, np.ndarray]:
         return _numbers.from_text(texts, pa.int64(), form)

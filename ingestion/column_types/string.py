@@ -15,8 +15,8 @@ class String(ColumnType):
     storage = "string"
     missing = MISSING
 
-    def holds(self, kind: pa.DataType) -> bool:
-        return is_text(kind)
+    def holds(self, arrow_type: pa.DataType) -> bool:
+        return is_text(arrow_type)
 
     def from_text(self, texts: pa.Array, form: NumberFormat) -> tuple[pa.Array, np.ndarray]:
         return texts, np.zeros(len(texts), bool)

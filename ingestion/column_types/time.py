@@ -13,8 +13,8 @@ class Time(ColumnType):
     storage = "int64"
     is_time = True
 
-    def holds(self, kind: pa.DataType) -> bool:
-        return pa.types.is_timestamp(kind) or pa.types.is_date(kind)
+    def holds(self, arrow_type: pa.DataType) -> bool:
+        return pa.types.is_timestamp(arrow_type) or pa.types.is_date(arrow_type)
 
     def recognizes(self, texts: pa.Array) -> np.ndarray:
         return times.looks_like_time(texts)

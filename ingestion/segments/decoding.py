@@ -69,7 +69,7 @@ class Decoder:
     """Decodes events of one shape.
 
     Args:
-      columns: column -> name of its type; label and time are read whatever they are.
+      columns: column -> name of its type; label and time are read with any type.
       settings: how rows become events.
       classes: the classes of the label, where they are known.
       cloudevents: whether events are in CloudEvents envelopes.
@@ -86,7 +86,7 @@ class Decoder:
     ):
         self._settings = settings
         self._columns = dict(columns)
-        self._kinds = conversion.resolved(columns, settings.folder)
+        self._types = conversion.resolved(columns, settings.folder)
         self._labels = Labels(settings.label, settings.task, classes)
         self._most = most_bytes
         self._cloudevents = cloudevents
@@ -129,8 +129,8 @@ class Decoder:
           now: epoch seconds; events of more than a day later have a wrong time.
         """
         letters: list[dict[str, Any]] = []
-        values, places = self._read(messages, letters)
-        at = np.asarray(places, np.int64)
+        values, positions = self._read(messages, letters)
+        at = np.asarray(positions, np.int64)
         rows, bad = self._typed(values, len(at), now)
         for row, reason in bad:
             letters.append(letter(messages, int(at[row]), reason))
@@ -148,14 +148,14 @@ class Decoder:
     def _read(
         self, messages: Messages, letters: list[dict[str, Any]]
     ) -> tuple[Sequence[Sequence[Any]], np.ndarray | list[int]]:
-        """The values of the events by column, and the place of each event. Tombstones have none."""
+        """The values of the events by column, and the position of each event. Tombstones have none."""
         if not self._cloudevents:
             try:
                 return self._read_together(messages)
             except (ValueError, TypeError, RecursionError, pa.ArrowException):
                 pass  # one by one, to find which
         good: list[tuple[Any, ...]] = []
-        places: list[int] = []
+        positions: list[int] = []
         read = self._enveloped if self._cloudevents else self._alone
         for i, value in enumerate(messages.values):
             if value is None:
@@ -165,10 +165,10 @@ class Decoder:
                     raise ValueError(f"the event has {len(value):,} bytes, more than {self._most:,}")
                 headers = messages.headers[i] if messages.headers is not None else {}
                 good.append(read(value, headers))
-                places.append(i)
+                positions.append(i)
             except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
                 letters.append(letter(messages, i, str(error)))
-        return list(zip(*good, strict=True)), places
+        return list(zip(*good, strict=True)), positions
 
     def _read_together(self, messages: Messages) -> tuple[list[Any], np.ndarray]:
         """Events that are all good.
@@ -176,13 +176,13 @@ class Decoder:
         Raises:
           ValueError: one of them is bad, too large, or has a line break in it.
         """
-        places: Any = np.arange(len(messages.values))
+        positions: Any = np.arange(len(messages.values))
         values: Any = messages.values
         if None in values:
-            places = np.flatnonzero([value is not None for value in values])
+            positions = np.flatnonzero([value is not None for value in values])
             values = [value for value in values if value is not None]
         if not values:
-            return [[] for _ in self._getters], places
+            return [[] for _ in self._getters], positions
         if max(map(len, values)) > self._most:
             raise ValueError("an event is too large")
         lines = b"\n".join(values)
@@ -190,13 +190,13 @@ class Decoder:
             raise ValueError("a message is more than one line")
         arrays = self._by_arrow(lines, len(values))
         if arrays is not None:
-            return arrays, places
+            return arrays, positions
         events = self._events(lines)
         # A line is one event or blank, so where both numbers agree, each message is one event.
         if len(events) != len(values):
             raise ValueError("a message has no event")
         # By column: tuples of the events would cost as much as the parsing.
-        return [list(map(get, events)) for get in self._getters], places
+        return [list(map(get, events)) for get in self._getters], positions
 
     def _by_arrow(self, lines: bytes, count: int) -> list[pa.Array] | None:
         """Events as columns; None where they are not all as the events before were."""
@@ -261,8 +261,8 @@ class Decoder:
         if count:
             self._schema = table.table.schema
         letters = _Letters()
-        settings, kinds = self._settings, dict(self._kinds)
-        parts = tables.read([table], kinds, letters, as_it_is=settings.as_it_is, missing=settings.missing)
+        settings, types = self._settings, dict(self._types)
+        parts = tables.read([table], types, letters, as_it_is=settings.as_it_is, missing=settings.missing)
         found, numbers = [], []
         for part in events(parts, settings, self._labels, letters, now):
             found.append(part.batch)
@@ -276,7 +276,7 @@ class Decoder:
         return pa.RecordBatch.from_arrays([*only.columns, row], [*self._columns, "row"]), letters.bad
 
     def _typed_schema(self) -> pa.Schema:
-        fields = {name: conversion.stored(kind) for name, kind in self._kinds.items()}
+        fields = {name: conversion.stored(column_type) for name, column_type in self._types.items()}
         settings = self._settings
         fields[settings.label] = pa.float64() if settings.task == "regression" else pa.string()
         if settings.time is not None:
@@ -346,8 +346,8 @@ def infer_columns(
 
     Args:
       messages: the first events.
-      settings: says which columns are wanted; all of the events' by default. Objects and lists are left out.
-      types: kinds that are known; they are not inferred.
+      settings: says which columns are wanted; all of the events' by default. Objects and lists are skipped.
+      types: of the columns that are known; they are not inferred.
       cloudevents: whether the columns are in the data of CloudEvents.
 
     Raises:
@@ -361,7 +361,7 @@ def infer_columns(
                 if cloudevents and not (batch.headers and "ce_specversion" in batch.headers[i]):
                     event = event["data"]
                 for name, each in event.items():
-                    found.setdefault(name, set()).add(_kind_of(each))
+                    found.setdefault(name, set()).add(_type_of(each))
             except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
                 continue
     flat = [name for name, kinds in found.items() if "" not in kinds]
@@ -393,15 +393,15 @@ def infer_columns(
 
 
 def columns_of(calendar: Calendar) -> dict[str, str]:
-    """The columns of the spans that are there, and their kinds."""
+    """The columns of the spans that are there, and their types."""
     special = {calendar.label: "string", calendar.time: "time"}
     return {
-        name: special.get(name) or ("string" if kind == "empty" else kind)
-        for name, kind in calendar.columns.items()
+        name: special.get(name) or ("string" if column_type == "empty" else column_type)
+        for name, column_type in calendar.columns.items()
     }
 
 
-def _kind_of(value: Any) -> str:
+def _type_of(value: Any) -> str:
     """Empty for what has no place in a flat table."""
     names = {type(None): "null", bool: "bool", int: "int", float: "float", str: "string"}
     return names.get(type(value), "")

@@ -1,4 +1,4 @@
-"""The loop from a stream to spans: read, decode, commit a segment, cut what is closed."""
+"""The loop from a stream to spans: read, decode, commit a segment, commit the spans that are closed."""
 
 import dataclasses
 import math
@@ -12,8 +12,8 @@ from noria.core.errors import DataError
 from noria.ingestion.calendar import Calendar
 from noria.ingestion.events import EventSettings
 from noria.ingestion.segments import store as stores
-from noria.ingestion.segments.cutting import CutReport, cut
 from noria.ingestion.segments.decoding import Decoder, columns_of, infer_columns, letter
+from noria.ingestion.segments.span_commits import CommitReport, commit_spans
 from noria.ingestion.segments.store import Draft, Part, Segment, SegmentStore, State
 from noria.ingestion.segments.watermark import VOTES, watermark
 from noria.ingestion.streams.base import Bounds, Messages, Stream
@@ -33,26 +33,28 @@ Letters = list[dict[str, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class StreamSettings:
-    """How a stream becomes segments and spans.
+    """How a stream becomes segments and spans: the section `stream` of the config, in seconds and bytes.
 
     Attributes:
       lateness: seconds that a span stays open after the watermark has passed its end.
+      into_next: whether later events come into the next span, and not into a new version of their own.
       idle: seconds without an event after which a partition does not hold the watermark back.
       segment_rows, segment_seconds: a segment is committed when it has so many events, or is so old.
-      unique: columns that identify an event; of two events of a span with the same values the second is left out.
+      unique: columns that identify an event; of two events of a span with the same values the second is skipped.
       cloudevents: whether events are in CloudEvents envelopes.
       event_bytes: a larger event is a dead letter.
       disk_bytes: of segments; reading pauses while there are more.
     """
 
-    lateness: float = 0
-    idle: float = 60
-    segment_rows: int = 100_000
-    segment_seconds: float = 10
-    unique: tuple[str, ...] = ()
-    cloudevents: bool = False
-    event_bytes: int = 1 << 20
-    disk_bytes: int = 8 << 30
+    lateness: float
+    into_next: bool
+    idle: float
+    segment_rows: int
+    segment_seconds: float
+    unique: tuple[str, ...]
+    cloudevents: bool
+    event_bytes: int
+    disk_bytes: int
 
 
 class Ingester:
@@ -63,8 +65,8 @@ class Ingester:
       settings: how rows become events.
       how: how the stream becomes segments and spans.
       segments, store: what is written.
-      tell: gets a record for each thing that happened: `event` is `segment`, `span`, `cut`, `fenced`, `rebalance`,
-        `lost`, `paused`, `resumed` or `unreachable`; and the facts.
+      tell: gets a record for each thing that happened: `event` is `segment`, `span`, `spans`, `fenced`, `rebalance`,
+        `lost`, `paused`, `resumed` or `unreachable`; and the fields.
       now: the clock.
     """
 
@@ -110,7 +112,7 @@ class Ingester:
         flush: bool = False,
         accept_loss: bool = False,
         stop: threading.Event | None = None,
-    ) -> CutReport:
+    ) -> CommitReport:
         """Reads until everything is read that there is, or until `stop` is set.
 
         Args:
@@ -129,7 +131,7 @@ class Ingester:
         self._follow = follow
         self.segments.sweep()
         self._check(accept_loss)
-        total = CutReport()
+        total = CommitReport()
         self.stream.open(self._positions, self._lost)
         try:
             self.reading = True
@@ -140,9 +142,9 @@ class Ingester:
                 done = not follow and self._is_done()
                 if self._draft.parts and (done or self._is_full()):
                     self._commit()
-                    self._cut(total)
+                    self._commit_spans(total)
                 elif self._look() and follow:
-                    self._cut(total)
+                    self._commit_spans(total)
                 if done:
                     break
             if self._draft.parts:
@@ -151,7 +153,7 @@ class Ingester:
             self.reading = False
             self.stream.close()
         self._look(force=True)
-        self._cut(total, last=True, flush=flush)
+        self._commit_spans(total, last=True, flush=flush)
         return total
 
     def lag(self) -> dict[int, int]:
@@ -306,10 +308,10 @@ class Ingester:
         )
         if not early.any():
             return rows, letters
-        place = {offset: i for i, offset in enumerate(messages.offsets)}
+        position = {offset: i for i, offset in enumerate(messages.offsets)}
         reason = f"column {column!r}: is before the first span, which begins on {periods.start(every, self._first)}"
         offsets = np.asarray(rows.columns[-1])[early]
-        letters = [*letters, *(letter(messages, place[int(offset)], reason) for offset in offsets)]
+        letters = [*letters, *(letter(messages, position[int(offset)], reason) for offset in offsets)]
         kept = pa.RecordBatch.from_arrays(
             [each.filter(pa.array(~early)) for each in rows.columns], rows.schema.names
         )
@@ -404,7 +406,7 @@ class Ingester:
             self.tell({"event": "unreachable", "problem": error.what})  # the next look tries again
         return True
 
-    def _cut(self, total: CutReport, last: bool = False, flush: bool = False) -> None:
+    def _commit_spans(self, total: CommitReport, last: bool = False, flush: bool = False) -> None:
         now = self.now()
         self.state = self.segments.state()
         self.watermark = watermark(
@@ -416,7 +418,7 @@ class Ingester:
             now=now,
         )
         late = last or now - self._late >= LATE_SECONDS
-        report = cut(
+        report = commit_spans(
             self.segments,
             self.store,
             self.settings,
@@ -424,12 +426,13 @@ class Ingester:
             watermark=math.inf if flush else self.watermark,
             unique=self.how.unique,
             late=late,
+            into_next=self.how.into_next,
             tell=lambda record: self.tell({"event": "span", **record}),
         )
         if late or report.spans:
             self._late = now
         self.pending_bytes = sum(segment.bytes for segment in self.segments.pending())
-        for field in dataclasses.fields(CutReport):
+        for field in dataclasses.fields(CommitReport):
             mine, theirs = getattr(total, field.name), getattr(report, field.name)
             if field.name == "oldest":
                 total.oldest = theirs if mine is None else min(mine, theirs or mine)
@@ -439,7 +442,7 @@ class Ingester:
             seconds = now - (report.oldest or now)
             self.tell(
                 {
-                    "event": "cut",
+                    "event": "spans",
                     "rows": report.rows,
                     "spans": report.spans,
                     "late": report.late,

@@ -54,7 +54,7 @@ def replay(work: Ingester, names: Collection[str] | None = None) -> tuple[list[s
     """Reads dead letters again, with today's config, and commits those that can be read as one segment.
 
     Args:
-      work: the project's ingester; it need not have run.
+      work: the project's ingester; it may not have run yet.
       names: the letters; None for all.
 
     Returns:

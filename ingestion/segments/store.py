@@ -7,15 +7,17 @@
 
 A segment is committed by one rename, while the lock is held, and only if for each partition the stored position is the
 one from which its rows were read (a compare-and-set, as in Apache Druid). So of two processes that read the same
-positions exactly one commits, whatever the stream's own group says, and dead letters are written once.
+positions exactly one commits, independent of the stream's own group, and dead letters are written once.
 """
 
 import contextlib
 import dataclasses
 import datetime
 import json
+import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,11 +29,13 @@ from noria.ingestion.segments.watermark import Clock
 from noria.ingestion.streams.base import Messages
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
 __all__ = ["Draft", "Part", "Segment", "SegmentStore", "State"]
 
 STALE_SECONDS = 3_600
+_NO_ROWS: dict[str, Any] = {"rows": 0, "spans": {}, "bytes": 0, "sha256": None}
 DATA, LETTERS, MANIFEST = "data.parquet", "dead.jsonl", "manifest.json"
 
 
@@ -129,6 +133,7 @@ class Segment:
       created: epoch seconds.
       bytes, sha256: of its data.
       dead: dead letters in it.
+      data: name of the file with its rows.
       state: what is stored with it.
       folder: where it is.
     """
@@ -141,6 +146,7 @@ class Segment:
     bytes: int
     sha256: str | None
     dead: int
+    data: str
     state: State
     folder: Path
 
@@ -180,7 +186,7 @@ class Segment:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        path = self.folder / DATA
+        path = self.folder / self.data
         try:
             if files.sha256(path) != self.sha256:
                 raise damaged(path, "the data of a segment has changed")
@@ -206,7 +212,9 @@ class SegmentStore:
         self.home = Path(home)
         self.folder = self.home / "stream"
         self.wait = wait
-        self._known: dict[int, Segment] = {}  # a manifest never changes
+        self._known: dict[
+            int, tuple[files.Mark | None, Segment]
+        ] = {}  # only `remove_rows` changes a manifest
 
     def hold(self) -> AbstractContextManager[None]:
         """The store's lock; re-entrant."""
@@ -237,8 +245,15 @@ class SegmentStore:
         with self.hold():
             base, consumed = self._base()
             numbers = [each for each in self._numbers() if each > base.commit and each not in consumed]
-            self._known = {each: self._known.get(each) or Segment.load(self._path(each)) for each in numbers}
-            return list(self._known.values())
+            known = self._known
+            self._known = {}
+            for each in numbers:
+                mark = files.mark(self._path(each) / MANIFEST)
+                old, segment = known.get(each, (None, None))
+                if segment is None or old != mark:
+                    segment = Segment.load(self._path(each))
+                self._known[each] = mark, segment
+            return [segment for _, segment in self._known.values()]
 
     def commit(
         self,
@@ -261,8 +276,8 @@ class SegmentStore:
           now: epoch seconds.
 
         Returns:
-          The segment, None where nothing was left; and the partitions that were left out: another process has
-          stored other positions meanwhile.
+          The segment, None where nothing was left; and the partitions that were not committed, because another process
+          has stored other positions meanwhile.
 
         Raises:
           DataError: it cannot be written; nothing was committed then.
@@ -271,7 +286,7 @@ class SegmentStore:
             beside = files.staging(self.folder / "segments")
             try:
                 beside.mkdir(parents=True)
-                facts = _write(beside, draft, every, column)
+                fields = _write(beside, draft, every, column)
                 with self.hold():
                     state = self.state()
                     if state.identity and changed(state.identity, identity):
@@ -289,9 +304,9 @@ class SegmentStore:
                         files.remove_tree(beside)
                         beside.mkdir()
                         draft = Draft(left)
-                        facts = _write(beside, draft, every, column)
+                        fields = _write(beside, draft, every, column)
                     after = _after(state, draft, identity, len(fenced), ends, now)
-                    return self._add(beside, after, facts, draft, now), fenced
+                    return self._add(beside, after, fields, draft, now), fenced
             finally:
                 files.remove_tree(beside)
 
@@ -301,8 +316,8 @@ class SegmentStore:
             beside = files.staging(self.folder / "segments")
             try:
                 beside.mkdir(parents=True)
-                facts = _write(beside, Draft(), "rows:1", None)
-                return self._add(beside, state, facts, Draft(), now)
+                fields = _write(beside, Draft(), "rows:1", None)
+                return self._add(beside, state, fields, Draft(), now)
             finally:
                 files.remove_tree(beside)
 
@@ -336,7 +351,7 @@ class SegmentStore:
                 if number <= base.commit:
                     files.remove_tree(self._path(number))
                 elif number in consumed:
-                    (self._path(number) / DATA).unlink(missing_ok=True)
+                    self._delete_data(number)
 
     def bury(self, segment: Segment, letters: Sequence[dict[str, Any]]) -> None:
         """Writes dead letters that were found after a segment was committed. Writing them again changes nothing."""
@@ -346,6 +361,74 @@ class SegmentStore:
             for each in (*read_letters(path, segment.commit), *letters)
         }
         files.write_text(path, lines(known.values()))
+
+    def remove_rows(
+        self,
+        doomed: "Callable[[pa.RecordBatch], np.ndarray]",
+        bad: Callable[[dict[str, Any]], bool],
+        *,
+        every: str,
+        column: str | None,
+        done: tuple[int, int] = (0, 0),
+        only_find: bool = False,
+    ) -> dict[int, int]:
+        """Removes events and dead letters for good; positions stay. The caller holds the lock of the span store.
+
+        New data first, under another name; then the manifest, in one step, names it; then the old data is deleted.
+
+        Args:
+          doomed: tells which rows of a batch, `[rows]` bool.
+          bad: tells whether a dead letter goes.
+          every, column: as in `commit`.
+          done: of spans of `rows:N` the segment, and how many of its rows are in spans. Those keep their place,
+            without values, because later rows are counted from the segment's first one.
+          only_find: change nothing.
+
+        Returns:
+          Number of the segment -> how many rows and dead letters, where there are any.
+        """
+        import numpy as np
+        import pyarrow as pa
+
+        found: dict[int, int] = {}
+        if not self.folder.is_dir():
+            return found
+        with files.explained("the segments cannot be changed", self.folder, DataError), self.hold():
+            if not only_find:
+                self._sweep_dead()
+            base, consumed = self._base()
+            for number in self._numbers():
+                segment = Segment.load(self._path(number))
+                letters = segment.letters()
+                kept = [each for each in letters if not bad(each)]
+                gone = len(letters) - len(kept)
+                if number <= base.commit or number in consumed:  # its data is in spans
+                    batches, masks = [], []
+                    if not only_find:
+                        self._delete_data(number)
+                else:
+                    if not only_find:
+                        self._delete_data(number, but=segment.data)
+                    batches = list(segment.read())
+                    masks = [doomed(batch) for batch in batches]
+                rows = sum(int(mask.sum()) for mask in masks)
+                if gone + rows:
+                    found[number] = gone + rows
+                if only_find or not gone + rows:
+                    continue
+                if gone:
+                    texts = [{name: each[name] for name in each if name != "segment"} for each in kept]
+                    files.write_text(segment.folder / LETTERS, lines(texts))
+                facts: dict[str, Any] = {"dead": len(kept)}
+                if rows:
+                    mask = np.concatenate(masks)
+                    table = pa.Table.from_batches(batches)
+                    facts.update(self._rewrite(segment, table, mask, every, column, done))
+                changed_segment = dataclasses.replace(segment, **facts)
+                text = json.dumps(changed_segment.to_json(), indent=1, ensure_ascii=False)
+                files.write_text(segment.folder / MANIFEST, text)
+                self._delete_data(number, but=changed_segment.data)
+        return found
 
     def columns(self) -> dict[str, str] | None:
         """The columns of the events; None before the first segment."""
@@ -374,13 +457,61 @@ class SegmentStore:
                     if time.time() - path.stat().st_mtime > STALE_SECONDS:
                         files.remove_tree(path)
 
-    def _add(self, beside: Path, state: State, facts: dict[str, Any], draft: Draft, now: float) -> Segment:
+    def _rewrite(
+        self,
+        segment: Segment,
+        table: "pa.Table",
+        mask: "np.ndarray",
+        every: str,
+        column: str | None,
+        done: tuple[int, int],
+    ) -> dict[str, Any]:
+        """Writes the rows of a segment that stay beside the old ones; what the manifest says of them."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        passed = done[1] if done[0] == segment.commit else 0
+        empty, keep = mask.copy(), ~mask
+        empty[passed:], keep[:passed] = False, True
+        if empty.any():
+            table = pa.table(
+                {
+                    name: pc.if_else(pa.array(empty), pa.scalar(None, values.type), values)
+                    for name, values in zip(table.column_names, table.columns, strict=True)
+                }
+            )
+        table = table.filter(pa.array(keep))
+        if not table.num_rows:
+            return dict(_NO_ROWS)
+        name = f"data-{uuid.uuid4().hex[:8]}.parquet"
+        beside = files.staging(segment.folder)
+        try:
+            fields = _write_rows(beside, table, every, column)
+            files.commit_file(beside, segment.folder / name)
+        finally:
+            beside.unlink(missing_ok=True)
+        return {**fields, "data": name}
+
+    def _delete_data(self, number: int, but: str = "") -> None:
+        """Deletes the data of a segment, except one file, and what a killed process has left of it."""
+        for path in sorted(self._path(number).iterdir()):
+            if path.name != but and path.name.startswith(("data", files.STAGING)):
+                path.unlink(missing_ok=True)
+
+    def _sweep_dead(self) -> None:
+        """Deletes drafts whose process is no longer there; those of a running ingester stay."""
+        for path in (self.folder / "segments").glob(f"{files.STAGING}*"):
+            pid = path.name.removeprefix(files.STAGING).partition("-")[0]
+            if not _alive(int(pid)):
+                files.remove_tree(path)
+
+    def _add(self, beside: Path, state: State, fields: dict[str, Any], draft: Draft, now: float) -> Segment:
         parts = {
             partition: {"start": part.start, "first": part.first, "next": part.next, "rows": part.events}
             for partition, part in draft.parts.items()
         }
         target = self._path(state.commit)
-        segment = Segment(commit=state.commit, parts=parts, created=now, state=state, folder=target, **facts)
+        segment = Segment(commit=state.commit, parts=parts, created=now, state=state, folder=target, **fields)
         text = json.dumps(segment.to_json(), indent=1, ensure_ascii=False)
         (beside / MANIFEST).write_text(text, encoding="utf-8")
         files.commit_folder(beside, target)
@@ -453,6 +584,16 @@ def read_letters(path: Path, segment: int) -> list[dict[str, Any]]:
         raise damaged(path, f"dead letters cannot be read: {error}") from error
 
 
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def lines(letters: Iterable[dict[str, Any]]) -> str:
     """Dead letters as JSON lines."""
     return "".join(json.dumps(letter) + "\n" for letter in letters)
@@ -460,26 +601,24 @@ def lines(letters: Iterable[dict[str, Any]]) -> str:
 
 def _write(folder: Path, draft: Draft, every: str, column: str | None) -> dict[str, Any]:
     """Writes data and dead letters; what the manifest says of them."""
+    import pyarrow as pa
+
     batches = [batch for part in draft.parts.values() for batch in part.batches if batch.num_rows]
     letters = [letter for part in draft.parts.values() for letter in part.letters]
-    facts: dict[str, Any] = {"rows": 0, "spans": {}, "bytes": 0, "sha256": None, "dead": len(letters)}
+    fields = {**_NO_ROWS, "data": DATA, "dead": len(letters)}
     if letters:
         (folder / LETTERS).write_text(lines(letters), encoding="utf-8", newline="\n")
     if batches:
-        facts.update(_write_rows(folder / DATA, batches, every, column))
-    return facts
+        fields.update(_write_rows(folder / DATA, pa.Table.from_batches(batches), every, column))
+    return fields
 
 
-def _write_rows(
-    path: Path, batches: "Sequence[pa.RecordBatch]", every: str, column: str | None
-) -> dict[str, Any]:
+def _write_rows(path: Path, table: "pa.Table", every: str, column: str | None) -> dict[str, Any]:
     import numpy as np
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     from noria.core import periods
 
-    table = pa.Table.from_batches(batches)
     # Read once, as a whole: dictionaries and statistics would double the time.
     pq.write_table(
         table, path, compression="zstd", compression_level=1, use_dictionary=False, write_statistics=False

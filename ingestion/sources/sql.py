@@ -37,8 +37,8 @@ class Sql(Source):
         given = self._checked()
         from noria.ingestion.landing import Landing
 
-        facts = {"table": given["table"]} if "table" in given else {}
-        landing = Landing(self.landing, self.name, given["cursor"], facts)
+        identity = {"table": given["table"]} if "table" in given else {}
+        landing = Landing(self.landing, self.name, given["cursor"], identity)
         landing.append(self._parts(landing.position))
         if not landing.paths:
             raise DataError(

@@ -85,7 +85,7 @@ class RowAssigner(SpanAssigner):
         """Enters the tables into the ledger, so that a file that grows while this ingestion is killed is known."""
         for table, begins in zip(self.tables, self._begins, strict=True):
             earlier = [each.digest for each in begins]
-            self._ledger.begin(table, **self._grown.facts(table), begins_with=earlier)
+            self._ledger.begin(table, **self._grown.rows_read(table), begins_with=earlier)
 
     def sources_of(self, table: Table) -> set[str]:
         begins = self._begins[list(self.tables).index(table)]

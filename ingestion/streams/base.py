@@ -63,7 +63,7 @@ class Bounds:
 class Stream:
     """The base of all event streams.
 
-    Positions are whole numbers that grow within a partition. They need not follow each other. The same position gives
+    Positions are whole numbers that grow within a partition. They may have gaps. The same position gives
     the same event each time, as long as the stream keeps it.
 
     Args:

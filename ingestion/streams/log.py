@@ -226,12 +226,12 @@ class Log(Stream):
         times: list[int] = []
         values: list[bytes | None] = []
         for at, stamp, body in self._frames(path, start - base, size):
-            place, end, begin, length_at = 0, len(body), base + at + _HEADER.size, _LENGTH.unpack_from
-            while place < end:
-                after = place + 4 + length_at(body, place)[0]
-                offsets.append(begin + place)
-                values.append(body[place + 4 : after])
-                place = after
+            position, end, begin, length_at = 0, len(body), base + at + _HEADER.size, _LENGTH.unpack_from
+            while position < end:
+                after = position + 4 + length_at(body, position)[0]
+                offsets.append(begin + position)
+                values.append(body[position + 4 : after])
+                position = after
             times += [stamp] * (len(values) - len(times))
             self._at = base + at + _HEADER.size + len(body)
             if len(values) >= limit:
@@ -261,24 +261,24 @@ def _frames(path: Path, at: int, size: int) -> Iterator[tuple[int, int, bytes]]:
         file.seek(at)
         buffer = b""
         begin = at  # of the buffer
-        place = 0
+        position = 0
         while True:
-            if len(buffer) - place >= _HEADER.size:
-                length, checksum, stamp = _HEADER.unpack_from(buffer, place)
+            if len(buffer) - position >= _HEADER.size:
+                length, checksum, stamp = _HEADER.unpack_from(buffer, position)
                 if length > _MOST:
                     return
-                end = place + _HEADER.size + length
+                end = position + _HEADER.size + length
                 if end <= len(buffer):
-                    body = buffer[place + _HEADER.size : end]
+                    body = buffer[position + _HEADER.size : end]
                     if _checksum(stamp, body) != checksum:
                         return
-                    yield begin + place, stamp, body
-                    place = end
+                    yield begin + position, stamp, body
+                    position = end
                     continue
             more = file.read(min(READ_BYTES, size - begin - len(buffer)))
             if not more:
                 return
-            buffer, begin, place = buffer[place:] + more, begin + place, 0
+            buffer, begin, position = buffer[position:] + more, begin + position, 0
 
 
 def _is_torn(path: Path, at: int) -> bool:

@@ -27,7 +27,8 @@ def verify(
         console.emit({"entries": found.entries, "head": found.head, "torn_bytes": found.torn})
         return console.OK
     console.out().print(
-        f"{found.entries} entries hold together; the newest has the hash {found.head}", soft_wrap=True
+        f"{found.entries} entries form an unbroken chain; the newest has the hash {found.head}",
+        soft_wrap=True,
     )
     if found.torn:
         console.out().print(f"a crash has left {found.torn} bytes after it; the next start ends them")

@@ -197,8 +197,8 @@ def _submit(
     from noria.pipeline.cli import cluster
     from noria.pipeline.config import load
     from noria.pipeline.retraining import decision as retraining
-    from noria.pipeline.runners.kubeflow.client import Cluster
     from noria.pipeline.runners.kubeflow.connection import resolve
+    from noria.pipeline.runners.kubeflow.kfp_client import Cluster
 
     config, project = given.load(), load(given.config)
     server = Cluster(resolve(project, flags))  # without a cluster there is nothing to decide
@@ -239,7 +239,7 @@ def _trained(config: "Config", flags: Flags) -> "Callable[[], TrainedRun | None]
         return None
 
     def ask() -> "TrainedRun | None":
-        from noria.pipeline.runners.kubeflow.client import Cluster
+        from noria.pipeline.runners.kubeflow.kfp_client import Cluster
 
         return Cluster(resolve(config, flags)).trained(config.name)
 

@@ -16,9 +16,9 @@ from noria.pipeline.cli.options import for_project
 from noria.pipeline.cli.run_view import RunView, coloured_state
 from noria.pipeline.config import Config
 from noria.pipeline.runners.kubeflow import failure, follow
-from noria.pipeline.runners.kubeflow.client import Cluster
 from noria.pipeline.runners.kubeflow.connection import Connection, Flags, resolve
 from noria.pipeline.runners.kubeflow.image import with_image
+from noria.pipeline.runners.kubeflow.kfp_client import Cluster
 from noria.pipeline.runners.kubeflow.package import Package, version_name
 from noria.pipeline.runners.kubeflow.records import Run, Version
 

@@ -85,12 +85,12 @@ class Printer:
             if self.follow:
                 console.emit({"time": now, **record}, line=True)
             return
-        facts = ", ".join(
+        fields = ", ".join(
             f"{name} {round(value, 1) if isinstance(value, float) else value}"
             for name, value in record.items()
             if name != "event" and value != []
         )
-        console.err().print(f"[dim]{now}[/] {record['event']}  {facts}", soft_wrap=True, markup=True)
+        console.err().print(f"[dim]{now}[/] {record['event']}  {fields}", soft_wrap=True, markup=True)
 
 
 def serving(address: str | None, work: Any, show: Printer) -> Any:
@@ -99,8 +99,8 @@ def serving(address: str | None, work: Any, show: Printer) -> Any:
 
     if address is None:
         return contextlib.nullcontext()
-    from noria.ingestion.segments.service import Service
+    from noria.ingestion.segments.monitoring_server import MonitoringServer
 
-    service = Service(address, work)
+    service = MonitoringServer(address, work)
     show.listeners.append(service.observe)
     return service

@@ -182,7 +182,7 @@ class Progress:
             ended, failed = stage.get("event") == "end", stage.get("event") == "failed"
             mark: Any = Text("✓", "green") if ended else Text("✗", "red") if failed else Spinner("dots")
             seconds = f"{stage['seconds']:.1f} s" if "seconds" in stage else _seconds(stage["since"])
-            table.add_row(mark, name, Text(seconds, "dim", justify="right"), Text(_facts(stage), "dim"))
+            table.add_row(mark, name, Text(seconds, "dim", justify="right"), Text(_numbers(stage), "dim"))
         if not self._stages:
             table.add_row(Spinner("dots"), "loading TensorFlow and TFX", "", "")
         return Group(head, table)
@@ -192,7 +192,7 @@ def _seconds(since: float) -> str:
     return f"{time.monotonic() - since:.1f} s"
 
 
-def _facts(stage: dict[str, Any]) -> str:
+def _numbers(stage: dict[str, Any]) -> str:
     parts = []
     for name in _SHOWN:
         value = stage.get(name)
@@ -215,7 +215,7 @@ def _facts(stage: dict[str, Any]) -> str:
 
 def _line(name: str, stage: dict[str, Any]) -> str:
     end = "failed  " if stage.get("event") == "failed" else ""
-    return escape(f"{name:<17}{stage.get('seconds', 0.0):>7.1f} s  {end}{_facts(stage)}".rstrip())
+    return escape(f"{name:<17}{stage.get('seconds', 0.0):>7.1f} s  {end}{_numbers(stage)}".rstrip())
 
 
 def _ingested(record: dict[str, Any]) -> str:

@@ -48,6 +48,19 @@ def print_champion(version: Version, how: str, as_json: bool) -> int:
     return console.OK
 
 
+def print_rollout(out: Console, rollout: Mapping[str, Any]) -> None:
+    """A rollout's state in one line, and in a second one why it has ended."""
+    steps = f", step {rollout['step']} of {len(rollout['steps'])}" if rollout["mode"] == "canary" else ""
+    out.print(
+        f"version [bold]{rollout['version']}[/] beside {rollout['champion']}: {rollout['mode']}, "
+        f"[bold]{rollout['status']}[/]{steps}, {rollout['share']:.0%} of the keys",
+        soft_wrap=True,
+    )
+    if rollout["reason"]:
+        reason, by = escape(rollout["reason"]), escape(rollout["by"])
+        out.print(f"  [dim]reason[/] {reason} ({by})", soft_wrap=True)
+
+
 def runs_table(runs: Sequence[RunRecord]) -> Table:
     """Span, verdicts, and the metrics of champion and challenger on the same rows."""
     names = metric_names(run.metrics for run in runs)
@@ -89,13 +102,13 @@ def print_decisions(out: Console, runs: Sequence[RunRecord]) -> None:
 def print_stream(out: Console, stream: Mapping[str, Any]) -> None:
     """The stream's positions and lag as its ingester stored them last."""
     counts = stream["counts"]
-    facts = [
+    fields = [
         f"{counts.get(name, 0):,} {said}" for name, said in (("events", "events"), ("dead", "dead letters"))
     ]
-    facts.append(f"{stream['segments']:,} segments wait for their spans")
+    fields.append(f"{stream['segments']:,} segments wait for their spans")
     if stream["losses"]:
-        facts.append(f"[red]{len(stream['losses'])} accepted losses[/]")
-    out.print(f"stream {escape(stream['source'])}: {', '.join(facts)}", soft_wrap=True)
+        fields.append(f"[red]{len(stream['losses'])} accepted losses[/]")
+    out.print(f"stream {escape(stream['source'])}: {', '.join(fields)}", soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("partition", "position", "end", "lag"):
         table.add_column(title, justify="right")

@@ -101,8 +101,7 @@ def _rollouts(folder: Path | None, config: Path) -> tuple[Any, dict[str, Any]]:
 
 
 def _show(rollout: Any, as_json: bool) -> int:
-    from rich.markup import escape
-
+    from noria.pipeline.cli import rendering
     from noria.serving.rollouts.operations import summary
 
     found = summary(rollout)
@@ -110,14 +109,7 @@ def _show(rollout: Any, as_json: bool) -> int:
         console.emit(found)
         return console.OK
     out = console.out()
-    steps = f", step {found['step']} of {len(found['steps'])}" if found["mode"] == "canary" else ""
-    out.print(
-        f"version [bold]{found['version']}[/] beside {found['champion']}: {found['mode']}, "
-        f"[bold]{found['status']}[/]{steps}, {found['share']:.0%} of the keys",
-        soft_wrap=True,
-    )
-    if found["reason"]:
-        out.print(f"  [dim]reason[/] {escape(found['reason'])} ({escape(found['by'])})", soft_wrap=True)
+    rendering.print_rollout(out, found)
     out.print(
         f"requests: candidate {found['requests']['candidate']:,} ({found['step_requests']:,} in this step), "
         f"champion {found['requests']['champion']:,}"

@@ -25,8 +25,8 @@ def runs(
     from noria.pipeline.cli.cluster import print_failure
     from noria.pipeline.cli.run_view import coloured_state
     from noria.pipeline.config import load
-    from noria.pipeline.runners.kubeflow.client import Cluster
     from noria.pipeline.runners.kubeflow.connection import resolve
+    from noria.pipeline.runners.kubeflow.kfp_client import Cluster
 
     settings = load(config)
     cluster = Cluster(resolve(settings, flags))

@@ -15,7 +15,7 @@ from noria.pipeline.runners.kubeflow.connection import Flags
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from noria.pipeline.runners.kubeflow.client import Cluster
+    from noria.pipeline.runners.kubeflow.kfp_client import Cluster
     from noria.pipeline.runners.kubeflow.records import Schedule
 
 _KEEPS_UP = {"hour": "--every 1h", "day": "--every 1d", "week": "--every 7d"}
@@ -208,8 +208,8 @@ def _change(config: "Path", flags: Flags, name: str, verb: str, as_json: bool) -
 
 def _cluster(config: "Path", flags: Flags) -> "Cluster":
     from noria.pipeline.config import load
-    from noria.pipeline.runners.kubeflow.client import Cluster
     from noria.pipeline.runners.kubeflow.connection import resolve
+    from noria.pipeline.runners.kubeflow.kfp_client import Cluster
 
     return Cluster(resolve(load(config), flags))
 

@@ -60,9 +60,23 @@ def serve(
     max_waiting: Annotated[
         int, typer.Option(min=1, help="Requests of a version that wait; more are refused with 429.")
     ] = 1024,
+    max_memory: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="MiB for a model's versions together; one that does not fit is refused. 0 for no bound.",
+        ),
+    ] = 0,
     log: Annotated[
         Path | None, typer.Option(help="A folder for Parquet files with all requests and answers.")
     ] = None,
+    traces: Annotated[
+        str,
+        typer.Option(
+            help="A collector of OpenTelemetry that gets a trace of each request, as http://localhost:4318.",
+            envvar="OTEL_EXPORTER_OTLP_ENDPOINT",
+        ),
+    ] = "",
     fallback: Annotated[
         bool | None,
         typer.Option(
@@ -82,7 +96,7 @@ def serve(
 
     try:
         from noria.serving import access_settings, server
-        from noria.serving import config as files
+        from noria.serving import tf_serving_config as files
         from noria.serving.batching import Limits
         from noria.serving.models import Options
         from noria.serving.rollouts.settings import ServingSettings
@@ -108,7 +122,7 @@ def serve(
         if known and tls is None:
             console.err().print("tokens go over the network in clear text: --tls-cert, or TLS in front")
     trusted = [each.absolute() for each in trusted_key or []]
-    serving, home, published = ServingSettings(fallback=False), None, None
+    serving, home, published, key = ServingSettings(fallback=False), None, None, None
     if models is not None:
         served: Any = files.read_models(models)
     else:
@@ -119,12 +133,12 @@ def serve(
             trusted = trusted or settings.signing.trusted
             if settings.signing.key is not None and not trusted:
                 console.err().print("versions are signed, and not verified: `signing.trusted` is empty")
-            serving, home = settings.serving, settings.home_path.resolve()
+            serving, home, key = settings.serving, settings.home_path.resolve(), settings.signing.key
         if not model_directory.served(folder):
             console.err().print(f"there is no version in {folder} yet; the server waits for one")
         served = files.single_model(name or folder.resolve().name, str(folder.resolve()))
-    for key in trusted:
-        model_signature.PublicKey.read(key)  # a wrong one is an error now, not when a version comes
+    for each in trusted:
+        model_signature.PublicKey.read(each)  # a wrong one is an error now, not when a version comes
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 
     def started(running: Any) -> None:
@@ -150,10 +164,12 @@ def serve(
             access=access.absolute() if access is not None else None,
             audit=audit_log.absolute() if audit_log is not None else None,
             user=user,
+            traces=traces,
             models_file=models,
             models_file_seconds=poll_seconds if models is not None else 0,
             options=Options(
                 poll_seconds=poll_seconds,
+                max_memory=max_memory << 20,
                 log_folder=log,
                 trusted=tuple(trusted),
                 any_label=True,  # a label may wait for its version
@@ -161,6 +177,7 @@ def serve(
                 rollouts=serving.rollout,
                 home=home,
                 published=published.resolve() if published is not None else None,
+                signing_key=key.absolute() if key is not None else None,
                 limits=Limits(max_batch_rows=max_batch_rows, max_waiting=max_waiting),
             ),
         ),

@@ -1,4 +1,4 @@
-"""`noria status`: champion, versions, spans and runs."""
+"""`noria status`: champion, versions, spans, runs and the newest rollout."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ def status(
     all_runs: Annotated[bool, typer.Option("--all", help=f"All runs, not only the last {NEWEST}.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Show versions, their states and lineage, and runs."""
+    """Show versions, their states and lineage, the newest rollout, and runs."""
     from rich.markup import escape
 
     from noria.pipeline.cli import rendering
@@ -47,6 +47,9 @@ def status(
         )
         out.print(rendering.runs_table(shown))
         rendering.print_decisions(out, shown)
+    if found.rollout is not None:
+        out.print("the newest rollout")
+        rendering.print_rollout(out, found.rollout)
     if found.champion:
         out.print(
             f"[bold]champion[/] version {found.champion.version}: {escape(str(found.champion.model_dir))}"

@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from noria.core.errors import did_you_mean
 from noria.core.objects.store import SCHEMES
 from noria.core.settings import Settings
 from noria.pipeline.config.kubeflow_task import Gpu, Quantity, Task
@@ -18,12 +17,15 @@ from noria.pipeline.config.kubernetes_names import (
     SecretKeys,
     mount_path,
 )
-from noria.pipeline.config.sections import NODES, ProjectPath
+from noria.pipeline.config.sections import NODES, ProjectPath, check_components
 
 # A Kubeflow run has more nodes than the pipeline: ingestion before it, the report and the exit handler after it.
 TASKS = ("Ingest", *NODES, "Report", "End")
 # What Kubeflow's launcher copies to and from: the object store's scheme, and the folder in the container.
 MIRRORS = {"s3://": "s3", "minio://": "minio", "gs://": "gcs"}
+
+VOLUME = "/noria/volume"  # where the volume is mounted
+HOME = f"{VOLUME}/home"
 
 
 def _in_container(value: str) -> str:
@@ -44,11 +46,11 @@ ContainerPath = Annotated[str, AfterValidator(_in_container)]
 class Volume(Settings):
     claim: ClaimName = Field(description="The PersistentVolumeClaim with the span store and the registry.")
     mount: Annotated[ContainerPath, AfterValidator(mount_path)] = Field(
-        default="/noria/volume", description="Where it is mounted in every task."
+        default=VOLUME, description="Where it is mounted in every task."
     )
 
 
-class Source(Settings):
+class KeyValues(Settings):
     env: SecretKeys = Field(
         default_factory=dict, description="Its key -> environment variable of every task."
     )
@@ -57,17 +59,17 @@ class Source(Settings):
     )
 
     @model_validator(mode="after")
-    def _used(self) -> "Source":
+    def _used(self) -> "KeyValues":
         if not self.env and self.mount is None:
             raise ValueError("must have `env` or `mount`")
         return self
 
 
-class Secret(Source):
+class Secret(KeyValues):
     name: ObjectName = Field(description="The Kubernetes Secret.")
 
 
-class ConfigMap(Source):
+class ConfigMap(KeyValues):
     name: ObjectName = Field(description="The Kubernetes config map.")
 
 
@@ -138,7 +140,7 @@ class Kubeflow(Settings):
     home: Annotated[str | None, AfterValidator(_home)] = Field(
         default=None,
         description="The home of the tasks: a folder on the volume, or `s3://` or `gs://`, which needs no volume. "
-        "Default: `home` at the top if it is in an object store, else `/noria/volume/home`.",
+        f"Default: `home` at the top if it is in an object store, else `{HOME}`.",
     )
     volume: Volume | None = Field(
         default=None,
@@ -175,10 +177,5 @@ class Kubeflow(Settings):
     @field_validator("per_task")
     @classmethod
     def _known(cls, value: dict[str, Task]) -> dict[str, Task]:
-        for name in value:
-            if name not in TASKS:
-                hint = did_you_mean(name, TASKS)
-                raise ValueError(
-                    f"must name components ({', '.join(TASKS)}), got {name!r}" + (f"; {hint}" if hint else "")
-                )
+        check_components(value, TASKS)
         return value

@@ -21,7 +21,7 @@ from noria.core.errors import ConfigError
 from noria.core.settings import ImportPath, Names, Settings
 from noria.core.tasks import Task
 from noria.pipeline.config import explain
-from noria.pipeline.config.kubeflow import Kubeflow
+from noria.pipeline.config.kubeflow import HOME, Kubeflow
 from noria.pipeline.config.sections import (
     Beam,
     Data,
@@ -34,7 +34,7 @@ from noria.pipeline.config.sections import (
     Time,
     Window,
 )
-from noria.pipeline.config.stream import StreamSection, in_seconds
+from noria.pipeline.config.stream import StreamSection
 from noria.pipeline.updates.targets import TARGETS
 from noria.serving.rollouts.settings import ServingSettings
 
@@ -45,9 +45,6 @@ if TYPE_CHECKING:
 __all__ = ["NAME_LENGTH", "Config", "load", "parse_metadata"]
 
 NAME_LENGTH = 63  # characters of a Kubernetes label, which the pipeline's name becomes
-
-# How long events wait in memory where the config does not say it: a span has about 1,000 segments at most.
-_SEGMENTS = {"day": "1m", "week": "10m"}
 
 
 def _short_for(key: str) -> BeforeValidator:
@@ -82,13 +79,6 @@ def parse_metadata(url: str) -> dict[str, Any] | None:
         "user": unquote(parts.username or ""),
         "password": unquote(parts.password or ""),
     }
-
-
-def _target(value: dict[str, Any]) -> dict[str, Any]:
-    if len(value) != 1:
-        raise ValueError(f"must name one kind of target, got {', '.join(value) or 'none'}")
-    TARGETS.check_name(next(iter(value)))
-    return value
 
 
 def _metadata(value: str) -> str:
@@ -164,7 +154,7 @@ class Config(Settings):
         description="ML Metadata's store: `sqlite` (a file in `home`), "
         "`mysql://user:password@host:3306/database` or `postgresql://user:password@host:5432/database`.",
     )
-    updates: list[Annotated[dict[str, Any], AfterValidator(_target)]] = Field(
+    updates: list[Annotated[dict[str, Any], AfterValidator(TARGETS.check_entry)]] = Field(
         default_factory=list,
         description="Who is told of publications, rollbacks and spans in quarantine: a list of `{file: PATH}`, "
         "`{webhook: {url: ..., token: {env: NAME}}}`, `{kafka: {topic: ..., settings: {...}}}`, or import paths of "
@@ -244,7 +234,7 @@ class Config(Settings):
 
     @classmethod
     def read(cls, settings: dict[str, Any], path: Path) -> "Config":
-        """Settings as if written in the file `path`, which need not exist.
+        """Settings as if written in the file `path`, which may not exist.
 
         Raises:
           ValidationError: pydantic's, for a value that is not allowed.
@@ -278,7 +268,7 @@ class Config(Settings):
         """The home of Kubeflow's tasks: a folder of their containers, or a URL."""
         if self.kubeflow.home is not None:
             return self.kubeflow.home
-        return self.home if isinstance(self.home, str) else "/noria/volume/home"
+        return self.home if isinstance(self.home, str) else HOME
 
     @property
     def schema_path(self) -> Path:
@@ -286,8 +276,8 @@ class Config(Settings):
         return self.schema_
 
     def moved_to(self, home: Path) -> "Config":
-        """The same settings with another home folder; ML Metadata moves with it, into a file there. Nobody is told of
-        what happens there."""
+        """The same settings with another home folder; ML Metadata moves with it, into a file there. No update
+        is sent from there."""
         moved = self.model_copy(update={"home": home.absolute(), "metadata": "sqlite", "updates": []})
         moved._path, moved._settings = self._path, self._settings
         return moved
@@ -321,26 +311,14 @@ class Config(Settings):
 
     def stream_settings(self) -> "StreamSettings":
         """How `noria ingest` makes segments and spans from the stream."""
-        from noria.ingestion.segments.ingester import StreamSettings
-
-        stream = self.stream
-        return StreamSettings(
-            lateness=in_seconds(stream.lateness),
-            idle=in_seconds(stream.idle),
-            segment_rows=stream.segment_rows,
-            segment_seconds=in_seconds(stream.segment_every or _SEGMENTS.get(self.span.every, "10s")),
-            unique=tuple(stream.unique),
-            cloudevents=stream.envelope == "cloudevents",
-            event_bytes=stream.event_kib << 10,
-            disk_bytes=stream.disk_mib << 20,
-        )
+        return self.stream.in_seconds_and_bytes(self.span.every)
 
     def window_settings(self) -> dict[str, Any]:
         """SpanExampleGen's exec property."""
         return {**self.window.model_dump(), "eval_share": self.eval_share, "key": self.key}
 
     def trainer_settings(self) -> dict[str, Any]:
-        """The Trainer's exec property: the keys of `trainer`, and facts of the label."""
+        """The Trainer's exec property: the keys of `trainer`, and the task and the classes of the label."""
         trainer = self.trainer.model_dump(mode="json")
         classes = len(self.label.classes or ()) or 2
         return {**trainer, "label": self.label.column, "task": self.task, "classes": classes}

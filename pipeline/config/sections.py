@@ -6,6 +6,7 @@ The settings of a component are declared beside the component.
 import codecs
 import os
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +24,7 @@ from noria.core.errors import did_you_mean
 from noria.core.objects.store import SCHEMES
 from noria.core.settings import Names, Settings, listed
 from noria.ingestion.column_types import COLUMN_TYPES
+from noria.ingestion.dead_letters import MAX_BAD_SHARE
 from noria.ingestion.source_secrets import shown
 from noria.ingestion.sources import SOURCES
 
@@ -37,6 +39,16 @@ NODES = (
     "Evaluator",
     "Pusher",
 )
+
+
+def check_components(names: Iterable[str], known: Sequence[str]) -> None:
+    """Raises ValueError where a name is not among the known components; with the nearest one."""
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise ValueError(
+                f"must name components ({', '.join(known)}), got {name!r}" + (f"; {hint}" if hint else "")
+            )
 
 
 def in_folder(path: Path, info: ValidationInfo) -> Path:
@@ -124,7 +136,7 @@ class Data(Settings):
     )
     missing: Names = Field(default_factory=list, description='More texts that mean "missing", such as `"?"`.')
     max_bad_share: float = Field(
-        default=0.01,
+        default=MAX_BAD_SHARE,
         ge=0,
         le=1,
         description="Largest share of a file's rows that may be unreadable. A file with more is refused.",
@@ -153,10 +165,7 @@ class Data(Settings):
     @classmethod
     def _source(cls, value: str | dict[str, Any] | None, info: ValidationInfo) -> str | dict[str, Any] | None:
         if isinstance(value, dict):
-            if len(value) != 1:
-                raise ValueError(f"must name one kind of source, got {', '.join(value) or 'none'}")
-            SOURCES.check_name(next(iter(value)))
-            return value
+            return SOURCES.check_entry(value)
         if value is None or is_function(value) or is_url(value):
             return value
         return str(in_folder(Path(value), info))
@@ -251,10 +260,5 @@ class Beam(Settings):
     @field_validator("per_component")
     @classmethod
     def _known(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
-        for name in value:
-            if name not in NODES:
-                hint = did_you_mean(name, NODES)
-                raise ValueError(
-                    f"must name components ({', '.join(NODES)}), got {name!r}" + (f"; {hint}" if hint else "")
-                )
+        check_components(value, NODES)
         return value

@@ -1,6 +1,6 @@
 """The section `stream` of a project's YAML file."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, field_validator
 
@@ -8,6 +8,9 @@ from noria.core import periods
 from noria.core.errors import ConfigError
 from noria.core.settings import Names, Settings
 from noria.ingestion.streams import STREAMS
+
+if TYPE_CHECKING:
+    from noria.ingestion.segments.ingester import StreamSettings
 
 __all__ = ["StreamSection"]
 
@@ -24,7 +27,12 @@ def _interval(value: str) -> str:
 Interval = Annotated[str, AfterValidator(_interval)]
 
 
-def in_seconds(interval: str) -> int:
+# How long events wait in memory where the config does not say it: a span has about 1,000 segments at most.
+SEGMENT_EVERY = {"day": "1m", "week": "10m"}
+OTHERWISE = "10s"
+
+
+def _seconds(interval: str) -> int:
     """Seconds of an interval, which may be 0s."""
     return 0 if interval == "0s" else periods.seconds(interval)
 
@@ -38,7 +46,13 @@ class StreamSection(Settings):
     lateness: Interval = Field(
         default="0s",
         description="How long a span stays open after the watermark has passed its end, such as `10m`. Events "
-        "that come later are added to their span as late rows.",
+        "that come later are late.",
+    )
+    late: str = Field(
+        default="version",
+        pattern="^(version|next)$",
+        description="Where late events go: `version`, to the next version of their span; `next`, to the next span "
+        "that is committed, so that no span is written again.",
     )
     idle: Interval = Field(
         default="1m",
@@ -49,8 +63,9 @@ class StreamSection(Settings):
     )
     segment_every: Interval | None = Field(
         default=None,
-        description="Longest time that an event waits before it is committed to a segment. Default: `10s`; `1m` for "
-        "spans of a day, `10m` for spans of a week.",
+        description="Longest time that an event waits before it is committed to a segment. Default: "
+        + "".join(f"`{time}` for spans of one {every}, " for every, time in SEGMENT_EVERY.items())
+        + f"else `{OTHERWISE}`.",
     )
     unique: Names = Field(
         default_factory=list,
@@ -73,13 +88,25 @@ class StreamSection(Settings):
     @field_validator("source")
     @classmethod
     def _source(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        if value is not None:
-            if len(value) != 1:
-                raise ValueError(f"must name one kind of stream, got {', '.join(value) or 'none'}")
-            STREAMS.check_name(next(iter(value)))
-        return value
+        return None if value is None else STREAMS.check_entry(value)
 
     @property
     def source_name(self) -> str:
         """The kind alone, as settings may hold a password."""
         return next(iter(self.source or {"none": None}))
+
+    def in_seconds_and_bytes(self, every: str) -> "StreamSettings":
+        """What the ingester gets, for spans of this length."""
+        from noria.ingestion.segments.ingester import StreamSettings
+
+        return StreamSettings(
+            lateness=_seconds(self.lateness),
+            into_next=self.late == "next",
+            idle=_seconds(self.idle),
+            segment_rows=self.segment_rows,
+            segment_seconds=_seconds(self.segment_every or SEGMENT_EVERY.get(every, OTHERWISE)),
+            unique=tuple(self.unique),
+            cloudevents=self.envelope == "cloudevents",
+            event_bytes=self.event_kib << 10,
+            disk_bytes=self.disk_mib << 20,
+        )

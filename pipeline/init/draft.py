@@ -21,7 +21,7 @@ from noria.ingestion import conversion, tables
 from noria.ingestion.formats import TextTable
 from noria.pipeline.config import NAME_LENGTH, load
 from noria.pipeline.init import flat, inference, row_order, time_formats
-from noria.pipeline.init.source import Origin, origin
+from noria.pipeline.init.origin import Origin, origin
 from noria.pipeline.runs.ingest import LANDING
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -41,7 +41,7 @@ class Draft:
     folder: Path
     rows: int
     task: str
-    label: inference.LabelFacts
+    label: inference.LabelProfile
     columns: inference.Columns
     time: str | None
     every: str
@@ -181,7 +181,7 @@ def _drafted(
         )
     texts, marks, no_texts = flat.typed_texts(source, {*types, label, *([time] if time else [])})
     dropped |= no_texts
-    types = {**types, **{name: kind for name, kind in texts.items() if name not in dropped}}
+    types = {**types, **{name: column_type for name, column_type in texts.items() if name not in dropped}}
     for name in (label, *([time] if time else []), *key, *drop, *types):
         if name not in source[0].columns:
             error = tables.missing_column(name, source[0], ())
@@ -214,9 +214,9 @@ def _drafted(
             raise DataError(
                 error.what, where=error.where, next_step="rename it in the data, or leave it out with --drop"
             )
-    kinds = tables.columns_of(source, wanted=kept, types=conversion.resolved(types or {}, folder))
+    column_types = tables.columns_of(source, wanted=kept, types=conversion.resolved(types or {}, folder))
     try:
-        table = tables.read_table(source, limit=ROWS, columns=kinds, missing=missing)
+        table = tables.read_table(source, limit=ROWS, columns=column_types, missing=missing)
     except DataError as error:
         step = 'or leave a column out with --drop, give its type with --types, or a text for "missing" with --missing'
         raise DataError(error.what, where=error.where, next_step=f"{error.next_step}; {step}") from error
@@ -225,19 +225,21 @@ def _drafted(
             "the table has a header but no rows", where=found.name, next_step="give data with rows"
         )
 
-    if kinds[label].is_time:
+    if column_types[label].is_time:
         raise DataError(
             "the label holds times, which are neither classes nor a quantity",
             where=f"{found.name}, column {label!r}",
             next_step="derive a quantity such as the hours until it, or name another column with --label",
         )
-    boolean = kinds[label].name == "bool"
-    facts = inference.label(table.column(label), label, task, boolean)
+    boolean = column_types[label].name == "bool"
+    profile = inference.label(table.column(label), label, task, boolean)
     seconds, forms = time_formats.event_times(table.column(time), time, time_format) if time else (None, ())
     form = forms[0] if forms else None
-    table, epochs, written = flat.further_times(table, kinds, [label, *([time] if time else []), *types])
+    table, epochs, written = flat.further_times(
+        table, column_types, [label, *([time] if time else []), *types]
+    )
     types = {**types, **dict.fromkeys(epochs, "time")}
-    moments = [*(name for name, kind in kinds.items() if kind.is_time), *epochs]
+    moments = [*(name for name, column_type in column_types.items() if column_type.is_time), *epochs]
     columns = inference.columns(table, label, time, key, moments, written)
     clock = seconds is not None and time_formats.varies(seconds)
     if not clock and not columns.numeric and not columns.categorical and not columns.times:
@@ -254,8 +256,8 @@ def _drafted(
         folder=folder,
         rows=len(table),
         random=random,
-        task=facts.task,
-        label=facts,
+        task=profile.task,
+        label=profile,
         columns=columns,
         time=time,
         every=every,
@@ -263,11 +265,11 @@ def _drafted(
         notes=[
             *found.notes,
             *(note for each in source for note in each.notes),
-            *flat.ambiguous(source, kinds),
+            *flat.ambiguous(source, column_types),
             *flat.notes(marks, dropped, forms, columns.times, texts),
             *flat.far_past(time, seconds),
-            *_notes(table, facts, spans, seconds),
-            *row_order.notes(table.column(label), facts.task, time),
+            *_notes(table, profile, spans, seconds),
+            *row_order.notes(table.column(label), profile.task, time),
             *([row_order.RANDOM.format(every=every)] if random else []),
         ],
     )
@@ -279,10 +281,14 @@ def _drafted(
         "log": log,
     }
     if log is not None:
-        # The first events of a stream fix its columns for good, and may not have all of them.
-        inferred = {name: kind.name for name, kind in kinds.items() if name not in (label, time)}
-        reading["types"] = {name: kind for name, kind in inferred.items() if kind != "empty"} | dict(types)
-    _write(drafted, beside, found, label, form, reading, _event_table(table, label, facts, time, form))
+        # The first events of a stream fix its columns permanently, and may not have all of them.
+        inferred = {
+            name: column_type.name for name, column_type in column_types.items() if name not in (label, time)
+        }
+        reading["types"] = {
+            name: column_type for name, column_type in inferred.items() if column_type != "empty"
+        } | dict(types)
+    _write(drafted, beside, found, label, form, reading, _event_table(table, label, profile, time, form))
     return drafted
 
 
@@ -300,14 +306,14 @@ def _refuse_overwriting(folder: Path) -> None:
         )
 
 
-def _notes(table: pa.Table, facts: inference.LabelFacts, spans: int, seconds: Any) -> list[str]:
+def _notes(table: pa.Table, profile: inference.LabelProfile, spans: int, seconds: Any) -> list[str]:
     notes = []
-    if facts.missing:
-        notes.append(f"{facts.missing:,} rows have no label; they are counted and not trained on")
-    if facts.shares and min(facts.shares.values()) < 0.02:
-        rarest = min(facts.shares, key=lambda name: facts.shares[name])
+    if profile.missing:
+        notes.append(f"{profile.missing:,} rows have no label; they are counted and not trained on")
+    if profile.shares and min(profile.shares.values()) < 0.02:
+        rarest = min(profile.shares, key=lambda name: profile.shares[name])
         notes.append(
-            f"class {rarest!r} is rare ({facts.shares[rarest]:.2%}): use longer spans to evaluate it"
+            f"class {rarest!r} is rare ({profile.shares[rarest]:.2%}): use longer spans to evaluate it"
         )
     if len(table) / spans < 200:
         notes.append(f"only about {len(table) // spans} rows per span: verdicts will be uncertain")
@@ -319,7 +325,7 @@ def _notes(table: pa.Table, facts: inference.LabelFacts, spans: int, seconds: An
 def _event_table(
     table: pa.Table,
     label: str,
-    facts: inference.LabelFacts,
+    profile: inference.LabelProfile,
     time: str | None,
     form: str | None,
 ) -> pa.Table:
@@ -330,7 +336,7 @@ def _event_table(
         nonlocal table
         table = table.set_column(table.column_names.index(name), name, values)
 
-    put(label, inference.encoded(table.column(label), facts))
+    put(label, inference.encoded(table.column(label), profile))
     if time:
         put(time, times.parse(table.column(time).combine_chunks(), form)[0])
     return table
@@ -380,7 +386,7 @@ def _write(
     landing = drafted.folder / "home" / LANDING
     if (beside / LANDING).exists() and not landing.exists():
         landing.parent.mkdir(exist_ok=True)
-        os.replace(beside / LANDING, landing)  # the first run need not copy it again
+        os.replace(beside / LANDING, landing)  # so the first run does not copy it again
     for name in (*FILES[1:], FILES[0]):  # the YAML file last: it makes the folder a project
         os.replace(beside / name, drafted.folder / name)
 
@@ -403,7 +409,7 @@ def _values(
         **reading,
         "label": label,
         "task": drafted.task,
-        # A stream must name its classes; 0 and 1 stand for no and yes, false and true as well.
+        # A stream must name its classes; 0 and 1 are also read from no and yes, and from false and true.
         "classes": drafted.label.classes or ([0, 1] if reading["log"] and drafted.task == "binary" else None),
         "shares": drafted.label.shares,
         "unlabelled": drafted.label.missing,

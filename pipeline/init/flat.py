@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from noria.ingestion import conversion, times
 from noria.ingestion.arrow_values import decoded, is_text
-from noria.ingestion.column_facts import ColumnFacts
+from noria.ingestion.column_profile import ColumnProfile
 from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.formats import MemoryTable, ParquetTable, Table, TextTable
@@ -55,40 +55,44 @@ def typed_texts(
         if not isinstance(table, ParquetTable | MemoryTable):
             continue
         schema = table.schema if isinstance(table, ParquetTable) else table.table.schema
-        facts = {
-            field.name: ColumnFacts() for field in schema if is_text(field.type) and field.name not in types
+        profiles = {
+            field.name: ColumnProfile() for field in schema if is_text(field.type) and field.name not in types
         }
-        rows, no_text = 0, dict.fromkeys(facts, 0)
+        rows, no_text = 0, dict.fromkeys(profiles, 0)
         with DeadLetters(None, "table", "") as letters:
-            for batch, _ in table.raw(letters, list(facts)) if facts else ():
+            for batch, _ in table.raw(letters, list(profiles)) if profiles else ():
                 rows += batch.num_rows
-                for name, each in facts.items():
+                for name, each in profiles.items():
                     texts, wrong = decoded(batch.column(batch.schema.get_field_index(name)))
                     no_text[name] += int(wrong.sum())
                     each.add(texts)
-        for name, each in facts.items():
+        for name, each in profiles.items():
             if no_text[name] > 0.01 * rows:
                 bad[name] = "holds bytes that are no text"
-            kind = each.kind_beside(each.marks)
-            plain = kind.name != "empty" and (not kind.numeric or each.format == PLAIN)
-            before = found.get(name, kind)
-            found[name] = conversion.unify(before, kind) if plain and before is not None else None
-            for mark in each.marks if kind.numeric else ():
+            column_type = each.type_beside(each.marks)
+            plain = column_type.name != "empty" and (not column_type.numeric or each.format == PLAIN)
+            before = found.get(name, column_type)
+            found[name] = conversion.unify(before, column_type) if plain and before is not None else None
+            for mark in each.marks if column_type.numeric else ():
                 signs.setdefault(mark, []).append(name)
-    kinds = {name: kind.name for name, kind in found.items() if kind is not None and kind.name != "string"}
-    return kinds, signs, bad
+    column_types = {
+        name: column_type.name
+        for name, column_type in found.items()
+        if column_type is not None and column_type.name != "string"
+    }
+    return column_types, signs, bad
 
 
 def marks(tables: Sequence[Table], columns: Sequence[str], types: Mapping[str, str]) -> dict[str, list[str]]:
     """Texts that mean "missing" in columns of numbers, and the columns in which they do."""
     found: dict[str, list[str]] = {}
-    numbers = {kind.name for kind in conversion.known() if kind.numeric}
+    numbers = {column_type.name for column_type in conversion.known() if column_type.numeric}
     for table in tables:
         if not isinstance(table, TextTable):
             continue
-        for name, facts in table.facts.items():
+        for name, profile in table.profiles.items():
             if name in columns and types.get(name, "float") in numbers:
-                for mark in facts.marks:
+                for mark in profile.marks:
                     if name not in found.setdefault(mark, []):
                         found[mark].append(name)
     return found
@@ -102,13 +106,13 @@ def declare_missing(tables: Sequence[Table], missing: Sequence[str]) -> None:
 
 
 def further_times(
-    table: pa.Table, kinds: Mapping[str, ColumnType], apart: Sequence[str]
+    table: pa.Table, column_types: Mapping[str, ColumnType], apart: Sequence[str]
 ) -> tuple[pa.Table, list[str], dict[str, str]]:
     """Columns of times that their type does not show.
 
     Args:
       table: the rows.
-      kinds: the columns' types.
+      column_types: the columns' types.
       apart: columns that people have decided about.
 
     Returns:
@@ -121,7 +125,7 @@ def further_times(
         values = table.column(name).combine_chunks()
         if name in apart:
             continue
-        if kinds[name].numeric and time_formats.is_time(values):
+        if column_types[name].numeric and time_formats.is_time(values):
             epochs.append(name)
             table = table.set_column(table.column_names.index(name), name, times.parse(values)[0])
         elif pa.types.is_string(values.type) and (form := time_formats.written(values)):
@@ -139,14 +143,14 @@ def far_past(time: str | None, seconds: np.ndarray | None) -> list[str]:
     ]
 
 
-def ambiguous(tables: Sequence[Table], kinds: Mapping[str, ColumnType]) -> list[str]:
+def ambiguous(tables: Sequence[Table], column_types: Mapping[str, ColumnType]) -> list[str]:
     """A line about the columns whose numbers can be read with either decimal sign."""
     signs: dict[str, list[str]] = {}
     for table in tables:
-        for name, facts in table.facts.items() if isinstance(table, TextTable) else ():
-            number = name in kinds and kinds[name].numeric
-            if number and facts.ambiguous and name not in signs.setdefault(facts.format.decimal, []):
-                signs[facts.format.decimal].append(name)
+        for name, profile in table.profiles.items() if isinstance(table, TextTable) else ():
+            number = name in column_types and column_types[name].numeric
+            if number and profile.ambiguous and name not in signs.setdefault(profile.format.decimal, []):
+                signs[profile.format.decimal].append(name)
     said = {",": ("1,234 is read as 1.234", "."), ".": ("1,234 is read as 1234", ",")}
     return [
         f"{', '.join(names)}: {said[sign][0]}; if this is wrong, give `--decimal {said[sign][1]}`"
@@ -167,8 +171,8 @@ def notes(
         for mark, names in found.items()
     ]
     lines += [
-        f"column {name!r} is text and is read as {kind}: remove it from `data.types` if it is text"
-        for name, kind in texts.items()
+        f"column {name!r} is text and is read as {column_type}: remove it from `data.types` if it is text"
+        for name, column_type in texts.items()
     ]
     lines += [f"column {name!r} is not used: {why}" for name, why in dropped.items()]
     if len(formats) > 1:

@@ -47,7 +47,7 @@ POSITIVE = (
 
 
 @dataclasses.dataclass(frozen=True)
-class LabelFacts:
+class LabelProfile:
     """What the label column holds.
 
     Attributes:
@@ -63,7 +63,7 @@ class LabelFacts:
     missing: int
 
 
-def label(values: pa.ChunkedArray, name: str, task: str | None = None, boolean: bool = False) -> LabelFacts:
+def label(values: pa.ChunkedArray, name: str, task: str | None = None, boolean: bool = False) -> LabelProfile:
     """Infers the task from the label's values.
 
     Args:
@@ -96,7 +96,7 @@ def label(values: pa.ChunkedArray, name: str, task: str | None = None, boolean: 
                 where=name,
                 next_step="--task multiclass, or a column of numbers",
             )
-        return LabelFacts("regression", None, {}, missing)
+        return LabelProfile("regression", None, {}, missing)
     if task == "binary" and len(counts) != 2:
         raise DataError(
             f"a binary label has two values, but this one has {len(counts)}: {_some(counts)}",
@@ -113,7 +113,7 @@ def label(values: pa.ChunkedArray, name: str, task: str | None = None, boolean: 
     rows = sum(counts.values())
     shares = {str(value): counts[value] / rows for value in classes}
     numbered = classes == list(range(len(classes)))
-    return LabelFacts(task, None if numbered and task == "binary" else classes, shares, missing)
+    return LabelProfile(task, None if numbered and task == "binary" else classes, shares, missing)
 
 
 def _counts(values: pa.ChunkedArray) -> dict[Any, int]:
@@ -170,12 +170,12 @@ def _some(counts: Mapping) -> str:
     return ", ".join(repr(value) for value in list(counts)[:4]) + (", ..." if len(counts) > 4 else "")
 
 
-def encoded(values: pa.ChunkedArray, facts: LabelFacts) -> pa.Array:
+def encoded(values: pa.ChunkedArray, profile: LabelProfile) -> pa.Array:
     """The label as the event table holds it: class numbers as int64, or float64."""
     values = values.combine_chunks()
-    if facts.task == "regression":
+    if profile.task == "regression":
         return values.cast(pa.float64())
-    labels = Labels("label", facts.task, (0, 1) if facts.classes is None else facts.classes)
+    labels = Labels("label", profile.task, (0, 1) if profile.classes is None else profile.classes)
     return labels.code(labels.normalise(values)[0])
 
 

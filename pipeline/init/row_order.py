@@ -11,7 +11,7 @@ from scipy import stats
 ENOUGH = 30
 # Share of the changes from row to row that random order would have; below it the rows are sorted.
 CHANGES = 0.2
-# Correlation of a quantity's rank with the row's number above which the rows are sorted.
+# Correlation of a quantity's position with the row's number above which the rows are sorted.
 CORRELATION = 0.9
 RANDOM = (
     "the rows are in random order, so they are one span ({every}) and the first run trains on all of them; more rows "
@@ -35,7 +35,7 @@ def sorted_by(label: pa.ChunkedArray | pa.Array, task: str) -> str | None:
 
     Spans of such a table hold one class each, so each looks as if its labels were wrong. Classes are compared with the
     number of runs that random order gives (A. Wald and J. Wolfowitz, Ann. Math. Stat. 11, 1940), quantities by
-    Spearman's rank correlation with the row's number.
+    Spearman's position correlation with the row's number.
 
     Args:
       label: the label's values in the order of the rows.
@@ -47,8 +47,8 @@ def sorted_by(label: pa.ChunkedArray | pa.Array, task: str) -> str | None:
         return None
     codes = pc.rank(values, tiebreaker="dense").to_numpy(zero_copy_only=False).astype(float)
     if task == "regression":
-        place = np.arange(len(codes))
-        known = np.ptp(codes) > 0 and abs(np.corrcoef(codes, place)[0, 1]) > CORRELATION
+        position = np.arange(len(codes))
+        known = np.ptp(codes) > 0 and abs(np.corrcoef(codes, position)[0, 1]) > CORRELATION
     else:
         shares = np.unique(codes, return_counts=True)[1] / len(codes)
         expected = (len(codes) - 1) * (1 - (shares**2).sum())
@@ -65,9 +65,9 @@ def sorted_by(label: pa.ChunkedArray | pa.Array, task: str) -> str | None:
 def is_random(table: pa.Table, label: str, columns: Sequence[str]) -> bool:
     """Whether nothing shows that the order of the rows means something.
 
-    Three tests for each column and the label: whether a row's rank correlates with the next row's (A. Wald and
+    Three tests for each column and the label: whether a row's position correlates with the next row's (A. Wald and
     J. Wolfowitz, Ann. Math. Stat. 14, 1943), whether the mean ranks of ten parts of the table differ (W. H. Kruskal and
-    W. A. Wallis, J. Am. Stat. Assoc. 47, 1952), and whether the column's rank correlation with the label differs
+    W. A. Wallis, J. Am. Stat. Assoc. 47, 1952), and whether the column's position correlation with the label differs
     between the parts (Fisher's z). A table is random if none is significant at LEVEL, corrected for their number.
 
     Args:
@@ -81,7 +81,7 @@ def is_random(table: pa.Table, label: str, columns: Sequence[str]) -> bool:
     target = _ranks(table.column(label))
     parts = np.array_split(np.arange(len(table)), max(2, min(PARTS, len(table) // PART_ROWS)))
     chances = [*_chances(target, parts)]
-    # A text's rank means nothing, so its values are ranked by the label's mean among their rows.
+    # A text's position means nothing, so its values are ranked by the label's mean among their rows.
     for name in columns:
         values = _ranks(table.column(name), target)
         chances += [*_chances(values, parts), _same_relation(values, target, parts)]
@@ -117,7 +117,7 @@ def _ranks(column: pa.ChunkedArray, target: np.ndarray | None = None) -> np.ndar
 
 
 def _chances(ranks: np.ndarray, parts: Sequence[np.ndarray]) -> tuple[float, float]:
-    """p-values of the next row's rank and of the parts' means."""
+    """p-values of the next row's position and of the parts' means."""
     next_row = float((ranks[1:] * ranks[:-1]).sum()) / np.sqrt(len(ranks))
     between = float(sum(len(part) * ranks[part].mean() ** 2 for part in parts))
     return 2 * float(stats.norm.sf(abs(next_row))), float(stats.chi2.sf(between, len(parts) - 1))

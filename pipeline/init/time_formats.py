@@ -68,10 +68,10 @@ DIGIT_FORMATS = {
 }
 # Different numbers that decide; 20 where none is named here. Of seconds since 1970 none would be a month for long.
 FEWEST = {"%Y": 2, "%Y%m": 6}
-# What a number that is read so has to lie in, 1990 to 2100; years from 1900 on.
+# The range of a number that is read so, 1990 to 2100; years from 1900 on.
 WRITTEN = (631_152_000, 4_102_444_800)
 FIRST_YEAR = -2_208_988_800
-# Seconds since 1970 that numbers in a column that nobody has called a time must lie in: 2000 to 2040.
+# The range, as seconds since 1970, of numbers in a column that was not named as a time: 2000 to 2040.
 LIKELY = (946_684_800, 2_208_988_800)
 # Different texts that decide which formats are tried on all, and the share of them that one must fit.
 SAMPLE, FITTING = 60, 0.6
@@ -82,7 +82,7 @@ def event_times(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Epoch seconds of the rows that have a time, and the `strptime` formats that fit, where one was needed.
 
-    All rows decide. There are several formats where days and months cannot be told apart: the first one was used.
+    All rows decide. There are several formats where days and months cannot be distinguished: the first one was used.
 
     Args:
       values: the column.
@@ -104,15 +104,15 @@ def event_times(
     if not bad.any():
         return _present(seconds, name), ()
     if pa.types.is_string(array.type):
-        facts = formats(array)
-        if facts.best and (1 - facts.fits[facts.best[0]] / facts.present) <= min(bad.mean(), 0.01):
+        counts = formats(array)
+        if counts.best and (1 - counts.fits[counts.best[0]] / counts.present) <= min(bad.mean(), 0.01):
             readings: dict[str, pa.Array] = {}
-            for each in facts.best:
+            for each in counts.best:
                 read = times.parse(array, each)[0]
                 # Most further ones are only another way to write the first one.
                 if not readings or _plausible(read) and not any(map(read.equals, readings.values())):
                     readings[each] = read
-            return _present(readings[facts.best[0]], name), tuple(readings)
+            return _present(readings[counts.best[0]], name), tuple(readings)
     if bad.mean() <= 0.01:
         return _present(seconds, name), ()  # single bad rows become dead letters
     raise _no_times(array, bad, name, "ISO 8601 times or numbers since 1970")
@@ -123,20 +123,20 @@ def varies(seconds: np.ndarray) -> bool:
     return len(np.unique(seconds % (7 * 86_400))) > 1
 
 
-def formats(texts: pa.Array) -> times.FormatFacts:
+def formats(texts: pa.Array) -> times.FormatCounts:
     """Which of FORMATS texts are in."""
     different = texts.drop_null().unique()
     step = max(1, len(different) // SAMPLE)
     some = different.take(pa.array(np.arange(0, len(different), step)[:SAMPLE]))
     shapes = collections.Counter(_shape(text) for text in some.to_pylist())
     usual = max(shapes, key=lambda shape: shapes[shape], default="")
-    sample = times.FormatFacts(tuple(form for form in FORMATS if _shape(_ANY.strftime(form)) == usual))
+    sample = times.FormatCounts(tuple(form for form in FORMATS if _shape(_ANY.strftime(form)) == usual))
     sample.add(some)
-    facts = times.FormatFacts(
+    counts = times.FormatCounts(
         tuple(form for form in sample.forms if sample.fits[form] >= max(1, FITTING * sample.present))
     )
-    facts.add(texts)
-    return facts
+    counts.add(texts)
+    return counts
 
 
 def written(texts: pa.Array) -> str | None:

@@ -115,12 +115,13 @@ def warm_start(report: Mapping[str, Any] | None) -> dict[str, Any] | None:
         groups.append({"key": key, "name": name, "lines": lines, "parts": parts})
     keys = ("mode", "from_version", "step", "start_step", "examples_seen", "transform", "first_rate")
     return {
-        "facts": {key: report.get(key) for key in keys},
+        "training": {key: report.get(key) for key in keys},
         "groups": groups,
         "fresh_inputs": _mapping(report.get("fresh_inputs")),
         "not_finite": {name: n for name, n in _mapping(report.get("not_finite")).items() if is_number(n)},
         "guess": _guess(report),
         "rescue": _rescue(report),
+        "rates": _rates(report),
     }
 
 
@@ -135,6 +136,15 @@ def _rescue(report: Mapping[str, Any]) -> dict[str, Any] | None:
     if not all(is_number(rescue.get(key)) for key in ("champion", "guess")) or not candidates:
         return None
     return {**rescue, "candidates": sorted(candidates.items(), key=lambda pair: pair[1])}
+
+
+def _rates(report: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The learning rates that were compared, the one with the least record first; None where there was one."""
+    rates = _mapping(report.get("rates"))
+    records = {rate: value for rate, value in _mapping(rates.get("records")).items() if is_number(value)}
+    if not is_number(rates.get("chosen")):
+        return None
+    return {"chosen": rates["chosen"], "records": sorted(records.items(), key=lambda pair: pair[1])}
 
 
 def _guess(report: Mapping[str, Any]) -> str | None:

@@ -49,7 +49,7 @@ def write(out: Path, run_data: RunData) -> Path:
         "written": time.time(),
         "started": run_data.run.get("started"),
     }
-    # The summary first: a page without one would be listed without its facts.
+    # The summary first: a page without one would be listed without its verdicts.
     files.write_text(out.with_suffix(".json"), json.dumps(summary, indent=1, default=str))
     files.write_text(out, content)
     index.write_index(out.parent)

@@ -18,7 +18,7 @@ class RunData:
 
     Attributes:
       project: the project's name.
-      run: facts of the run, each of them optional: `run_id`, `span`, `span_start` and `span_end` (event
+      run: fields of the run, each of them optional: `run_id`, `span`, `span_start` and `span_end` (event
         times), `mode` (warm or cold), `spans` (the window), `rows` ({train, eval, unlabelled, new, replay}),
         `version` (the published version), `parent` (the champion's version), `code_digest`,
         `data_verdict`, `transform` (reused or refreshed), `started` (text or epoch seconds), `seconds`,

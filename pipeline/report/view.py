@@ -11,7 +11,7 @@ from noria.pipeline.report.run_data import Artifacts, RunData
 from noria.pipeline.report.words import is_number, moment, ranges
 
 # TFX's own SchemaGen writes no journal: its absence says nothing.
-# Of a table of 1,500 columns all plots and lines would make a page of 13 MB, which no browser likes and nobody reads.
+# All plots and lines of a table of 1,500 columns would be a page of 13 MB, slow to open and too long to read.
 CARDS, LINES = 60, 300
 AFTER_GATE = NODES[NODES.index("DataGate") + 1 :]
 

@@ -12,7 +12,7 @@ from typing import Any
 from noria.core.errors import ClusterError, ConfigError, LaneError
 from noria.pipeline.config import Config, load
 from noria.pipeline.report.words import ranges
-from noria.pipeline.retraining.revisions import Repository, Since
+from noria.pipeline.retraining.repository import Repository, Since
 from noria.pipeline.runners.kubeflow.records import TrainedRun
 from noria.pipeline.runs import lineage
 from noria.stores.pending import pending
@@ -178,7 +178,7 @@ def collect(
 
 
 def to_json(change: Change, evidence: Stores | Remote | None, decision: Decision) -> dict[str, Any]:
-    """The facts of the object that `noria ci --json` prints."""
+    """The fields of the object that `noria ci --json` prints."""
     stores = evidence if isinstance(evidence, Stores) else None
     champion = stores.champion if stores else None
     differing = evidence.differing if evidence else None

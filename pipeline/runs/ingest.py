@@ -52,21 +52,21 @@ def ingest(config: Config, on_event: Listener) -> dict[str, Any]:
         return {}
     started = time.monotonic()
 
-    def tell(event: str, **facts: Any) -> None:
-        on_event({"stage": "Ingest", "event": event, **facts})
+    def tell(event: str, **fields: Any) -> None:
+        on_event({"stage": "Ingest", "event": event, **fields})
 
     tell("start", source=config.data.source_name)
     report = ingest_source(
         _source(config),
         config.event_settings(),
         store,
-        tell=lambda facts: tell("note", **facts),
+        tell=lambda fields: tell("note", **fields),
         reads=lambda: _read_columns(config),
     )
     report = dataclasses.replace(report, notes=(*report.notes, *follow(config, store)))
-    facts = dataclasses.asdict(report)
-    tell("end", seconds=time.monotonic() - started, **facts)
-    return facts
+    counts = dataclasses.asdict(report)
+    tell("end", seconds=time.monotonic() - started, **counts)
+    return counts
 
 
 def follow(config: Config, store: SpanStore) -> list[str]:

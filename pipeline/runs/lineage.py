@@ -1,7 +1,7 @@
 """What makes a model besides its data, in four named parts, each with a digest: what changed can be said by name.
 
 A version's `code_digest` in the registry is the four digests in a row, so that equal models have equal digests and
-`differing` tells which part sets two of them apart. Imports neither TFX nor TensorFlow.
+`differing` names the parts in which two of them differ. Imports neither TFX nor TensorFlow.
 """
 
 import hashlib

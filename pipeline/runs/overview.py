@@ -7,6 +7,8 @@ from typing import Any
 
 from noria.ingestion.segments.store import SegmentStore
 from noria.pipeline.config import Config
+from noria.serving.rollouts.operations import summary
+from noria.serving.rollouts.store import Store
 from noria.stores.pending import pending
 from noria.stores.registry import Registry, RunRecord, Version
 from noria.stores.spans import SpanStore
@@ -24,6 +26,7 @@ class Overview:
       versions, runs: all of them, oldest first.
       spans: ids of all spans; `pending`: of those that wait for a run.
       quarantined: id of each span in quarantine -> its note.
+      rollout: the newest rollout, as `noria rollout status` has it; None before the first.
       stream: the stream's positions as they were stored last; None where nothing was read of one.
     """
 
@@ -34,6 +37,7 @@ class Overview:
     spans: list[int]
     quarantined: dict[int, dict[str, Any]]
     pending: list[int]
+    rollout: dict[str, Any] | None
     stream: dict[str, Any] | None
 
     def to_json(self) -> dict[str, Any]:
@@ -48,6 +52,7 @@ class Overview:
             "spans": self.spans,
             "quarantined": sorted(self.quarantined),
             "pending": self.pending,
+            "rollout": self.rollout,
             "stream": self.stream,
         }
 
@@ -64,6 +69,7 @@ def read(config: Config) -> Overview:
         spans=store.ids(),
         quarantined=store.quarantined(),
         pending=pending(home, config.window.first),
+        rollout=_rollout(config),
         stream=_stream(config),
     )
 
@@ -80,6 +86,11 @@ def version_row(version: Version) -> dict[str, Any]:
     values["spans"] = list(version.spans)
     values["reasons"] = list(version.reasons)
     return values
+
+
+def _rollout(config: Config) -> dict[str, Any] | None:
+    found = Store(config.model_root).read()
+    return summary(found) if found is not None else None
 
 
 def _stream(config: Config) -> dict[str, Any] | None:

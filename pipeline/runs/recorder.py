@@ -1,4 +1,4 @@
-"""Ends a run, whatever its outcome and wherever it ran: its page, its `run.json`, its errors in plain words.
+"""Ends a run, with any outcome and on any runner: its page, its `run.json`, its errors in plain words.
 
 The stages record the outcome in the registry (Pusher a version, DataGate a broken span, SpanExampleGen a thin one).
 The runner ends the run with a `RunRecorder`: `noria run` around the pipeline, on Kubeflow the task `Report`, and the
@@ -79,14 +79,14 @@ class RunRecorder:
             finished=now.isoformat(timespec="seconds"),
             seconds={r["stage"]: r["seconds"] for r in journal if r["event"] == "end"},
         )
-        facts = dataclasses.asdict(run) | self._log()
+        fields = dataclasses.asdict(run) | self._log()
         if run.version is not None:
             version = registry.version(run.version)
-            facts |= {"spans": version.spans, "parent": version.parent, "code_digest": version.code_digest}
+            fields |= {"spans": version.spans, "parent": version.parent, "code_digest": version.code_digest}
         with files.explained(f"the report of span {run.span} cannot be written", self.home, SpanError):
             for suffix in (".html", ".json"):  # this run is the outcome of the span's failed attempts
                 files.remove_tree(self._page(_failed_name(run.span)).with_suffix(suffix))
-            page = self._write(f"{run.span:08d}-{self.run_id}", facts, journal, artifacts)
+            page = self._write(f"{run.span:08d}-{self.run_id}", fields, journal, artifacts)
             run = dataclasses.replace(run, report=str(page))
             text = json.dumps(dataclasses.asdict(run), default=str, indent=1)
             files.write_text(self.home / "runs" / self.run_id / "run.json", text)
@@ -109,8 +109,8 @@ class RunRecorder:
           OSError: the page cannot be written.
         """
         text = str(error) if isinstance(error, NoriaError) else f"{type(error).__name__}: {error}"
-        facts = {"span": span, "run_id": self.run_id, "started": self.started, "error": text, **self._log()}
-        return self._write(_failed_name(span), facts, journal, artifacts)
+        fields = {"span": span, "run_id": self.run_id, "started": self.started, "error": text, **self._log()}
+        return self._write(_failed_name(span), fields, journal, artifacts)
 
     def _log(self) -> dict[str, str]:
         return {} if self.log is None else {"log": str(self.log)}
@@ -118,13 +118,13 @@ class RunRecorder:
     def _page(self, name: str) -> Path:
         return self.home / "reports" / f"{name}.html"
 
-    def _write(self, name: str, facts: dict[str, Any], journal: Journal, artifacts: Artifacts) -> Path:
+    def _write(self, name: str, fields: dict[str, Any], journal: Journal, artifacts: Artifacts) -> Path:
         from noria.pipeline import report
 
-        event_time = SpanStore(self.home).manifest(facts["span"]).event_time
+        event_time = SpanStore(self.home).manifest(fields["span"]).event_time
         if event_time is not None:
-            facts = {**facts, "span_start": event_time[0], "span_end": event_time[1]}
-        run = report.RunData(project=self.project, run=facts, journal=journal, paths=artifacts)
+            fields = {**fields, "span_start": event_time[0], "span_end": event_time[1]}
+        run = report.RunData(project=self.project, run=fields, journal=journal, paths=artifacts)
         return report.write(self._page(name), run)
 
 

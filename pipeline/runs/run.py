@@ -14,6 +14,7 @@ from noria.components.infra_validation import validator
 from noria.core import files
 from noria.core.errors import ConfigError, ThinError
 from noria.core.locks import hold
+from noria.pipeline import forgetting
 from noria.pipeline.config import Config
 from noria.pipeline.runs import lineage, recorder
 from noria.pipeline.runs.ingest import Listener, ingest
@@ -57,6 +58,8 @@ def run_pending(
 
         metadata.connection(config)  # fails now, not after the imports and the ingestion
     with hold(config.home_path, wait=wait):
+        if forgetting.finish(config):
+            tell({"stage": "Recover", "event": "note", "recovered": "finished `noria forget`"})
         ingest(config, tell)
         for line in recover(Registry(config.home_path), config.model_root, config.signing.key):
             tell({"stage": "Recover", "event": "note", "recovered": line})

@@ -19,16 +19,16 @@ def update_of(event: dict[str, Any], state: State) -> dict[str, Any] | None:
       state: of the registry; only what never changes is read from it, so an event has the same data each time.
 
     Returns:
-      `change` (`published`, `rolled_back` or `quarantined`), and facts.
+      `change` (`published`, `rolled_back` or `quarantined`), and fields of the version.
     """
     kind = event["kind"]
     if kind == "published":
         version = state.versions[event["version"]]
-        return {"change": "published", "model_dir": event["model_dir"], **_facts(version)}
+        return {"change": "published", "model_dir": event["model_dir"], **_fields(version)}
     if kind == "rolled_back":
         told = {name: event[name] for name in ("reason", "actor", "model_dir")}
         from_version = event["version"]
-        return {"change": "rolled_back", "from": from_version, **told, **_facts(state.versions[event["to"]])}
+        return {"change": "rolled_back", "from": from_version, **told, **_fields(state.versions[event["to"]])}
     if kind == "run" and event["run"].get("data_verdict") == "broken":
         names = ("span", "span_version", "run_id", "reasons")
         return {"change": "quarantined", **{name: event["run"].get(name) for name in names}}
@@ -62,6 +62,6 @@ def cloud_event(project: str, number: int, event: dict[str, Any], update: dict[s
     return JSONFormat().write(CloudEvent(attributes, update))
 
 
-def _facts(version: Version) -> dict[str, Any]:
+def _fields(version: Version) -> dict[str, Any]:
     names = ("version", "parent", "mode", "span", "span_version", "spans", "run_id", "metrics", "created")
     return {name: getattr(version, name) for name in names}

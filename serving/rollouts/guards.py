@@ -32,7 +32,7 @@ MIN_LOSSES = 100
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 SLOW_SHARE = 0.01
 LATENCY_MEMORY = 20_000  # answers after which older ones count half
-STEP = 1.05  # between two latencies that are told apart
+STEP = 1.05  # between two latencies that are distinguished
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from noria.core import files
 from noria.core.errors import NoriaError
-from noria.serving.metrics import Metrics
+from noria.serving.prometheus import Metrics
 from noria.serving.rollouts.guards import Guards
 from noria.serving.rollouts.operations import Rollouts
 from noria.serving.rollouts.rollout import ABORTED, ABORTING, ACTIVE, PROMOTED, PROMOTING, Rollout, decide
@@ -126,6 +126,9 @@ class Judge:
             if before is not None and before.status in ACTIVE:
                 await self._end(before, ABORTED)
             self._guards = Guards(rollout.settings.guards, rollout.settings.false_alarms, rollout.guards)
+            if rollout.status in ACTIVE:
+                lines = await asyncio.to_thread(self.rollouts.store.read_answers, rollout.id)
+                self.traffic.answers.load(lines, rollout.id)
         self.rollout = rollout
         changed = before is None or (before.id, before.status, before.step) != (
             rollout.id,
@@ -134,6 +137,8 @@ class Judge:
         )
         if changed and (before is not None or rollout.status not in (PROMOTED, ABORTED)):
             self._say(rollout)
+            if rollout.status not in (PROMOTING, ABORTING):  # `finish` tells how that ends
+                self.rollouts.tell(rollout)  # what a command has changed too
         if rollout.status in (*ACTIVE, PROMOTING):
             self.model.candidate = rollout.version
             self._divide()
@@ -149,6 +154,8 @@ class Judge:
     async def _end(self, rollout: Rollout, status: str) -> None:
         """The candidate becomes the champion, or gets nothing any more."""
         self.traffic.begin(None, None, None)
+        self.traffic.answers.changes()
+        await asyncio.to_thread(self.rollouts.store.forget_answers, rollout.id)
         folder = self.rollouts.root / str(rollout.version)
         if status == PROMOTED:
             if folder.is_dir():
@@ -170,6 +177,7 @@ class Judge:
         if self._right is None:
             self._right = self.rollouts.store.judge()
         if self._right is None or self._guards is None:
+            self.traffic.answers.changes()  # another server writes its own
             return
         self.traffic.close()
         new = decide(rollout, self._guards, time.time())
@@ -201,13 +209,16 @@ class Judge:
         )
 
     async def _save(self, known: Rollout, new: Rollout) -> None:
-        """Writes the file, unless somebody has changed it since it was `known`."""
+        """Writes the file, unless somebody has changed it since it was `known`, and the answers beside it."""
+        store, answers = self.rollouts.store, self.traffic.answers.changes()
+        if answers:
+            await asyncio.to_thread(store.append_answers, known.id, answers)
 
         def put(current: Rollout | None) -> Rollout | None:
             same = current is not None and (current.id, current.status) == (known.id, known.status)
             return new if same else current
 
-        await asyncio.to_thread(self.rollouts.store.change, put)
+        await asyncio.to_thread(store.change, put)
         self._saved = time.monotonic()
 
     def _say(self, rollout: Rollout) -> None:

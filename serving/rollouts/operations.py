@@ -42,8 +42,8 @@ class Rollouts:
       root: the model directory.
       home: the project's home folder with its registry; None for a directory without one. Its candidates are folders
         `.candidate-<version>` that somebody else has written.
-      record: called with each event, for an audit log.
-      signing_key: PEM file of the key that signs candidates; the server has none.
+      record: called once with each state of a rollout, for an audit log.
+      signing_key: PEM file of the key that signs what is staged or promoted; None for no signatures.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class Rollouts:
         self.root, self.home, self.signing_key = root, home, signing_key
         self.store = Store(root)
         self._record = record
+        self._told: tuple[Any, ...] | None = None
 
     def start(self, version: int | None, settings: RolloutSettings, actor: str) -> Rollout:
         """Starts a rollout, or continues one that is paused.
@@ -154,24 +155,22 @@ class Rollouts:
         self._record({"event": "fallback", "version": number, "to": to, "reason": reason})
 
     def record(self, rollout: Rollout) -> None:
-        """Writes a rollout's status into the registry, once."""
-        event = {
-            "rollout": rollout.id,
-            "version": rollout.version,
-            "champion": rollout.champion,
-            "mode": rollout.settings.mode,
-            "status": rollout.status,
-            "share": rollout.share,
-            "reason": rollout.reason,
-            "actor": rollout.by or rollout.actor,
-        }
+        """Writes a rollout's status into the registry, and tells it; once each."""
+        event = _event(rollout)
         if self.home is not None:
             registry = Registry(self.home)
             with registry.writing("the rollout cannot be recorded"):
                 known = registry.state().rollouts.get(rollout.id, {})
                 if any(known.get(key) != event[key] for key in ("status", "share")):
                     registry.log.append("rollout", **event)
-        self._record({"event": "rollout", **event})
+        self.tell(rollout)
+
+    def tell(self, rollout: Rollout) -> None:
+        """Calls `record` with a rollout's state, whoever has changed it, if it was not told last."""
+        state = rollout.id, rollout.status, rollout.share
+        if state != self._told:
+            self._told = state
+            self._record({"event": "rollout", **_event(rollout)})
 
     def _candidate(self, version: int | None) -> int:
         present = model_directory.candidates(self.root)
@@ -268,6 +267,19 @@ class Rollouts:
                 where=self.store.path,
                 next_step="`noria rollout abort` or `noria rollout promote` ends it",
             )
+
+
+def _event(rollout: Rollout) -> dict[str, Any]:
+    return {
+        "rollout": rollout.id,
+        "version": rollout.version,
+        "champion": rollout.champion,
+        "mode": rollout.settings.mode,
+        "status": rollout.status,
+        "share": rollout.share,
+        "reason": rollout.reason,
+        "actor": rollout.by or rollout.actor,
+    }
 
 
 def summary(rollout: Rollout) -> dict[str, Any]:

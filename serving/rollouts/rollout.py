@@ -59,7 +59,7 @@ class Rollout:
         """Whether the requests of a key are the candidate's. The keys of a step are in all later ones.
 
         Args:
-          key: empty for a request without one, which is drawn by lot.
+          key: empty for a request without one, which gets an arm at random.
         """
         return (place(self.id, key) if key else random.random()) < self.share
 

@@ -70,7 +70,7 @@ class RolloutSettings(Settings):
         default="x-rollout-key",
         pattern=r"^[a-z0-9-]+$",
         description="The header (gRPC: metadata) with the key; a key's requests have one version. A request without "
-        "it is drawn by lot.",
+        "it gets a version at random.",
     )
     guards: GuardSettings = Field(default=GuardSettings(), description="What is tolerated of a candidate.")
 

@@ -15,6 +15,7 @@ from noria.core.locks import hold
 from noria.serving.rollouts.rollout import Rollout
 
 FOLDER = ".rollout"
+MAX_ANSWERS_BYTES = 16 << 20  # of each of two files: some 100,000 requests
 FINISH_THE_FILE = "delete the file; no rollout is under way then, and the champion has all traffic"
 
 
@@ -60,6 +61,36 @@ class Store:
             if after is not None and after is not before:
                 files.write_json(self.path, after.to_json())
             return after
+
+    def append_answers(self, rollout: str, lines: bytes) -> None:
+        """Adds answers of a rollout that wait for their label, in lines. The newest ones are kept.
+
+        Raises:
+          ServingError: the file cannot be written.
+        """
+        path, older = self._answers(rollout)
+        with files.explained("the rollout's answers cannot be written", path, ServingError):
+            if path.exists() and path.stat().st_size > MAX_ANSWERS_BYTES:
+                path.replace(older)
+            with path.open("ab") as file:
+                file.write(lines)
+
+    def read_answers(self, rollout: str) -> list[bytes]:
+        """The lines of `append_answers`, oldest first; none if they cannot be read."""
+        found: list[bytes] = []
+        for path in reversed(self._answers(rollout)):
+            with contextlib.suppress(OSError):
+                found += path.read_bytes().splitlines()
+        return found
+
+    def forget_answers(self, rollout: str) -> None:
+        """Deletes them: the rollout has ended."""
+        for path in self._answers(rollout):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def _answers(self, rollout: str) -> tuple[Path, Path]:
+        return self.folder / f"answers-{rollout}.jsonl", self.folder / f"answers-{rollout}.older.jsonl"
 
     def mark(self) -> files.Mark | None:
         """Changes when the file does."""

@@ -5,7 +5,6 @@ one. So a faulty version costs its clients time, and no answer.
 """
 
 import asyncio
-import collections
 import contextvars
 import dataclasses
 import logging
@@ -14,12 +13,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
-from noria.serving.metrics import Metrics
+from noria.serving.grpc_status import Code, StatusError
 from noria.serving.prediction_log import ARM, REQUEST_ID
-from noria.serving.rollouts.collapse import Collapse
+from noria.serving.prometheus import Metrics
+from noria.serving.rollouts.answers import Answered, Answers
+from noria.serving.rollouts.collapse import Collapse, LossCollapse
 from noria.serving.rollouts.guards import CANDIDATE, CHAMPION, Guards
 from noria.serving.rollouts.rollout import Rollout
-from noria.serving.status import Code, StatusError
 from noria.serving.tensors import Tensor, first
 from noria.serving.version import Version
 
@@ -50,7 +50,6 @@ FINAL = frozenset({Code.DEADLINE_EXCEEDED, Code.CANCELLED, Code.RESOURCE_EXHAUST
 # Process ends within so many seconds that count as a collapse.
 MAX_ENDS, END_SECONDS = 3, 60.0
 MAX_MIRRORED = 64  # requests that wait for a shadow; more are not mirrored
-MAX_LABELS = 100_000  # answers that wait for their label
 LARGEST = 20  # differences that are kept with their request
 
 
@@ -85,18 +84,18 @@ class Traffic:
         self.candidate: Version | None = None
         self.guards: Guards | None = None
         self.differences = Differences()
+        self.answers = Answers()
         self._arms, self._metrics, self._collapsed = arms, metrics, collapsed
         self._collapse: tuple[int, Collapse] = (0, Collapse())
         self._ends: list[float] = []
         self._running: set[_Asked] = set()
-        self._labels: collections.OrderedDict[str, tuple[str, float]] = collections.OrderedDict()
+        self._losses: tuple[int, LossCollapse] = (0, LossCollapse())
         self._mirrored: set[asyncio.Task[None]] = set()
 
     def begin(self, rollout: Rollout | None, candidate: Version | None, guards: Guards | None) -> None:
         """Divides the traffic from now on; None ends it."""
         if rollout is None or self.rollout is None or rollout.id != self.rollout.id:
             self.differences = Differences(rollout.differences if rollout is not None else None)
-            self._labels.clear()
             before = self._metrics.latency.quantile(0.99, self._arms.name)  # µs
             if guards is not None and before is not None:
                 guards.expect(before / 1e6)
@@ -149,13 +148,30 @@ class Traffic:
                 guards.slow(asked.arm)
 
     def label(self, request_id: str, label: float) -> bool:
-        """Tells the guards the label of a request's first row; False if the request is not known (any more)."""
-        found = self._labels.pop(request_id, None)
-        if found is None or self.guards is None:
-            return False
-        arm, score = found
-        self.guards.labelled(arm, score, label)
-        return True
+        """The label of a request's first row, for the guards and for the champion's trust.
+
+        Returns:
+          False if the request is not known (any more).
+        """
+        found = self.answers.take(request_id)
+        for each in found:
+            if self.guards is not None and self.rollout is not None and each.rollout == self.rollout.id:
+                self.guards.labelled(each.arm, each.score, label)
+            if each.arm == CHAMPION and label in (0, 1) and 0 <= each.score <= 1:
+                self._judge(each, int(label))
+        return bool(found)
+
+    def _judge(self, answered: Answered, label: int) -> None:
+        """Whether the champion's scores are worse than a guess, by the labels of its own answers."""
+        champion, fallback = self._arms.latest(), self._arms.fallback()
+        if champion is None or champion.number != answered.version:
+            return
+        number, losses = self._losses
+        if number != champion.number:
+            losses.restart()
+            self._losses = champion.number, losses
+        if losses.update(answered.score, label) and fallback is not None:
+            self._collapsed(champion, fallback, f"its scores are worse than a guess: {losses}")
 
     def ended(self, version: Version) -> bool:
         """The process of a version has ended: whether another version answers what it was computing."""
@@ -191,6 +207,8 @@ class Traffic:
                 self._collapsed(champion, fallback, f"its requests fail: {error.message}")
             return answer
         self._failed(champion.number, False)
+        if self.guards is None:
+            self._remember(CHAMPION, champion, score_of(OUTPUTS.get()))
         return answer
 
     def _own_fault(self, error: StatusError, failed: bool) -> None:
@@ -226,11 +244,13 @@ class Traffic:
             self._running.discard(asked)
         score = score_of(OUTPUTS.get())
         guards.observe(arm, False, time.perf_counter() - asked.started, score, asked.slow)
-        if score is not None and REQUEST_ID.get():
-            self._labels[REQUEST_ID.get()] = arm, score
-            if len(self._labels) > MAX_LABELS:
-                self._labels.popitem(last=False)
+        self._remember(arm, version, score)
         return answer
+
+    def _remember(self, arm: str, version: Version, score: float | None) -> None:
+        if score is not None and REQUEST_ID.get():
+            rollout = self.rollout.id if self.rollout is not None else ""
+            self.answers.add(REQUEST_ID.get(), Answered(arm, version.number, score, rollout))
 
     def _mirror(self, candidate: Version, call: Call[Any], outputs: Mapping[str, Tensor]) -> None:
         if len(self._mirrored) >= MAX_MIRRORED:

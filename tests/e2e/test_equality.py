@@ -42,8 +42,8 @@ from noria.components.internals import tft as tft_internals  # noqa: E402
 from noria.components.statistics_gen import in_process  # noqa: E402
 from noria.components.statistics_gen.executor import Executor as StatisticsGen  # noqa: E402
 from noria.components.trainer.executor import Executor as Trainer  # noqa: E402
+from noria.components.transform.example_rows import ANALYZE_ROWS  # noqa: E402
 from noria.components.transform.executor import Executor as Transform  # noqa: E402
-from noria.components.transform.source import ANALYZE_ROWS  # noqa: E402
 from noria.pipeline.config import project as configs  # noqa: E402
 from noria.pipeline.runs.run import run_pending  # noqa: E402
 from noria.stores.registry import Registry  # noqa: E402

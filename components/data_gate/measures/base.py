@@ -24,8 +24,7 @@ class Measure:
       bounds: smallest and largest value; the smallest is that of equal distributions.
       applies_to: kinds of features that are measured.
       bins: how both sides are put into bins, a key of `binning.BINNINGS`: `reference` (deciles or the most frequent
-        values of the reference, with a bin for missing values), `values` (each category) or `equal-width` (TFDV's
-        histogram).
+        values of the reference, with a bin for missing values) or `values` (each category).
       threshold: above this value a feature is `drifted`; None: reported, but does not judge.
       comparator: field of TFDV's `FeatureComparator` whose threshold in the schema replaces `threshold`; may be
         empty.
@@ -35,7 +34,7 @@ class Measure:
     definition: ClassVar[str]
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     applies_to: ClassVar[tuple[Literal["numeric", "categorical"], ...]] = ("numeric", "categorical")
-    bins: ClassVar[Literal["reference", "values", "equal-width"]] = "reference"
+    bins: ClassVar[Literal["reference", "values"]] = "reference"
     threshold: ClassVar[float | None] = None
     comparator: ClassVar[str] = ""
 

@@ -4,10 +4,11 @@ import math
 from collections.abc import Sequence
 
 from noria.components.data_gate.measures.base import Measure, shares
+from noria.components.data_gate.measures.psi import PopulationStability
 
 
 class JensenShannon(Measure):
-    """KL2(p‖m) / 2 + KL2(q‖m) / 2 with m = (p + q) / 2, as TFDV's comparator computes it.
+    """KL2(p‖m) / 2 + KL2(q‖m) / 2 with m = (p + q) / 2, between the deciles of the reference.
 
     >>> JensenShannon().value([50, 50], [50, 50])
     0.0
@@ -21,8 +22,8 @@ class JensenShannon(Measure):
     )
     bounds = (0.0, 1.0)
     applies_to = ("numeric",)
-    bins = "equal-width"
-    # The flights of 2013, 53 weeks, each against the week before: features that a timetable fixes reach 0.12 (seats).
+    # The flights of 2013, 53 weeks, each against the week before: features that a timetable fixes reach 0.04, and
+    # weather 0.7.
     threshold = 0.2
     comparator = "jensen_shannon_divergence"
 
@@ -33,3 +34,13 @@ class JensenShannon(Measure):
                 if share > 0:
                     total += share * math.log2(2 * share / (p + q))
         return min(max(total / 2, 0.0), 1.0)
+
+    def chance(self, current_rows: float, reference_rows: float, bins: int) -> float:
+        """What two samples of one distribution reach once in a thousand times.
+
+        For shares that hardly differ JS is Σ (p - q)² / m / (8 ln 2), and PSI is Σ (p - q)² / m.
+
+        >>> round(JensenShannon().chance(100, 100, 11), 3)
+        0.107
+        """
+        return PopulationStability().chance(current_rows, reference_rows, bins) / (8 * math.log(2))

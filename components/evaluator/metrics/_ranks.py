@@ -10,7 +10,7 @@ def by_score(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.nda
       labels: `[n]`, 0 or 1.
       scores: `[n]`.
     """
-    _, place = np.unique(scores, return_inverse=True)
-    rows = np.bincount(place)
-    positives = np.bincount(place[labels == 1], minlength=len(rows))
+    _, rank = np.unique(scores, return_inverse=True)
+    rows = np.bincount(rank)
+    positives = np.bincount(rank[labels == 1], minlength=len(rows))
     return positives, rows - positives

@@ -1,20 +1,23 @@
 """Wide & Deep (Cheng et al. 2016, arXiv:1606.07792): a weight for each id and number, plus a deep network."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from noria.components.libraries import keras
-from noria.components.trainer import layers
 from noria.components.trainer.families.base import Family
-from noria.components.trainer.model_inputs import Features
-from noria.components.trainer.settings import Settings
+
+if TYPE_CHECKING:  # the config reads the families' defaults at every start
+    import numpy as np
+
+    from noria.components.trainer.model_inputs import Features
+    from noria.components.trainer.settings import Settings
 
 
 class WideDeep(Family):
     """Linear in all ids and numbers, plus dense layers over embeddings and numbers."""
 
-    def build(self, features: Features, settings: Settings) -> Any:
+    def build(self, features: "Features", settings: "Settings") -> Any:
+        from noria.components.libraries import keras
+        from noria.components.trainer import layers
+
         inputs = layers.inputs(features)
         deep = layers.dense_layers(layers.dense_input(inputs, features), settings)
         logits = [keras.layers.Dense(settings.outputs, name="deep_logits")(deep)]
@@ -30,7 +33,13 @@ class WideDeep(Family):
         output = logits[0] if len(logits) == 1 else keras.layers.Add(name="logits")(logits)
         return keras.Model(inputs, output, name="wide_deep")
 
-    def numeric_rows(self, variable: str, shape: tuple[int, ...], features: Features) -> np.ndarray | None:
+    def numeric_rows(
+        self, variable: str, shape: tuple[int, ...], features: "Features"
+    ) -> "np.ndarray | None":
+        import numpy as np
+
+        from noria.components.trainer import layers
+
         if variable not in ("wide_numeric/kernel", "deep_0/kernel"):
             return None
         first = 0 if variable == "wide_numeric/kernel" else layers.numbers_begin(features)

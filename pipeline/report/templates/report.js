@@ -15,7 +15,7 @@ for (const table of document.querySelectorAll("table[data-sort]")) {
       const rows = [...table.tBodies[0].rows].sort((a, b) => {
         const [x, y] = up ? [value(a), value(b)] : [value(b), value(a)];
         if (text) return x.localeCompare(y, undefined, { numeric: true });
-        // What has no value stands last in both directions.
+        // Rows without a value come last in both directions.
         const [m, n] = [parseFloat(x), parseFloat(y)];
         if (Number.isNaN(m) || Number.isNaN(n)) return Number.isNaN(parseFloat(value(a))) - Number.isNaN(parseFloat(value(b)));
         return m - n;

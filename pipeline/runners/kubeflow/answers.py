@@ -19,7 +19,7 @@ _DRIVER = "-driver"  # Kubeflow's task before each of the pipeline's
 
 
 def run(answer: Mapping[str, Any], link: str) -> Run:
-    """A run. Of its tasks only the pipeline's own, and each node of Argo's is left out.
+    """A run, with the pipeline's own tasks only, without the nodes that Argo adds.
 
     Args:
       answer: the server's JSON, or a kfp model as JSON.

@@ -21,7 +21,7 @@ from noria.pipeline.config.kubeflow import Kubeflow
 from noria.pipeline.config.kubeflow_task import Task
 from noria.pipeline.config.sections import is_function, is_url
 from noria.pipeline.runners.kubeflow import container_project
-from noria.pipeline.runners.kubeflow.tasks import settings_of
+from noria.pipeline.runners.kubeflow.compiled_tasks import settings_of
 
 # Functions that older releases of kfp-kubernetes do not have, by the key that needs them: of the section, of a task.
 _NEWER = {
@@ -108,7 +108,7 @@ def check_config(config: Config) -> None:
         )
     if not in_store and PurePosixPath(section.project).is_relative_to(home):
         raise ConfigError(
-            f"`kubeflow.project` must not lie in the home folder, got {section.project}",
+            f"`kubeflow.project` must not be in the home folder, got {section.project}",
             where=where,
             next_step="keep the project in the image, or beside the home on the volume",
         )
@@ -206,7 +206,7 @@ def _check_caching(config: Config) -> None:
 
 
 def _check_workers(config: Config) -> None:
-    """Refuses workers in other pods: a task's artifacts are files of its own pod, and nothing tells them apart."""
+    """Refuses workers in other pods: a task's artifacts are files of its own pod, which no other pod can read."""
     args = [("beam.args", config.beam.args)]
     args += [(f"beam.per_component.{name}", given) for name, given in config.beam.per_component.items()]
     for key, given in args:

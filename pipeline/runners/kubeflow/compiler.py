@@ -14,7 +14,7 @@ import yaml
 from noria.core import files
 from noria.core.errors import ConfigError
 from noria.pipeline.config import Config
-from noria.pipeline.runners.kubeflow import checks, exit_handler, tasks, ui
+from noria.pipeline.runners.kubeflow import checks, compiled_tasks, exit_handler, ui
 from noria.pipeline.runners.kubeflow.workers import train_job
 from noria.pipeline.runs import lineage
 
@@ -43,7 +43,10 @@ def compile_package(config: Config, output: Path, cold: bool = False) -> Path:
     checks.check_config(config)
     checks.check_output(output)
     spec = pipeline_spec(config, cold)
-    documents = [spec, tasks.platform_spec(config.kubeflow, list(spec["deploymentSpec"]["executors"]))]
+    documents = [
+        spec,
+        compiled_tasks.platform_spec(config.kubeflow, list(spec["deploymentSpec"]["executors"])),
+    ]
     text = yaml.safe_dump_all(documents, sort_keys=True, allow_unicode=True)
     with files.explained("the package cannot be written", output, ConfigError):
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +92,7 @@ def pipeline_spec(config: Config, cold: bool = False) -> dict[str, Any]:
     spec.pop("defaultPipelineRoot", None)
     if section.pipeline_root is not None:
         spec["defaultPipelineRoot"] = section.pipeline_root
-    tasks.apply(spec, section)
+    compiled_tasks.apply(spec, section)
     train_job.declare(spec, section, config.cluster_home)
     ui.declare(spec, spec["root"]["dag"]["tasks"], config.task)
     exit_handler.wrap(spec)

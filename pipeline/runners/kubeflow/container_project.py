@@ -26,8 +26,8 @@ def to_json(config: Config) -> str:
     """The settings as a task's argument; `from_json` reads them in the container."""
     settings = {key: value for key, value in config.settings.items() if key not in _LEFT_OUT}
     home = COPY if config.cluster_home.startswith(SCHEMES) else config.cluster_home
-    place = {"folder": config.kubeflow.project, "home": home}
-    return json.dumps({**place, "settings": settings}, default=str, sort_keys=True)
+    paths = {"folder": config.kubeflow.project, "home": home}
+    return json.dumps({**paths, "settings": settings}, default=str, sort_keys=True)
 
 
 def from_json(text: str) -> Config:

@@ -61,7 +61,7 @@ def seconds_between(expression: str) -> float:
 
 
 def _values(part: str, low: int, high: int, words: dict[str, int]) -> range | None:
-    """What `*`, `?`, `a` or `a-b`, each perhaps with `/step`, stands for; None where it is out of the range."""
+    """The numbers that `*`, `?`, `a` or `a-b`, with or without `/step`, mean; None if one is out of the range."""
     found = re.fullmatch(r"(?:[*?]|(\w+)(?:-(\w+))?)(?:/(\d+))?", part, re.ASCII)
     if found is None or (found[3] is not None and int(found[3]) == 0):
         return None

@@ -100,31 +100,31 @@ def execute(class_path: str, invocation: "Invocation", beam_args: Sequence[str])
     from tfx.utils import import_utils
 
     for name, [artifact] in invocation.outputs.items():
-        with _explained(f"the output {name!r} has no place to be written to", artifact.uri):
+        with _explained(f"the output {name!r} has no folder to be written to", artifact.uri):
             Path(artifact.uri).parent.mkdir(parents=True, exist_ok=True)
     executor_class: Any = import_utils.import_class_by_path(class_path)
     keras3.forget()
     # A subclass has imported its base; importing it here would bring Beam into every task.
     beam_base = sys.modules.get("tfx.dsl.components.base.base_beam_executor")
     with tempfile.TemporaryDirectory(prefix="noria-task-") as scratch:
-        facts: dict[str, Any] = {"unique_id": invocation.run_id, "tmp_dir": scratch}
+        context_fields: dict[str, Any] = {"unique_id": invocation.run_id, "tmp_dir": scratch}
         if beam_base is not None and issubclass(executor_class, beam_base.BaseBeamExecutor):
-            context = executor_class.Context(beam_pipeline_args=list(beam_args), **facts)
+            context = executor_class.Context(beam_pipeline_args=list(beam_args), **context_fields)
         else:
-            context = base_executor.BaseExecutor.Context(extra_flags=list(beam_args), **facts)
+            context = base_executor.BaseExecutor.Context(extra_flags=list(beam_args), **context_fields)
         executor_class(context).Do(invocation.inputs, invocation.outputs, invocation.exec_properties)
     for [artifact] in invocation.outputs.values():
         _complete(Path(artifact.uri))
 
 
-def _complete(place: Path) -> None:
-    """Makes an output that the executor has left out, such as a Trainer's `model_run`.
+def _complete(output: Path) -> None:
+    """Makes an output that the executor has not written, such as a Trainer's `model_run`.
 
     After 2.18 Kubeflow fails a task without a declared output. It uploads files only, so the folder gets one.
     """
-    if not place.exists():
-        place.mkdir(parents=True)
-        (place / "empty").touch()
+    if not output.exists():
+        output.mkdir(parents=True)
+        (output / "empty").touch()
 
 
 def leave_message(text: str) -> None:

@@ -28,6 +28,6 @@ def wrap(spec: dict[str, Any]) -> None:
 
 
 def stages(spec: dict[str, Any]) -> dict[str, Any]:
-    """The tasks of a compiled pipeline but for its exit handler."""
+    """The tasks of a compiled pipeline except its exit handler."""
     tasks: dict[str, Any] = spec["components"][f"comp-{STAGES}"]["dag"]["tasks"]
     return tasks

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from noria.core.errors import ClusterError, LockedError
-from noria.pipeline.runners.kubeflow.client import Cluster
+from noria.pipeline.runners.kubeflow.kfp_client import Cluster
 from noria.pipeline.runners.kubeflow.records import Run
 
 PATIENCE = 600.0  # seconds without an answer, in addition to each request's retries

@@ -89,7 +89,7 @@ class Run:
     @property
     def needs_attention(self) -> bool:
         """Whether somebody must look at the run: it ended badly, found a broken span, raised an alarm, or is
-        over and the server does not list its tasks, so that nobody can tell."""
+        over and the server does not list its tasks, so that its outcome is unknown."""
         return self.over and (not self.good or self.found_broken or self.raised_alarm or not self.lists_tasks)
 
     def _succeeded(self, task: str) -> bool:

@@ -27,7 +27,7 @@ class Target:
         raise NotImplementedError
 
     def send(self, event: bytes, event_id: str) -> None:
-        """Delivers one event, and returns when the target has it for good.
+        """Delivers one event, and returns when the target has stored it.
 
         Args:
           event: a CloudEvent in structured mode, JSON.

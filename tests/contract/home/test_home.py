@@ -1,9 +1,13 @@
-"""The contract of a home: what is committed is there as a whole, once, for every machine, whoever is killed when."""
+"""The contract of a home: what is committed is there completely and once, for every machine, after any kill.
 
+Each test runs on a home in a folder and on one in an object store; the first also on Google's.
+"""
+
+import itertools
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +19,63 @@ from noria.core.locks import hold
 from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
 from tests.contract.home import scenario
-from tests.contract.home.places import ObjectStore, Place, in_child
+from tests.contract.home.places import (
+    Folder,
+    ObjectStore,
+    Place,
+    environment,
+    google_server,
+    in_child,
+    s3_server,
+)
 from tests.helpers.killed import started
 
 # Of the 440 steps at which a process can be killed, one of so many is tested; 1 tests all.
 STRIDE = int(os.environ.get("NORIA_KILL_STRIDE", "61"))
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an S3 server."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def google(server: str) -> Iterator[str]:
+    """The URL of a server in place of Google's."""
+    with google_server(server) as url:
+        yield url
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def fresh(
+    place: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], Place]:
+    """Makes an empty home."""
+    # A kill loses nothing that the kernel has; a disk that is busy would take minutes of the suite.
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    server = "" if place == "folder" else request.getfixturevalue("server")
+    for name, value in environment(server).items():
+        monkeypatch.setenv(name, value)
+    if place == "gs":
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", request.getfixturevalue("google"))
+
+    def make() -> Place:
+        number = next(_numbers)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        if not server:
+            return Folder(folder)
+        return ObjectStore(folder, server, f"home-{number}", place)
+
+    return make
 
 
 @pytest.mark.parametrize("place", ["folder", "s3", "gs"], indirect=True)
@@ -136,18 +192,18 @@ def test_who_has_lost_the_lock_commits_nothing(fresh: Callable[[], ObjectStore])
     stopped = place.folder / "stopped"
 
     def sleeper() -> None:
-        from noria.core.objects import log
+        from noria.core.objects import change_log
 
         home = place.open("first")
-        append = log.Log.append
+        append = change_log.Log.append
 
-        def sleeping(self: log.Log, change: dict, check: Any) -> int:
+        def sleeping(self: change_log.Log, change: dict, check: Any) -> int:
             if "put" in change and change["put"]:
                 stopped.touch()
                 os.kill(os.getpid(), signal.SIGSTOP)
             return append(self, change, check)
 
-        log.Log.append = sleeping  # type: ignore[method-assign]
+        change_log.Log.append = sleeping  # type: ignore[method-assign]
         try:
             with hold(home):
                 files.write_text(home / "reports" / "a.json", "of the first")

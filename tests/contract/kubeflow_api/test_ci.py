@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from noria.pipeline.config import load
-from noria.pipeline.runners.kubeflow import client, exit_handler
+from noria.pipeline.runners.kubeflow import exit_handler, kfp_client
 from noria.pipeline.runs import lineage
 from noria.stores.registry import Registry, RunRecord
 
@@ -127,7 +127,7 @@ def test_what_did_not_run(repository: Repository, api: KubeflowApi, script: list
 
 def test_looks_back(repository: Repository, api: KubeflowApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs without new data are skipped, page by page; after many of them, this does not count as a first run."""
-    monkeypatch.setattr(client, "PAGE", 2)
+    monkeypatch.setattr(kfp_client, "PAGE", 2)
     repository.submit()
     api.script = NOTHING_NEW
     for _ in range(4):
@@ -135,7 +135,7 @@ def test_looks_back(repository: Repository, api: KubeflowApi, monkeypatch: pytes
     assert ("nothing", api.runs[0]["display_name"]) == tuple(
         repository.decide()[n] for n in ("verdict", "run")
     )
-    monkeypatch.setattr(client, "LOOK_BACK", 3)
+    monkeypatch.setattr(kfp_client, "LOOK_BACK", 3)
     assert "none of the newest 3 runs has trained" in repository.decide()["reasons"][-1]
 
 

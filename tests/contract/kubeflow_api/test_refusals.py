@@ -11,9 +11,9 @@ import kfp
 import pytest
 
 from noria.core.errors import ClusterError
-from noria.pipeline.runners.kubeflow.client import Cluster
 from noria.pipeline.runners.kubeflow.connection import Connection, Secret
 from noria.pipeline.runners.kubeflow.follow import follow
+from noria.pipeline.runners.kubeflow.kfp_client import Cluster
 from noria.pipeline.runners.kubeflow.records import Run
 
 from .noria import Noria

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from noria.pipeline.config import load
-from noria.pipeline.runners.kubeflow import client, exit_handler, follow, tasklog
+from noria.pipeline.runners.kubeflow import exit_handler, follow, kfp_client, tasklog
 from noria.pipeline.runs import lineage
 
 from .nodes import Frame
@@ -284,7 +284,7 @@ def test_deleted_while_following(noria: Noria, api: KubeflowApi) -> None:
 
 def test_runs(noria: Noria, api: KubeflowApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """`noria runs` lists the newest first, over more than one page, and no experiment is an empty list."""
-    monkeypatch.setattr(client, "PAGE", 2)
+    monkeypatch.setattr(kfp_client, "PAGE", 2)
     assert [] == noria.json("runs")["runs"]
     assert "no run yet" in noria("runs").stdout
     for _ in range(3):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from noria.pipeline.runners.kubeflow import client
+from noria.pipeline.runners.kubeflow import kfp_client
 
 from .noria import Noria
 from .server import Fault, KubeflowApi
@@ -100,7 +100,7 @@ def test_slower_than_the_spans(noria: Noria, every: str, when: tuple[str, ...], 
 
 def test_pause_resume_delete(noria: Noria, api: KubeflowApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each verb acts on the schedule of that name or id, found on any page, and on no other."""
-    monkeypatch.setattr(client, "PAGE", 2)
+    monkeypatch.setattr(kfp_client, "PAGE", 2)
     names = ("one", "two", "three")
     ids = [create(noria, name, "--every", "1h")["schedule"]["id"] for name in names]
 

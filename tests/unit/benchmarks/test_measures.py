@@ -194,4 +194,4 @@ def test_the_page_claims_what_the_year_showed():
         "Of these 1 were stopped by the data gate; the model gate judged the rest: 1 blessed, 1 rejected."
         in text
     )
-    assert "In production ended: fault blessed." in text
+    assert "Published: fault blessed." in text

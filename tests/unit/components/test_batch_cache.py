@@ -197,7 +197,7 @@ def test_a_disk_without_room_costs_the_cache_and_nothing_else(tmp_path: Path, mo
     assert [list, batch_cache.Spill] == [type(_put(held, tmp_path / name, 2).rows) for name in "bc"]
 
 
-def test_a_file_that_is_written_anew_gives_its_room_back(tmp_path: Path):
+def test_a_file_that_is_written_again_frees_its_memory(tmp_path: Path):
     """The later rows take the place of the earlier ones, in the budget too."""
     held = batch_cache.BatchCache(budget=2 * BATCH.nbytes)
     for _ in range(3):

@@ -15,7 +15,7 @@ from sklearn.metrics import auc
 
 from noria.components import example_file
 from noria.components.evaluator import curves, executor, in_process, rows, saved_models
-from noria.components.evaluator.contract import check_metric
+from noria.components.evaluator.metric_contract import check_metric
 from noria.components.evaluator.metrics import METRICS
 from noria.core.errors import ConfigError, DataError, GateError
 from noria.schemas.list_columns import as_lists

@@ -9,9 +9,9 @@ from sklearn import metrics as sklearn_metrics
 
 from noria.components.evaluator import gate as gates
 from noria.components.evaluator import model_verdict
-from noria.components.evaluator.contract import check_metric
+from noria.components.evaluator.metric_contract import check_metric
 from noria.components.evaluator.metrics import METRICS
-from noria.components.evaluator.settings import Bound, EvaluatorSettings
+from noria.components.evaluator.settings import LEAST_SKILL, Bound, EvaluatorSettings
 from noria.core.errors import ConfigError, GateError
 from noria.core.settings import read_json
 
@@ -150,7 +150,7 @@ def test_bounds_that_do_not_fit_are_refused(settings, task, said):
 def test_defaults_keep_out_what_is_worse_than_a_guess(task, name):
     """The first version must be as good as the guess; a later one that is clearly worse raises an alarm."""
     assert 0.0 == build({}, task, first_run=True).bounds[name].min
-    assert gates.LEAST_SKILL == build({}, task).bounds[name].min < 0
+    assert LEAST_SKILL == build({}, task).bounds[name].min < 0
     assert all(bound.min is bound.max is None for key, bound in build({}, task).bounds.items() if key != name)
 
 

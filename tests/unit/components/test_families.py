@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from noria.components.trainer import family_checks
+from noria.components.trainer import family_contract
 from noria.components.trainer.families import FAMILIES
 from noria.core.errors import WarmStartError
 
@@ -29,17 +29,17 @@ class Tower(Family):
 @pytest.mark.parametrize("name", FAMILIES.names())
 def test_contract(name: str) -> None:
     """Each of Noria's families builds the same model twice, starts warm with its function preserved, and exports."""
-    family_checks.check(name)
+    family_contract.check(name)
 
 
 def test_contract_of_a_users_family(tmp_path: Path) -> None:
     """A class in the user's project, named by its import path, passes the same checks."""
     (tmp_path / "towers.py").write_text(TOWER.format(name="embedding_city"))
-    family_checks.check("towers.Tower", tmp_path)
+    family_contract.check("towers.Tower", tmp_path)
 
 
 def test_a_family_that_hides_its_embedding(tmp_path: Path) -> None:
     """An embedding whose name does not say its feature cannot follow a refresh: the checks say so."""
     (tmp_path / "hidden.py").write_text(TOWER.format(name="table"))
     with pytest.raises(WarmStartError, match="embedding_city"):
-        family_checks.check("hidden.Tower", tmp_path)
+        family_contract.check("hidden.Tower", tmp_path)

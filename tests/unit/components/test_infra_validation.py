@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from noria.components import warmup
+from noria.components import warmup_requests
 from noria.components.infra_validation import validator
 from noria.components.infra_validation.predictions import fault
 from noria.core.errors import GateError
@@ -102,7 +102,7 @@ def test_an_answer_asked_ahead_is_taken_only_for_the_same_model_and_rows(mine, t
     before = mine._submitted
     mine.submit(folder, EXAMPLES)
     shutil.copytree(folder, tmp_path / "copy")
-    warmup.write(tmp_path / "copy", EXAMPLES)
+    warmup_requests.write(tmp_path / "copy", EXAMPLES)
     assert tf.sigmoid(0.9).numpy() == pytest.approx(mine.validate(tmp_path / "copy", EXAMPLES).highest)
     assert 1 == mine._submitted - before
     mine.submit(folder, EXAMPLES)
@@ -220,7 +220,7 @@ def test_the_warm_up_file_holds_real_requests_that_the_signature_answers(tmp_pat
     from tensorflow_serving.apis import prediction_log_pb2
 
     folder = save(tmp_path / "m")
-    path = warmup.write(folder, EXAMPLES)
+    path = warmup_requests.write(folder, EXAMPLES)
     assert folder / "assets.extra" / "tf_serving_warmup_requests" == path
     serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
     sizes = []

@@ -103,6 +103,15 @@ def test_one_source_of_many():
     assert {("drifted", "part", "city")} == _all(table.filter(pa.array(~here)))
 
 
+def test_a_few_values_that_are_left_are_not_stuck():
+    """Of a gauge that rarely measures in this span, the values of one hour are equal: that says nothing."""
+    here = np.flatnonzero(np.array(_table(6)["city"]) == "Oslo")
+    x = _table(6)["x"].to_numpy().copy()
+    x[here] = np.nan
+    x[here[:40]] = 0.5
+    assert {("drifted", "part", "x")} == _all(_table(6, x=x))
+
+
 def test_a_city_that_comes_down_to_one_of_its_few_numbers():
     """A number that a category determines nearly, such as a distance by destination, is not stuck where it is one."""
     gates = {"Köln": (200.0, 210.0), "Bern": (500.0, 520.0), "Oslo": (900.0, 905.0)}

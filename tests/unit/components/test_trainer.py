@@ -17,9 +17,9 @@ tf = ensure_keras3()
 import tensorflow_transform as tft
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
-from noria.components import warmup
+from noria.components import warmup_requests
 from noria.components.internals.tensorflow import make_callable
-from noria.components.trainer import raw_columns, serving
+from noria.components.trainer import export, raw_columns
 from noria.components.trainer.families import Family
 from tests.helpers import training
 
@@ -240,7 +240,7 @@ def test_predict_takes_raw_columns(week1, champion):
         types = {name: tf.as_dtype(info.dtype).name for name, info in signature.inputs.items()}
         assert training.LABEL not in types
         dtypes = {"float32": np.float32, "int64": np.int64, "string": object}
-        columns = warmup._columns(rows, types)
+        columns = warmup_requests._columns(rows, types)
         assert any(value != value for value in columns["wind_gust"])
         options = config_pb2.CallableOptions(
             feed=[signature.inputs[name].name for name in types], fetch=[signature.outputs["score"].name]
@@ -262,18 +262,18 @@ def test_predict_names_columns_as_people_do():
     signature = meta_graph_pb2.SignatureDef()
     for name, alias in columns.arguments.items():
         signature.inputs[alias].name = name
-    serving._rename(signature.inputs, columns.arguments)
+    export._rename(signature.inputs, columns.arguments)
     assert {name: name for name in names} == {key: info.name for key, info in signature.inputs.items()}
 
 
 def test_the_champions_graph_with_new_weights_is_what_tracing_gives(week1, champion, tmp_path, monkeypatch):
     """A warm run over the same graph exports without tracing: the same tensors, fingerprint and scores."""
     fast = training.train(week1, tmp_path / "fast", SMALL, champion)
-    monkeypatch.setattr(serving, "_made_from", lambda *_: False)
+    monkeypatch.setattr(export, "_made_from", lambda *_: False)
     slow = training.train(week1, tmp_path / "slow", SMALL, champion)
     monkeypatch.undo()
     readers = [
-        tf.train.load_checkpoint(str(out / "Format-Serving" / serving.VARIABLES)) for out in (fast, slow)
+        tf.train.load_checkpoint(str(out / "Format-Serving" / export.VARIABLES)) for out in (fast, slow)
     ]
     names = [sorted(reader.get_variable_to_shape_map()) for reader in readers]
     assert names[0] == names[1]

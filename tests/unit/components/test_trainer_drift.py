@@ -179,7 +179,7 @@ def test_the_base_rate_is_in_every_score(project):
 
 
 def test_the_rate_restarts_with_each_window(project):
-    """A warm run on new rows starts at `warm_learning_rate`; one on the same rows continues the cold run's rate."""
+    """A warm run on new rows starts at `warm_learning_rates`; one on the same rows continues the cold run's rate."""
     first, second = lay_out(project, 1, rows(600, 1, 0.0)), lay_out(project, 2, rows(600, 2, 0.0))
     settings = {**SETTINGS, "steps": 5}
     cold = training.publish(training.train(first, project / "cold", settings), first / "graph")
@@ -187,6 +187,23 @@ def test_the_rate_restarts_with_each_window(project):
     for data, rate in ((first, 1e-3), (second, 3e-3)):
         warm = training.train(data, project / f"warm{rate}", settings, champion=cold)
         assert pytest.approx(rate) == report(warm)["first_rate"]
+
+
+def test_the_rate_with_the_best_record(project):
+    """Two rates train a candidate each; on the span that follows, the one that learnt more has the better record."""
+    settings = {**SETTINGS, "steps": 40, "warm_learning_rates": [1e-5, 1e-2], "rescue_above": None}
+    spans = [lay_out(project, span, rows(1_000, span, 0.0)) for span in (1, 2, 3)]
+    first = {**settings, "learning_rate": 1e-5}  # a champion that has much to learn
+    champion = training.publish(training.train(spans[0], project / "m1", first), spans[0] / "graph")
+    taken = []
+    for number, data in enumerate(spans[1:], start=2):
+        model = training.train(data, project / f"m{number}", settings, champion=champion)
+        champion = training.publish(model, data / "graph")
+        taken.append(report(model)["rates"])
+        assert 2 * 40 * 64 == report(model)["examples_trained"]
+    assert {"records": {}, "chosen": 1e-5} == taken[0]
+    assert taken[1]["records"]["0.01"] < taken[1]["records"]["1e-05"]
+    assert 1e-2 == taken[1]["chosen"] == report(champion)["first_rate"]
 
 
 def test_a_label_that_flips(project):

@@ -34,8 +34,8 @@ from tfx_bsl.public import tfxio  # noqa: E402
 
 from noria.components.internals import tft as tft_internals  # noqa: E402
 from noria.components.transform import apply, executor, reuse  # noqa: E402
+from noria.components.transform.example_rows import reader  # noqa: E402
 from noria.components.transform.request import Request  # noqa: E402
-from noria.components.transform.source import reader  # noqa: E402
 
 ROWS = 3600
 
@@ -355,7 +355,7 @@ def test_cached_rows_give_what_the_files_give(examples, project, rich, tmp_path,
             if batch.num_rows:
                 rows.add(batch)
         rows.put(file)
-    monkeypatch.setattr("noria.components.transform.source.Source._read", _not_read)
+    monkeypatch.setattr("noria.components.transform.example_rows.ExampleRows._read", _not_read)
     run(request(examples, project, tmp_path / "handed", "rich_features", execution="in-process"))
     assert_same_graph(rich, tmp_path / "handed")
     for split in ("train", "eval"):

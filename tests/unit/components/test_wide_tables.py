@@ -18,7 +18,7 @@ from tensorflow_transform.saved import saved_transform_io_v2  # noqa: E402
 
 from noria.components.internals import tft_graphs  # noqa: E402
 from noria.components.internals.tft import SavedModelLoader  # noqa: E402
-from noria.components.trainer import keras_model, serving  # noqa: E402
+from noria.components.trainer import export, keras_model  # noqa: E402
 from noria.components.trainer.families import FAMILIES  # noqa: E402
 from noria.components.trainer.model_inputs import read_features  # noqa: E402
 from noria.components.trainer.network import Network  # noqa: E402
@@ -99,7 +99,7 @@ def made(request, tmp_path_factory) -> tuple[int, dict[str, list], Path]:
     settings = keras_model.resolved(read({"task": "binary", "label": "y"}), family)
     features = read_features(graph, "y")
     network = Network(features, settings, keras_model.build(features, settings, family))
-    serving.export(network, TransformLayer(graph, "y"), folder / "model", "recipe")
+    export.export(network, TransformLayer(graph, "y"), folder / "model", "recipe")
     return request.param, table, folder
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from noria.ingestion.segments.service import METRICS
+from noria.ingestion.segments.monitoring_server import METRICS
 
 ROOT = Path(__file__).parents[3]
 ALERTS = (ROOT / "deploy" / "ingest-alerts.yaml").read_text(encoding="utf-8")
@@ -28,7 +28,7 @@ def test_each_alert_is_explained() -> None:
 
 
 def test_the_panels_do_not_overlap() -> None:
-    """Eight panels, each with a place of its own."""
+    """There are eight panels, and no two have the same position."""
     panels = json.loads(DASHBOARD)["panels"]
-    places = {(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}
-    assert 8 == len(panels) == len(places) == len({panel["id"] for panel in panels})
+    positions = {(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}
+    assert 8 == len(panels) == len(positions) == len({panel["id"] for panel in panels})

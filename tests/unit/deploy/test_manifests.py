@@ -49,7 +49,7 @@ def test_all_listed(folder: str) -> None:
     assert files == set(resources(folder))
 
 
-def test_data_stands_apart() -> None:
+def test_data_is_separate() -> None:
     """Deleting or applying the accounts again touches neither the volume nor the Job, which cannot be changed."""
     assert ["volume.yaml"] == resources("volume") and ["prepare.yaml"] == resources("prepare")
     for file in (DEPLOY / "overlays").rglob("kustomization.yaml"):
@@ -58,7 +58,7 @@ def test_data_stands_apart() -> None:
 
 
 def test_job_ends_under_a_mesh() -> None:
-    """No sidecar goes into the Job's pod, whichever of the two Istio reads."""
+    """No sidecar is added to the Job's pod, for both settings that Istio may read."""
     metadata = only("Job", "noria-prepare")["spec"]["template"]["metadata"]
     for kind in ("labels", "annotations"):
         assert {"sidecar.istio.io/inject": "false"} == metadata[kind]

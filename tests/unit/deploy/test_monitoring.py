@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from noria.serving.metrics import Counter, Histogram, Metrics
+from noria.serving.prometheus import Counter, Histogram, Metrics
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "monitoring"
 DOCS = Path(__file__).parents[3] / "docs"

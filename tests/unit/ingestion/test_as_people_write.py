@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from noria.ingestion import tables, times
-from noria.ingestion.column_facts import ColumnFacts
+from noria.ingestion.column_profile import ColumnProfile
 from noria.ingestion.events import EventSettings
 from noria.ingestion.formats import TextTable
 from noria.ingestion.ingest import ingest
@@ -31,7 +31,7 @@ def test_decimal_commas_in_the_label(tmp_path: Path) -> None:
     [later] = tables.open_tables(tmp_path / "2.csv")
     assert isinstance(later, TextTable)
     ingest([later], settings, store)
-    assert "facts" not in vars(later)
+    assert "profiles" not in vars(later)
     assert [-1.9, 1234.5, 4.5, 5.5] == stored(store, "y")
     assert [1.5, 2.5, 3.5, 4.5] == stored(store, "a")
 
@@ -76,9 +76,9 @@ def test_marks_for_missing_numbers() -> None:
     """A sign or a well-known word among numbers is proposed as missing; grades and codes are values."""
 
     def marks(*texts: str) -> tuple[str, ...]:
-        facts = ColumnFacts()
-        facts.add(pa.array(texts))
-        return facts.marks
+        profile = ColumnProfile()
+        profile.add(pa.array(texts))
+        return profile.marks
 
     numbers = [f"{i}.5" for i in range(50)]
     assert ("?",) == marks(*numbers, *["?"] * 20)

@@ -167,7 +167,7 @@ def test_dead_letters_of_time_and_label(tmp_path: Path) -> None:
     assert raw == [letter["raw"] for letter in letters]
 
 
-def test_dead_letters_hold_the_row_as_it_stands(tmp_path: Path) -> None:
+def test_dead_letters_hold_the_row_as_it_was_written(tmp_path: Path) -> None:
     """Also the columns that are skipped, and numbers as they were written; before the first span, too."""
     path = tmp_path / "a.csv"
     bad = ['"1,0",soon,x y,no', "007,2013-01-06,z,no", "2.50,2013-01-08,z,maybe"]

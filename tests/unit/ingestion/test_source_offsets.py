@@ -56,7 +56,7 @@ def delete(store: SpanStore, *spans: int) -> None:
 def test_deleted_spans_of_rows_come_back_with_their_rows(
     tmp_path: Path, time: str | None, lost: tuple[int, ...]
 ) -> None:
-    """Whichever spans are deleted, they have the same rows again and no other span has; then the source is skipped."""
+    """Any deleted spans get the same rows again, and no other span gets them; then the source is skipped."""
     store = SpanStore(tmp_path / "home")
     path = numbers(tmp_path / "a.csv", 90)
     ingest(path, rows_of(time), store)

@@ -15,7 +15,7 @@ import yaml
 from noria.core.errors import RevisionError
 from noria.pipeline.config import load
 from noria.pipeline.retraining import decision as retraining
-from noria.pipeline.retraining.revisions import Repository, Since
+from noria.pipeline.retraining.repository import Repository, Since
 from noria.pipeline.runs import lineage
 from noria.stores.publication import Publication
 from noria.stores.registry import Registry, Version, run_of

@@ -18,7 +18,7 @@ from noria.core.errors import ConfigError, DataError, NoriaError
 from noria.ingestion.ingest import ingest
 from noria.pipeline.config import load
 from noria.pipeline.init import draft, time_formats
-from noria.pipeline.init.source import origin
+from noria.pipeline.init.origin import origin
 from noria.pipeline.runs.ingest import ingest as project_ingest
 from noria.stores.spans import SpanStore
 

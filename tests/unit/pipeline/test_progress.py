@@ -114,13 +114,13 @@ def test_a_stage_begins_while_the_view_is_drawn(monkeypatch: pytest.MonkeyPatch)
     view = Progress(Console(file=io.StringIO()))
     for record in RECORDS[3:-1]:
         view.listen(record)
-    before = progress._facts
+    before = progress._numbers
 
     def slow(stage: dict[str, Any]) -> str:
         view.listen({"stage": "Pusher", "event": "start"})
         return before(stage)
 
-    monkeypatch.setattr(progress, "_facts", slow)
+    monkeypatch.setattr(progress, "_numbers", slow)
     view._draw()
 
 

@@ -155,6 +155,7 @@ WARM_START = {
         "candidates": {"warm": 0.7, "cold": 0.55, "guess": 0.681},
         "chosen": "cold",
     },
+    "rates": {"records": {"0.003": 0.71, "0.001": 0.69}, "chosen": 0.001},
 }
 
 
@@ -342,7 +343,7 @@ def test_the_page_fetches_nothing(tmp_path, protos):
     assert "default-src &#39;none&#39;" in path.read_text()
 
 
-def test_drift_stands_sorted_by_severity(protos):
+def test_drift_is_sorted_by_severity(protos):
     """The rows are sorted by value over threshold; what has no threshold comes last and is not judged."""
     rows = data_view.drift_rows(
         [{**row, "drifted": row["feature"] == "temp" and row["measure"] == "js"} for row in DRIFT]

@@ -88,7 +88,7 @@ def test_a_kill_anywhere_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_half_a_line_of_a_killed_writer_is_no_event(tmp_path: Path) -> None:
-    """The next update begins a line of its own."""
+    """The next update begins a new line."""
     project = config(tmp_path, {"file": "updates.jsonl"})
     (tmp_path / "updates.jsonl").write_text('{"specversion":')
     publish(project, "r1")

@@ -3,7 +3,7 @@
 `half_plus_two` gives x / 2 + 2, with a predict, two classify and two regress signatures on one graph, whose tensors are
 those of TF Serving's saved_model_half_plus_two.py. `half_plus_three` is the same graph with other weights,
 `half_plus_four` another graph. `failing` fails in each request. `pair` has two inputs and four outputs of several
-types.
+types. `lite` is half_plus_two as a TF Lite model.
 """
 
 import shutil
@@ -70,6 +70,19 @@ class Failing(tf.Module):
         return {"y": tf.debugging.check_numerics(x / 0.0, "this model always fails")}
 
 
+class Half(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([1], tf.float32, name="x")])
+    def serve(self, x):
+        return {"y": x * 0.5 + 2.0}
+
+
+def lite(folder: Path) -> None:
+    half = Half()
+    folder.mkdir(parents=True)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([half.serve.get_concrete_function()], half)
+    (folder / "model.tflite").write_bytes(converter.convert())
+
+
 def main(folder: Path) -> None:
     two, three = folder / "half_plus_two" / "00000123", folder / "half_plus_three" / "00000124"
     half_plus(2.0, two)
@@ -78,6 +91,7 @@ def main(folder: Path) -> None:
     half_plus(4.0, folder / "half_plus_four" / "00000125", another_graph=True)
     failing = Failing()
     tf.saved_model.save(failing, str(folder / "failing" / "1"), signatures=failing.serve)
+    lite(folder / "lite" / "1")
     pair = Pair()
     tf.saved_model.save(pair, str(folder / "pair" / "1"), signatures=pair.serve)
 

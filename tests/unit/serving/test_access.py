@@ -21,8 +21,8 @@ from noria.core.errors import ConfigError
 from noria.serving import access, access_settings, json_web_tokens
 from noria.serving.access import Access, Call
 from noria.serving.audit_log import AuditLog, verify
+from noria.serving.grpc_status import Code, StatusError
 from noria.serving.rate_limits import RateLimits
-from noria.serving.status import Code, StatusError
 
 ISSUER, AUDIENCE = "https://issuer.example.org", "noria"
 

@@ -101,7 +101,7 @@ def test_two_writers_share_a_log(path: Path) -> None:
 
 
 def test_refusals_are_bounded(path: Path, monkeypatch) -> None:
-    """Whoever asks a thousand times without a right fills no disk; how many there were is written."""
+    """A client that asks a thousand times without a right does not fill the disk; the log has the number."""
     now = [0.0]
     monkeypatch.setattr(audit_log.time, "time", lambda: now[0])
     log = AuditLog(path)

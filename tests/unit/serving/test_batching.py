@@ -6,7 +6,7 @@ import time
 import pytest
 
 from noria.serving.batching import Limits, Queue
-from noria.serving.status import Code, StatusError
+from noria.serving.grpc_status import Code, StatusError
 from noria.serving.tensors import Tensor, pack
 
 

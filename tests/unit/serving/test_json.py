@@ -1,13 +1,15 @@
 """JSON in and out as TF Serving's json_tensor_test.cc has it."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from noria.serving import json_request, json_response, json_text
+from noria.serving.grpc_status import StatusError
 from noria.serving.protos import SignatureDef
 from noria.serving.signatures import Signature
-from noria.serving.status import StatusError
 from noria.serving.tensors import Tensor, join, pack, split
 
 
@@ -88,6 +90,17 @@ def test_no_value_crashes_the_conversion(value) -> None:
                 assert set(names) == inputs.keys()
             except StatusError as error:
                 assert error.http in (400, 501)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"), [(r"\ud800", 7), (r"a\udc00b", 8), (r"\ud800\ud800\udc00", 7), (r"\\\ud83d\u0041", 9)]
+)
+def test_half_of_a_surrogate_pair_is_no_string(text: str, place: int) -> None:
+    """It is refused as RapidJSON refuses it; a whole pair, and a backslash before `ud800`, are text."""
+    with pytest.raises(StatusError, match=f"The surrogate pair in string is invalid. at offset: {place}"):
+        json_text.parse(f'{{"x": "{text}"}}'.encode())
+    assert {"x": "\U0001f600 \\ud800"} == json_text.parse(rb'{"x": "\ud83d\ude00 \\ud800"}')
+    assert {"x": "\U0001f600", "y": math.inf} == json_text.parse(rb'{"x": "\ud83d\ude00", "y": Infinity}')
 
 
 def test_zero_rows_and_shapes() -> None:

@@ -248,6 +248,8 @@ def test_what_is_no_json_is_read(server) -> None:
     assert (200, {"predictions": [3.0]}) == server.ask(f"{DEFAULT}:predict", deep)
     deep = b'{"instances": [2.0], "signature_name": ' + b"[" * 50_000 + b"]" * 50_000 + b"}"
     assert 400 == server.ask(f"{DEFAULT}:predict", deep)[0]
+    status, answer = server.ask(f"{DEFAULT}:regress", b'{"examples": [{"\xff": 1.0}]}')
+    assert (400, {"error": "the names of features and signatures must be UTF-8"}) == (status, answer)
     packed = gzip.compress(json.dumps({"instances": [2.0]}).encode())
     assert (200, {"predictions": [3.0]}) == server.ask(f"{DEFAULT}:predict", packed, Content_Encoding="gzip")
 

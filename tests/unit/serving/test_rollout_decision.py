@@ -5,11 +5,11 @@ import random
 
 import pytest
 
-from benchmarks.rollouts import FAULTS, healthy, simulate
 from noria.serving.rollouts.comparison import Comparison, nearest
 from noria.serving.rollouts.guards import CANDIDATE, CHAMPION, Guards
 from noria.serving.rollouts.rollout import ABORTING, PROMOTING, RUNNING, Rollout, decide, place
 from noria.serving.rollouts.settings import GuardSettings, RolloutSettings
+from tests.helpers.canaries import FAULTS, healthy, simulate
 
 # Fewer champions for each candidate than by default, so that a simulation takes less time.
 QUICK = RolloutSettings(mode="canary", steps=[0.2, 0.5, 1.0], step_requests=100, step_seconds=0)

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from noria.core.errors import RegistryError, ServingError
 from noria.pipeline.cli.app import app
 from noria.serving import admin
-from noria.serving.metrics import Metrics
 from noria.serving.models import Models, Options
+from noria.serving.prometheus import Metrics
 from noria.serving.rollouts.operations import Rollouts
 from noria.serving.rollouts.rollout import ABORTING, PROMOTING, Rollout
 from noria.serving.rollouts.settings import RolloutSettings
@@ -41,6 +41,22 @@ def project(home: Path, versions: int = 3) -> Rollouts:
         if number <= 2:
             Publication(registry, root).publish(number)
     return Rollouts(root, home)
+
+
+def signing_key(folder: Path) -> tuple[Path, list[model_signature.PublicKey]]:
+    """A key that signs, and those that are trusted then."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    encoding = serialization.Encoding.PEM
+    private, public = folder / "signing.pem", folder / "signing.pub"
+    private.write_bytes(
+        key.private_bytes(
+            encoding, serialization.PrivateFormat.PKCS8, encryption_algorithm=serialization.NoEncryption()
+        )
+    )
+    public.write_bytes(
+        key.public_key().public_bytes(encoding, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    return private, [model_signature.PublicKey.read(public)]
 
 
 def states(rollouts: Rollouts) -> dict[int, str]:
@@ -127,23 +143,25 @@ def test_recovery_and_retention_leave_a_candidate_alone(tmp_path: Path) -> None:
 
 def test_a_candidate_is_signed(tmp_path: Path) -> None:
     """A server that asks for signatures loads the candidate, and what it becomes under its number."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    encoding = serialization.Encoding.PEM
-    private, public = tmp_path / "signing.pem", tmp_path / "signing.pub"
-    private.write_bytes(
-        key.private_bytes(
-            encoding, serialization.PrivateFormat.PKCS8, encryption_algorithm=serialization.NoEncryption()
-        )
-    )
-    public.write_bytes(
-        key.public_key().public_bytes(encoding, serialization.PublicFormat.SubjectPublicKeyInfo)
-    )
-    trusted = [model_signature.PublicKey.read(public)]
+    private, trusted = signing_key(tmp_path)
     made = project(tmp_path / "home")
     Rollouts(made.root, made.home, signing_key=private).start(3, CANARY, "anna")
     model_signature.verify(made.root / ".candidate-3", trusted)
     made.promote("it is good", "anna")  # the server has no key
     model_signature.verify(made.root / "3", trusted)
+
+
+def test_what_a_server_with_the_key_promotes_is_signed_at_once(tmp_path: Path) -> None:
+    """A candidate that is older than what served gets a new number, and the signature of that number."""
+    private, trusted = signing_key(tmp_path)
+    made = project(tmp_path / "home", versions=4)
+    assert made.home is not None
+    Publication(Registry(made.home), made.root, private).promote(4, "it is better", "anna")
+    served = Rollouts(made.root, made.home, signing_key=private)
+    served.start(3, CANARY, "anna")
+    served.promote("it is good", "guard")
+    assert 5 == Registry(made.home).state().served[-1]
+    model_signature.verify(made.root / "5", trusted)
 
 
 def test_the_newest_candidate_is_rolled_out(tmp_path: Path) -> None:
@@ -243,6 +261,35 @@ def test_a_fallback_of_a_copy_is_the_home_s(tmp_path: Path) -> None:
         models._rollouts(copied, published).home,
     )
     assert models._rollouts(copied).home is None
+
+
+def test_the_status_of_a_project_has_its_rollout(tmp_path: Path) -> None:
+    """`noria status` names candidate, champion, state and share; its JSON has what `noria rollout status` prints."""
+    (tmp_path / "noria.yaml").write_text("name: m\nlabel: late\nspan: rows:10\nhome: home\n")
+    made = project(tmp_path / "home")
+
+    def status(*words: str) -> str:
+        return CliRunner().invoke(app, [*words, "--config", str(tmp_path / "noria.yaml")]).stdout
+
+    assert json.loads(status("status", "--json"))["rollout"] is None
+    made.start(3, CANARY, "anna")
+    assert "version 3 beside 2: canary, running, step 1 of 4, 1% of the keys" in status("status")
+    assert (
+        json.loads(status("rollout", "status", "--json")) == json.loads(status("status", "--json"))["rollout"]
+    )
+
+
+def test_a_state_is_told_once_whoever_made_it(tmp_path: Path) -> None:
+    """The audit log of a server has what the command line did to a rollout, and its own steps once."""
+    told: list[tuple[str, str]] = []
+    made = project(tmp_path / "home")
+    served = Rollouts(made.root, made.home, lambda event: told.append((event["status"], event["actor"])))
+    served.tell(made.start(3, CANARY, "anna"))
+    paused = made.pause("bert")
+    served.tell(paused)
+    served.record(paused)
+    served.abort("support has complaints", "carla")
+    assert [("running", "anna"), ("paused", "bert"), ("aborted", "carla")] == told
 
 
 def test_only_this_machine_may_use_the_admin_api() -> None:

@@ -5,23 +5,27 @@ import dataclasses
 
 import pytest
 
-from noria.serving.metrics import Metrics
+from noria.serving.grpc_status import Code, StatusError
+from noria.serving.prediction_log import REQUEST_ID
+from noria.serving.prometheus import Metrics
+from noria.serving.rollouts.answers import Answered, Answers
 from noria.serving.rollouts.guards import CANDIDATE, CHAMPION, Guards
 from noria.serving.rollouts.rollout import Rollout
 from noria.serving.rollouts.settings import RolloutSettings
+from noria.serving.rollouts.store import Store
 from noria.serving.rollouts.traffic import KEY, OUTPUTS, Traffic
-from noria.serving.status import Code, StatusError
 from noria.serving.tensors import Tensor, pack
 
 
 @dataclasses.dataclass(eq=False)
 class Model:
-    """A version that gives its number as the score, or fails."""
+    """A version that gives its number as the score, or another one, or fails."""
 
     number: int
     fails: Code | None = None
     hangs: bool = False
     live: bool = True
+    score: float | None = None
 
 
 @dataclasses.dataclass
@@ -41,7 +45,8 @@ async def call(version: Model) -> int:
         await asyncio.sleep(3600)
     if version.fails is not None:
         raise StatusError(version.fails, f"version {version.number} fails")
-    OUTPUTS.set({"score": Tensor("float", (1,), pack("float", [version.number]))})
+    score = version.number if version.score is None else version.score
+    OUTPUTS.set({"score": Tensor("float", (1,), pack("float", [score]))})
     return version.number
 
 
@@ -161,6 +166,66 @@ def test_a_process_that_keeps_ending_is_a_collapse() -> None:
     assert [(2, 1)] == collapsed
     made, _ = traffic(alone := Model(1))
     assert not made.ended(alone)
+
+
+def test_labels_worse_than_a_guess_are_a_collapse() -> None:
+    """The champion's scores are the opposite of the labels that arrive for them: the fallback takes over, once."""
+    made, collapsed = traffic(Model(1, score=0.5), champion := Model(2))
+
+    async def main(rounds: int) -> int:
+        for each in range(rounds):
+            champion.score = 0.9 if each % 2 else 0.1
+            REQUEST_ID.set(f"{champion.number}-{each}")
+            await made.ask(call)
+        labels = ((f"{champion.number}-{each}", (each + 1) % 2) for each in range(rounds))
+        return sum(made.label(*label) for label in labels)
+
+    assert 8 == asyncio.run(main(8))
+    assert [] == collapsed
+    assert not made.label("2-0", 1)  # it is counted once
+    champion.number = 3
+    assert 12 == asyncio.run(main(12))
+    assert (3, 1) == collapsed[0]
+
+
+def test_a_label_counts_in_its_own_rollout_only() -> None:
+    """What an earlier rollout's candidate answered says nothing about the next one; a shadow's label is both arms'."""
+    made, _ = traffic(Model(1, score=0.5))
+    guards = divide(made, Model(2, score=0.5), mode="shadow", share=1.0)
+
+    async def main() -> None:
+        for each in ("a", "b"):
+            REQUEST_ID.set(each)
+            await made.ask(call)
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert made.label("a", 1)
+    guards.close()
+    assert {1} == {guards.summary()["loss"][arm]["count"] for arm in (CHAMPION, CANDIDATE)}
+    made.begin(None, None, None)
+    next_guards = Guards(guards.settings, 0.005)
+    made.begin(Rollout("b", 3, 1, RolloutSettings(mode="ab"), "me", 0.0), Model(3), next_guards)
+    assert made.label("b", 1)
+    next_guards.close()
+    assert next_guards.summary()["loss"] is None
+
+
+def test_answers_outlive_the_server(tmp_path) -> None:
+    """The next server knows the answers of the rollout, without those that have their label, and after a cut line."""
+    store, answers = Store(tmp_path), Answers()
+    for each in range(3):
+        answers.add(str(each), Answered(CHAMPION, 1, 0.25, "a"))
+    answers.add("other", Answered(CHAMPION, 1, 0.25, ""))
+    answers.take("1")
+    store.folder.mkdir()
+    store.append_answers("a", answers.changes() + b'["cut", "cham')
+    loaded = Answers()
+    loaded.load(store.read_answers("a"), "a")
+    assert [(Answered(CHAMPION, 1, 0.25, "a"),), ()] == [loaded.take(each) for each in ("0", "1")]
+    assert [1, 0, 0] == [len(loaded.take(each)) for each in ("2", "other", "cut")]
+    store.forget_answers("a")
+    assert [] == store.read_answers("a")
 
 
 def test_a_shadow_is_compared_and_never_answers() -> None:

@@ -125,13 +125,20 @@ def test_a_canary_whose_scores_shift_is_rolled_back(server, root, small_models) 
 
 
 def test_a_healthy_canary_becomes_the_champion(server, root, small_models) -> None:
-    """Step by step; a server that is killed meanwhile continues at its step. The champion before is the fallback."""
+    """Step by step; a server that is killed meanwhile continues at its step, and knows whose label comes late.
+
+    The champion before is the fallback.
+    """
     candidate(root, 4, small_models / "half_plus_two" / "00000123")
     begin(server, 4, **CANARY, guards={"latency": None})  # both share two cores
     server.wait(lambda: bool(ask(server)) and rollout(server)["step"] == 2)
     assert 200 == server.ask(f"{ADMIN}:pause", {})[0]
+    server.ask("/v1/models/m:predict", {"instances": [2.0]}, x_request_id="late")
+    server.wait(lambda: any(b'"late"' in each.read_bytes() for each in root.glob(".rollout/answers-*")))
     server.kill_and_start()
     server.wait(lambda: states(server).get(4) == "AVAILABLE")
+    labels = {"labels": [{"request_id": each, "label": 1} for each in ("late", "never")]}
+    assert (200, {"known": 1, "unknown": 1}) == server.ask(f"{ADMIN}:labels", labels)
     found = rollout(server)
     assert ("paused", 2) == (found["status"], found["step"])
     assert found["requests"]["candidate"] >= 40

@@ -335,7 +335,7 @@ def test_a_process_reads_each_event_once(tmp_path: Path, monkeypatch) -> None:
     assert ["run"] * 2 == folded
 
 
-def test_a_log_that_took_anothers_place_is_read_anew(tmp_path: Path) -> None:
+def test_a_log_that_took_anothers_place_is_read_again(tmp_path: Path) -> None:
     """A home that was restored from a backup while a process stays has the backup's history."""
     for number in range(1, 4):
         Registry(tmp_path).record_run(RunRecord(span=number, run_id=f"run-{number}"))

@@ -46,7 +46,7 @@ class Executor(base_executor.BaseExecutor):
             _same_sources(config, exec_properties.get("source_digest") or "")
             registry, run_id = Registry(config.home_path), exec_properties.get("run_id") or ""
             with hold(config.home_path, wait=LOCK_SECONDS, command="Kubeflow's Ingest"):
-                report = _read(config, lambda record: stage.note(**_facts(record)))
+                report = _read(config, lambda record: stage.note(**_fields(record)))
                 for line in recover(registry, config.model_root, config.signing.key):
                     stage.note(recovered=line)
             spans = waiting(config, again=bool(exec_properties.get("again")))
@@ -56,14 +56,14 @@ class Executor(base_executor.BaseExecutor):
                 stage.note(repeated=run_id)
                 _close(config, run_id)
                 spans = []
-            facts = {"state": "waiting" if spans else "nothing", "span": spans[0] if spans else -1}
+            fields = {"state": "waiting" if spans else "nothing", "span": spans[0] if spans else -1}
             # A run takes one span; where this number grows, the schedule is too slow.
-            stage.note(**report, **facts, waiting=len(spans))
-        artifact.set_string_custom_property("state", facts["state"])
-        artifact.set_int_custom_property("span", facts["span"])
+            stage.note(**report, **fields, waiting=len(spans))
+        artifact.set_string_custom_property("state", fields["state"])
+        artifact.set_int_custom_property("span", fields["span"])
         folder = Path(artifact.uri)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "ingested.json").write_text(json.dumps({**facts, "waiting": spans}), encoding="utf-8")
+        (folder / "ingested.json").write_text(json.dumps({**fields, "waiting": spans}), encoding="utf-8")
 
 
 @tenacity.retry(
@@ -83,7 +83,7 @@ def _close(config: Config, run_id: str) -> None:
         RunRecorder(config.home_path, config.name, run_id).close(tasklog.read(config.home_path, run_id), {})
 
 
-def _facts(record: dict[str, Any]) -> dict[str, Any]:
+def _fields(record: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key not in ("stage", "event")}
 
 

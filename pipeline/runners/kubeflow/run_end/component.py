@@ -1,4 +1,4 @@
-"""RunEnd: the exit handler. Kubeflow runs it after all other tasks, whatever became of them."""
+"""RunEnd: the exit handler. Kubeflow runs it after all other tasks, also after failed ones."""
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec
@@ -24,7 +24,7 @@ class RunEnd(base_component.BaseComponent):
     Args:
       config: the settings, as `noria.pipeline.runners.kubeflow.container_project.to_json` writes them.
       run_id: names the run.
-      notify: `kubeflow.notify` as JSON; '' tells nobody.
+      notify: `kubeflow.notify` as JSON; '' for no notification.
     """
 
     SPEC_CLASS = RunEndSpec

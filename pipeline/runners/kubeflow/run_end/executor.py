@@ -11,7 +11,7 @@ from noria.components import journal
 from noria.core.errors import DataError, NoriaError
 from noria.pipeline.config.kubeflow import Notify
 from noria.pipeline.runners.kubeflow import container_project, tasklog
-from noria.pipeline.runners.kubeflow.run_end import webhook
+from noria.pipeline.runners.kubeflow.run_end import cloud_event
 from noria.pipeline.runs.recorder import RunRecorder
 from noria.stores.registry import Registry
 
@@ -31,16 +31,18 @@ class Executor(base_executor.BaseExecutor):
         config = container_project.from_json(exec_properties["config"])
         run_id, notify = exec_properties["run_id"], exec_properties.get("notify") or ""
         with journal.stage("End") as stage:
-            facts = outcome(config.home_path, run_id)
-            if facts["outcome"] == FAILED and facts["span"] is not None:
+            end = outcome(config.home_path, run_id)
+            if end["outcome"] == FAILED and end["span"] is not None:
                 records = tasklog.read(config.home_path, run_id)
                 recorder = RunRecorder(config.home_path, config.name, run_id)
-                facts["report"] = str(recorder.fail(facts["span"], DataError(facts["reason"]), records, {}))
-            stage.note(**facts)
-            if notify and facts["outcome"] != NOTHING:
+                end["report"] = str(recorder.fail(end["span"], DataError(end["reason"]), records, {}))
+            stage.note(**end)
+            if notify and end["outcome"] != NOTHING:
                 try:
-                    webhook.send(Notify.model_validate_json(notify), config.name, run_id, facts)
-                except NoriaError as error:  # the run is what it is; whoever reads the log learns of it
+                    cloud_event.send(Notify.model_validate_json(notify), config.name, run_id, end)
+                except (
+                    NoriaError
+                ) as error:  # the run has ended all the same; the log says why nobody was notified
                     stage.note(not_notified=str(error))
 
 
@@ -65,10 +67,10 @@ def outcome(home: Path, run_id: str) -> dict[str, Any]:
             "report": report,
         }
     records = tasklog.read(home, run_id)
-    facts: dict[str, Any] = {"span": tasklog.span(records), "alarms": [], "report": None}
+    end: dict[str, Any] = {"span": tasklog.span(records), "alarms": [], "report": None}
     if any(record.get("state") == NOTHING for record in records):
-        return {"outcome": NOTHING, "reason": "no span waits", **facts}
-    return {"outcome": FAILED, "reason": _reason(records), **facts}
+        return {"outcome": NOTHING, "reason": "no span waits", **end}
+    return {"outcome": FAILED, "reason": _reason(records), **end}
 
 
 def _reason(records: list[dict[str, Any]]) -> str:

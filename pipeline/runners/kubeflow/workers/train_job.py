@@ -16,7 +16,7 @@ from typing import Any
 
 from noria.core.errors import ClusterError
 from noria.pipeline.config.kubeflow import Kubeflow
-from noria.pipeline.runners.kubeflow.tasks import settings_of
+from noria.pipeline.runners.kubeflow.compiled_tasks import settings_of
 
 # The environment variable of the task `Trainer` that has the job.
 VARIABLE = "NORIA_KUBEFLOW_TRAIN_JOB"

@@ -1,5 +1,6 @@
 """A stream whose events a test writes down: partitions with gaps, retention, another topic, several readers."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 from noria.ingestion.events import EventSettings
-from noria.ingestion.segments.ingester import Ingester, StreamSettings
+from noria.ingestion.segments.ingester import Ingester
 from noria.ingestion.segments.store import SegmentStore
 from noria.ingestion.streams.base import Bounds, Messages, Stream
+from noria.pipeline.config.stream import StreamSection
 from noria.stores.spans import SpanStore
 
 HOUR = 3600
@@ -98,9 +100,8 @@ def event(number: int, at: float, **more: Any) -> bytes:
 def ingester(home: Path, stream: Stream, settings: EventSettings = SETTINGS, **how: Any) -> Ingester:
     """An ingester whose records are in `records`."""
     records: list[dict[str, Any]] = []
-    made = Ingester(
-        stream, settings, StreamSettings(**how), SegmentStore(home), SpanStore(home), tell=records.append
-    )
+    settled = dataclasses.replace(StreamSection().in_seconds_and_bytes("hour"), **how)
+    made = Ingester(stream, settings, settled, SegmentStore(home), SpanStore(home), tell=records.append)
     made.records = records  # type: ignore[attr-defined]
     return made
 

@@ -89,6 +89,54 @@ def test_late_events_are_a_new_version_of_their_span(tmp_path: Path) -> None:
     assert "before the first span" in letter["reason"] and (0, 26) == (letter["partition"], letter["offset"])
 
 
+def test_late_events_in_the_next_span(tmp_path: Path) -> None:
+    """They wait until a span closes, and are in it once; no span gets a new version, whatever the policy is later."""
+    topic = Topic()
+    topic.add(0, *(event(i, i / 10) for i in range(25)))
+    ingester(tmp_path, Scripted(topic), into_next=True).run()
+    topic.add(0, event(100, 0.5), event(101, 1.5), event(102, -3))
+    waits = ingester(tmp_path, Scripted(topic), into_next=True).run()
+    assert ([], [], 0) == (waits.spans, waits.late, waits.late_rows)
+    topic.add(0, *(event(i, i / 10) for i in range(25, 45)))
+    report = ingester(tmp_path, Scripted(topic), into_next=True).run()
+    assert ([3, 4], [], 2) == (report.spans, report.late, report.late_rows)
+    expected = {1: [*range(10)], 2: [*range(10, 20)], 3: [*range(20, 30), 100, 101], 4: [*range(30, 40)]}
+    assert expected == spans(tmp_path)
+    store = SpanStore(tmp_path)
+    assert [1, 1, 1, 1] == [store.manifest(span).version for span in store.ids()]
+    assert (START + 2 * HOUR, START + 3 * HOUR - 360) == store.manifest(3).event_time
+    topic.add(0, event(103, 0.6), *(event(i, i / 10) for i in range(45, 60)))
+    report = ingester(tmp_path, Scripted(topic)).run(flush=True)
+    assert ([1], 1) == (report.late, report.late_rows)
+    assert [*range(60), 100, 101, 103] == ids(tmp_path)
+    topic.add(0, event(104, 0.6), event(105, 6.5))
+    ingester(tmp_path, Scripted(topic), into_next=True).run(flush=True)
+    assert [104, 105] == spans(tmp_path)[7]
+    assert [*range(60), 100, 101, 103, 104, 105] == ids(tmp_path)
+    assert [] == SegmentStore(tmp_path).pending()
+
+
+def test_a_kill_before_late_events_are_settled(tmp_path: Path) -> None:
+    """After the first of two spans is committed, neither its late events nor others are committed again."""
+    topic = Topic()
+    topic.add(0, *(event(i, i / 10) for i in range(25)))
+    ingester(tmp_path, Scripted(topic), into_next=True).run()
+    topic.add(0, event(100, 0.5), *(event(i, i / 10) for i in range(25, 45)))
+    work = ingester(tmp_path, Scripted(topic), into_next=True)
+
+    def stopped(record: dict[str, object]) -> None:
+        if record["event"] == "span":
+            raise KeyboardInterrupt
+
+    work.tell = stopped
+    with pytest.raises(KeyboardInterrupt):
+        work.run()
+    assert [1, 2, 3] == SpanStore(tmp_path).ids()
+    ingester(tmp_path, Scripted(topic), into_next=True).run(flush=True)
+    assert [*range(45), 100] == ids(tmp_path)
+    assert 100 in spans(tmp_path)[3]
+
+
 def test_spans_of_rows(tmp_path: Path) -> None:
     """A span has N events in the order of their positions; the rest waits."""
     settings = dataclasses.replace(SETTINGS, every="rows:40", time=None)

@@ -351,7 +351,7 @@ def test_a_home_in_an_object_store_needs_no_volume(tmp_path: Path, changes: dict
     [
         ({"volume": None}, "there is no volume", "kubeflow.volume"),
         ({"home": "/elsewhere/home"}, "must lie on the volume", "/noria/volume/home"),
-        ({"project": "/noria/volume/home/project"}, "must not lie in the home", "image"),
+        ({"project": "/noria/volume/home/project"}, "must not be in the home", "image"),
         ({"tasks": {"cache": True}}, "`kubeflow.tasks.cache` cannot be true", "remove `cache`"),
         ({"per_task": {"Trainer": {"cache": True}}}, "ignores the code in the image", "remove `cache`"),
         (

@@ -191,7 +191,7 @@ def test_no_place_for_outputs(tmp_path: Path) -> None:
     done = run(tmp_path, mirror, tmp_path / "home")
     assert 1 == done.returncode
     message = done.stderr[done.stderr.index("error ") :]
-    assert "has no place to be written to" in message and "next:" in message
+    assert "has no folder to be written to" in message and "next:" in message
     assert "Traceback" not in done.stderr
 
 

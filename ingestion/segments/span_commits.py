@@ -2,7 +2,8 @@
 
 A span's manifest says up to which segment all its rows are in (`stream.commit`), and for spans of `rows:N` up to which
 row of it. So a process that starts again after a kill commits only what is missing, and a segment is deleted when
-nothing of it is missing.
+nothing of it is missing. Where late rows come into the next span, the newest span's manifest says up to which segment
+those of all spans before it are in (`stream.late`).
 """
 
 import dataclasses
@@ -20,26 +21,25 @@ from noria.ingestion.arrow_values import filtered
 from noria.ingestion.calendar import Calendar
 from noria.ingestion.events import EventSettings, code_labels, one_array, schema_of
 from noria.ingestion.labels import Labels
+from noria.ingestion.partition import FOLDER as PARTITION_FOLDER
 from noria.ingestion.partition import Partition
 from noria.ingestion.segments.decoding import OFFSET, PARTITION
 from noria.ingestion.segments.store import Segment, SegmentStore
 from noria.stores.spans import SpanStore
 
-__all__ = ["CutReport", "cut"]
-
-_PARTITION = ".partition"
+__all__ = ["CommitReport", "commit_spans"]
 
 
 @dataclasses.dataclass
-class CutReport:
+class CommitReport:
     """What was committed.
 
     Attributes:
       spans: ids of the new spans.
       late: ids of the spans that got a new version from late rows.
-      rows: rows that were committed; `late_rows` of them were late.
-      repeated: rows that were left out, as an event with the same id came before.
-      early: rows before the first span, which were left out.
+      rows: rows that were committed; `late_rows` of them were late, and are in a new version or in the next span.
+      repeated: rows that were skipped, as an event with the same id came before.
+      early: rows before the first span, which were skipped.
       oldest: when the oldest segment that has such rows was written, epoch seconds; None where nothing was committed.
       discarded: segments that were deleted.
     """
@@ -54,7 +54,7 @@ class CutReport:
     discarded: int = 0
 
 
-def cut(
+def commit_spans(
     segments: SegmentStore,
     store: SpanStore,
     settings: EventSettings,
@@ -63,8 +63,9 @@ def cut(
     watermark: float | None,
     unique: Sequence[str] = (),
     late: bool = True,
+    into_next: bool = False,
     tell: Callable[[dict[str, Any]], None] = lambda record: None,
-) -> CutReport:
+) -> CommitReport:
     """Commits the spans that are closed, and deletes the segments that are no longer needed.
 
     Args:
@@ -73,8 +74,9 @@ def cut(
       settings: how rows become events.
       name: of the stream, for the manifests.
       watermark: epoch seconds; a span that ends at or before it is closed. `math.inf` closes all; None closes none.
-      unique: columns that identify an event; a second event of a span with the same values is left out.
+      unique: columns that identify an event; a second event of a span with the same values is skipped.
       late: whether to commit late rows where no span is new. Each commit of late rows writes its span again.
+      into_next: whether late rows come into the next new span, and not into a new version of their span.
       tell: gets a record for each committed span: `span`, `rows`, `late`.
 
     Raises:
@@ -84,18 +86,18 @@ def cut(
     with files.explained("the spans cannot be written", store.folder, SpanError), store.hold():
         pending = segments.pending()
         if not pending:
-            return CutReport()
-        for path in store.folder.glob(f"{_PARTITION}*"):  # of a killed process; the store is locked
+            return CommitReport()
+        for path in store.folder.glob(f"{PARTITION_FOLDER}*"):  # of a killed process; the store is locked
             files.remove_tree(path)
         size = calendar.rows_per_span(settings.every)
-        kind = _Periods if size is None else _Rows
-        work = kind(segments, store, settings, name, unique, tell)
-        work.run(pending, watermark, late)
+        commits = _Periods if size is None else _Rows
+        work = commits(segments, store, settings, name, unique, tell)
+        work.run(pending, watermark, late, into_next)
         return work.report
 
 
-class _Cut:
-    """What both ways of cutting have in common."""
+class _Commits:
+    """What the commits of periods and of spans of so many rows have in common."""
 
     def __init__(
         self,
@@ -112,7 +114,7 @@ class _Cut:
         self.name = name
         self.unique = list(unique)
         self.tell = tell
-        self.report = CutReport()
+        self.report = CommitReport()
         self.ids = set(store.ids())
         self.calendar = Calendar.load(store)
         if self.calendar is not None:
@@ -123,7 +125,7 @@ class _Cut:
         if self.calendar is not None and settings.task != "regression":
             self.calendar.check(classes=self.labels.classes)
 
-    def run(self, pending: list[Segment], watermark: float | None, late: bool) -> None:
+    def run(self, pending: list[Segment], watermark: float | None, late: bool, into_next: bool) -> None:
         raise NotImplementedError
 
     def marks(self, span: int) -> dict[str, int]:
@@ -225,16 +227,20 @@ class _Cut:
         return keep[known:]
 
     def _times(self, partition: Partition, key: int) -> tuple[int, int] | None:
-        if self.settings.time is None:
+        """First and last event; late ones of an earlier period do not count."""
+        time, every = self.settings.time, self.settings.every
+        if time is None:
             return None
-        times = [table.column(self.settings.time).to_numpy() for table in partition.read(key, None)]
-        return int(min(each.min() for each in times)), int(max(each.max() for each in times))
+        found = np.concatenate([table.column(time).to_numpy() for table in partition.read(key, None)])
+        if every in periods.LENGTHS:
+            found = found[periods.number(every, found) == key]
+        return int(found.min()), int(found.max())
 
 
-class _Periods(_Cut):
+class _Periods(_Commits):
     """Spans of an hour, a day or a week."""
 
-    def run(self, pending: list[Segment], watermark: float | None, late: bool) -> None:
+    def run(self, pending: list[Segment], watermark: float | None, late: bool, into_next: bool) -> None:
         every, time = self.settings.every, self.settings.time
         assert time is not None, "settings refuse periods without a time"
         latest = max((period for segment in pending for period in segment.spans), default=0)
@@ -246,13 +252,17 @@ class _Periods(_Cut):
         first = self.calendar.first if self.calendar is not None else None
         if first is None:
             first = min((min(found) for _, found in wanted), default=None)
-        fresh = first is not None and any(
-            period - first + 1 not in self.ids for _, found in wanted for period in found if period >= first
-        )
-        if first is None or not wanted or not (fresh or late):
+        if first is None or not wanted:
+            return self._discard(pending, bound)
+        closed = {period for _, found in wanted for period in found if period >= first}
+        begun = first + max(self.ids, default=0)  # the first period after the newest span
+        fresh = {period for period in closed if period - first + 1 not in self.ids}
+        if into_next:
+            fresh = {period for period in fresh if period >= begun}
+        if not fresh and (into_next or not late):
             return self._discard(pending, bound)
         used: dict[int, list[Segment]] = {}
-        with Partition(self.store.folder / _PARTITION) as partition:
+        with Partition(self.store.folder / PARTITION_FOLDER) as partition:
             schema = None
             for segment, found in wanted:
                 for period in found:
@@ -267,13 +277,19 @@ class _Periods(_Cut):
                     mask = np.isin(numbers, chosen)
                     if not mask.all():
                         batch = filtered(batch, mask)
-                    partition.add(batch, numbers[mask])
+                    numbers = numbers[mask]
+                    if into_next:
+                        was_late = numbers < begun
+                        self.report.late_rows += int(was_late.sum())
+                        numbers = np.where(was_late, min(fresh), numbers)
+                    partition.add(batch, numbers)
             if schema is not None:
                 self.settle(schema, first)
             newest = pending[-1].commit
+            marks = {"commit": newest, "row": 0, "late": newest if into_next else self._carried()}
             for period in partition.spans:
                 span = period - first + 1
-                self.commit(span, partition, period, used[period], {"commit": newest, "row": 0})
+                self.commit(span, partition, period, used[period], marks)
         self._discard(pending, bound)
 
     def _bury(self, segment: Segment, batch: pa.RecordBatch, early: np.ndarray) -> None:
@@ -293,10 +309,15 @@ class _Periods(_Cut):
         self.segments.bury(segment, letters)
         self.report.early += len(letters)
 
+    def _carried(self) -> int:
+        """Up to which segment the late rows of all spans are in a later span."""
+        return self.marks(max(self.ids)).get("late", 0) if self.ids else 0
+
     def _wanted(self, pending: list[Segment], bound: int | None) -> list[tuple[Segment, list[int]]]:
         """The segments that have rows of closed spans which are not in the spans, and these periods."""
         first = self.calendar.first if self.calendar is not None else None
         done: dict[int, int] = {}
+        carried, last = self._carried(), max(self.ids, default=0)
         found = []
         for segment in pending:
             mine = []
@@ -306,6 +327,8 @@ class _Periods(_Cut):
                 if period not in done:
                     span = None if first is None else period - first + 1
                     done[period] = self.marks(span)["commit"] if span in self.ids and span is not None else 0
+                    if span is not None and span <= last:
+                        done[period] = max(done[period], carried)
                 if segment.commit > done[period]:
                     mine.append(period)
             if mine:
@@ -330,10 +353,10 @@ class _Periods(_Cut):
         self.report.discarded += len(gone)
 
 
-class _Rows(_Cut):
+class _Rows(_Commits):
     """Spans of N rows, in the order of the segments."""
 
-    def run(self, pending: list[Segment], watermark: float | None, late: bool) -> None:
+    def run(self, pending: list[Segment], watermark: float | None, late: bool, into_next: bool) -> None:
         size = calendar.rows_per_span(self.settings.every)
         assert size is not None
         mark = self.marks(max(self.ids)) if self.ids else {"commit": 0, "row": 0}
@@ -357,7 +380,7 @@ class _Rows(_Cut):
         """Commits the next `count` rows; where the rows after them begin."""
         used: list[Segment] = []
         end = begin
-        with Partition(self.store.folder / _PARTITION) as partition:
+        with Partition(self.store.folder / PARTITION_FOLDER) as partition:
             schema = None
             for segment in pending:
                 if segment.commit < begin[0] or not segment.rows:
@@ -386,6 +409,6 @@ class _Rows(_Cut):
 
 def _type_name(stored: pa.DataType) -> str:
     """The column type that is stored so."""
-    kind = conversion.of_arrow(stored)
-    assert kind is not None, "segments hold numbers and texts"
-    return kind.name
+    column_type = conversion.of_arrow(stored)
+    assert column_type is not None, "segments hold numbers and texts"
+    return column_type.name

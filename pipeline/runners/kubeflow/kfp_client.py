@@ -21,7 +21,7 @@ OWN_STORE = "minio://mlpipeline"  # the object store that Kubeflow brings
 # Runs, newest first; each is a request, as a list of runs has no tasks. A schedule of 15 minutes makes 672 in a week,
 # the longest span, all but one of them empty.
 LOOK_BACK = 1000
-# The task that records the run, whatever the verdict. A run that found nothing new succeeds without it, as
+# The task that records the run, with any verdict. A run that found nothing new succeeds without it, as
 # does one on a broken span.
 RECORDS_THE_RUN = "Pusher"
 _DIGEST = "source_digest="

@@ -1,8 +1,7 @@
-"""A real server in a separate process, and small SavedModels that it serves."""
+"""A real server in a separate process."""
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -10,11 +9,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from pathlib import Path
-
-import pytest
-
-MODELS = Path(__file__).with_name("small_models.py")
 
 
 class Running:
@@ -47,7 +41,7 @@ class Running:
         """Returns when something holds; fails if it does not in time."""
         until = time.monotonic() + seconds
         while not holds():
-            assert time.monotonic() < until, "it did not come to hold"
+            assert time.monotonic() < until, "it did not become true in time"
             time.sleep(0.02)
 
     def error(self, path: str, body: object = None, method: str | None = None) -> tuple[int, str]:
@@ -74,18 +68,3 @@ def serving(*arguments: str, program: str = "serve") -> Iterator[Running]:
     finally:
         process.kill()
         process.wait()
-
-
-@pytest.fixture(scope="session")
-def small_models(tmp_path_factory) -> Path:
-    """Folders of the models in small_models.py, which a process with TensorFlow writes once."""
-    folder = tmp_path_factory.mktemp("models")
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    subprocess.run([sys.executable, str(MODELS), str(folder)], check=True, env=environment)
-    return folder
-
-
-@pytest.fixture(name="serving", scope="session")
-def serving_fixture():
-    """`serving`: starts a server."""
-    return serving

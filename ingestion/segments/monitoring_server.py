@@ -1,4 +1,4 @@
-"""What an ingester tells over HTTP: /metrics for Prometheus, /healthz and /readyz."""
+"""Metrics and health of an ingester over HTTP: /metrics for Prometheus, /healthz and /readyz."""
 
 import http.server
 import threading
@@ -8,16 +8,16 @@ from typing import Any
 from noria.core.errors import ConfigError
 from noria.ingestion.segments.ingester import Ingester
 
-__all__ = ["METRICS", "Service"]
+__all__ = ["METRICS", "MonitoringServer"]
 
-# A loop that has not turned for so many seconds is stuck.
+# A loop that has not run once in so many seconds is stuck.
 STUCK_SECONDS = 120.0
 METRICS = {
     "noria_ingest_events_total": "Events that were committed to segments.",
     "noria_ingest_dead_letters_total": "Events that could not be read.",
     "noria_ingest_tombstones_total": "Messages without a value.",
     "noria_ingest_span_rows_total": "Events that were committed to spans.",
-    "noria_ingest_late_rows_total": "Events that came after their span was committed, and are in its next version.",
+    "noria_ingest_late_rows_total": "Late events: in the next version of their span, or in the next span.",
     "noria_ingest_repeated_total": "Events that were skipped, because an earlier one has the same `stream.unique`.",
     "noria_ingest_spans_total": "Spans that were committed, new ones and new versions.",
     "noria_ingest_segments_total": "Segments that were committed.",
@@ -33,7 +33,7 @@ METRICS = {
 }
 
 
-class Service:
+class MonitoringServer:
     """Serves an ingester's state while the block runs.
 
     Args:
@@ -79,7 +79,7 @@ class Service:
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
 
-    def __enter__(self) -> "Service":
+    def __enter__(self) -> "MonitoringServer":
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
@@ -97,7 +97,7 @@ class Service:
                 tombstones=record["tombstones"],
                 segments=1,
             )
-        elif event == "cut":
+        elif event == "spans":
             spans = len(record["spans"]) + len(record["late"])
             self._add(
                 span_rows=record["rows"],

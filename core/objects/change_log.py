@@ -47,7 +47,7 @@ class Log:
         """Writes an entry.
 
         Args:
-          change: `put` (path -> `key`, `bytes`), `remove` (paths), `take` (a lock: `name` and the holder's facts),
+          change: `put` (path -> `key`, `bytes`), `remove` (paths), `take` (a lock: `name` and its holder),
             `free` (`name` and `fence`).
           check: called before each try with the paths that other writers have changed since the last one; an error
             that it raises ends the writing.

@@ -32,7 +32,7 @@ def reader(paths: Sequence[str], schema: Any) -> tfxio.TFExampleRecord:
     return tfxio.TFExampleRecord(list(paths), schema=schema, telemetry_descriptors=["noria", "Transform"])
 
 
-class Source:
+class ExampleRows:
     """Reads gzip TFRecord files of tf.Example by one schema.
 
     Args:

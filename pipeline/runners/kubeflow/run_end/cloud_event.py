@@ -21,21 +21,21 @@ RETRIES = urllib3.Retry(
 )
 
 
-def event(project: str, run_id: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+def event(project: str, run_id: str, end: Mapping[str, Any]) -> dict[str, Any]:
     """The event of a run's end; the same run gives the same `id`."""
     return {
         "specversion": "1.0",
         "id": f"{run_id}/end",
         "source": f"/noria/{project}",
-        "type": f"noria.run.{facts['outcome']}",
+        "type": f"noria.run.{end['outcome']}",
         "subject": run_id,
         "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "datacontenttype": "application/json",
-        "data": dict(facts),
+        "data": dict(end),
     }
 
 
-def send(notify: Notify, project: str, run_id: str, facts: Mapping[str, Any]) -> None:
+def send(notify: Notify, project: str, run_id: str, end: Mapping[str, Any]) -> None:
     """Posts the event.
 
     Raises:
@@ -45,7 +45,7 @@ def send(notify: Notify, project: str, run_id: str, facts: Mapping[str, Any]) ->
     token = os.environ.get(notify.token_variable or "")
     if token:
         headers["Authorization"] = f"Bearer {token}"
-    body = json.dumps(event(project, run_id, facts), default=str).encode()
+    body = json.dumps(event(project, run_id, end), default=str).encode()
     try:
         answer = urllib3.PoolManager().request(
             "POST", notify.url, body=body, headers=headers, timeout=SECONDS, retries=RETRIES

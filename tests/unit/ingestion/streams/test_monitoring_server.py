@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from noria.core.errors import ConfigError
-from noria.ingestion.segments import service
-from noria.ingestion.segments.service import Service
+from noria.ingestion.segments import monitoring_server
+from noria.ingestion.segments.monitoring_server import MonitoringServer
 from noria.pipeline.cli.app import app
 from noria.pipeline.config import load
 from tests.unit.ingestion.streams.scripted import START, Scripted, Topic, event, ids, ingester
@@ -37,7 +37,7 @@ def test_metrics_and_probes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     topic = Topic()
     topic.add(0, *(event(i, i / 100) for i in range(250)), b"{", None)
     work = ingester(tmp_path, Scripted(topic))
-    with Service("127.0.0.1:0", work) as served:
+    with MonitoringServer("127.0.0.1:0", work) as served:
         work.tell = served.observe
         assert (503, "the stream is not open yet\n") == get(served.port, "/readyz")
         work.run()
@@ -54,16 +54,16 @@ def test_metrics_and_probes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             "noria_ingest_span_delay_seconds_count 1.0",
         ):
             assert f"\n{line}\n" in text
-        monkeypatch.setattr(service, "STUCK_SECONDS", -1.0)
+        monkeypatch.setattr(monitoring_server, "STUCK_SECONDS", -1.0)
         assert 503 == get(served.port, "/healthz")[0] == get(served.port, "/readyz")[0]
         with pytest.raises(ConfigError, match="cannot listen"):
-            Service(f"127.0.0.1:{served.port}", work)
+            MonitoringServer(f"127.0.0.1:{served.port}", work)
 
 
 def test_each_metric_is_documented() -> None:
     """docs/streams.md names every metric."""
     page = (Path(__file__).parents[4] / "docs" / "streams.md").read_text(encoding="utf-8")
-    assert [] == [name for name in service.METRICS if f"`{name}`" not in page]
+    assert [] == [name for name in monitoring_server.METRICS if f"`{name}`" not in page]
 
 
 def test_from_emit_to_spans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

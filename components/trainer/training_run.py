@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,9 @@ class Run:
     origin: int = 0
     first_rate: float = 0.0
     window: str = ""
+    load: Callable[[checkpoint.Checkpoint], warm_start.Report] | None = None  # sets a champion's state
+    candidates: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)  # as in the checkpoint
+    records: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def network(self) -> Network:
@@ -155,18 +158,24 @@ def _start_warm(
     run.window = train.digest
     old_features = Features.from_json(saved.features)
     change = _change(graph, layer, old_features, run.features, config)
-    taken = warm_start.start(
-        saved, change, run.network, run.adam, run.family, old_features, run.settings, _numbers(train)
-    )
-    known = saved.model.get("outputs", run.settings.outputs)
+    numbers, known = _numbers(train), saved.model.get("outputs", run.settings.outputs)
+
+    def load(champion: checkpoint.Checkpoint) -> warm_start.Report:
+        parts = run.network, run.adam, run.family, old_features, run.settings, numbers
+        taken = warm_start.start(champion, change, *parts)
+        if known < run.settings.outputs:
+            run.network.add_classes(np.asarray(train.labels), known)
+        return taken
+
+    run.load, taken = load, load(saved)
     if known < run.settings.outputs:
-        run.network.add_classes(np.asarray(train.labels), known)
         new = run.settings.outputs - known
         journal.logger.warning("Trainer: %d new classes start from their base rate, with weights of 0", new)
+    run.candidates, run.records = saved.candidates, saved.records
     run.start, run.examples_seen = saved.step, saved.examples_seen
     same = saved.window == run.window  # training on it continues, with its batches and its learning rate
     run.origin = saved.origin if same else saved.step
-    run.first_rate = saved.first_rate if same else run.settings.warm_learning_rate
+    run.first_rate = saved.first_rate if same else run.settings.warm_learning_rates[0]
     run.adam.start_schedule(run.first_rate, run.origin)
     run.report = {"mode": "warm", "from_version": config.get("version"), "transform": change.transform}
     run.report |= {"variables": taken.variables, "optimizer": taken.optimizer, "features": change.features}

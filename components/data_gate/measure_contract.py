@@ -1,6 +1,6 @@
 """What every drift measure must do. Run it on your own in a test:
 
-from noria.components.data_gate.contract import check_measure
+from noria.components.data_gate.measure_contract import check_measure
 
 def test_my_measure():
     check_measure(Hellinger)

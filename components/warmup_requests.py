@@ -11,7 +11,7 @@ from noria.components.internals.tensorflow import signature_of
 from noria.components.missing_values import MISSING
 from noria.stores.model_directory import MAX_WARMUP_RECORDS, WARMUP_FILE
 
-# The signature with raw columns (trainer/serving.py).
+# The signature with raw columns (trainer/export.py).
 COLUMNS = "predict"
 
 # One client's single row, then batches as TF Serving's batching makes them: each new shape allocates once.

@@ -2,8 +2,8 @@
 
 A user runs it on a family of the project, from a test or from the command line:
 
-    family_checks.check("my_models.Tower", project="path/to/project")
-    python -m noria.components.trainer.family_checks my_models.Tower path/to/project
+    family_contract.check("my_models.Tower", project="path/to/project")
+    python -m noria.components.trainer.family_contract my_models.Tower path/to/project
 """
 
 import sys
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from noria.components.libraries import tf
-from noria.components.trainer import graphs, keras_model, remap, serving, warm_start
+from noria.components.trainer import export, graphs, keras_model, remap, warm_start
 from noria.components.trainer.adam import Adam
 from noria.components.trainer.checkpoint import Checkpoint
 from noria.components.trainer.families import FAMILIES, Family
@@ -115,7 +115,7 @@ def check_export(family: Family, settings: Settings) -> None:
     network, _ = _champion(family, settings)
     numeric, ids = _rows()
     with tempfile.TemporaryDirectory() as folder:
-        serving.export(network, _Parse(), Path(folder) / "model", "recipe")
+        export.export(network, _Parse(), Path(folder) / "model", "recipe")
         signature = tf.saved_model.load(str(Path(folder) / "model")).signatures["serving_default"]
         served = signature(examples=tf.constant(_examples(numeric, ids)))["score"].numpy()
     difference = np.abs(served - _scores(network, numeric, ids)).max()

@@ -55,7 +55,7 @@ _NUMBER_LIKE = rf"^[+-]?([\d.,'\x{{2019}}]|{BLANKS})+([eE][+-]?\d+)?\s*%?$"
 
 
 @dataclasses.dataclass
-class ColumnFacts:
+class ColumnProfile:
     """Counts of what a column's texts could be. Add all batches first, then read the results.
 
     Attributes:
@@ -118,7 +118,7 @@ class ColumnFacts:
         rare = self.present - others >= MOSTLY * self.present
         return tuple(sorted(self.others)) if known or rare else ()
 
-    def kind_beside(self, missing: Collection[str] = ()) -> ColumnType:
+    def type_beside(self, missing: Collection[str] = ()) -> ColumnType:
         """The column's type, where these further texts mean "missing"; `empty` where there was no value at all."""
         present = self.present - sum(self.others[text] for text in missing)
         if not present:
@@ -193,9 +193,9 @@ class ColumnFacts:
             number[number] = fits
         if number[present].all():
             return
-        for kind in conversion.known():
-            if (mask := kind.recognizes(values)) is not None:
-                self.recognized[kind.name] += count(mask)
+        for column_type in conversion.known():
+            if (mask := column_type.recognizes(values)) is not None:
+                self.recognized[column_type.name] += count(mask)
         if len(self.others) < OTHERS:
             for i in np.flatnonzero(~number & present)[:OTHERS]:
                 self.others[values[int(i)].as_py()] += int(weights[i])

@@ -108,44 +108,44 @@ def fields(kind: str, path: Path) -> dict[str, Any]:
     return found
 
 
-def _message(tokens: list[Any], place: int, end: str | None) -> tuple[dict[str, Any], int]:
+def _message(tokens: list[Any], position: int, end: str | None) -> tuple[dict[str, Any], int]:
     found: dict[str, Any] = {}
-    while place < len(tokens):
-        name, symbol = tokens[place][1], tokens[place][4]
+    while position < len(tokens):
+        name, symbol = tokens[position][1], tokens[position][4]
         if symbol in (",", ";"):
-            place += 1
+            position += 1
             continue
         if symbol is not None and symbol == end:
-            return found, place + 1
+            return found, position + 1
         if name is None:
-            raise ValueError(f"expected the name of a field, got {tokens[place][0].strip()!r}")
-        place += 1
-        colon = tokens[place][4] == ":"
-        place += colon
-        if tokens[place][4] in ("{", "<"):
-            found[name], place = _message(tokens, place + 1, {"{": "}", "<": ">"}[tokens[place][4]])
+            raise ValueError(f"expected the name of a field, got {tokens[position][0].strip()!r}")
+        position += 1
+        colon = tokens[position][4] == ":"
+        position += colon
+        if tokens[position][4] in ("{", "<"):
+            found[name], position = _message(tokens, position + 1, {"{": "}", "<": ">"}[tokens[position][4]])
         elif colon:
-            found[name], place = _scalar(tokens, place)
+            found[name], position = _scalar(tokens, position)
         else:
             raise ValueError(f'expected ":" or "{{" after {name}')
     if end is not None:
         raise ValueError(f'expected "{end}" before the end')
-    return found, place
+    return found, position
 
 
-def _scalar(tokens: list[Any], place: int) -> tuple[Any, int]:
-    word, number, text, symbol = tokens[place].groups()
+def _scalar(tokens: list[Any], position: int) -> tuple[Any, int]:
+    word, number, text, symbol = tokens[position].groups()
     if symbol is not None:
         raise ValueError(f"expected a value, got {symbol!r}")
     if text is not None:
         parts = []
-        while place < len(tokens) and tokens[place][3] is not None:  # adjacent strings are one
-            parts.append(tokens[place][3][1:-1].encode().decode("unicode_escape"))
-            place += 1
-        return "".join(parts), place
+        while position < len(tokens) and tokens[position][3] is not None:  # adjacent strings are one
+            parts.append(tokens[position][3][1:-1].encode().decode("unicode_escape"))
+            position += 1
+        return "".join(parts), position
     if word is not None:
-        return {"true": True, "false": False}.get(word, word), place + 1
-    return (int(number, 0) if re.fullmatch(r"[-+]?(0x)?\w+", number) else float(number)), place + 1
+        return {"true": True, "false": False}.get(word, word), position + 1
+    return (int(number, 0) if re.fullmatch(r"[-+]?(0x)?\w+", number) else float(number)), position + 1
 
 
 def _read(path: Path) -> str:

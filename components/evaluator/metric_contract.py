@@ -1,6 +1,6 @@
 """What every gate metric must do. Run it on your own in a test:
 
-from noria.components.evaluator.contract import check_metric
+from noria.components.evaluator.metric_contract import check_metric
 
 def test_my_metric():
     check_metric(Brier)

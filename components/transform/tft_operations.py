@@ -13,8 +13,8 @@ from noria.components.internals import tft as tft_internals
 from noria.components.internals import tft_beam as tft_beam_internals
 from noria.components.internals.tft import analyzer_nodes, tf
 from noria.components.internals.tft_beam import DatasetKey, beam_nodes
+from noria.components.transform.example_rows import ExampleRows
 from noria.components.transform.reducers import REDUCES, Feed
-from noria.components.transform.source import Source
 
 Cache = dict[DatasetKey, dict[bytes, list[bytes]]]
 
@@ -45,7 +45,7 @@ class Interpreter(tft_internals.Visitor):
     def __init__(
         self,
         traced: tft_internals.Traced,
-        source: Source,
+        source: ExampleRows,
         datasets: Datasets,
         passes: Mapping[str, list[Feed]],
     ):

@@ -1,0 +1,47 @@
+"""Which versions of a folder are in memory, with versions that load at once."""
+
+import asyncio
+import types
+from pathlib import Path
+
+from noria.serving.grpc_status import Code
+from noria.serving.model import Model
+from noria.serving.protos import model_server_config_pb2
+from noria.serving.version import State
+
+MEBIBYTES = 1 << 20
+
+
+class Loaded:
+    """A version whose process has 60 MiB."""
+
+    def __init__(self, number: int, folder: Path):
+        self.number, self.folder, self.mark, self.graph = number, folder, ("as it is",), ""
+        self.state, self.error, self.process, self.live = State.START, None, None, False
+
+    async def load(self, cores: object, standby: object) -> None:
+        self.state, self.process = State.AVAILABLE, types.SimpleNamespace(memory=60 * MEBIBYTES, pid=0)
+
+
+def follow(root: Path, max_memory: int) -> dict[int, Loaded]:
+    """The versions after 1, and then 2, were published."""
+    config = model_server_config_pb2.ModelConfig(name="m", base_path=str(root))
+    config.model_version_policy.all.SetInParent()
+    traffic = types.SimpleNamespace(ended=lambda version: False)
+    model = Model(config, Loaded, 0, 16, max_memory, False, False, lambda made: traffic)  # type: ignore[arg-type]
+    for number in (1, 2):
+        (root / str(number)).mkdir(parents=True)
+        asyncio.run(model.follow())
+    return model.versions  # type: ignore[return-value]
+
+
+def test_a_version_that_does_not_fit_into_memory_is_refused(tmp_path: Path) -> None:
+    """It counts as the largest that is there. The one before stays, and the reason has the figures."""
+    versions = follow(tmp_path / "small", 100 * MEBIBYTES)
+    assert State.AVAILABLE == versions[1].state
+    error = versions[2].error
+    assert error is not None and Code.RESOURCE_EXHAUSTED == error.code
+    assert "1 versions have 60 MiB of their own, and one more would exceed the 100 MiB" in error.message
+    for bound in (0, 120 * MEBIBYTES):
+        versions = follow(tmp_path / str(bound), bound)
+        assert [State.AVAILABLE] * 2 == [each.state for each in versions.values()]
