@@ -118,11 +118,11 @@ def test_a_job_that_ends(cluster: TrainingCluster) -> None:
 
 
 def test_a_job_that_is_refused(cluster: TrainingCluster) -> None:
-    """Without the rights, or without Kubeflow Trainer, the error says what to apply."""
+    """Without the rights, or without Kubeflow Trainer, the error says what is needed."""
     cluster.refusal = 403
     with pytest.raises(ClusterError, match="403") as caught:
         train_job.run(_job("pass"))
-    assert "deploy/training" in str(caught.value.next_step)
+    assert "deploy/base" in str(caught.value.next_step)
 
 
 @pytest.mark.slow

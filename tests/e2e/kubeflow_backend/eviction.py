@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,11 +18,11 @@ class Eviction:
     """What happens to the first pod of a task.
 
     Attributes:
-      after: seconds from the container's start.
+      when: whether it is time; asked again and again from the container's start.
       grace: seconds from SIGTERM to SIGKILL.
     """
 
-    after: float
+    when: Callable[[], bool]
     grace: float = 30.0
 
 
@@ -32,8 +32,11 @@ def evicted(pid: int, plan: Eviction | None) -> Iterator[threading.Event]:
     begun, ended = threading.Event(), threading.Event()
 
     def end() -> None:
-        if plan is None or ended.wait(plan.after):
+        if plan is None:
             return
+        while not plan.when():
+            if ended.wait(0.05):
+                return
         begun.set()
         for number, seconds in ((signal.SIGTERM, plan.grace), (signal.SIGKILL, 0.0)):
             with contextlib.suppress(ProcessLookupError):

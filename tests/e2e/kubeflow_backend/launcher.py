@@ -86,10 +86,12 @@ def launch(
         filled = _filled([*container.get("command", []), *container.get("args", [])], request)
         command = [argument.replace(COPY, f"{pod}{COPY}") for argument in filled]
         environment = _environment(Path(pod), root, env)
-        pid, wait = _start(command, work, environment, Path(pod) / "log", forked)
+        written = Path(pod) / "log"
+        written.touch()
+        pid, wait = _start(command, work, environment, written, forked)
         with memory.limited(pid, memory.limit(container)) as full, evicted(pid, eviction) as lost:
             code = wait()
-        log = (Path(pod) / "log").read_text("utf-8", "replace")
+        log = written.read_text("utf-8", "replace")
         if lost.is_set() and code:  # with its pod: the launcher has uploaded nothing
             raise TaskFailed("pod deleted", log, "Error")
         if "executor-logs" in outputs:
@@ -126,7 +128,16 @@ def _start(
         return process.pid, wait
     with log.open("wb") as file:
         started = subprocess.Popen(command, cwd=work, env=env, stdout=file, stderr=subprocess.STDOUT)
-    return started.pid, lambda: started.wait(TASK_SECONDS)
+
+    def ended() -> int:
+        try:
+            return started.wait(TASK_SECONDS)
+        except subprocess.TimeoutExpired:
+            started.kill()
+            started.wait()
+            raise
+
+    return started.pid, ended
 
 
 def _collect(

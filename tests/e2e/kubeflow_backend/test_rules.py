@@ -101,11 +101,11 @@ def test_a_lost_pod(tmp_path: Path, release: Release, state: str, attempts: int)
     """SIGTERM, then SIGKILL for one that does not end; 2.17 starts it again, earlier releases do not."""
     mark = tmp_path / "mark"
     stubborn = (
-        f"import pathlib, signal, time; mark = pathlib.Path({str(mark)!r}); again = mark.exists(); mark.touch()\n"
-        "signal.signal(signal.SIGTERM, lambda *_: mark.write_text('told'))\n"
+        f"import pathlib, signal, time; mark = pathlib.Path({str(mark)!r}); again = mark.exists()\n"
+        "signal.signal(signal.SIGTERM, lambda *_: mark.write_text('told')); mark.touch()\n"
         "while not again: time.sleep(0.05)"
     )
-    backend = Backend(tmp_path / "b", release=release, evictions={"T0": Eviction(after=1.0, grace=0.5)})
+    backend = Backend(tmp_path / "b", release=release, evictions={"T0": Eviction(mark.exists, grace=2.0)})
     run = backend.run(package(tmp_path, stubborn, retryPolicy={**LONG, "backoffDuration": "0s"}))
     assert {"T0": state} == run.states
     assert (attempts, "told") == (run.attempts["T0"], mark.read_text())

@@ -2,7 +2,7 @@
 
 Read from kubeflow/trainer 2.0 to 2.3 and its main branch of August 2026 (`pkg/apis/trainer/v1alpha1`,
 `pkg/runtime/framework/plugins`). Trainer has no plug-in for TensorFlow: `worker.py` makes TF_CONFIG from the job's name
-and the pod's index. Volume and rights of the pods are in the TrainingRuntime that the job names (deploy/training).
+and the pod's index. Volume and user of the pods are in the TrainingRuntime that the job names (deploy/training).
 """
 
 import contextlib
@@ -141,6 +141,6 @@ def _explained(name: str, namespace: str) -> Iterator[None]:
         raise ClusterError(
             f"Kubernetes refuses the TrainJob, or does not answer: {said}",
             where=f"TrainJob {name} in namespace {namespace}",
-            next_step="Kubeflow Trainer must be installed, and the runs' service account must have the rights of "
-            "deploy/training (`kubectl apply -k`)",
+            next_step="Kubeflow Trainer must be installed, and the runs' service account must have the right to "
+            "create, get and delete TrainJobs (deploy/base)",
         ) from error
