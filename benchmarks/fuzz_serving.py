@@ -334,7 +334,7 @@ async def connection(port: int, draw: random.Random) -> None:
 
 
 async def good(port: int) -> None:
-    """A good request on a connection of its own.
+    """A good request on a new connection.
 
     Raises:
       AssertionError: it has no answer.
