@@ -91,8 +91,8 @@ bench-tables: setup ## the project of `noria init` on public tables beside boost
 bench-ingest: setup ## a stream to spans: events per CPU second, memory, 50 kills (about 15 minutes)
 	$(BIN)/python -m benchmarks.ingest $(if $(QUICK),--quick)
 
-bench-serving: setup ## the server: throughput, 100 swaps under load, memory, a killed process (about 8 minutes)
-	$(BIN)/python -m benchmarks.serving $(if $(QUICK),--quick)
+bench-serving: setup ## the server: throughput, 100 swaps under load, memory, a killed process (about 10 minutes; KSERVE=PYTHON: beside KServe's)
+	$(BIN)/python -m benchmarks.serving $(if $(QUICK),--quick) $(if $(KSERVE),--kserve $(KSERVE))
 
 lock: ## resolve both lock files (UPGRADE=1: to the newest releases)
 	@$(PYTHON) tools/bootstrap.py lock $(if $(UPGRADE),--upgrade)

@@ -90,7 +90,9 @@ def create(path: str | Path, schema: Any = None) -> Iterator[ExampleFile]:
             file = ExampleFile(records, threads, rows, schema)
             yield file
             file.finish()
-        os.replace(beside, path)  # without a sync: after a crash of the machine the run writes its examples again
+        os.replace(
+            beside, path
+        )  # without a sync: after a crash of the machine the run writes its examples again
     except BaseException:
         rows.discard()
         beside.unlink(missing_ok=True)

@@ -31,6 +31,7 @@ def write(
     model_dir: Path | str,
     examples: Sequence[bytes],
     *,
+    scores: Sequence[Sequence[float]] = (),
     batch_sizes: Iterable[int] = BATCH_SIZES,
     signature: str = "serving_default",
     input_name: str = "examples",
@@ -42,6 +43,8 @@ def write(
     Args:
       model_dir: the SavedModel's folder, before it is published.
       examples: serialized tf.Examples of real rows; a batch larger than them repeats them.
+      scores: what the model has answered to each example, `[rows, 1]` or `[rows, classes]`; the answers of `signature`
+        have them, and `noria serve` compares. TF Serving ignores answers.
       batch_sizes: rows per request.
       signature: name of the signature to call.
       input_name: name of that signature's input, a string tensor `[batch]` of serialized tf.Examples.
@@ -73,6 +76,9 @@ def write(
                     rows = [values[index % len(values)] for index in range(size)]
                     dtype = types.get(key, "string") if name == COLUMNS else "string"
                     request.inputs[key].CopyFrom(tf.make_tensor_proto(rows, tf.as_dtype(dtype), [size]))
+                if scores and name == signature:
+                    rows = [scores[index % len(examples)] for index in range(size)]
+                    log.predict_log.response.outputs["score"].CopyFrom(tf.make_tensor_proto(rows, tf.float32))
                 records.write(log.SerializeToString())
     return path
 

@@ -69,9 +69,9 @@ class LiteModel:
         try:
             started = time.perf_counter()
             indices = [self._inputs[name]["index"] for name in feeds]
-            shapes = [list(each["shape"]) for each in self._interpreter.get_input_details()]
             arrays = [to_array(each) for each in inputs]
-            if shapes != [list(each.shape) for each in arrays]:
+            shapes = {each["index"]: tuple(each["shape"]) for each in self._interpreter.get_input_details()}
+            if [shapes[index] for index in indices] != [each.shape for each in arrays]:
                 for index, array in zip(indices, arrays, strict=True):
                     self._interpreter.resize_tensor_input(index, array.shape)
                 self._interpreter.allocate_tensors()

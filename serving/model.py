@@ -241,7 +241,7 @@ class Model:
         if needed <= self._max_memory:
             return ""
         return (
-            f"{len(sizes)} versions have {sum(sizes) >> 20} MiB of their own, and one more would exceed the "
+            f"{len(sizes)} versions have {sum(sizes) >> 20} MiB, and one more would exceed the "
             f"{self._max_memory >> 20} MiB that are allowed"
         )
 

@@ -1,5 +1,6 @@
 """The requests of TF Serving's PredictionService, for both protocols."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,6 +22,8 @@ from noria.serving.signatures import CLASSIFY, REGRESS, Signature
 from noria.serving.tensors import STRING, Tensor, from_proto, to_proto
 from noria.serving.tracing import timed
 from noria.serving.version import Version
+
+CLOSE = 1e-3  # relative, and for numbers below 1 absolute: what two processors may differ by
 
 
 async def predict(
@@ -199,17 +202,18 @@ def model_status(versions: Sequence[Version]) -> Any:
 
 
 async def warm(version: Version, metrics: Metrics) -> None:
-    """Sends a version the requests of its warm-up file.
+    """Sends a version the requests of its warm-up file, and compares its answers with those in the file, if it has any.
 
     Raises:
-      StatusError: one of them fails.
+      StatusError: one of them fails, or has another answer.
     """
     started, count = time.perf_counter(), 0
     for log in warmup.records(version.folder):
         kind = log.WhichOneof("log_type")
         count += 1
         if kind == "predict_log":
-            await predict_proto(version, log.predict_log.request)
+            answer = await predict_proto(version, log.predict_log.request)
+            _compare(answer.outputs, log.predict_log.response.outputs, count)
         elif kind == "classify_log":
             await classify(version, log.classify_log.request)
         elif kind == "regress_log":
@@ -220,6 +224,24 @@ async def warm(version: Version, metrics: Metrics) -> None:
             raise StatusError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}, record {count}")
     if count:
         metrics.warmup.observe((time.perf_counter() - started) * 1e6, str(version.folder), "OK")
+
+
+def _compare(outputs: Mapping[str, Any], recorded: Mapping[str, Any], record: int) -> None:
+    """Numbers of an answer may differ from the recorded ones by what another processor computes."""
+    for name in recorded:
+        if name not in outputs:
+            raise StatusError(Code.FAILED_PRECONDITION, f"warm-up record {record}: there is no output {name}")
+        found, wanted = from_proto(outputs[name]), from_proto(recorded[name])
+        if found.dtype not in ("float", "double"):
+            continue
+        pairs = list(zip(found.values(), wanted.values(), strict=False))
+        wrong = next((each for each in pairs if not math.isclose(*each, rel_tol=CLOSE, abs_tol=CLOSE)), None)
+        if found.shape != wanted.shape or wrong is not None:
+            values = f"{wrong[0]:g}, was {wrong[1]:g}" if wrong is not None else f"shape {list(found.shape)}"
+            raise StatusError(
+                Code.FAILED_PRECONDITION,
+                f"warm-up record {record}: {name} is not what was recorded when the version was published: {values}",
+            )
 
 
 async def _on_examples(

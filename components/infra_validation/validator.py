@@ -40,15 +40,13 @@ class InfraValidationResult:
     Attributes:
       rows: number of examples.
       shape: of the predictions, `[rows, 1]` or `[rows, classes]`.
-      lowest: smallest prediction.
-      highest: largest prediction.
+      values: the predictions, flat, row by row.
       seconds: `import`, `load` and `predict` as measured in the process, `wait` as the caller waited.
     """
 
     rows: int
     shape: tuple[int, ...]
-    lowest: float
-    highest: float
+    values: tuple[float, ...]
     seconds: dict[str, float]
 
 
@@ -147,7 +145,7 @@ class InfraValidator:
         fault = predictions.fault(values, shape, len(examples), len(set(examples)), task)
         if fault is not None:
             raise GateError(fault, where=model_dir)
-        return InfraValidationResult(len(examples), shape, min(values), max(values), seconds)
+        return InfraValidationResult(len(examples), shape, tuple(values), seconds)
 
     def close(self) -> None:
         """Kills the process and its forks."""

@@ -41,7 +41,7 @@ class LossCollapse:
     inequality). So with the threshold log(A) the mean number of labels until a false alarm is at least A, as in
     `Collapse`. A label adds at most log(10), so six of them are an alarm at the earliest.
 
-    The base rate goes over to the next champion, the sum does not.
+    The next champion begins with this base rate, and with a sum of zero.
     """
 
     def __init__(self) -> None:

@@ -162,7 +162,7 @@ class Traffic:
         return bool(found)
 
     def _judge(self, answered: Answered, label: int) -> None:
-        """Whether the champion's scores are worse than a guess, by the labels of its own answers."""
+        """Whether the champion's scores are worse than a guess, by the labels of the answers that it gave."""
         champion, fallback = self._arms.latest(), self._arms.fallback()
         if champion is None or champion.number != answered.version:
             return

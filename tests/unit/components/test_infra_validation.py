@@ -67,8 +67,8 @@ def test_a_good_model_answers_with_one_probability_a_row(tmp_path):
     result = validator.validate(save(tmp_path / "m"), EXAMPLES)
     assert (20, 1) == result.shape
     assert 20 == result.rows
-    assert tf.sigmoid(-1.0).numpy() == pytest.approx(result.lowest)
-    assert tf.sigmoid(0.9).numpy() == pytest.approx(result.highest)
+    assert tf.sigmoid(-1.0).numpy() == pytest.approx(min(result.values))
+    assert tf.sigmoid(0.9).numpy() == pytest.approx(max(result.values))
     assert {"import", "load", "predict", "wait"} == set(result.seconds)
 
 
@@ -77,8 +77,8 @@ def test_a_process_started_ahead_answers_for_one_model_after_the_other(tmp_path)
     folder, other = save(tmp_path / "m"), save(tmp_path / "n", score="tf.sigmoid(x / 500 - 1)")
     validator.start()
     waiting = validator._shared._process
-    assert tf.sigmoid(0.9).numpy() == pytest.approx(validator.validate(folder, EXAMPLES).highest)
-    assert tf.sigmoid(2.8).numpy() == pytest.approx(validator.validate(other, EXAMPLES).highest)
+    assert tf.sigmoid(0.9).numpy() == pytest.approx(max(validator.validate(folder, EXAMPLES).values))
+    assert tf.sigmoid(2.8).numpy() == pytest.approx(max(validator.validate(other, EXAMPLES).values))
     assert waiting is validator._shared._process
     assert waiting.poll() is None
     deadline = time.monotonic() + 60
@@ -103,12 +103,12 @@ def test_an_answer_asked_ahead_is_taken_only_for_the_same_model_and_rows(mine, t
     mine.submit(folder, EXAMPLES)
     shutil.copytree(folder, tmp_path / "copy")
     warmup_requests.write(tmp_path / "copy", EXAMPLES)
-    assert tf.sigmoid(0.9).numpy() == pytest.approx(mine.validate(tmp_path / "copy", EXAMPLES).highest)
+    assert tf.sigmoid(0.9).numpy() == pytest.approx(max(mine.validate(tmp_path / "copy", EXAMPLES).values))
     assert 1 == mine._submitted - before
     mine.submit(folder, EXAMPLES)
-    assert tf.sigmoid(2.8).numpy() == pytest.approx(mine.validate(other, EXAMPLES).highest)
+    assert tf.sigmoid(2.8).numpy() == pytest.approx(max(mine.validate(other, EXAMPLES).values))
     mine.submit(folder, EXAMPLES)
-    assert tf.sigmoid(0.0).numpy() == pytest.approx(mine.validate(folder, EXAMPLES[:11]).highest)
+    assert tf.sigmoid(0.0).numpy() == pytest.approx(max(mine.validate(folder, EXAMPLES[:11]).values))
     assert 5 == mine._submitted - before
 
 
@@ -230,6 +230,21 @@ def test_the_warm_up_file_holds_real_requests_that_the_signature_answers(tmp_pat
         rows = tf.make_ndarray(request.inputs["examples"])
         sizes.append(len(serve(examples=tf.constant(rows))["score"]))
     assert [1, 8, 32] == sizes
+
+
+def test_the_warm_up_file_holds_what_the_model_answered(tmp_path):
+    """The answer of each record has the scores of its rows; a batch larger than the examples repeats both."""
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    scores = [[place / 10] for place in range(3)]
+    path = warmup_requests.write(save(tmp_path / "m"), EXAMPLES[:3], scores=scores, batch_sizes=(2, 4))
+    found = []
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        response = prediction_log_pb2.PredictionLog.FromString(record).predict_log.response
+        found.append(tf.make_ndarray(response.outputs["score"]).tolist())
+    assert [pytest.approx([0.0, 0.1]), pytest.approx([0.0, 0.1, 0.2, 0.0])] == [
+        sum(each, []) for each in found
+    ]
 
 
 def test_a_parent_without_tensorflow_gets_an_eager_child(tmp_path, monkeypatch):

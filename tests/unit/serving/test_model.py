@@ -41,7 +41,7 @@ def test_a_version_that_does_not_fit_into_memory_is_refused(tmp_path: Path) -> N
     assert State.AVAILABLE == versions[1].state
     error = versions[2].error
     assert error is not None and Code.RESOURCE_EXHAUSTED == error.code
-    assert "1 versions have 60 MiB of their own, and one more would exceed the 100 MiB" in error.message
+    assert "1 versions have 60 MiB, and one more would exceed the 100 MiB" in error.message
     for bound in (0, 120 * MEBIBYTES):
         versions = follow(tmp_path / str(bound), bound)
         assert [State.AVAILABLE] * 2 == [each.state for each in versions.values()]

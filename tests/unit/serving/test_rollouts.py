@@ -160,6 +160,23 @@ def test_the_fallback_answers_where_the_champion_fails(server, root, small_model
     assert 'noria_serving_fallback_answers_total{model="m"} 6' in page
 
 
+def test_the_fallback_takes_over_where_labels_contradict_the_champion(server, root, small_models) -> None:
+    """Scores of 0.9 whose label is 0, and of 0.1 whose label is 1: after a dozen the version before serves."""
+    shutil.copytree(small_models / "half_plus_two" / "00000123", root / ".staging-6")
+    (root / ".staging-6").rename(root / "6")
+    server.wait(lambda: states(server).get(6) == "AVAILABLE")
+    labels = []
+    for each in range(14):
+        body = {"instances": [-2.2 if each % 2 else -3.8]}
+        assert 200 == server.ask("/v1/models/m:predict", body, x_request_id=f"labelled-{each}")[0]
+        labels.append({"request_id": f"labelled-{each}", "label": (each + 1) % 2})
+    assert (200, {"known": 14, "unknown": 0}) == server.ask(f"{ADMIN}:labels", {"labels": labels})
+    server.wait(lambda: (root / ".withdrawn-6").is_dir() and states(server)[6] == "END")
+    assert TWO == ask(server)
+    _, page = server.ask("/monitoring/prometheus/metrics")
+    assert 'noria_serving_rollbacks_total{model="m",cause="collapse"} 2' in page
+
+
 def test_the_fallback_answers_while_a_process_is_replaced(server) -> None:
     """SIGKILL of the champion's process: its requests are the fallback's until it has a new one."""
     answers, ending = [], threading.Event()

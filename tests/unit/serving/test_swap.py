@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import struct
 import threading
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import grpc
 import pytest
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-from noria.serving.protos import predict_pb2
+from noria.serving.protos import predict_pb2, prediction_log_pb2
 from noria.serving.tensors import proto_of
 
 # What half_plus_two, half_plus_three and half_plus_four answer to 2.0.
@@ -36,6 +37,15 @@ def publish(root: Path, version: int, model: Path) -> Path:
     beside = root / f".staging-{version}"
     shutil.copytree(model, beside)
     return beside.rename(root / str(version))
+
+
+def recorded(x: float, y: float) -> bytes:
+    """A warm-up file of one request with its answer."""
+    log = prediction_log_pb2.PredictionLog()
+    log.predict_log.request.inputs["x"].CopyFrom(proto_of("float", (1,), (x,)))
+    log.predict_log.response.outputs["y"].CopyFrom(proto_of("float", (1,), (y,)))
+    data = log.SerializeToString()
+    return struct.pack("<Q", len(data)) + bytes(4) + data + bytes(4)  # nobody reads the checksums
 
 
 class Clients:
@@ -125,7 +135,10 @@ def test_a_swap_loses_nothing(server, root, small_models) -> None:
 
 
 def test_a_bad_version_is_refused(server, root, small_models) -> None:
-    """A version that does not load, or fails its warm-up, has its reason in the status; the one before answers."""
+    """A version that does not load, fails its warm-up, or has other answers has its reason in the status.
+
+    The one before answers.
+    """
     bad = small_models.parent / "bad"
     shutil.copytree(small_models / "half_plus_three" / "00000124", bad)
     (bad / "saved_model.pb").write_bytes(b"no model")
@@ -137,10 +150,17 @@ def test_a_bad_version_is_refused(server, root, small_models) -> None:
     server.wait(lambda: states(server).get(5) == "END")
     publish(root, 6, extra)
     server.wait(lambda: states(server).get(6) == "END")
+    other = small_models.parent / "other"
+    shutil.copytree(small_models / "half_plus_three" / "00000124", other)
+    (other / "assets.extra").mkdir()
+    (other / "assets.extra" / "tf_serving_warmup_requests").write_bytes(recorded(2.0, TWO))
+    publish(root, 7, other)
+    server.wait(lambda: states(server).get(7) == "END")
     _, answer = server.ask("/v1/models/m")
     reasons = {each["version"]: each["status"]["error_message"] for each in answer["model_version_status"]}
     assert "saved_model.pb" in reasons["5"]
     assert "the warm-up file is cut off at byte 0" in reasons["6"]
+    assert "y is not what was recorded when the version was published: 4, was 3" in reasons["7"]
     assert (200, {"predictions": [FOUR]}) == server.predict({"instances": [2.0]}, "/v1/models/m")
     assert "AVAILABLE" == states(server)[4]
 
@@ -160,11 +180,11 @@ def test_a_killed_process_is_replaced(server) -> None:
 
 def test_a_removed_version_is_unloaded(server, root) -> None:
     """When the newest folder goes, as in a rollback, the one before is loaded and serves again."""
-    publish(root, 7, root / "1")
-    server.wait(lambda: states(server).get(7) == "AVAILABLE")
+    publish(root, 8, root / "1")
+    server.wait(lambda: states(server).get(8) == "AVAILABLE")
     assert (200, {"predictions": [TWO]}) == server.predict({"instances": [2.0]}, "/v1/models/m")
-    for version in (5, 6):
+    for version in (5, 6, 7):
         shutil.rmtree(root / str(version))
-    (root / "7").rename(root / ".withdrawn-7")
-    server.wait(lambda: states(server)[4] == "AVAILABLE" and states(server)[7] == "END")
+    (root / "8").rename(root / ".withdrawn-8")
+    server.wait(lambda: states(server)[4] == "AVAILABLE" and states(server)[8] == "END")
     assert (200, {"predictions": [FOUR]}) == server.predict({"instances": [2.0]}, "/v1/models/m")

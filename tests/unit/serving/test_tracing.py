@@ -65,7 +65,7 @@ def attributes(span: dict) -> dict:
 
 
 def test_a_request_is_a_span_below_its_callers(traces) -> None:
-    """The caller's trace goes on, and the answer's `traceparent` names the server's span; below it is the model's."""
+    """The span is in the caller's trace; the answer's `traceparent` names it, and the model's span is below it."""
     spans, answered, _ = traces
     (served,) = [each for each in spans if each.get("parentSpanId") == SPAN]
     assert f"00-{TRACE}-{served['spanId']}-01" == answered
