@@ -20,6 +20,7 @@ from noria.components.trainer.settings import TrainerSettings
 from noria.core.errors import ConfigError
 from noria.core.settings import ImportPath, Names, Settings
 from noria.core.tasks import Task
+from noria.ingestion.event_formats import EVENT_FORMATS
 from noria.pipeline.config import explain
 from noria.pipeline.config.kubeflow import Kubeflow
 from noria.pipeline.config.sections import (
@@ -318,7 +319,9 @@ class Config(Settings):
         """How `noria ingest` makes segments and spans from the stream."""
         from noria.ingestion.segments.ingester import StreamSettings
 
-        stream = self.stream
+        stream, given = self.stream, self.stream.format
+        [(name, settings)] = given.items() if isinstance(given, dict) else [(given, None)]
+        kind = EVENT_FORMATS.find(name, self.folder)
         return StreamSettings(
             lateness=in_seconds(stream.lateness),
             into_next=stream.late == "next",
@@ -329,6 +332,7 @@ class Config(Settings):
             cloudevents=stream.envelope == "cloudevents",
             event_bytes=stream.event_kib << 10,
             disk_bytes=stream.disk_mib << 20,
+            form=lambda: kind(settings, self.folder),
         )
 
     def window_settings(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, field_validator
 from noria.core import periods
 from noria.core.errors import ConfigError
 from noria.core.settings import Names, Settings
+from noria.ingestion.event_formats import EVENT_FORMATS
 from noria.ingestion.streams import STREAMS
 
 __all__ = ["StreamSection"]
@@ -63,6 +64,12 @@ class StreamSection(Settings):
         description="Columns that identify an event, if producers may send it twice: of two events of a span with "
         "the same values only the first is used. Only for spans of time.",
     )
+    format: str | dict[str, Any] = Field(
+        default="json",
+        description=f"The format of the events: {EVENT_FORMATS.choices()}; `{{NAME: settings}}` where it has any. "
+        "`{avro: {registry: URL}}` and `{protobuf: {registry: URL}}` read Confluent's wire format; further keys are "
+        "`username`, `password`, `token`, `ca_file` (docs/streams.md).",
+    )
     envelope: str = Field(
         default="none",
         pattern="^(none|cloudevents)$",
@@ -83,6 +90,14 @@ class StreamSection(Settings):
             if len(value) != 1:
                 raise ValueError(f"must name one kind of stream, got {', '.join(value) or 'none'}")
             STREAMS.check_name(next(iter(value)))
+        return value
+
+    @field_validator("format")
+    @classmethod
+    def _format(cls, value: str | dict[str, Any]) -> str | dict[str, Any]:
+        if isinstance(value, dict) and len(value) != 1:
+            raise ValueError(f"must name one format, got {', '.join(value) or 'none'}")
+        EVENT_FORMATS.check_name(value if isinstance(value, str) else next(iter(value)))
         return value
 
     @property
