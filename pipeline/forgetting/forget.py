@@ -86,7 +86,9 @@ def forget(
         finished = None if dry_run else finish(config)
         found = _everywhere(home, config, keys, (), predictions, only_find=True)
         if not found and finished is not None and finished.keys == keys:  # the same command again
-            return Forgotten(changes=(), done=True, **finished.facts["found"])
+            known = finished.facts["found"]
+            numbers = {name: tuple(known[name]) for name in ("spans", "versions", "warmups")}
+            return Forgotten(changes=(), rows=known["rows"], done=True, **numbers)
         forgotten = _forgotten(home, keys, found, done=not dry_run)
         if dry_run:
             return forgotten
