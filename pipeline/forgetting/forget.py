@@ -181,7 +181,7 @@ def _forgotten(home: Path, keys: Keys, found: list[Change], done: bool) -> Forgo
 
 def _check_columns(home: Path, keys: Keys) -> None:
     store = SpanStore(home)
-    calendar = Calendar.load(store) if store.ids() else None
+    calendar = spans.calendar_of(store)
     known: Any = calendar.columns if calendar is not None else SegmentStore(home).columns()
     for column in keys.columns:
         if known and column not in known and column not in _special(calendar):
