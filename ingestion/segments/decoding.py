@@ -1,7 +1,7 @@
 """From messages to typed rows; one bad event is found and named.
 
-Arrow reads many events into columns and makes no Python object of a value. It refuses all of them for a single one that
-does not fit; then msgspec reads them, together or, if that fails too, one by one.
+The format reads many events together, which is fast. If one of them is bad it refuses all; then they are read one by
+one.
 """
 
 import base64
@@ -9,18 +9,19 @@ import dataclasses
 import json
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.json
 
 from noria.core.errors import DataError
 from noria.ingestion import conversion, tables
 from noria.ingestion.calendar import Calendar
 from noria.ingestion.dead_letters import DeadLetters
-from noria.ingestion.events import EventSettings, events, one_array
+from noria.ingestion.event_formats.base import EventFormat
+from noria.ingestion.event_formats.json import Json
+from noria.ingestion.events import EventSettings, events
 from noria.ingestion.formats import MemoryTable
 from noria.ingestion.labels import Labels
 from noria.ingestion.streams.base import Messages
@@ -37,18 +38,9 @@ ENVELOPE = {
     "ce_subject": "subject",
     "ce_time": "time",
 }
-_WHOLE = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-_SCALAR = str | _WHOLE | float | bool
-# A column's type -> what its values are in JSON; those of other types are read from text.
-_JSON: dict[str, Any] = {
-    "int": _WHOLE,
-    "float": float,
-    "bool": bool,
-    "time": str | _WHOLE | float,
-}
+# Types of columns that a format checks; those of other types are read from text.
+_CHECKED = ("int", "float", "bool", "time")
 _ARROW = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
-# Messages that Arrow does not try after it has failed, as their events may have the same form.
-_PAUSE = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +66,7 @@ class Decoder:
       classes: the classes of the label, where they are known.
       cloudevents: whether events are in CloudEvents envelopes.
       most_bytes: a larger event is a dead letter.
+      form: the format of the events; None: JSON.
     """
 
     def __init__(
@@ -83,6 +76,7 @@ class Decoder:
         classes: Sequence[Any] | None = None,
         cloudevents: bool = False,
         most_bytes: int = 1 << 20,
+        form: EventFormat | None = None,
     ):
         self._settings = settings
         self._columns = dict(columns)
@@ -90,22 +84,11 @@ class Decoder:
         self._labels = Labels(settings.label, settings.task, classes)
         self._most = most_bytes
         self._cloudevents = cloudevents
-        # Any text is a column's name; a field's must be an identifier.
-        self._fields = {name: f"f{i}" for i, name in enumerate(self._columns)}
-        inside = {
-            name: field for name, field in self._fields.items() if not (cloudevents and name in ENVELOPE)
+        self._format = form or Json()
+        self._inside = {
+            name: self._wanted(name) for name in self._columns if not (cloudevents and name in ENVELOPE)
         }
-        event = msgspec.defstruct(
-            "Event",
-            [(field, self._json(name) | None, None) for name, field in inside.items()],
-            rename={field: name for name, field in inside.items()},
-            gc=False,
-        )
-        self._event = msgspec.json.Decoder(event).decode
-        self._events = msgspec.json.Decoder(event).decode_lines
-        self._getters = [operator.attrgetter(field) for field in inside.values()]
-        self._schema: pa.Schema | None = None  # for Arrow, as the last events were
-        self._pause = 0
+        self._format.begin(self._inside)
         if cloudevents:
             outside = [
                 (f"e_{name}", str, msgspec.field(name=name))
@@ -170,11 +153,11 @@ class Decoder:
                 letters.append(letter(messages, i, str(error)))
         return list(zip(*good, strict=True)), positions
 
-    def _read_together(self, messages: Messages) -> tuple[list[Any], np.ndarray]:
+    def _read_together(self, messages: Messages) -> tuple[Sequence[Sequence[Any]], np.ndarray]:
         """Events that are all good.
 
         Raises:
-          ValueError: one of them is bad, too large, or has a line break in it.
+          ValueError: one of them is bad or too large.
         """
         positions: Any = np.arange(len(messages.values))
         values: Any = messages.values
@@ -182,51 +165,13 @@ class Decoder:
             positions = np.flatnonzero([value is not None for value in values])
             values = [value for value in values if value is not None]
         if not values:
-            return [[] for _ in self._getters], positions
+            return [[] for _ in self._inside], positions
         if max(map(len, values)) > self._most:
             raise ValueError("an event is too large")
-        lines = b"\n".join(values)
-        if lines.count(b"\n") != len(values) - 1:
-            raise ValueError("a message is more than one line")
-        arrays = self._by_arrow(lines, len(values))
-        if arrays is not None:
-            return arrays, positions
-        events = self._events(lines)
-        # A line is one event or blank, so where both numbers agree, each message is one event.
-        if len(events) != len(values):
-            raise ValueError("a message has no event")
-        # By column: tuples of the events would cost as much as the parsing.
-        return [list(map(get, events)) for get in self._getters], positions
-
-    def _by_arrow(self, lines: bytes, count: int) -> list[pa.Array] | None:
-        """Events as columns; None where they are not all as the events before were."""
-        if self._schema is None or self._pause:
-            self._pause = max(0, self._pause - 1)
-            return None
-        # Arrow takes several objects in a line, and one in several lines. An object cannot go over the end of a line
-        # where each line begins and ends with a brace, so where both numbers agree, each line is one event.
-        if not (lines[:1] == b"{" and lines[-1:] == b"}" and lines.count(b"}\n{") == count - 1):
-            return None
-        self._pause = _PAUSE
-        try:
-            lines.decode()
-            found = pyarrow.json.read_json(
-                pa.BufferReader(lines),
-                pyarrow.json.ReadOptions(use_threads=False, block_size=len(lines) + 1),
-                pyarrow.json.ParseOptions(explicit_schema=self._schema, unexpected_field_behavior="ignore"),
-            )
-        except (ValueError, pa.ArrowException):
-            return None
-        arrays = [one_array(column) for column in found.columns]
-        floats = [np.asarray(each.drop_null()) for each in arrays if pa.types.is_floating(each.type)]
-        if found.num_rows != count or not all(np.isfinite(each).all() for each in floats):  # NaN is no JSON
-            return None
-        self._pause = 0
-        return arrays
+        return self._format.together(values), positions
 
     def _alone(self, value: bytes, headers: Mapping[str, bytes]) -> tuple[Any, ...]:
-        event = self._event(value)
-        return tuple(get(event) for get in self._getters)
+        return tuple(self._format.one(value))
 
     def _enveloped(self, value: bytes, headers: Mapping[str, bytes]) -> tuple[Any, ...]:
         """A CloudEvent in structured mode (all in the value) or in binary mode (the envelope in the headers)."""
@@ -235,7 +180,7 @@ class Decoder:
             missing = [name for name in ("ce_id", "ce_source", "ce_type") if name not in envelope]
             if missing:
                 raise ValueError(f"a CloudEvent must have the header {missing[0]}")
-            event = self._event(value)
+            values = self._format.one(value)
         else:
             outer: Any = self._envelope(value)
             inner = bytes(outer.data)
@@ -243,12 +188,10 @@ class Decoder:
                 raise ValueError("a CloudEvent must have data")
             if outer.e_data_base64 is not None:
                 inner = base64.b64decode(outer.e_data_base64, validate=True)
-            event = self._event(inner)
+            values = self._format.one(inner)
             envelope = {name: getattr(outer, f"e_{part}") for name, part in ENVELOPE.items()}
-        return tuple(
-            envelope.get(name) if name in ENVELOPE else getattr(event, field)
-            for name, field in self._fields.items()
-        )
+        found = dict(zip(self._inside, values, strict=True))
+        return tuple(envelope.get(name) if name in ENVELOPE else found[name] for name in self._columns)
 
     def _typed(
         self, columns: Sequence[Sequence[Any]], count: int, now: float
@@ -259,7 +202,7 @@ class Decoder:
         arrays = [self._array(name, column) for name, column in zip(self._columns, columns, strict=True)]
         table = MemoryTable(pa.Table.from_arrays(arrays, list(self._columns)), "stream")
         if count:
-            self._schema = table.table.schema
+            self._format.settled(table.table.schema)
         letters = _Letters()
         settings, types = self._settings, dict(self._types)
         parts = tables.read([table], types, letters, as_it_is=settings.as_it_is, missing=settings.missing)
@@ -298,10 +241,12 @@ class Decoder:
             # Texts and numbers may be mixed; Noria reads both from text.
             return pa.array([_text(value) for value in values], pa.string())
 
-    def _json(self, name: str) -> Any:
+    def _wanted(self, name: str) -> str:
+        """What the format is told about a column."""
         if name == self._settings.label:
-            return _SCALAR
-        return _JSON["time"] if name == self._settings.time else _JSON.get(self._columns[name], _SCALAR)
+            return "any"
+        kind = "time" if name == self._settings.time else self._columns[name]
+        return kind if kind in _CHECKED else "any"
 
 
 class _Letters(DeadLetters):
@@ -340,7 +285,11 @@ def letter(messages: Messages, i: int, reason: str) -> dict[str, Any]:
 
 
 def infer_columns(
-    messages: Sequence[Messages], settings: EventSettings, types: Mapping[str, str], cloudevents: bool = False
+    messages: Sequence[Messages],
+    settings: EventSettings,
+    types: Mapping[str, str],
+    cloudevents: bool = False,
+    form: EventFormat | None = None,
 ) -> dict[str, str]:
     """The columns of a stream and the names of their types, from its first events.
 
@@ -349,17 +298,22 @@ def infer_columns(
       settings: says which columns are wanted; all of the events' by default. Objects and lists are skipped.
       types: of the columns that are known; they are not inferred.
       cloudevents: whether the columns are in the data of CloudEvents.
+      form: the format of the events; None: JSON.
 
     Raises:
       DataError: no event can be read, or a wanted column is in none of them and has no type.
     """
     found: dict[str, set[str]] = {}
+    form = form or Json()
     for batch in messages:
         for i, value in enumerate(batch.values[:FIRST]):
             try:
-                event = json.loads(value or b"")
                 if cloudevents and not (batch.headers and "ce_specversion" in batch.headers[i]):
-                    event = event["data"]
+                    outer = json.loads(value or b"")
+                    coded = outer.get("data_base64")
+                    event = outer["data"] if coded is None else form.event(base64.b64decode(coded))
+                else:
+                    event = form.event(value or b"")
                 for name, each in event.items():
                     found.setdefault(name, set()).add(_type_of(each))
             except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
@@ -385,9 +339,10 @@ def infer_columns(
             )
     if not found:
         raise DataError(
-            "none of the first events is a JSON object",
+            "none of the first events can be read",
             where="stream.source in the config",
-            next_step="send JSON objects; `data.types` names the columns where the first events do not have them",
+            next_step="send JSON objects, or set `stream.format`; `data.types` names the columns where the first "
+            "events do not have them",
         )
     return columns
 

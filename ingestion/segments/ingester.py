@@ -10,6 +10,8 @@ from typing import Any
 from noria.core import periods
 from noria.core.errors import DataError
 from noria.ingestion.calendar import Calendar
+from noria.ingestion.event_formats.base import EventFormat
+from noria.ingestion.event_formats.json import Json
 from noria.ingestion.events import EventSettings
 from noria.ingestion.segments import store as stores
 from noria.ingestion.segments.decoding import Decoder, columns_of, infer_columns, letter
@@ -43,6 +45,7 @@ class StreamSettings:
       unique: columns that identify an event; of two events of a span with the same values the second is skipped.
       cloudevents: whether events are in CloudEvents envelopes.
       event_bytes: a larger event is a dead letter.
+      form: makes the reader of the events' format.
       disk_bytes: of segments; reading pauses while there are more.
     """
 
@@ -55,6 +58,7 @@ class StreamSettings:
     cloudevents: bool
     event_bytes: int
     disk_bytes: int
+    form: Callable[[], EventFormat] = Json
 
 
 class Ingester:
@@ -102,6 +106,7 @@ class Ingester:
         self._since = 0.0
         self._looked = -math.inf
         self._late = 0.0
+        self.form = how.form()
         self._decoder: Decoder | None = None
         self._first: int | None = None  # the first period, once it is settled
 
@@ -283,10 +288,15 @@ class Ingester:
                     found = columns_of(calendar)
                 else:
                     types = self.settings.types
-                    found = infer_columns([messages], self.settings, types, self.how.cloudevents)
+                    found = infer_columns([messages], self.settings, types, self.how.cloudevents, self.form)
                 columns = self.segments.settle_columns(found)
             self._decoder = Decoder(
-                columns, self.settings, self.settings.classes, self.how.cloudevents, self.how.event_bytes
+                columns,
+                self.settings,
+                self.settings.classes,
+                self.how.cloudevents,
+                self.how.event_bytes,
+                self.form,
             )
         return self._decoder
 

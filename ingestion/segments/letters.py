@@ -69,7 +69,7 @@ def replay(work: Ingester, names: Collection[str] | None = None) -> tuple[list[s
         return [], chosen
     draft, bad, good = Draft(), [], []
     decoder = Decoder(
-        columns, work.settings, work.settings.classes, work.how.cloudevents, work.how.event_bytes
+        columns, work.settings, work.settings.classes, work.how.cloudevents, work.how.event_bytes, work.form
     )
     for each in chosen:
         value = base64.b64decode(each["base64"]) if "base64" in each else each["value"].encode()

@@ -311,7 +311,7 @@ class Config(Settings):
 
     def stream_settings(self) -> "StreamSettings":
         """How `noria ingest` makes segments and spans from the stream."""
-        return self.stream.in_seconds_and_bytes(self.span.every)
+        return self.stream.for_ingester(self.span.every, self.folder)
 
     def window_settings(self) -> dict[str, Any]:
         """SpanExampleGen's exec property."""

@@ -1,5 +1,6 @@
 """The section `stream` of a project's YAML file."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, field_validator
@@ -7,6 +8,7 @@ from pydantic import AfterValidator, Field, field_validator
 from noria.core import periods
 from noria.core.errors import ConfigError
 from noria.core.settings import Names, Settings
+from noria.ingestion.event_formats import EVENT_FORMATS
 from noria.ingestion.streams import STREAMS
 
 if TYPE_CHECKING:
@@ -72,6 +74,12 @@ class StreamSection(Settings):
         description="Columns that identify an event, if producers may send it twice: of two events of a span with "
         "the same values only the first is used. Only for spans of time.",
     )
+    format: str | dict[str, Any] = Field(
+        default="json",
+        description=f"The format of the events: {EVENT_FORMATS.choices()}; `{{NAME: settings}}` where it has any. "
+        "`{avro: {registry: URL}}` and `{protobuf: {registry: URL}}` read Confluent's wire format; further keys are "
+        "`username`, `password`, `token`, `ca_file` (docs/streams.md).",
+    )
     envelope: str = Field(
         default="none",
         pattern="^(none|cloudevents)$",
@@ -90,15 +98,27 @@ class StreamSection(Settings):
     def _source(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
         return None if value is None else STREAMS.check_entry(value)
 
+    @field_validator("format")
+    @classmethod
+    def _format(cls, value: str | dict[str, Any]) -> str | dict[str, Any]:
+        if isinstance(value, dict) and len(value) != 1:
+            raise ValueError(f"must name one format, got {', '.join(value) or 'none'}")
+        EVENT_FORMATS.check_name(value if isinstance(value, str) else next(iter(value)))
+        return value
+
     @property
     def source_name(self) -> str:
         """The kind alone, as settings may hold a password."""
         return next(iter(self.source or {"none": None}))
 
-    def in_seconds_and_bytes(self, every: str) -> "StreamSettings":
-        """What the ingester gets, for spans of this length."""
+    def for_ingester(self, every: str, folder: Path | None) -> "StreamSettings":
+        """What the ingester gets, for spans of this length and a project in this folder."""
         from noria.ingestion.segments.ingester import StreamSettings
 
+        name, settings = (
+            next(iter(self.format.items())) if isinstance(self.format, dict) else (self.format, None)
+        )
+        form = EVENT_FORMATS.find(name, folder)
         return StreamSettings(
             lateness=_seconds(self.lateness),
             into_next=self.late == "next",
@@ -109,4 +129,5 @@ class StreamSection(Settings):
             cloudevents=self.envelope == "cloudevents",
             event_bytes=self.event_kib << 10,
             disk_bytes=self.disk_mib << 20,
+            form=lambda: form(settings, folder),
         )

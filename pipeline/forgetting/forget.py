@@ -86,7 +86,9 @@ def forget(
         finished = None if dry_run else finish(config)
         found = _everywhere(home, config, keys, (), predictions, only_find=True)
         if not found and finished is not None and finished.keys == keys:  # the same command again
-            return Forgotten(changes=(), done=True, **finished.facts["found"])
+            known = finished.facts["found"]
+            numbers = {name: tuple(known[name]) for name in ("spans", "versions", "warmups")}
+            return Forgotten(changes=(), rows=known["rows"], done=True, **numbers)
         forgotten = _forgotten(home, keys, found, done=not dry_run)
         if dry_run:
             return forgotten
@@ -179,7 +181,7 @@ def _forgotten(home: Path, keys: Keys, found: list[Change], done: bool) -> Forgo
 
 def _check_columns(home: Path, keys: Keys) -> None:
     store = SpanStore(home)
-    calendar = Calendar.load(store) if store.ids() else None
+    calendar = spans.calendar_of(store)
     known: Any = calendar.columns if calendar is not None else SegmentStore(home).columns()
     for column in keys.columns:
         if known and column not in known and column not in _special(calendar):

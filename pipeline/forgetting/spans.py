@@ -43,7 +43,7 @@ def in_segments(home: Path, config: Config, keys: Keys, only_find: bool) -> list
 def in_spans(home: Path, keys: Keys, only_find: bool) -> list[Change]:
     """Rows in all versions of all spans."""
     store = SpanStore(home)
-    known = Calendar.load(store)
+    known = calendar_of(store)
     if not only_find:
         for path in store.folder.glob(f"{PARTITION_FOLDER}*"):  # of a killed ingestion
             files.remove_tree(path)
@@ -55,6 +55,13 @@ def in_spans(home: Path, keys: Keys, only_find: bool) -> list[Change]:
         only_find=only_find,
     )
     return [Change("spans", name_of(*each), rows) for each, rows in found.items()]
+
+
+def calendar_of(store: SpanStore) -> Calendar | None:
+    """What the spans were laid out by; None if somebody committed them in another way, or there are none."""
+    ids = store.ids()
+    laid_out = ids and store.manifest(ids[-1]).extra.get("calendar") is not None
+    return Calendar.load(store) if laid_out else None
 
 
 def name_of(span: int, version: int) -> str:

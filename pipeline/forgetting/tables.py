@@ -1,6 +1,7 @@
 """Other files with rows: prediction logs, and any Parquet or Arrow file that a project keeps in its home."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,17 @@ from noria.pipeline.forgetting.keys import Keys
 # Parts of the home that other files of this folder are about, and payloads, whose digests the registry has.
 _OTHERS = ("landing", "models", "registry", "replays", "spans", "stream", "tfx")
 
+# A file that is being written beside the old one.
+_BESIDE = f"{files.STAGING}forget-"
+STALE_SECONDS = 3_600
+
 
 def in_tables(home: Path, folder: Path, keys: Keys, only_find: bool) -> list[Change]:
     """Rows in files below a folder: the home, or one of prediction logs."""
     found = []
+    if not only_find:
+        for path in _left_behind(home, folder):
+            files.remove_tree(path)
     for path in _paths(home, folder):
         files.fetched(path)
         table = _read(path)
@@ -35,12 +43,25 @@ def in_tables(home: Path, folder: Path, keys: Keys, only_find: bool) -> list[Cha
 
 
 def _paths(home: Path, folder: Path) -> Iterator[Path]:
+    for path in _inside(home, folder):
+        if not path.name.startswith(files.STAGING) and path.suffix in (".parquet", ".arrow", ".feather"):
+            yield path
+
+
+def _left_behind(home: Path, folder: Path) -> Iterator[Path]:
+    """What killed processes have left: ours, and that of a server, unless it may still be writing."""
+    for path in list(_inside(home, folder)):
+        ours = path.name.startswith(_BESIDE)
+        if ours or (
+            path.name.startswith(files.STAGING) and time.time() - path.stat().st_mtime > STALE_SECONDS
+        ):
+            yield path
+
+
+def _inside(home: Path, folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(home).parts if path.is_relative_to(home) else ()
-        hidden = path.name.startswith(files.STAGING)
-        if (inside and inside[0] in _OTHERS) or hidden or not path.is_file():
-            continue
-        if path.suffix in (".parquet", ".arrow", ".feather"):
+        if not (inside and inside[0] in _OTHERS) and path.is_file():
             yield path
 
 
@@ -57,7 +78,7 @@ def _read(path: Path) -> pa.RecordBatch:
 
 
 def _write(path: Path, table: pa.Table) -> None:
-    beside = files.staging(path.parent)
+    beside = path.with_name(f"{_BESIDE}{path.name}")
     try:
         if path.suffix == ".parquet":
             pq.write_table(table, beside)

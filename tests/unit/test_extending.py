@@ -44,7 +44,8 @@ def test_the_config_takes_them(project: Path) -> None:
         "stream": stream,
     }
     (project / "noria.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    assert {"my_streams.Lines": "clicks.jsonl"} == load(project).stream.source
+    stream = load(project).stream
+    assert ({"my_streams.Lines": "clicks.jsonl"}, "my_formats.MessagePack") == (stream.source, stream.format)
 
 
 @pytest.mark.parametrize("name", TESTS)

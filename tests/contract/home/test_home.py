@@ -16,6 +16,8 @@ import pytest
 from noria.core import files
 from noria.core.errors import LockedError
 from noria.core.locks import hold
+from noria.pipeline.config import Config
+from noria.pipeline.forgetting import Keys, forget
 from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
 from tests.contract.home import scenario
@@ -124,6 +126,31 @@ def test_a_kill_at_any_step_loses_and_doubles_nothing(fresh: Callable[[], Place]
         n += STRIDE
     assert kills >= 200 // STRIDE
     print(f"{type(place).__name__}: {kills} kills")
+
+
+def test_rows_are_forgotten_on_every_machine(fresh: Callable[[], Place]) -> None:
+    """After a kill the command is repeated on another machine: no version of a span has the rows, all else stays."""
+    place = fresh()
+    in_child(lambda: scenario.work(place.open()))
+    expected = in_child(lambda: scenario.facts(place.open()))
+    expected["rows"][1].remove(1005)
+    assert place.killed_at(15, _forget)
+    in_child(lambda: _forget(place.open("another")))
+    assert expected == in_child(lambda: scenario.facts(place.open("third")))
+    versions = in_child(lambda: [_ids(place.open("third"), version) for version in (1, 2)])
+    assert [39, 79] == [len(ids) for ids in versions] and not any(1005 in ids for ids in versions)
+
+
+def _forget(home: Path) -> None:
+    config = Config.read(
+        {"name": "m", "label": "y", "span": "rows:40", "home": str(home)}, home / "noria.yaml"
+    )
+    forget(config, Keys.read(["id=1005"]), reason="ticket 7", actor="ann")
+
+
+def _ids(home: Path, version: int) -> list[int]:
+    batches = SpanStore(home).read(1, version=version, verify=True)
+    return [each for batch in batches for each in batch.column(0).to_pylist()]
 
 
 def test_two_writers_at_once(fresh: Callable[[], Place]) -> None:
