@@ -77,8 +77,10 @@ def write(
                     dtype = types.get(key, "string") if name == COLUMNS else "string"
                     request.inputs[key].CopyFrom(tf.make_tensor_proto(rows, tf.as_dtype(dtype), [size]))
                 if scores and name == signature:
-                    rows = [scores[index % len(examples)] for index in range(size)]
-                    log.predict_log.response.outputs["score"].CopyFrom(tf.make_tensor_proto(rows, tf.float32))
+                    answers = [scores[index % len(examples)] for index in range(size)]
+                    log.predict_log.response.outputs["score"].CopyFrom(
+                        tf.make_tensor_proto(answers, tf.float32)
+                    )
                 records.write(log.SerializeToString())
     return path
 
