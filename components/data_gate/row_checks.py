@@ -75,7 +75,8 @@ def check_duplicates(current: Features, references: dict[str, Features]) -> list
 def check_hours(current: Features, references: dict[str, Features], time: str) -> list[Test]:
     """Looks for a distribution over the hours of the day that is that of before some hours later or earlier.
 
-    One hour is summer time: `drifted`. More is a time zone: `broken`.
+    One hour is summer time: `drifted`. More is a time zone: `broken`. A span that covers one day and a half has more
+    rows in some hours, so what a part of a day can explain is added to the thresholds.
     """
     mine = _hours(current, time)
     by_reference = []
@@ -89,6 +90,7 @@ def check_hours(current: Features, references: dict[str, Features], time: str) -
         gain = distances[0] - distances[lag]
         hours = lag if lag <= 12 else lag - 24
         sharp = distances[lag] < distances[0] / 2
+        part = _part_of_a_day(current[time]) + _part_of_a_day(features[time])
         by_reference.append(
             [
                 Test(
@@ -98,8 +100,8 @@ def check_hours(current: Features, references: dict[str, Features], time: str) -
                     int(mine.sum()),
                     significance.same_distribution(mine.tolist(), theirs.tolist()),
                     gain if sharp else 0.0,
-                    drifted=HOURS / 2,
-                    broken=HOURS if abs(hours) > 1 else None,
+                    drifted=HOURS / 2 + part,
+                    broken=HOURS + part if abs(hours) > 1 else None,
                     part="hours",
                 )
             ]
@@ -287,6 +289,16 @@ def _hours(features: Features, time: str) -> np.ndarray | None:
     hours = np.array(told.get("rows", np.zeros(24)), float)
     enough = hours.sum() >= 10 * 24 and (hours > 0).sum() >= 12  # half a day at least
     return hours if enough and hours.std() > 0.2 * hours.mean() else None
+
+
+def _part_of_a_day(time: FeatureStatistics) -> float:
+    """By how much a range that is no whole number of days can move the shares of the hours: total variation distance.
+
+    With a part `m` of one day's rows beyond whole days it is m (1 - m) / days, which is at most 0.25 / days.
+    """
+    days = (time.num_stats.max - time.num_stats.min) / 86_400
+    beyond = days % 1
+    return min(beyond, 1 - beyond, 0.25) / max(days, 1 / 24)
 
 
 def _point(feature: FeatureStatistics) -> float:

@@ -79,6 +79,18 @@ def test_hours():
         assert expected == _all(moved)
 
 
+def test_spans_of_one_day_and_a_half():
+    """Spans of so many rows begin at another time of the day each: their hours differ, and no time zone has changed."""
+
+    def span(number: int) -> pa.Table:
+        start = 1_704_067_200 + number * ROWS * 45
+        return _table(number, t=start + 45 * np.arange(ROWS))
+
+    for number in range(1, 5):
+        tests = row_checks.check_hours(_features(span(number)), {"span": _features(span(number - 1))}, "t")
+        assert set() == _told(tests)
+
+
 def test_a_leak():
     """A number that equals the label except for noise is broken."""
     y = _table(5)["y"].to_numpy()
