@@ -139,7 +139,8 @@ class SavedModelLoader(saved_transform_io_v2.SavedModelLoader):
 
         def apply(inputs: Mapping[str, Any]) -> dict[str, Any]:
             flat = tf.nest.flatten({**inputs, **missing}, expand_composites=True)
-            outputs = self._wrapped_function(*flat)
+            # A call would first try the other signature, and write all values into an error that nobody reads.
+            outputs = self._wrapped_function._call_with_flat_signature(flat, {})
             return {key: outputs[key] for key in fetches_keys}
 
         return apply
