@@ -56,12 +56,12 @@ class Traced:
 
 def trace(preprocessing_fn: Callable[..., Any], specs: dict[str, Any], temp_dir: str) -> Traced:
     """Traces the function once, as TFT's `_AnalyzeDatasetCommon.expand` does."""
-    graph, inputs, outputs = impl_helper.trace_preprocessing_function(
-        preprocessing_fn, specs, use_tf_compat_v1=False, base_temp_dir=temp_dir
-    )
-    asset_map = annotators.get_asset_annotations(graph)
-    annotators.clear_asset_annotations(graph)
     with tft_graphs.fast():
+        graph, inputs, outputs = impl_helper.trace_preprocessing_function(
+            preprocessing_fn, specs, use_tf_compat_v1=False, base_temp_dir=temp_dir
+        )
+        asset_map = annotators.get_asset_annotations(graph)
+        annotators.clear_asset_annotations(graph)
         fingerprint = graph_tools.get_analyzers_fingerprint(graph, inputs)
     return Traced(preprocessing_fn, specs, graph, inputs, outputs, fingerprint, asset_map, temp_dir)
 
@@ -97,9 +97,10 @@ def intermediate_function(
         context,
         output_keys_to_name_map={key: tensor.name for key, tensor in fetches.items()},
     )
-    saved_transform_io_v2.trace_and_update_module(
-        module, function, "transform_fn", strip_control_dependencies=False
-    )
+    with tft_graphs.fast():
+        saved_transform_io_v2.trace_and_update_module(
+            module, function, "transform_fn", strip_control_dependencies=False
+        )
     return _Bound(module, module.transform_fn)
 
 

@@ -5,7 +5,7 @@ import pickle
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from noria.components.internals import tft  # before TFT: it fixes Keras 3
+from noria.components.internals import tft, tft_graphs  # before TFT: they fix Keras 3
 
 from tensorflow_transform.beam import (  # isort: skip
     analysis_graph_builder,
@@ -34,9 +34,14 @@ def build(
     traced: tft.Traced, dataset_keys: Sequence[DatasetKey], cache: Mapping[DatasetKey, Any]
 ) -> tuple[tft.ValueNode, Mapping[DatasetKey, Mapping[Any, tft.ValueNode]]]:
     """The graph of operations that ends in the SavedModel, and per dataset the nodes that fill its cache."""
-    root, cache_nodes, _ = analysis_graph_builder.build(
-        traced.graph, traced.inputs, traced.outputs, dataset_keys=list(dataset_keys), cache_dict=dict(cache)
-    )
+    with tft_graphs.fast():
+        root, cache_nodes, _ = analysis_graph_builder.build(
+            traced.graph,
+            traced.inputs,
+            traced.outputs,
+            dataset_keys=list(dataset_keys),
+            cache_dict=dict(cache),
+        )
     return root, cache_nodes or {}
 
 
@@ -47,11 +52,12 @@ def datasets_to_read(
     cache: Mapping[DatasetKey, Any],
 ) -> set[DatasetKey]:
     """The datasets whose rows the analysis needs; the cache covers the others."""
-    return set(
-        analysis_graph_builder.get_analysis_dataset_keys(
-            preprocessing_fn, specs, list(keys), cache, force_tf_compat_v1=False
+    with tft_graphs.fast():
+        return set(
+            analysis_graph_builder.get_analysis_dataset_keys(
+                preprocessing_fn, specs, list(keys), cache, force_tf_compat_v1=False
+            )
         )
-    )
 
 
 def is_final(operation: Any) -> bool:

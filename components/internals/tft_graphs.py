@@ -13,10 +13,21 @@ from noria.components.keras3 import prefer_keras3
 
 tf = prefer_keras3()
 
-from tensorflow_transform import graph_tools, tf2_utils  # noqa: E402 - only after Keras 3 is fixed
+import tensorflow_transform as tft  # noqa: E402 - only after Keras 3 is fixed
+from tensorflow_transform import (  # noqa: E402
+    analyzer_nodes,
+    graph_tools,
+    impl_helper,
+    schema_inference,
+    tf2_utils,
+    tf_utils,
+)
 from tensorflow_transform.saved import saved_transform_io_v2  # noqa: E402
 
 from noria.components.internals.tensorflow import identity_set  # noqa: E402
+
+# Share of a function's operations that its outputs need, from which on it is written as it is.
+ENOUGH_NEEDED = 0.9
 
 
 def output_sources(outputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,12 +107,82 @@ def _renamed(value: Any) -> Any:
     return tf.nest.map_structure(tf.identity, value, expand_composites=True)
 
 
+def _shallow_copy(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """`copy_tensors` without an operation for each tensor: a preprocessing_fn may change the dict, never a tensor."""
+    return dict(tensors)
+
+
+def _set_value(mapping: dict[Any, Any], key: Any, value: Any) -> None:
+    """`_set_unique_value_in_dict` without a walk over all values: names of inputs are unique."""
+    mapping[tf_utils.hashable_tensor_or_op(key)] = value
+
+
+def write_saved_model(module: Any, function: Any, name: str, folder: str, save_options: Any = None) -> Any:
+    """`write_v2_saved_model` without a signature, which would repeat all inputs and outputs: TFT reads none."""
+    concrete = saved_transform_io_v2.trace_and_update_module(
+        module, function, name, strip_control_dependencies=False
+    )
+    tf.saved_model.save(module, folder, signatures={}, options=save_options)
+    return concrete
+
+
+def without_unused(function: Any, strip_control_dependencies: bool) -> Any:
+    """`optimize_concrete_function`, which copies the function without the operations that no output needs.
+
+    Where they are few, as in a table of many columns, the function remains as it is: a copy takes as long as a trace.
+    """
+    graph = function.graph
+    unfinished = strip_control_dependencies or graph.get_collection(analyzer_nodes.TENSOR_REPLACEMENTS)
+    needed = _needed(tensor.op for tensor in graph.outputs)
+    if unfinished or needed < ENOUGH_NEEDED * len(graph.get_operations()):
+        return _optimize_concrete_function(function, strip_control_dependencies)
+    return function
+
+
+def _needed(sinks: Iterable[Any]) -> int:
+    """Number of operations that some operations depend on, with these."""
+    waiting = list(sinks)
+    found = set(waiting)
+    while waiting:
+        op = waiting.pop()
+        new = {*(tensor.op for tensor in op.inputs), *op.control_inputs} - found
+        found |= new
+        waiting += new
+    return len(found)
+
+
+def metadata(function: Any, *given: Any) -> Any:
+    """The schema of a traced function's outputs, as `_trace_and_get_metadata`, which traces preprocessing_fn again.
+
+    It does so for annotations, such as the size of a vocabulary. A graph without any needs no second trace.
+    """
+    if any(map(function.graph.get_collection, _ANNOTATIONS)):
+        return _trace_and_get_metadata(function, *given)
+    schema = schema_inference.infer_feature_schema_v2(
+        function.structured_outputs, dict, evaluate_schema_overrides=True
+    )
+    return tft.DatasetMetadata(schema=schema)
+
+
+_ANNOTATIONS = (
+    schema_inference._TF_METADATA_TENSOR_COLLECTION,
+    schema_inference._TF_METADATA_EXTRA_ANNOTATION,
+    schema_inference._ANNOTATED_SPARSE_SHAPE_TENSORS,
+    schema_inference._ANNOTATED_TRUELY_SPARSE_TENSORS,
+)
 _REPLACED = {
     (saved_transform_io_v2, "_get_output_to_inputs_map"): output_sources,
+    (saved_transform_io_v2, "optimize_concrete_function"): without_unused,
+    (saved_transform_io_v2, "write_v2_saved_model"): write_saved_model,
     (graph_tools, "_retrieve_source_keys"): source_keys,
+    (graph_tools, "_set_unique_value_in_dict"): _set_value,
+    (impl_helper, "_trace_and_get_metadata"): metadata,
     (tf2_utils, "supply_missing_inputs"): missing_inputs,
+    (tf_utils, "copy_tensors"): _shallow_copy,
 }
 _supply_missing_inputs = tf2_utils.supply_missing_inputs
+_optimize_concrete_function = saved_transform_io_v2.optimize_concrete_function
+_trace_and_get_metadata = impl_helper._trace_and_get_metadata
 
 
 @contextlib.contextmanager
@@ -139,7 +220,8 @@ class SavedModelLoader(saved_transform_io_v2.SavedModelLoader):
 
         def apply(inputs: Mapping[str, Any]) -> dict[str, Any]:
             flat = tf.nest.flatten({**inputs, **missing}, expand_composites=True)
-            outputs = self._wrapped_function(*flat)
+            # A call would first try the other signature, and write all values into an error that nobody reads.
+            outputs = self._wrapped_function._call_with_flat_signature(flat, {})
             return {key: outputs[key] for key in fetches_keys}
 
         return apply

@@ -15,6 +15,7 @@ import pyarrow as pa
 from tfx_bsl.public import tfxio
 
 from noria.components.internals import tft_beam as tft_beam_internals
+from noria.components.internals import tft_graphs
 from noria.components.internals.tft import tf, tft
 from noria.components.internals.tft_beam import DatasetKey
 from noria.components.transform import coverage
@@ -51,7 +52,11 @@ def analyze(
     config = io.TensorAdapterConfig()
     specs = tfxio.TensorAdapter(config).OriginalTypeSpecs()
     staging = os.path.join(temp_dir, "analyzer_cache")
-    with make_pipeline() as pipeline, tft_beam.Context(temp_dir=temp_dir, use_deep_copy_optimization=True):
+    with (
+        tft_graphs.fast(),  # the function is traced as in process, so that both paths have the same cache keys
+        make_pipeline() as pipeline,
+        tft_beam.Context(temp_dir=temp_dir, use_deep_copy_optimization=True),
+    ):
         known: Mapping[DatasetKey, Any] = {}
         if cached := cache.undamaged(keys):
             known = pipeline | "ReadCache" >> tft_beam.analyzer_cache.ReadAnalysisCacheFromFS(
