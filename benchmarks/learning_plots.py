@@ -38,6 +38,7 @@ def streams(result: dict[str, Any], path: Path) -> None:
         axis.set_title(name.replace("_", " "), fontsize=10, loc="left")
         axis.legend(frameon=False, fontsize=8, loc="best")
         axis.set_ylim(0, None)
+        axis.set_xticks(range(5, at[-1] + 1, 5))
         axis.grid(alpha=0.25)
     for axis in axes.flat[len(names) :]:
         axis.axis("off")
