@@ -94,8 +94,7 @@ setup(
             "uvloop",
             "httptools",
             "cryptography",  # signatures of models
-            "opentelemetry-sdk",
-            "opentelemetry-exporter-otlp-json-http",
+            "flatbuffers",  # the signatures of TF Lite models
             "pyjwt[crypto]>=2.10",
         ],
         "signing": ["cryptography"],

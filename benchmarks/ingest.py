@@ -43,7 +43,7 @@ def ingester(stream: Stream, home: Path) -> Ingester:
     return Ingester(
         stream,
         SETTINGS,
-        StreamSection().in_seconds_and_bytes(SETTINGS.every),
+        StreamSection().for_ingester(SETTINGS.every),
         SegmentStore(home),
         SpanStore(home),
     )

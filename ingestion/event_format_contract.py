@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pytest
 
 from noria.ingestion.event_formats.base import EventFormat
 
@@ -38,8 +37,10 @@ def check_event_format(
         read = form.event(value)
         assert {name: read.get(name) for name in event} == dict(event)
     for value in bad:
-        with pytest.raises(ValueError):
-            form.one(value)
-        with pytest.raises(ValueError):
-            form.together([*values, value])
+        for read, given in ((form.one, value), (form.together, [*values, value])):
+            try:
+                read(given)
+            except ValueError:
+                continue
+            raise AssertionError(f"{value!r} must end in a ValueError")
     assert expected == [list(form.one(value)) for value in values]

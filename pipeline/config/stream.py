@@ -111,7 +111,7 @@ class StreamSection(Settings):
         """The kind alone, as settings may hold a password."""
         return next(iter(self.source or {"none": None}))
 
-    def for_ingester(self, every: str, folder: Path) -> "StreamSettings":
+    def for_ingester(self, every: str, folder: Path = Path()) -> "StreamSettings":
         """What the ingester gets, for spans of this length and a project in this folder."""
         from noria.ingestion.segments.ingester import StreamSettings
 

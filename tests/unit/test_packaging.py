@@ -22,6 +22,7 @@ PACKAGES = {
     "google.protobuf": "protobuf",
     "jwt": "pyjwt",
     "tensorflow_serving": "tensorflow-serving-api",
+    "opentelemetry": "opentelemetry-sdk",
 }
 
 
@@ -58,7 +59,9 @@ def test_direct_imports_are_declared(package) -> None:
         "kafka_settings": "kafka",
         "kafka": "kafka",
         "updates": "updates",
+        "event_formats": "registry",
         "serving": "serving",
+        "tracing": "tracing",
         "stores": "signing",
     }
     extras = {

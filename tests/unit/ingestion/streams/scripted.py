@@ -100,7 +100,7 @@ def event(number: int, at: float, **more: Any) -> bytes:
 def ingester(home: Path, stream: Stream, settings: EventSettings = SETTINGS, **how: Any) -> Ingester:
     """An ingester whose records are in `records`."""
     records: list[dict[str, Any]] = []
-    settled = dataclasses.replace(StreamSection().in_seconds_and_bytes("hour"), **how)
+    settled = dataclasses.replace(StreamSection().for_ingester("hour"), **how)
     made = Ingester(stream, settings, settled, SegmentStore(home), SpanStore(home), tell=records.append)
     made.records = records  # type: ignore[attr-defined]
     return made
