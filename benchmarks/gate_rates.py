@@ -216,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--spans", type=int, default=40)
     parser.add_argument("--fault-spans", default="16,29", help="in which every fault is injected")
     parser.add_argument("--streams", default="", help="names; all by default")
-    parser.add_argument("--out", type=Path, default=Path("gate_rates.json"))
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "gate_rates.json")
     given = parser.parse_args(argv)
     started = time.monotonic()
     wanted = [one for one in STREAMS if not given.streams or one.name in given.streams.split(",")]
