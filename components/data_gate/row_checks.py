@@ -4,7 +4,7 @@ import math
 from typing import TypeAlias
 
 import numpy as np
-from scipy import stats
+from scipy import special
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from noria.components import gate_statistics, row_statistics
@@ -178,7 +178,7 @@ def _gone(name: str, where: str, now: int, expected: float, rows: int, title: st
         name,
         f"{where} has {now:,} rows, about {expected:,.0f} by {title}: it no longer delivers",
         rows,
-        float(stats.poisson.cdf(now, expected)),
+        float(special.pdtr(now, expected)),
         1 - now / expected if lost else 0.0,
         drifted=0.5,
         part=where,
