@@ -1,7 +1,7 @@
 """Protobuf, with the schema of each message in Confluent's schema registry.
 
 After the schema's number a message says which of the schema's message types it is: the indexes on the way to it, as
-zigzag varints, their count first; one zero byte stands for the first type.
+zigzag varints, their count first; one zero byte means the first type.
 """
 
 import base64

@@ -55,7 +55,7 @@ class Keys:
             keys += _of_file(file)
         if not keys:
             raise DataError(
-                "there is no key to forget",
+                "no key was given",
                 where="noria forget" if file is None else file,
                 next_step="name it: noria forget --key customer=42 --reason ...; --keys-file takes a CSV file",
             )

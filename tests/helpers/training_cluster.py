@@ -65,7 +65,7 @@ class TrainingCluster:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
     def create(self, job: dict[str, Any]) -> None:
-        """Starts the pods; Kubernetes tells each its index, and TF_CONFIG stands in for the names of the hosts."""
+        """Starts the pods. Kubernetes gives each its index; TF_CONFIG replaces the names of the hosts."""
         name, trainer = job["metadata"]["name"], job["spec"]["trainer"]
         ports = []
         for _ in range(trainer["numNodes"]):

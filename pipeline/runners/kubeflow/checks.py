@@ -206,7 +206,7 @@ def _check_caching(config: Config) -> None:
 
 
 def _check_workers(config: Config) -> None:
-    """Refuses workers in other pods: a task's artifacts are files of its own pod, which no other pod can read."""
+    """Refuses workers in other pods: they cannot read a task's artifacts, which are files in its pod."""
     args = [("beam.args", config.beam.args)]
     args += [(f"beam.per_component.{name}", given) for name, given in config.beam.per_component.items()]
     for key, given in args:
