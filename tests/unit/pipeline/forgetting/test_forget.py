@@ -331,7 +331,7 @@ def test_the_command(config: Config) -> None:
 
     assert "no column 'woh', only: id, at, y, who" in refused("--key", "woh=ann", "--reason", "r")
     assert "needs a reason" in refused("--key", "who=ann")
-    assert "no key to forget" in refused("--reason", "r")
+    assert "no key was given" in refused("--reason", "r")
     assert "must be COLUMN=VALUE" in refused("--key", "ann", "--reason", "r")
     arguments = ["forget", "--key", "who=ann", "--reason", "ticket 7", "--json", *option]
     done = json.loads(CliRunner().invoke(app, arguments).stdout)
