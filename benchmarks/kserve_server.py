@@ -7,6 +7,7 @@ Runs in an environment with kserve and tensorflow alone. The model is called as 
 """
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -45,6 +46,9 @@ def main(folder: str, rest_port: str, grpc_port: str) -> None:
     x.set_data_from_numpy(np.array([2.0], np.float32), binary_data=True)
     request = InferRequest(NAME, [x]).to_grpc()
     print(json.dumps({"request": request.SerializeToString().hex()}), flush=True)
+    os.dup2(
+        os.open(os.devnull, os.O_WRONLY), 1
+    )  # the access log would fill the pipe, which nobody reads further
     server = ModelServer(http_port=int(rest_port), grpc_port=int(grpc_port), enable_latency_logging=False)
     server.start([Saved(folder)])
 

@@ -9,6 +9,7 @@ from noria.core.errors import ConfigError
 HOUR, DAY, WEEK = 3_600, 86_400, 604_800
 # Seconds of each period.
 LENGTHS = {"hour": HOUR, "day": DAY, "week": WEEK}
+DEFAULT_LENGTH = "week"  # of a span
 # Epoch seconds at which period 0 begins. Weeks begin on Monday, and 1970-01-01 was a Thursday.
 _BEGINNINGS = {"hour": 0, "day": 0, "week": -3 * DAY}
 _UNITS = {"d": DAY, "h": HOUR, "m": 60, "s": 1}

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from noria.core import periods
 from noria.core.errors import DataError
+from noria.core.tasks import DEFAULT_TASK
 from noria.ingestion import calendar, conversion, times
 from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.dead_letters import MAX_BAD_SHARE, DeadLetters
@@ -48,10 +49,10 @@ class EventSettings:
     """
 
     label: str
-    task: str = "binary"
+    task: str = DEFAULT_TASK
     classes: tuple[str | int | float | bool, ...] | None = None
     time: str | None = None
-    every: str = "week"
+    every: str = periods.DEFAULT_LENGTH
     columns: tuple[str, ...] | None = None
     types: Mapping[str, str] = dataclasses.field(default_factory=dict)
     missing: tuple[str, ...] = ()

@@ -44,7 +44,7 @@ class LiteModel:
             self.signatures: dict[str, bytes] = {
                 name: each.SerializeToString() for name, each in found.items()
             }
-        except Exception as error:
+        except Exception as error:  # TF Lite raises ValueError, RuntimeError and its own
             raise as_status(error) from error
 
     def restore(self, path: str) -> None:

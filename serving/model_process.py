@@ -105,7 +105,7 @@ def _answer(model: Any, header: list[Any], inputs: list[Tensor]) -> bytes:
         return frames.encode([number, 0, took], outputs)
     except StatusError as error:
         return frames.encode([number, error.code, error.message])
-    except Exception as error:
+    except Exception as error:  # one request must not end the process
         return frames.encode([number, Code.INTERNAL, f"{type(error).__name__}: {error}"])
 
 

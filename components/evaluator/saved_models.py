@@ -86,7 +86,7 @@ def _read(loaded: _Loaded | None, folder: Path, digests: _Digests) -> _Loaded:
             status.assert_existing_objects_matched()
             return _Loaded(digests, loaded.model)
         return _Loaded(digests, tf.saved_model.load(str(folder)))
-    except Exception as error:
+    except Exception as error:  # a damaged or foreign model raises almost anything
         raise GateError(f"the model does not load: {error}", where=folder) from None
 
 

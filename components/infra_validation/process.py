@@ -63,7 +63,7 @@ def _validate(request: dict[str, Any], loader: Any, constant: Any) -> dict[str, 
     started = time.monotonic()
     try:
         model = loader(request["model"])
-    except Exception as error:
+    except Exception as error:  # a damaged or foreign model raises almost anything
         return {"error": f"the model does not load: {_short(error)}"}
     loaded = time.monotonic()
     signature = model.signatures.get("serving_default")
@@ -78,7 +78,7 @@ def _validate(request: dict[str, Any], loader: Any, constant: Any) -> dict[str, 
     rows = [base64.b64decode(row) for row in request["examples"]]
     try:
         outputs = signature(examples=constant(rows))
-    except Exception as error:
+    except Exception as error:  # the operations of the user's graph raise what they want
         return {"error": f"the model does not predict: {_short(error)}"}
     if "score" not in outputs:
         return {"error": f"serving_default must give `score`; it gives {sorted(outputs)}"}

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from noria.components.trainer.families import FAMILIES, Family
 from noria.core import settings
 from noria.core.settings import ImportPath, listed
-from noria.core.tasks import Task
+from noria.core.tasks import DEFAULT_TASK, Task
 
 RUN_FN = "noria.components.trainer.run_fn.run_fn"
 
@@ -215,7 +215,7 @@ class Settings(TrainerSettings):
     """What the Trainer's executor gets: the keys of `trainer`, and what it must know of the label."""
 
     label: str = Field(default="label", description="Name of the label among the transformed features.")
-    task: Task = Field(default="binary", description="`binary`, `multiclass` or `regression`.")
+    task: Task = Field(default=DEFAULT_TASK, description="`binary`, `multiclass` or `regression`.")
     classes: int = Field(
         default=2, ge=2, description="Number of classes (multiclass); the label is 0 to classes - 1."
     )

@@ -121,7 +121,7 @@ def transform(
                     running.uncache(split)
         except NoriaError:
             raise
-        except Exception as error:
+        except Exception as error:  # of the user's code, or of TFT that ran it
             raise _user_error(error, request) from error
         finally:
             running.clean()

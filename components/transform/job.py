@@ -136,7 +136,7 @@ class TransformJob:
             traced = tft_internals.trace(
                 lambda inputs: self._function(_Columns(inputs, missing)), specs, self._scratch("trace")
             )
-        except Exception as error:
+        except Exception as error:  # the user's code does what it wants with a missing column
             if not missing:
                 raise
             name = missing[-1]

@@ -122,7 +122,7 @@ class _Database:
         try:
             self._engine = self._sa.create_engine(self._url, hide_parameters=True)
             self._connection = self._engine.connect()
-        except Exception as error:
+        except Exception as error:  # each driver raises other exceptions
             self._close()
             raise self._refusal(error) from None
         return self._sa, self._connection

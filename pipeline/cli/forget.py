@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from noria.pipeline.cli import console
-from noria.pipeline.cli.options import LONGEST_WAIT, PROJECT, ConfigFile, Json, not_nan
+from noria.pipeline.cli.options import PROJECT, ConfigFile, Json, Wait
 
 
 def forget(
@@ -25,15 +25,7 @@ def forget(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would change; change nothing.")
     ] = False,
-    wait: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=LONGEST_WAIT,
-            callback=not_nan,
-            help="Seconds to wait for a run that holds the project.",
-        ),
-    ] = 0,
+    wait: Wait = 0,
     config: ConfigFile = PROJECT,
     as_json: Json = False,
 ) -> int:

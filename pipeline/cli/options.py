@@ -26,6 +26,15 @@ ConfigFile = Annotated[
     Path, typer.Option("--config", "-c", help="The project's YAML file, or the folder of its noria.yaml.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+Wait = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=LONGEST_WAIT,
+        callback=not_nan,
+        help="Seconds to wait while another run uses the project; 0 fails at once.",
+    ),
+]
 WaitForRunning = Annotated[
     float,
     typer.Option(

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from noria.pipeline.cli.options import LONGEST_WAIT, PROJECT, ConfigFile, Json, not_nan
+from noria.pipeline.cli.options import PROJECT, ConfigFile, Json, Wait
 
 if TYPE_CHECKING:
     from noria.pipeline.runs.ingest import Listener
@@ -16,15 +16,7 @@ def run(
     runs: Annotated[
         int | None, typer.Option(min=1, help="At most this many runs. Default: one for each span that waits.")
     ] = None,
-    wait: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=LONGEST_WAIT,
-            callback=not_nan,
-            help="Seconds to wait while another run uses the project; 0 fails at once.",
-        ),
-    ] = 0,
+    wait: Wait = 0,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Same as --wait 0.")] = False,
     cold: Annotated[
         bool, typer.Option("--cold", help="Train from scratch, even if there is a champion.")

@@ -19,7 +19,7 @@ from noria.components.evaluator.metrics import METRICS
 from noria.components.trainer.settings import TrainerSettings
 from noria.core.errors import ConfigError
 from noria.core.settings import ImportPath, Names, Settings
-from noria.core.tasks import Task
+from noria.core.tasks import DEFAULT_TASK, Task
 from noria.pipeline.config import explain
 from noria.pipeline.config.kubeflow import HOME, Kubeflow
 from noria.pipeline.config.sections import (
@@ -110,7 +110,7 @@ class Config(Settings):
     label: Annotated[Label, _short_for("column")] = Field(
         description="What to predict. A string is short for `label.column`."
     )
-    task: Task = Field(default="binary", description="`binary`, `multiclass` or `regression`.")
+    task: Task = Field(default=DEFAULT_TASK, description="`binary`, `multiclass` or `regression`.")
     time: Annotated[Time, _short_for("column")] = Field(
         default=Time(), description="When an event happened. A string is short for `time.column`."
     )

@@ -20,6 +20,7 @@ from pydantic import (
 
 from noria.components.data_gate.settings import DataGateSettings
 from noria.components.evaluator.settings import EvaluatorSettings
+from noria.core import periods
 from noria.core.errors import did_you_mean
 from noria.core.objects.store import SCHEMES
 from noria.core.settings import Names, Settings, listed
@@ -203,7 +204,7 @@ def _every(value: str) -> str:
 
 class Span(Settings):
     every: Annotated[str, AfterValidator(_every)] = Field(
-        default="week",
+        default=periods.DEFAULT_LENGTH,
         description="The length of a span: `hour`, `day` or `week` (from Monday, UTC) of "
         "the time column, or `rows:N`.",
     )

@@ -15,6 +15,7 @@ from typing import Any
 import jinja2
 import pyarrow as pa
 
+from noria.core import files
 from noria.core.errors import ConfigError, DataError
 from noria.core.tasks import TASKS
 from noria.ingestion import conversion, tables
@@ -388,7 +389,7 @@ def _write(
         landing.parent.mkdir(exist_ok=True)
         os.replace(beside / LANDING, landing)  # so the first run does not copy it again
     for name in (*FILES[1:], FILES[0]):  # the YAML file last: it makes the folder a project
-        os.replace(beside / name, drafted.folder / name)
+        files.commit_file(beside / name, drafted.folder / name)
 
 
 def _values(
