@@ -104,7 +104,7 @@ def transform(
         try:
             if decision is None and champion is not None:
                 counted = running.apply(champion_graph, "train", champion.outside)
-                decision = reuse.after_reading(champion, counted.shares())
+                decision = reuse.after_reading(champion, counted.shares(), counted.rows)
             assert decision is not None
             stage.note(transform=decision.transform, reason=decision.reason, inputs=decision.inputs)
             if decision.transform == "reused":

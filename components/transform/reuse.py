@@ -7,14 +7,16 @@ data. What they covered at their analysis is in `noria.json` in the transform gr
     reuse  iff  a champion is present, and its graph has noria.json
                 the data verdict is 'ok'
                 label, schema digest and code digest are the champion's
-                for each vocabulary v: share(v) <= share at analysis(v) + 0.01
+                for each vocabulary v: share(v) - 3 standard errors <= share at analysis(v) + 0.01
 
 share(v) is the share of train rows with at least one value outside the vocabulary. It is compared with the
 share at analysis and not with zero, since `top_k`, `frequency_threshold` and missing values always leave some
-rows outside.
+rows outside. The standard error is that of a share of independent rows: without it a vocabulary whose true share
+lies near the limit would be refreshed by chance sooner or later.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,6 +27,7 @@ RECORD = "noria.json"
 # One row in a hundred may have a value that the champion has never seen; it goes to the out-of-vocabulary bucket until
 # a refresh. A smaller limit would replace the champion's graph because of a few rows.
 MAX_EXCESS = 0.01
+ERRORS = 3.0  # standard errors: by chance one vocabulary of 700 in a run whose true share is at the limit
 
 
 @dataclass
@@ -118,27 +121,31 @@ def before_reading(champion: Record | None, present: bool, verdict: str, now: Re
     return Decision("refreshed", "; ".join(reasons), inputs) if reasons else None
 
 
-def after_reading(champion: Record, outside: Mapping[str, float], max_excess: float = MAX_EXCESS) -> Decision:
+def after_reading(
+    champion: Record, outside: Mapping[str, float], rows: int, max_excess: float = MAX_EXCESS
+) -> Decision:
     """Decides by how well the champion's vocabularies cover the new train rows.
 
     Args:
       champion: record of the champion's transform graph.
       outside: per vocabulary, the share of the new rows with a value outside of it.
+      rows: the number of the new rows.
       max_excess: how much larger than at the champion's analysis a share may be; a share, not per cent.
 
     >>> seen = Record("f.fn", "c1", "s1", "late", 100, {"tailnum": 0.02})
-    >>> after_reading(seen, {"tailnum": 0.025}).transform
+    >>> after_reading(seen, {"tailnum": 0.025}, 1000).transform
     'reused'
-    >>> after_reading(seen, {"tailnum": 0.2}).reason
+    >>> after_reading(seen, {"tailnum": 0.2}, 1000).reason
     'tailnum: 20.00% of the rows are outside the vocabulary, 2.00% were at its analysis'
     """
     inputs: dict[str, Any] = {"outside": dict(outside), "outside_at_analysis": champion.outside}
-    inputs["max_excess"] = max_excess
+    inputs |= {"rows": rows, "max_excess": max_excess}
     failed = [
         f"{name}: {share:.2%} of the rows are outside the vocabulary, "
         f"{champion.outside.get(name, 0.0):.2%} were at its analysis"
         for name, share in sorted(outside.items())
-        if share > champion.outside.get(name, 0.0) + max_excess
+        if share - ERRORS * math.sqrt(share * (1 - share) / max(rows, 1))
+        > champion.outside.get(name, 0.0) + max_excess
     ]
     if failed:
         return Decision("refreshed", "; ".join(failed), inputs)

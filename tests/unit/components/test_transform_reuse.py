@@ -49,15 +49,22 @@ def test_refreshes_without_reading_give_all_their_reasons(champion, present, ver
 
 
 def test_the_threshold_is_an_excess_over_the_share_at_analysis():
-    """One per cent more than at analysis is reused, anything beyond is refreshed; a share may fall freely."""
-    assert "reused" == reuse.after_reading(NOW, {"dest": 0.03, "tail": 0.1}).transform
-    decision = reuse.after_reading(NOW, {"dest": 0.0301, "tail": 0.3})
+    """One per cent more than at analysis is reused, clearly more is refreshed; a share may fall freely."""
+    assert "reused" == reuse.after_reading(NOW, {"dest": 0.03, "tail": 0.1}, 100_000).transform
+    decision = reuse.after_reading(NOW, {"dest": 0.033, "tail": 0.3}, 100_000)
     assert "refreshed" == decision.transform
     assert {
-        "outside": {"dest": 0.0301, "tail": 0.3},
+        "outside": {"dest": 0.033, "tail": 0.3},
         "outside_at_analysis": {"dest": 0.02, "tail": 0.3},
+        "rows": 100_000,
         "max_excess": 0.01,
     } == decision.inputs
+
+
+@pytest.mark.parametrize(("rows", "decision"), [(1_000, "reused"), (10_000, "refreshed")])
+def test_a_share_above_the_limit_must_be_sure(rows, decision):
+    """Four per cent where three are allowed: of 1,000 rows that is chance, of 10,000 it is not."""
+    assert decision == reuse.after_reading(NOW, {"dest": 0.04}, rows).transform
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path):
