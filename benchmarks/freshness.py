@@ -1,10 +1,10 @@
 """Warm against cold, week after week: what a warm run costs, and whether it is as good as retraining.
 
-    python -m benchmarks.freshness [--weeks 13] [--first 8] [--quick]
+    python -m benchmarks.freshness [--weeks 13] [--first 8] [--cold 8] [--quick]
 
 Two pipelines run on the same spans, gates off so that every model is taken: one warm (each week continues from the
-week before, with replay), one cold (each week trains from nothing on the whole history). After each week both models
-predict the next week, which neither has seen: test, then train. Writes freshness.json and .png.
+week before, with replay), one cold (each week trains from nothing on the newest weeks: `--cold`). After each week both
+models predict the next week, which neither has seen: test, then train. Writes freshness.json and .png.
 """
 
 import json
@@ -18,14 +18,12 @@ import numpy as np
 
 from benchmarks import drafted, measure
 
-WHOLE = 60  # weeks of a cold run: more than there are
 
-
-def project(folder: Path, first: int, trainer: dict[str, Any]) -> Any:
+def project(folder: Path, first: int, cold: int, trainer: dict[str, Any]) -> Any:
     """The flights example, source and all, with a gate that takes every model and every week; its config."""
     settings = measure.flights()
     settings["data"] = {"source": "flight_events:table"}
-    settings["window"] |= {"first": first, "cold": WHOLE}
+    settings["window"] |= {"first": first, "cold": cold}
     settings["trainer"] |= trainer
     settings["gates"] = {
         "model": {"metrics": {"auc": {"min": 0.0}}, "slices": [], "slice_change": None, "first_run": "bless"}
@@ -43,10 +41,11 @@ def score(model_dir: str, table: Any) -> dict[str, float]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Turns both wheels and prints the table."""
+    """Runs both pipelines and prints the table."""
     parser = measure.parser(__doc__)
     parser.add_argument("--weeks", type=int, help="runs of each pipeline, the first cold (default: 13)")
     parser.add_argument("--first", type=int, help="weeks of the first cold run (default: 8)")
+    parser.add_argument("--cold", type=int, default=8, help="newest weeks of a later cold run")
     options = measure.options(parser, argv)
     count = options.given.weeks or options.size(13, 2)
     first = options.given.first or options.size(8, 2)
@@ -58,11 +57,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     from noria.stores.spans import SpanStore
 
     with tempfile.TemporaryDirectory() as scratch:
-        wheels = {mode: project(Path(scratch, mode), first, trainer) for mode in ("warm", "cold")}
+        pipelines = {
+            mode: project(Path(scratch, mode), first, options.given.cold, trainer)
+            for mode in ("warm", "cold")
+        }
         weeks: list[dict[str, Any]] = []
         for _ in range(count):
             week: dict[str, Any] = {}
-            for mode, config in wheels.items():
+            for mode, config in pipelines.items():
                 started = time.perf_counter()
                 [run] = run_pending(config, limit=1, cold=mode == "cold")
                 registry = Registry(config.home_path)
@@ -98,9 +100,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name in ("auc", "log_loss", "examples", "seconds")
     }
     for name in ("auc", "log_loss"):
-        summary[f"{name}_difference"] = summary[f"warm_{name}"] - summary[f"cold_{name}"]
+        paired = np.array([week["warm"][name] - week["cold"][name] for week in followed])
+        summary[f"{name}_difference"] = float(paired.mean())
+        summary[f"{name}_error"] = (
+            float(paired.std(ddof=1) / np.sqrt(len(paired))) if len(paired) > 1 else 0.0
+        )
     summary["examples_ratio"] = summary["warm_examples"] / summary["cold_examples"]
-    summary["weeks"] = len(followed)
+    summary |= {"weeks": len(followed), "cold_weeks": options.given.cold}
     options.save("freshness", {"summary": summary, "weeks": weeks}, machine)
     plot(followed, options.out / "freshness.png")
     print(json.dumps(summary, indent=1))

@@ -11,6 +11,8 @@ from scipy import stats
 ENOUGH = 30
 # Share of the changes from row to row that random order would have; below it the rows are sorted.
 CHANGES = 0.2
+# Gini impurity of a part's classes over that of all rows; above it the parts hold more than one class each.
+IMPURITY = 0.7
 # Correlation of a quantity's position with the row's number above which the rows are sorted.
 CORRELATION = 0.9
 RANDOM = (
@@ -34,8 +36,9 @@ def sorted_by(label: pa.ChunkedArray | pa.Array, task: str) -> str | None:
     """The note about a table that is sorted by its label, or None.
 
     Spans of such a table hold one class each, so each looks as if its labels were wrong. Classes are compared with the
-    number of runs that random order gives (A. Wald and J. Wolfowitz, Ann. Math. Stat. 11, 1940), quantities by
-    Spearman's position correlation with the row's number.
+    number of runs that random order gives (A. Wald and J. Wolfowitz, Ann. Math. Stat. 11, 1940), and the impurity of a
+    part of the table with that of all rows: in a series of observations a class may last for many rows, and is no
+    reason to shuffle them. Quantities are compared by Spearman's position correlation with the row's number.
 
     Args:
       label: the label's values in the order of the rows.
@@ -50,16 +53,27 @@ def sorted_by(label: pa.ChunkedArray | pa.Array, task: str) -> str | None:
         position = np.arange(len(codes))
         known = np.ptp(codes) > 0 and abs(np.corrcoef(codes, position)[0, 1]) > CORRELATION
     else:
-        shares = np.unique(codes, return_counts=True)[1] / len(codes)
-        expected = (len(codes) - 1) * (1 - (shares**2).sum())
+        impurity = _impurity(codes)
+        expected = (len(codes) - 1) * impurity
         changes = np.count_nonzero(np.diff(codes))
-        known = expected >= ENOUGH / 4 and changes < CHANGES * expected
+        parts = np.mean([_impurity(part) for part in np.array_split(codes, _parts(len(codes)))])
+        known = expected >= ENOUGH / 4 and changes < CHANGES * expected and parts < IMPURITY * impurity
     if not known:
         return None
     return (
         "the rows are sorted by their label, so each span would have little more than one class or level: shuffle them "
         "(on Linux: `(head -n 1 data.csv; tail -n +2 data.csv | shuf) > shuffled.csv`), or name a time with --time"
     )
+
+
+def _impurity(codes: np.ndarray) -> float:
+    """Gini's: the chance that two rows, drawn with replacement, differ in their class."""
+    shares = np.unique(codes, return_counts=True)[1] / len(codes)
+    return float(1 - (shares**2).sum())
+
+
+def _parts(rows: int) -> int:
+    return max(2, min(PARTS, rows // PART_ROWS))
 
 
 def is_random(table: pa.Table, label: str, columns: Sequence[str]) -> bool:
@@ -79,7 +93,7 @@ def is_random(table: pa.Table, label: str, columns: Sequence[str]) -> bool:
         return False
     table = table.slice(0, MOST_ROWS)
     target = _ranks(table.column(label))
-    parts = np.array_split(np.arange(len(table)), max(2, min(PARTS, len(table) // PART_ROWS)))
+    parts = np.array_split(np.arange(len(table)), _parts(len(table)))
     chances = [*_chances(target, parts)]
     # A text's position means nothing, so its values are ranked by the label's mean among their rows.
     for name in columns:

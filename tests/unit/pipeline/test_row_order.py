@@ -68,3 +68,11 @@ def test_a_sample_is_in_random_order():
 def test_a_sequence_is_not(columns):
     """Rows that resemble their neighbours, parts that differ, and a relation that changes show a sequence."""
     assert not is_random(table(**columns), "label", ["x", "kind"])
+
+
+def test_a_class_that_lasts_is_no_sorted_table():
+    """A storm keeps its class for some ten reports; each part of the table has all classes."""
+    rng = np.random.default_rng(1)
+    classes = np.repeat(rng.choice(["low", "storm", "hurricane"], 200), 10)
+    assert sorted_by(pa.array(classes), "multiclass") is None
+    assert sorted_by(pa.array(np.sort(classes)), "multiclass") is not None
