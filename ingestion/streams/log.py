@@ -143,7 +143,7 @@ class Log(Stream):
         self.path = folder / Path(where).expanduser()
         self.keep_bytes = None if keep is None else keep << 20
         self._at = 0
-        self._end = False
+        self._end = self._paused = False
 
     @property
     def name(self) -> str:
@@ -182,6 +182,9 @@ class Log(Stream):
 
     def read(self, limit: int, timeout: float) -> list[Messages]:
         until = time.monotonic() + timeout
+        if self._paused:
+            time.sleep(timeout)
+            return []
         while True:
             with files.explained("the event log cannot be read", self.path, DataError):
                 found = self._read(limit)
@@ -201,6 +204,9 @@ class Log(Stream):
 
     def caught_up(self) -> bool:
         return self._end
+
+    def pause(self, paused: bool) -> None:
+        self._paused = paused
 
     def _read(self, limit: int) -> Messages | None:
         paths = _files(self.path)

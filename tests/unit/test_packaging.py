@@ -23,6 +23,7 @@ PACKAGES = {
     "jwt": "pyjwt",
     "tensorflow_serving": "tensorflow-serving-api",
     "opentelemetry": "opentelemetry-sdk",
+    "nats": "nats-py",
 }
 
 
@@ -58,6 +59,7 @@ def test_direct_imports_are_declared(package) -> None:
         "streams": "kafka",
         "kafka_settings": "kafka",
         "kafka": "kafka",
+        "nats": "nats",
         "updates": "updates",
         "event_formats": "registry",
         "serving": "serving",

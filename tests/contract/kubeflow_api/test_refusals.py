@@ -1,7 +1,6 @@
 """What can go wrong between Noria and the cluster: each error says where and what to do next; exit code 1."""
 
 import dataclasses
-import datetime
 import json
 import os
 import socket
@@ -197,36 +196,6 @@ def test_package(noria: Noria, api: KubeflowApi, tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text("kind: Pod\n")
     assert "noria compile" in noria.refused("submit", "--package", str(tmp_path / "other.yaml"))
     assert "upload_pipeline" not in api.calls
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """A self-signed certificate for localhost, and its key."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    folder = tmp_path_factory.mktemp("certificate")
-    (folder / "ca.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return str(folder / "ca.pem"), str(folder / "key.pem")
 
 
 def test_certificates(noria: Noria, certificate: tuple[str, str], tmp_path: Path) -> None:

@@ -112,3 +112,14 @@ def test_a_killed_writer_loses_nothing_that_it_was_told(tmp_path: Path) -> None:
     numbers = [int(value) for value in found]
     assert [i for i in range(len(numbers) // 2) for _ in range(2)] == numbers
     assert len(numbers) // 2 in (acknowledged + 1, acknowledged + 2)
+
+
+def test_a_pause(tmp_path: Path) -> None:
+    """While the disk is full, nothing is read, and nothing is lost."""
+    LogWriter(tmp_path / "events").append([b"one"])
+    stream = Log("events", tmp_path)
+    stream.open(lambda: {})
+    stream.pause(True)
+    assert [] == stream.read(10, 0)
+    stream.pause(False)
+    assert [b"one"] == stream.read(10, 0)[0].values
