@@ -8,7 +8,7 @@ import base64
 import dataclasses
 import json
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -26,7 +26,7 @@ from noria.ingestion.formats import MemoryTable
 from noria.ingestion.labels import Labels
 from noria.ingestion.streams.base import Messages
 
-__all__ = ["Decoded", "Decoder", "columns_of", "infer_columns"]
+__all__ = ["Decoded", "Decoder", "columns_of", "infer_columns", "kind_of", "kinds_of"]
 
 FIRST = 1_000  # events from which the columns are inferred
 PARTITION, OFFSET = "noria.partition", "noria.offset"
@@ -60,6 +60,9 @@ class Decoded:
 class Decoder:
     """Decodes events of one shape.
 
+    Attributes:
+      columns: column -> name of its type.
+
     Args:
       columns: column -> name of its type; label and time are read with any type.
       settings: how rows become events.
@@ -79,14 +82,14 @@ class Decoder:
         form: EventFormat | None = None,
     ):
         self._settings = settings
-        self._columns = dict(columns)
+        self.columns = dict(columns)
         self._types = conversion.resolved(columns, settings.folder)
         self._labels = Labels(settings.label, settings.task, classes)
         self._most = most_bytes
         self._cloudevents = cloudevents
         self._format = form or Json()
         self._inside = {
-            name: self._wanted(name) for name in self._columns if not (cloudevents and name in ENVELOPE)
+            name: self._wanted(name) for name in self.columns if not (cloudevents and name in ENVELOPE)
         }
         self._format.begin(self._inside)
         if cloudevents:
@@ -103,6 +106,12 @@ class Decoder:
                 [*outside, *optional, ("data", msgspec.Raw, msgspec.Raw(b""))],
             )
             self._envelope = msgspec.json.Decoder(envelope).decode
+
+    @property
+    def stored(self) -> dict[str, pa.DataType]:
+        """How rows hold the columns, without time and label."""
+        special = self._settings.as_it_is
+        return {name: conversion.stored(kind) for name, kind in self._types.items() if name not in special}
 
     def decode(self, messages: Messages, now: float) -> Decoded:
         """Decodes messages.
@@ -124,7 +133,7 @@ class Decoder:
             pa.array(np.full(len(kept), messages.partition, np.int32)),
             pa.array(offsets),
         ]
-        batch = pa.RecordBatch.from_arrays(arrays, [*self._columns, PARTITION, OFFSET])
+        batch = pa.RecordBatch.from_arrays(arrays, [*self.columns, PARTITION, OFFSET])
         letters.sort(key=operator.itemgetter("offset"))
         return Decoded(batch, letters)
 
@@ -191,16 +200,16 @@ class Decoder:
             values = self._format.one(inner)
             envelope = {name: getattr(outer, f"e_{part}") for name, part in ENVELOPE.items()}
         found = dict(zip(self._inside, values, strict=True))
-        return tuple(envelope.get(name) if name in ENVELOPE else found[name] for name in self._columns)
+        return tuple(envelope.get(name) if name in ENVELOPE else found[name] for name in self.columns)
 
     def _typed(
         self, columns: Sequence[Sequence[Any]], count: int, now: float
     ) -> tuple[pa.RecordBatch, list[tuple[int, str]]]:
         """The rows as events, with a last column that says which of the values each is; and what is wrong with
         others."""
-        columns = columns if count else [()] * len(self._columns)
-        arrays = [self._array(name, column) for name, column in zip(self._columns, columns, strict=True)]
-        table = MemoryTable(pa.Table.from_arrays(arrays, list(self._columns)), "stream")
+        columns = columns if count else [()] * len(self.columns)
+        arrays = [self._array(name, column) for name, column in zip(self.columns, columns, strict=True)]
+        table = MemoryTable(pa.Table.from_arrays(arrays, list(self.columns)), "stream")
         if count:
             self._format.settled(table.table.schema)
         letters = _Letters()
@@ -216,7 +225,7 @@ class Decoder:
         row = pa.array(np.concatenate(numbers))
         batch = pa.Table.from_batches(found).combine_chunks().to_batches()
         only = batch[0] if batch else found[0].slice(0, 0)
-        return pa.RecordBatch.from_arrays([*only.columns, row], [*self._columns, "row"]), letters.bad
+        return pa.RecordBatch.from_arrays([*only.columns, row], [*self.columns, "row"]), letters.bad
 
     def _typed_schema(self) -> pa.Schema:
         fields = {name: conversion.stored(column_type) for name, column_type in self._types.items()}
@@ -227,7 +236,7 @@ class Decoder:
         return pa.schema([*fields.items(), ("row", pa.int64())])
 
     def _array(self, name: str, values: Sequence[Any]) -> pa.Array:
-        kind = self._columns[name]
+        kind = self.columns[name]
         if isinstance(values, pa.Array):
             return values
         if kind in _ARROW and name not in self._settings.as_it_is:
@@ -245,7 +254,7 @@ class Decoder:
         """What the format is told about a column."""
         if name == self._settings.label:
             return "any"
-        kind = "time" if name == self._settings.time else self._columns[name]
+        kind = "time" if name == self._settings.time else self.columns[name]
         return kind if kind in _CHECKED else "any"
 
 
@@ -284,6 +293,32 @@ def letter(messages: Messages, i: int, reason: str) -> dict[str, Any]:
     return found
 
 
+def kinds_of(
+    messages: Sequence[Messages], cloudevents: bool = False, form: EventFormat | None = None
+) -> dict[str, set[str]]:
+    """The kinds of values that each field of events has; `null` for none, and empty for an object or a list.
+
+    Args:
+      messages, cloudevents, form: as of `infer_columns`; of messages of one partition, the first 1,000 are read.
+    """
+    found: dict[str, set[str]] = {}
+    form = form or Json()
+    for batch in messages:
+        for i, value in enumerate(batch.values[:FIRST]):
+            try:
+                if cloudevents and not (batch.headers and "ce_specversion" in batch.headers[i]):
+                    outer = json.loads(value or b"")
+                    coded = outer.get("data_base64")
+                    event = outer["data"] if coded is None else form.event(base64.b64decode(coded))
+                else:
+                    event = form.event(value or b"")
+                for name, each in event.items():
+                    found.setdefault(name, set()).add(_type_of(each))
+            except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
+                continue
+    return found
+
+
 def infer_columns(
     messages: Sequence[Messages],
     settings: EventSettings,
@@ -303,21 +338,7 @@ def infer_columns(
     Raises:
       DataError: no event can be read, or a wanted column is in none of them and has no type.
     """
-    found: dict[str, set[str]] = {}
-    form = form or Json()
-    for batch in messages:
-        for i, value in enumerate(batch.values[:FIRST]):
-            try:
-                if cloudevents and not (batch.headers and "ce_specversion" in batch.headers[i]):
-                    outer = json.loads(value or b"")
-                    coded = outer.get("data_base64")
-                    event = outer["data"] if coded is None else form.event(base64.b64decode(coded))
-                else:
-                    event = form.event(value or b"")
-                for name, each in event.items():
-                    found.setdefault(name, set()).add(_type_of(each))
-            except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
-                continue
+    found = kinds_of(messages, cloudevents, form)
     flat = [name for name, kinds in found.items() if "" not in kinds]
     special = settings.as_it_is
     wanted = list(settings.wanted) if settings.wanted is not None else [*flat, *types, *special]
@@ -329,8 +350,8 @@ def infer_columns(
             columns[name] = types[name]
         elif cloudevents and name in ENVELOPE:
             columns[name] = "string"
-        elif found.get(name, set()) - {"null"}:
-            columns[name] = _unified(found[name] - {"null"})
+        elif kind := kind_of(found.get(name, set())):
+            columns[name] = kind
         elif settings.wanted is not None:
             raise DataError(
                 f"column {name!r} is in none of the first events",
@@ -362,10 +383,14 @@ def _type_of(value: Any) -> str:
     return names.get(type(value), "")
 
 
-def _unified(kinds: set[str]) -> str:
-    if len(kinds) == 1:
-        return next(iter(kinds))
-    return "float" if kinds == {"int", "float"} else "string"
+def kind_of(kinds: Collection[str]) -> str | None:
+    """The type of a column with values of these kinds; None where there is no value."""
+    values = set(kinds) - {"null"}
+    if len(values) == 1:
+        return next(iter(values))
+    if not values:
+        return None
+    return "float" if values == {"int", "float"} else "string"
 
 
 def _text(value: Any) -> str | None:

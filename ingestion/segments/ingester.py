@@ -13,12 +13,14 @@ from noria.ingestion.calendar import Calendar
 from noria.ingestion.event_formats.base import EventFormat
 from noria.ingestion.event_formats.json import Json
 from noria.ingestion.events import EventSettings
+from noria.ingestion.segments import growth
 from noria.ingestion.segments import store as stores
-from noria.ingestion.segments.decoding import Decoder, columns_of, infer_columns, letter
+from noria.ingestion.segments.decoding import Decoder, columns_of, infer_columns, kinds_of, letter
 from noria.ingestion.segments.span_commits import CommitReport, commit_spans
 from noria.ingestion.segments.store import Draft, Part, Segment, SegmentStore, State
 from noria.ingestion.segments.watermark import VOTES, watermark
 from noria.ingestion.streams.base import Bounds, Messages, Stream
+from noria.stores import retyping
 from noria.stores.spans import SpanStore
 
 __all__ = ["Ingester", "StreamSettings"]
@@ -70,7 +72,7 @@ class Ingester:
       how: how the stream becomes segments and spans.
       segments, store: what is written.
       tell: gets a record for each thing that happened: `event` is `segment`, `span`, `spans`, `fenced`, `rebalance`,
-        `lost`, `paused`, `resumed` or `unreachable`; and the fields.
+        `lost`, `paused`, `resumed`, `unreachable`, `grown` or `skipped`; and the fields.
       now: the clock.
     """
 
@@ -108,6 +110,7 @@ class Ingester:
         self._late = 0.0
         self.form = how.form()
         self._decoder: Decoder | None = None
+        self._skipped: set[str] = set()  # fields that were told
         self._first: int | None = None  # the first period, once it is settled
 
     def run(
@@ -265,7 +268,13 @@ class Ingester:
         if not part.unread:
             return
         messages, part.unread, part.unread_bytes = Messages.joined(part.unread), [], 0
-        rows, letters = self.decoded(self._decoding(messages), messages)
+        decoder = self._decoding(messages)
+        self._tell_skipped(decoder, messages)
+        rows, letters = self.decoded(decoder, messages)
+        if len(letters) > self.settings.max_bad_share * len(messages.values) and self._grow(
+            letters, messages
+        ):
+            rows, letters = self.decoded(self._decoding(messages), messages)
         part.batches.append(rows)
         part.events += rows.num_rows
         part.letters += letters
@@ -279,17 +288,13 @@ class Ingester:
         found = decoder.decode(messages, self.now())
         return self._not_early(found.rows, messages, found.letters)
 
-    def _decoding(self, messages: Messages) -> Decoder:
-        if self._decoder is None:
-            columns = self.segments.columns()
-            if columns is None:
-                calendar = Calendar.load(self.store)
-                if calendar is not None:  # spans of files came first
-                    found = columns_of(calendar)
-                else:
-                    types = self.settings.types
-                    found = infer_columns([messages], self.settings, types, self.how.cloudevents, self.form)
-                columns = self.segments.settle_columns(found)
+    def decoder(self) -> Decoder | None:
+        """Decodes events with the columns and types of today; None before the first events."""
+        settled = self.segments.columns()
+        if settled is None:
+            return None
+        columns = growth.current(settled, Calendar.load(self.store), self.settings)
+        if self._decoder is None or self._decoder.columns != columns:
             self._decoder = Decoder(
                 columns,
                 self.settings,
@@ -298,7 +303,43 @@ class Ingester:
                 self.how.event_bytes,
                 self.form,
             )
+            types = self._decoder.stored
+            for part in self._draft.parts.values():  # all rows of a segment have the same types
+                part.batches = list(retyping.retyped(part.batches, types))
         return self._decoder
+
+    def _decoding(self, messages: Messages) -> Decoder:
+        found = self.decoder()
+        if found is None:
+            calendar = Calendar.load(self.store)
+            if calendar is not None:  # spans of files came first
+                columns = columns_of(calendar)
+            else:
+                types = self.settings.types
+                columns = infer_columns([messages], self.settings, types, self.how.cloudevents, self.form)
+            self.segments.settle_columns(columns)
+            found = self.decoder()
+        assert found is not None, "the columns were written just now"
+        return found
+
+    def _grow(self, letters: Letters, messages: Messages) -> bool:
+        """Gives columns the wider types that the refused events need; False where there are none."""
+        assert self._decoder is not None, "the events were decoded"
+        bad = {each["offset"] for each in letters}
+        kinds = kinds_of([messages.only(bad)], self.how.cloudevents, self.form)
+        found = growth.wider(self._decoder.columns, kinds, self.settings)
+        if found:
+            self.segments.grow_columns(found)
+            self.tell({"event": "grown", "columns": found})
+        return bool(found)
+
+    def _tell_skipped(self, decoder: Decoder, messages: Messages) -> None:
+        """Names fields that the first events did not have, each once; of a batch, by its last event."""
+        kinds = kinds_of([messages.only(messages.offsets[-1:])], self.how.cloudevents, self.form)
+        new = set(growth.unknown_fields(decoder.columns, kinds, self.settings)) - self._skipped
+        if new:
+            self._skipped |= new
+            self.tell({"event": "skipped", "fields": sorted(new)})
 
     def _not_early(
         self, rows: Any, messages: Messages, letters: list[dict[str, Any]]

@@ -5,7 +5,6 @@ from collections.abc import Collection
 from typing import Any
 
 from noria.core.errors import DataError
-from noria.ingestion.segments.decoding import Decoder
 from noria.ingestion.segments.ingester import Ingester
 from noria.ingestion.segments.store import Draft, Part, SegmentStore, read_letters
 from noria.ingestion.streams.base import Messages
@@ -64,13 +63,10 @@ def replay(work: Ingester, names: Collection[str] | None = None) -> tuple[list[s
     chosen = [each for each in letters(segments) if names is None or name_of(each) in names]
     for name in names or ():
         find(segments, name)
-    columns = segments.columns()
-    if not chosen or columns is None:
+    decoder = work.decoder()
+    if not chosen or decoder is None:
         return [], chosen
     draft, bad, good = Draft(), [], []
-    decoder = Decoder(
-        columns, work.settings, work.settings.classes, work.how.cloudevents, work.how.event_bytes, work.form
-    )
     for each in chosen:
         value = base64.b64decode(each["base64"]) if "base64" in each else each["value"].encode()
         headers = {name: text.encode() for name, text in each.get("headers", {}).items()}

@@ -16,15 +16,17 @@ import pyarrow as pa
 
 from noria.core import files, periods
 from noria.core.errors import SpanError
-from noria.ingestion import calendar, conversion, duplicates
+from noria.ingestion import calendar, conversion, duplicates, widening
 from noria.ingestion.arrow_values import filtered
 from noria.ingestion.calendar import Calendar
 from noria.ingestion.events import EventSettings, code_labels, one_array, schema_of
 from noria.ingestion.labels import Labels
 from noria.ingestion.partition import FOLDER as PARTITION_FOLDER
 from noria.ingestion.partition import Partition
+from noria.ingestion.segments import growth
 from noria.ingestion.segments.decoding import OFFSET, PARTITION
 from noria.ingestion.segments.store import Segment, SegmentStore
+from noria.stores import retyping
 from noria.stores.spans import SpanStore
 
 __all__ = ["CommitReport", "commit_spans"]
@@ -117,16 +119,43 @@ class _Commits:
         self.report = CommitReport()
         self.ids = set(store.ids())
         self.calendar = Calendar.load(store)
+        self.labels = Labels(settings.label, settings.task, settings.classes)
+        settled = segments.columns()
+        self.types = {} if settled is None else growth.current(settled, self.calendar, settings)
         if self.calendar is not None:
             self.calendar.check(
                 every=settings.every, time=settings.time, label=settings.label, task=settings.task
             )
-        self.labels = Labels(settings.label, settings.task, settings.classes)
-        if self.calendar is not None and settings.task != "regression":
-            self.calendar.check(classes=self.labels.classes)
+            self.calendar = self._grown(self.calendar)
 
     def run(self, pending: list[Segment], watermark: float | None, late: bool, into_next: bool) -> None:
         raise NotImplementedError
+
+    def read(self, segment: Segment) -> Iterator[pa.RecordBatch]:
+        """The rows of a segment, in the types of today."""
+        types = conversion.resolved(self.types, self.settings.folder)
+        special = self.settings.as_it_is
+        stored = {name: conversion.stored(kind) for name, kind in types.items() if name not in special}
+        return retyping.retyped(segment.read(), stored)
+
+    def _grown(self, known: Calendar) -> Calendar:
+        """The calendar with wider types and further classes, on the disk before a row of them is in a span."""
+        settings, now = self.settings, known
+        if settings.task != "regression":
+            now = widening.classes(known, self.labels.classes or ())
+        fixed = {"empty", *settings.as_it_is}
+        wider = {
+            name: kind
+            for name, kind in self.types.items()
+            if known.columns.get(name, kind) != kind and fixed.isdisjoint((name, known.columns[name]))
+        }
+        if wider:
+            now = dataclasses.replace(now, columns={**now.columns, **wider})
+            resolved = conversion.resolved(wider, settings.folder)
+            self.store.retype({name: conversion.stored(kind) for name, kind in resolved.items()})
+        if now != known:
+            now.save(self.store)
+        return now
 
     def marks(self, span: int) -> dict[str, int]:
         """Up to where a span has the stream's rows."""
@@ -268,7 +297,7 @@ class _Periods(_Commits):
                 for period in found:
                     used.setdefault(period, []).append(segment)
                 chosen = np.array(sorted(period for period in found if period >= first), np.int64)
-                for batch in segment.read():
+                for batch in self.read(segment):
                     schema = batch.schema
                     numbers = periods.number(
                         every, np.asarray(batch.column(batch.schema.get_field_index(time)))
@@ -386,7 +415,7 @@ class _Rows(_Commits):
                 if segment.commit < begin[0] or not segment.rows:
                     continue
                 at = 0
-                for batch in segment.read():
+                for batch in self.read(segment):
                     schema = batch.schema
                     skip = max(begin[1] - at, 0) if segment.commit == begin[0] else 0
                     part = batch.slice(skip, count) if skip < batch.num_rows else batch.slice(0, 0)

@@ -449,6 +449,14 @@ class SegmentStore:
         assert found is not None, "it was written just now"
         return found
 
+    def grow_columns(self, types: Mapping[str, str]) -> None:
+        """Gives columns wider types; those of another process that grew at the same time stay."""
+        with (
+            files.explained("the columns of the stream cannot be written", self.folder, DataError),
+            self.hold(),
+        ):
+            files.write_json(self.folder / "columns.json", {**(self.columns() or {}), **types})
+
     def sweep(self) -> None:
         """Deletes drafts that killed processes left more than an hour ago."""
         with self.hold():

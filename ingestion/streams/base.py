@@ -51,6 +51,18 @@ class Messages:
             headers=headers,
         )
 
+    def only(self, offsets: Collection[int]) -> "Messages":
+        """The events at some positions."""
+        wanted = set(offsets)
+        kept = [i for i, offset in enumerate(self.offsets) if offset in wanted]
+        return dataclasses.replace(
+            self,
+            offsets=[self.offsets[i] for i in kept],
+            times=[self.times[i] for i in kept],
+            values=[self.values[i] for i in kept],
+            headers=None if self.headers is None else [self.headers[i] for i in kept],
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class Bounds:

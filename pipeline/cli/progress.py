@@ -129,6 +129,9 @@ class Progress:
         if name == "Updates":
             self._print(f"[yellow]{escape(str(record.get('problem')))}[/]")
             return
+        if record.get("changed"):
+            self._print(f"[yellow]note:[/] {escape(str(record['changed']))}")
+            return
         stage = self._stages.setdefault(name, {"since": time.monotonic()})
         if event == "start":
             stage["since"] = time.monotonic()

@@ -49,6 +49,8 @@ def ingest(config: Config, on_event: Listener) -> dict[str, Any]:
                 where=config.path,
                 next_step="set `data.source` to a CSV or Parquet file, a folder or a glob of them",
             )
+        for note in follow(config, store):
+            on_event({"stage": "Ingest", "event": "note", "changed": note})
         return {}
     started = time.monotonic()
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from noria.core.errors import DataError
+from noria.ingestion.calendar import Calendar
 from noria.ingestion.segments import ingester as ingesters
 from noria.ingestion.segments import letters
 from noria.ingestion.segments.store import SegmentStore
@@ -305,6 +306,68 @@ def test_dead_letters_and_their_replay(tmp_path: Path) -> None:
     assert ([], 8) == (letters.replay(work)[0], len(letters.letters(SegmentStore(home))))
     work.run(flush=True)
     assert [1, 2, 3] == ids(home)
+
+
+def test_columns_of_a_stream_grow(tmp_path: Path) -> None:
+    """Whole numbers become fractions, in open segments, in earlier spans and for late rows; a new field is told."""
+    topic = Topic()
+    topic.add(0, *(event(i, i / 10, x=i) for i in range(25)))
+    ingester(tmp_path, Scripted(topic)).run()
+    topic.add(0, *(event(i, i / 10, x=i + 0.5, z=1) for i in range(25, 40)), event(40, 0.5, x=7))
+    work = ingester(tmp_path, Scripted(topic))
+    work.run(flush=True)
+    told = [record for record in work.records if record["event"] in ("grown", "skipped")]
+    assert [{"event": "grown", "columns": {"x": "float"}}] == told
+    store = SpanStore(tmp_path)
+    rows = [row for span in store.ids() for row in store.table(span, ["id", "x"]).to_pylist()]
+    assert {i: i + 0.5 * (i >= 25) for i in range(40)} | {40: 7.0} == {row["id"]: row["x"] for row in rows}
+    assert ("float", {}) == (Calendar.load(store).columns["x"], letters_by_offset(tmp_path))
+    topic.add(0, event(41, 4.5, x=1, z=1))
+    work = ingester(tmp_path, Scripted(topic))
+    work.run(flush=True)
+    assert {"event": "skipped", "fields": ["z"]} in work.records
+
+
+def test_a_few_wrong_values_of_a_stream_are_dead_letters(tmp_path: Path) -> None:
+    """Text in a column of numbers never changes its type, nor do fractions within `data.max_bad_share`."""
+    topic = Topic()
+    topic.add(0, event(0, 0.5, x=0))
+    ingester(tmp_path, Scripted(topic)).run(flush=True)
+    topic.add(0, *(event(i, 0.5, x=i) for i in range(1, 200)), event(200, 0.5, x=0.5))
+    ingester(tmp_path, Scripted(topic)).run(flush=True)
+    topic.add(0, *(event(i, 0.5, x="A1") for i in range(201, 209)))
+    ingester(tmp_path, Scripted(topic)).run(flush=True)
+    assert list(range(200)) == ids(tmp_path)
+    assert [*range(200, 209)] == sorted(letters_by_offset(tmp_path))
+    assert "int" == Calendar.load(SpanStore(tmp_path)).columns["x"]
+
+
+def test_the_config_lets_a_stream_grow(tmp_path: Path) -> None:
+    """A wider type in `data.types` and a class at the end count from the next ingestion on."""
+    topic = Topic()
+    topic.add(0, *(event(i, 0.5, x=i) for i in range(4)), event(4, 0.5, x=0.5))
+    settings = dataclasses.replace(
+        SETTINGS, task="multiclass", classes=(0, 1), types={"id": "int", "x": "int"}
+    )
+    ingester(tmp_path, Scripted(topic), settings).run(flush=True)
+    assert [0, 1, 2, 3] == ids(tmp_path)
+    more = dataclasses.replace(settings, classes=(0, 1, 2), types={"id": "int", "x": "float"})
+    topic.add(0, json.dumps({"id": 5, "at": START, "y": 2, "x": 1.5}).encode())
+    work = ingester(tmp_path, Scripted(topic), more)
+    assert ["1-0-4"] == letters.replay(work)[0]
+    work.run(flush=True)
+    assert [0, 1, 2, 3, 4, 5] == ids(tmp_path)
+    known = Calendar.load(SpanStore(tmp_path))
+    assert ("float", ("0", "1", "2")) == (known.columns["x"], known.classes)
+    fewer = dataclasses.replace(settings, types={"id": "int", "x": "int"}, classes=(0, 1, 2))
+    topic.add(0, event(6, 0.5, x=1))
+    with pytest.raises(DataError, match="has the type float in the spans, the config asks for int"):
+        ingester(tmp_path, Scripted(topic), fewer).run()
+
+
+def letters_by_offset(home: Path) -> dict[int, str]:
+    """The reasons of the dead letters."""
+    return {each["offset"]: each["reason"] for each in letters.letters(SegmentStore(home))}
 
 
 def test_cloud_events(tmp_path: Path) -> None:
