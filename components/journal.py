@@ -57,6 +57,22 @@ def stage(name: str, **fields: Any) -> Iterator[Stage]:
     _write({"stage": name, "event": "end", "seconds": time.monotonic() - started, **current.fields})
 
 
+@contextlib.contextmanager
+def written_by(handler: logging.Handler) -> Iterator[None]:
+    """Gives the journal, and the plain lines on its logger, to one handler only; closes it after the block.
+
+    Libraries give the root logger a handler (`logging.info` does), which would write each line once more.
+    """
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.propagate = True
+        logger.removeHandler(handler)
+        handler.close()
+
+
 def _write(record: dict[str, Any], error: BaseException | None = None) -> None:
     text = " ".join(f"{key}={value}" for key, value in record.items())
     # With the error itself, because Beam passes only its text.

@@ -12,9 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from . import ROOT
+from . import ROOT, kubernetes_api
 
 JOBS = "/apis/trainer.kubeflow.org/v1alpha1/namespaces/default/trainjobs"
 
@@ -117,17 +115,7 @@ def running(folder: Path) -> Iterator[tuple[TrainingCluster, Path]]:
     """A cluster, and the configuration file that names it."""
     made = TrainingCluster(folder)
     threading.Thread(target=made.server.serve_forever, args=(0.02,), daemon=True).start()
-    cluster = {"server": f"http://127.0.0.1:{made.server.server_address[1]}"}
-    settings = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "x",
-        "clusters": [{"name": "c", "cluster": cluster}],
-        "users": [{"name": "u", "user": {}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-    }
-    file = folder / "kubeconfig"
-    file.write_text(yaml.safe_dump(settings))
+    file = kubernetes_api.configuration(folder / "kubeconfig", made.server)
     try:
         yield made, file
     finally:

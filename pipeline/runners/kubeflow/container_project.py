@@ -7,8 +7,8 @@ from pathlib import Path
 from noria.core.objects.store import SCHEMES
 from noria.pipeline.config import Config
 
-# The working copy of a home in an object store; another folder in tests.
-COPY = os.environ.get("NORIA_KUBEFLOW_COPY", "/tmp/noria-home")
+# The working copy of a home in an object store. It is in the compiled tasks, so it is the same at compile time.
+COPY = "/tmp/noria-home"
 
 # A compiled pipeline must not contain the metadata server's password, and no task reads these sections.
 _LEFT_OUT = ("kubeflow", "metadata", "home")
@@ -40,6 +40,8 @@ def from_json(text: str) -> Config:
 def open_home(home: str) -> Path:
     """The folder of the home in this container; a working copy is brought up to date.
 
+    Tests, whose containers share a file system, name another folder for it: `NORIA_KUBEFLOW_COPY`.
+
     Raises:
       StoreError: the object store cannot be reached, or refuses.
     """
@@ -47,4 +49,4 @@ def open_home(home: str) -> Path:
         return Path(home)
     from noria.core.objects.home import mount
 
-    return mount(home, Path(COPY))
+    return mount(home, Path(os.environ.get("NORIA_KUBEFLOW_COPY", COPY)))

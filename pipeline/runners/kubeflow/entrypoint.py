@@ -61,8 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             file = folder / f"{invocation.task}.jsonl"
         with _explained("the home folder cannot be written to", arguments.home):
             handler = tasklog.Handler(file)
-        journal.logger.addHandler(handler)
-        try:
+        with journal.written_by(handler):
             try:
                 execute(arguments.executor_class_path, invocation, beam_args)
             except Exception as error:
@@ -74,9 +73,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             judged = next((Path(each.uri) for each in invocation.inputs.get("evaluation", ())), None)
             answer["artifacts"] |= ui.fill(invocation.pictures, home, invocation.run_id, judged)
             output = json.dumps(answer)
-        finally:
-            journal.logger.removeHandler(handler)
-            handler.close()
         with _explained("the task's outputs cannot be written", invocation.output_file):
             invocation.output_file.parent.mkdir(parents=True, exist_ok=True)
             files.write_text(invocation.output_file, output)

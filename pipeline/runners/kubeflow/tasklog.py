@@ -15,7 +15,7 @@ from noria.core import files
 
 
 class Handler(logging.Handler):
-    """Writes each record of the journal to standard output and, where there is one, to the task's file."""
+    """Writes the journal to standard output and, without its plain lines, to the task's file if there is one."""
 
     def __init__(self, file: Path | None):
         super().__init__()
@@ -25,13 +25,15 @@ class Handler(logging.Handler):
             self._file = file.open("w", encoding="utf-8", buffering=1)  # a retry starts over
 
     def emit(self, record: logging.LogRecord) -> None:
-        if not hasattr(record, "journal"):
-            return
-        entry = {"time": record.created, **record.journal}
         sys.stdout.write(f"noria {record.getMessage()}\n")
         sys.stdout.flush()
-        if self._file is not None:
-            self._file.write(json.dumps(entry, default=str) + "\n")
+        entry = getattr(record, "journal", None)
+        if entry is None or self._file is None:
+            return
+        self._file.write(json.dumps({"time": record.created, **entry}, default=str) + "\n")
+        if (
+            entry["event"] != "note"
+        ):  # a commit in an object store is several requests; notes come with the end
             assert self._path is not None
             files.commit_in_place(self._path)
 

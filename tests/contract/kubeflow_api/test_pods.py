@@ -1,25 +1,13 @@
 """Why a pod failed, from a server that answers as Kubernetes's API does (`v1.PodList`)."""
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from noria.pipeline.runners.kubeflow import pods
-
-
-def pod(node: str, made: int, **status: Any) -> dict[str, Any]:
-    annotations = {"workflows.argoproj.io/node-name": f"rides-x7k2p.root.{node}"}
-    made_at = f"2026-01-05T06:00:{made:02d}Z"
-    return {
-        "metadata": {"name": node, "annotations": annotations, "creationTimestamp": made_at},
-        "status": status,
-    }
+from tests.helpers.kubernetes_api import Kubernetes, pod, running
 
 
 def ended(code: int, **terminated: Any) -> dict[str, Any]:
@@ -38,53 +26,15 @@ PODS = [
 ]
 
 
-class Kubernetes:
-    """Answers the list of pods, or a status."""
-
-    def __init__(self) -> None:
-        self.status, self.asked = 200, [""]
-        owner = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                owner.asked.append(self.path)
-                answer = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": PODS}
-                content = json.dumps(answer if owner.status == 200 else {"message": "forbidden"}).encode()
-                self.send_response(owner.status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-
-
 @pytest.fixture
 def kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kubernetes]:
-    """The server, and a configuration that names it."""
+    """The server, which the configuration names."""
     from kubernetes.config import kube_config
 
-    made = Kubernetes()
-    threading.Thread(target=made.server.serve_forever, args=(0.02,), daemon=True).start()
-    cluster = {"server": f"http://127.0.0.1:{made.server.server_address[1]}"}
-    file = tmp_path / "config"
-    context = {"cluster": "c", "user": "u"}
-    settings = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "x",
-        "clusters": [{"name": "c", "cluster": cluster}],
-        "users": [{"name": "u", "user": {}}],
-        "contexts": [{"name": "x", "context": context}],
-    }
-    file.write_text(yaml.safe_dump(settings))
-    monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(file))
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    with running(tmp_path) as (made, file):
+        made.pods = PODS
+        monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(file))
+        yield made
 
 
 def test_causes(kubernetes: Kubernetes) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from noria.pipeline.runners.kubeflow.container_project import COPY
 from tests.helpers import preloaded
 
 from . import memory
@@ -23,8 +24,6 @@ from .retries import Phase
 from .storage import ObjectStore, Records, StoreRefused, local_path
 
 TASK_SECONDS = 600
-# Each container has its own `/tmp`: there, a task has the working copy of a home in an object store.
-COPY = "/tmp/noria-home"
 
 
 class TaskFailed(Exception):
@@ -84,6 +83,7 @@ def launch(
         work = Path(pod) / "work"
         work.mkdir()
         filled = _filled([*container.get("command", []), *container.get("args", [])], request)
+        # Each container has its own `/tmp`.
         command = [argument.replace(COPY, f"{pod}{COPY}") for argument in filled]
         environment = _environment(Path(pod), root, env)
         written = Path(pod) / "log"

@@ -71,8 +71,7 @@ def _train(home: Path, job: str) -> None:
     from noria.components.trainer.executor import Executor
 
     notes = _Notes()
-    journal.logger.addHandler(notes)
-    with tempfile.TemporaryDirectory(prefix="noria-worker-") as scratch:
+    with journal.written_by(notes), tempfile.TemporaryDirectory(prefix="noria-worker-") as scratch:
         inputs, outputs = exchange.artifacts(home, job, asked, Path(scratch))
         Executor().Do(dict(inputs), dict(outputs), dict(properties))
         if strategy.is_chief(settings):
@@ -80,20 +79,19 @@ def _train(home: Path, job: str) -> None:
 
 
 class _Notes(logging.Handler):
-    """Prints the journal's records, and keeps what the stage has noted."""
+    """Prints the journal, and keeps what the stage has noted."""
 
     def __init__(self) -> None:
         super().__init__()
         self.fields: dict[str, Any] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        entry = getattr(record, "journal", None)
-        if entry is not None:
-            sys.stdout.write(f"noria {record.getMessage()}\n")
-            sys.stdout.flush()
-            self.fields |= {
-                key: value for key, value in entry.items() if key not in ("stage", "event", "seconds")
-            }
+        sys.stdout.write(f"noria {record.getMessage()}\n")
+        sys.stdout.flush()
+        entry = getattr(record, "journal", {})
+        self.fields |= {
+            key: value for key, value in entry.items() if key not in ("stage", "event", "seconds")
+        }
 
 
 def _parser() -> argparse.ArgumentParser:

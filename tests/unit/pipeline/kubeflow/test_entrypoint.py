@@ -160,6 +160,7 @@ def test_one_task(tmp_path: Path) -> None:
     done = run(tmp_path, tmp_path / "mirror", tmp_path / "home")
     assert 0 == done.returncode, done.stderr
     assert "noria stage=ChampionResolver event=end" in done.stdout
+    assert 1 == (done.stdout + done.stderr).count("stage=ChampionResolver event=end")
     [file] = (tmp_path / "mirror").rglob("output_metadata.json")
     [champion] = json.loads(file.read_text())["artifacts"]["champion"]["artifacts"]
     assert {"state": "absent", "version": 0} == champion["metadata"]
