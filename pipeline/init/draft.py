@@ -48,6 +48,7 @@ class Draft:
     every: str
     spans: int
     random: bool
+    growing: list[str]
     notes: list[str]
 
     def to_json(self) -> dict[str, Any]:
@@ -64,6 +65,7 @@ class Draft:
             "span": self.every,
             "spans": self.spans,
             "random_order": self.random,
+            "growing": self.growing,
             "numeric": self.columns.numeric,
             "categorical": self.columns.categorical,
             "times": self.columns.times,
@@ -252,11 +254,13 @@ def _drafted(
         )
     features = [*columns.numeric, *columns.categorical]
     random = seconds is None and row_order.is_random(table, label, features)
+    growing = row_order.growing(table, columns.numeric)
     every, spans = inference.span_length(seconds, len(table), random)
     drafted = Draft(
         folder=folder,
         rows=len(table),
         random=random,
+        growing=growing,
         task=profile.task,
         label=profile,
         columns=columns,
@@ -271,6 +275,7 @@ def _drafted(
             *flat.far_past(time, seconds),
             *_notes(table, profile, spans, seconds),
             *row_order.notes(table.column(label), profile.task, time),
+            *([row_order.GROWING.format(", ".join(growing))] if growing else []),
             *([row_order.RANDOM.format(every=every)] if random else []),
         ],
     )
@@ -379,7 +384,7 @@ def _write(
         if name != "schema.pbtxt":
             (beside / name).write_text(_rendered(f"{name.removeprefix('.')}.jinja", values), encoding="utf-8")
     schema = schema_inference.infer(
-        table, label, drafted.time, [*drafted.columns.key, *drafted.columns.times]
+        table, label, drafted.time, [*drafted.columns.key, *drafted.columns.times, *drafted.growing]
     )
     loader.save(schema, beside / "schema.pbtxt")
     load(beside)  # the written project must be valid
@@ -440,6 +445,7 @@ def _values(
         "ignore": [
             *(name for name in drafted.columns.left_out if name not in drafted.columns.constant),
             *drafted.columns.times,
+            *drafted.growing,
         ],
     }
 

@@ -19,8 +19,14 @@ RANDOM = (
     "the rows are in random order, so they are one span ({every}) and the first run trains on all of them; more rows "
     "make a new span when there are as many again: for a stream name its time with --time, or change span.every"
 )
+GROWING = (
+    "{} follows the order of the rows, so each span has other values: the data gate ignores it (gates.data.ignore); if "
+    "the values are no information for the model, leave it out with --drop"
+)
 # Chance of calling a table in random order a sequence, over all its columns and tests together.
 LEVEL = 0.001
+# A column of so few values that never fall may be a flag whose last value has come late.
+MOST_LEVELS = 3
 # Parts that are compared with each other, and rows of a part below which they are not.
 PARTS, PART_ROWS = 10, 20
 MOST_ROWS = 200_000  # that are looked at, from the first on
@@ -64,6 +70,26 @@ def sorted_by(label: pa.ChunkedArray | pa.Array, task: str) -> str | None:
         "the rows are sorted by their label, so each span would have little more than one class or level: shuffle them "
         "(on Linux: `(head -n 1 data.csv; tail -n +2 data.csv | shuf) > shuffled.csv`), or name a time with --time"
     )
+
+
+def growing(table: pa.Table, columns: Sequence[str]) -> list[str]:
+    """The numeric columns that never fall from row to row (or never rise), such as a year or a counter.
+
+    They follow the time: each span has other values, which is neither drift nor another unit.
+
+    Args:
+      table: the rows, in their order.
+      columns: numeric columns.
+    """
+    found = []
+    for name in columns:
+        values = pc.drop_null(table.column(name)).to_numpy()
+        steps = np.diff(values.astype(np.float64))
+        if len(values) < ENOUGH or len(pc.unique(table.column(name))) <= MOST_LEVELS:
+            continue
+        if not (steps < 0).any() or not (steps > 0).any():
+            found.append(name)
+    return found
 
 
 def _impurity(codes: np.ndarray) -> float:

@@ -15,6 +15,8 @@ from noria.schemas.list_columns import list_batches
 # A string column with more distinct values than this is open-ended: names, ids, free text. A domain would have
 # to change with every span.
 MAX_DOMAIN = 100
+# Parts of a table in which a column's presence is looked at, and rows of a part at least.
+PARTS, PART_ROWS = 10, 200
 # Share of a column's values that must be in its domain: new values appear in the world, a renamed one is an error.
 MIN_DOMAIN_MASS = 0.95
 # Over the 53 weeks of the flights of 2013, week on week, airlines, airports and hours stay below 0.03; the threshold is
@@ -42,13 +44,15 @@ def infer(
     Raises:
       DataError: there is no row, or one of the named columns is missing.
     """
-    statistics = summarize(list_batches(data), tfdv.StatsOptions())
+    batches = list(list_batches(data))
+    statistics = summarize(batches, tfdv.StatsOptions())
     dataset = statistics.datasets[0] if statistics.datasets else statistics_pb2.DatasetFeatureStatistics()
     rows = int(dataset.num_examples)
     if not rows:
         raise DataError(
             "a schema cannot be inferred from no rows", next_step="give a file that holds at least one row"
         )
+    present = _least_presence(pa.Table.from_batches(batches))
     by_name = {feature.path.step[0]: feature for feature in dataset.features}
     for name in (label, *([time] if time else []), *key):
         if name not in by_name:
@@ -62,7 +66,7 @@ def infer(
     for feature in schema.feature:
         found = by_name[feature.name]
         apart = {time, *key}
-        _presence(feature, found, rows)
+        _presence(feature, present[feature.name])
         if feature.name == label:
             feature.not_in_environment.append(SERVING)
             feature.presence.Clear()
@@ -81,13 +85,25 @@ def infer(
     return schema
 
 
-def _presence(feature: schema_pb2.Feature, found: statistics_pb2.FeatureNameStatistics, rows: int) -> None:
+def _least_presence(table: pa.Table) -> dict[str, float]:
+    """By column, the share of rows with a value in the part of the table that has the fewest.
+
+    A column may begin or end with time: what a whole table has, some of its spans may lack.
+    """
+    length = -(-len(table) // max(1, min(PARTS, len(table) // PART_ROWS)))
+    parts = [table.slice(start, length) for start in range(0, len(table), length)]
+    return {
+        name: min(1 - part.column(name).null_count / len(part) for part in parts)
+        for name in table.column_names
+    }
+
+
+def _presence(feature: schema_pb2.Feature, share: float) -> None:
     """Asks for nine tenths of the presence seen, or half of it where values are rare anyway.
 
     A schema finds what is certainly broken; the drift measures count missing values as one bin and find
     smaller changes.
     """
-    share = _common(found).num_non_missing / rows
     asked = share * (0.9 if share >= 0.5 else 0.5)
     feature.ClearField("presence")
     # What is there in less than two rows of a hundred may be missing from a whole span.
@@ -138,10 +154,6 @@ def _label_domain(feature: schema_pb2.Feature, found: statistics_pb2.FeatureName
 def _open(feature: schema_pb2.Feature) -> None:
     for field in ("domain", "int_domain", "float_domain", "distribution_constraints"):
         feature.ClearField(field)
-
-
-def _common(found: statistics_pb2.FeatureNameStatistics) -> statistics_pb2.CommonStatistics:
-    return getattr(found, found.WhichOneof("stats")).common_stats
 
 
 def _round(value: float) -> float:

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from noria.pipeline.init.row_order import is_random, notes, sorted_by
+from noria.pipeline.init.row_order import growing, is_random, notes, sorted_by
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,18 @@ def test_a_class_that_lasts_is_no_sorted_table():
     classes = np.repeat(rng.choice(["low", "storm", "hurricane"], 200), 10)
     assert sorted_by(pa.array(classes), "multiclass") is None
     assert sorted_by(pa.array(np.sort(classes)), "multiclass") is not None
+
+
+def test_a_column_that_follows_the_rows_is_growing():
+    """A year, a counter and a countdown; not a measurement, a flag that came late, or a column without values."""
+    n = np.arange(400)
+    values = {
+        "year": 1975 + n // 40,
+        "left": 400.0 - n,
+        "heat": np.sin(n),
+        "flag": n > 300,
+        "gaps": np.where(n % 3 == 0, np.nan, n),
+    }
+    columns = {name: pa.array(value, from_pandas=True).cast(pa.float64()) for name, value in values.items()}
+    columns["none"] = pa.nulls(400, pa.float64())
+    assert ["year", "left", "gaps"] == growing(pa.table(columns), list(columns))

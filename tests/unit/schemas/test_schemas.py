@@ -114,6 +114,15 @@ def test_bad_files_say_what_is_wrong(tmp_path: Path, text, error, message: str):
     assert caught.value.next_step
 
 
+def test_a_column_that_begins_late_may_be_missing():
+    """A column that the first half of a table does not have is not asked for; one with few gaps is."""
+    late = [None] * 1_000 + [1.5] * 1_000
+    table = pa.table({"late": late, "kept": [None, *[2.5] * 9] * 200, "label": [0, 1] * 1_000})
+    schema = infer(table, "label")
+    assert not _find(schema, "late").HasField("presence")
+    assert 0.81 == pytest.approx(_find(schema, "kept").presence.min_fraction)
+
+
 def test_infer(january):
     """The draft has environments, domains, presence with slack, comparators by kind, and nothing on key and time."""
     schema = infer(january, "late", "time_hour", ["flight", "tailnum"])
