@@ -33,7 +33,7 @@ class CachedStatistics:
       schema: digest of the schema that was used.
       content: digest of the example files' bytes.
       fingerprint: feature → digest of its column, see `fingerprint`: equal for a replayed span.
-      path: the file `FeatureStats.pb`.
+      path: the file `FeatureStats.pb`. Retirement of a span deletes it; `key.json` stays with the fingerprint.
     """
 
     span: int
@@ -57,7 +57,7 @@ class StatisticsCache:
     def find(self, span: int, version: int, schema: str, content: str) -> CachedStatistics | None:
         """The statistics under exactly this key, or None."""
         cached = self._read(self._root / _folder(span, version, schema))
-        return cached if cached is not None and cached.content == content else None
+        return cached if cached is not None and cached.content == content and cached.path.is_file() else None
 
     def previous(self, before: int, schema: str, skip: Collection[int] = ()) -> CachedStatistics | None:
         """The newest statistics of a span older than `before`, or None.
@@ -68,11 +68,11 @@ class StatisticsCache:
           skip: spans to ignore, those in quarantine: a broken span is no reference.
         """
         older = [each for each in self.all() if each.span < before and each.schema == schema]
-        older = [each for each in older if each.span not in skip]
+        older = [each for each in older if each.span not in skip and each.path.is_file()]
         return max(older, key=lambda each: (each.span, each.version), default=None)
 
     def all(self) -> list[CachedStatistics]:
-        """All statistics in ascending order of span and version."""
+        """All statistics in ascending order of span and version; those of retired spans have no file any more."""
         if not self._root.is_dir():
             return []
         found = [self._read(path) for path in sorted(self._root.iterdir()) if _NAME.match(path.name)]
@@ -105,8 +105,7 @@ class StatisticsCache:
     def _read(self, folder: Path) -> CachedStatistics | None:
         try:
             key = json.loads((folder / "key.json").read_text(encoding="utf-8"))
-            path = folder / FILE
-            return CachedStatistics(path=path, **key) if path.is_file() else None
+            return CachedStatistics(path=folder / FILE, **key)
         except (OSError, ValueError, TypeError):
             return None  # incomplete
 

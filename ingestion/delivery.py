@@ -75,11 +75,21 @@ class Delivery:
         Args:
           tell: gets a record for each: `span`, `rows`, `late`.
         """
-        ids, quarantined = set(self._store.ids()), self._store.quarantined()
+        ids, quarantined, retired = set(self._store.ids()), self._store.quarantined(), self._store.retired()
+        passed: dict[int, int] = {}
         for key in self._partition.spans:
             span = self._assigner.span_of(key)
+            if span in retired:
+                passed[span] = self._partition.rows[key]
+                continue
             self._deliver(
                 key, span, self._store.manifest(span) if span in ids else None, span in quarantined, tell
+            )
+
+        if passed:
+            self.notes.append(
+                f"skipped {sum(passed.values()):,} rows of {len(passed)} retired spans (from {min(passed)} to "
+                f"{max(passed)}): they were there before, or came too late"
             )
 
     def _deliver(self, key: int, span: int, old: Manifest | None, quarantined: bool, tell: Tell) -> None:

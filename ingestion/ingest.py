@@ -104,7 +104,7 @@ def ingest(
     with files.explained("the spans cannot be written", store.folder, SpanError), store.hold():
         _sweep(store)
         ledger = Ledger(store)
-        ids = set(store.ids())
+        ids = set(store.ids(retired=True))
         new = [table for table in found if not ledger.holds(table, ids)]
         # The same bytes under two names are one source.
         new = list({table.digest: table for table in reversed(new)}.values())[::-1]
@@ -166,7 +166,7 @@ class _Ingestion:
         self.tell = tell
         self.now = now()
         self.calendar = Calendar.load(store)
-        manifests = [store.manifest(span) for span in store.ids()]
+        manifests = [store.manifest(span) for span in store.ids(retired=True)]
         self.source_rows = rows_of_sources(manifests)
         self.replaced = ledger.replaced(manifests)
         self.notes: list[str] = []
@@ -346,7 +346,8 @@ class _Ingestion:
         settings = self.settings
         size = calendar.rows_per_span(settings.every)
         if size is not None:
-            return RowAssigner(self.new, size, settings.time, self.store.ids(), self.source_rows, self.ledger)
+            ids = self.store.ids(retired=True)
+            return RowAssigner(self.new, size, settings.time, ids, self.source_rows, self.ledger)
         assert settings.time is not None, "settings refuse periods without a time"
         first = self.calendar.first if self.calendar else None
         done = self.replaced | {(part.digest, part.span) for part in self.source_rows}

@@ -150,6 +150,18 @@ class Landing:
         pq.write_table(table, beside)
         return int(mask.sum()), beside
 
+    @staticmethod
+    def passed(folder: Path) -> list[Path]:
+        """The files that no reading needs, if their rows are not needed: all before the cursor's last value."""
+        paths = sorted(folder.glob("[0-9]*.parquet"))
+        for i in range(len(paths) - 1, -1, -1):
+            with pq.ParquetFile(files.fetched(paths[i])) as file:
+                cursor = json.loads((file.schema_arrow.metadata or {}).get(_META, b"{}")).get("cursor")
+                values = None if cursor is None else file.read(columns=[cursor]).column(0)
+            if values is None or _folded(values[0].as_py()) != _folded(values[len(values) - 1].as_py()):
+                return paths[:i]
+        return []
+
     def _at_position(self, position: Any, names: list[str]) -> collections.Counter[bytes]:
         """The rows that were copied and have the cursor's last value: the database gives them again."""
         found: collections.Counter[bytes] = collections.Counter()

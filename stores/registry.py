@@ -156,6 +156,24 @@ class Registry:
         with self.writing("the request cannot be recorded"):
             self.log.append("forgotten", request=request)
 
+    def record_retiring(
+        self, spans: Iterable[int], reason: str, actor: str, facts: Mapping[str, Any]
+    ) -> None:
+        """Records that the rows of spans are about to be deleted, before anything changes.
+
+        Args:
+          spans: their ids.
+          reason: why; `actor`: who.
+          facts: what will be deleted.
+        """
+        with self.writing("the retirement cannot be recorded"):
+            self.log.append("retiring", spans=sorted(spans), reason=reason, actor=actor, **facts)
+
+    def record_spans_retired(self) -> None:
+        """Records that the rows of the spans of the last retirement are deleted."""
+        with self.writing("the retirement cannot be recorded"):
+            self.log.append("spans_retired")
+
     def register(
         self, payload: Mapping[str, Path], *, blessed: bool = True, above: int = 0, **fields: Any
     ) -> Version:

@@ -3,10 +3,11 @@
     spans/<span:08d>/v<version:04d>/{data-00000.parquet, manifest.json}
     spans/<span:08d>/QUARANTINED.json
     spans/retyped.json                                            columns that are read in another type
+    spans/retired.json                                            spans whose rows were deleted, see `retire`
 
 A version of a span appears by one rename, complete, or not at all. Readers take the newest version. A reader that
-began with an older one can finish with it, because versions are never deleted here, and changed only by `remove_rows`,
-for which the caller keeps readers out.
+began with an older one can finish with it, because versions are never deleted here, and changed only by `remove_rows`
+and `retire`, for which the caller keeps readers out.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ from noria.core import files
 from noria.core.errors import SpanError
 from noria.core.locks import hold
 from noria.stores import manifest as manifests
-from noria.stores import quarantine_notes, retyping, row_removal, span_files
+from noria.stores import quarantine_notes, retired_spans, retyping, row_removal, span_files
 from noria.stores.manifest import EventTime, Manifest, Source
 from noria.stores.merging import merge_sorted
 from noria.stores.row_removal import Count, Doomed
@@ -83,7 +84,7 @@ class SpanStore:
         if span < 1:
             raise SpanError(f"a span's id must be at least 1, got {span}")
         with self._writing():
-            if self._versions(span):
+            if self.versions(span):
                 old = self.manifest(span)
                 raise SpanError(
                     f"span {span} exists already, from {old.source}",
@@ -169,12 +170,21 @@ class SpanStore:
             quarantine_notes.remove(self.folder, span)  # it is about the version before
             return made
 
-    def ids(self) -> list[int]:
-        """Ids of all committed spans, ascending, with those in quarantine."""
+    def ids(self, *, retired: bool = False) -> list[int]:
+        """Ids of all committed spans, ascending, with those in quarantine.
+
+        Args:
+          retired: with the retired ones, which have manifests, and no rows any more.
+        """
         if not self.folder.is_dir():
             return []
+        gone = set() if retired else self.retired()
         names = [path.name for path in self.folder.iterdir() if path.name.isdigit()]
-        return sorted(span for span in map(int, names) if self._versions(span))
+        return sorted(span for span in map(int, names) if span not in gone and self.versions(span))
+
+    def retired(self) -> set[int]:
+        """Ids of the spans whose rows `retire` has deleted."""
+        return retired_spans.read(self.folder)
 
     def manifest(self, span: int, version: int | None = None) -> Manifest:
         """The manifest of a span's version; the newest by default.
@@ -182,7 +192,7 @@ class SpanStore:
         Raises:
           SpanError: there is no such span or version, or its manifest is damaged.
         """
-        versions = self._versions(span)
+        versions = self.versions(span)
         if not versions:
             ids = self.ids()
             known = f"{ids[0]} to {ids[-1]} ({len(ids)} spans)" if ids else "none"
@@ -217,6 +227,7 @@ class SpanStore:
           SpanError: the span or a column is missing, or a file is damaged; names the file.
         """
         manifest = self.manifest(span, version)
+        self._check_rows(span)
         missing = [name for name in columns or () if name not in manifest.columns]
         if missing:
             raise SpanError(
@@ -256,9 +267,11 @@ class SpanStore:
         with self._writing():
             if not only_find:
                 files.sweep(self.folder)
+                if gone := self.retired():
+                    self.retire(gone)  # a process that was killed may have left rows
             for span in self.ids():
                 before = 0
-                for version in self._versions(span):
+                for version in self.versions(span):
                     old = self.manifest(span, version)
                     if only_find:
                         rows = row_removal.find(old, columns, doomed)
@@ -269,11 +282,26 @@ class SpanStore:
                         found[span, version] = rows
         return found
 
+    def retire(self, spans: Collection[int]) -> None:
+        """Deletes the rows of spans for good. Their ids and manifests stay, so that no row of them comes in again.
+
+        The list of retired spans first, then the files; a second call after a kill deletes the rest. The caller holds
+        the home, so that nobody reads.
+        """
+        with self._writing():
+            retired_spans.add(self.folder, spans)
+            for span in spans:
+                for version in self.versions(span):
+                    manifest = self.manifest(span, version)
+                    for file in manifest.files:
+                        files.remove_tree(manifest.folder / file["name"])
+                    files.sweep(manifest.folder)
+
     def rename_source(self, digest: str, new: str) -> None:
         """Lets the manifests of all versions know a source by another sha256, because rows were removed from it."""
         with self._writing():
-            for span in self.ids():
-                for version in self._versions(span):
+            for span in self.ids(retired=True):
+                for version in self.versions(span):
                     old = self.manifest(span, version)
                     if any(each.get("sha256") == digest for each in old.sources):
                         sources = tuple(
@@ -332,7 +360,7 @@ class SpanStore:
         return {
             note["span"]: note
             for note in quarantine_notes.read(self.folder)
-            if self._versions(note["span"])[-1:] == [note["version"]]
+            if self.versions(note["span"])[-1:] == [note["version"]]
         }
 
     def unquarantine(self, span: int) -> None:
@@ -378,14 +406,25 @@ class SpanStore:
         files.sync(self.folder)
         return Manifest.load(target)
 
-    def _versions(self, span: int) -> list[int]:
+    def versions(self, span: int) -> list[int]:
+        """Numbers of the versions of a span, ascending; none where there is no such span."""
         folder = self.folder / f"{span:08d}"
         if not folder.is_dir():
             return []
         return sorted(int(path.name[1:]) for path in folder.iterdir() if path.name.startswith("v"))
 
+    def _check_rows(self, span: int) -> None:
+        """Raises SpanError where the span is retired."""
+        if span in self.retired():
+            raise SpanError(
+                f"span {span} is retired: its rows were deleted because nothing needed them",
+                where=self.folder / f"{span:08d}",
+                next_step="choose another span; `noria status` lists the retired ones",
+            )
+
     def _newest(self, span: int, consequence: str) -> Manifest:
-        if not self._versions(span):
+        self._check_rows(span)
+        if not self.versions(span):
             raise SpanError(f"span {span} does not exist, so {consequence}", where=self.folder)
         return self.manifest(span)
 

@@ -219,6 +219,8 @@ class State:
       staged: versions that are, or wait to be, the candidate of a rollout.
       rollouts: by id, the newest event of each.
       forgetting: requests to forget by id: `begun` or `done`.
+      retiring: the retirement of spans that began and has not ended.
+      retirement: the newest one that has ended: `spans`, `reason`, `actor`, `at` and what was deleted.
     """
 
     folder: Path
@@ -234,6 +236,8 @@ class State:
     staged: set[int] = dataclasses.field(default_factory=set)
     rollouts: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     forgetting: dict[str, str] = dataclasses.field(default_factory=dict)
+    retiring: dict[str, Any] | None = None
+    retirement: dict[str, Any] | None = None
 
     def apply(self, event: dict[str, Any]) -> None:
         """Applies one event. Unknown kinds are ignored."""
@@ -331,6 +335,12 @@ class State:
 
     def _forgotten(self, event: dict[str, Any]) -> None:
         self.forgetting[event["request"]] = "done"
+
+    def _retiring(self, event: dict[str, Any]) -> None:
+        self.retiring = event
+
+    def _spans_retired(self, event: dict[str, Any]) -> None:
+        self.retiring, self.retirement = None, self.retiring
 
     def _expired(self, event: dict[str, Any]) -> None:
         for number in event["versions"]:

@@ -136,7 +136,7 @@ def collect_evidence(
         )
     store = SpanStore(home)
     quarantined = set(store.quarantined())
-    accepted = [other for other in store.ids() if other < span and other not in quarantined]
+    accepted = [other for other in store.ids(retired=True) if other < span and other not in quarantined]
     past = [_past(store.manifest(other)) for other in accepted[-REMEMBERED:]]
     digest = loader.digest(schema)
     kept = {  # a later version of a span takes the place of the earlier one

@@ -10,11 +10,10 @@ from scipy import stats
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from noria.components.data_gate.finding import BROKEN, DRIFTED, OK, Finding
-from noria.components.data_gate.settings import DataGateSettings, Volume
+from noria.components.data_gate.settings import LOOK_BACK, DataGateSettings, Volume
 from noria.components.data_gate.significance import Test
 from noria.core import periods
 
-LOOK_BACK = 8
 # Spans that a spread, and steps that a cadence, needs before it says anything.
 ENOUGH = 3
 # Smallest standard deviation of the log of a stream's rows per hour: few spans can agree by chance.

@@ -13,6 +13,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from noria.components.data_gate.measures import MEASURES
 from noria.core.settings import Settings, listed
 
+LOOK_BACK = 8  # spans whose rows or statistics a span is compared with
+
 Threshold = Annotated[float, Field(ge=0)] | None
 Thresholds = dict[Annotated[str, AfterValidator(MEASURES.check_name)], Threshold]
 

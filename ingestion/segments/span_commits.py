@@ -41,7 +41,7 @@ class CommitReport:
       late: ids of the spans that got a new version from late rows.
       rows: rows that were committed; `late_rows` of them were late, and are in a new version or in the next span.
       repeated: rows that were skipped, as an event with the same id came before.
-      early: rows before the first span, which were skipped.
+      early: rows before the first span, or of a retired one, which became dead letters.
       oldest: when the oldest segment that has such rows was written, epoch seconds; None where nothing was committed.
       discarded: segments that were deleted.
     """
@@ -117,7 +117,8 @@ class _Commits:
         self.unique = list(unique)
         self.tell = tell
         self.report = CommitReport()
-        self.ids = set(store.ids())
+        self.ids = set(store.ids(retired=True))
+        self.retired = store.retired()
         self.calendar = Calendar.load(store)
         self.labels = Labels(settings.label, settings.task, settings.classes)
         settled = segments.columns()
@@ -269,9 +270,11 @@ class _Commits:
 class _Periods(_Commits):
     """Spans of an hour, a day or a week."""
 
+    into_next = False
+
     def run(self, pending: list[Segment], watermark: float | None, late: bool, into_next: bool) -> None:
-        every, time = self.settings.every, self.settings.time
-        assert time is not None, "settings refuse periods without a time"
+        every = self.settings.every
+        self.into_next = into_next
         latest = max((period for segment in pending for period in segment.spans), default=0)
         if watermark is None:
             bound = None
@@ -299,10 +302,8 @@ class _Periods(_Commits):
                 chosen = np.array(sorted(period for period in found if period >= first), np.int64)
                 for batch in self.read(segment):
                     schema = batch.schema
-                    numbers = periods.number(
-                        every, np.asarray(batch.column(batch.schema.get_field_index(time)))
-                    )
-                    self._bury(segment, batch, numbers < first)
+                    numbers = self._numbers(batch)
+                    self._bury(segment, batch, numbers < first, self._too_early(first))
                     mask = np.isin(numbers, chosen)
                     if not mask.all():
                         batch = filtered(batch, mask)
@@ -321,21 +322,27 @@ class _Periods(_Commits):
                 self.commit(span, partition, period, used[period], marks)
         self._discard(pending, bound)
 
-    def _bury(self, segment: Segment, batch: pa.RecordBatch, early: np.ndarray) -> None:
-        """Writes the rows before the first span down as dead letters. Most of them were found when they were read."""
-        if not early.any():
-            return
-        assert self.calendar is not None and self.calendar.first is not None, "the first span is there"
-        begin = periods.start(self.calendar.every, self.calendar.first)
+    def _too_early(self, first: int) -> str:
+        """Most rows before the first span were found when they were read."""
+        return f"is before the first span, which begins on {periods.start(self.settings.every, first)}"
+
+    def _bury(self, segment: Segment, batch: pa.RecordBatch, early: np.ndarray, reason: str) -> None:
+        """Writes rows that are in no span down as dead letters."""
         letters = []
-        for row in filtered(batch, early).to_pylist():
+        for row in filtered(batch, early).to_pylist() if early.any() else ():
             partition, offset = row.pop(PARTITION), row.pop(OFFSET)
-            reason = f"column {self.settings.time!r}: is before the first span, which begins on {begin}"
             value = json.dumps(row, ensure_ascii=False)
             letters.append(
-                {"partition": partition, "offset": offset, "time": -1, "reason": reason, "value": value}
+                {
+                    "partition": partition,
+                    "offset": offset,
+                    "time": -1,
+                    "reason": f"column {self.settings.time!r}: {reason}",
+                    "value": value,
+                }
             )
-        self.segments.bury(segment, letters)
+        if letters:
+            self.segments.bury(segment, letters)
         self.report.early += len(letters)
 
     def _carried(self) -> int:
@@ -346,23 +353,49 @@ class _Periods(_Commits):
         """The segments that have rows of closed spans which are not in the spans, and these periods."""
         first = self.calendar.first if self.calendar is not None else None
         done: dict[int, int] = {}
-        carried, last = self._carried(), max(self.ids, default=0)
+        gone = self._gone()
         found = []
         for segment in pending:
             mine = []
             for period in segment.spans:
-                if bound is None or period >= bound:
+                if bound is None or period >= bound or period in gone:
                     continue
                 if period not in done:
-                    span = None if first is None else period - first + 1
-                    done[period] = self.marks(span)["commit"] if span in self.ids and span is not None else 0
-                    if span is not None and span <= last:
-                        done[period] = max(done[period], carried)
+                    done[period] = 0 if first is None else self._done(period - first + 1)
                 if segment.commit > done[period]:
                     mine.append(period)
             if mine:
                 found.append((segment, mine))
         return found
+
+    def _done(self, span: int) -> int:
+        """Up to which segment all rows of a span's period are in spans."""
+        own = self.marks(span)["commit"] if span in self.ids else 0
+        return max(own, self._carried()) if span <= max(self.ids, default=0) else own
+
+    def _gone(self) -> set[int]:
+        """Periods of retired spans, to which no row can be added."""
+        if self.into_next or self.calendar is None or self.calendar.first is None:
+            return set()
+        return {self.calendar.first + span - 1 for span in self.retired}
+
+    def _bury_gone(self, segment: Segment) -> None:
+        """Writes the rows of a segment that came too late for a retired span down as dead letters."""
+        gone = self._gone() & segment.spans.keys()
+        if not gone:
+            return
+        assert self.calendar is not None and self.calendar.first is not None, "there are spans"
+        late = [period for period in gone if segment.commit > self._done(period - self.calendar.first + 1)]
+        for batch in segment.read() if late else ():
+            numbers = self._numbers(batch)
+            for period in late:
+                span = period - self.calendar.first + 1
+                self._bury(segment, batch, numbers == period, f"comes too late: span {span} is retired")
+
+    def _numbers(self, batch: pa.RecordBatch) -> np.ndarray:
+        assert self.settings.time is not None, "settings refuse periods without a time"
+        times = batch.column(batch.schema.get_field_index(self.settings.time))
+        return periods.number(self.settings.every, np.asarray(times))
 
     def _discard(self, pending: list[Segment], bound: int | None) -> None:
         """Deletes the segments whose rows are all in spans."""
@@ -378,6 +411,8 @@ class _Periods(_Commits):
             if segment.commit not in missing
             and (not segment.spans or (bound is not None and max(segment.spans) < bound))
         ]
+        for segment in gone:
+            self._bury_gone(segment)
         self.segments.discard(gone)
         self.report.discarded += len(gone)
 

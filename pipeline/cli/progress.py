@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from noria.pipeline.report.display_names import SILENT
+from noria.pipeline.report.words import ranges
 
 # The values of a journal record that are shown, in this order.
 _SHOWN = (
@@ -131,6 +132,9 @@ class Progress:
             return
         if record.get("changed"):
             self._print(f"[yellow]note:[/] {escape(str(record['changed']))}")
+            return
+        if name == "Retire":
+            self._print(f"retired spans {ranges(record['spans'])}: {record['rows']:,} rows")
             return
         stage = self._stages.setdefault(name, {"since": time.monotonic()})
         if event == "start":

@@ -29,6 +29,8 @@ def status(
         return console.OK
     out = console.out()
     spans = f"{len(found.spans)} spans ({ranges(found.spans)})"
+    if found.retired:
+        spans += f", retired: {ranges(found.retired)}"
     if found.quarantined:
         spans += f", [red]in quarantine: {ranges(found.quarantined)}[/]"
     if found.pending:

@@ -142,6 +142,12 @@ class Data(Settings):
         le=1,
         description="Largest share of a file's rows that may be unreadable. A file with more is refused.",
     )
+    keep_spans: int | None = Field(
+        default=None,
+        ge=1,
+        description="How many of the newest spans keep their rows. `noria run` retires older ones that no run and no "
+        "kept version needs (docs/operations.md). Default: all; `noria retire` does it when you want.",
+    )
 
     @property
     def source_name(self) -> str:

@@ -19,23 +19,28 @@ def in_caches(home: Path, versions: Collection[tuple[int, int]], only_find: bool
     if not versions:
         return []
     found = []
-    for store, path in _made_from(home, versions):
+    spans = {span for span, _ in versions}
+    mine = [("statistics", path) for span, version, path in statistics(home) if (span, version) in versions]
+    # A dataset is named by its digest too, so that of a span may be one of several versions.
+    mine += [("analyzer cache", path) for span, path in accumulators(home) if span is None or span in spans]
+    # A window's examples are in one folder.
+    mine += [("artifacts", path) for path in sorted((home / "tfx").glob("*"))]
+    for store, path in mine:
         found.append(Change(store, path.relative_to(home).as_posix()))
         if not only_find:
             files.remove_tree(path)
     return found
 
 
-def _made_from(home: Path, versions: Collection[tuple[int, int]]) -> Iterator[tuple[str, Path]]:
-    spans = {span for span, _ in versions}
+def statistics(home: Path) -> Iterator[tuple[int, int, Path]]:
+    """The folders of kept statistics: span, version, path."""
     for path in sorted((home / "statistics").glob("*-v*-*")):
         span, version = re.findall(r"\d+", path.name)[:2]
-        if (int(span), int(version)) in versions:
-            yield "statistics", path
+        yield int(span), int(version), path
+
+
+def accumulators(home: Path) -> Iterator[tuple[int | None, Path]]:
+    """The folders of what Transform keeps of each dataset: the span, if its name tells, and the path."""
     for path in sorted((home / "analyzer_cache").glob("*/*")):
-        # A dataset is named by its digest too, so that of a span may be one of several versions.
         number = re.match(r"(?:span|replay)-(\d{8})", path.name)
-        if number is None or int(number[1]) in spans:
-            yield "analyzer cache", path
-    for path in sorted((home / "tfx").glob("*")):
-        yield "artifacts", path  # a window's examples are in one folder
+        yield None if number is None else int(number[1]), path

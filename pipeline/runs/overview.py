@@ -24,7 +24,8 @@ class Overview:
       config: the project's settings.
       champion: the version that serves; None before the first.
       versions, runs: all of them, oldest first.
-      spans: ids of all spans; `pending`: of those that wait for a run.
+      spans: ids of all spans with rows; `pending`: of those that wait for a run.
+      retired: ids of the spans whose rows were deleted by `noria retire`.
       quarantined: id of each span in quarantine -> its note.
       rollout: the newest rollout, as `noria rollout status` has it; None before the first.
       stream: the stream's positions as they were stored last; None where nothing was read of one.
@@ -35,6 +36,7 @@ class Overview:
     versions: list[Version]
     runs: list[RunRecord]
     spans: list[int]
+    retired: list[int]
     quarantined: dict[int, dict[str, Any]]
     pending: list[int]
     rollout: dict[str, Any] | None
@@ -50,6 +52,7 @@ class Overview:
             "versions": [version_row(version) for version in self.versions],
             "runs": [dataclasses.asdict(run) for run in self.runs],
             "spans": self.spans,
+            "retired": self.retired,
             "quarantined": sorted(self.quarantined),
             "pending": self.pending,
             "rollout": self.rollout,
@@ -67,6 +70,7 @@ def read(config: Config) -> Overview:
         versions=[_relocated(config, version) for version in registry.versions()],
         runs=[_with_run_file(home, run) for run in registry.runs()],
         spans=store.ids(),
+        retired=sorted(store.retired()),
         quarantined=store.quarantined(),
         pending=pending(home, config.window.first),
         rollout=_rollout(config),

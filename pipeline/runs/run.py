@@ -14,7 +14,7 @@ from noria.components.infra_validation import validator
 from noria.core import files
 from noria.core.errors import ConfigError, ThinError
 from noria.core.locks import hold
-from noria.pipeline import forgetting
+from noria.pipeline import forgetting, retirement
 from noria.pipeline.config import Config
 from noria.pipeline.runs import lineage, recorder
 from noria.pipeline.runs.ingest import Listener, ingest
@@ -60,6 +60,8 @@ def run_pending(
     with hold(config.home_path, wait=wait):
         if forgetting.finish(config):
             tell({"stage": "Recover", "event": "note", "recovered": "finished `noria forget`"})
+        if retirement.finish(config):
+            tell({"stage": "Recover", "event": "note", "recovered": "finished `noria retire`"})
         ingest(config, tell)
         for line in recover(Registry(config.home_path), config.model_root, config.signing.key):
             tell({"stage": "Recover", "event": "note", "recovered": line})
@@ -70,6 +72,10 @@ def run_pending(
             validator.start()
             made.append(_run(config, span, cold, tell))
             _send_updates(config, tell)
+        if config.data.keep_spans is not None:
+            done = retirement.retire(config, reason="`data.keep_spans`", actor="noria run")
+            if done.spans:
+                tell({"stage": "Retire", "event": "note", "spans": done.spans, "rows": done.rows})
         return made
 
 
