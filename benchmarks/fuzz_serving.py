@@ -37,6 +37,7 @@ from noria.serving.prometheus import Metrics
 from noria.serving.protos import SignatureDef, predict_pb2, regression_pb2
 from noria.serving.rest import Rest
 from noria.serving.rpc import _Rpc
+from noria.serving.server import HttpProtocol
 from noria.serving.tensors import STRING, Tensor, pack, proto_of
 from noria.serving.tf_serving_config import single_model
 from noria.serving.version import State, Version
@@ -374,7 +375,7 @@ async def run(first: int, inputs: int, connections: int, result: dict[str, Any])
     growth = memory() - base
     result |= {"inputs": inputs, "seconds": time.monotonic() - started, "slowest_s": slowest}
     config = uvicorn.Config(
-        app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False
+        app, http=HttpProtocol, ws="none", lifespan="off", log_config=None, access_log=False
     )
     logging.disable()  # of each connection that is cut off
     listener = socket.create_server(("127.0.0.1", 0))

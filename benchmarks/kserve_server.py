@@ -42,8 +42,8 @@ class Saved(Model):
 
 def main(folder: str, rest_port: str, grpc_port: str) -> None:
     """Serves until it is ended."""
-    x = InferInput("x", [1], "FP32")
-    x.set_data_from_numpy(np.array([2.0], np.float32), binary_data=True)
+    x = InferInput("x", [1, 1], "FP32")
+    x.set_data_from_numpy(np.array([[2.0]], np.float32), binary_data=True)
     request = InferRequest(NAME, [x]).to_grpc()
     print(json.dumps({"request": request.SerializeToString().hex()}), flush=True)
     os.dup2(

@@ -28,7 +28,7 @@ X, VALUE = 2.0, 3.0
 async def rest(port: int, model: str, until: list[float], answers: list[Any]) -> None:
     """One connection, one request at a time."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    body = orjson.dumps({"instances": [X]})
+    body = orjson.dumps({"instances": [[X]]})
     head = f"POST /v1/models/{model}:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
     request = head.encode() + body
     while (started := time.monotonic()) < until[0]:
@@ -39,7 +39,7 @@ async def rest(port: int, model: str, until: list[float], answers: list[Any]) ->
         )
         text = await reader.readexactly(length)
         ended = time.monotonic()
-        value = orjson.loads(text)["predictions"][0] if b" 200 " in lines[0] else text.decode()
+        value = orjson.loads(text)["predictions"][0][0] if b" 200 " in lines[0] else text.decode()
         answers.append((ended, (ended - started) * 1000, 0, value))
     writer.close()
 
@@ -48,7 +48,7 @@ async def rpc(port: int, model: str, until: list[float], answers: list[Any]) -> 
     """One channel, one request at a time."""
     request = predict_pb2.PredictRequest()
     request.model_spec.name = model
-    request.inputs["x"].CopyFrom(proto_of("float", [1], [X]))
+    request.inputs["x"].CopyFrom(proto_of("float", [1, 1], [X]))
     async with grpc.aio.insecure_channel(
         f"127.0.0.1:{port}", [("grpc.use_local_subchannel_pool", 1)]
     ) as channel:

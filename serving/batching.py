@@ -1,6 +1,7 @@
 """The queue of one version: requests that wait are run together as soon as the model is free.
 
-There is no timer: a request that finds the model free is run at once, and while a batch runs, the next one gathers. So
+There is no timer. While a batch runs, the next one gathers. When the model is free, a batch is sent as soon as the
+event loop has nothing more to read: what a loaded front has not read yet would only become the next, smaller batch. So
 batches grow with the load, and nobody waits for others.
 """
 
@@ -15,6 +16,9 @@ from typing import Any
 from noria.serving.grpc_status import Code, StatusError
 from noria.serving.processes import ModelProcess
 from noria.serving.tensors import Tensor, join, split
+
+QUIET_TURNS = 3  # turns of the event loop without a further request: it has read what there was
+MAX_TURNS = 20  # that a batch gathers at most, however many requests come
 
 Result = tuple[list[Tensor], int]  # the fetched tensors, and the µs that TensorFlow took
 
@@ -165,10 +169,17 @@ class Queue:
         self._schedule()
 
     def _schedule(self) -> None:
-        # Not at once: the other requests that this turn of the event loop reads can share the batch.
-        if not self._scheduled and not self._running and self._process is not None:
+        if self._waiting and not self._scheduled and not self._running and self._process is not None:
             self._scheduled = True
-            self._loop.call_soon(self._pump)
+            self._loop.call_soon(self._gather, 0, 0, 0)
+
+    def _gather(self, count: int, quiet: int, turns: int) -> None:
+        """One turn of the event loop: `count` requests waited in the one before, after `quiet` ones without more."""
+        quiet = quiet + 1 if self._count <= count else 0
+        if quiet < QUIET_TURNS and turns < MAX_TURNS:
+            self._loop.call_soon(self._gather, self._count, quiet, turns + 1)
+        else:
+            self._pump()
 
     def _pump(self) -> None:
         self._scheduled = False
@@ -226,7 +237,8 @@ class Queue:
                     self._answer(call, [each[place] for each in parts], header[2])
             else:  # this signature does not keep rows apart
                 self._alone(batch)
-        self._pump()
+        self._schedule()
+        self._settle()
 
     def _failed(self, batch: list[Call], error: StatusError) -> None:
         if len(batch) == 1:

@@ -70,7 +70,7 @@ def _serve_model(session_model: Any, connection: socket.socket, request: dict[st
     ready = frames.encode(["ready"], [Tensor(STRING, (len(names), 2), data)])
     connection.sendall(ready)
     reader = frames.Reader()
-    while piece := connection.recv(1 << 20):
+    while piece := connection.recv(1 << 16):  # more would be memory that the system maps and unmaps each time
         for header, tensors in reader.feed(piece):
             if header == ["serve"]:  # the loading is over
                 if all_cores:

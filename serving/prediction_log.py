@@ -9,6 +9,7 @@ import contextvars
 import datetime
 import json
 import logging
+import os
 import threading
 import time
 import uuid
@@ -28,7 +29,7 @@ ARM: contextvars.ContextVar[str] = contextvars.ContextVar("arm", default="champi
 
 
 def new_id() -> str:
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 class PredictionLog:

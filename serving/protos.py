@@ -50,10 +50,12 @@ TensorProto: Any = type(predict_pb2.PredictRequest().inputs["x"])
 SignatureDef: Any = type(SignatureDefMap().signature_def["x"])
 Example: Any = type(input_pb2.Input().example_list.examples.add())
 
-_DTYPES = TensorProto.DESCRIPTOR.fields_by_name["dtype"].enum_type.values_by_number
+_DTYPES = {
+    number: value.name[len("DT_") :].lower().removesuffix("_ref")
+    for number, value in TensorProto.DESCRIPTOR.fields_by_name["dtype"].enum_type.values_by_number.items()
+}
 
 
 def dtype_name(number: int) -> str:
     """TensorFlow's name of a type's number: `float` for 1. Reference types have their type's name."""
-    value = _DTYPES.get(number)
-    return value.name[len("DT_") :].lower().removesuffix("_ref") if value else f"unknown type {number}"
+    return _DTYPES.get(number) or f"unknown type {number}"

@@ -5,6 +5,7 @@ understood; only outside of `/v1/` there is a page that says 404.
 """
 
 import asyncio
+import functools
 import inspect
 import math
 import re
@@ -157,11 +158,8 @@ class Rest:
                 if not _header(scope, b"origin").startswith((b"http://", b"https://")):
                     raise StatusError(Code.FAILED_PRECONDITION, "Origin header is missing in CORS preflight")
                 return 200, b""
-            match = {"POST": PREDICTION, "GET": STATUS}.get(method, re.compile("$^")).fullmatch(path)
-            if match is None:
-                raise invalid(f"Malformed request: {method} {path}")
-            spec = _spec(match)
-            name, verb = spec.name, match[4] or ""
+            spec, verb = _target(method, path)
+            name = spec.name
             if method == "GET":
                 answer = self._status(spec, verb)
                 verb = ""
@@ -326,7 +324,17 @@ async def _parse(text: bytes) -> dict[str, Any]:
     return json_text.parse(text) if len(text) < LARGE else await asyncio.to_thread(json_text.parse, text)
 
 
-def _spec(match: re.Match[str]) -> Any:
+@functools.lru_cache(maxsize=256)  # clients ask for the same few paths again and again
+def _target(method: str, path: str) -> tuple[Any, str]:
+    """The ModelSpec of a path, which must not be changed, and its verb or `metadata`.
+
+    Raises:
+      StatusError: nothing is there.
+    """
+    pattern = {"POST": PREDICTION, "GET": STATUS}.get(method)
+    match = pattern.fullmatch(path) if pattern is not None else None
+    if match is None:
+        raise invalid(f"Malformed request: {method} {path}")
     spec = model_pb2.ModelSpec()
     spec.name = unquote_to_bytes(match[1] or "").decode("utf-8", "replace")
     if match[2]:
@@ -335,7 +343,7 @@ def _spec(match: re.Match[str]) -> Any:
         spec.version.value = int(match[2])
     if match[3]:
         spec.version_label = unquote_to_bytes(match[3]).decode("utf-8", "replace")
-    return spec
+    return spec, match[4] or ""
 
 
 def _json(message: Any) -> str:
@@ -345,4 +353,7 @@ def _json(message: Any) -> str:
 
 
 def _header(scope: Any, name: bytes) -> bytes:
-    return next((value for key, value in scope["headers"] if key == name), b"")
+    for key, value in scope["headers"]:
+        if key == name:
+            return value
+    return b""

@@ -30,7 +30,7 @@ from noria.serving.tracing import Tracing
 
 LOG = logging.getLogger("noria.serving")
 
-__all__ = ["Server", "Settings", "Tls", "credentials", "run"]
+__all__ = ["HttpProtocol", "Server", "Settings", "Tls", "credentials", "run"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,7 +201,7 @@ class Server:
         settings = self.settings
         config = uvicorn.Config(
             app,
-            http=_WithCertificate if self.access is not None and settings.tls is not None else "httptools",
+            http=_WithCertificate if self.access is not None and settings.tls is not None else HttpProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -321,7 +321,42 @@ def run(settings: Settings, started: Callable[[Server], None] = lambda server: N
     asyncio.run(main())
 
 
-class _WithCertificate(HttpToolsProtocol):
+class HttpProtocol(HttpToolsProtocol):
+    """uvicorn's, which writes head and body of an answer one after the other: here they are sent together."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(_JoinedWrites(transport, self.loop))  # type: ignore[arg-type]  # it has what is used
+
+
+class _JoinedWrites:
+    """A transport that sends what is written in one turn of the event loop by one system call, in one packet.
+
+    uvloop's own transport calls the system for each write, and each call wakes the client.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop):
+        self._transport, self._loop = transport, loop
+        self._parts: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        parts, self._parts = self._parts, []
+        if parts and not self._transport.is_closing():
+            self._transport.writelines(parts)
+
+
+class _WithCertificate(HttpProtocol):
     """Gives the application the common name of the client's certificate."""
 
     def on_message_begin(self) -> None:

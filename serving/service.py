@@ -47,14 +47,14 @@ async def predict(
     signature.check_inputs(inputs)
     wanted = signature.choose_outputs(outputs)
     # One tensor may have two names: it is fetched once.
-    fetches = list(dict.fromkeys(signature.outputs[name].name for name in wanted))
-    feeds = [info.name for info in signature.inputs.values()]
+    fetches = list(dict.fromkeys([signature.tensors[name] for name in wanted]))
     tensors = [inputs[name] for name in signature.inputs]
-    tensors, took = await _run(version, feeds, fetches, tensors, signature.mergeable(inputs), deadline)
+    mergeable = signature.mergeable(inputs)
+    tensors, took = await _run(version, signature.feeds, fetches, tensors, mergeable, deadline)
     if metrics is not None:
         metrics.runtime.observe(took, version.model, "Predict", "TF1")
     by_tensor = dict(zip(fetches, tensors, strict=True))
-    found = {name: by_tensor[signature.outputs[name].name] for name in wanted}
+    found = {name: by_tensor[signature.tensors[name]] for name in wanted}
     if metrics is not None:
         _answered(version, signature, inputs, found)
     return found
@@ -69,12 +69,14 @@ async def predict_proto(
       StatusError: see `predict`.
     """
     signature = signatures.find(version.signatures, request.model_spec.signature_name, "predict")
-    inputs = {name: from_proto(request.inputs[name]) for name in request.inputs}
-    outputs = await predict(version, signature, inputs, request.output_filter, deadline, metrics)
+    given = request.inputs
+    inputs = {name: from_proto(given[name]) for name in given}
+    outputs = await predict(version, signature, inputs, list(request.output_filter), deadline, metrics)
     response = predict_pb2.PredictResponse()
     _fill_spec(response.model_spec, version, signature.name)
+    answers = response.outputs
     for name, tensor in outputs.items():
-        to_proto(tensor, response.outputs[name])
+        to_proto(tensor, answers[name])
     return response
 
 
@@ -256,9 +258,7 @@ async def _on_examples(
     examples = serialized_examples(proto)
     tensor = Tensor(STRING, (len(examples),), examples)
     feeds = list(dict.fromkeys(signature.inputs["inputs"].name for signature, _ in wanted))
-    fetches = list(
-        dict.fromkeys(signature.outputs[name].name for signature, names in wanted for name in names)
-    )
+    fetches = list(dict.fromkeys([signature.tensors[name] for signature, names in wanted for name in names]))
     for signature, _ in wanted:
         if signature.dtypes["inputs"] != STRING:
             raise invalid(
@@ -272,7 +272,7 @@ async def _on_examples(
         metrics.examples.observe(len(examples), version.model)
         metrics.example_total.add(version.model, by=len(examples))
     by_tensor = dict(zip(fetches, tensors, strict=True))
-    found = [{name: by_tensor[signature.outputs[name].name] for name in names} for signature, names in wanted]
+    found = [{name: by_tensor[signature.tensors[name]] for name in names} for signature, names in wanted]
     if metrics is not None:
         for (signature, _), outputs in zip(wanted, found, strict=True):
             _answered(version, signature, {"inputs": tensor}, outputs)

@@ -1,5 +1,6 @@
 """A SavedModel in a TensorFlow session, called as TF Serving calls it. Only model processes import this."""
 
+import functools
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -131,8 +132,14 @@ def as_status(error: Exception) -> StatusError:
     return StatusError(kind, f"{type(error).__name__}: {error}")
 
 
+@functools.cache
 def _dtype(name: str) -> Any:
     return np.dtype(_NUMPY.get(name, name))  # TensorFlow has registered `bfloat16`
+
+
+@functools.cache  # numpy makes the name at each access
+def _name(dtype: Any) -> str:
+    return _NAMES.get(dtype.name, dtype.name)
 
 
 def to_array(tensor: Tensor) -> Any:
@@ -153,5 +160,4 @@ def from_array(array: Any) -> Tensor:
         return Tensor(
             STRING, array.shape, [each.encode() if isinstance(each, str) else each for each in values]
         )
-    name = array.dtype.name
-    return Tensor(_NAMES.get(name, name), array.shape, np.ascontiguousarray(array).tobytes())
+    return Tensor(_name(array.dtype), array.shape, np.ascontiguousarray(array).tobytes())

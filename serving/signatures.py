@@ -21,6 +21,9 @@ class Signature:
         self.name, self.proto = name, proto
         self.inputs: dict[str, Any] = {key: proto.inputs[key] for key in sorted(proto.inputs)}
         self.outputs: dict[str, Any] = {key: proto.outputs[key] for key in sorted(proto.outputs)}
+        # Names in the graph, read once: an access to a message is slow, and a model may have a hundred columns.
+        self.feeds = [info.name for info in self.inputs.values()]
+        self.tensors = {key: info.name for key, info in self.outputs.items()}
         self.dtypes = {key: dtype_name(info.dtype) for key, info in self.inputs.items()}
         self._shapes = {key: _shape(info) for key, info in self.inputs.items()}
         dense = all(
@@ -128,4 +131,6 @@ def _shape(info: Any) -> tuple[int, ...] | None:
 def _fits(shape: tuple[int, ...], static: tuple[int, ...] | None) -> bool:
     if static is None or len(shape) != len(static):
         return False
+    if shape[1:] == static[1:] and static[:1] == (-1,):
+        return True
     return all(size == wanted or wanted == -1 for size, wanted in zip(shape, static, strict=True))

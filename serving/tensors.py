@@ -117,8 +117,9 @@ def from_proto(proto: Any) -> Tensor:
     dtype = dtype_name(proto.dtype)
     if not supported(dtype):
         raise invalid(f"tensors of type {dtype} are not supported")
-    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
-    if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape) or len(shape) > MAX_RANK:
+    given = proto.tensor_shape  # each access to a message costs as much as ten to a Python object
+    shape = tuple([dim.size for dim in given.dim])
+    if given.unknown_rank or (shape and min(shape) < 0) or len(shape) > MAX_RANK:
         raise invalid(f"Tensor proto has an incomplete shape: {list(shape)}")
     count = math.prod(shape)
     if dtype == STRING:
@@ -127,13 +128,14 @@ def from_proto(proto: Any) -> Tensor:
             raise invalid("string tensors must be in string_val, not in tensor_content")
         return Tensor(dtype, shape, _fill(values, count, b"", shape))
     _, width, field, code = _NUMERIC[dtype]
-    if proto.tensor_content:
-        if len(proto.tensor_content) != count * width:
+    content = proto.tensor_content
+    if content:
+        if len(content) != count * width:
             raise invalid(
-                f"Tensor proto has {len(proto.tensor_content)} bytes of content, "
+                f"Tensor proto has {len(content)} bytes of content, "
                 f"but shape {list(shape)} of {dtype} needs {count * width}"
             )
-        return Tensor(dtype, shape, proto.tensor_content)
+        return Tensor(dtype, shape, content)
     try:
         elements = array(code, getattr(proto, field))
     except OverflowError:
@@ -144,8 +146,9 @@ def from_proto(proto: Any) -> Tensor:
 def to_proto(tensor: Tensor, proto: Any) -> None:
     """Fills a TensorProto, values in the typed fields as TF Serving does."""
     proto.dtype = NUMBERS[tensor.dtype]
+    dims = proto.tensor_shape.dim
     for size in tensor.shape:
-        proto.tensor_shape.dim.add().size = size
+        dims.add(size=size)
     if tensor.dtype == STRING:
         proto.string_val.extend(tensor.data)
         return

@@ -6,9 +6,9 @@ import math
 BROKEN, TOLERATED = 0.5, 0.05
 # Requests, on average at least, between two false alarms at the tolerated rate.
 RUN_LENGTH = 1e6
-# The share of the base rate that a score may lack: how overconfident a champion may be.
+# The share of their mean that scores may lack: how overconfident a champion may be.
 SHARE = 0.1
-MEMORY = 1000  # labels after which older ones count half in the base rate
+MEMORY = 10_000  # answers after which older ones count half in the mean
 
 
 class Collapse:
@@ -33,54 +33,56 @@ class Collapse:
 
 
 class LossCollapse:
-    """Detects scores that predict the labels worse than the labels' own base rate does.
+    """Detects scores that say less about the labels than one number for all rows does: their own mean.
 
-    Each label adds log(b(y) / q(y)) to the sum, where b is the share of the labels before, and q is the score with a
-    share of b of 10 %. If the label's probability is the score, or lies between the score and q, the expectation of
-    b(y) / q(y) is at most 1 (it is linear in that probability, 1 at q, and at most 1 at the score by Hölder's
-    inequality). So with the threshold log(A) the mean number of labels until a false alarm is at least A, as in
+    Each label adds log(g(y) / q(y)) to the sum, where g is the mean of the champion's scores, of rows with and without
+    a label, and q is the score with a share of g of 10 %. If the label's probability is the score s, then s is among
+    the rows of label 1 s / g times as frequent as among all rows. So the expectation of g(1) / q(1) in these rows is
+    the mean of s / q over all rows: a concave function of s that is 1 at g, so at most 1 (Jensen's inequality). The
+    same holds for a probability between s and q, whose mean is g too, and for the label 0. The expectation is at most 1
+    in the rows of each label alone, so it does not matter which labels arrive first, or at all, as long as that depends
+    on the label only. With the threshold log(A) the mean number of labels until a false alarm is at least A, as in
     `Collapse`. A label adds at most log(10), so six of them are an alarm at the earliest.
 
-    The next champion begins with this base rate, and with a sum of zero.
+    The price: a wrong level of the scores, such as the same score for all rows, is no alarm. Labels of an unknown
+    selection do not say what the level should be.
     """
 
     def __init__(self) -> None:
         self.sum = 0.0
-        self._ones, self._labels = (
-            0.5,
-            1.0,
-        )  # Krichevsky and Trofimov's estimate, with older labels discounted
-        self._count, self._champion, self._base = 0, 0.0, 0.0  # since the sum was zero: log losses
+        self._scores, self._answers = 0.0, 0.0  # sum and number, older ones discounted
+        self._count, self._champion, self._guess = 0, 0.0, 0.0  # since the sum was zero: log losses
 
-    def restart(self) -> None:
-        """Another version is the champion."""
-        self.sum = 0.0
+    def answered(self, score: float) -> None:
+        """Adds an answer to the mean, with or without a label to come."""
+        self._scores, self._answers = self._scores + score, self._answers + 1
+        if self._answers > 2 * MEMORY:
+            self._scores, self._answers = self._scores / 2, self._answers / 2
 
     def update(self, score: float, label: int) -> bool:
-        """Adds a row; whether the model has collapsed.
+        """Adds a row with its label; whether the model has collapsed.
 
         Args:
           score: the probability of the label 1.
           label: 0 or 1.
         """
-        rate = self._ones / self._labels
-        base = rate if label else 1 - rate
-        mixed = (1 - SHARE) * (score if label else 1 - score) + SHARE * base
+        mean = self._scores / self._answers if self._answers else score
+        guess = mean if label else 1 - mean
+        mixed = (1 - SHARE) * (score if label else 1 - score) + SHARE * guess
+        if guess <= 0:  # all scores are 0, or all are 1
+            return False
         if self.sum <= 0:
             self.sum = 0.0
-            self._count, self._champion, self._base = 0, 0.0, 0.0
-        self.sum += math.log(base / mixed)
+            self._count, self._champion, self._guess = 0, 0.0, 0.0
+        self.sum += math.log(guess / mixed)
         self._count += 1
         self._champion -= math.log(mixed)
-        self._base -= math.log(base)
-        self._ones, self._labels = self._ones + label, self._labels + 1
-        if self._labels > 2 * MEMORY:
-            self._ones, self._labels = self._ones / 2, self._labels / 2
+        self._guess -= math.log(guess)
         return self.sum >= math.log(RUN_LENGTH)
 
     def __str__(self) -> str:
         count = max(self._count, 1)
         return (
             f"on the last {self._count:,} labels its log loss is {self._champion / count:.3f}, "
-            f"that of the base rate {self._base / count:.3f}"
+            f"that of its mean score {self._guess / count:.3f}"
         )

@@ -162,16 +162,18 @@ class Traffic:
         return bool(found)
 
     def _judge(self, answered: Answered, label: int) -> None:
-        """Whether the champion's scores are worse than a guess, by the labels of the answers that it gave."""
+        """Whether the champion's scores are worse than their mean, by the labels of the answers that it gave."""
         champion, fallback = self._arms.latest(), self._arms.fallback()
         if champion is None or champion.number != answered.version:
             return
-        number, losses = self._losses
-        if number != champion.number:
-            losses.restart()
-            self._losses = champion.number, losses
+        losses = self._losses_of(champion.number)
         if losses.update(answered.score, label) and fallback is not None:
-            self._collapsed(champion, fallback, f"its scores are worse than a guess: {losses}")
+            self._collapsed(champion, fallback, f"its scores are worse than their mean: {losses}")
+
+    def _losses_of(self, champion: int) -> LossCollapse:
+        if self._losses[0] != champion:
+            self._losses = champion, LossCollapse()
+        return self._losses[1]
 
     def ended(self, version: Version) -> bool:
         """The process of a version has ended: whether another version answers what it was computing."""
@@ -251,6 +253,8 @@ class Traffic:
         if score is not None and REQUEST_ID.get():
             rollout = self.rollout.id if self.rollout is not None else ""
             self.answers.add(REQUEST_ID.get(), Answered(arm, version.number, score, rollout))
+            if arm == CHAMPION and 0 <= score <= 1:
+                self._losses_of(version.number).answered(score)
 
     def _mirror(self, candidate: Version, call: Call[Any], outputs: Mapping[str, Tensor]) -> None:
         if len(self._mirrored) >= MAX_MIRRORED:

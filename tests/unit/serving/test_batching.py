@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from noria.serving.batching import Limits, Queue
+from noria.serving.batching import MAX_TURNS, QUIET_TURNS, Limits, Queue
 from noria.serving.grpc_status import Code, StatusError
 from noria.serving.tensors import Tensor, pack
 
@@ -36,7 +36,7 @@ def ask(queue, *values, deadline=None):
 
 
 async def turn():
-    for _ in range(3):
+    for _ in range(QUIET_TURNS + 3):
         await asyncio.sleep(0)
 
 
@@ -61,6 +61,33 @@ def test_what_waits_is_computed_together():
         process.answer()
         await turn()
         assert [[2.0], [4.0, 6.0], [8.0]] == [values(task) for task in (first, *others)]
+
+    asyncio.run(main())
+
+
+def test_a_batch_takes_what_the_event_loop_still_reads():
+    """Requests that come turn by turn share a batch; one that comes in each turn does not hold it back for ever."""
+
+    async def main():
+        process, queue = Process(), Queue("m", Limits())
+        queue.connect(process)
+        tasks = []
+        for each in range(3):
+            tasks.append(ask(queue, each))
+            await asyncio.sleep(0)
+        await turn()
+        assert [[0.0, 1.0, 2.0]] == [list(each[0][0].values()) for each in process.batches]
+        process.answer()
+        await asyncio.gather(*tasks)
+        while len(process.batches) < 2:
+            tasks.append(ask(queue, 1))
+            await asyncio.sleep(0)
+            assert len(tasks) < 3 + 2 * MAX_TURNS
+        await turn()
+        process.answer()
+        await turn()
+        process.answer()
+        await asyncio.gather(*tasks)
 
     asyncio.run(main())
 
