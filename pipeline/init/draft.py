@@ -33,6 +33,9 @@ ROWS = 1_000_000
 LONGEST = 100
 # The base rate's share in scores of a table whose rows have no order: it shows no change against which to protect.
 RANDOM_SHARE = 0.001
+# One run learns such a table, so its network may take twice the time: docs/decisions/0018. Not of wide tables, whose
+# first layer is large.
+RANDOM_UNITS, MOST_FEATURES = (192, 192), 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +53,10 @@ class Draft:
     random: bool
     growing: list[str]
     notes: list[str]
+
+    @property
+    def features(self) -> list[str]:
+        return [*self.columns.numeric, *self.columns.categorical, *self.columns.times]
 
     def to_json(self) -> dict[str, Any]:
         """The object that `noria init --json` prints."""
@@ -429,6 +436,7 @@ def _values(
         "first": drafted.spans if drafted.random else max(1, min(4, drafted.spans // 3)),
         "cold": max(8, drafted.spans) if drafted.random else 8,
         "base_rate_share": RANDOM_SHARE if drafted.random and drafted.task != "regression" else None,
+        "hidden_units": RANDOM_UNITS if drafted.random and len(drafted.features) <= MOST_FEATURES else None,
         "slices": drafted.columns.slices,
         "min_examples": max(20, min(200, rows_a_span // 50)),
         # One run learns a table in random order, so rows held out are rows lost: 400 tell enough. On the same four
