@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import measure
+from benchmarks import measure, page_serving
 
 RESULTS = measure.RESULTS
 SUMS = ("stages", "wall")
@@ -671,6 +671,15 @@ SECTIONS: tuple[tuple[str, str, str, Writer, str | None], ...] = (
     ("Continuity", "python -m benchmarks.continuity", "continuity.json", continuity, None),
     ("Data gate: ordinary weeks and faults", "python -m benchmarks.gates", "gates.json", gates, None),
     ("Both gates over the year", "python -m benchmarks.year", "year.json", year, None),
+    (
+        "The server",
+        "python -m benchmarks.serving --kserve PYTHON",
+        "serving.json",
+        page_serving.serving,
+        None,
+    ),
+    ("Canaries", "python -m benchmarks.rollouts", "rollouts.json", page_serving.rollouts, None),
+    ("Bad requests", "python -m benchmarks.fuzz_serving", "fuzz_serving.json", page_serving.fuzz, None),
 )
 
 if __name__ == "__main__":
