@@ -105,12 +105,14 @@ setup(
         "sql": ["sqlalchemy>=2", "psycopg[binary]", "pymysql"],
         # gcsfs from 2026 on needs a protobuf that TFX 1.16 cannot have.
         "remote": ["fsspec", "s3fs", "aiohttp", f"gcsfs<2026; {LONG_TERM}", f"gcsfs; {CURRENT}"],
+        "delta": ["deltalake>=1"],
         "object-store": ["obstore>=0.11"],  # a home at s3:// or gs://
         "dev": [
             "sqlalchemy>=2",  # the source kind sql
             "psycopg[binary]",
             "pymysql",
             "s3fs",  # the source kind remote
+            "deltalake>=1",  # the source kind delta
             "obstore>=0.11",  # a home in an object store
             "moto[s3]",
             "boto3",

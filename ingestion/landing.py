@@ -9,7 +9,7 @@ import decimal
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -211,6 +211,61 @@ class Landing:
                 where=self.name,
                 next_step="name another column in `cursor`, such as an id or the time of the insert",
             )
+
+
+# The types of Delta's columns, where they have one value for all rows of a file.
+_OF_DELTA = {
+    "string": pa.string(),
+    "long": pa.int64(),
+    "integer": pa.int32(),
+    "short": pa.int16(),
+    "byte": pa.int8(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "boolean": pa.bool_(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us"),
+    "timestamp_ntz": pa.timestamp("us"),
+}
+
+
+def commit_columns(
+    raw: Path, target: Path, columns: Mapping[str, str], keys: Mapping[str, Any], origin: Mapping[str, Any]
+) -> None:
+    """Writes the rows of a Parquet file of a Delta table as the table has them.
+
+    Args:
+      raw: the file.
+      target: where it goes, complete.
+      columns: the table's columns of simple types. Those that the file does not have are added.
+      keys: values of the columns that have one value for all rows; texts, or of the column's type. All others are
+        missing.
+      origin: where it came from, for the file's metadata.
+    """
+    writer: _File | None = None
+    try:
+        with pq.ParquetFile(raw) as file:
+            names = file.schema_arrow.names
+            more = [name for name in columns if name not in names and columns[name] in _OF_DELTA]
+            values = {name: _of_delta(keys.get(name), _OF_DELTA[columns[name]]) for name in more}
+            fields = [*file.schema_arrow, *(pa.field(name, _OF_DELTA[columns[name]]) for name in more)]
+            schema = pa.schema(fields)
+            writer = _File(target, schema, json.dumps(origin))
+            for batch in file.iter_batches():
+                added = [pa.repeat(value, batch.num_rows) for value in values.values()]
+                writer.write(pa.RecordBatch.from_arrays([*batch.columns, *added], schema=schema))
+        writer.commit()
+        writer = None
+    finally:
+        if writer is not None:
+            writer.discard()
+
+
+def _of_delta(value: Any, kind: pa.DataType) -> pa.Scalar:
+    """A value as Delta's log has it, in its type; an empty text means none."""
+    if value in (None, ""):
+        return pa.scalar(None, kind)
+    return pa.array([value]).cast(kind)[0]
 
 
 class _File:

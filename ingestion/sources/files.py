@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from noria.core.errors import DataError
 from noria.ingestion.sources.base import Source
 
 
@@ -15,4 +16,13 @@ class Files(Source):
         return self._path(self.given)
 
     def _path(self, given: Any) -> Any:
-        return self.folder / Path(given).expanduser() if isinstance(given, str | Path) else given
+        if not isinstance(given, str | Path):
+            return given
+        path = self.folder / Path(given).expanduser()
+        if (path / "_delta_log").is_dir():  # some of its files may have the rows of others, or deleted ones
+            raise DataError(
+                "this folder is a table of Delta Lake, not a folder of files",
+                where=path,
+                next_step=f"write data: {{source: {{delta: {given}}}}} (docs/reading.md)",
+            )
+        return path

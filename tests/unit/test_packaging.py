@@ -54,6 +54,7 @@ def test_direct_imports_are_declared(package) -> None:
         "kubeflow": "kubeflow",
         "sql": "sql",
         "remote": "remote",
+        "delta": "delta",
         "objects": "object-store",
         "segments": "stream",
         "streams": "kafka",

@@ -21,7 +21,7 @@ from noria.pipeline import retirement
 from noria.pipeline.cli.app import app
 from noria.pipeline.config import Config
 from noria.pipeline.retirement import Retirement, retire
-from noria.pipeline.runs import overview
+from noria.pipeline.runs import overview, run
 from noria.pipeline.runs.ingest import ingest
 from noria.stores.recovery import retain
 from noria.stores.registry import Registry, RunRecord
@@ -141,6 +141,17 @@ def test_what_the_config_or_a_person_keeps(config: Config) -> None:
     assert [4, *range(6, 11)] == found.to_json()["retired"] and 4 not in found.spans
     with pytest.raises(SpanError, match="span 4 is retired"):
         SpanStore(config.home_path).table(4)
+
+
+def test_a_run_retires(config: Config) -> None:
+    """With `data.keep_spans`, after its spans, also where none waits; without it, a run deletes nothing."""
+    told: list[dict[str, Any]] = []
+    run.run_pending(config, on_event=told.append)
+    assert set() == SpanStore(config.home_path).retired()
+    run.run_pending(_config(config.folder, data={"keep_spans": 10}), on_event=told.append)
+    assert {4, *range(6, 11)} == SpanStore(config.home_path).retired()
+    [note] = [each for each in told if each["stage"] == "Retire"]
+    assert ((4, *range(6, 11)), 24) == (note["spans"], note["rows"])
 
 
 def test_a_stream_continues(config: Config) -> None:
