@@ -33,7 +33,7 @@ class CachedStatistics:
       schema: digest of the schema that was used.
       content: digest of the example files' bytes.
       fingerprint: feature → digest of its column, see `fingerprint`: equal for a replayed span.
-      path: the file `FeatureStats.pb`.
+      path: the file `FeatureStats.pb`; `noria.core.files.fetched` copies it here from an object store.
     """
 
     span: int
@@ -106,7 +106,8 @@ class StatisticsCache:
         try:
             key = json.loads((folder / "key.json").read_text(encoding="utf-8"))
             path = folder / FILE
-            return CachedStatistics(path=path, **key) if path.is_file() else None
+            whole = path.is_file() or files.home_of(path) is not None
+            return CachedStatistics(path=path, **key) if whole else None
         except (OSError, ValueError, TypeError):
             return None  # incomplete
 
