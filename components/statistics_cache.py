@@ -33,7 +33,8 @@ class CachedStatistics:
       schema: digest of the schema that was used.
       content: digest of the example files' bytes.
       fingerprint: feature → digest of its column, see `fingerprint`: equal for a replayed span.
-      path: the file `FeatureStats.pb`. Retirement of a span deletes it; `key.json` stays with the fingerprint.
+      path: the file `FeatureStats.pb`; `noria.core.files.fetched` copies it here from an object store. Retirement of a
+        span deletes it; `key.json` stays with the fingerprint.
     """
 
     span: int

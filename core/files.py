@@ -45,6 +45,8 @@ class Home(Protocol):
 
     def pull(self) -> None: ...
 
+    def reading(self) -> AbstractContextManager[None]: ...
+
     def fetch(self, path: Path) -> None: ...
 
     def mirror(self, root: Path) -> Path: ...
@@ -152,12 +154,6 @@ def commit_file(beside: Path, path: Path) -> None:
     with _change(path, beside):
         os.replace(beside, path)
     sync(path.parent)
-
-
-def commit_in_place(path: Path) -> None:
-    """Copies a file that has been written to in place to the object store that it belongs to, if any."""
-    with _change(path, path):
-        pass
 
 
 def write_text(path: Path, text: str) -> None:

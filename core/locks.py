@@ -27,6 +27,7 @@ class _Held:
     def __init__(self) -> None:
         self.thread = threading.RLock()
         self.depth = 0
+        self.read = False
 
 
 _held: dict[str, _Held] = {}
@@ -34,7 +35,9 @@ _guard = threading.Lock()
 
 
 @contextlib.contextmanager
-def hold(folder: Path, *, wait: float = 0, name: str = "lock", command: str | None = None) -> Iterator[None]:
+def hold(
+    folder: Path, *, wait: float = 0, name: str = "lock", command: str | None = None, read: bool = False
+) -> Iterator[None]:
     """Holds `<folder>/<name>` while the block runs; per process and thread, and re-entrant within a thread.
 
     Args:
@@ -42,6 +45,8 @@ def hold(folder: Path, *, wait: float = 0, name: str = "lock", command: str | No
       wait: seconds to wait for another holder; 0 does not wait, a negative number waits forever.
       name: file name of the lock.
       command: what the holder is doing, for the message; the command line by default.
+      read: the block only reads. In an object store it then costs one request, as other machines are not excluded:
+        their changes become visible after the block.
 
     Raises:
       LockedError: another process or thread holds it; says which, where, since when.
@@ -56,6 +61,7 @@ def hold(folder: Path, *, wait: float = 0, name: str = "lock", command: str | No
         raise refusal(holder(path.parent, name=path.name), path, wait)
     try:
         if held.depth:
+            assert read or not held.read, f"{path} is held for reading only"
             held.depth += 1
             try:
                 yield
@@ -68,10 +74,10 @@ def hold(folder: Path, *, wait: float = 0, name: str = "lock", command: str | No
                 lock.acquire(timeout=wait, poll_interval=0.05)
             except filelock.Timeout as error:  # an OSError too
                 raise refusal(holder(path.parent, name=path.name), path, wait) from error
-        held.depth = 1
+        held.depth, held.read = 1, read
         try:
             _write_note(path, command)
-            with _lease(path, wait, command):
+            with _lease(path, wait, command, read):
                 yield
         finally:
             held.depth = 0
@@ -95,11 +101,13 @@ def holder(folder: Path, *, name: str = "lock") -> dict[str, str] | None:
         return None
 
 
-def _lease(path: Path, wait: float, command: str | None) -> AbstractContextManager[None]:
+def _lease(path: Path, wait: float, command: str | None, read: bool) -> AbstractContextManager[None]:
     """The same lock in the object store that the path belongs to, if any: it excludes other machines."""
     home = files.home_of(path)
     if home is None:
         return contextlib.nullcontext()
+    if read:
+        return home.reading()
     return home.lease(home.name(path), wait, command or " ".join(sys.argv))
 
 

@@ -15,6 +15,7 @@ from noria.components.data_gate import anomalies, data_verdict, finding, first_m
 from noria.components.data_gate.history import LOOK_BACK, Past, is_thin, usual
 from noria.components.data_gate.settings import DataGateSettings
 from noria.components.statistics_cache import FILE, StatisticsCache
+from noria.core import files
 from noria.core.errors import GateError, ThinError
 from noria.core.settings import read_json
 from noria.schemas import loader
@@ -271,7 +272,7 @@ def _past(manifest: Manifest) -> Past:
 
 
 def _load(path: Path) -> statistics_pb2.DatasetFeatureStatisticsList | None:
-    return tfdv.load_stats_binary(str(path)) if path.is_file() else None
+    return tfdv.load_stats_binary(str(path)) if files.fetched(path).is_file() else None
 
 
 def _page(span: int, result: data_verdict.Verdict, changes: str) -> str:

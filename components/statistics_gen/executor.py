@@ -12,6 +12,7 @@ from noria.components import execution, journal, statistics_cache
 from noria.components.internals.tfx_beam import BeamExecutor
 from noria.components.statistics_gen import in_process
 from noria.core.errors import DataError
+from noria.core.files import fetched
 from noria.schemas import loader
 from noria.stores.spans import SpanStore
 
@@ -63,12 +64,12 @@ class Executor(BeamExecutor):
             reused: dict[str, Path] = {}
             found = store.find(inputs.span, inputs.version, digest, content)
             if found is not None:
-                reused["span"] = found.path
+                reused["span"] = fetched(found.path)
             previous = store.previous(inputs.span, digest, skip=set(SpanStore(home).quarantined()))
             previous_span = None if previous is None else previous.span
             newest_older = max(inputs.older, default=None)
             if previous is not None and (newest_older is None or newest_older <= previous.span):
-                reused["previous"] = previous.path
+                reused["previous"] = fetched(previous.path)
             elif newest_older is not None:
                 splits["previous"] = inputs.older[newest_older]
                 previous_span = newest_older

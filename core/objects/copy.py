@@ -25,6 +25,8 @@ HERE = ("tfx", "replays")
 # Not copied until they are asked for.
 _LARGE = (
     "spans/*/v*/*.parquet",
+    "stream/segments/*/*.parquet",
+    "statistics/*/*.pb",
     "registry/versions/*/*/*",
     "models/*",
     "analyzer_cache/*",

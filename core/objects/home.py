@@ -93,6 +93,13 @@ class ObjectHome:
             self._log.refresh()
             self._copy.follow()
 
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Keeps the working copy as the newest entry says while the block runs: one change, or none of it."""
+        with self._exclusive():
+            self.pull()
+            yield
+
     def fetch(self, path: Path) -> None:
         """Copies the files at or below a path that are not here yet."""
         with self._exclusive():
@@ -165,9 +172,13 @@ class ObjectHome:
                 self._leases.check()
             put = self._upload(name, content) if content is not None else {}
             gone = [each for each in before if each not in put]
-            if name.startswith(_MODELS):
+            if gone and name.startswith(_MODELS):
                 self._delete_served(gone)
-            number = self._log.append({"put": put, "remove": gone}, check)
+            try:
+                number = self._log.append({"put": put, "remove": gone}, check)
+            except FileExistsError:
+                self._copy.follow()  # who is told so finds the other one's file
+                raise
             self._log.changed -= {*put, *gone}
             try:
                 self._copy.follow()
@@ -176,7 +187,8 @@ class ObjectHome:
                 self._copy.forget()
                 raise
             self._copy.note(put, gone)
-            self._store.delete([stored["key"] for each, stored in before.items() if stored != put.get(each)])
+            if replaced := [stored["key"] for each, stored in before.items() if stored != put.get(each)]:
+                self._store.delete(replaced)
             if number % EVERY == 0:
                 self._collect_garbage()
 
@@ -205,7 +217,6 @@ class ObjectHome:
         while True:
             try:
                 with self._exclusive():
-                    self.pull()
                     fence = self._leases.take(name, command)
                     self._copy.follow()
                     return fence

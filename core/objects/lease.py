@@ -40,6 +40,7 @@ class Leases:
         self._store = store
         self._log = log
         self._held: dict[str, int] = {}  # name -> fence
+        self._signed: set[int] = set()  # fences with a sign in the store
         self._checked = False
 
     def take(self, name: str, command: str) -> int:
@@ -50,14 +51,14 @@ class Leases:
         """
         if not self._checked:
             self._check_store()
-        held = self._log.locks.get(name)
-        if held is not None and self._alive(held):
-            raise TakenError(held)
+        # If nothing is known of a holder, the entry is tried at once: its number is free only if nothing is new.
+        if self._log.head == 0 or name in self._log.locks:
+            self._log.refresh()
 
         def check(changed: set[str]) -> None:
-            now = self._log.locks.get(name)
-            if now is not None and now != held:
-                raise TakenError(now)
+            held = self._log.locks.get(name)
+            if held is not None and self._alive(held):
+                raise TakenError(held)
 
         since = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         holder = {"pid": str(os.getpid()), "host": socket.gethostname(), "since": since, "command": command}
@@ -70,7 +71,9 @@ class Leases:
         fence = self._held.pop(name)
         with contextlib.suppress(StoreError):
             self._log.append({"free": {"name": name, "fence": fence}}, lambda changed: None)
-            self._store.delete([_sign(fence)])
+            if fence in self._signed:
+                self._store.delete([_sign(fence)])
+                self._signed.discard(fence)
 
     @contextlib.contextmanager
     def beating(self, fence: int) -> Iterator[None]:
@@ -79,6 +82,7 @@ class Leases:
 
         def beat() -> None:
             while not ended.wait(BEAT):
+                self._signed.add(fence)
                 with contextlib.suppress(StoreError):
                     self._store.put(_sign(fence), b"")
 

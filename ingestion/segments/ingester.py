@@ -108,6 +108,7 @@ class Ingester:
         self._since = 0.0
         self._looked = -math.inf
         self._late = 0.0
+        self._reached: float | None = None  # how far the stream was when spans were committed last
         self.form = how.form()
         self._decoder: Decoder | None = None
         self._skipped: set[str] = set()  # fields that were told
@@ -443,6 +444,12 @@ class Ingester:
             self._waited = (time.monotonic(), behind)
         return not behind or time.monotonic() - self._waited[0] > OTHERS_SECONDS
 
+    def _closed(self) -> float:
+        """What decides whether a span can be committed: the first open period, or the newest segment for `rows:N`."""
+        if self.settings.every not in periods.LENGTHS:
+            return self.state.commit
+        return -math.inf if self.watermark is None else periods.number(self.settings.every, self.watermark)
+
     def _look(self, force: bool = False) -> bool:
         """Looks at where the partitions end, from time to time."""
         if not force and time.monotonic() - self._looked < LOOK_SECONDS:
@@ -469,6 +476,10 @@ class Ingester:
             now=now,
         )
         late = last or now - self._late >= LATE_SECONDS
+        reached = self._closed()
+        if reached == self._reached and not (late or flush or self.paused):
+            return  # no span is full, and none has closed
+        self._reached = reached
         report = commit_spans(
             self.segments,
             self.store,

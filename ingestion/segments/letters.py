@@ -4,6 +4,7 @@ import base64
 from collections.abc import Collection
 from typing import Any
 
+from noria.core import files
 from noria.core.errors import DataError
 from noria.ingestion.segments.ingester import Ingester
 from noria.ingestion.segments.store import Draft, Part, SegmentStore, read_letters
@@ -23,10 +24,10 @@ def letters(segments: SegmentStore) -> list[dict[str, Any]]:
     Raises:
       DataError: a file is damaged.
     """
-    with segments.hold():
+    with segments.hold(read=True):
         replayed = set(segments.state().replayed)
         found = [each for segment in segments.pending() for each in segment.letters()]
-        for path in sorted((segments.home / "dead-letters").glob("stream-*.jsonl")):
+        for path in sorted(files.fetched(segments.home / "dead-letters").glob("stream-*.jsonl")):
             found += read_letters(path, int(path.stem.split("-")[1]))
     known = {name_of(each): each for each in found}
     left = [each for name, each in known.items() if name not in replayed]

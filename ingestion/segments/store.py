@@ -186,7 +186,7 @@ class Segment:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        path = self.folder / self.data
+        path = files.fetched(self.folder / self.data)
         try:
             if files.sha256(path) != self.sha256:
                 raise damaged(path, "the data of a segment has changed")
@@ -216,9 +216,9 @@ class SegmentStore:
             int, tuple[files.Mark | None, Segment]
         ] = {}  # only `remove_rows` changes a manifest
 
-    def hold(self) -> AbstractContextManager[None]:
-        """The store's lock; re-entrant."""
-        return locks.hold(self.folder, wait=self.wait, name=".lock")
+    def hold(self, read: bool = False) -> AbstractContextManager[None]:
+        """The store's lock; re-entrant. `read`: for a block that changes nothing."""
+        return locks.hold(self.folder, wait=self.wait, name=".lock", read=read)
 
     def state(self) -> State:
         """What is stored.
@@ -228,7 +228,7 @@ class SegmentStore:
         """
         if not self.folder.is_dir():
             return State()
-        with self.hold():
+        with self.hold(read=True):
             numbers = self._numbers()
             base, _ = self._base()
             if numbers and numbers[-1] > base.commit:
@@ -242,7 +242,7 @@ class SegmentStore:
         """The segments that are not deleted, oldest first."""
         if not self.folder.is_dir():
             return []
-        with self.hold():
+        with self.hold(read=True):
             base, consumed = self._base()
             numbers = [each for each in self._numbers() if each > base.commit and each not in consumed]
             known = self._known
@@ -502,9 +502,9 @@ class SegmentStore:
 
     def _delete_data(self, number: int, but: str = "") -> None:
         """Deletes the data of a segment, except one file, and what a killed process has left of it."""
-        for path in sorted(self._path(number).iterdir()):
+        for path in sorted(files.fetched(self._path(number)).iterdir()):
             if path.name != but and path.name.startswith(("data", files.STAGING)):
-                path.unlink(missing_ok=True)
+                files.remove_tree(path)
 
     def _sweep_dead(self) -> None:
         """Deletes drafts whose process is no longer there; those of a running ingester stay."""
@@ -585,9 +585,8 @@ def damaged(path: Path, what: str) -> DataError:
 def read_letters(path: Path, segment: int) -> list[dict[str, Any]]:
     """A file of dead letters of one segment."""
     try:
-        return [
-            {"segment": segment, **json.loads(line)} for line in path.read_text(encoding="utf-8").splitlines()
-        ]
+        text = files.fetched(path).read_text(encoding="utf-8")
+        return [{"segment": segment, **json.loads(line)} for line in text.splitlines()]
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:

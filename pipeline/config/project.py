@@ -193,10 +193,6 @@ class Config(Settings):
             )
         if self.stream.source is not None:
             self._stream_fits()
-            if isinstance(self.home, str):
-                raise ValueError(
-                    "`stream.source` needs a home that is a folder: segments are not kept in an object store"
-                )
         if self.serving.rollout.mode is not None and isinstance(self.home, str):
             raise ValueError(
                 "`serving.rollout.mode` needs a home that is a folder: a server reads versions of an object store, "

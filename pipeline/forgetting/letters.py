@@ -16,8 +16,8 @@ def in_dead_letters(home: Path, keys: Keys, only_find: bool) -> list[Change]:
     folder = home / "dead-letters"
     if not only_find:
         files.sweep(folder)
-    for path in sorted(folder.glob("*.jsonl")):
-        lines = files.fetched(path).read_text(encoding="utf-8").splitlines(keepends=True)
+    for path in sorted(files.fetched(folder).glob("*.jsonl")):
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines if not holds(_letter(line), keys)]
         if len(kept) == len(lines):
             continue

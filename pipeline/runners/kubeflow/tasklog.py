@@ -15,14 +15,22 @@ from noria.core import files
 
 
 class Handler(logging.Handler):
-    """Writes the journal to standard output and, without its plain lines, to the task's file if there is one."""
+    """Writes the journal to standard output and, without its plain lines, to the task's file if there is one.
+
+    The file is replaced by each record. In an object store, where that is three requests, notes wait for the end of
+    their stage.
+    """
 
     def __init__(self, file: Path | None):
         super().__init__()
-        self._path, self._file = file, None
+        self._file, self._remote, self._text = file, False, ""
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
-            self._file = file.open("w", encoding="utf-8", buffering=1)  # a retry starts over
+            self._remote = files.home_of(file) is not None
+            if not self._remote:
+                files.write_text(
+                    file, ""
+                )  # a retry starts over; and a folder that cannot be written to is told now
 
     def emit(self, record: logging.LogRecord) -> None:
         sys.stdout.write(f"noria {record.getMessage()}\n")
@@ -30,17 +38,9 @@ class Handler(logging.Handler):
         entry = getattr(record, "journal", None)
         if entry is None or self._file is None:
             return
-        self._file.write(json.dumps({"time": record.created, **entry}, default=str) + "\n")
-        if (
-            entry["event"] != "note"
-        ):  # a commit in an object store is several requests; notes come with the end
-            assert self._path is not None
-            files.commit_in_place(self._path)
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        super().close()
+        self._text += json.dumps({"time": record.created, **entry}, default=str) + "\n"
+        if not self._remote or entry["event"] != "note":
+            files.write_text(self._file, self._text)
 
 
 def folder(home: Path, run_id: str) -> Path:

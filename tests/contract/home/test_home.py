@@ -3,81 +3,30 @@
 Each test runs on a home in a folder and on one in an object store; the first also on Google's.
 """
 
-import itertools
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from noria.components import journal
 from noria.core import files
 from noria.core.errors import LockedError
 from noria.core.locks import hold
 from noria.pipeline.config import Config
 from noria.pipeline.forgetting import Keys, forget
+from noria.pipeline.runners.kubeflow import tasklog
 from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
 from tests.contract.home import scenario
-from tests.contract.home.places import (
-    Folder,
-    ObjectStore,
-    Place,
-    environment,
-    google_server,
-    in_child,
-    s3_server,
-)
+from tests.contract.home.places import ObjectStore, Place, in_child
 from tests.helpers.killed import started
 
-# Of the 440 steps at which a process can be killed, one of so many is tested; 1 tests all.
+# Of the 304 steps at which a process can be killed, one of so many is tested; 1 tests all.
 STRIDE = int(os.environ.get("NORIA_KILL_STRIDE", "61"))
-_numbers = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of an S3 server."""
-    with s3_server(tmp_path_factory.mktemp("s3")) as url:
-        yield url
-
-
-@pytest.fixture(scope="session")
-def google(server: str) -> Iterator[str]:
-    """The URL of a server in place of Google's."""
-    with google_server(server) as url:
-        yield url
-
-
-@pytest.fixture(params=["folder", "s3"])
-def place(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
-@pytest.fixture
-def fresh(
-    place: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], Place]:
-    """Makes an empty home."""
-    # A kill loses nothing that the kernel has; a disk that is busy would take minutes of the suite.
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    server = "" if place == "folder" else request.getfixturevalue("server")
-    for name, value in environment(server).items():
-        monkeypatch.setenv(name, value)
-    if place == "gs":
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", request.getfixturevalue("google"))
-
-    def make() -> Place:
-        number = next(_numbers)
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        if not server:
-            return Folder(folder)
-        return ObjectStore(folder, server, f"home-{number}", place)
-
-    return make
 
 
 @pytest.mark.parametrize("place", ["folder", "s3", "gs"], indirect=True)
@@ -256,6 +205,24 @@ def test_who_has_lost_the_lock_commits_nothing(fresh: Callable[[], ObjectStore])
     assert 7 == os.waitstatus_to_exitcode(status)
     names = in_child(lambda: sorted(path.name for path in (place.open("third") / "reports").iterdir()))
     assert ["b.json"] == names
+
+
+@pytest.mark.parametrize("place", ["s3"], indirect=True)
+def test_a_task_s_journal(fresh: Callable[[], ObjectStore]) -> None:
+    """A task of Kubeflow that reads the run's journal while it writes its own loses no record of either."""
+    place = fresh()
+
+    def task(name: str) -> list[tuple[str, str]]:
+        home = place.open(name)
+        file = tasklog.folder(home, "run-1") / f"{name}.jsonl"
+        with journal.written_by(tasklog.Handler(file)), journal.stage(name) as stage:
+            stage.note(rows=7)
+            tasklog.read(home, "run-1")
+        return [(record["stage"], record["event"]) for record in tasklog.read(home, "run-1")]
+
+    each = ["start", "note", "end"]
+    assert [("A", event) for event in each] == in_child(lambda: task("A"))
+    assert [(name, event) for name in "AB" for event in each] == in_child(lambda: task("B"))
 
 
 def _mirrored(place: ObjectStore) -> dict[str, bytes]:
