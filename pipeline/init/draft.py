@@ -241,6 +241,12 @@ def _drafted(
             where=f"{found.name}, column {label!r}",
             next_step="derive a quantity such as the hours until it, or name another column with --label",
         )
+    if time and column_types[time].name == "clock":
+        raise DataError(
+            "the time column holds times of day without a date",
+            where=f"{found.name}, column {time!r}",
+            next_step="name a column that has the date with --time, or omit --time to use the row order",
+        )
     boolean = column_types[label].name == "bool"
     profile = inference.label(table.column(label), label, task, boolean)
     seconds, forms = time_formats.event_times(table.column(time), time, time_format) if time else (None, ())

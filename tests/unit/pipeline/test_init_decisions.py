@@ -58,22 +58,36 @@ def test_the_model_is_the_default_one(tmp_path: Path) -> None:
 
 
 def test_columns_that_fit_no_table(tmp_path: Path) -> None:
-    """Lists, clock times and huge unsigned numbers are not used, with a note, and the data is ingested without them."""
+    """Lists and huge unsigned numbers are not used, with a note, and the data is ingested without them."""
     x = [random.Random(i).random() for i in range(400)]
     columns = {
         "x": x,
         "tags": [["a"][: i % 2] for i in range(400)],
-        "clock": pa.array(range(400), pa.time32("s")),
         "device": pa.array([2**63 + i for i in range(400)], pa.uint64()),
         "y": [int(v > 0.5) for v in x],
     }
     pq.write_table(pa.table(columns), tmp_path / "d.parquet")
     drafted = draft.draft(tmp_path / "p", tmp_path / "d.parquet", "y")
     assert ["x"] == load(drafted.folder).data.columns == drafted.columns.numeric
-    assert 3 == sum("is not used" in note for note in drafted.notes)
+    assert 2 == sum("is not used" in note for note in drafted.notes)
     assert (400, 0) == ingested(drafted.folder)
     with pytest.raises(ConfigError, match="'tags' cannot be used"):
         draft.draft(tmp_path / "q", tmp_path / "d.parquet", "y", key=["tags"])
+
+
+def test_times_of_day_are_numbers(tmp_path: Path) -> None:
+    """Texts such as 9:05 and Arrow's times of day are seconds, and without a date they are not the event's time."""
+    data = table(tmp_path / "d.csv", "at", lambda i, r: (f"{r.randrange(24)}:{r.randrange(60):02d}",))
+    drafted = draft.draft(tmp_path / "p", data, "y")
+    assert ["at"] == drafted.columns.numeric
+    assert (400, 0) == ingested(drafted.folder)
+    with pytest.raises(DataError, match="times of day without a date"):
+        draft.draft(tmp_path / "q", data, "y", time="at")
+    seconds = pa.array([i * 97 % 86_400 for i in range(400)], pa.time32("s"))
+    pq.write_table(pa.table({"at": seconds, "y": [i % 2 for i in range(400)]}), tmp_path / "d.parquet")
+    drafted = draft.draft(tmp_path / "r", tmp_path / "d.parquet", "y")
+    assert ["at"] == drafted.columns.numeric
+    assert (400, 0) == ingested(drafted.folder)
 
 
 def test_options_of_people(tmp_path: Path) -> None:
