@@ -256,7 +256,12 @@ def _drafted(
     )
     types = {**types, **dict.fromkeys(epochs, "time")}
     moments = [*(name for name, column_type in column_types.items() if column_type.is_time), *epochs]
-    columns = inference.columns(table, label, time, key, moments, written)
+    transient: list[str] = []
+    if seconds is not None and len(seconds) == len(table):
+        others = [name for name in table.column_names if name not in (label, time, *key)]
+        texts_only = [name for name in others if pa.types.is_string(table.schema.field(name).type)]
+        transient = row_order.transient(table, texts_only, seconds)
+    columns = inference.columns(table, label, time, key, moments, written, transient)
     clock = seconds is not None and time_formats.varies(seconds)
     if not clock and not columns.numeric and not columns.categorical and not columns.times:
         raise DataError(
