@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import pyarrow as pa
 
 from noria.core import files
@@ -256,11 +257,13 @@ def _drafted(
     )
     types = {**types, **dict.fromkeys(epochs, "time")}
     moments = [*(name for name, column_type in column_types.items() if column_type.is_time), *epochs]
-    transient: list[str] = []
-    if seconds is not None and len(seconds) == len(table):
+    in_order, transient = table, []
+    if seconds is not None and len(seconds) == len(table):  # else some rows have no time
+        in_order = table.take(pa.array(np.argsort(seconds, kind="stable")))
         others = [name for name in table.column_names if name not in (label, time, *key)]
-        texts_only = [name for name in others if pa.types.is_string(table.schema.field(name).type)]
-        transient = row_order.transient(table, texts_only, seconds)
+        transient = row_order.transient(
+            in_order, [name for name in others if pa.types.is_string(table.schema.field(name).type)]
+        )
     columns = inference.columns(table, label, time, key, moments, written, transient)
     clock = seconds is not None and time_formats.varies(seconds)
     if not clock and not columns.numeric and not columns.categorical and not columns.times:
@@ -272,7 +275,7 @@ def _drafted(
         )
     features = [*columns.numeric, *columns.categorical]
     random = seconds is None and row_order.is_random(table, label, features)
-    growing = row_order.growing(table, columns.numeric)
+    growing = row_order.growing(in_order, columns.numeric)
     every, spans = inference.span_length(seconds, len(table), random)
     drafted = Draft(
         folder=folder,

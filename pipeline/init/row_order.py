@@ -95,21 +95,19 @@ def growing(table: pa.Table, columns: Sequence[str]) -> list[str]:
     return found
 
 
-def transient(table: pa.Table, columns: Sequence[str], seconds: np.ndarray) -> list[str]:
+def transient(table: pa.Table, columns: Sequence[str]) -> list[str]:
     """The columns of texts whose values do not come back, such as the number of an order or of a session.
 
     A model never sees such a value again after the span that it was in.
 
     Args:
-      table: the rows.
+      table: the rows, in the order of their time.
       columns: columns of texts.
-      seconds: epoch seconds of the rows, `[rows]`.
     """
-    order = np.argsort(seconds, kind="stable")
     found = []
     for name in columns:
         codes = table.column(name).combine_chunks().dictionary_encode().indices.fill_null(-1)
-        codes = np.asarray(codes)[order]
+        codes = np.asarray(codes)
         codes = codes[codes >= 0]
         if len(codes) < ENOUGH or len(np.unique(codes)) < GROUPS * len(codes):
             continue

@@ -391,3 +391,11 @@ def test_a_project_for_a_stream(tmp_path: Path) -> None:
         config.data.types,
     )
     assert [0, 1] == config.label.classes
+
+
+def test_the_order_is_that_of_the_time(tmp_path: Path) -> None:
+    """A file that is sorted by user has no column that grows if its times are in another order."""
+    users = [(f"2024-01-{1 + (7 * i + 3) % 28:02d}", i // 10, i % 10) for i in range(400)]
+    data = table(tmp_path / "d.csv", "day,user,size", lambda i, r: users[i])
+    assert [] == draft.draft(tmp_path / "p", data, "y", time="day").growing
+    assert ["user"] == draft.draft(tmp_path / "q", data, "y").growing

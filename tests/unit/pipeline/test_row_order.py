@@ -94,15 +94,14 @@ def test_a_column_that_follows_the_rows_is_growing():
 
 
 def test_values_that_do_not_come_back() -> None:
-    """Numbers of orders and sessions are found in any order of the rows; days, shops and people are not."""
+    """Numbers of orders and sessions are found; people, shops and months are not."""
     rng = np.random.default_rng(5)
     rows = 3_000
-    order = rng.permutation(rows)
     columns = {
         "order": [f"o-{i // 3}" for i in range(rows)],
         "person": [f"p-{each}" for each in rng.integers(0, 900, rows)],
         "shop": [f"s-{each}" for each in rng.integers(0, 9, rows)],
         "month": [f"m-{i // 250}" for i in range(rows)],
     }
-    table = pa.table(columns).take(pa.array(order))
-    assert ["order"] == transient(table, table.column_names, order)
+    table = pa.table(columns)
+    assert ["order"] == transient(table, table.column_names)
