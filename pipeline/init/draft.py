@@ -257,13 +257,17 @@ def _drafted(
     )
     types = {**types, **dict.fromkeys(epochs, "time")}
     moments = [*(name for name, column_type in column_types.items() if column_type.is_time), *epochs]
-    in_order, transient = table, []
+    order = None
     if seconds is not None and len(seconds) == len(table):  # else some rows have no time
-        in_order = table.take(pa.array(np.argsort(seconds, kind="stable")))
-        others = [name for name in table.column_names if name not in (label, time, *key)]
-        transient = row_order.transient(
-            in_order, [name for name in others if pa.types.is_string(table.schema.field(name).type)]
-        )
+        order = pa.array(np.argsort(seconds, kind="stable"))
+    in_order = table if order is None else table.take(order)
+    decided = {label, *([time] if time else []), *key}
+    table, in_order, references = flat.foreign_keys(table, in_order, {*decided, *types})
+    types = {**types, **dict.fromkeys(references, "string")}
+    words = [
+        field.name for field in table.schema if pa.types.is_string(field.type) and field.name not in decided
+    ]
+    transient = [] if order is None else row_order.transient(in_order, words)
     columns = inference.columns(table, label, time, key, moments, written, transient)
     clock = seconds is not None and time_formats.varies(seconds)
     if not clock and not columns.numeric and not columns.categorical and not columns.times:
@@ -292,7 +296,7 @@ def _drafted(
             *found.notes,
             *(note for each in source for note in each.notes),
             *flat.ambiguous(source, column_types),
-            *flat.notes(marks, dropped, forms, columns.times, texts),
+            *flat.notes(marks, dropped, forms, columns.times, texts, references),
             *flat.far_past(time, seconds),
             *_notes(table, profile, spans, seconds),
             *row_order.notes(table.column(label), profile.task, time),

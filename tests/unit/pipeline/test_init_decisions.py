@@ -399,3 +399,17 @@ def test_the_order_is_that_of_the_time(tmp_path: Path) -> None:
     data = table(tmp_path / "d.csv", "day,user,size", lambda i, r: users[i])
     assert [] == draft.draft(tmp_path / "p", data, "y", time="day").growing
     assert ["user"] == draft.draft(tmp_path / "q", data, "y").growing
+
+
+def test_numbers_that_name_things_are_texts(tmp_path: Path) -> None:
+    """A user's id and a zip code are categories; what is paid, a number that grows, and `--types` are not."""
+
+    def row(i, r):
+        return r.randrange(90), 10_000 + r.randrange(20), r.randrange(50), i // 10, r.randrange(30)
+
+    data = table(tmp_path / "d.csv", "userId,zip_code,paid,batch_id,shop_id", row)
+    drafted = draft.draft(tmp_path / "p", data, "y", types={"shop_id": "int"})
+    assert ["userId", "zip_code"] == drafted.columns.categorical
+    assert ["paid", "batch_id", "shop_id"] == drafted.columns.numeric
+    assert {"userId": "string", "zip_code": "string", "shop_id": "int"} == load(drafted.folder).data.types
+    assert (400, 0) == ingested(drafted.folder)
