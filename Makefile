@@ -98,8 +98,10 @@ bench-tables: setup ## the project of `noria init` on public tables beside boost
 bench-ingest: setup ## a stream to spans: events per CPU second, memory, 50 kills (about 15 minutes)
 	$(BIN)/python -m benchmarks.ingest $(if $(QUICK),--quick)
 
-bench-serving: setup ## the server: throughput, 100 swaps under load, memory, a killed process (about 10 minutes; KSERVE=PYTHON: beside KServe's)
+bench-serving: setup ## the server: throughput, 100 swaps under load, a killed process, canaries, bad requests (25 minutes; KSERVE=PYTHON: beside KServe's)
 	$(BIN)/python -m benchmarks.serving $(if $(QUICK),--quick) $(if $(KSERVE),--kserve $(KSERVE))
+	$(BIN)/python -m benchmarks.rollouts $(if $(QUICK),--quick)
+	$(BIN)/python -m benchmarks.fuzz_serving $(if $(QUICK),--quick)
 
 lock: ## resolve both lock files (UPGRADE=1: to the newest releases)
 	@$(PYTHON) tools/bootstrap.py lock $(if $(UPGRADE),--upgrade)

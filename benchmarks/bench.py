@@ -27,6 +27,9 @@ PARTS = (
 # With a separate page and target; a quick run takes them along.
 OTHERS = ("drift", "tables", "reading", "fuzz_reading")
 
+# On the same page, with a separate target: they need a server, and KServe's beside it.
+SERVER = ("serving", "rollouts", "fuzz_serving")
+
 
 def measured(path: Path) -> bool:
     """Whether a result is of the present code, in full, on a machine that had nothing else to do."""

@@ -69,7 +69,7 @@ def noria(api: KubeflowApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         {
             "NORIA_KUBEFLOW_HOST": api.host,
             "NORIA_KUBEFLOW_POLL": "0.01",
-            "NORIA_KUBEFLOW_TIMEOUT": "2",
+            "NORIA_KUBEFLOW_TIMEOUT": "20",
             "NORIA_KUBEFLOW_RETRIES": "1",
         },
     )

@@ -174,16 +174,19 @@ def test_another_schema_or_other_rows_are_another_key(examples, fresh, tmp_path:
 
 
 def test_half_a_kept_folder_is_none(examples, fresh, tmp_path: Path):
-    """A damaged key, or statistics that went missing, count as not kept."""
+    """A damaged key counts as not kept; without its file, a span has a fingerprint but no statistics."""
     _run(examples[2], fresh, tmp_path)
-    (found,) = statistics_cache.StatisticsCache(fresh).all()
+    store = statistics_cache.StatisticsCache(fresh)
+    (found,) = store.all()
     key = found.path.with_name("key.json")
     text = key.read_text()
     key.write_text(text[:-10])
-    assert [] == statistics_cache.StatisticsCache(fresh).all()
+    assert [] == store.all()
     key.write_text(text)
     found.path.unlink()
-    assert [] == statistics_cache.StatisticsCache(fresh).all()
+    assert [found] == store.all()
+    assert None is store.find(found.span, found.version, found.schema, found.content)
+    assert None is store.previous(found.span + 1, found.schema)
 
 
 def test_stock_tfx_reads_them(examples, fresh, tmp_path: Path):
