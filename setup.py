@@ -106,6 +106,9 @@ setup(
         # gcsfs from 2026 on needs a protobuf that TFX 1.16 cannot have.
         "remote": ["fsspec", "s3fs", "aiohttp", f"gcsfs<2026; {LONG_TERM}", f"gcsfs; {CURRENT}"],
         "delta": ["deltalake>=1"],
+        "iceberg": [
+            "pyiceberg>=0.12"
+        ],  # its own pyarrow extra needs a newer one than TFX 1.16 has; reading does not
         "object-store": ["obstore>=0.11"],  # a home at s3:// or gs://
         "dev": [
             "sqlalchemy>=2",  # the source kind sql
@@ -113,6 +116,7 @@ setup(
             "pymysql",
             "s3fs",  # the source kind remote
             "deltalake>=1",  # the source kind delta
+            "pyiceberg[sql-sqlite]>=0.12",  # the source kind iceberg
             "obstore>=0.11",  # a home in an object store
             "moto[s3]",
             "boto3",

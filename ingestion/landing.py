@@ -213,47 +213,46 @@ class Landing:
             )
 
 
-# The types of Delta's columns, where they have one value for all rows of a file.
-_OF_DELTA = {
-    "string": pa.string(),
-    "long": pa.int64(),
-    "integer": pa.int32(),
-    "short": pa.int16(),
-    "byte": pa.int8(),
-    "float": pa.float32(),
-    "double": pa.float64(),
-    "boolean": pa.bool_(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us"),
-    "timestamp_ntz": pa.timestamp("us"),
-}
-
-
 def commit_columns(
-    raw: Path, target: Path, columns: Mapping[str, str], keys: Mapping[str, Any], origin: Mapping[str, Any]
+    raw: Path,
+    target: Path,
+    columns: Mapping[str, str],
+    keys: Mapping[str, Any],
+    origin: Mapping[str, Any],
+    names: Mapping[int | str, str] | None = None,
 ) -> None:
-    """Writes the rows of a Parquet file of a Delta table as the table has them.
+    """Writes the rows of a Parquet file of a table of many files as the table has them.
 
     Args:
       raw: the file.
       target: where it goes, complete.
-      columns: the table's columns of simple types. Those that the file does not have are added.
+      columns: the table's columns of simple types, with the names of their Arrow types. Those that the file does not
+        have are added.
       keys: values of the columns that have one value for all rows; texts, or of the column's type. All others are
         missing.
       origin: where it came from, for the file's metadata.
+      names: the table's name of a column in the file, by the field id there, or by the name if it has no id. Other
+        columns are left out. None: each column has the name in the file.
     """
     writer: _File | None = None
     try:
         with pq.ParquetFile(raw) as file:
-            names = file.schema_arrow.names
-            more = [name for name in columns if name not in names and columns[name] in _OF_DELTA]
-            values = {name: _of_delta(keys.get(name), _OF_DELTA[columns[name]]) for name in more}
-            fields = [*file.schema_arrow, *(pa.field(name, _OF_DELTA[columns[name]]) for name in more)]
-            schema = pa.schema(fields)
+            given = file.schema_arrow
+            there = {field.name: field.name for field in given}
+            if names is not None:
+                named = {field.name: names.get(_field_id(field) or field.name) for field in given}
+                there = {name: new for name, new in named.items() if new is not None}
+            more = {
+                name: pa.type_for_alias(kind) for name, kind in columns.items() if name not in there.values()
+            }
+            values = [_value(keys.get(name), kind) for name, kind in more.items()]
+            fields = [given.field(name).with_name(new) for name, new in there.items()]
+            schema = pa.schema([*fields, *(pa.field(*each) for each in more.items())])
             writer = _File(target, schema, json.dumps(origin))
-            for batch in file.iter_batches():
-                added = [pa.repeat(value, batch.num_rows) for value in values.values()]
-                writer.write(pa.RecordBatch.from_arrays([*batch.columns, *added], schema=schema))
+            for batch in file.iter_batches(columns=list(there)):
+                kept = [batch.column(batch.schema.get_field_index(name)) for name in there]
+                added = [pa.repeat(value, batch.num_rows) for value in values]
+                writer.write(pa.RecordBatch.from_arrays([*kept, *added], schema=schema))
         writer.commit()
         writer = None
     finally:
@@ -261,8 +260,13 @@ def commit_columns(
             writer.discard()
 
 
-def _of_delta(value: Any, kind: pa.DataType) -> pa.Scalar:
-    """A value as Delta's log has it, in its type; an empty text means none."""
+def _field_id(field: pa.Field) -> int | None:
+    found = (field.metadata or {}).get(b"PARQUET:field_id")
+    return int(found) if found is not None else None
+
+
+def _value(value: Any, kind: pa.DataType) -> pa.Scalar:
+    """A value as a table's log has it, in its type; an empty text means none."""
     if value in (None, ""):
         return pa.scalar(None, kind)
     return pa.array([value]).cast(kind)[0]

@@ -49,6 +49,7 @@ async def answer(models: Models, method: str, path: str, body: bytes) -> tuple[i
         if match[2] == "labels":
             labels = [(str(each["request_id"]), float(each["label"])) for each in given["labels"]]
             found = sum(judge.traffic.label(*each) for each in labels)
+            await judge.keep()  # what is answered outlives a kill
             return 200, _text({"known": found, "unknown": len(labels) - found})
         return 200, _text(await asyncio.to_thread(_act, models, judge.rollouts, match[2], given))
     except NoriaError as error:

@@ -333,8 +333,8 @@ class Models:
         if self.options.rollouts is not None:
             rollouts = self._rollouts(model.config)
             judge = Judge(model, model.traffic, rollouts, self.options.rollouts, self.metrics)
+            await judge.start()
             self.judges[model.name] = judge
-            judge.start()
 
     def _rollouts(self, config: Any, published: Path | None = None) -> Rollouts:
         root, home, key = published or Path(config.base_path), self.options.home, self.options.signing_key

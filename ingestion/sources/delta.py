@@ -20,6 +20,20 @@ from noria.ingestion.sources.base import FoundFile, Source
 _KEYS = {"url", "options", "skip_change_commits"}
 _POSITION = "delta.json"  # the table's id, and the version up to which its rows are here
 CHUNK = 4 << 20
+# The types of columns that may have one value for all rows of a file, as Arrow calls them.
+_TYPES = {
+    "string": "string",
+    "long": "int64",
+    "integer": "int32",
+    "short": "int16",
+    "byte": "int8",
+    "float": "float32",
+    "double": "float64",
+    "boolean": "bool",
+    "date": "date32",
+    "timestamp": "timestamp[us]",
+    "timestamp_ntz": "timestamp[us]",
+}
 
 
 class Delta(Source):
@@ -83,9 +97,9 @@ class Delta(Source):
         """Copies what the versions since the last one have added; a run that is killed continues after the last one."""
         files.sweep(files.fetched(self.landing))
         columns = {
-            each["name"]: each["type"]
+            each["name"]: _TYPES[each["type"]]
             for each in json.loads(table.schema().to_json())["fields"]
-            if isinstance(each["type"], str)
+            if isinstance(each["type"], str) and each["type"] in _TYPES
         }
         identity, newest = str(table.metadata().id), table.version()
         known = self._position()

@@ -1,6 +1,8 @@
 """When a champion that fails, or predicts worse than a guess, is no longer trusted, and its fallback takes over."""
 
+import dataclasses
 import math
+from collections.abc import Mapping
 
 # What a collapse means: half of the requests fail. What is not one: 5 % of them.
 BROKEN, TOLERATED = 0.5, 0.05
@@ -32,6 +34,7 @@ class Collapse:
         return self.sum >= math.log(RUN_LENGTH)
 
 
+@dataclasses.dataclass
 class LossCollapse:
     """Detects scores that say less about the labels than one number for all rows does: their own mean.
 
@@ -46,18 +49,40 @@ class LossCollapse:
 
     The price: a wrong level of the scores, such as the same score for all rows, is no alarm. Labels of an unknown
     selection do not say what the level should be.
+
+    Args:
+      sum: the process now.
+      scores, answers: sum and number of the scores, older ones discounted.
+      labels: how many were added since the sum was zero.
+      champion, guess: the log losses of these labels, added.
     """
 
-    def __init__(self) -> None:
-        self.sum = 0.0
-        self._scores, self._answers = 0.0, 0.0  # sum and number, older ones discounted
-        self._count, self._champion, self._guess = 0, 0.0, 0.0  # since the sum was zero: log losses
+    sum: float = 0.0
+    scores: float = 0.0
+    answers: float = 0.0
+    labels: float = 0.0
+    champion: float = 0.0
+    guess: float = 0.0
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, float]) -> "LossCollapse":
+        """What `dataclasses.asdict` gave.
+
+        Raises:
+          ValueError: these are not its numbers.
+        """
+        names = {each.name for each in dataclasses.fields(cls)}
+        if values.keys() != names or not all(
+            isinstance(each, int | float) and math.isfinite(each) for each in values.values()
+        ):
+            raise ValueError(f"expected the numbers {', '.join(sorted(names))}")
+        return cls(**values)
 
     def answered(self, score: float) -> None:
         """Adds an answer to the mean, with or without a label to come."""
-        self._scores, self._answers = self._scores + score, self._answers + 1
-        if self._answers > 2 * MEMORY:
-            self._scores, self._answers = self._scores / 2, self._answers / 2
+        self.scores, self.answers = self.scores + score, self.answers + 1
+        if self.answers > 2 * MEMORY:
+            self.scores, self.answers = self.scores / 2, self.answers / 2
 
     def update(self, score: float, label: int) -> bool:
         """Adds a row with its label; whether the model has collapsed.
@@ -66,23 +91,22 @@ class LossCollapse:
           score: the probability of the label 1.
           label: 0 or 1.
         """
-        mean = self._scores / self._answers if self._answers else score
+        mean = self.scores / self.answers if self.answers else score
         guess = mean if label else 1 - mean
         mixed = (1 - SHARE) * (score if label else 1 - score) + SHARE * guess
         if guess <= 0:  # all scores are 0, or all are 1
             return False
         if self.sum <= 0:
-            self.sum = 0.0
-            self._count, self._champion, self._guess = 0, 0.0, 0.0
+            self.sum = self.labels = self.champion = self.guess = 0.0
         self.sum += math.log(guess / mixed)
-        self._count += 1
-        self._champion -= math.log(mixed)
-        self._guess -= math.log(guess)
+        self.labels += 1
+        self.champion -= math.log(mixed)
+        self.guess -= math.log(guess)
         return self.sum >= math.log(RUN_LENGTH)
 
     def __str__(self) -> str:
-        count = max(self._count, 1)
+        count = max(self.labels, 1)
         return (
-            f"on the last {self._count:,} labels its log loss is {self._champion / count:.3f}, "
-            f"that of its mean score {self._guess / count:.3f}"
+            f"on the last {self.labels:,.0f} labels its log loss is {self.champion / count:.3f}, "
+            f"that of its mean score {self.guess / count:.3f}"
         )

@@ -13,6 +13,7 @@ from typing import Protocol
 from noria.core import files
 from noria.core.errors import NoriaError
 from noria.serving.prometheus import Metrics
+from noria.serving.rollouts.answers import Answers
 from noria.serving.rollouts.guards import Guards
 from noria.serving.rollouts.operations import Rollouts
 from noria.serving.rollouts.rollout import ABORTED, ABORTING, ACTIVE, PROMOTED, PROMOTING, Rollout, decide
@@ -59,12 +60,14 @@ class Judge:
         self._guards: Guards | None = None
         self._mark: files.Mark | None = None
         self._right: contextlib.ExitStack | None = None
-        self._saved = self._looked = 0.0
+        self._saved = self._looked = self._kept = 0.0
         self._resting = 0.0  # until when a step that has failed is not tried again
+        self._keeping = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Judges from now on."""
+    async def start(self) -> None:
+        """Judges from now on, and knows what the server before knew."""
+        await self.keep()
         self._task = asyncio.create_task(self._run(), name=f"judge {self.model.name}")
 
     async def stop(self) -> None:
@@ -72,6 +75,7 @@ class Judge:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        await self.keep()
         if self._right is not None and self.rollout is not None and self.rollout.status in ACTIVE:
             with contextlib.suppress(NoriaError):
                 await self._save(self.rollout, self._with_evidence(self.rollout))
@@ -80,16 +84,17 @@ class Judge:
 
     async def look(self) -> None:
         """One look: at the file, at the candidate, at the guards."""
+        now = time.monotonic()
+        if now - self._kept > SAVE_SECONDS:
+            self._kept = now
+            await self.keep()
         await self._read()
-        rollout, now = self.rollout, time.monotonic()
+        rollout = self.rollout
         if now < self._resting:
             return
         if rollout is not None and rollout.status in ACTIVE:
             await self._judge(rollout)
             return
-        if self._right is not None:  # another server may judge the next one
-            self._right.close()
-            self._right = None
         if rollout is not None and rollout.status in (PROMOTING, ABORTING):
             await asyncio.to_thread(self.rollouts.finish)
             await self._read()
@@ -98,6 +103,40 @@ class Judge:
             waiting = self.rollouts.waiting()
             if waiting is not None:
                 await asyncio.to_thread(self.rollouts.start, waiting, self.settings, "noria serve")
+
+    async def keep(self) -> None:
+        """Writes which answers wait for a label, and what the labels have said, if this server is the one that does."""
+        async with self._keeping:
+            await self._claim()
+            lines = self.traffic.answers.changes()
+            if self._right is None or not lines:  # another server writes its own
+                return
+            champion, losses = self.traffic.losses
+            copy = dataclasses.replace(losses)
+            try:
+                await asyncio.to_thread(self.rollouts.store.keep, lines, champion, copy)
+            except NoriaError as error:
+                LOG.error("labels of model %s: %s", self.model.name, error)
+
+    async def _claim(self) -> None:
+        """Takes the right to judge and to write, where nobody has it; then this server knows what the files say."""
+        store, traffic = self.rollouts.store, self.traffic
+        used = store.folder.is_dir() or traffic.answers.changed
+        if self._right is not None or not used:
+            return
+        self._right = store.judge()
+        if self._right is None:
+            return
+        older = Answers()
+        bad = await asyncio.to_thread(lambda: older.load(store.read_answers()))
+        if bad:
+            LOG.warning(
+                "model %s: %d answers in %s cannot be read and are ignored",
+                self.model.name,
+                bad,
+                store.folder,
+            )
+        traffic.resume(older, store.read_losses())
 
     async def _run(self) -> None:
         while True:
@@ -126,9 +165,6 @@ class Judge:
             if before is not None and before.status in ACTIVE:
                 await self._end(before, ABORTED)
             self._guards = Guards(rollout.settings.guards, rollout.settings.false_alarms, rollout.guards)
-            if rollout.status in ACTIVE:
-                lines = await asyncio.to_thread(self.rollouts.store.read_answers, rollout.id)
-                self.traffic.answers.load(lines, rollout.id)
         self.rollout = rollout
         changed = before is None or (before.id, before.status, before.step) != (
             rollout.id,
@@ -154,8 +190,6 @@ class Judge:
     async def _end(self, rollout: Rollout, status: str) -> None:
         """The candidate becomes the champion, or gets nothing any more."""
         self.traffic.begin(None, None, None)
-        self.traffic.answers.changes()
-        await asyncio.to_thread(self.rollouts.store.forget_answers, rollout.id)
         folder = self.rollouts.root / str(rollout.version)
         if status == PROMOTED:
             if folder.is_dir():
@@ -174,10 +208,7 @@ class Judge:
             return
         if self.traffic.candidate is not version:
             self._divide()
-        if self._right is None:
-            self._right = self.rollouts.store.judge()
         if self._right is None or self._guards is None:
-            self.traffic.answers.changes()  # another server writes its own
             return
         self.traffic.close()
         new = decide(rollout, self._guards, time.time())
@@ -210,15 +241,13 @@ class Judge:
 
     async def _save(self, known: Rollout, new: Rollout) -> None:
         """Writes the file, unless somebody has changed it since it was `known`, and the answers beside it."""
-        store, answers = self.rollouts.store, self.traffic.answers.changes()
-        if answers:
-            await asyncio.to_thread(store.append_answers, known.id, answers)
+        await self.keep()
 
         def put(current: Rollout | None) -> Rollout | None:
             same = current is not None and (current.id, current.status) == (known.id, known.status)
             return new if same else current
 
-        await asyncio.to_thread(store.change, put)
+        await asyncio.to_thread(self.rollouts.store.change, put)
         self._saved = time.monotonic()
 
     def _say(self, rollout: Rollout) -> None:

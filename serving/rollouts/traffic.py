@@ -89,7 +89,10 @@ class Traffic:
         self._collapse: tuple[int, Collapse] = (0, Collapse())
         self._ends: list[float] = []
         self._running: set[_Asked] = set()
-        self._losses: tuple[int, LossCollapse] = (0, LossCollapse())
+        self.losses: tuple[int, LossCollapse] = (
+            0,
+            LossCollapse(),
+        )  # by the labels of which version's answers
         self._mirrored: set[asyncio.Task[None]] = set()
 
     def begin(self, rollout: Rollout | None, candidate: Version | None, guards: Guards | None) -> None:
@@ -100,6 +103,21 @@ class Traffic:
             if guards is not None and before is not None:
                 guards.expect(before / 1e6)
         self.rollout, self.candidate, self.guards = rollout, candidate, guards
+
+    def resume(self, older: Answers, losses: tuple[int, LossCollapse] | None) -> None:
+        """Continues what another server has begun: its answers, and of which champion the labels have said what.
+
+        Without that (None), the mean of the scores is that of the answers.
+        """
+        self.answers.prepend(older)
+        champion = self._arms.latest()
+        if losses is not None:
+            self.losses = losses
+        elif champion is not None:
+            self.losses = champion.number, LossCollapse()
+            for each in self.answers:
+                if each.arm == CHAMPION and each.version == champion.number and 0 <= each.score <= 1:
+                    self.losses[1].answered(each.score)
 
     async def ask(self, call: Call[Answer]) -> Answer:
         """The answer of the version that this request is for.
@@ -171,9 +189,9 @@ class Traffic:
             self._collapsed(champion, fallback, f"its scores are worse than their mean: {losses}")
 
     def _losses_of(self, champion: int) -> LossCollapse:
-        if self._losses[0] != champion:
-            self._losses = champion, LossCollapse()
-        return self._losses[1]
+        if self.losses[0] != champion:
+            self.losses = champion, LossCollapse()
+        return self.losses[1]
 
     def ended(self, version: Version) -> bool:
         """The process of a version has ended: whether another version answers what it was computing."""
@@ -250,7 +268,7 @@ class Traffic:
         return answer
 
     def _remember(self, arm: str, version: Version, score: float | None) -> None:
-        if score is not None and REQUEST_ID.get():
+        if score is not None and math.isfinite(score) and REQUEST_ID.get():
             rollout = self.rollout.id if self.rollout is not None else ""
             self.answers.add(REQUEST_ID.get(), Answered(arm, version.number, score, rollout))
             if arm == CHAMPION and 0 <= score <= 1:

@@ -55,6 +55,7 @@ def test_direct_imports_are_declared(package) -> None:
         "sql": "sql",
         "remote": "remote",
         "delta": "delta",
+        "iceberg": "iceberg",
         "objects": "object-store",
         "segments": "stream",
         "streams": "kafka",

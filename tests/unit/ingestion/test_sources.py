@@ -16,6 +16,7 @@ from noria.ingestion.sources.base import Source
 from noria.ingestion.sources.delta import Delta
 from noria.ingestion.sources.files import Files
 from noria.ingestion.sources.function import Function
+from noria.ingestion.sources.iceberg import Iceberg
 from noria.ingestion.sources.remote import Remote
 from noria.ingestion.sources.sql import Sql
 from noria.pipeline.config import load
@@ -124,5 +125,12 @@ def test_a_wrong_kind_is_told(tmp_path: Path, source: str, words: str) -> None:
 
 def test_the_kinds_are_the_files_of_the_folder() -> None:
     """The registry is the folder."""
-    kinds = {"delta": Delta, "files": Files, "function": Function, "remote": Remote, "sql": Sql}
+    kinds = {
+        "delta": Delta,
+        "files": Files,
+        "function": Function,
+        "iceberg": Iceberg,
+        "remote": Remote,
+        "sql": Sql,
+    }
     assert kinds == SOURCES.all()

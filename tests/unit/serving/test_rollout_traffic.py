@@ -9,6 +9,7 @@ from noria.serving.grpc_status import Code, StatusError
 from noria.serving.prediction_log import REQUEST_ID
 from noria.serving.prometheus import Metrics
 from noria.serving.rollouts.answers import Answered, Answers
+from noria.serving.rollouts.collapse import LossCollapse
 from noria.serving.rollouts.guards import CANDIDATE, CHAMPION, Guards
 from noria.serving.rollouts.rollout import Rollout
 from noria.serving.rollouts.settings import RolloutSettings
@@ -212,20 +213,59 @@ def test_a_label_counts_in_its_own_rollout_only() -> None:
 
 
 def test_answers_outlive_the_server(tmp_path) -> None:
-    """The next server knows the answers of the rollout, without those that have their label, and after a cut line."""
-    store, answers = Store(tmp_path), Answers()
+    """The next server knows the answers, without those that have their label, also after a line that a kill has cut."""
+    store, answers, newer = Store(tmp_path), Answers(), Answers()
+    first = Answered(CHAMPION, 1, 0.25, "a")
     for each in range(3):
-        answers.add(str(each), Answered(CHAMPION, 1, 0.25, "a"))
-    answers.add("other", Answered(CHAMPION, 1, 0.25, ""))
+        answers.add(str(each), first)
     answers.take("1")
     store.folder.mkdir()
-    store.append_answers("a", answers.changes() + b'["cut", "cham')
+    store.keep(answers.changes() + b'["cut", "cham', 1, LossCollapse())
+    answers.add("3", Answered(CHAMPION, 1, 0.5, ""))
+    store.keep(answers.changes() + b'["x", "champion", 1, null, ""]\n', 1, LossCollapse())
     loaded = Answers()
-    loaded.load(store.read_answers("a"), "a")
-    assert [(Answered(CHAMPION, 1, 0.25, "a"),), ()] == [loaded.take(each) for each in ("0", "1")]
-    assert [1, 0, 0] == [len(loaded.take(each)) for each in ("2", "other", "cut")]
-    store.forget_answers("a")
-    assert [] == store.read_answers("a")
+    assert 2 == loaded.load(store.read_answers())  # the cut line, and the one without a score
+    newer.add("2", Answered(CANDIDATE, 2, 0.75, "a"))
+    newer.prepend(loaded)
+    assert [(first,), ()] == [newer.take(each) for each in ("0", "1")]
+    assert [2, 1, 0, 0] == [len(newer.take(each)) for each in ("2", "3", "cut", "x")]
+
+
+def test_the_evidence_of_labels_outlives_the_server(tmp_path) -> None:
+    """It is what it was, to the last bit, and the next labels continue it."""
+    store, losses = Store(tmp_path), LossCollapse()
+    store.folder.mkdir()
+    for each in range(10):
+        losses.answered(0.9 if each % 2 else 0.1)
+    alarms = [losses.update(0.9 if each % 2 else 0.1, (each + 1) % 2) for each in range(6)]
+    store.keep(b"", 7, losses)
+    assert (7, losses) == store.read_losses()
+    _, losses = store.read_losses() or (0, LossCollapse())
+    alarms += [losses.update(0.9 if each % 2 else 0.1, (each + 1) % 2) for each in range(6)]
+    assert [False] * 10 + [True] * 2 == alarms
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"",
+        b"\x00" * 40,
+        b"[1]",
+        b'{"version": 1}',
+        b'{"version": null, "sum": 1}',
+        b'{"version": 1, "sum": NaN',
+    ],
+)
+def test_damaged_evidence_is_set_aside(damaged, tmp_path, caplog) -> None:
+    """It says nothing about a version; the log names the file, which keeps its bytes under another name."""
+    store = Store(tmp_path)
+    store.folder.mkdir()
+    store.labels.write_bytes(damaged)
+    assert None is store.read_losses()
+    assert [True] == [str(store.labels) in each.getMessage() for each in caplog.records]
+    assert damaged == (store.folder / "labels.json.damaged").read_bytes()
+    assert None is store.read_losses()
+    assert 1 == len(caplog.records)
 
 
 def test_a_shadow_is_compared_and_never_answers() -> None:

@@ -134,7 +134,7 @@ def test_a_healthy_canary_becomes_the_champion(server, root, small_models) -> No
     server.wait(lambda: bool(ask(server)) and rollout(server)["step"] == 2)
     assert 200 == server.ask(f"{ADMIN}:pause", {})[0]
     server.ask("/v1/models/m:predict", {"instances": [2.0]}, x_request_id="late")
-    server.wait(lambda: any(b'"late"' in each.read_bytes() for each in root.glob(".rollout/answers-*")))
+    server.wait(lambda: any(b'"late"' in each.read_bytes() for each in root.glob(".rollout/answers*")))
     server.kill_and_start()
     server.wait(lambda: states(server).get(4) == "AVAILABLE")
     labels = {"labels": [{"request_id": each, "label": 1} for each in ("late", "never")]}
@@ -175,6 +175,40 @@ def test_the_fallback_takes_over_where_labels_contradict_the_champion(server, ro
     assert TWO == ask(server)
     _, page = server.ask("/monitoring/prometheus/metrics")
     assert 'noria_serving_rollbacks_total{model="m",cause="collapse"} 2' in page
+
+
+def test_labels_outlive_a_kill(server, root, small_models) -> None:
+    """The server is killed between the labels, and again with damaged evidence: they count together, or not at all.
+
+    No rollout is under way. The answers are those of before the first kill.
+    """
+    shutil.copytree(small_models / "half_plus_two" / "00000123", root / ".staging-7")
+    (root / ".staging-7").rename(root / "7")
+    server.wait(lambda: states(server).get(7) == "AVAILABLE")
+    labels = []
+    for each in range(24):
+        body = {"instances": [-2.2 if each % 2 else -3.8]}
+        assert 200 == server.ask("/v1/models/m:predict", body, x_request_id=f"kept-{each}")[0]
+        labels.append({"request_id": f"kept-{each}", "label": (each + 1) % 2})
+    server.wait(lambda: any(b'"kept-23"' in each.read_bytes() for each in root.glob(".rollout/answers*")))
+
+    def tell(several: list[dict]) -> None:
+        assert (200, {"known": len(several), "unknown": 0}) == server.ask(
+            f"{ADMIN}:labels", {"labels": several}
+        )
+
+    tell(labels[:6])
+    server.kill_and_start()
+    (root / ".rollout" / "labels.json").write_text("{")  # of a disk that has lost it
+    server.kill_and_start()
+    assert (root / ".rollout" / "labels.json.damaged").exists()
+    tell(labels[6:12])
+    server.kill_and_start()
+    assert (200, {"known": 0, "unknown": 1}) == server.ask(f"{ADMIN}:labels", {"labels": labels[:1]})
+    assert (root / "7").is_dir()
+    tell(labels[12:20])
+    server.wait(lambda: (root / ".withdrawn-7").is_dir() and states(server)[7] == "END")
+    assert TWO == ask(server)
 
 
 def test_the_fallback_answers_while_a_process_is_replaced(server) -> None:
