@@ -22,7 +22,7 @@ class Calendar:
     Two things may change (see widening.py): a column gets a wider type, and further classes follow the known ones.
 
     Attributes:
-      every: `hour`, `day`, `week` (from Monday, UTC) or `rows:N`.
+      every: a period (`noria.core.periods.length`), or `rows:N`.
       first: number of the period that is span 1; None for `rows:N`.
       time: the time column, or None.
       label: the label column.
@@ -110,15 +110,16 @@ def rows_per_span(every: str) -> int | None:
     """N of `rows:N`; None for periods of time.
 
     Raises:
+      ConfigError: a part of an hour that is not possible.
       DataError: neither a period nor `rows:N`.
     """
-    if every in periods.LENGTHS:
+    if periods.length(every):
         return None
     kind, _, count = every.partition(":")
     if kind == "rows" and count.isdigit() and int(count):
         return int(count)
     raise DataError(
-        f"span.every must be hour, day, week or rows:N, got {every!r}",
+        f"span.every must be {periods.CHOICES}, or rows:N, got {every!r}",
         next_step="write `every: week`, or `rows:5000`",
     )
 

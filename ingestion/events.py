@@ -35,7 +35,7 @@ class EventSettings:
       task: `binary`, `multiclass` or `regression`.
       classes: the label's values by class index; found in the data if None.
       time: the time column; None: rows are in file order.
-      every: `hour`, `day`, `week` or `rows:N`.
+      every: a period (`noria.core.periods.length`), or `rows:N`.
       columns: the columns to keep, besides label and time; None: all. All of them must be there.
       types: types of columns that are not to be inferred, by name or import path.
       missing: further texts that mean "missing", such as `?`.
@@ -68,7 +68,7 @@ class EventSettings:
         rows = calendar.rows_per_span(self.every)
         if self.time is None and rows is None:
             raise DataError(
-                f"spans of one {self.every} each need a time column",
+                f"spans by time ({self.every}) need a time column",
                 where="time.column in the config",
                 next_step="name the time column, or set `span.every` to rows:N (such as rows:5000)",
             )

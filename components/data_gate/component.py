@@ -40,7 +40,7 @@ class DataGate(base_component.BaseComponent):
       label: name of the label's column.
       task: `binary`, `multiclass` or `regression`.
       time: name of the event-time column; empty to take the one that the spans were cut by.
-      every: how the stream is cut (hour, day, week, rows:N); empty to take what the spans were cut by.
+      every: how the stream is cut (a period, or rows:N); empty to take what the spans were cut by.
       project: folder to import the user's own measures from, besides the Python path.
       run_id: names the run; the verdict depends on the home folder, so a cached one must not be taken.
     """

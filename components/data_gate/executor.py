@@ -15,7 +15,7 @@ from noria.components.data_gate import anomalies, data_verdict, finding, first_m
 from noria.components.data_gate.history import LOOK_BACK, Past, is_thin, usual
 from noria.components.data_gate.settings import DataGateSettings
 from noria.components.statistics_cache import FILE, StatisticsCache
-from noria.core import files
+from noria.core import files, periods
 from noria.core.errors import GateError, ThinError
 from noria.core.settings import read_json
 from noria.schemas import loader
@@ -268,7 +268,8 @@ def _is_thin(statistics: statistics_pb2.DatasetFeatureStatisticsList, rows: int,
 
 
 def _past(manifest: Manifest) -> Past:
-    return Past(manifest.span, manifest.rows, manifest.event_time)
+    length = periods.length((manifest.extra.get("calendar") or {}).get("every", ""))
+    return Past(manifest.span, manifest.rows, manifest.event_time, min(length or periods.HOUR, periods.HOUR))
 
 
 def _load(path: Path) -> statistics_pb2.DatasetFeatureStatisticsList | None:

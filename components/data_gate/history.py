@@ -22,6 +22,8 @@ SPREAD = 0.05
 BITS = 40
 # Share of a period by which starts and ends may differ from the cadence: 8 hours of a week.
 TOLERANCE = 0.05
+# Event times are whole seconds, so in short spans they differ by this many without a reason.
+RESOLUTION = 1
 # Probability below which a start that late is not chance.
 RARE = 1e-3
 # Missing rows below which a late start may be chance: of a Poisson stream, one in 10^8.
@@ -30,21 +32,25 @@ FEW = 20
 
 @dataclasses.dataclass(frozen=True)
 class Past:
-    """One span: id, rows, and its first and last event in epoch seconds (None where spans go by row order)."""
+    """One span: id, rows, and its first and last event in epoch seconds (None where spans go by row order).
+
+    `grain` are the seconds that count for its last event: an hour, or the length of a shorter span.
+    """
 
     span: int
     rows: int
     event_time: tuple[int, int] | None
+    grain: int = periods.HOUR
 
     @property
     def density(self) -> float | None:
         """Rows per hour of event time; None without event times.
 
-        One hour is added for the hour of the last event: a span within one hour is an hour long.
+        The grain is added for the last event: a span within one hour is an hour long.
         """
         if self.event_time is None:
             return None
-        return self.rows / ((self.event_time[1] - self.event_time[0]) / 3600 + 1)
+        return self.rows / (self.event_time[1] - self.event_time[0] + self.grain) * periods.HOUR
 
 
 def usual(past: list[Past], rows: int, thin: int, since: int = 0) -> list[Past]:
@@ -74,9 +80,9 @@ def check_volume(
     """Compares rows per hour of event time with the median of the last accepted spans.
 
     Per hour, because the first and the last span of a stream are partial: the last days of 2013 are two days with
-    the traffic of two days. Days and hours are compared with a whole week, and `broken` is measured at the week's
-    lowest: a Sunday is no fault. The test is Student's t of the log ratio, with the spread of the stream's own spans
-    (MAD), 5 % at least, which counts as five spans. Below 3 spans nothing is sure.
+    the traffic of two days. Days and hours are compared with a whole week, parts of an hour with the last 8 of them,
+    and `broken` is measured at the lowest one: a Sunday is no fault. The test is Student's t of the log ratio, with the
+    spread of the stream's own spans (MAD), 5 % at least, which counts as five spans. Below 3 spans nothing is sure.
 
     Spans of `rows:N` have N rows by definition. With event times their rows per hour may be `drifted`: a stream that
     has more or fewer events is no fault. Without event times there is nothing to compare.
@@ -105,7 +111,8 @@ def check_volume(
     logs = np.log(np.maximum(values, 1e-9))
     spread = 1.4826 * float(np.median(np.abs(logs - np.median(logs)))) if len(values) >= ENOUGH else 0.0
     spread = math.sqrt(max(spread, SPREAD) ** 2 + 1 / max(span.rows, 1))
-    lowest = min(values) if every in ("hour", "day") else middle
+    seasonal = (periods.length(every) or periods.WEEK) < periods.WEEK
+    lowest = min(values) if seasonal else middle
     text = (
         f"{mine:,.1f} {numbers['measure']}, {ratio:.2f} of the median {middle:,.1f} "
         f"of the last {len(values)} accepted spans"
@@ -158,7 +165,7 @@ def check_time(
 ) -> list[Finding]:
     """Compares the span's time range with its calendar period, with the spans before and with their cadence.
 
-    - Spans cut by hour, day or week (from Monday, UTC) must lie within one: otherwise the clock is wrong. `broken`.
+    - Spans cut by a period (a week is from Monday, UTC) must lie within one: otherwise the clock is wrong. `broken`.
     - A range that an older span covers is a replay. `broken` above the share `overlap`.
     - Start and end both off the cadence of the last spans, in the same direction by more than 5 % of a period: the
       clock is shifted. `broken`. Only one of them: the span is partial. `drifted`. Spans cut by rows have no cadence.
@@ -177,8 +184,8 @@ def check_time(
         return []
     first, last = span.event_time
     findings = []
-    if every in periods.LENGTHS and periods.number(every, first) != periods.number(every, last):
-        text = f"events from {_when(first)} to {_when(last)} are not within one {every}: the clock is shifted"
+    if periods.length(every) and periods.number(every, first) != periods.number(every, last):
+        text = f"events from {_when(first)} to {_when(last)} are not within one span ({every}): the clock is shifted"
         findings.append(Finding(BROKEN, "time", "", text))
     length = last - first
     for other in past:
@@ -207,25 +214,26 @@ def _cadence(span: Past, past: list[Past], tolerated: float | None) -> list[Find
     # Per id, as a span in quarantine leaves a hole. The first span of a stream may begin late: medians forgive it.
     steps = np.diff(times, axis=0) / np.diff(ids)[:, None]
     spacing = float(np.median(steps))
-    regular = np.abs(steps - spacing) < TOLERANCE * abs(spacing)
+    regular = np.abs(steps - spacing) <= max(TOLERANCE * abs(spacing), RESOLUTION)
     if spacing <= 0 or regular.sum(axis=0).min() < ENOUGH - 1:
         return []
     begin, end = np.median(times + spacing * (span.span - ids)[:, None], axis=0)
     late_start, late_end = span.event_time[0] - begin, span.event_time[1] - end
-    limit = TOLERANCE * spacing
-    cadence = f"the cadence of the last {len(known)} spans (one each {spacing / 3600:.0f} h)"
+    limit = max(TOLERANCE * spacing, RESOLUTION)
+    cadence = f"the cadence of the last {len(known)} spans (one each {periods.spoken(spacing)})"
     if min(abs(late_start), abs(late_end)) > limit and abs(late_start - late_end) < limit:
         gap = min(abs(late_start), abs(late_end)) / 3600
         empty = gap * statistics.median(other.density or 0.0 for other in known)
+        side = "late" if late_start > 0 else "early"
         text = (
-            f"first and last event are both {late_start / 3600:+.0f} h off {cadence}: the clock is shifted "
-            f"(about {empty:,.0f} rows are missing at one end)"
+            f"first and last event are both {periods.spoken(abs(late_start))} {side}, by {cadence}: the clock is "
+            f"shifted (about {empty:,.0f} rows are missing at one end)"
         )
         # A Poisson stream leaves so long a gap with this probability.
         severity = BROKEN if empty >= FEW else DRIFTED
         return [Finding(severity, "time", "", text, effect=gap, threshold=limit / 3600, p=math.exp(-empty))]
     if late_start > limit:
-        text = f"the span begins {late_start / 3600:.0f} h late, by {cadence}: rows are missing, or the clock is off"
+        text = f"the span begins {periods.spoken(late_start)} late, by {cadence}: rows are missing, or the clock is off"
         starts = times[:, 0] + spacing * (span.span - ids)
         scatter = 1.4826 * float(np.median(np.abs(starts - begin)))
         missing = late_start / 3600 * statistics.median(other.density or 0.0 for other in known)
@@ -243,7 +251,7 @@ def _cadence(span: Past, past: list[Past], tolerated: float | None) -> list[Find
             )
         ]
     if late_end < -limit:
-        text = f"the span ends {-late_end / 3600:.0f} h early, by {cadence}: the span is incomplete"
+        text = f"the span ends {periods.spoken(-late_end)} early, by {cadence}: the span is incomplete"
         return [Finding(DRIFTED, "time", "", text)]
     return []
 

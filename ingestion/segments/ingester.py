@@ -347,7 +347,7 @@ class Ingester:
     ) -> tuple[Any, list[dict[str, Any]]]:
         """Buries the events before the first span."""
         every, column = self.settings.every, self.settings.time
-        if self._first is None and every in periods.LENGTHS:
+        if self._first is None and periods.length(every):
             calendar = Calendar.load(self.store)
             self._first = calendar.first if calendar is not None else None
         if self._first is None or column is None or not rows.num_rows:
@@ -446,7 +446,7 @@ class Ingester:
 
     def _closed(self) -> float:
         """What decides whether a span can be committed: the first open period, or the newest segment for `rows:N`."""
-        if self.settings.every not in periods.LENGTHS:
+        if not periods.length(self.settings.every):
             return self.state.commit
         return -math.inf if self.watermark is None else periods.number(self.settings.every, self.watermark)
 

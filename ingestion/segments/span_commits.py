@@ -262,13 +262,13 @@ class _Commits:
         if time is None:
             return None
         found = np.concatenate([table.column(time).to_numpy() for table in partition.read(key, None)])
-        if every in periods.LENGTHS:
+        if periods.length(every):
             found = found[periods.number(every, found) == key]
         return int(found.min()), int(found.max())
 
 
 class _Periods(_Commits):
-    """Spans of an hour, a day or a week."""
+    """Spans of a period of time."""
 
     into_next = False
 

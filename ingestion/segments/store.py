@@ -270,7 +270,7 @@ class SegmentStore:
         Args:
           draft: what was read.
           identity: of the stream.
-          every: `hour`, `day`, `week` or `rows:N`.
+          every: a period, or `rows:N`.
           column: the time column, or None.
           ends: where each partition ends now.
           now: epoch seconds.
@@ -633,7 +633,7 @@ def _write_rows(path: Path, table: "pa.Table", every: str, column: str | None) -
         table, path, compression="zstd", compression_level=1, use_dictionary=False, write_statistics=False
     )
     spans: dict[int, int] = {}
-    if column is not None and every in periods.LENGTHS:
+    if column is not None and periods.length(every):
         numbers, counts = np.unique(
             periods.number(every, table.column(column).to_numpy()), return_counts=True
         )

@@ -1,4 +1,4 @@
-"""Spans of an hour, a day or a week: a row belongs to the period of its time."""
+"""Spans of a period, from a second to a week: a row belongs to the period of its time."""
 
 from collections.abc import Collection, Iterator, Sequence
 
@@ -16,7 +16,7 @@ class PeriodAssigner(SpanAssigner):
 
     Args:
       tables: the tables.
-      every: `hour`, `day` or `week`.
+      every: the period (`noria.core.periods.length`).
       time: the time column.
       first: number of the period that is span 1; None: the earliest one.
       done: sha256 of a source and id of a span: its rows there are committed, or were replaced by corrected ones.

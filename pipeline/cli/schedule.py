@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from noria.pipeline.runners.kubeflow.kfp_client import Cluster
     from noria.pipeline.runners.kubeflow.records import Schedule
 
-_KEEPS_UP = {"hour": "--every 1h", "day": "--every 1d", "week": "--every 7d"}
+_AS_INTERVAL = {"hour": "1h", "day": "1d", "week": "7d"}  # a part of an hour is written the same
 _DONE = {"pause": "paused", "resume": "resumed", "delete": "deleted"}
 
 app = typer.Typer(help="Recurring runs on Kubeflow Pipelines.", no_args_is_help=True)
@@ -112,11 +112,12 @@ def create(
         out.print(f"[green]✓[/] {how}: {escape(called)}, {escape(made.trigger)}, version {version.name}")
         out.print(f"[bold]link[/]     {escape(made.link)}", soft_wrap=True)
     between = float(seconds or cron_fields.seconds_between(str(expression)))
-    span = periods.LENGTHS.get(settings.span.every, math.inf)  # nobody knows how long rows:N takes
+    length = settings.span.every
+    span = periods.length(length) or math.inf  # nobody knows how long rows:N takes
     if between > 1.01 * span:
         console.err().print(
-            f"[yellow]note[/] each run takes one span, and there is a new one every {settings.span.every}: "
-            f"{escape(made.trigger)} falls behind; {_KEEPS_UP[settings.span.every]} keeps up",
+            f"[yellow]note[/] each run takes one span, and there is a new one every {length}: "
+            f"{escape(made.trigger)} falls behind; --every {_AS_INTERVAL.get(length, length)} keeps up",
             soft_wrap=True,
         )
     if not made.enabled:

@@ -21,7 +21,7 @@ from pydantic import (
 from noria.components.data_gate.settings import DataGateSettings
 from noria.components.evaluator.settings import EvaluatorSettings
 from noria.core import periods
-from noria.core.errors import did_you_mean
+from noria.core.errors import ConfigError, did_you_mean
 from noria.core.objects.store import SCHEMES
 from noria.core.settings import Names, Settings, listed
 from noria.ingestion.column_types import COLUMN_TYPES
@@ -203,16 +203,20 @@ class Time(Settings):
 
 
 def _every(value: str) -> str:
-    if value not in ("hour", "day", "week") and not re.fullmatch(r"rows:[1-9]\d*", value):
-        raise ValueError(f"must be hour, day, week or rows:N (such as rows:5000), got {value!r}")
+    try:
+        period = periods.length(value)
+    except ConfigError as error:
+        raise ValueError(error.what) from None
+    if period is None and not re.fullmatch(r"rows:[1-9]\d*", value):
+        raise ValueError(f"must be {periods.CHOICES}, or rows:N (such as rows:5000), got {value!r}")
     return value
 
 
 class Span(Settings):
     every: Annotated[str, AfterValidator(_every)] = Field(
         default=periods.DEFAULT_LENGTH,
-        description="The length of a span: `hour`, `day` or `week` (from Monday, UTC) of "
-        "the time column, or `rows:N`.",
+        description="The length of a span: `hour`, `day`, `week` (from Monday, UTC), or seconds or "
+        "minutes that divide an hour evenly (`10s`, `15m`), of the time column; or `rows:N`.",
     )
 
 

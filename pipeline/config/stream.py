@@ -1,5 +1,6 @@
 """The section `stream` of a project's YAML file."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,6 +33,12 @@ Interval = Annotated[str, AfterValidator(_interval)]
 # How long events wait in memory where the config does not say it: a span has about 1,000 segments at most.
 SEGMENT_EVERY = {"day": "1m", "week": "10m"}
 OTHERWISE = "10s"
+SHARE = 10  # A span waits for the segment with its last events, so short spans have shorter segments.
+
+
+def _segment_seconds(every: str) -> float:
+    usual = _seconds(SEGMENT_EVERY.get(every, OTHERWISE))
+    return min(usual, (periods.length(every) or math.inf) / SHARE)
 
 
 def _seconds(interval: str) -> int:
@@ -67,7 +74,7 @@ class StreamSection(Settings):
         default=None,
         description="Longest time that an event waits before it is committed to a segment. Default: "
         + "".join(f"`{time}` for spans of one {every}, " for every, time in SEGMENT_EVERY.items())
-        + f"else `{OTHERWISE}`.",
+        + f"else `{OTHERWISE}`, but at most a tenth of the span.",
     )
     unique: Names = Field(
         default_factory=list,
@@ -124,7 +131,7 @@ class StreamSection(Settings):
             into_next=self.late == "next",
             idle=_seconds(self.idle),
             segment_rows=self.segment_rows,
-            segment_seconds=_seconds(self.segment_every or SEGMENT_EVERY.get(every, OTHERWISE)),
+            segment_seconds=_seconds(self.segment_every) if self.segment_every else _segment_seconds(every),
             unique=tuple(self.unique),
             cloudevents=self.envelope == "cloudevents",
             event_bytes=self.event_kib << 10,

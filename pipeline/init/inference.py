@@ -19,6 +19,7 @@ from noria.ingestion.labels import POSITIVE as YES
 
 # About a dozen spans show what the pipeline does: a cold run on four and some eight warm ones.
 FEWEST, BEST, MOST = 8, 11, 14
+LENGTHS = ("1m", "5m", "15m", "hour", "day", "week")
 # Rows of a span where their order means nothing: a table's, but not so many that a run takes long.
 MOST_ROWS = 200_000
 # A class has to be seen in every span to be learnt and judged.
@@ -192,7 +193,7 @@ def span_length(seconds: np.ndarray | None, rows: int, random: bool = False) -> 
     """
     fitting: list[tuple[float, str, int]] = []
     if seconds is not None:
-        for name in periods.LENGTHS:
+        for name in LENGTHS:
             count = len(np.unique(periods.number(name, seconds)))
             if 4 <= count <= 60:
                 inside = 0.0 if FEWEST <= count <= MOST else abs(math.log(count / BEST))

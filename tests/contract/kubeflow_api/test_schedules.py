@@ -86,6 +86,8 @@ def test_replaced_as_it_was(noria: Noria, api: KubeflowApi) -> None:
         ("day", ("--cron", "0 6 * * mon-fri"), True),
         ("day", ("--cron", "0 6 * * *"), False),
         ("week", ("--cron", "@monthly"), True),
+        ("15m", ("--every", "1h"), True),
+        ("15m", ("--every", "15m"), False),
         ("rows:100", ("--every", "365d"), False),
     ],
 )

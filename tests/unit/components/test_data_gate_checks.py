@@ -299,6 +299,26 @@ def test_a_late_start_that_may_be_chance_is_no_loss():
         assert [] == [one for one in found if one.severity == "broken"]
 
 
+@pytest.mark.parametrize(
+    ("rows", "start", "end", "expected"),
+    [
+        (1000, 0, 9, []),
+        (990, 1, 9, []),  # times are whole seconds
+        (500, 5, 9, ["drifted", "broken"]),
+        (1000, 6, 14, ["broken", "broken"]),  # two spans' time, and the cadence
+        (300, 0, 9, ["broken"]),
+    ],
+)
+def test_spans_of_ten_seconds(rows: int, start: int, end: int, expected: list[str]):
+    """Short spans have a cadence and a usual number of rows, as long ones do; messages name seconds."""
+    past = [Past(n, 1000, (MONDAY + 10 * n, MONDAY + 10 * n + 9), 10) for n in range(1, 9)]
+    span = Past(9, rows, (MONDAY + 90 + start, MONDAY + 90 + end), 10)
+    found = history.check_time(span, past, "10s", DataGateSettings())
+    volume = _severities(history.check_volume(span, past, "10s", Volume())[0])
+    assert expected == sorted(volume + [one.severity for one in found], reverse=True)
+    assert all("(one each 10 s)" in one.text for one in found if "cadence" in one.text)
+
+
 def test_a_first_partial_week_does_not_spoil_the_cadence():
     """A stream that began on a Thursday, and has a hole where a span is in quarantine, accepts its next weeks."""
     past = _weeks(9)

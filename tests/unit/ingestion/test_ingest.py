@@ -125,13 +125,18 @@ def test_rows_by_number_when_there_is_no_time(tmp_path: Path) -> None:
 
 
 def test_weeks_and_hours(tmp_path: Path) -> None:
-    """Weeks begin on Monday; hours are cut at the hour."""
+    """Weeks begin on Monday; hours are cut at the hour, parts of an hour at the minute or second."""
     path = rides(tmp_path / "a.csv", range(-1, 8), per_day=4)
     report = ingest(path, EventSettings(label="tip", time="when"), SpanStore(tmp_path / "weeks"))
     assert (1, 2, 3) == report.spans
     store = SpanStore(tmp_path / "hours")
     ingest(path, EventSettings(label="tip", time="when", every="hour"), store)
     assert [1, 7, 13] == store.ids()[:3]
+    for every, step, begin in (("15m", 24, "2013-01-06T06:00"), ("10s", 2160, "2013-01-06T06:00:00")):
+        store = SpanStore(tmp_path / every)
+        ingest(path, EventSettings(label="tip", time="when", every=every), store)
+        assert [1, 1 + step, 1 + 2 * step] == store.ids()[:3]
+        assert begin == store.manifest(1 + step).extra["period"]
 
 
 def test_multiclass_and_regression_labels(tmp_path: Path) -> None:
@@ -290,7 +295,7 @@ def test_later_files_must_be_like_the_first(tmp_path: Path) -> None:
 
 def test_settings_that_make_no_sense(tmp_path: Path) -> None:
     """Weeks without a time, a label that is not there, an expected column that is not there, no rows."""
-    with pytest.raises(DataError, match="each need a time column"):
+    with pytest.raises(DataError, match="need a time column"):
         EventSettings(label="tip")
     path = rides(tmp_path / "a.csv", range(0, 1))
     store = SpanStore(tmp_path / "home")

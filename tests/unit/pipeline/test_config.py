@@ -160,6 +160,17 @@ def test_spans_of_time_need_a_time(tmp_path: Path) -> None:
     assert "`span.every` must be rows:N where there is no time.column, got 'week'" == error.what
 
 
+def test_spans_of_a_part_of_an_hour(tmp_path: Path) -> None:
+    """Seconds and minutes that divide an hour are possible, others are refused with one that is; segments fit them."""
+    error = refusal(tmp_path, "name: rides\nlabel: x\ntime: at\nspan: 7m\n")
+    assert "7m does not divide an hour evenly, 6m does" in error.what
+    (tmp_path / "noria.yaml").write_text("name: rides\nlabel: x\ntime: at\nspan: 10s\n")
+    config = load(tmp_path / "noria.yaml")
+    assert "10s" == config.span.every
+    seconds = [config.stream.for_ingester(every).segment_seconds for every in ("10s", "1m", "hour", "week")]
+    assert [1, 6, 10, 600] == seconds
+
+
 def test_metadata() -> None:
     """A server's URL gives its parts, with the port that it has by default and escaped characters."""
     expected = {

@@ -227,6 +227,8 @@ def test_span_lengths() -> None:
     day = np.arange(0, 10 * 86_400, 600)
     assert ("day", 10) == inference.span_length(day, len(day))
     assert ("hour", 12) == inference.span_length(np.arange(0, 12 * 3_600, 60), 720)
+    assert ("1m", 10) == inference.span_length(np.arange(0, 600), 600)
+    assert ("15m", 12) == inference.span_length(np.arange(0, 3 * 3_600, 60), 180)
     year = np.arange(0, 80 * 86_400, 3_600)
     assert "week" == inference.span_length(year, len(year))[0]
     assert ("rows:91", 11) == inference.span_length(None, 1_000)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from noria.core import periods
 from noria.core.errors import DataError
 from noria.ingestion.calendar import Calendar
 from noria.ingestion.segments import ingester as ingesters
@@ -53,6 +54,23 @@ def test_a_span_closes_when_the_watermark_has_passed(tmp_path: Path) -> None:
     assert list(range(350)) == ids(tmp_path)
     assert [] == SegmentStore(tmp_path).pending()
     assert 350 == SegmentStore(tmp_path).state().next[0]
+
+
+def test_spans_of_ten_seconds(tmp_path: Path) -> None:
+    """Parts of an hour close when the watermark has passed; a late event gets a new version of its span."""
+    short = dataclasses.replace(SETTINGS, every="10s")
+    second = 1 / HOUR
+    topic = Topic()
+    topic.add(0, *(event(i, (i + 0.5) * second) for i in range(35)))
+    assert [1, 2, 3] == ingester(tmp_path, Scripted(topic), short).run().spans
+    store = SpanStore(tmp_path)
+    assert {1: list(range(10)), 2: list(range(10, 20)), 3: list(range(20, 30))} == spans(tmp_path)
+    assert (START + 10, START + 19) == store.manifest(2).event_time
+    assert periods.start("10s", START // 10 + 1) == store.manifest(2).extra["period"]
+    topic.add(0, event(100, 3 * second), *(event(i, (i + 0.5) * second) for i in range(75, 90)))
+    report = ingester(tmp_path, Scripted(topic), short).run(flush=True)
+    assert ([4, 8, 9], [1]) == (report.spans, report.late)
+    assert [*range(35), *range(75, 90), 100] == ids(tmp_path)
 
 
 def test_equal_events_are_all_kept(tmp_path: Path) -> None:
