@@ -217,12 +217,13 @@ class Registry:
                     **{"mode": "cold", **fields},
                 )
                 # Also in the payload: after a kill the event may be missing.
-                text = json.dumps(dataclasses.asdict(version))
+                # `vars` and not `asdict`: this copies the verdict value by value, of thousands of features.
+                text = json.dumps(vars(version))
                 (beside / VERSION_FILE).write_text(text, encoding="utf-8")
                 files.commit_folder(beside, versions / str(number))
             finally:
                 files.remove_tree(beside)
-            self._append_registered(dataclasses.asdict(version))
+            self._append_registered(vars(version))
             return self.version(number)
 
     def adopt_orphans(self) -> list[int]:

@@ -1,7 +1,7 @@
 """TFDV's part of the gate: anomalies against the schema."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import tensorflow_data_validation as tfdv
@@ -33,6 +33,9 @@ _RANGES = {
     Reason.FLOAT_TYPE_SMALL_FLOAT,
 }
 
+# Features that TFDV validates at once: its time grows with their square.
+_PART = 64
+
 
 @dataclasses.dataclass(frozen=True)
 class Anomaly:
@@ -61,7 +64,7 @@ def validate(
     Returns:
       The anomalies, and a finding for each: errors are `broken`, warnings `ok`.
     """
-    result = tfdv.validate_statistics(statistics, schema, environment=_environment(schema))
+    result = _validated(statistics, schema)
     current, before = features(statistics), [features(one) for one in references]
     known = {feature.name: feature for feature in schema.feature}
     anomalies, findings = [], []
@@ -105,6 +108,48 @@ def validate(
 def features(statistics: Statistics) -> dict[str, statistics_pb2.FeatureNameStatistics]:
     """The features of a statistics list's one dataset, by name."""
     return {feature.path.step[0]: feature for feature in statistics.datasets[0].features}
+
+
+def _validated(statistics: Statistics, schema: schema_pb2.Schema) -> anomalies_pb2.Anomalies:
+    """TFDV's anomalies, of a part of the features after the other; without the baseline."""
+    result = anomalies_pb2.Anomalies()
+    for number, (part, asked) in enumerate(_parts(statistics, schema)):
+        found = tfdv.validate_statistics(part, asked, environment=_environment(schema))
+        for name, info in found.anomaly_info.items():
+            result.anomaly_info[name].CopyFrom(info)
+        if number == 0:  # what concerns the whole dataset is the same in each part
+            result.dataset_anomaly_info.CopyFrom(found.dataset_anomaly_info)
+            result.data_missing = found.data_missing
+    return result
+
+
+def _parts(
+    statistics: Statistics, schema: schema_pb2.Schema
+) -> Iterator[tuple[Statistics, schema_pb2.Schema]]:
+    """Statistics and schema of some features each; both whole where features depend on each other, or are few."""
+    present = features(statistics) if statistics.datasets else {}
+    asked = {feature.name: feature for feature in schema.feature}
+    names = sorted(present.keys() | asked.keys())
+    if len(names) <= _PART or schema.sparse_feature or schema.weighted_feature:
+        yield statistics, schema
+        return
+    rest = schema_pb2.Schema()
+    rest.CopyFrom(schema)
+    rest.ClearField("feature")
+    rest.ClearField("string_domain")
+    domains = {domain.name: domain for domain in schema.string_domain}
+    for start in range(0, len(names), _PART):
+        some = names[start : start + _PART]
+        expected = schema_pb2.Schema()
+        expected.CopyFrom(rest)
+        expected.feature.extend(asked[name] for name in some if name in asked)
+        used = {feature.domain for feature in expected.feature if feature.domain}
+        expected.string_domain.extend(domains[name] for name in sorted(used & domains.keys()))
+        part = statistics_pb2.DatasetFeatureStatisticsList()
+        for dataset in statistics.datasets:
+            mine = part.datasets.add(name=dataset.name, num_examples=dataset.num_examples)
+            mine.features.extend(present[name] for name in some if name in present)
+        yield part, expected
 
 
 def _environment(schema: schema_pb2.Schema) -> str | None:

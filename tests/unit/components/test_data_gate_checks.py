@@ -200,6 +200,25 @@ def test_anomalies(change, severity: str, word: str):
     assert {"error" if severity == "broken" else "warning"} == {anomaly.severity for anomaly in found}
 
 
+@pytest.mark.parametrize("part", [1, 2, 3])
+def test_anomalies_of_parts_are_those_of_the_whole(part: int, monkeypatch):
+    """TFDV finds the same in a part of the features after the other: its time grows with their square."""
+    broken = {
+        "x": pa.nulls(4000, pa.float64()),
+        "group": np.full(4000, "elsewhere"),
+        "extra": np.ones(4000),
+    }
+    statistics = _statistics(_table(**broken).drop(["rain"]))
+    for given, asked in ((statistics, SCHEMA), (_statistics(_table()), SCHEMA)):
+        whole = tfdv.validate_statistics(given, asked)
+        monkeypatch.setattr(anomalies, "_PART", part)
+        found = anomalies._validated(given, asked)
+        assert dict(whole.anomaly_info) == dict(found.anomaly_info)
+        assert whole.dataset_anomaly_info == found.dataset_anomaly_info
+        assert whole.data_missing == found.data_missing
+    assert {"extra", "group", "rain", "x"} <= {*anomalies._validated(statistics, SCHEMA).anomaly_info}
+
+
 def test_new_categories_are_no_error():
     """A value of a tenth of the rows that nobody knew has drifted; once a reference has it, it is ok."""
     opened = _table(group=np.where(np.arange(4000) % 10 == 0, "new", "b"))

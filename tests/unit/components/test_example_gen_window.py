@@ -56,6 +56,24 @@ def _written(value: float | None) -> str:
     return str(int(value)) if abs(value) < 2**53 and value == int(value) else repr(value)
 
 
+def test_columns_are_hashed_together_as_one_by_one(monkeypatch):
+    """How many numbers become text at once changes no hash, with other columns between them."""
+    random = np.random.default_rng(0)
+    table = pa.table(
+        {
+            "a": random.normal(size=20),
+            "b": pa.array([f"text {i}" if i % 3 else None for i in range(20)]),
+            "c": pa.array([i / 4 if i % 5 else None for i in range(20)], pa.float32()),
+            "d": range(20),
+            "e": random.normal(size=20) * 1e12,
+        }
+    )
+    expected = split.key_hash(table, table.column_names).tolist()
+    for at_once in (1, 40):
+        monkeypatch.setattr(split, "_AT_ONCE", at_once)
+        assert expected == split.key_hash(table, table.column_names).tolist()
+
+
 def test_a_column_that_gains_a_null_keeps_its_rows_in_place():
     """A nullable integer that came in as a float has the same key as the integer."""
     whole = pa.table({"a": pa.array([1, 2, 30], pa.int64())})
