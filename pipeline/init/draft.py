@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import pyarrow as pa
 
 from noria.core import files
@@ -241,6 +242,12 @@ def _drafted(
             where=f"{found.name}, column {label!r}",
             next_step="derive a quantity such as the hours until it, or name another column with --label",
         )
+    if time and column_types[time].name == "clock":
+        raise DataError(
+            "the time column holds times of day without a date",
+            where=f"{found.name}, column {time!r}",
+            next_step="name a column that has the date with --time, or omit --time to use the row order",
+        )
     boolean = column_types[label].name == "bool"
     profile = inference.label(table.column(label), label, task, boolean)
     seconds, forms = time_formats.event_times(table.column(time), time, time_format) if time else (None, ())
@@ -250,7 +257,18 @@ def _drafted(
     )
     types = {**types, **dict.fromkeys(epochs, "time")}
     moments = [*(name for name, column_type in column_types.items() if column_type.is_time), *epochs]
-    columns = inference.columns(table, label, time, key, moments, written)
+    order = None
+    if seconds is not None and len(seconds) == len(table):  # else some rows have no time
+        order = pa.array(np.argsort(seconds, kind="stable"))
+    in_order = table if order is None else table.take(order)
+    decided = {label, *([time] if time else []), *key}
+    table, in_order, references = flat.foreign_keys(table, in_order, {*decided, *types})
+    types = {**types, **dict.fromkeys(references, "string")}
+    words = [
+        field.name for field in table.schema if pa.types.is_string(field.type) and field.name not in decided
+    ]
+    transient = [] if order is None else row_order.transient(in_order, words)
+    columns = inference.columns(table, label, time, key, moments, written, transient)
     clock = seconds is not None and time_formats.varies(seconds)
     if not clock and not columns.numeric and not columns.categorical and not columns.times:
         raise DataError(
@@ -261,7 +279,7 @@ def _drafted(
         )
     features = [*columns.numeric, *columns.categorical]
     random = seconds is None and row_order.is_random(table, label, features)
-    growing = row_order.growing(table, columns.numeric)
+    growing = row_order.growing(in_order, columns.numeric)
     every, spans = inference.span_length(seconds, len(table), random)
     drafted = Draft(
         folder=folder,
@@ -278,7 +296,7 @@ def _drafted(
             *found.notes,
             *(note for each in source for note in each.notes),
             *flat.ambiguous(source, column_types),
-            *flat.notes(marks, dropped, forms, columns.times, texts),
+            *flat.notes(marks, dropped, forms, columns.times, texts, references),
             *flat.far_past(time, seconds),
             *_notes(table, profile, spans, seconds),
             *row_order.notes(table.column(label), profile.task, time),

@@ -1,5 +1,7 @@
 """How `noria init` reads a table: columns that fit no event table, marks for missing values, and what it says."""
 
+import functools
+import re
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -13,9 +15,14 @@ from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.formats import MemoryTable, ParquetTable, Table, TextTable
 from noria.ingestion.number_formats import PLAIN
-from noria.pipeline.init import time_formats
+from noria.pipeline.init import row_order, time_formats
 
 _MOST = 2**63 - 1
+# `user_id`, `userId`, `id`, `zip`, but not `paid`; and the rows that each value of such a column has on average.
+_NAMES_THINGS = re.compile(
+    r"(?i:(^|[^a-z])(id|ids|uuid|guid|key|code|zip|zipcode|postcode|postalcode))$|[a-z](Id|ID|Code)$"
+)
+ROWS_EACH = 2
 
 
 def unreadable(tables: Sequence[Table]) -> dict[str, str]:
@@ -133,6 +140,43 @@ def further_times(
     return table, epochs, written
 
 
+def foreign_keys(
+    table: pa.Table, in_order: pa.Table, apart: Collection[str]
+) -> tuple[pa.Table, pa.Table, list[str]]:
+    """Columns of whole numbers that name things, such as `user_id` or `zip_code`: their size means nothing.
+
+    By their name, and because values repeat. A number that follows the order of the rows stays a number: as a category,
+    each span would have new ones.
+
+    Args:
+      table: the rows.
+      in_order: the same rows in the order of their time.
+      apart: columns that people have decided about.
+
+    Returns:
+      Both tables with texts in these columns, and the columns' names.
+    """
+    candidates = []
+    for field in table.schema:
+        if field.name not in apart and pa.types.is_integer(field.type) and _NAMES_THINGS.search(field.name):
+            column = table.column(field.name)
+            different = pc.count_distinct(column.combine_chunks(), mode="only_valid").as_py()
+            if 2 < different <= (len(column) - column.null_count) / ROWS_EACH:
+                candidates.append(field.name)
+    names = [name for name in candidates if name not in row_order.growing(in_order, candidates)]
+    texts = [
+        functools.reduce(
+            lambda each, name: each.set_column(
+                each.column_names.index(name), name, each.column(name).cast(pa.string())
+            ),
+            names,
+            whole,
+        )
+        for whole in (table, in_order)
+    ]
+    return texts[0], texts[1], names
+
+
 def far_past(time: str | None, seconds: np.ndarray | None) -> list[str]:
     """A note about times that begin before 1980: numbers of another unit or epoch are read so."""
     if time is None or seconds is None or seconds.min() >= 315_532_800:
@@ -164,6 +208,7 @@ def notes(
     formats: Sequence[str],
     times: Sequence[str],
     texts: Mapping[str, str],
+    references: Sequence[str],
 ) -> list[str]:
     """What was decided and why, a line for each decision."""
     lines = [
@@ -174,6 +219,11 @@ def notes(
         f"column {name!r} is text and is read as {column_type}: remove it from `data.types` if it is text"
         for name, column_type in texts.items()
     ]
+    if references:
+        lines.append(
+            f"{', '.join(references)}: read as text, because these numbers name things: remove them from `data.types` "
+            "if their size means something"
+        )
     lines += [f"column {name!r} is not used: {why}" for name, why in dropped.items()]
     if len(formats) > 1:
         lines.append(

@@ -237,6 +237,7 @@ def columns(
     key: Sequence[str],
     moments: Sequence[str] = (),
     written: Mapping[str, str] | None = None,
+    transient: Sequence[str] = (),
 ) -> Columns:
     """Sorts the columns of a table.
 
@@ -245,6 +246,7 @@ def columns(
       label_name, time, key: the columns that people named.
       moments: columns that hold times.
       written: columns of texts that are times of another format than ISO 8601, and the format.
+      transient: columns of texts whose values do not come back.
     """
     written = written or {}
     numeric: list[str] = []
@@ -277,6 +279,8 @@ def columns(
         elif pa.types.is_string(values.type):
             if different > UNIQUE * present and present > 20:
                 left_out[name] = f"{different:,} different texts in {present:,} rows"
+            elif name in transient:
+                left_out[name] = f"{different:,} different texts that do not come back later"
             else:
                 categorical.append(name)
                 distinct[name] = different

@@ -27,6 +27,9 @@ GROWING = (
 LEVEL = 0.001
 # A column of so few values that never fall may be a flag whose last value has come late.
 MOST_LEVELS = 3
+# A text column names groups of rows if it has so many values for each row, and so few rows have a value of an earlier
+# part of the table.
+GROUPS, COMES_BACK = 0.05, 0.05
 # Parts that are compared with each other, and rows of a part below which they are not.
 PARTS, PART_ROWS = 10, 20
 MOST_ROWS = 200_000  # that are looked at, from the first on
@@ -88,6 +91,31 @@ def growing(table: pa.Table, columns: Sequence[str]) -> list[str]:
         if len(values) < ENOUGH or len(pc.unique(table.column(name))) <= MOST_LEVELS:
             continue
         if not (steps < 0).any() or not (steps > 0).any():
+            found.append(name)
+    return found
+
+
+def transient(table: pa.Table, columns: Sequence[str]) -> list[str]:
+    """The columns of texts whose values do not come back, such as the number of an order or of a session.
+
+    A model never sees such a value again after the span that it was in.
+
+    Args:
+      table: the rows, in the order of their time.
+      columns: columns of texts.
+    """
+    found = []
+    for name in columns:
+        codes = table.column(name).combine_chunks().dictionary_encode().indices.fill_null(-1)
+        codes = np.asarray(codes)
+        codes = codes[codes >= 0]
+        if len(codes) < ENOUGH or len(np.unique(codes)) < GROUPS * len(codes):
+            continue
+        parts = np.arange(len(codes)) * _parts(len(codes)) // len(codes)
+        first = np.full(codes.max() + 1, len(codes))
+        np.minimum.at(first, codes, parts)
+        later = parts > 0
+        if (first[codes] < parts)[later].mean() < COMES_BACK:
             found.append(name)
     return found
 

@@ -41,9 +41,8 @@ def test_no_part_takes_the_committed_results_for_a_trial(part, capsys):
 
 def test_every_section_of_the_page_is_a_part():
     """What the page shows, `make bench` or `make bench-serving` measures."""
-    assert sorted(bench.PARTS + bench.SERVER) == sorted(
-        name.removesuffix(".json") for _, _, name, _, _ in page.SECTIONS
-    )
+    sections = [name.removesuffix(".json") for _, _, name, _, _ in page.SECTIONS]
+    assert sorted(bench.PARTS + bench.SERVER) == sorted(sections)
 
 
 def test_others_at_work_are_seen():

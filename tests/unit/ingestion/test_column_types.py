@@ -19,6 +19,16 @@ from noria.stores.spans import SpanStore
 # For each of Noria's own types: texts with their stored values, and texts that it refuses.
 EXAMPLES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "bool": ({"true": 1, " False ": 0, "1": 1, "0": 0, "yes": 1, "Off": 0}, ["maybe", "2"]),
+    "clock": (
+        {
+            "11:38:36": 41_916.0,
+            "0:05": 300.0,
+            "12:30 am": 1_800.0,
+            "1:00 P.M.": 46_800.0,
+            "-1:30:00.5": -5_400.5,
+        },
+        ["3:2", "12:60", "13:00 pm", "noon", "2024-01-02 11:38"],
+    ),
     "empty": ({}, ["red", "1.5"]),
     "float": ({"1.5": 1.5, "+2": 2.0, "1e3": 1000.0, " 7 ": 7.0, "50%": 0.5}, ["x", "1,5", "inf", "1e39"]),
     "float32": ({"1.5": 1.5, "-2": -2.0}, ["x", "1e39"]),
@@ -51,6 +61,21 @@ def test_noria_s_own_types_keep_the_contract(name: str) -> None:
     """Each type reads and refuses its examples, alone and in slices, and reads again what it stored."""
     reads, refuses = EXAMPLES[name]
     check_column_type(COLUMN_TYPES.find(name), reads, refuses)
+
+
+def test_arrow_s_times_of_day_and_lengths_of_time_are_clocks() -> None:
+    """A column of Arrow's own types for them is read in seconds, in each of their units."""
+    for arrow_type, ticks, seconds in (
+        (pa.time32("ms"), 1_500, 1.5),
+        (pa.time64("us"), 41_916_000_000, 41_916.0),
+        (pa.duration("ns"), -2_000_000_000, -2.0),
+    ):
+        values = pa.array([ticks, None], arrow_type)
+        column_type = conversion.of_arrow(arrow_type)
+        assert column_type is not None and "clock" == column_type.name
+        found, bad = conversion.convert(values, column_type)
+        assert [seconds, None] == found.to_pylist()
+        assert not bad.any()
 
 
 def test_the_contract_refuses_a_type_that_drops_values() -> None:

@@ -58,22 +58,36 @@ def test_the_model_is_the_default_one(tmp_path: Path) -> None:
 
 
 def test_columns_that_fit_no_table(tmp_path: Path) -> None:
-    """Lists, clock times and huge unsigned numbers are not used, with a note, and the data is ingested without them."""
+    """Lists and huge unsigned numbers are not used, with a note, and the data is ingested without them."""
     x = [random.Random(i).random() for i in range(400)]
     columns = {
         "x": x,
         "tags": [["a"][: i % 2] for i in range(400)],
-        "clock": pa.array(range(400), pa.time32("s")),
         "device": pa.array([2**63 + i for i in range(400)], pa.uint64()),
         "y": [int(v > 0.5) for v in x],
     }
     pq.write_table(pa.table(columns), tmp_path / "d.parquet")
     drafted = draft.draft(tmp_path / "p", tmp_path / "d.parquet", "y")
     assert ["x"] == load(drafted.folder).data.columns == drafted.columns.numeric
-    assert 3 == sum("is not used" in note for note in drafted.notes)
+    assert 2 == sum("is not used" in note for note in drafted.notes)
     assert (400, 0) == ingested(drafted.folder)
     with pytest.raises(ConfigError, match="'tags' cannot be used"):
         draft.draft(tmp_path / "q", tmp_path / "d.parquet", "y", key=["tags"])
+
+
+def test_times_of_day_are_numbers(tmp_path: Path) -> None:
+    """Texts such as 9:05 and Arrow's times of day are seconds, and without a date they are not the event's time."""
+    data = table(tmp_path / "d.csv", "at", lambda i, r: (f"{r.randrange(24)}:{r.randrange(60):02d}",))
+    drafted = draft.draft(tmp_path / "p", data, "y")
+    assert ["at"] == drafted.columns.numeric
+    assert (400, 0) == ingested(drafted.folder)
+    with pytest.raises(DataError, match="times of day without a date"):
+        draft.draft(tmp_path / "q", data, "y", time="at")
+    seconds = pa.array([i * 97 % 86_400 for i in range(400)], pa.time32("s"))
+    pq.write_table(pa.table({"at": seconds, "y": [i % 2 for i in range(400)]}), tmp_path / "d.parquet")
+    drafted = draft.draft(tmp_path / "r", tmp_path / "d.parquet", "y")
+    assert ["at"] == drafted.columns.numeric
+    assert (400, 0) == ingested(drafted.folder)
 
 
 def test_options_of_people(tmp_path: Path) -> None:
@@ -377,3 +391,25 @@ def test_a_project_for_a_stream(tmp_path: Path) -> None:
         config.data.types,
     )
     assert [0, 1] == config.label.classes
+
+
+def test_the_order_is_that_of_the_time(tmp_path: Path) -> None:
+    """A file that is sorted by user has no column that grows if its times are in another order."""
+    users = [(f"2024-01-{1 + (7 * i + 3) % 28:02d}", i // 10, i % 10) for i in range(400)]
+    data = table(tmp_path / "d.csv", "day,user,size", lambda i, r: users[i])
+    assert [] == draft.draft(tmp_path / "p", data, "y", time="day").growing
+    assert ["user"] == draft.draft(tmp_path / "q", data, "y").growing
+
+
+def test_numbers_that_name_things_are_texts(tmp_path: Path) -> None:
+    """A user's id and a zip code are categories; what is paid, a number that grows, and `--types` are not."""
+
+    def row(i, r):
+        return r.randrange(90), 10_000 + r.randrange(20), r.randrange(50), i // 10, r.randrange(30)
+
+    data = table(tmp_path / "d.csv", "userId,zip_code,paid,batch_id,shop_id", row)
+    drafted = draft.draft(tmp_path / "p", data, "y", types={"shop_id": "int"})
+    assert ["userId", "zip_code"] == drafted.columns.categorical
+    assert ["paid", "batch_id", "shop_id"] == drafted.columns.numeric
+    assert {"userId": "string", "zip_code": "string", "shop_id": "int"} == load(drafted.folder).data.types
+    assert (400, 0) == ingested(drafted.folder)

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from noria.pipeline.init.row_order import growing, is_random, notes, sorted_by
+from noria.pipeline.init.row_order import growing, is_random, notes, sorted_by, transient
 
 
 @pytest.mark.parametrize(
@@ -91,3 +91,17 @@ def test_a_column_that_follows_the_rows_is_growing():
     columns = {name: pa.array(value, from_pandas=True).cast(pa.float64()) for name, value in values.items()}
     columns["none"] = pa.nulls(400, pa.float64())
     assert ["year", "left", "gaps"] == growing(pa.table(columns), list(columns))
+
+
+def test_values_that_do_not_come_back() -> None:
+    """Numbers of orders and sessions are found; people, shops and months are not."""
+    rng = np.random.default_rng(5)
+    rows = 3_000
+    columns = {
+        "order": [f"o-{i // 3}" for i in range(rows)],
+        "person": [f"p-{each}" for each in rng.integers(0, 900, rows)],
+        "shop": [f"s-{each}" for each in rng.integers(0, 9, rows)],
+        "month": [f"m-{i // 250}" for i in range(rows)],
+    }
+    table = pa.table(columns)
+    assert ["order"] == transient(table, table.column_names)
