@@ -189,10 +189,7 @@ class Iceberg(Source):
             for field in schema.fields
             if str(field.field_type) in _TYPES
         }
-        names: dict[int | str, str] = {field.name: field.name for field in schema.fields}
-        for mapped in table.name_mapping() or ():  # of files whose columns have no ids
-            names.update((name, schema.find_field(mapped.field_id).name) for name in mapped.names)
-        names.update((field.field_id, field.name) for field in schema.fields)
+        names = _names(schema, table.name_mapping())
         for place, (data_file, manifest) in enumerate(added):
             if data_file.file_format.value != "PARQUET":
                 raise DataError(
@@ -254,6 +251,15 @@ class Iceberg(Source):
                 next_step="write it like data: {source: {iceberg: {table: streams.rides, catalog: {uri: 'http://...'}}}}",
             )
         return given
+
+
+def _names(schema: Any, mapping: Any) -> dict[int | str, str]:
+    """The names of the columns by their ids, and by the names in files without ids, such as imported ones."""
+    by_id = {field.field_id: field.name for field in schema.fields}
+    if mapping is None:
+        return {**{name: name for name in by_id.values()}, **by_id}
+    known = (each for each in mapping.root if each.field_id in by_id)
+    return {**{name: by_id[each.field_id] for each in known for name in each.names}, **by_id}
 
 
 def _keys(table: Any, schema: Any, data_file: Any, manifest: Any) -> Iterator[tuple[str, Any]]:

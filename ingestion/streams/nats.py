@@ -7,6 +7,7 @@ message that is lost with a connection is noticed, and read again.
 
 import asyncio
 import contextlib
+import os
 import ssl
 import threading
 import time
@@ -32,7 +33,9 @@ MISSES = 20
 RESTARTS = 5  # at one position; then a message there cannot be read
 _KEY = "stream.source.nats"
 _TEXTS = ("stream", "start", "domain", "user", "password", "token")
-_FILES = ("credentials", "nkey", "ca_file", "cert_file", "key_file")
+# What a file that signs a login must hold.
+_SIGNING = {"credentials": "a .creds file with a JWT and a seed", "nkey": "a file with the seed of a user"}
+_FILES = (*_SIGNING, "ca_file", "cert_file", "key_file")
 
 
 class Nats(Stream):
@@ -142,8 +145,17 @@ class Nats(Stream):
 
     async def _read(self, jetstream: Any, limit: int, timeout: float) -> Messages | None:
         nats = _library()
+        self._ended = False
         if self._restart:
-            await self._begin(jetstream)
+            try:
+                await self._begin(jetstream)
+            except nats.js.errors.NotFoundError:
+                raise
+            except (nats.errors.Error, asyncio.TimeoutError) as error:
+                if not self._consumer_name:  # it has never worked: the settings may be wrong
+                    raise
+                await self._again(error, timeout)
+                return None
         try:
             found = await self._consumer.fetch(max(1, min(limit, BATCH_BYTES // self._size)), timeout)
             if not found:
@@ -151,16 +163,25 @@ class Nats(Stream):
         except asyncio.TimeoutError:
             return await self._at_end(jetstream)
         except nats.errors.Error as error:
-            # The server has restarted, or has deleted the consumer. The next read makes another one.
-            self.problem, self._restart = str(error), True
+            await self._again(error, timeout)
             return None
         messages = self._messages(found)
         if messages is not None:
-            await self._check_gap(jetstream, messages)
+            try:
+                await self._check_gap(jetstream, messages)
+            except (nats.errors.Error, asyncio.TimeoutError) as error:
+                await self._again(error, timeout)
+                return None
             self._at, self.problem = messages.next, None
             self._misses = self._restarts = 0
             self._untold = False
         return messages
+
+    async def _again(self, error: Exception, timeout: float) -> None:
+        """Lets the next read begin with another consumer: the server has restarted or has deleted this one, or the
+        servers elect a leader."""
+        self.problem, self._restart = _said(error), True
+        await asyncio.sleep(timeout)
 
     async def _begin(self, jetstream: Any) -> None:
         """Makes a consumer that begins at the position."""
@@ -178,7 +199,6 @@ class Nats(Stream):
                 where=self.name,
                 next_step="look at it with `nats stream get`, and delete it if it has the header `Status`",
             )
-        self._restarts += 1
         self._size = max(1, state.bytes // max(1, state.messages))
         several = len(self.subjects) > 1  # servers before 2.10 know one subject only
         made = await jetstream.add_consumer(
@@ -201,6 +221,7 @@ class Nats(Stream):
             made.name, self.stream, pending_msgs_limit=0, pending_bytes_limit=0
         )
         self._received, self._misses, self._restart = 0, 0, False
+        self._restarts += 1
 
     async def _end_consumer(self, jetstream: Any) -> None:
         nats = _library()
@@ -213,7 +234,6 @@ class Nats(Stream):
     def _messages(self, found: list[Any]) -> Messages | None:
         offsets, times, values = [], [], []
         headers: list[dict[str, bytes]] | None = None
-        self._ended = False
         for message in found:
             offset, number, moment = _numbers(message.reply)
             if number != self._received + 1:
@@ -244,7 +264,7 @@ class Nats(Stream):
             end = (await self._info(jetstream)).state.last_seq + 1
             known = await self._consumer.consumer_info()
         except (nats.errors.Error, asyncio.TimeoutError) as error:
-            self.problem = str(error) or "the server does not answer"
+            self.problem = _said(error)
             if isinstance(error, nats.js.errors.NotFoundError):
                 self._restart = True
             return None
@@ -330,11 +350,22 @@ class Nats(Stream):
         )
         try:
             await asyncio.wait_for(connecting, WAIT)
-        except BaseException:
+        except BaseException as error:
             with contextlib.suppress(Exception):
                 await client.close()
+            self._check_signing(error)
             raise
         return client
+
+    def _check_signing(self, error: BaseException) -> None:
+        """Refuses a file that the library cannot use, whatever it has raised then; the text stays secret."""
+        expected = _library().errors.Error, asyncio.TimeoutError, OSError, asyncio.CancelledError
+        for key in _SIGNING.keys() & self._files.keys():
+            path = self._files[key]
+            if not isinstance(error, expected) or not os.access(path, os.R_OK):
+                raise _wrong(
+                    f"`{key}` must be {_SIGNING[key]}, and {path} is not, or cannot be read"
+                ) from None
 
     def _tls(self) -> ssl.SSLContext | None:
         ca_file, cert_file = self._files.get("ca_file"), self._files.get("cert_file")
@@ -355,15 +386,16 @@ class Nats(Stream):
             yield
         except nats.js.errors.NotFoundError:
             raise self._unreachable(f"there is no stream {self.stream!r}") from None
-        except nats.js.errors.ServiceUnavailableError:
-            raise self._unreachable(
-                "JetStream does not answer: it is not enabled, or has no leader"
-            ) from None
+        except nats.js.errors.ServiceUnavailableError as error:
+            raise self._unreachable(_said(error)) from None
         except ImportError as error:
             raise _missing(str(error)) from None
         except (nats.errors.Error, asyncio.TimeoutError, OSError, ValueError) as error:
             said = str(error) or type(error).__name__
-            if isinstance(error, nats.errors.NoServersError | asyncio.TimeoutError) and self.problem:
+            if (
+                isinstance(error, nats.errors.NoServersError | asyncio.TimeoutError | OSError)
+                and self.problem
+            ):
                 said = self.problem
             raise self._unreachable(said) from None
 
@@ -396,7 +428,8 @@ class _Session:
         """Ends the connection after some last work."""
 
         async def end() -> None:
-            await last
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(last, WAIT / 2)  # a server that is down does not answer
             await self.client.close()
 
         try:
@@ -409,6 +442,12 @@ class _Session:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, _library().js.errors.ServiceUnavailableError):
+        return "JetStream does not answer: it is not enabled, or has no leader"
+    return str(error) or "the server does not answer"
 
 
 def _numbers(reply: str) -> tuple[int, int, int]:

@@ -55,10 +55,10 @@ class Writer:
     def table(self) -> Any:
         return self.catalog.load_table(TABLE)
 
-    def file(self, first: int, end: int, **more: Any) -> Any:
+    def file(self, first: int, end: int, with_ids: bool = True, **more: Any) -> Any:
         """A file with the rows `first` to `end`; `more` are further columns, or others in place of its own.
 
-        None leaves a column out.
+        None leaves a column out. Files that were imported from elsewhere have no field ids.
         """
         from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
         from pyiceberg.typedef import Record
@@ -69,7 +69,7 @@ class Writer:
         columns = {name: pa.array(each) for name, each in values.items() if None not in each}
         ids = {field.name: field.field_id for field in self.table.schema().fields}
         fields = [
-            pa.field(name, column.type, metadata={"PARQUET:field_id": str(ids[name])})
+            pa.field(name, column.type, metadata={"PARQUET:field_id": str(ids[name])} if with_ids else None)
             for name, column in columns.items()
         ]
         path = self.folder / f"rows-{first}-{len(self.files)}.parquet"

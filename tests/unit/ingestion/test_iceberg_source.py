@@ -123,6 +123,26 @@ def test_columns_that_change(tmp_path: Path, writer: Writer) -> None:
     assert [None] * 20 + [9] * 10 == [row["price"] for row in found]
 
 
+def test_files_without_ids(tmp_path: Path, writer: Writer) -> None:
+    """Their columns are found by the names, also by the older ones that the table's name mapping has."""
+    writer.write(0, 10, with_ids=False)
+    mapping = [
+        {"field-id": 1, "names": ["id"]},
+        {"field-id": 2, "names": ["y"]},
+        {"field-id": 3, "names": ["city", "town"]},
+        {"field-id": 9, "names": ["gone"]},
+    ]
+    with writer.table.transaction() as one:
+        one.set_properties({"schema.name-mapping.default": json.dumps(mapping)})
+    with writer.table.update_schema() as schema:
+        schema.rename_column("city", "town")
+    writer.write(10, 20, with_ids=False, city=None, town="x")
+    assert 20 == _ingest(tmp_path).rows
+    found = _rows(tmp_path)
+    assert [*range(20)] == [row["id"] for row in found]
+    assert [f"city {each % 3}" for each in range(10)] + ["x"] * 10 == [row["town"] for row in found]
+
+
 def test_what_is_gone(tmp_path: Path, writer: Writer) -> None:
     """Expired snapshots, a deleted file, a table that was set back, and another table are refusals."""
     writer.write(0, 5)

