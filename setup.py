@@ -103,8 +103,16 @@ setup(
         "tracing": ["opentelemetry-sdk", "opentelemetry-exporter-otlp-json-http"],
         "text": ["tensorflow-text"],  # its operations in served models
         "sql": ["sqlalchemy>=2", "psycopg[binary]", "pymysql"],
-        # gcsfs from 2026 on needs a protobuf that TFX 1.16 cannot have.
-        "remote": ["fsspec", "s3fs", "aiohttp", f"gcsfs<2026; {LONG_TERM}", f"gcsfs; {CURRENT}"],
+        # gcsfs from 2026 on needs a protobuf that TFX 1.16 cannot have, and s3fs is of the same release. Without a
+        # lower bound a resolver may take one of 2020.
+        "remote": [
+            "fsspec",
+            f"s3fs>=2024,<2026; {LONG_TERM}",
+            f"gcsfs>=2024,<2026; {LONG_TERM}",
+            f"s3fs>=2024; {CURRENT}",
+            f"gcsfs>=2024; {CURRENT}",
+            "aiohttp",
+        ],
         "delta": ["deltalake>=1"],
         "iceberg": [
             "pyiceberg>=0.12"
@@ -114,7 +122,7 @@ setup(
             "sqlalchemy>=2",  # the source kind sql
             "psycopg[binary]",
             "pymysql",
-            "s3fs",  # the source kind remote
+            "s3fs>=2024",  # the source kind remote
             "deltalake>=1",  # the source kind delta
             "pyiceberg[sql-sqlite]>=0.12",  # the source kind iceberg
             "obstore>=0.11",  # a home in an object store
