@@ -27,8 +27,8 @@ PARTS = (
 # With a separate page and target; a quick run takes them along.
 OTHERS = ("drift", "tables", "reading", "fuzz_reading")
 
-# On the same page, with a separate target: they need a server, and KServe's beside it.
-SERVER = ("serving", "rollouts", "fuzz_serving")
+# On the same page, each run by its own command: they start servers.
+SERVER = ("serving", "rollouts", "fuzz_serving", "object_store")
 
 
 def measured(path: Path) -> bool:

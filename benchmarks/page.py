@@ -628,6 +628,26 @@ def goals() -> list[str]:
     ]
 
 
+def object_store(result: dict[str, Any]) -> list[str]:
+    """A warm run with its home in a folder and in an object store."""
+    homes = {
+        "folder": "a folder",
+        "store": "an object store, from the same machine",
+        "elsewhere": "an object store, from a new machine",
+    }
+    return [
+        "One process for each run. The store (moto) shares the two cores, so its own work is in the seconds; the "
+        "network is not.",
+        "",
+        "| home | command, seconds | its stages, seconds | requests to the store |",
+        "| --- | --- | --- | --- |",
+        *(
+            f"| {title} | {found['command_s']:.1f} | {found['run_s']:.1f} | {found['requests']:,.0f} |"
+            for title, found in ((title, result[name]) for name, title in homes.items())
+        ),
+    ]
+
+
 SECTIONS: tuple[tuple[str, str, str, Writer, str | None], ...] = (
     (
         "A warm run against stock TFX and by hand",
@@ -676,6 +696,13 @@ SECTIONS: tuple[tuple[str, str, str, Writer, str | None], ...] = (
         "python -m benchmarks.serving --kserve PYTHON",
         "serving.json",
         page_serving.serving,
+        None,
+    ),
+    (
+        "The home in an object store",
+        "python -m benchmarks.object_store",
+        "object_store.json",
+        object_store,
         None,
     ),
     ("Canaries", "python -m benchmarks.rollouts", "rollouts.json", page_serving.rollouts, None),
