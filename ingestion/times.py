@@ -226,10 +226,11 @@ class FormatCounts:
     def add(self, texts: pa.Array) -> None:
         coded = texts.dictionary_encode()
         weights = np.bincount(np.asarray(coded.indices.drop_null()), minlength=len(coded.dictionary))
+        before = self.present
         self.present += int(weights.sum())
         for form in self.forms:
-            # a tenth of the rows decides that a format is none: the rest is not tried
-            if self.present < 10_000 or self.fits[form] > 0.5 * (self.present - int(weights.sum())):
+            # A format that few of the first rows are in is none: the rest is not tried.
+            if before < 10_000 or self.fits[form] > 0.5 * before:
                 self.fits[form] += int(weights[~_from_format(coded.dictionary, form)[1]].sum())
 
     @property

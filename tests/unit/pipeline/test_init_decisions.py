@@ -146,6 +146,13 @@ def test_day_first_by_all_rows() -> None:
     assert ("%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M") == formats(10)
 
 
+def test_a_long_table_s_times_are_found() -> None:
+    """A column of many rows is one batch, whose rows all count; a format that few of them are in is none."""
+    texts = [f"{1 + i % 9}/{1 + i % 28}/1990 0:{i % 60:02d}:00" for i in range(20_000)]
+    assert ("%m/%d/%Y %H:%M:%S",) == time_formats.formats(pa.array(texts)).best
+    assert ("%m/%d/%Y %H:%M:%S",) == time_formats.event_times(pa.chunked_array([texts]), "at")[1]
+
+
 def test_times_written_as_whole_numbers() -> None:
     """24030400 is 4 March 2024 where all numbers are such hours; seconds since 1970 stay seconds."""
     hours = [int(f"{BEGIN + datetime.timedelta(hours=i):%y%m%d%H}") for i in range(100)]
