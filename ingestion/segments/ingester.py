@@ -336,7 +336,7 @@ class Ingester:
 
     def _tell_skipped(self, decoder: Decoder, messages: Messages) -> None:
         """Names fields that the first events did not have, each once; of a batch, by its last event."""
-        kinds = kinds_of([messages.only(messages.offsets[-1:])], self.how.cloudevents, self.form)
+        kinds = kinds_of([messages.last()], self.how.cloudevents, self.form)
         new = set(growth.unknown_fields(decoder.columns, kinds, self.settings)) - self._skipped
         if new:
             self._skipped |= new

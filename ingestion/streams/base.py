@@ -91,7 +91,13 @@ class Messages:
     def only(self, offsets: Collection[int]) -> "Messages":
         """The events at some positions."""
         wanted = set(offsets)
-        kept = [i for i, offset in enumerate(self.offsets) if offset in wanted]
+        return self._at([i for i, offset in enumerate(self.offsets) if offset in wanted])
+
+    def last(self) -> "Messages":
+        """The last event alone; there must be one."""
+        return self._at([len(self.values) - 1])
+
+    def _at(self, kept: Sequence[int]) -> "Messages":
         return dataclasses.replace(
             self,
             offsets=[self.offsets[i] for i in kept],
