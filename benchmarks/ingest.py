@@ -1,6 +1,6 @@
-"""`noria ingest` measured: events per CPU second beside a loop by hand, memory, and kills at random instants.
+"""`noria ingest` measured: events per CPU second beside a loop by hand, memory, latency, and kills at random instants.
 
-    python -m benchmarks.ingest [--quick] [--parts speed,kafka,memory,kills] [--events N] [--kills N]
+    python -m benchmarks.ingest [--quick] [--parts speed,kafka,memory,latency,kills] [--events N] [--kills N]
 
 The loop by hand uses the same libraries (msgspec, pyarrow) and writes one Parquet file for each hour; it commits
 nothing, checks no label and no time, and cannot be killed. CPU seconds are of the process and its threads. Kafka is
@@ -8,6 +8,7 @@ librdkafka's mock cluster in a process beside. Writes ingest.json.
 """
 
 import argparse
+import datetime
 import functools
 import json
 import multiprocessing
@@ -235,6 +236,59 @@ def memory(folder: Path, count: int) -> dict[str, Any]:
     return {"events": count, "mib_at_each_tenth": seen}
 
 
+LIVE = """
+name: bench
+home: home
+stream: {source: {log: events}}
+label: {column: clicked, classes: [0, 1]}
+time: at
+span: 10s
+"""
+
+
+def latency(folder: Path, seconds: int, rate: int = 1_000) -> dict[str, Any]:
+    """From the time of an event to the commit of its span, counted from the spans: events come at a steady rate into
+    the log, and `noria ingest --follow` makes spans of ten seconds."""
+    (folder / "noria.yaml").write_text(LIVE)
+    command = [sys.executable, "-m", "noria.pipeline", "ingest", "--config", str(folder / "noria.yaml")]
+    writer, sent = LogWriter(folder / "events"), 0
+    begin = time.time()
+    child = subprocess.Popen([*command, "--follow", "--json"], stdout=subprocess.DEVNULL)
+    while (now := time.time()) < begin + seconds:
+        due = int((now - begin) * rate)
+        if due > sent:
+            writer.append([_now(number, now) for number in range(sent, due)])
+            sent = due
+        time.sleep(0.05)
+    time.sleep(5)
+    child.terminate()
+    child.wait()
+    store = SpanStore(folder / "home")
+    delays: dict[int, float] = {}
+    for span in store.ids():
+        for version in store.versions(span):  # a late event counts from the first version that has it
+            made = datetime.datetime.fromisoformat(store.manifest(span, version).created)
+            committed = made.timestamp() + 1  # it has whole seconds, and the commit follows at once
+            for batch in store.read(span, ["id", "sent"], version=version):
+                for number, at in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                    delays.setdefault(number, committed - at)
+    assert sorted(delays) == list(range(len(delays))), (
+        "the spans must hold all events up to the last closed span"
+    )
+    found = np.array(list(delays.values()))
+    row = {"events": len(found), "a_second": rate, "spans": len(store.ids())}
+    row |= {f"p{share}": round(float(np.percentile(found, share)), 1) for share in (50, 99)}
+    row["most"] = round(float(found.max()), 1)
+    print(json.dumps({"latency": row}), flush=True)
+    return row
+
+
+def _now(number: int, now: float) -> bytes:
+    """An event that happens now."""
+    fields = json.loads(event(number, 3_600))
+    return json.dumps({**fields, "at": int(now), "sent": now}).encode()
+
+
 def _resident() -> int:
     with open("/proc/self/statm", encoding="ascii") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE") >> 20
@@ -243,7 +297,7 @@ def _resident() -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--parts", default="speed,kafka,memory,kills")
+    parser.add_argument("--parts", default="speed,kafka,memory,latency,kills")
     parser.add_argument("--events", type=int)
     parser.add_argument("--kills", type=int)
     given = parser.parse_args()
@@ -252,7 +306,9 @@ def main() -> None:
     for part in given.parts.split(","):
         with tempfile.TemporaryDirectory(prefix="noria-bench-") as name:
             folder = Path(name)
-            if part == "kills":
+            if part == "latency":
+                made[part] = latency(folder, 30 if given.quick else 120)
+            elif part == "kills":
                 made[part] = kills(folder, given.kills or (4 if given.quick else 50))
             else:
                 made[part] = {"speed": speed, "kafka": kafka, "memory": memory}[part](folder, count)
