@@ -30,8 +30,8 @@ LOOK_SECONDS = 5.0
 LATE_SECONDS = 300.0
 OTHERS_SECONDS = 60.0
 READ_ROWS = 5_000
-# Events of a partition, and their bytes, that are decoded together: each call into Arrow costs time.
-DECODE_ROWS, DECODE_BYTES = 10_000, 16 << 20
+# Events of a partition, and their bytes, whose values are checked together: each call into Arrow costs time.
+DECODE_ROWS, DECODE_BYTES = 20_000, 16 << 20
 Letters = list[dict[str, Any]]
 
 
