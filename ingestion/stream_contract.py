@@ -41,7 +41,7 @@ def drain(
             assert len(offsets) == len(messages.values) == len(messages.times), (
                 "each event has offset and time"
             )
-            assert offsets == sorted(set(offsets)), f"offsets must grow, got {offsets[:5]}"
+            assert list(offsets) == sorted(set(offsets)), f"offsets must grow, got {offsets[:5]}"
             assert all(messages.start <= offset < messages.next for offset in offsets), (
                 f"offsets must be from start {messages.start} to before next {messages.next}"
             )

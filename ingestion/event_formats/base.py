@@ -5,10 +5,7 @@ The config reads this folder at every start of the command line, so it imports n
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from typing import Any
 
 __all__ = ["EventFormat", "RecordFormat"]
 
@@ -51,15 +48,12 @@ class EventFormat:
         raise NotImplementedError
 
     def together(self, values: Sequence[bytes]) -> Sequence[Sequence[Any]]:
-        """The values of several events, column by column; an Arrow array or a list for each.
+        """The values of several events, column by column.
 
         Raises:
           ValueError, DataError: as `one`, if any of them cannot be read; then they are read one by one.
         """
         raise NotImplementedError
-
-    def settled(self, schema: "pa.Schema") -> None:
-        """Is told what the columns of the last events have become, which may help with the next ones."""
 
 
 class RecordFormat(EventFormat):
@@ -68,17 +62,16 @@ class RecordFormat(EventFormat):
     def begin(self, columns: Mapping[str, str]) -> None:
         from noria.ingestion.event_formats._records import struct_of
 
-        self._type, self._getters = struct_of(columns)
+        self._type = struct_of(columns)
 
     def one(self, value: bytes) -> Sequence[Any]:
         import msgspec
 
-        event: Any = msgspec.convert(self.event(value), self._type)
-        return tuple(get(event) for get in self._getters)
+        return msgspec.structs.astuple(msgspec.convert(self.event(value), self._type))
 
     def together(self, values: Sequence[bytes]) -> Sequence[Sequence[Any]]:
         import msgspec
 
         kind: Any = list[self._type]  # type: ignore[name-defined]
         events: Any = msgspec.convert([self.event(value) for value in values], kind)
-        return [list(map(get, events)) for get in self._getters]
+        return list(zip(*map(msgspec.structs.astuple, events), strict=True))

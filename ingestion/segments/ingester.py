@@ -30,8 +30,8 @@ LOOK_SECONDS = 5.0
 LATE_SECONDS = 300.0
 OTHERS_SECONDS = 60.0
 READ_ROWS = 5_000
-# Events of a partition, and their bytes, that are decoded together: each call into Arrow costs time.
-DECODE_ROWS, DECODE_BYTES = 10_000, 16 << 20
+# Events of a partition, and their bytes, whose values are checked together: each call into Arrow costs time.
+DECODE_ROWS, DECODE_BYTES = 20_000, 16 << 20
 Letters = list[dict[str, Any]]
 
 
@@ -336,7 +336,7 @@ class Ingester:
 
     def _tell_skipped(self, decoder: Decoder, messages: Messages) -> None:
         """Names fields that the first events did not have, each once; of a batch, by its last event."""
-        kinds = kinds_of([messages.only(messages.offsets[-1:])], self.how.cloudevents, self.form)
+        kinds = kinds_of([messages.last()], self.how.cloudevents, self.form)
         new = set(growth.unknown_fields(decoder.columns, kinds, self.settings)) - self._skipped
         if new:
             self._skipped |= new

@@ -3,12 +3,48 @@
 The config reads this folder at every start of the command line, so it imports neither numpy nor pyarrow.
 """
 
+import bisect
 import dataclasses
+import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Bounds", "Messages", "Stream"]
+__all__ = ["Asked", "Bounds", "Messages", "Stream"]
+
+
+class Asked(Sequence[Any]):
+    """What a function says of each item, asked only when it is needed.
+
+    Args:
+      about: the function.
+      items: the items.
+    """
+
+    def __init__(self, about: Callable[[Any], Any], items: Sequence[Any]):
+        self._about = about
+        self._items = items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, i: Any) -> Any:
+        return self._about(self._items[i])
+
+
+class _Joined(Sequence[Any]):
+    """Sequences that follow each other. They are not copied, so nothing is asked."""
+
+    def __init__(self, parts: Sequence[Sequence[Any]]):
+        self._parts = parts
+        self._ends = list(itertools.accumulate(map(len, parts)))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, i: Any) -> Any:
+        part = bisect.bisect_right(self._ends, i)
+        return self._parts[part][i - self._ends[part]]  # counted from its end
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +55,8 @@ class Messages:
       partition: the partition's number.
       start: the position that was asked for: the first offset is this one or a later one.
       offsets: position of each event, ascending; there may be gaps.
-      times: when each event was written, epoch milliseconds; -1 where the stream does not know.
+      times: when each event was written, epoch milliseconds; -1 where the stream does not know. Few are needed, so
+        a stream may give `Asked`, for headers too.
       values: the events; None is a tombstone.
       next: the position from which reading continues: after the last event, or further where no event follows.
       headers: headers of each event by name; None where no event has any.
@@ -27,11 +64,11 @@ class Messages:
 
     partition: int
     start: int
-    offsets: list[int]
-    times: list[int]
+    offsets: Sequence[int]
+    times: Sequence[int]
     values: list[bytes | None]
     next: int
-    headers: list[dict[str, bytes]] | None = None
+    headers: Sequence[dict[str, bytes]] | None = None
 
     @classmethod
     def joined(cls, parts: "Sequence[Messages]") -> "Messages":
@@ -40,13 +77,13 @@ class Messages:
             return parts[0]
         headers = None
         if any(each.headers is not None for each in parts):
-            headers = [found for each in parts for found in each.headers or [{}] * len(each.values)]
+            headers = _Joined([each.headers or [{}] * len(each.values) for each in parts])
         return cls(
             partition=parts[0].partition,
             start=parts[0].start,
-            offsets=[offset for each in parts for offset in each.offsets],
-            times=[time for each in parts for time in each.times],
-            values=[value for each in parts for value in each.values],
+            offsets=list(itertools.chain.from_iterable(each.offsets for each in parts)),
+            times=_Joined([each.times for each in parts]),
+            values=list(itertools.chain.from_iterable(each.values for each in parts)),
             next=parts[-1].next,
             headers=headers,
         )
@@ -54,7 +91,13 @@ class Messages:
     def only(self, offsets: Collection[int]) -> "Messages":
         """The events at some positions."""
         wanted = set(offsets)
-        kept = [i for i, offset in enumerate(self.offsets) if offset in wanted]
+        return self._at([i for i, offset in enumerate(self.offsets) if offset in wanted])
+
+    def last(self) -> "Messages":
+        """The last event alone; there must be one."""
+        return self._at([len(self.values) - 1])
+
+    def _at(self, kept: Sequence[int]) -> "Messages":
         return dataclasses.replace(
             self,
             offsets=[self.offsets[i] for i in kept],

@@ -6,14 +6,15 @@ process that the group has forgotten (a zombie) can store nothing.
 
 import collections
 import concurrent.futures
+import itertools
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from noria.core.errors import ConfigError, DataError
 from noria.ingestion import kafka_settings
-from noria.ingestion.streams.base import Bounds, Messages, Stream
+from noria.ingestion.streams.base import Asked, Bounds, Messages, Stream
 
 __all__ = ["Kafka"]
 
@@ -153,16 +154,19 @@ class Kafka(Stream):
             consumed = self._consumer.consume(limit, timeout)
         except kafka.KafkaException as error:
             raise self._unreachable(error) from error
-        found: dict[int, list[Any]] = collections.defaultdict(list)
+        # A call in Python for each message would cost more than librdkafka does: `map` and the like call from C.
         ends: dict[int, int] = {}
-        for message in consumed:
-            problem = message.error()
-            if problem is None:
-                found[message.partition()].append(message)
-            elif problem.code() == kafka.KafkaError._PARTITION_EOF:
-                ends[message.partition()] = message.offset()
-            else:
-                self._judge(message, problem)
+        if any(map(kafka.Message.error, consumed)):
+            for message in filter(kafka.Message.error, consumed):
+                problem = message.error()
+                if problem.code() == kafka.KafkaError._PARTITION_EOF:
+                    ends[message.partition()] = message.offset()
+                else:
+                    self._judge(message, problem)
+            consumed = list(itertools.filterfalse(kafka.Message.error, consumed))
+        found: dict[int, list[Any]] = collections.defaultdict(list)
+        for partition, run in itertools.groupby(consumed, kafka.Message.partition):
+            found[partition].extend(run)
         if found or ends:
             self.problem = None
         batches = [
@@ -215,11 +219,16 @@ class Kafka(Stream):
 
         The end may be behind the last event: aborted transactions and control records take offsets, too.
         """
+        kafka = _library()
         at = self._at[partition]
         if messages and at is not None and messages[0].offset() < at:
             # They were on their way when another position was asked for.
             messages = [each for each in messages if each.offset() >= at]
-        offsets = [each.offset() for each in messages]
+        offsets: Sequence[int] = ()
+        if messages:
+            first, last = messages[0].offset(), messages[-1].offset()
+            without_gaps = last - first == len(messages) - 1
+            offsets = range(first, last + 1) if without_gaps else list(map(kafka.Message.offset, messages))
         following = offsets[-1] + 1 if offsets else at
         if end is not None and (following is None or end >= following):
             self._ended.add(partition)
@@ -229,16 +238,14 @@ class Kafka(Stream):
         if following is None or following == at:
             return None
         self._at[partition] = following
-        headers = [each.headers() for each in messages]
-        first = offsets[0] if offsets else following
         return Messages(
             partition=partition,
-            start=first if at is None else at,
+            start=at if at is not None else offsets[0] if offsets else following,
             offsets=offsets,
-            times=[each.timestamp()[1] for each in messages],
-            values=[each.value() for each in messages],
+            times=Asked(_time, messages),
+            values=list(map(kafka.Message.value, messages)),
             next=following,
-            headers=[_headers(each) for each in headers] if any(headers) else None,
+            headers=Asked(_headers, messages),
         )
 
     def _judge(self, message: Any, error: Any) -> None:
@@ -328,8 +335,12 @@ def _library() -> Any:
     return kafka_settings.library(_KEY)
 
 
-def _headers(headers: list[tuple[str, bytes]] | None) -> dict[str, bytes]:
-    return {name: value for name, value in headers or () if value is not None}
+def _time(message: Any) -> int:
+    return int(message.timestamp()[1])
+
+
+def _headers(message: Any) -> dict[str, bytes]:
+    return {name: value for name, value in message.headers() or () if value is not None}
 
 
 def _wrong(what: str) -> ConfigError:
