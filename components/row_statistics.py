@@ -228,9 +228,15 @@ def _forget(rows: Rows) -> None:
 
 def _hashes(column: pa.Array, name: str) -> np.ndarray:
     """A hash of each value with the column's name, `[rows]`; 0 if there is none."""
+    salt = np.uint64(zlib.crc32(name.encode()) * 2 + 1)
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        # A number is hashed faster than it is found in a dictionary.
+        numbers = column.fill_null(0).to_numpy(zero_copy_only=False)
+        found = splitmix64.mix(pd.util.hash_array(numbers, categorize=False) * salt)
+        found[np.asarray(column.is_null())] = 0
+        return found
     encoded = column.dictionary_encode()
     values = encoded.dictionary.to_numpy(zero_copy_only=False)
     marks = pd.util.hash_array(values, categorize=False) if len(values) else np.zeros(0, np.uint64)
     codes = encoded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
-    salt = np.uint64(zlib.crc32(name.encode()) * 2 + 1)
     return np.append(splitmix64.mix(marks * salt), np.uint64(0))[codes]

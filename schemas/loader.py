@@ -1,5 +1,6 @@
 """Reads and writes schemas as protobuf text (`.pbtxt`): the form that people review and TFX imports."""
 
+import collections
 import functools
 import hashlib
 from pathlib import Path
@@ -51,7 +52,7 @@ def load(path: str | Path) -> schema_pb2.Schema:
             where=path,
             next_step="infer a first draft with `noria init`, or restore the file",
         )
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in collections.Counter(names).items() if count > 1)
     if twice:
         raise ConfigError(
             f"the schema describes these features twice: {', '.join(twice)}",
@@ -74,4 +75,11 @@ def save(schema: schema_pb2.Schema, path: str | Path) -> None:
 
 def digest(schema: schema_pb2.Schema) -> str:
     """12 hexadecimal digits that change with the schema (and not with the file's layout)."""
-    return hashlib.sha256(text_format.MessageToString(schema).encode()).hexdigest()[:12]
+    return _digest(schema.SerializeToString(deterministic=True))
+
+
+@functools.lru_cache(maxsize=8)
+def _digest(content: bytes) -> str:
+    """The digest of a schema in its binary form. Most stages ask for it; 1,500 features take 0.3 s as text."""
+    text = text_format.MessageToString(schema_pb2.Schema.FromString(content))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

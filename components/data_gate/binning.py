@@ -97,6 +97,11 @@ class Buckets:
     high: np.ndarray
     mass: np.ndarray
 
+    @property
+    def edges(self) -> np.ndarray:
+        """Of all buckets, ascending, `[buckets + 1]`."""
+        return np.concatenate([self.low, self.high[-1:]])
+
     def point_share(self) -> tuple[float, float]:
         """The value that fills most single-value buckets, and its share of the rows (0 if there is none)."""
         at = self.low[self.low == self.high]
@@ -126,22 +131,19 @@ def buckets(feature: FeatureStatistics) -> Buckets:
     """A numeric feature's quantile histogram; scaled so that its mass is the rows with a value."""
     histogram = _histogram(feature, Histogram.QUANTILES)
     # TFDV gives infinities as the outer edges where the data holds them; min and max are the finite ones.
-    low = np.array([bucket.low_value for bucket in histogram.buckets], float)
-    high = np.array([bucket.high_value for bucket in histogram.buckets], float)
-    mass = np.array([bucket.sample_count for bucket in histogram.buckets], float)
+    read = [(bucket.low_value, bucket.high_value, bucket.sample_count) for bucket in histogram.buckets]
+    low, high, mass = np.array(read, float).reshape(-1, 3).T.copy()
     return Buckets(low, high, mass * (_common(feature).num_non_missing / max(mass.sum(), 1e-9)))
 
 
 def edges(feature: FeatureStatistics) -> np.ndarray:
     """The edges of a numeric feature's quantile histogram, ascending."""
-    found = buckets(feature)
-    return np.concatenate([found.low, found.high[-1:]])
+    return buckets(feature).edges
 
 
 def _numeric(current: FeatureStatistics, reference: FeatureStatistics) -> Binned:
     old, new = buckets(reference), buckets(current)
-    quantiles = edges(reference)
-    deciles = quantiles[:: max(1, len(old.mass) // NUMERIC_BINS)]
+    deciles = old.edges[:: max(1, len(old.mass) // NUMERIC_BINS)]
     points = {float(edge) for edge in deciles if np.count_nonzero(deciles == edge) > 1}
     cuts = sorted({float(edge) for edge in np.unique(deciles)[1:-1]} | points)
     names: list[str] = []

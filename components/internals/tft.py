@@ -3,10 +3,11 @@
 `tft_beam` has the names of `tensorflow_transform.beam`, which takes 4 s to import; the Trainer does not need it.
 """
 
+import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -185,8 +186,24 @@ class TransformGraph:
 
     def __call__(self, tensors: dict[str, Any]) -> dict[str, Any]:
         """Raw tensors, [rows, ...], by column, to transformed tensors by feature name."""
-        return self._loader.apply_transform_model(tensors)
+        with _as_written():
+            return self._loader.apply_transform_model(tensors)
 
     def to_record_batch(self, tensors: dict[str, Any]) -> Any:
         """Transformed tensors as the Arrow record batch that tfx_bsl encodes."""
         return self._converter.convert(tensors)
+
+
+@contextlib.contextmanager
+def _as_written() -> Iterator[None]:
+    """Within it TensorFlow runs functions without its graph optimizer.
+
+    On 1,500 columns that takes seconds and 85 MB at the first call, and no later call is faster by it.
+    """
+    name, optimizer = "disable_meta_optimizer", tf.config.optimizer
+    before = optimizer.get_experimental_options().get(name, False)
+    optimizer.set_experimental_options({name: True})
+    try:
+        yield
+    finally:
+        optimizer.set_experimental_options({name: before})

@@ -5,6 +5,7 @@ Memory is bounded by the batch and by the combiners' accumulators: sketches, and
 (`exact_counts` says what a string costs).
 """
 
+import copy
 import pickle
 from collections.abc import Iterable, Sequence
 
@@ -48,13 +49,20 @@ class Summary:
             for generator, accumulator in zip(self._generators, self._partial, strict=True)
         ]
 
+    def copy(self) -> "Summary":
+        """Another summary of the same rows."""
+        result = copy.copy(self)
+        # By pickle, as Beam sends accumulators to workers in this way.
+        result._partial = pickle.loads(pickle.dumps(self._partial))
+        return result
+
     def merge(self, parts: Sequence["Summary"]) -> None:
-        """Adds the rows of other summaries with the same options; they remain usable."""
-        # Merging changes accumulators in place. A copy by pickle works, as Beam sends them to workers in this way.
-        copies = [pickle.loads(pickle.dumps(part._partial)) for part in parts]
+        """Adds the rows of other summaries with the same options. They are used up: merging changes accumulators."""
         self._partial = [
             generator.merge_accumulators([mine, *others])
-            for generator, mine, *others in zip(self._generators, self._partial, *copies, strict=True)
+            for generator, mine, *others in zip(
+                self._generators, self._partial, *(part._partial for part in parts), strict=True
+            )
         ]
 
     def statistics(self) -> statistics_pb2.DatasetFeatureStatisticsList:

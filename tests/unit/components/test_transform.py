@@ -34,7 +34,7 @@ from tfx_bsl.public import tfxio  # noqa: E402
 
 from noria.components.internals import tft as tft_internals  # noqa: E402
 from noria.components.transform import apply, executor, reuse  # noqa: E402
-from noria.components.transform.example_rows import reader  # noqa: E402
+from noria.components.transform.example_rows import ExampleRows, reader  # noqa: E402
 from noria.components.transform.request import Request  # noqa: E402
 
 ROWS = 3600
@@ -706,3 +706,27 @@ def test_a_loaded_graph_is_known_by_its_content(simple, tmp_path):
     graph = apply.load(str(tmp_path / "graph"))
     shutil.move(tmp_path / "graph", tmp_path / "moved")
     assert graph is apply.load(str(tmp_path / "moved"))
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_without_the_graph_optimizer_each_value_is_the_same(examples, rich, tmp_path, given):
+    """TensorFlow's optimizer changes no bit of a transformed value; the process keeps its setting."""
+    optimizer, name = tf.config.optimizer, "disable_meta_optimizer"
+    optimizer.set_experimental_options({name: given})
+    try:
+        schema = tft.TFTransformOutput(str(rich / "graph")).raw_metadata.schema
+        graph, source = apply.load(str(rich / "graph")), ExampleRows(schema, str(tmp_path))
+        projection = source.projection(graph.columns)
+        [file] = sorted((examples / "Split-eval").iterdir())[:1]
+        tensors = projection.tensors(next(source.large([str(file)], projection)))
+        plain, optimized = graph(tensors), graph._loader.apply_transform_model(tensors)
+        assert given == optimizer.get_experimental_options()[name]
+        assert optimized.keys() == plain.keys()
+        for feature, expected in optimized.items():
+            np.testing.assert_array_equal(dense(expected), dense(plain[feature]), feature)
+    finally:
+        optimizer.set_experimental_options({name: False})
+
+
+def dense(value) -> np.ndarray:
+    return (tf.sparse.to_dense(value) if isinstance(value, tf.SparseTensor) else value).numpy()
