@@ -333,7 +333,9 @@ class Nats(Stream):
         client = nats.aio.client.Client()
 
         async def problem(error: Exception) -> None:
-            if not isinstance(error, nats.errors.NoServersError):
+            # After a refusal the server closes the connection, and the library may see only that at its next attempt.
+            refused = "authorization" in (self.problem or "").lower()
+            if not refused and not isinstance(error, nats.errors.NoServersError):
                 self.problem = str(error) or type(error).__name__
 
         names = {"credentials": "user_credentials", "nkey": "nkeys_seed"}
