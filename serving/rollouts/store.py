@@ -114,7 +114,7 @@ class Store:
             with contextlib.suppress(OSError):
                 self.labels.replace(aside)
             LOG.error(
-                "%s cannot be read (%s); it is now %s, and the evidence of labels begins anew",
+                "%s cannot be read (%s); it is now %s, and the evidence of labels starts again from nothing",
                 self.labels,
                 error,
                 aside.name,
