@@ -51,6 +51,8 @@ def from_arrow(values: pa.Array, target: pa.DataType) -> tuple[pa.Array, np.ndar
     """Typed values as `target`, an integer or floating type; and which are no such numbers."""
     if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
         return times.parse(values)
+    if pa.types.is_duration(values.type) or pa.types.is_time(values.type):  # ticks, whose unit would be lost
+        return pa.nulls(len(values), target), np.asarray(values.is_valid())
     if pa.types.is_decimal(values.type) or pa.types.is_float16(values.type):
         values = pa.array([None if v is None else float(v) for v in values.to_pylist()], pa.float64())
     if pa.types.is_boolean(values.type):

@@ -76,6 +76,9 @@ def test_arrow_s_times_of_day_and_lengths_of_time_are_clocks() -> None:
         found, bad = conversion.convert(values, column_type)
         assert [seconds, None] == found.to_pylist()
         assert not bad.any()
+        found, bad = conversion.convert(values, conversion.named("int"))
+        assert [None, None] == found.to_pylist()
+        assert [True, False] == bad.tolist()
 
 
 def test_the_contract_refuses_a_type_that_drops_values() -> None:
