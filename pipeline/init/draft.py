@@ -34,6 +34,8 @@ ROWS = 1_000_000
 LONGEST = 100
 # The base rate's share in scores of a table whose rows have no order: it shows no change against which to protect.
 RANDOM_SHARE = 0.001
+# Half of the share above which the data gate calls a span drifted, if `gates.data.label_rate.unlabelled` is not set.
+MANY_UNLABELLED = 0.15
 # One run learns such a table, so its network may take twice the time: docs/decisions/0018. Not of wide tables, whose
 # first layer is large.
 RANDOM_UNITS, MOST_FEATURES = (192, 192), 100
@@ -426,6 +428,7 @@ def _values(
     drafted: Draft, found: Origin, label: str, form: str | None, reading: dict[str, Any]
 ) -> dict[str, Any]:
     rows_a_span = max(1, drafted.rows // drafted.spans)
+    unlabelled = drafted.label.missing / drafted.rows
     # Features that the template makes from the time.
     taken = {label, "time_of_day_sin", "time_of_day_cos", "time_of_week_sin", "time_of_week_cos"}
     moments = {_feature(name, taken): name for name in drafted.columns.times}
@@ -467,6 +470,8 @@ def _values(
         "categorical": {_feature(name, taken): name for name in drafted.columns.categorical},
         "times": moments,
         "left_out": drafted.columns.left_out,
+        # Where many rows have no label as a rule, the gate's default would stop each span.
+        "most_unlabelled": round((1 + unlabelled) / 2, 2) if unlabelled > MANY_UNLABELLED else None,
         # A column that identifies the row has new values in every span, which is not drift.
         "ignore": [
             *(name for name in drafted.columns.left_out if name not in drafted.columns.constant),

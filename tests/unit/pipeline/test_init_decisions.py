@@ -420,3 +420,11 @@ def test_numbers_that_name_things_are_texts(tmp_path: Path) -> None:
     assert ["paid", "batch_id", "shop_id"] == drafted.columns.numeric
     assert {"userId": "string", "zip_code": "string", "shop_id": "int"} == load(drafted.folder).data.types
     assert (400, 0) == ingested(drafted.folder)
+
+
+def test_many_rows_without_a_label_are_ordinary(tmp_path: Path) -> None:
+    """Where most rows have no label as a rule, the data gate gets a threshold above their share."""
+    lines = [f"{i % 7},{'' if i % 10 else i % 20 // 10}" for i in range(400)]
+    (tmp_path / "d.csv").write_text("\n".join(["x,y", *lines]) + "\n", encoding="utf-8")
+    drafted = draft.draft(tmp_path / "p", tmp_path / "d.csv", "y")
+    assert 0.95 == load(drafted.folder).gates.data.label_rate.unlabelled
