@@ -21,9 +21,9 @@ from noria.pipeline.config import Config
 from noria.pipeline.forgetting import spans, warmup
 from noria.pipeline.forgetting.caches import in_caches
 from noria.pipeline.forgetting.change import Change
+from noria.pipeline.forgetting.forget_request import Request
 from noria.pipeline.forgetting.keys import Keys
 from noria.pipeline.forgetting.letters import in_dead_letters
-from noria.pipeline.forgetting.request import Request
 from noria.pipeline.forgetting.tables import in_tables
 from noria.stores.registry import Registry
 from noria.stores.spans import SpanStore

@@ -13,7 +13,7 @@ from typing import Protocol
 from noria.core import files
 from noria.core.errors import NoriaError
 from noria.serving.prometheus import Metrics
-from noria.serving.rollouts.answers import Answers
+from noria.serving.rollouts.awaiting_labels import Answers
 from noria.serving.rollouts.guards import Guards
 from noria.serving.rollouts.operations import Rollouts
 from noria.serving.rollouts.rollout import ABORTED, ABORTING, ACTIVE, PROMOTED, PROMOTING, Rollout, decide

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 from noria.serving.grpc_status import Code, StatusError
 from noria.serving.prediction_log import ARM, REQUEST_ID
 from noria.serving.prometheus import Metrics
-from noria.serving.rollouts.answers import Answered, Answers
+from noria.serving.rollouts.awaiting_labels import Answered, Answers
 from noria.serving.rollouts.collapse import Collapse, LossCollapse
 from noria.serving.rollouts.guards import CANDIDATE, CHAMPION, Guards
 from noria.serving.rollouts.rollout import Rollout

@@ -8,7 +8,7 @@ import pytest
 from noria.serving.grpc_status import Code, StatusError
 from noria.serving.prediction_log import REQUEST_ID
 from noria.serving.prometheus import Metrics
-from noria.serving.rollouts.answers import Answered, Answers
+from noria.serving.rollouts.awaiting_labels import Answered, Answers
 from noria.serving.rollouts.collapse import LossCollapse
 from noria.serving.rollouts.guards import CANDIDATE, CHAMPION, Guards
 from noria.serving.rollouts.rollout import Rollout
