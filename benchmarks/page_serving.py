@@ -51,7 +51,7 @@ def serving(result: dict[str, Any]) -> list[str]:
     return [
         *lines,
         "",
-        f"A version takes {result['version_own_mb']:.0f} MB of its own; the server and its processes "
+        f"A version takes {result['version_own_mb']:.0f} MB; the server and its processes take "
         f"{min(memory)} to {max(memory)} MB over the swaps. After a SIGKILL of the model process {killed['failed']} of "
         f"{killed['answers']:,} requests failed, and the longest time without an answer was "
         f"{killed['longest_silence_s']:.2f} s.",

@@ -24,7 +24,7 @@ from noria.pipeline.forgetting.change import Change
 from noria.pipeline.forgetting.forget_request import Request
 from noria.pipeline.forgetting.keys import Keys
 from noria.pipeline.forgetting.letters import in_dead_letters
-from noria.pipeline.forgetting.tables import in_tables
+from noria.pipeline.forgetting.row_files import in_tables
 from noria.stores.registry import Registry
 from noria.stores.spans import SpanStore
 

@@ -1,7 +1,7 @@
 """The warm-up file of a model holds a few real rows. It is signed and in the registry's digests, so it stays."""
 
 from noria.pipeline.forgetting.keys import Keys
-from noria.pipeline.forgetting.tables import of_example
+from noria.pipeline.forgetting.row_files import of_example
 from noria.stores.model_directory import WARMUP_FILE
 from noria.stores.versions import Version
 

@@ -56,7 +56,7 @@ class Writer:
         return self.catalog.load_table(TABLE)
 
     def file(self, first: int, end: int, with_ids: bool = True, **more: Any) -> Any:
-        """A file with the rows `first` to `end`; `more` are further columns, or others in place of its own.
+        """A file with the rows `first` to `end`; `more` are further columns, or replace its columns of the same names.
 
         None leaves a column out. Files that were imported from elsewhere have no field ids.
         """
