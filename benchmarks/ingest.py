@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 
 from noria.ingestion.events import EventSettings
 from noria.ingestion.segments.ingester import Ingester
-from noria.ingestion.segments.store import SegmentStore
+from noria.ingestion.segments.segment_store import SegmentStore
 from noria.ingestion.streams.base import Stream
 from noria.ingestion.streams.kafka import Kafka
 from noria.ingestion.streams.log import Log, LogWriter

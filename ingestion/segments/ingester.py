@@ -13,11 +13,10 @@ from noria.ingestion.calendar import Calendar
 from noria.ingestion.event_formats.base import EventFormat
 from noria.ingestion.event_formats.json import Json
 from noria.ingestion.events import EventSettings
-from noria.ingestion.segments import growth
-from noria.ingestion.segments import store as stores
+from noria.ingestion.segments import growth, segment_store
 from noria.ingestion.segments.decoding import Decoder, columns_of, infer_columns, kinds_of, letter
+from noria.ingestion.segments.segment_store import Draft, Part, Segment, SegmentStore, State
 from noria.ingestion.segments.span_commits import CommitReport, commit_spans
-from noria.ingestion.segments.store import Draft, Part, Segment, SegmentStore, State
 from noria.ingestion.segments.watermark import VOTES, watermark
 from noria.ingestion.streams.base import Bounds, Messages, Stream
 from noria.stores import retyping
@@ -186,14 +185,16 @@ class Ingester:
                 return
             if not accept_loss:
                 if other:
-                    raise stores.changed_identity(self.segments.folder, self.state.identity, self.identity)
+                    raise segment_store.changed_identity(
+                        self.segments.folder, self.state.identity, self.identity
+                    )
                 raise DataError(
                     "; ".join(loss["reason"] for loss in losses),
                     where=self.stream.name,
                     next_step="docs/streams.md explains what you can do; `noria ingest --accept-loss` continues with "
                     "the events that are there, and records what is lost",
                 )
-            state = stores.accepted(self.state, losses, self.now())
+            state = segment_store.accepted(self.state, losses, self.now())
             if other:
                 state = dataclasses.replace(state, identity=dict(self.identity))
             self.state = self.segments.advance(state, self.now()).state
@@ -203,7 +204,7 @@ class Ingester:
     def _losses(self) -> tuple[list[dict[str, Any]], bool]:
         """What was lost since the positions were stored, and whether the stream is another one."""
         stored = self.state.next
-        other = bool(self.state.identity) and bool(stores.changed(self.state.identity, self.identity))
+        other = bool(self.state.identity) and bool(segment_store.changed(self.state.identity, self.identity))
         found = []
         for partition, at in sorted(stored.items()):
             held = self.bounds.get(partition)

@@ -25,7 +25,7 @@ from noria.ingestion.partition import FOLDER as PARTITION_FOLDER
 from noria.ingestion.partition import Partition
 from noria.ingestion.segments import growth
 from noria.ingestion.segments.decoding import OFFSET, PARTITION
-from noria.ingestion.segments.store import Segment, SegmentStore
+from noria.ingestion.segments.segment_store import Segment, SegmentStore
 from noria.stores import retyping
 from noria.stores.spans import SpanStore
 

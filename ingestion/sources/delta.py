@@ -4,22 +4,19 @@ Needs deltalake: `pip install "noria[delta]"`. Whatever writes the table (Spark,
 machines; a version of the table is one of its commits.
 """
 
-import contextlib
 import json
-import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from noria.core import files
-from noria.core.errors import ConfigError, DataError, NoriaError
+from noria.core.errors import ConfigError, DataError
 from noria.ingestion import source_secrets
-from noria.ingestion.sources.base import FoundFile, Source
+from noria.ingestion.sources._committed_table import CommittedTable
 
 _KEYS = {"url", "options", "skip_change_commits"}
-_POSITION = "delta.json"  # the table's id, and the version up to which its rows are here
-CHUNK = 4 << 20
 # The types of columns that may have one value for all rows of a file, as Arrow calls them.
 _TYPES = {
     "string": "string",
@@ -36,7 +33,7 @@ _TYPES = {
 }
 
 
-class Delta(Source):
+class Delta(CommittedTable):
     """A table; `given` is its path or URL, or has `url` and
 
     - `options`: of the object store, as delta-rs has them, such as `AWS_REGION`. `${NAME}` comes from the environment,
@@ -48,53 +45,27 @@ class Delta(Source):
     One that deletes rows adds nothing either: the spans keep them.
     """
 
+    kind, library, at = "delta", "deltalake.fs", "`url` or `options`"
+    retention = "delta.logRetentionDuration, delta.deletedFileRetentionDuration"
+
     @property
     def name(self) -> str:
         return source_secrets.shown(self._checked()["url"])
 
-    def find(self) -> Any:
-        given = self._checked()
-        try:
-            from deltalake import DeltaTable
-            from deltalake.fs import DeltaStorageHandler
-        except ImportError as error:
-            raise ConfigError(
-                f"a source of kind delta needs a package that is not installed: {error}",
-                where="config key data.source",
-                next_step="install it with: pip install 'noria[delta]'",
-            ) from error
-        options = {
-            str(key): source_secrets.filled(str(value), self.folder)
-            for key, value in given.get("options", {}).items()
-        }
-        url = given["url"] if "://" in given["url"] else str(self.folder / Path(given["url"]).expanduser())
-        try:
-            table = DeltaTable(url, storage_options=options)
-            self._check(table)
-            self._read(table, DeltaStorageHandler(url, options), bool(given.get("skip_change_commits")))
-        except NoriaError:
-            raise
-        except Exception as error:  # delta-rs has several kinds, some of them of its own
-            said = source_secrets.hidden(error, options.values()) or type(error).__name__
-            raise DataError(
-                f"the table cannot be read: {re.sub(chr(27) + '[[][0-9;]*m', '', said)}",
-                where=self.name,
-                next_step="correct `url` or `options` in data.source, then run again",
-            ) from None
-        paths = sorted(self.landing.glob("[0-9]*.parquet"))
-        if not paths:
-            raise DataError(
-                "the table has no rows yet", where=self.name, next_step="add rows, then run again"
-            )
-        return [
-            FoundFile(
-                path, f"{self.name}, version {int(path.stem[:20])}, file {int(path.stem[21:])}", only_new=True
-            )
-            for path in paths
-        ]
+    def _options(self, given: dict[str, Any]) -> Mapping[str, Any]:
+        options: dict[str, Any] = given.get("options", {})
+        return options
 
-    def _read(self, table: Any, store: Any, skip: bool) -> None:
-        """Copies what the versions since the last one have added; a run that is killed continues after the last one."""
+    def _shown(self, path: Path) -> str:
+        return f"version {int(path.stem[:20])}, file {int(path.stem[21:])}"
+
+    def _read(self, given: dict[str, Any], options: dict[str, str]) -> None:
+        from deltalake import DeltaTable
+        from deltalake.fs import DeltaStorageHandler
+
+        url = given["url"] if "://" in given["url"] else str(self.folder / Path(given["url"]).expanduser())
+        table, store = DeltaTable(url, storage_options=options), DeltaStorageHandler(url, options)
+        self._check(table)
         files.sweep(files.fetched(self.landing))
         columns = {
             each["name"]: _TYPES[each["type"]]
@@ -107,19 +78,16 @@ class Delta(Source):
             for path in self.landing.glob("[0-9]*.parquet"):  # of a first reading that was killed
                 files.remove_tree(path)
             self._copy(store, newest, _snapshot(table, self.name), columns)
-            self._move(identity, newest)
+            self._move(table=identity, version=newest)
             return
         if known["table"] != identity or known["version"] > newest:
-            was = f"{known['table']}, version {known['version']}"
-            raise DataError(
-                f"this is another table than before, or it was created again: it was {was}, and is {identity}, version "
-                f"{newest}",
-                where=self.name,
-                next_step="correct `url` in data.source, or name a new folder in `home`",
+            raise self._other_table(
+                f"{known['table']}, version {known['version']}", f"{identity}, version {newest}"
             )
         for version in range(known["version"] + 1, newest + 1):
-            self._copy(store, version, self._added(store, version, skip), columns)
-            self._move(identity, version)
+            added = self._added(store, version, bool(given.get("skip_change_commits")))
+            self._copy(store, version, added, columns)
+            self._move(table=identity, version=version)
 
     def _added(self, store: Any, version: int, skip: bool) -> list[dict[str, Any]]:
         """The files that a version has added, with new rows."""
@@ -140,11 +108,8 @@ class Delta(Source):
         if removed or operation == "RESTORE":
             if skip:
                 return []
-            raise DataError(
-                f"version {version} ({operation or 'unknown operation'}) changes or replaces rows that were read",
-                where=self.name,
-                next_step="only append to the table; `skip_change_commits: true` in data.source passes over such "
-                "versions, and a new folder in `home` reads the table as it is now",
+            raise self._changes_rows(
+                f"version {version}", operation or "unknown operation", "skip_change_commits"
             )
         return added
 
@@ -157,32 +122,10 @@ class Delta(Source):
             target = self.landing / f"{version:020d}-{number:05d}.parquet"
             if target.exists():
                 continue
-            path = unquote(each["path"])
-            raw = files.staging(self.landing)
-            raw.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                try:
-                    with store.open_input_file(path) as file, raw.open("wb") as copy:
-                        while chunk := file.read(CHUNK):
-                            copy.write(chunk)
-                except FileNotFoundError:
-                    raise self._lost(f"a file of version {version} was deleted (VACUUM): {path}") from None
-                from noria.ingestion.landing import commit_columns
-
-                # The version too: two commits may add files of the same bytes, which are two deliveries.
-                origin = {"table": self.name, "version": version, "path": path}
-                commit_columns(raw, target, columns, each.get("partitionValues") or {}, origin)
-            finally:
-                raw.unlink(missing_ok=True)
-
-    def _position(self) -> dict[str, Any] | None:
-        with contextlib.suppress(FileNotFoundError):
-            found = json.loads((self.landing / _POSITION).read_text(encoding="utf-8"))
-            return {"table": found["table"], "version": found["version"]}
-        return None
-
-    def _move(self, identity: str, version: int) -> None:
-        files.write_json(self.landing / _POSITION, {"table": identity, "version": version})
+            path, keys = unquote(each["path"]), each.get("partitionValues") or {}
+            self._copy_file(
+                partial(store.open_input_file, path), f"version {version}", path, target, columns, keys
+            )
 
     def _check(self, table: Any) -> None:
         mode = table.metadata().configuration.get("delta.columnMapping.mode", "none")
@@ -192,14 +135,6 @@ class Delta(Source):
                 where=self.name,
                 next_step="let a job append the rows to a table without it, and read that one",
             )
-
-    def _lost(self, what: str) -> DataError:
-        return DataError(
-            f"{what}; rows that were not read are lost",
-            where=self.name,
-            next_step="read the table as it is now into a new `home`; then run more often than the table keeps its log "
-            "and its files (delta.logRetentionDuration, delta.deletedFileRetentionDuration)",
-        )
 
     def _checked(self) -> dict[str, Any]:
         given = {"url": self.given} if isinstance(self.given, str) else self.given

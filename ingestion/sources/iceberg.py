@@ -4,23 +4,16 @@ Needs pyiceberg: `pip install "noria[iceberg]"`. Whatever writes the table (Spar
 machines; a snapshot of the table is one of its commits.
 """
 
-import contextlib
 import datetime
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from noria.core import files
-from noria.core.errors import ConfigError, DataError, NoriaError
-from noria.ingestion import source_secrets
-from noria.ingestion.sources.base import FoundFile, Source
+from noria.core.errors import ConfigError, DataError
+from noria.ingestion.sources._committed_table import CommittedTable
 
 _KEYS = {"table", "catalog", "skip_overwrites"}
-_POSITION = (
-    "iceberg.json"  # the table's id, the snapshot up to which its rows are here, and how many were read
-)
-CHUNK = 4 << 20
 # The types of columns that may have one value for all rows of a file, as Arrow calls them.
 _TYPES = {
     "string": "string",
@@ -37,7 +30,7 @@ _EPOCH = datetime.datetime(1970, 1, 1)
 Entry = tuple[Any, Any]  # a file of rows, and the manifest that has it
 
 
-class Iceberg(Source):
+class Iceberg(CommittedTable):
     """A table; `given` has
 
     - `table`: its name in the catalog, with its namespace, such as `streams.rides`;
@@ -51,48 +44,25 @@ class Iceberg(Source):
     nothing. One that only deletes rows adds nothing either: the spans keep them.
     """
 
+    kind, library, at = "iceberg", "pyiceberg.catalog", "`table` or `catalog`"
+    retention = "history.expire.max-snapshot-age-ms"
+
     @property
     def name(self) -> str:
         return self._checked()["table"]
 
-    def find(self) -> Any:
-        given = self._checked()
-        try:
-            from pyiceberg.catalog import load_catalog
-        except ImportError as error:
-            raise ConfigError(
-                f"a source of kind iceberg needs a package that is not installed: {error}",
-                where="config key data.source",
-                next_step="install it with: pip install 'noria[iceberg]'",
-            ) from error
+    def _options(self, given: dict[str, Any]) -> Mapping[str, Any]:
         catalog = given.get("catalog", "default")
-        properties = {"name": "default", **catalog} if isinstance(catalog, dict) else {"name": catalog}
-        filled = {
-            str(key): source_secrets.filled(str(value), self.folder) for key, value in properties.items()
-        }
-        try:
-            table = load_catalog(**filled).load_table(given["table"])
-            self._read(table, bool(given.get("skip_overwrites")))
-        except NoriaError:
-            raise
-        except Exception as error:  # each catalog and each store has its own kinds
-            secrets = [value for key, value in filled.items() if key not in ("name", "type")]
-            said = source_secrets.hidden(error, secrets) or type(error).__name__
-            raise DataError(
-                f"the table cannot be read: {said}",
-                where=self.name,
-                next_step="correct `table` or `catalog` in data.source, then run again",
-            ) from None
-        paths = sorted(self.landing.glob("[0-9]*.parquet"))
-        if not paths:
-            raise DataError(
-                "the table has no rows yet", where=self.name, next_step="add rows, then run again"
-            )
-        return [FoundFile(path, f"{self.name}, {_shown(path)}", only_new=True) for path in paths]
+        return {"name": "default", **catalog} if isinstance(catalog, dict) else {"name": catalog}
 
-    def _read(self, table: Any, skip: bool) -> None:
-        """Copies what the snapshots since the last one have added; a run that is killed continues after the last
-        complete one."""
+    def _shown(self, path: Path) -> str:
+        _, snapshot, place = path.stem.split("-")
+        return f"snapshot {snapshot}, file {int(place)}"
+
+    def _read(self, given: dict[str, Any], options: dict[str, str]) -> None:
+        from pyiceberg.catalog import load_catalog
+
+        table = load_catalog(**options).load_table(given["table"])
         files.sweep(files.fetched(self.landing))
         identity, current, known = str(table.metadata.table_uuid), table.current_snapshot(), self._position()
         read = known["read"] if known is not None else 0
@@ -102,18 +72,14 @@ class Iceberg(Source):
         if known is None:
             if current is not None:
                 self._copy(table, 1, current, self._live(table, current))
-                self._move(identity, current, 1)
+                self._move(table=identity, snapshot=current.snapshot_id, read=1)
             return
         if known["table"] != identity:
-            raise DataError(
-                "this is another table than before, or it was created again: its id was "
-                f"{known['table']}, and is {identity}",
-                where=self.name,
-                next_step="correct `table` in data.source, or name a new folder in `home`",
-            )
+            raise self._other_table(known["table"], identity)
         for number, snapshot in enumerate(self._since(table, known["snapshot"]), read + 1):
-            self._copy(table, number, snapshot, self._added(table, snapshot, skip))
-            self._move(identity, snapshot, number)
+            added = self._added(table, snapshot, bool(given.get("skip_overwrites")))
+            self._copy(table, number, snapshot, added)
+            self._move(table=identity, snapshot=snapshot.snapshot_id, read=number)
 
     def _since(self, table: Any, known: int) -> list[Any]:
         """The snapshots after a known one, oldest first."""
@@ -175,12 +141,7 @@ class Iceberg(Source):
             return added
         if skip:
             return []
-        raise DataError(
-            f"snapshot {snapshot.snapshot_id} ({operation}) changes or replaces rows that were read",
-            where=self.name,
-            next_step="only append to the table; `skip_overwrites: true` in data.source passes over such snapshots, "
-            "and a new folder in `home` reads the table as it is now",
-        )
+        raise self._changes_rows(f"snapshot {snapshot.snapshot_id}", operation, "skip_overwrites")
 
     def _copy(self, table: Any, number: int, snapshot: Any, added: list[Entry]) -> None:
         schema = table.schema()
@@ -197,44 +158,10 @@ class Iceberg(Source):
                     where=self.name,
                     next_step="set write.format.default to parquet, and rewrite its data files",
                 )
-            path = data_file.file_path
-            raw = files.staging(self.landing)
-            raw.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                try:
-                    with table.io.new_input(path).open() as file, raw.open("wb") as copy:
-                        while chunk := file.read(CHUNK):
-                            copy.write(chunk)
-                except FileNotFoundError:
-                    what = f"a file of snapshot {snapshot.snapshot_id} was deleted: {path}"
-                    raise self._lost(what) from None
-                from noria.ingestion.landing import commit_columns
-
-                # The snapshot too: two commits may add files of the same bytes, which are two deliveries.
-                origin = {"table": self.name, "snapshot": snapshot.snapshot_id, "path": path}
-                keys = dict(_keys(table, schema, data_file, manifest))
-                target = self.landing / f"{number:010d}-{snapshot.snapshot_id}-{place:05d}.parquet"
-                commit_columns(raw, target, columns, keys, origin, names)
-            finally:
-                raw.unlink(missing_ok=True)
-
-    def _position(self) -> dict[str, Any] | None:
-        with contextlib.suppress(FileNotFoundError):
-            found = json.loads((self.landing / _POSITION).read_text(encoding="utf-8"))
-            return {key: found[key] for key in ("table", "snapshot", "read")}
-        return None
-
-    def _move(self, identity: str, snapshot: Any, read: int) -> None:
-        position = {"table": identity, "snapshot": snapshot.snapshot_id, "read": read}
-        files.write_json(self.landing / _POSITION, position)
-
-    def _lost(self, what: str) -> DataError:
-        return DataError(
-            f"{what}; rows that were not read are lost",
-            where=self.name,
-            next_step="read the table as it is now into a new `home`; then run more often than its snapshots expire "
-            "(history.expire.max-snapshot-age-ms)",
-        )
+            commit, path = f"snapshot {snapshot.snapshot_id}", data_file.file_path
+            target = self.landing / f"{number:010d}-{snapshot.snapshot_id}-{place:05d}.parquet"
+            keys = dict(_keys(table, schema, data_file, manifest))
+            self._copy_file(table.io.new_input(path).open, commit, path, target, columns, keys, names)
 
     def _checked(self) -> dict[str, Any]:
         given = self.given
@@ -276,8 +203,3 @@ def _keys(table: Any, schema: Any, data_file: Any, manifest: Any) -> Iterator[tu
             unit = datetime.timedelta(days=1) if kind == "date" else datetime.timedelta(microseconds=1)
             value = _EPOCH + value * unit
         yield names[field.source_id], value
-
-
-def _shown(path: Path) -> str:
-    _, snapshot, place = path.stem.split("-")
-    return f"snapshot {snapshot}, file {int(place)}"

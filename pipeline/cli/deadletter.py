@@ -17,8 +17,8 @@ def list_(config: ConfigFile = PROJECT, as_json: Json = False) -> int:
     """List the dead letters with partition, offset and reason."""
     from rich.markup import escape
 
-    from noria.ingestion.segments.letters import letters, name_of
-    from noria.ingestion.segments.store import SegmentStore
+    from noria.ingestion.segments.segment_store import SegmentStore
+    from noria.ingestion.segments.stream_letters import letters, name_of
     from noria.pipeline.config import load
 
     settings = load(config)
@@ -50,8 +50,8 @@ def show(
     """Show one dead letter with its event."""
     from rich.markup import escape
 
-    from noria.ingestion.segments.letters import find
-    from noria.ingestion.segments.store import SegmentStore
+    from noria.ingestion.segments.segment_store import SegmentStore
+    from noria.ingestion.segments.stream_letters import find
     from noria.pipeline.config import load
 
     settings = load(config)
@@ -76,16 +76,18 @@ def replay(
     """Read dead letters again with today's config; those that can be read now are in the next spans, once."""
     from rich.markup import escape
 
-    from noria.ingestion.segments import letters
+    from noria.ingestion.segments import stream_letters
     from noria.pipeline.config import load
-    from noria.pipeline.runs.stream import ingester
+    from noria.pipeline.runs.project_stream import ingester
 
-    good, bad = letters.replay(ingester(load(config), lambda record: None), names or None)
+    good, bad = stream_letters.replay(ingester(load(config), lambda record: None), names or None)
     if as_json:
-        console.emit({"replayed": good, "dead": [{"name": letters.name_of(each), **each} for each in bad]})
+        console.emit(
+            {"replayed": good, "dead": [{"name": stream_letters.name_of(each), **each} for each in bad]}
+        )
         return console.OK
     out = console.out()
     out.print(f"[green]✓[/] {len(good):,} events replayed; the next `noria ingest` puts them into spans")
     for each in bad[:NEWEST]:
-        out.print(f"[bold]{letters.name_of(each)}[/]  {escape(each['reason'])}", soft_wrap=True)
+        out.print(f"[bold]{stream_letters.name_of(each)}[/]  {escape(each['reason'])}", soft_wrap=True)
     return console.OK

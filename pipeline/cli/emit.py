@@ -25,7 +25,7 @@ def emit(
     from noria.core.errors import ConfigError, DataError
     from noria.ingestion.streams.log import Log
     from noria.pipeline.config import load
-    from noria.pipeline.runs.stream import open_stream
+    from noria.pipeline.runs.project_stream import open_stream
 
     settings = load(config)
     stream = open_stream(settings)

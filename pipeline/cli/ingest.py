@@ -40,7 +40,7 @@ def ingest(
     import threading
 
     from noria.pipeline.config import load
-    from noria.pipeline.runs.stream import ingester
+    from noria.pipeline.runs.project_stream import ingester
 
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):

@@ -16,14 +16,14 @@ from noria.core import files
 from noria.core.errors import DataError, did_you_mean
 from noria.core.locks import hold
 from noria.ingestion.calendar import Calendar
-from noria.ingestion.segments.store import SegmentStore
+from noria.ingestion.segments.segment_store import SegmentStore
 from noria.pipeline.config import Config
-from noria.pipeline.forgetting import spans, warmup
+from noria.pipeline.forgetting import in_spans, in_warmup
 from noria.pipeline.forgetting.caches import in_caches
 from noria.pipeline.forgetting.change import Change
 from noria.pipeline.forgetting.forget_request import Request
+from noria.pipeline.forgetting.in_dead_letters import in_dead_letters
 from noria.pipeline.forgetting.keys import Keys
-from noria.pipeline.forgetting.letters import in_dead_letters
 from noria.pipeline.forgetting.row_files import in_tables
 from noria.stores.registry import Registry
 from noria.stores.spans import SpanStore
@@ -139,10 +139,10 @@ def _everywhere(
         segments = SegmentStore(each)
         waiting = segments.hold() if segments.folder.is_dir() else contextlib.nullcontext()
         with hold(each), SpanStore(each).hold(), waiting:
-            mine = spans.in_segments(each, config, keys, only_find)
+            mine = in_spans.in_segments(each, config, keys, only_find)
             mine += in_dead_letters(each, keys, only_find)
-            mine += spans.in_landing(each, keys, only_find)
-            rewritten = spans.in_spans(each, keys, only_find)
+            mine += in_spans.in_landing(each, keys, only_find)
+            rewritten = in_spans.in_spans(each, keys, only_find)
             mine += rewritten
             mine += in_caches(each, {*held, *_versions_of(rewritten)}, only_find)
             mine += in_tables(each, each, keys, only_find)
@@ -174,14 +174,14 @@ def _forgotten(home: Path, keys: Keys, found: list[Change], done: bool) -> Forgo
         rows={store: count for store, count in rows.items() if count},
         spans=tuple(ids),
         versions=tuple(version.version for version in trained),
-        warmups=tuple(version.version for version in trained if warmup.holds(version, keys)),
+        warmups=tuple(version.version for version in trained if in_warmup.holds(version, keys)),
         done=done,
     )
 
 
 def _check_columns(home: Path, keys: Keys) -> None:
     store = SpanStore(home)
-    calendar = spans.calendar_of(store)
+    calendar = in_spans.calendar_of(store)
     known: Any = calendar.columns if calendar is not None else SegmentStore(home).columns()
     for column in keys.columns:
         if known and column not in known and column not in _special(calendar):

@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from noria.ingestion.segments.store import SegmentStore
+from noria.ingestion.segments.segment_store import SegmentStore
 from noria.pipeline.config import Config
 from noria.serving.rollouts.operations import summary
-from noria.serving.rollouts.store import Store
+from noria.serving.rollouts.rollout_store import RolloutStore
 from noria.stores.pending import pending
 from noria.stores.registry import Registry, RunRecord, Version
 from noria.stores.spans import SpanStore
@@ -93,7 +93,7 @@ def version_row(version: Version) -> dict[str, Any]:
 
 
 def _rollout(config: Config) -> dict[str, Any] | None:
-    found = Store(config.model_root).read()
+    found = RolloutStore(config.model_root).read()
     return summary(found) if found is not None else None
 
 

@@ -25,8 +25,8 @@ from noria.serving.rollouts.rollout import (
     RUNNING,
     Rollout,
 )
+from noria.serving.rollouts.rollout_store import RolloutStore
 from noria.serving.rollouts.settings import RolloutSettings
-from noria.serving.rollouts.store import Store
 from noria.stores import model_directory
 from noria.stores.publication import Publication
 from noria.stores.registry import Registry
@@ -54,7 +54,7 @@ class Rollouts:
         signing_key: Path | None = None,
     ):
         self.root, self.home, self.signing_key = root, home, signing_key
-        self.store = Store(root)
+        self.store = RolloutStore(root)
         self._record = record
         self._told: tuple[Any, ...] | None = None
 

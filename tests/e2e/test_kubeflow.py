@@ -21,6 +21,7 @@ from noria.stores.spans import SpanStore
 from tests.helpers import ROOT
 from tests.helpers.project import Project
 
+from .kubeflow_backend import pod_user
 from .kubeflow_backend.backend import OMITTED, SKIPPED, SUCCEEDED, Backend, Run
 from .kubeflow_backend.release import NEXT
 from .small import small_project
@@ -78,7 +79,11 @@ class Ways:
             package = self.kubeflow.folder / "pipeline.yaml"
             self.compiled = self.kubeflow.json("compile", "--output", str(package))
             self.backend = Backend(
-                folder / "buckets", {"noria": folder / "volume"}, {"store": {"key": "k"}}, NEXT
+                folder / "buckets",
+                {"noria": folder / "volume"},
+                {"store": {"key": "k"}},
+                NEXT,
+                image=[folder / "kubeflow"] if pod_user.possible() else None,
             )
             # The first run's tasks are new processes, as on a cluster; the later ones save the imports.
             self.runs = [self.run(package, forked=number > 0) for number in range(4)]

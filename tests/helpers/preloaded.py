@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -23,12 +24,20 @@ _CONTEXT.set_forkserver_preload(["tests.helpers.preloaded_modules"])
 
 
 def start(
-    command: list[str], folder: Path, env: dict[str, str], out: str, err: str | None = None
+    command: list[str],
+    folder: Path,
+    env: dict[str, str],
+    out: str,
+    err: str | None = None,
+    first: Callable[[], None] | None = None,
 ) -> BaseProcess:
-    """Starts `[python, "-m", module, *arguments]`; what it writes goes to one file, or to two."""
+    """Starts `[python, "-m", module, *arguments]`; what it writes goes to one file, or to two.
+
+    `first` is called in the process before the module runs.
+    """
     _, flag, module, *arguments = command
     assert "-m" == flag
-    process = _CONTEXT.Process(target=_run, args=(module, arguments, str(folder), env, out, err))
+    process = _CONTEXT.Process(target=_run, args=(module, arguments, str(folder), env, out, err, first))
     process.start()
     return process
 
@@ -49,7 +58,13 @@ def run(
 
 
 def _run(
-    module: str, arguments: list[str], folder: str, env: dict[str, str], out: str, err: str | None
+    module: str,
+    arguments: list[str],
+    folder: str,
+    env: dict[str, str],
+    out: str,
+    err: str | None,
+    first: Callable[[], None] | None,
 ) -> None:
     os.setsid()
     signal.signal(
@@ -60,6 +75,8 @@ def _run(
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(env)
+    if first is not None:
+        first()
     sys.argv = [module, *arguments]
     sys.path[:] = [folder, *(path for path in sys.path if path not in (str(ROOT), str(EXAMPLES / "flights")))]
     try:

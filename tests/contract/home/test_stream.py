@@ -9,10 +9,10 @@ import pandas  # noqa: F401  pyarrow imports it with its first array, and each f
 import pytest
 
 from noria.ingestion.segments import ingester as ingesters
-from noria.ingestion.segments import letters
-from noria.ingestion.segments.store import SegmentStore
+from noria.ingestion.segments import stream_letters
+from noria.ingestion.segments.segment_store import SegmentStore
+from noria.pipeline.forgetting.in_dead_letters import in_dead_letters
 from noria.pipeline.forgetting.keys import Keys
-from noria.pipeline.forgetting.letters import in_dead_letters
 from noria.stores.spans import SpanStore
 from tests.contract.home.places import ObjectStore, in_child
 from tests.helpers.killed import started
@@ -41,7 +41,7 @@ def _facts(home: Path) -> tuple[Any, ...]:
     left = (segments.pending(), sorted(path.name for path in (home / "stream" / "segments").glob("*")))
     return (
         rows,
-        [letters.name_of(each)[-5:] for each in letters.letters(segments)],
+        [stream_letters.name_of(each)[-5:] for each in stream_letters.letters(segments)],
         left,
         segments.state().next,
     )

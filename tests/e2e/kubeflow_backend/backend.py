@@ -2,10 +2,10 @@
 
 Read from the sources of kubeflow/pipelines and argo-workflows, in our own words; one module for each rule, with its
 source: `graph` (what may start), `retries`, `release` (what differs between releases), `cel` (conditions), `launcher`
-and `storage` (artifacts), `memory` (limits), `eviction` (lost pods). Here are the API server's checks and the driver.
+and `storage` (artifacts), `memory` (limits), `eviction` (lost pods), `pod_user` (user and network). Here are the API
+server's checks and the driver.
 
-Not modelled: loops, importers, parameters as outputs, which are never compiled. A task's process has this machine's
-network and user; the image's user is another one (deploy/Dockerfile).
+Not modelled: loops, importers, parameters as outputs, which are never compiled.
 """
 
 import concurrent.futures
@@ -16,6 +16,7 @@ import json
 import re
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from google.protobuf import json_format
 from kfp.kubernetes import kubernetes_executor_config_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from . import cel, graph, retries
+from tests.helpers import ROOT
+
+from . import cel, graph, pod_user, retries
 from .eviction import Eviction
 from .graph import CACHED, FAILED, OMITTED, SKIPPED, SUCCEEDED
 from .launcher import TaskFailed, launch
@@ -80,6 +83,8 @@ class Backend:
       secrets: name -> key -> value.
       release: of Kubeflow Pipelines.
       evictions: task -> what happens to its first pod.
+      image: the folders that the image holds beside Python and Noria. The tasks then have the user and the network of
+        a pod (`pod_user`, which needs root). None: they have this process's.
     """
 
     def __init__(
@@ -89,6 +94,7 @@ class Backend:
         secrets: dict[str, dict[str, str]] | None = None,
         release: Release = V2_16,
         evictions: dict[str, Eviction] | None = None,
+        image: Sequence[Path] | None = None,
     ):
         self.store = ObjectStore(folder)
         self.records = Records()
@@ -96,6 +102,7 @@ class Backend:
         self.secrets = secrets or {}
         self.release = release
         self.evictions = evictions or {}
+        self.reach = None if image is None else [str(each) for each in (ROOT, *image, *self.volumes.values())]
         self._cache: dict[str, dict[str, dict[str, Any]]] = {}
 
     def run(
@@ -118,6 +125,8 @@ class Backend:
         """
         spec, platform = admit(package)
         run = Run(run_id or str(uuid.uuid4()))
+        for folder in self.volumes.values() if self.reach is not None else ():
+            pod_user.give(folder)
         chosen = pipeline_root or spec.get("defaultPipelineRoot") or LAUNCHER_ROOT
         root = f"{chosen}/{spec['pipelineInfo']['name']}/{run.run_id}"
         tasks, exits = graph.flattened(spec)
@@ -173,6 +182,7 @@ class Backend:
                     self.release,
                     forked,
                     self.evictions.get(task.name) if attempt == 1 else None,
+                    self.reach,
                 )
             except TaskFailed as error:
                 run.logs[task.name] = error.log

@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 from noria.pipeline.runners.kubeflow.container_project import COPY
 from tests.helpers import preloaded
 
-from . import memory
+from . import memory, pod_user
 from .eviction import Eviction, evicted
 from .release import Release
 from .retries import Phase
@@ -44,6 +45,7 @@ def launch(
     release: Release,
     forked: bool = False,
     eviction: Eviction | None = None,
+    reach: Sequence[str] | None = None,
 ) -> tuple[dict[str, dict[str, Any]], str]:
     """Runs one task in a fresh local file system.
 
@@ -57,6 +59,7 @@ def launch(
       release: of Kubeflow Pipelines.
       forked: the process is forked from one that has imported TFX.
       eviction: of this attempt's pod.
+      reach: the process has the user and the network of a pod, and reaches these folders beside its own.
 
     Returns:
       The recorded outputs by name, and the task's log.
@@ -88,7 +91,10 @@ def launch(
         environment = _environment(Path(pod), root, env)
         written = Path(pod) / "log"
         written.touch()
-        pid, wait = _start(command, work, environment, written, forked)
+        if reach is not None:
+            Path(pod).chmod(0o755)
+            pod_user.give(Path(pod))
+        pid, wait = _start(command, work, environment, written, forked, reach)
         with memory.limited(pid, memory.limit(container)) as full, evicted(pid, eviction) as lost:
             code = wait()
         log = written.read_text("utf-8", "replace")
@@ -111,11 +117,17 @@ def launch(
 
 
 def _start(
-    command: list[str], work: Path, env: dict[str, str], log: Path, forked: bool
+    command: list[str],
+    work: Path,
+    env: dict[str, str],
+    log: Path,
+    forked: bool,
+    reach: Sequence[str] | None,
 ) -> tuple[int, Callable[[], int]]:
     """Starts the container's process; its id, and a function that waits for its exit code."""
     if forked:
-        process = preloaded.start(command, work, env, str(log))
+        first = None if reach is None else partial(pod_user.enter, reach)
+        process = preloaded.start(command, work, env, str(log), first=first)
 
         def wait() -> int:
             process.join(TASK_SECONDS)
@@ -126,6 +138,8 @@ def _start(
 
         assert process.pid is not None
         return process.pid, wait
+    if reach is not None:
+        command = [sys.executable, pod_user.__file__, *reach, "--", *command]
     with log.open("wb") as file:
         started = subprocess.Popen(command, cwd=work, env=env, stdout=file, stderr=subprocess.STDOUT)
 

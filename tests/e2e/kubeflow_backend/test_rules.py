@@ -1,5 +1,7 @@
 """The rules of the model, against cases that are plain from Argo's and Kubeflow's sources."""
 
+import json
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from . import pod_user
 from .backend import Backend, Run
 from .eviction import Eviction
 from .graph import FAILED, OMITTED, SKIPPED, SUCCEEDED, ready
@@ -109,6 +112,29 @@ def test_a_lost_pod(tmp_path: Path, release: Release, state: str, attempts: int)
     run = backend.run(package(tmp_path, stubborn, retryPolicy={**LONG, "backoffDuration": "0s"}))
     assert {"T0": state} == run.states
     assert (attempts, "told") == (run.attempts["T0"], mark.read_text())
+
+
+def test_a_pod_s_user_and_network(tmp_path: Path) -> None:
+    """A task is uid 1000 without capabilities, writes only what is its own, and reaches itself alone."""
+    code = """
+import json, os, pathlib, socket
+def fails(act, *given):
+    try: act(*given)
+    except OSError: return True
+server = socket.create_server(("127.0.0.1", 0))
+socket.create_connection(server.getsockname())
+caps = [line.split()[1] for line in open("/proc/self/status") if line.startswith("CapEff")]
+pathlib.Path("own").touch()
+print(json.dumps([os.getuid(), os.getgroups(), int(caps[0], 16), fails(pathlib.Path("%s").touch),
+    fails(socket.create_connection, ("127.0.0.1", %d))]))
+"""
+    if not pod_user.possible():
+        pytest.skip("a process cannot have another user and no network here")
+    with socket.create_server(("127.0.0.1", 0)) as outside:
+        task = package(tmp_path, code % (tmp_path / "file", outside.getsockname()[1]))
+        run = Backend(tmp_path / "b", image=[tmp_path]).run(task)
+    assert {"T0": SUCCEEDED} == run.states, run.logs
+    assert [1000, [], 0, True, True] == json.loads(run.logs["T0"])
 
 
 def test_two_runs_at_once(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_what_is_gone(tmp_path: Path, writer: Writer) -> None:
     ]
     file = next(path for path in writer.folder.rglob("*.parquet") if path.name == Path(added).name)
     os.rename(file, tmp_path / "away")
-    with pytest.raises(DataError, match=r"a file of version 1 was deleted \(VACUUM\)"):
+    with pytest.raises(DataError, match=r"a file of version 1 was deleted: day="):
         _ingest(tmp_path)
     os.rename(tmp_path / "away", file)
     os.rename(writer.folder, tmp_path / "first")

@@ -15,8 +15,8 @@ from noria.components.statistics_cache import StatisticsCache
 from noria.core import files
 from noria.core.errors import DataError, SpanError
 from noria.core.locks import hold
-from noria.ingestion.segments import letters
-from noria.ingestion.segments.store import SegmentStore
+from noria.ingestion.segments import stream_letters
+from noria.ingestion.segments.segment_store import SegmentStore
 from noria.pipeline import retirement
 from noria.pipeline.cli.app import app
 from noria.pipeline.config import Config
@@ -164,7 +164,7 @@ def test_a_stream_continues(config: Config) -> None:
     ingester(home, Scripted(topic)).run()
     ingester(home, Scripted(topic)).run(flush=True)
     assert sorted([*left, 902, 903, 904]) == ids(home)
-    [letter] = letters.letters(SegmentStore(home))
+    [letter] = stream_letters.letters(SegmentStore(home))
     assert 901 == json.loads(letter["value"])["id"]
     assert "column 'at': comes too late: span 6 is retired" == letter["reason"]
 
@@ -189,7 +189,7 @@ def test_events_that_are_in_a_span_are_no_dead_letters(tmp_path: Path) -> None:
     SpanStore(home).retire([1])
     ingester(home, Scripted(topic)).run(flush=True)
     assert [*range(4, 48)] == ids(home)
-    assert [] == letters.letters(SegmentStore(home))
+    assert [] == stream_letters.letters(SegmentStore(home))
 
 
 @pytest.mark.parametrize("every", ["hour", "rows:4"])

@@ -12,8 +12,8 @@ from noria.serving.rollouts.awaiting_labels import Answered, Answers
 from noria.serving.rollouts.collapse import LossCollapse
 from noria.serving.rollouts.guards import CANDIDATE, CHAMPION, Guards
 from noria.serving.rollouts.rollout import Rollout
+from noria.serving.rollouts.rollout_store import RolloutStore
 from noria.serving.rollouts.settings import RolloutSettings
-from noria.serving.rollouts.store import Store
 from noria.serving.rollouts.traffic import KEY, OUTPUTS, Traffic
 from noria.serving.tensors import Tensor, pack
 
@@ -214,7 +214,7 @@ def test_a_label_counts_in_its_own_rollout_only() -> None:
 
 def test_answers_outlive_the_server(tmp_path) -> None:
     """The next server knows the answers, without those that have their label, also after a line that a kill has cut."""
-    store, answers, newer = Store(tmp_path), Answers(), Answers()
+    store, answers, newer = RolloutStore(tmp_path), Answers(), Answers()
     first = Answered(CHAMPION, 1, 0.25, "a")
     for each in range(3):
         answers.add(str(each), first)
@@ -233,7 +233,7 @@ def test_answers_outlive_the_server(tmp_path) -> None:
 
 def test_the_evidence_of_labels_outlives_the_server(tmp_path) -> None:
     """It is what it was, to the last bit, and the next labels continue it."""
-    store, losses = Store(tmp_path), LossCollapse()
+    store, losses = RolloutStore(tmp_path), LossCollapse()
     store.folder.mkdir()
     for each in range(10):
         losses.answered(0.9 if each % 2 else 0.1)
@@ -258,7 +258,7 @@ def test_the_evidence_of_labels_outlives_the_server(tmp_path) -> None:
 )
 def test_damaged_evidence_is_set_aside(damaged, tmp_path, caplog) -> None:
     """It says nothing about a version; the log names the file, which keeps its bytes under another name."""
-    store = Store(tmp_path)
+    store = RolloutStore(tmp_path)
     store.folder.mkdir()
     store.labels.write_bytes(damaged)
     assert None is store.read_losses()

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from noria.ingestion.events import EventSettings
 from noria.ingestion.segments.ingester import Ingester
-from noria.ingestion.segments.store import SegmentStore
+from noria.ingestion.segments.segment_store import SegmentStore
 from noria.ingestion.streams.base import Bounds, Messages, Stream
 from noria.pipeline.config.stream import StreamSection
 from noria.stores.spans import SpanStore

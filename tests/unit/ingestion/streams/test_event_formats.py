@@ -21,8 +21,8 @@ from noria.ingestion.event_formats import _registry as registries
 from noria.ingestion.event_formats.avro import Avro
 from noria.ingestion.event_formats.json import Json
 from noria.ingestion.event_formats.protobuf import Protobuf
-from noria.ingestion.segments import letters
-from noria.ingestion.segments.store import SegmentStore
+from noria.ingestion.segments import stream_letters
+from noria.ingestion.segments.segment_store import SegmentStore
 from noria.pipeline.config import Config
 from tests.unit.ingestion.streams.registry import Schemas, serving
 from tests.unit.ingestion.streams.scripted import HOUR, SETTINGS, START, Scripted, Topic, ids, ingester
@@ -213,12 +213,12 @@ def test_from_a_stream_to_spans(registry: Schemas, tmp_path: Path, kind: str) ->
     ingester(tmp_path, Scripted(topic), settings, **how).run(flush=True)
     assert [*range(15), *range(16, 25)] == ids(tmp_path)
     assert 1 == SegmentStore(tmp_path).state().counts["tombstones"]
-    unknown, text = letters.letters(SegmentStore(tmp_path))
+    unknown, text = stream_letters.letters(SegmentStore(tmp_path))
     assert "the schema registry has no schema 17" == unknown["reason"]
     assert "does not begin with a zero byte" in text["reason"]
     registry.schemas["/schemas/ids/17"] = registry.schemas["/schemas/ids/7"]
     work = ingester(tmp_path, Scripted(topic), settings, **how)
-    good, bad = letters.replay(work)
+    good, bad = stream_letters.replay(work)
     assert (1, 1) == (len(good), len(bad))
     work.run(flush=True)
     assert [*range(25)] == ids(tmp_path)
@@ -243,7 +243,7 @@ def test_a_registry_that_fails_stops_the_ingestion(
     assert "wrong" not in str(error.value)
     monkeypatch.setenv("REGISTRY_PASSWORD", "secret")
     ingester(tmp_path, Scripted(topic), **how).run(flush=True)
-    assert [*range(5)] == ids(tmp_path) and [] == letters.letters(SegmentStore(tmp_path))
+    assert [*range(5)] == ids(tmp_path) and [] == stream_letters.letters(SegmentStore(tmp_path))
 
 
 def test_a_schema_that_comes_later(registry: Schemas, monkeypatch: pytest.MonkeyPatch) -> None:

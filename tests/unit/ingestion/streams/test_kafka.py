@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from noria.core.errors import ConfigError, DataError
-from noria.ingestion.segments.store import SegmentStore
+from noria.ingestion.segments.segment_store import SegmentStore
 from noria.ingestion.stream_contract import check_stream
 from noria.ingestion.streams.kafka import Kafka
 from tests.unit.ingestion.streams.scripted import event, ids, ingester

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from noria.core.errors import ConfigError, DataError
-from noria.ingestion.segments.store import SegmentStore
+from noria.ingestion.segments.segment_store import SegmentStore
 from noria.ingestion.stream_contract import check_stream, drain
 from noria.ingestion.streams import nats as streams
 from noria.ingestion.streams.nats import Nats

@@ -12,8 +12,8 @@ from noria.core import periods
 from noria.core.errors import DataError
 from noria.ingestion.calendar import Calendar
 from noria.ingestion.segments import ingester as ingesters
-from noria.ingestion.segments import letters
-from noria.ingestion.segments.store import SegmentStore
+from noria.ingestion.segments import stream_letters
+from noria.ingestion.segments.segment_store import SegmentStore
 from noria.ingestion.segments.watermark import Clock, advanced, watermark
 from noria.ingestion.stream_contract import check_stream
 from noria.ingestion.streams.base import Bounds
@@ -104,7 +104,7 @@ def test_late_events_are_a_new_version_of_their_span(tmp_path: Path) -> None:
     assert [1] == report.late and 1 == report.late_rows
     assert 2 == SpanStore(tmp_path).manifest(1).version
     assert [*range(60), 100] == ids(tmp_path)
-    [letter] = letters.letters(SegmentStore(tmp_path))
+    [letter] = stream_letters.letters(SegmentStore(tmp_path))
     assert "before the first span" in letter["reason"] and (0, 26) == (letter["partition"], letter["offset"])
 
 
@@ -301,7 +301,7 @@ def test_dead_letters_and_their_replay(tmp_path: Path) -> None:
     topic.add(0, b'{"id": 6, "at": 1, "y": 0, "pad": "' + b"x" * 200 + b'"}')
     ingester(tmp_path, Scripted(topic), event_bytes=200).run(flush=True)
     assert [1, 2] == ids(tmp_path)
-    found = {each["offset"]: each["reason"] for each in letters.letters(SegmentStore(tmp_path))}
+    found = {each["offset"]: each["reason"] for each in stream_letters.letters(SegmentStore(tmp_path))}
     expected = [
         "truncated",
         "",
@@ -319,9 +319,9 @@ def test_dead_letters_and_their_replay(tmp_path: Path) -> None:
     home = tmp_path / "wider"
     ingester(home, Scripted(topic), event_bytes=200).run()
     work = ingester(home, Scripted(topic), wider, event_bytes=200)
-    good, left = letters.replay(work)
+    good, left = stream_letters.replay(work)
     assert ["1-0-7"] == good and 8 == len(left)
-    assert ([], 8) == (letters.replay(work)[0], len(letters.letters(SegmentStore(home))))
+    assert ([], 8) == (stream_letters.replay(work)[0], len(stream_letters.letters(SegmentStore(home))))
     work.run(flush=True)
     assert [1, 2, 3] == ids(home)
 
@@ -372,7 +372,7 @@ def test_the_config_lets_a_stream_grow(tmp_path: Path) -> None:
     more = dataclasses.replace(settings, classes=(0, 1, 2), types={"id": "int", "x": "float"})
     topic.add(0, json.dumps({"id": 5, "at": START, "y": 2, "x": 1.5}).encode())
     work = ingester(tmp_path, Scripted(topic), more)
-    assert ["1-0-4"] == letters.replay(work)[0]
+    assert ["1-0-4"] == stream_letters.replay(work)[0]
     work.run(flush=True)
     assert [0, 1, 2, 3, 4, 5] == ids(tmp_path)
     known = Calendar.load(SpanStore(tmp_path))
@@ -385,7 +385,7 @@ def test_the_config_lets_a_stream_grow(tmp_path: Path) -> None:
 
 def letters_by_offset(home: Path) -> dict[int, str]:
     """The reasons of the dead letters."""
-    return {each["offset"]: each["reason"] for each in letters.letters(SegmentStore(home))}
+    return {each["offset"]: each["reason"] for each in stream_letters.letters(SegmentStore(home))}
 
 
 def test_cloud_events(tmp_path: Path) -> None:
@@ -400,7 +400,7 @@ def test_cloud_events(tmp_path: Path) -> None:
     assert ["view"] == [
         row for batch in SpanStore(tmp_path).read(1, ["ce_type"]) for row in batch.column(0).to_pylist()
     ]
-    assert 2 == len(letters.letters(SegmentStore(tmp_path)))
+    assert 2 == len(stream_letters.letters(SegmentStore(tmp_path)))
 
 
 def test_one_bad_clock_does_not_move_the_watermark() -> None:
@@ -459,7 +459,7 @@ def test_many_random_streams(tmp_path: Path) -> None:
         rows = int(random.integers(50, 1000))
         ingester(tmp_path, Scripted(topic), segment_rows=rows, lateness=int(random.integers(0, HOUR))).run()
     ingester(tmp_path, Scripted(topic)).run(flush=True)
-    dead = len(letters.letters(SegmentStore(tmp_path)))
+    dead = len(stream_letters.letters(SegmentStore(tmp_path)))
     found = ids(tmp_path)
     assert number == len(found) + dead == len(set(found)) + dead
     store = SpanStore(tmp_path)
@@ -494,4 +494,4 @@ def test_events_of_any_kind_are_decoded_as_one_by_one(tmp_path: Path) -> None:
     work.run(flush=True)
     assert [1, 1, 1] == ids(tmp_path)
     assert (3, 1) == (work.state.counts["dead"], work.state.counts["tombstones"])
-    assert [2, 3, 4] == [each["offset"] for each in letters.letters(work.segments)]
+    assert [2, 3, 4] == [each["offset"] for each in stream_letters.letters(work.segments)]

@@ -17,12 +17,11 @@ from typer.testing import CliRunner
 from noria.core import files
 from noria.core.locks import hold
 from noria.ingestion.landing import Landing
-from noria.ingestion.segments import letters
-from noria.ingestion.segments.store import SegmentStore
+from noria.ingestion.segments import stream_letters
+from noria.ingestion.segments.segment_store import SegmentStore
 from noria.pipeline.cli.app import app
 from noria.pipeline.config import Config
-from noria.pipeline.forgetting import Forgotten, Keys, finish, forget
-from noria.pipeline.forgetting import letters as letters_of_forget
+from noria.pipeline.forgetting import Forgotten, Keys, finish, forget, in_dead_letters
 from noria.pipeline.runs.ingest import ingest
 from noria.pipeline.runs.replay import link_spans
 from noria.serving.prediction_log import PredictionLog
@@ -187,7 +186,7 @@ def test_the_stream_continues_after_it(config: Config) -> None:
     ingester(config.home_path, Scripted(topic)).run(flush=True)
     found = [each for ids in spans(config.home_path).values() for each in ids]
     assert [i for i in range(55) if i % 5 and not 25 <= i < 30] == sorted(found)
-    assert ["bob" in each["value"] for each in letters.letters(SegmentStore(config.home_path))] == [
+    assert ["bob" in each["value"] for each in stream_letters.letters(SegmentStore(config.home_path))] == [
         True,
         True,
     ]
@@ -314,9 +313,9 @@ def test_keys_of_a_file(tmp_path: Path) -> None:
 def test_a_key_in_what_could_not_be_read(text: str, held: bool) -> None:
     """In a known column the value decides; elsewhere a key is looked for as a whole word."""
     keys = Keys.read(["n=42"])
-    assert held == letters_of_forget.holds({"value": text}, keys)
-    assert held == letters_of_forget.holds({"base64": base64.b64encode(text.encode()).decode()}, keys)
-    assert held == letters_of_forget.holds({"raw": text}, keys)
+    assert held == in_dead_letters.holds({"value": text}, keys)
+    assert held == in_dead_letters.holds({"base64": base64.b64encode(text.encode()).decode()}, keys)
+    assert held == in_dead_letters.holds({"raw": text}, keys)
 
 
 def test_the_command(config: Config) -> None:

@@ -30,7 +30,7 @@ MAX_ANSWERS_BYTES = 16 << 20  # of each of two files: some 100,000 requests
 FINISH_THE_FILE = "delete the file; no rollout is under way then, and the champion has all traffic"
 
 
-class Store:
+class RolloutStore:
     """The rollout of one model directory, and what waits for labels there.
 
     Args:

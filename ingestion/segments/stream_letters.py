@@ -7,7 +7,7 @@ from typing import Any
 from noria.core import files
 from noria.core.errors import DataError
 from noria.ingestion.segments.ingester import Ingester
-from noria.ingestion.segments.store import Draft, Part, SegmentStore, read_letters
+from noria.ingestion.segments.segment_store import Draft, Part, SegmentStore, read_letters
 from noria.ingestion.streams.base import Messages
 
 __all__ = ["find", "letters", "name_of", "replay"]

@@ -12,11 +12,11 @@ from noria.ingestion.labels import Labels
 from noria.ingestion.landing import Landing
 from noria.ingestion.ledger import Ledger
 from noria.ingestion.partition import FOLDER as PARTITION_FOLDER
-from noria.ingestion.segments.store import SegmentStore
+from noria.ingestion.segments.segment_store import SegmentStore
 from noria.pipeline.config import Config
 from noria.pipeline.forgetting.change import Change
+from noria.pipeline.forgetting.in_dead_letters import holds
 from noria.pipeline.forgetting.keys import Keys
-from noria.pipeline.forgetting.letters import holds
 from noria.pipeline.runs.ingest import LANDING
 from noria.stores.row_removal import Count
 from noria.stores.spans import SpanStore

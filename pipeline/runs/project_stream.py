@@ -5,7 +5,7 @@ from typing import Any
 
 from noria.core.errors import ConfigError
 from noria.ingestion.segments.ingester import Ingester
-from noria.ingestion.segments.store import SegmentStore
+from noria.ingestion.segments.segment_store import SegmentStore
 from noria.ingestion.streams import STREAMS
 from noria.ingestion.streams.base import Stream
 from noria.pipeline.config import Config
