@@ -84,6 +84,11 @@ class EventSettings:
         return list(dict.fromkeys([*self.columns, *extra]))
 
     @property
+    def time_label(self) -> str:
+        """What a value of the time column is, for messages."""
+        return f"a time (format {self.time_format})" if self.time_format else conversion.named("time").label
+
+    @property
     def as_it_is(self) -> tuple[str, ...]:
         """The columns that are interpreted here and not by their type."""
         return tuple(name for name in (self.time, self.label) if name is not None)
@@ -121,12 +126,7 @@ def events(
             raw = arrays[settings.time]
             arrays[settings.time], wrong = times.parse(raw, settings.time_format)
             missing = ~np.asarray(arrays[settings.time].is_valid()) & ~wrong
-            expected = (
-                f"a time (format {settings.time_format})"
-                if settings.time_format
-                else conversion.named("time").label
-            )
-            _bury(part, wrong, settings.time, raw, f"is not {expected}", letters)
+            _bury(part, wrong, settings.time, raw, f"is not {settings.time_label}", letters)
             _bury(part, missing, settings.time, raw, "the time is missing", letters)
             seconds = np.asarray(arrays[settings.time].fill_null(0))
             future = ~(wrong | missing) & (seconds > now + FUTURE_SECONDS)

@@ -48,3 +48,33 @@ def test_the_command_reads_csv(url, tmp_path) -> None:
     assert [("2", "a", "False"), ("4", "b", "False"), ("60", "c", "True")] == [
         (row["double"], row["word"], row["large"]) for row in rows
     ]
+
+
+def test_the_command_reads_as_the_project_does(url, tmp_path, monkeypatch) -> None:
+    """In the project's folder the model's name and the format of its times come from noria.yaml."""
+    (tmp_path / "noria.yaml").write_text(
+        "name: pair\nlabel: hit\nspan: rows:10\ntime: {column: number, format: '%m/%d/%Y %H:%M:%S'}\n"
+    )
+    file = tmp_path / "rows.csv"
+    file.write_text("number,word\n1/1/1970 0:00:07,a\n1/2/1970 0:00:00,NA\n")
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app.app, ["predict", str(file), "--url", url])
+    assert 0 == done.exit_code, done.output
+    rows = list(csv.DictReader(io.StringIO(done.output)))
+    assert [("14", "a"), ("172800", "")] == [(row["double"], row["word"]) for row in rows]
+    done = CliRunner().invoke(
+        app.app, ["predict", "-", "--url", url, "--config", str(tmp_path)], input=file.read_text()
+    )
+    assert 0 == done.exit_code, done.output
+    done = CliRunner().invoke(app.app, ["predict", str(file), "--url", url, "--model", "other"])
+    assert "no signature" in done.output or "the server answered" in done.output
+
+
+def test_the_command_says_what_a_time_needs(url, tmp_path) -> None:
+    """Without the project a time in another form than seconds is refused, with what to do."""
+    file = tmp_path / "rows.csv"
+    file.write_text("number,word\n1/1/1970 0:00:07,a\n")
+    done = CliRunner().invoke(app.app, ["predict", str(file), "--url", url, "--model", "pair"])
+    assert 0 != done.exit_code
+    assert "is not a whole number" in done.output
+    assert "--config" in done.output
