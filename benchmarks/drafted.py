@@ -17,7 +17,7 @@ def project(folder: Path, name: str, table: pa.Table | Path, label: str, **chang
       name: of the module with the features: one process runs many projects, and each needs another module.
       table: the rows, or the file with them.
       label: the column to predict.
-      **changes: `time` and `task` for the draft; all others replace top-level keys of its YAML file.
+      **changes: `time`, `task`, `drop` and `log` for the draft; all others replace top-level keys of its YAML file.
     """
     from noria.pipeline.config import load
     from noria.pipeline.init.draft import draft
@@ -26,7 +26,7 @@ def project(folder: Path, name: str, table: pa.Table | Path, label: str, **chang
     file = table if isinstance(table, Path) else folder / "rows.parquet"
     if isinstance(table, pa.Table):
         pq.write_table(table, file)
-    told = {key: changes.pop(key) for key in ("time", "task") if key in changes}
+    told = {key: changes.pop(key) for key in ("time", "task", "drop", "log") if key in changes}
     draft(folder / "project", file, label, **told)
     path = folder / "project" / "noria.yaml"
     settings = yaml.safe_load(path.read_text())
