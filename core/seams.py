@@ -72,8 +72,7 @@ class Seam(Generic[Kind]):
           ValueError: it has not one name, or `check_name` refuses it.
         """
         if len(entry) != 1:
-            kind = self.base.__name__.lower()
-            raise ValueError(f"must name one kind of {kind}, got {', '.join(entry) or 'none'}")
+            raise ValueError(f"must have one name, got {', '.join(entry) or 'none'}")
         self.check_name(next(iter(entry)))
         return entry
 

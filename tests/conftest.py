@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -15,9 +16,13 @@ import pytest
 from tests.helpers.project import Project, flights_project
 
 if TYPE_CHECKING:
+    from tests.contract.home.places import Place
     from tests.contract.kubeflow_api.noria import Noria
     from tests.contract.kubeflow_api.server import KubeflowApi
     from tests.helpers.server import Running
+
+
+_homes = itertools.count()
 
 
 @pytest.fixture
@@ -123,3 +128,53 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
         )
     )
     return str(folder / "ca.pem"), str(folder / "key.pem")
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an S3 server."""
+    from tests.contract.home import places
+
+    with places.s3_server(tmp_path_factory.mktemp("s3")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def google(s3: str) -> Iterator[str]:
+    """The URL of a server in place of Google's."""
+    from tests.contract.home import places
+
+    with places.google_server(s3) as url:
+        yield url
+
+
+@pytest.fixture(params=["folder", "s3"])
+def home_kind(request: pytest.FixtureRequest) -> str:
+    """Where `new_home` makes a home: `folder`, `s3` or `gs`."""
+    return request.param
+
+
+@pytest.fixture
+def new_home(
+    home_kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], Place]:
+    """Makes an empty home with each call."""
+    from tests.contract.home import places
+
+    # A kill loses nothing that the kernel has; a disk that is busy would take minutes of the suite.
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    server = "" if home_kind == "folder" else request.getfixturevalue("s3")
+    for name, value in places.environment(server).items():
+        monkeypatch.setenv(name, value)
+    if home_kind == "gs":
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", request.getfixturevalue("google"))
+
+    def make() -> Place:
+        number = next(_homes)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        if not server:
+            return places.Folder(folder)
+        return places.ObjectStore(folder, server, f"home-{number}", home_kind)
+
+    return make

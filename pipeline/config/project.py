@@ -156,9 +156,8 @@ class Config(Settings):
     )
     updates: list[Annotated[dict[str, Any], AfterValidator(TARGETS.check_entry)]] = Field(
         default_factory=list,
-        description="Who is told of publications, rollbacks and spans in quarantine: a list of `{file: PATH}`, "
-        "`{webhook: {url: ..., token: {env: NAME}}}`, `{kafka: {topic: ..., settings: {...}}}`, or import paths of "
-        "your own (docs/updates.md).",
+        description="Targets that are notified of publications, rollbacks and spans in quarantine: a list of "
+        f"`{{NAME: settings}}`, where NAME is {TARGETS.choices()}, such as `{{webhook: URL}}` (docs/updates.md).",
     )
     retention: int = Field(
         default=10,

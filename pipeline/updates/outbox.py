@@ -93,7 +93,7 @@ def _deliver(registry: Registry, config: Config, target: Mapping[str, Any]) -> D
         name = chosen.name
         try:
             for number, event, update in waiting:
-                chosen.send(cloud_event(config.name, number, event, update), str(number))
+                chosen.send(cloud_event(config.name, number, event, update))
                 sent.append(number)
                 run = update["run_id"] if update["change"] == "quarantined" else position["run"]
                 position = {"event": number, "run": run}

@@ -28,7 +28,7 @@ def test_the_config_takes_them(project: Path) -> None:
     settings = {"name": "rides", "label": "big_tip", "span": "rows:100", "gates": {}}
     for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL):
         for key, value in yaml.safe_load(block).items():
-            settings[key] = {**settings.get(key, {}), **value}
+            settings[key] = value if isinstance(value, list) else {**settings.get(key, {}), **value}
     stream = settings.pop("stream")
     (project / "noria.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     config = load(project)
@@ -37,6 +37,7 @@ def test_the_config_takes_them(project: Path) -> None:
     assert ["my_measures.Hellinger"] == config.gates.own_measures
     assert ["my_metrics.Brier"] == config.gates.own_metrics
     assert "my_models.Residual" == config.trainer.family
+    assert [{"my_targets.Table": "updates.db"}] == config.updates
     settings = {
         "name": "rides",
         "label": {"column": "tip", "classes": [0, 1]},

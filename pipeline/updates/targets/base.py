@@ -1,4 +1,4 @@
-"""What takes model updates. The config reads this folder at every start of the command line, so it is light."""
+"""What a target of model updates is. The config reads this folder at each start of the command line, so it is light."""
 
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,11 @@ class Target:
         """What messages call the target; without secrets."""
         raise NotImplementedError
 
-    def send(self, event: bytes, event_id: str) -> None:
+    def send(self, event: bytes) -> None:
         """Delivers one event, and returns when the target has stored it.
 
         Args:
-          event: a CloudEvent in structured mode, JSON.
-          event_id: its id.
+          event: a CloudEvent in structured mode, one line of JSON. Its `id` is the same when it is sent again.
 
         Raises:
           DeliveryError: the target does not take it; the event will be sent again.

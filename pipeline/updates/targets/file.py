@@ -28,7 +28,7 @@ class File(Target):
     def name(self) -> str:
         return f"file {self.path}"
 
-    def send(self, event: bytes, event_id: str) -> None:
+    def send(self, event: bytes) -> None:
         with files.explained("the file of updates cannot be written", self.path, DeliveryError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             new = not self.path.exists()

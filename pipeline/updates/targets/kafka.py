@@ -41,7 +41,7 @@ class Kafka(Target):
     def name(self) -> str:
         return f"kafka {self.topic} at {self._settings['bootstrap.servers']}"
 
-    def send(self, event: bytes, event_id: str) -> None:
+    def send(self, event: bytes) -> None:
         problems: list[Any] = []
         try:
             if self._producer is None:

@@ -58,7 +58,7 @@ class Webhook(Target):
     def name(self) -> str:
         return f"webhook {shown(self.url)}"
 
-    def send(self, event: bytes, event_id: str) -> None:
+    def send(self, event: bytes) -> None:
         headers = {"Content-Type": "application/cloudevents+json; charset=utf-8"}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"

@@ -29,10 +29,10 @@ from tests.helpers.killed import started
 STRIDE = int(os.environ.get("NORIA_KILL_STRIDE", "61"))
 
 
-@pytest.mark.parametrize("place", ["folder", "s3", "gs"], indirect=True)
-def test_what_one_machine_commits_another_one_reads(fresh: Callable[[], Place]) -> None:
+@pytest.mark.parametrize("home_kind", ["folder", "s3", "gs"], indirect=True)
+def test_what_one_machine_commits_another_one_reads(new_home: Callable[[], Place]) -> None:
     """A second working copy has the same facts, and the model directory has the version that serves, whole."""
-    place = fresh()
+    place = new_home()
     in_child(lambda: scenario.work(place.open()))
     facts = in_child(lambda: scenario.facts(place.open("another")))
     assert {1: 80, 2: 40, 3: 40} == {span: len(ids) for span, ids in facts["rows"].items()}
@@ -46,14 +46,14 @@ def test_what_one_machine_commits_another_one_reads(fresh: Callable[[], Place]) 
     assert facts == in_child(lambda: scenario.facts(place.open()))
 
 
-def test_a_kill_at_any_step_loses_and_doubles_nothing(fresh: Callable[[], Place]) -> None:
+def test_a_kill_at_any_step_loses_and_doubles_nothing(new_home: Callable[[], Place]) -> None:
     """After a kill the model directory has whole versions only, and a repetition ends with the same facts."""
-    place = fresh()
+    place = new_home()
     in_child(lambda: scenario.work(place.open()))
     expected = in_child(lambda: scenario.facts(place.open()))
     kills, n = 0, 1
     while True:
-        place = fresh()
+        place = new_home()
         if not place.killed_at(n, scenario.work):
             break
         kills += 1
@@ -77,9 +77,9 @@ def test_a_kill_at_any_step_loses_and_doubles_nothing(fresh: Callable[[], Place]
     print(f"{type(place).__name__}: {kills} kills")
 
 
-def test_rows_are_forgotten_on_every_machine(fresh: Callable[[], Place]) -> None:
+def test_rows_are_forgotten_on_every_machine(new_home: Callable[[], Place]) -> None:
     """After a kill the command is repeated on another machine: no version of a span has the rows, all else stays."""
-    place = fresh()
+    place = new_home()
     in_child(lambda: scenario.work(place.open()))
     expected = in_child(lambda: scenario.facts(place.open()))
     expected["rows"][1].remove(1005)
@@ -102,9 +102,9 @@ def _ids(home: Path, version: int) -> list[int]:
     return [each for batch in batches for each in batch.column(0).to_pylist()]
 
 
-def test_two_writers_at_once(fresh: Callable[[], Place]) -> None:
+def test_two_writers_at_once(new_home: Callable[[], Place]) -> None:
     """Two machines write to one registry and one span at the same time; each write is there once."""
-    place, each = fresh(), 6
+    place, each = new_home(), 6
     in_child(lambda: SpanStore(place.open()).create(1, [scenario.rows(0)], source="0.csv"))
 
     def writer(first: int) -> Callable[[], None]:
@@ -134,9 +134,9 @@ def test_two_writers_at_once(fresh: Callable[[], Place]) -> None:
     )
 
 
-def test_the_lock_excludes_other_machines(fresh: Callable[[], Place]) -> None:
+def test_the_lock_excludes_other_machines(new_home: Callable[[], Place]) -> None:
     """A second machine is refused with the first one's process and command; a killed holder blocks nobody."""
-    place = fresh()
+    place = new_home()
 
     def holds() -> None:
         with hold(place.open("first"), command="noria run"):
@@ -161,10 +161,10 @@ def test_the_lock_excludes_other_machines(fresh: Callable[[], Place]) -> None:
     assert "held" == in_child(refused)
 
 
-@pytest.mark.parametrize("place", ["s3"], indirect=True)
-def test_who_has_lost_the_lock_commits_nothing(fresh: Callable[[], ObjectStore]) -> None:
+@pytest.mark.parametrize("home_kind", ["s3"], indirect=True)
+def test_who_has_lost_the_lock_commits_nothing(new_home: Callable[[], ObjectStore]) -> None:
     """A process that sleeps in a commit while another machine takes its lock gets an error, and wrote nothing."""
-    place = fresh()
+    place = new_home()
     stopped = place.folder / "stopped"
 
     def sleeper() -> None:
@@ -207,10 +207,10 @@ def test_who_has_lost_the_lock_commits_nothing(fresh: Callable[[], ObjectStore])
     assert ["b.json"] == names
 
 
-@pytest.mark.parametrize("place", ["s3"], indirect=True)
-def test_a_task_s_journal(fresh: Callable[[], ObjectStore]) -> None:
+@pytest.mark.parametrize("home_kind", ["s3"], indirect=True)
+def test_a_task_s_journal(new_home: Callable[[], ObjectStore]) -> None:
     """A task of Kubeflow that reads the run's journal while it writes its own loses no record of either."""
-    place = fresh()
+    place = new_home()
 
     def task(name: str) -> list[tuple[str, str]]:
         home = place.open(name)

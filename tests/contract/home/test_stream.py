@@ -18,7 +18,7 @@ from tests.contract.home.places import ObjectStore, in_child
 from tests.helpers.killed import started
 from tests.unit.ingestion.streams.scripted import Scripted, Topic, event, ingester, spans
 
-pytestmark = pytest.mark.parametrize("place", ["s3"], indirect=True)
+pytestmark = pytest.mark.parametrize("home_kind", ["s3"], indirect=True)
 STRIDE = int(os.environ.get("NORIA_KILL_STRIDE", "41"))  # of the steps at which a process can be killed
 EVENTS = 30
 
@@ -50,10 +50,10 @@ def _facts(home: Path) -> tuple[Any, ...]:
 EXPECTED = (list(range(EVENTS)), ["-0-15"], ([], []), {0: 16, 1: 15})
 
 
-def test_a_kill_loses_and_doubles_no_event(fresh: Callable[[], ObjectStore]) -> None:
+def test_a_kill_loses_and_doubles_no_event(new_home: Callable[[], ObjectStore]) -> None:
     """A machine is killed before or after any write; another one continues, and a third one has the same facts."""
     kills, n = 0, 1
-    while (place := fresh()).killed_at(n, _ingest):
+    while (place := new_home()).killed_at(n, _ingest):
         in_child(lambda place=place: _ingest(place.open("another")))
         assert EXPECTED == in_child(lambda place=place: _facts(place.open("third"))), f"kill {n}"
         kills, n = kills + 1, n + STRIDE
@@ -64,9 +64,9 @@ def test_a_kill_loses_and_doubles_no_event(fresh: Callable[[], ObjectStore]) -> 
     print(f"{kills} kills")
 
 
-def test_two_machines_at_once(fresh: Callable[[], ObjectStore]) -> None:
+def test_two_machines_at_once(new_home: Callable[[], ObjectStore]) -> None:
     """Both read all partitions: a compare-and-set of the positions lets one of them commit each event."""
-    place = fresh()
+    place = new_home()
     children = [started(lambda copy=copy: _ingest(place.open(copy))) for copy in ("first", "second")]
     assert [0, 0] == [os.waitpid(child, 0)[1] for child in children]
     assert EXPECTED == in_child(lambda: _facts(place.open("third")))

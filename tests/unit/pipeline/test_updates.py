@@ -14,6 +14,11 @@ from cloudevents.core.formats.json import JSONFormat
 from noria.core.errors import ConfigError
 from noria.pipeline.config import Config
 from noria.pipeline.updates.outbox import deliver, problems
+from noria.pipeline.updates.target_contract import check_target
+from noria.pipeline.updates.targets.base import Target
+from noria.pipeline.updates.targets.file import File
+from noria.pipeline.updates.targets.kafka import Kafka
+from noria.pipeline.updates.targets.webhook import Webhook
 from noria.stores.publication import Publication
 from noria.stores.registry import Registry, RunRecord
 from tests.helpers.killed import killed_at
@@ -42,6 +47,31 @@ def break_span(config: Config, **more: Any) -> None:
 
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+class Forgetful(Target):
+    """A target that returns before its receiver has the update."""
+
+    name = "forgetful"
+
+    def send(self, event: bytes) -> None:
+        pass
+
+
+def test_a_file_keeps_the_contract(tmp_path: Path) -> None:
+    """It has each update when `send` returns; a folder in its place is an error."""
+    path = tmp_path / "updates.jsonl"
+    check_target(
+        lambda: File("updates.jsonl", tmp_path),
+        lambda: path.read_bytes().splitlines(),
+        lambda: File(".", tmp_path),
+    )
+
+
+def test_a_wrong_target_fails_the_checks(tmp_path: Path) -> None:
+    """The message says what the receiver has."""
+    with pytest.raises(AssertionError, match=r"after the receiver has the update: it has \[\]"):
+        check_target(lambda: Forgetful(None, tmp_path), list)
 
 
 def test_each_change_is_told_once_and_in_order(tmp_path: Path) -> None:
@@ -103,7 +133,7 @@ def hook() -> Iterator[Any]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            self.server.got.append((dict(self.headers), json.loads(body)))  # type: ignore[attr-defined]
+            self.server.got.append((dict(self.headers), body))  # type: ignore[attr-defined]
             self.send_response(self.server.status)  # type: ignore[attr-defined]
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -117,6 +147,19 @@ def hook() -> Iterator[Any]:
     yield server
     server.shutdown()
     server.server_close()
+
+
+def test_a_webhook_keeps_the_contract(tmp_path: Path, hook: Any) -> None:
+    """It has each update when `send` returns; an answer other than 2xx is an error."""
+
+    def refused() -> Webhook:
+        hook.status = 403
+        return webhook()
+
+    def webhook() -> Webhook:
+        return Webhook(f"http://127.0.0.1:{hook.server_port}/hook", tmp_path)
+
+    check_target(webhook, lambda: [body for _, body in hook.got], refused)
 
 
 def test_a_webhook_that_refuses_gets_its_updates_later(
@@ -137,32 +180,58 @@ def test_a_webhook_that_refuses_gets_its_updates_later(
     assert "403" in said and "hunter" not in said + str(refused.problem)
     hook.status, hook.got[:] = 204, []
     again, _ = deliver(project)
-    assert list(again.sent) == [int(body["id"]) for _, body in hook.got] and 2 == len(again.sent)
+    assert list(again.sent) == [int(json.loads(body)["id"]) for _, body in hook.got] and 2 == len(again.sent)
     headers = hook.got[0][0]
     assert "Bearer hunter2" == headers["Authorization"]
     assert headers["Content-Type"].startswith("application/cloudevents+json")
 
 
-def test_a_topic_has_them_in_one_partition(tmp_path: Path) -> None:
-    """In order, on a mock cluster or the broker that NORIA_TEST_KAFKA names."""
+@pytest.fixture
+def broker() -> Iterator[dict[str, Any]]:
+    """The settings of the broker that NORIA_TEST_KAFKA names, or of a mock cluster."""
     kafka = pytest.importorskip("confluent_kafka")
     address = os.environ.get("NORIA_TEST_KAFKA")
-    if address is None:
+    cluster = None
+    if address is None:  # the mock cluster lives as long as its producer
         cluster = kafka.Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "mock", "log_level": 0})
         [node] = cluster.list_topics(timeout=10).brokers.values()
         address = f"{node.host}:{node.port}"
+    yield {"bootstrap.servers": address, "log_level": 0}
+    del cluster
+
+
+def messages(settings: dict[str, Any], topic: str) -> list[Any]:
+    """All messages of a topic."""
+    import confluent_kafka as kafka
+
+    consumer = kafka.Consumer({**settings, "group.id": topic, "auto.offset.reset": "earliest"})
+    names = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+    partitions = [kafka.TopicPartition(topic, each, 0) for each in names]
+    consumer.assign(partitions)
+    count = sum(consumer.get_watermark_offsets(each, timeout=10)[1] for each in partitions)
+    found = consumer.consume(count, 20)
+    consumer.close()
+    return found
+
+
+def test_a_topic_keeps_the_contract(tmp_path: Path, broker: dict[str, Any]) -> None:
+    """It has each update when `send` returns."""
+    topic = f"contract-{os.getpid()}-{tmp_path.name[-8:]}"
+    check_target(
+        lambda: Kafka({"topic": topic, "settings": broker}, tmp_path),
+        lambda: [each.value() for each in messages(broker, topic)],
+    )
+
+
+def test_a_topic_has_them_in_one_partition(tmp_path: Path, broker: dict[str, Any]) -> None:
+    """All updates of a project are in one partition, in order."""
     topic = f"updates-{os.getpid()}-{tmp_path.name[-8:]}"
-    settings = {"bootstrap.servers": address, "log_level": 0}
-    project = config(tmp_path, {"kafka": {"topic": topic, "settings": settings}})
+    project = config(tmp_path, {"kafka": {"topic": topic, "settings": broker}})
     for number in range(3):
         publish(project, f"r{number}")
     [delivery] = deliver(project)
     assert delivery.problem is None
-    consumer = kafka.Consumer({**settings, "group.id": topic, "auto.offset.reset": "earliest"})
-    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-    consumer.assign([kafka.TopicPartition(topic, each, 0) for each in partitions])
-    found = consumer.consume(3, 20)
-    consumer.close()
+    found = messages(broker, topic)
     assert list(delivery.sent) == [int(json.loads(each.value())["id"]) for each in found]
     assert 1 == len({each.partition() for each in found})
 

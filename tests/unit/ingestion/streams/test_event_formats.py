@@ -263,7 +263,7 @@ def test_a_schema_that_comes_later(registry: Schemas, monkeypatch: pytest.Monkey
     ("written", "message"),
     [
         ("xml", "must be one of avro, json, protobuf"),
-        ({"avro": {}, "json": {}}, "must name one format"),
+        ({"avro": {}, "json": {}}, "must have one name, got avro, json"),
         ({"avro": {"url": "http://a"}}, "needs the URL of a schema registry"),
         ("avro", "needs the URL of a schema registry"),
         ({"avro": {"registry": "http://a", "username": "u", "password": "p"}}, "is a secret"),
