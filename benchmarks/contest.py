@@ -50,7 +50,7 @@ def project(folder: Path, **settings: Any) -> Any:
     """The flights example's config with a separate home and span store, and other settings where named.
 
     No replay: all three train on the same rows. Data checks that compare with the weeks before are off: a month after a
-    month, or twice the same rows, is no week.
+    month, or twice the same rows, is not a week.
     """
     changed = measure.flights()
     changed["window"] = {"first": 1, "cold": 1, "replay": 0.0}
@@ -90,7 +90,9 @@ class Noria:
         shutil.copytree(self.config.home_path, folder / "before", symlinks=True)
         ensure_keras3()
         for name in json.loads((folder / "modules.json").read_text()):
-            with contextlib.suppress(Exception):  # what is no module, or wants to be imported by another one
+            with contextlib.suppress(
+                Exception
+            ):  # what is not a module, or wants to be imported by another one
                 importlib.import_module(name)
 
     @property

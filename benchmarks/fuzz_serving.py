@@ -7,7 +7,7 @@ goes through the code of `noria serve` from the ASGI scope, or from the bytes of
 process is a function here, because TensorFlow sees tensors that fit the signature only. Connections are real ones, to
 uvicorn: cut off, half-closed, slow, malformed, or with a wrong length; in between a good request must be answered.
 
-A finding is an answer that is not of the protocol (a 5xx, a body that is no JSON, an exception), or that takes longer
+A finding is an answer that is not of the protocol (a 5xx, a body that is not JSON, an exception), or that takes longer
 than 5 s of the processor. Writes fuzz_serving.json and returns 1 where there was a finding, or the memory has grown.
 """
 
@@ -43,7 +43,7 @@ from noria.serving.tf_serving_config import single_model
 from noria.serving.version import State, Version
 
 SLOW = 5.0  # seconds of processor time; of a connection, seconds
-GROWTH = 20 << 20  # bytes that are no growth
+GROWTH = 20 << 20  # bytes; less is not growth
 REFUSED = {400, 404, 413}
 CODES = {
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -245,7 +245,7 @@ async def by_rest(app: Rest, draw: random.Random) -> str:
     if path[:4].lower() != "/v1/":
         assert status in (200, *REFUSED), (status, text)
         return f"REST {status}"
-    # Bytes of a request that are no UTF-8 come back as they are, as in TF Serving.
+    # Bytes of a request that are not UTF-8 come back as they are, as in TF Serving.
     found = json.loads(text.decode("utf-8", "surrogateescape")) if text else None
     if status == 200:
         assert found is None or isinstance(found, dict), text

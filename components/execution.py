@@ -3,7 +3,7 @@
 In process every stage reads in batches. What it holds besides them grows slowly: StatisticsGen the distinct strings
 (`statistics_gen/exact_counts.py`), Transform the accumulators of its analyzers, the Evaluator labels, scores and slices
 of the eval split, about 150 bytes a row at its peak (`evaluator/rows.py`): 1.5 GB for 10 million rows. So size
-alone is no reason for Beam; more machines are. Beam's direct runner has none, and takes several times as long.
+alone is not a reason for Beam; more machines are. Beam's direct runner has none, and takes several times as long.
 """
 
 from collections.abc import Sequence

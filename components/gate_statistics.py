@@ -89,7 +89,7 @@ class GateStatisticsGenerator(tfdv.CombinerStatsGenerator):
     Args:
       schema: says which features have a range, and which strings have a closed domain.
       label: the label column, a number; empty for none.
-      ignore: columns that are no features: the event time.
+      ignore: columns that are not features: the event time.
       classes: the label column where it holds classes; empty for none.
     """
 

@@ -66,7 +66,7 @@ class StatisticsCache:
         Args:
           before: id of the current span.
           schema: digest of the current schema; statistics under another one may have other types.
-          skip: spans to ignore, those in quarantine: a broken span is no reference.
+          skip: spans to ignore, those in quarantine: a broken span is not a reference.
         """
         older = [each for each in self.all() if each.span < before and each.schema == schema]
         older = [each for each in older if each.span not in skip and each.path.is_file()]

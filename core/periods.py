@@ -98,7 +98,7 @@ def spoken(seconds: float) -> str:
 
 def _length(every: str) -> int:
     found = length(every)
-    assert found is not None, f"{every} is no period of time"
+    assert found is not None, f"{every} is not a period of time"
     return found
 
 

@@ -24,7 +24,7 @@ from noria.ingestion.number_formats import (
 
 # From this share of numbers (or times) on, a column counts as numbers with some bad values, and not as text.
 MOSTLY = 0.9
-# A text that is no number is a mark for "missing" if a column of numbers repeats it so often, and few others.
+# A text that is not a number is a mark for "missing" if a column of numbers repeats it so often, and few others.
 MARK_ROWS, MARKS = 2, 3
 MARK_WORDS = (
     "unknown",
@@ -61,7 +61,7 @@ class ColumnProfile:
     Attributes:
       comma: 1,234 alone is a fraction here (the file's fields are not cut by commas).
       decimal: the sign between whole and fraction, where it is known; else found.
-      money: the signs of money beside its numbers; amounts in several currencies are no numbers.
+      money: the signs of money beside its numbers; amounts in several currencies are not numbers.
       recognized: rows by the name of the column type that recognizes their text.
     """
 

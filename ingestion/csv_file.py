@@ -73,7 +73,7 @@ class CsvFile:
             rows are skipped. Told of each line of a row that holds lines by a stray quote.
 
         Raises:
-          DataError: the file is no CSV (a quote that never ends).
+          DataError: the file is not CSV (a quote that never ends).
         """
         seen = 0
         told: set[int] = set()

@@ -11,7 +11,7 @@ from pathlib import Path
 from noria.core.errors import DataError
 from noria.ingestion.text_file import HEAD_BYTES
 
-# Python reads 128 KiB; a long value in the first row is no fault of the header.
+# Python reads 128 KiB; a long value in the first row is not a fault of the header.
 csv.field_size_limit(max(csv.field_size_limit(), 2 * HEAD_BYTES))
 _DELIMITERS = ",\t;|^~\x01\x1f: "
 

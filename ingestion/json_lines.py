@@ -149,7 +149,7 @@ class JsonLinesFile:
 
 
 def _skip(text: str, at: int) -> int:
-    """The place of the next character that is no blank."""
+    """The place of the next character that is not a blank."""
     found = _NOTHING.match(text, at)
     return found.end() if found else at
 

@@ -54,7 +54,7 @@ class Labels:
 
         Returns:
           Words (float64 for regression), `[rows]`, null where unlabelled, and a mask of the rows whose value
-          is no number, or no known class.
+          is not a number, or not a known class.
         """
         if self.task == "regression":
             return conversion.convert(values, conversion.named("float"), form)

@@ -33,7 +33,7 @@ def filled(text: str, folder: Path) -> str:
             return (folder / Path(name).expanduser()).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
-                f"the file of a secret cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}",
+                f"the file of a secret cannot be read: {getattr(error, 'strerror', None) or 'it is not text'}",
                 where=folder / Path(name).expanduser(),
                 next_step="correct the path in ${file:...}, or the permissions of the file",
             ) from None

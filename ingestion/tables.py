@@ -226,7 +226,7 @@ def read_table(
 
 
 def _form(table: Table, name: str, column_type: ColumnType) -> NumberFormat:
-    """How numbers are written there; the plain way for types that are no numbers, which asks nothing of the file."""
+    """How numbers are written there; the plain way for types that are not numbers, which asks nothing of the file."""
     return table.number_format(name) if column_type.numeric else PLAIN
 
 

@@ -1,4 +1,4 @@
-"""A file as UTF-8 text, from any compression and encoding; bytes that are no text become MARK."""
+"""A file as UTF-8 text, from any compression and encoding; bytes that are not text become MARK."""
 
 import bz2
 import codecs
@@ -221,7 +221,7 @@ class Rewritten(io.RawIOBase):
 
 
 class Recoded(Rewritten):
-    """A file's bytes as UTF-8, MARK where they were no text."""
+    """A file's bytes as UTF-8, MARK where they were not text."""
 
     def __init__(self, file: IO[bytes] | io.IOBase, encoding: str):
         super().__init__(file)

@@ -117,7 +117,7 @@ def other_times(error: DataError) -> DataError:
 
 
 def unknown_class(error: DataError, known: Sequence[str], task: str) -> DataError:
-    """The error of a file with labels that are no class, with the step that adds one, or takes them for missing."""
+    """The error of a file with labels that are not classes, with the step that adds one, or takes them for missing."""
     step = f"if it is a new class, put it at the end of label.classes in the config, after {list(known)}; "
     return DataError(
         error.what,

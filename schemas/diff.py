@@ -12,7 +12,7 @@ _SHOWN = 12  # values of a domain that are listed
 def propose(
     schema: schema_pb2.Schema, statistics: statistics_pb2.DatasetFeatureStatisticsList
 ) -> schema_pb2.Schema:
-    """Drafts the schema under which these statistics are no anomaly; the given one does not change.
+    """Drafts the schema under which these statistics have no anomaly; the given one does not change.
 
     This is TFDV's `update_schema` with the gate's comparators kept: it widens domains and ranges, lowers presence
     and adds new columns. It is a proposal: nothing in Noria applies it.

@@ -49,7 +49,7 @@ class AuditLog:
     """Appends entries; several processes may share a file.
 
     Raises:
-      ServingError: the file cannot be written, or its last line is no entry.
+      ServingError: the file cannot be written, or its last line is not an entry.
     """
 
     def __init__(self, path: Path):
@@ -128,7 +128,7 @@ class AuditLog:
         entries = list(filter(None, map(_entry, lines[-2:])))
         if len(lines) > 1 and not entries:
             raise ServingError(
-                "the end of the audit log is no entry",
+                "the end of the audit log is not an entry",
                 where=self.path,
                 next_step="move the file away and keep it; a new one is begun",
             )
@@ -156,11 +156,11 @@ def verify(path: Path, head: str = "") -> Chain:
             entry = _entry(line)
             if entry is None:
                 if torn:
-                    raise _broken(path, number, "is no entry")
+                    raise _broken(path, number, "is not an entry")
                 torn, previous = True, _hash(line)
                 continue
             if torn and entry.get("event") != "resumed":
-                raise _broken(path, number - 1, "is no entry")
+                raise _broken(path, number - 1, "is not an entry")
             if entry.get("previous") != previous:
                 raise _broken(
                     path,
@@ -178,7 +178,7 @@ def _chain(
     path: Path, entries: int, previous: str, left: int, seen: bool, head: str, torn: bool, number: int
 ) -> Chain:
     if torn:
-        raise _broken(path, number, "is no entry")
+        raise _broken(path, number, "is not an entry")
     if not seen:
         raise ServingError(
             f"no line has the hash {head}: the log was cut off after it, or it is of another log", where=path

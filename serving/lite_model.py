@@ -27,7 +27,7 @@ class LiteModel:
       threads: threads within one operation.
 
     Raises:
-      StatusError: it is no TF Lite model, or has an operation that the interpreter does not know.
+      StatusError: it is not a TF Lite model, or has an operation that the interpreter does not know.
     """
 
     def __init__(self, path: str, threads: int):

@@ -114,7 +114,7 @@ def _cores() -> set[int]:
 
 
 if __name__ == "__main__":
-    os.dup2(2, 1)  # what a model prints is no message
+    os.dup2(2, 1)  # what a model prints is not a message
     with contextlib.suppress(KeyboardInterrupt):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         serve()

@@ -51,7 +51,7 @@ class ModelProcess(asyncio.Protocol):
             for header, tensors in self._reader.feed(data):
                 self._received(header, tensors)
         except (ValueError, KeyError, IndexError, TypeError) as error:
-            self.kill(f"its process sent what is no frame: {error}")
+            self.kill(f"its process sent what is not a frame: {error}")
 
     def connection_lost(self, error: Exception | None) -> None:
         reason = f"its process ended{f': {error}' if error else ''}"

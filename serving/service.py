@@ -90,7 +90,7 @@ async def classify(
     """The ClassificationResponse of a ClassificationRequest.
 
     Raises:
-      StatusError: the signature is no classification, the input is empty, or the model fails.
+      StatusError: the signature is not a classification, the input is empty, or the model fails.
     """
     signature = signatures.find(version.signatures, request.model_spec.signature_name, "classify")
     _check_method(signature, CLASSIFY, "classification", check_method)
@@ -114,7 +114,7 @@ async def regress(
     """The RegressionResponse of a RegressionRequest.
 
     Raises:
-      StatusError: the signature is no regression, the input is empty, or the model fails.
+      StatusError: the signature is not a regression, the input is empty, or the model fails.
     """
     signature = signatures.find(version.signatures, request.model_spec.signature_name, "regress")
     _check_method(signature, REGRESS, "regression", check_method)

@@ -90,7 +90,7 @@ def fields(kind: str, path: Path) -> dict[str, Any]:
     """Text format as dicts. A repeated field has its last value.
 
     Raises:
-      ConfigError: it cannot be read or is no text format.
+      ConfigError: it cannot be read, or is not in text format.
     """
     text = _read(path)
     tokens, start = [], 0

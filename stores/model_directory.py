@@ -1,8 +1,8 @@
 """The model directory that TF Serving watches: `<root>/<version>/`, where the largest number serves.
 
 A version is added and removed by one rename; its signature, if there is a key, is written before. Unfinished and
-withdrawn versions, and the candidate of a rollout, have a name that begins with a dot. It is no number, so TF Serving
-and all other readers ignore it; `noria serve` alone reads the candidate. In an object store, which has no rename,
+withdrawn versions, and the candidate of a rollout, have a name that begins with a dot. TF Serving and all other readers
+ignore it, as it is not a number; `noria serve` alone reads the candidate. In an object store, which has no rename,
 `saved_model.pb` is written last and deleted first, and a withdrawn version is deleted: the registry has its files.
 """
 

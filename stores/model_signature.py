@@ -62,7 +62,7 @@ class PublicKey(_Key):
         """Reads a PEM file.
 
         Raises:
-          ConfigError: it is no public key on P-256, or `cryptography` is not installed.
+          ConfigError: it is not a public key on P-256, or `cryptography` is not installed.
         """
         from_pem = _cryptography().load_pem_public_key
         key = _checked(file, from_pem, "public", f"openssl ec -in signing.pem -pubout -out {file.name}")
@@ -91,7 +91,7 @@ class PrivateKey(_Key):
         """Reads a PEM file without a password.
 
         Raises:
-          ConfigError: it is no private key on P-256, or `cryptography` is not installed.
+          ConfigError: it is not a private key on P-256, or `cryptography` is not installed.
         """
         from_pem = _cryptography().load_pem_private_key
         key = _checked(file, lambda data: from_pem(data, None), "private", NEW_KEY)
@@ -210,7 +210,7 @@ def _signed_statement(folder: Path, trusted: Sequence[PublicKey]) -> tuple[dict[
         (only,) = envelope["signatures"]
         signature = base64.b64decode(only["sig"], validate=True)
     except (KeyError, TypeError, ValueError, binascii.Error) as error:
-        raise _refused(folder, f"it is no Sigstore bundle: {error!r}") from error
+        raise _refused(folder, f"it is not a Sigstore bundle: {error!r}") from error
     if kinds != (MEDIA_TYPE, PAYLOAD_TYPE):
         raise _refused(
             folder, f"it must be {MEDIA_TYPE} with {PAYLOAD_TYPE}, got {' with '.join(map(str, kinds))}"

@@ -12,7 +12,7 @@ from noria.components.data_gate.significance import Test
 FeatureStatistics: TypeAlias = statistics_pb2.FeatureNameStatistics
 # A value that holds this share of a reference already (no rain, 10 miles of visibility) may well hold all of a span.
 COMMON = 0.25
-# Cramér's V below this, without its bias, is no association that could be lost.
+# Cramér's V below this, without its bias, is not an association that could be lost.
 WEAK = 0.2
 
 

@@ -167,7 +167,7 @@ def judge(evidence: Evidence, settings: DataGateSettings, project: Path | str | 
         evidence.unlabelled,
         settings.label_rate,
     )
-    if evidence.first:  # the label of a window that gave no model is no rule for the next
+    if evidence.first:  # the label of a window that gave no model is not a rule for the next
         label_tests = [test if test.part == "unlabelled" else test.softened() for test in label_tests]
     past = [anomalies.features(statistics) for statistics in evidence.past_statistics] or list(
         references.values()

@@ -81,11 +81,11 @@ def check_volume(
 
     Per hour, because the first and the last span of a stream are partial: the last days of 2013 are two days with
     the traffic of two days. Days and hours are compared with a whole week, parts of an hour with the last 8 of them,
-    and `broken` is measured at the lowest one: a Sunday is no fault. The test is Student's t of the log ratio, with the
-    spread of the stream's own spans (MAD), 5 % at least, which counts as five spans. Below 3 spans nothing is sure.
+    and `broken` is measured at the lowest one: a Sunday is not a fault. The test is Student's t of the log ratio, with
+    the spread of the stream's own spans (MAD), 5 % at least, which counts as five spans. Below 3 spans nothing is sure.
 
     Spans of `rows:N` have N rows by definition. With event times their rows per hour may be `drifted`: a stream that
-    has more or fewer events is no fault. Without event times there is nothing to compare.
+    has more or fewer events is not a fault. Without event times there is nothing to compare.
 
     Returns:
       The tests, and the numbers for the verdict's `volume`.

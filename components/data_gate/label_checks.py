@@ -108,7 +108,7 @@ def _tests(change: "_Change", title: str, task: str, thresholds: LabelRate) -> l
 def pool(tables: Iterable[dict]) -> dict:
     """Adds up several spans' label tables, value by value; correlations are averaged by rows.
 
-    A single week is no reference for a single airline: its offset wanders by up to 1.0 from week to week, and by
+    A single week is not a reference for a single airline: its offset wanders by up to 1.0 from week to week, and by
     half of that around the mean of eight weeks.
     """
     total: dict = {}
@@ -195,7 +195,7 @@ class Moved:
     """How one category's label moved against the reference.
 
     Attributes:
-      shift: change of its log odds against all other rows', so that a bad week for all is no shift of one.
+      shift: change of its log odds against all other rows', so that a bad week for all is not a shift of one of them.
       errors: the shift in standard errors.
       agreement: regression of its label-feature correlations on the reference's: 1 the same, 0 none, -1 flipped.
       agreement_errors: the same in standard errors.

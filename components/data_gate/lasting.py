@@ -68,7 +68,7 @@ def accept(
     first = recent[0].span.span
     note = (
         f"spans {first} to {verdict.span} are similar and have the same finding: this is the new normal state, and "
-        "older spans are no reference any more; `noria unquarantine --all --accept-as-normal` takes the quarantined "
+        "older spans are no longer references; `noria unquarantine --all --accept-as-normal` takes the quarantined "
         "ones out"
     )
     softened = [

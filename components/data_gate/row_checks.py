@@ -292,7 +292,7 @@ def _hours(features: Features, time: str) -> np.ndarray | None:
 
 
 def _part_of_a_day(time: FeatureStatistics) -> float:
-    """By how much a range that is no whole number of days can move the shares of the hours: total variation distance.
+    """How far a range of times that is not whole days can move the shares of the hours: total variation distance.
 
     With a part `m` of one day's rows beyond whole days it is m (1 - m) / days, which is at most 0.25 / days.
     """

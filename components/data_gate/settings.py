@@ -101,7 +101,7 @@ class DataGateSettings(Settings):
         default=LabelRate(), description="The label's mean against the references. `null`: no check."
     )
     out_of_range: float = Field(
-        default=0.001,  # one broken gauge among thousands is no broken span
+        default=0.001,  # one broken gauge among thousands is not a broken span
         ge=0,
         description="Share of values outside the schema's range that is taken as outliers.",
     )
@@ -143,14 +143,14 @@ class DataGateSettings(Settings):
     thin: int = Field(
         default=30,  # a share of 30 rows is known to 18 points
         ge=0,
-        description="Rows below which a span is no reference for later ones; neither is one with less than a twentieth "
+        description="Rows below which a span is not a reference for later ones; nor is one with less than a twentieth "
         "of the rows of the span that is judged.",
     )
     lasting: int | None = Field(
         default=3,
         ge=2,
         description="Successive spans with the same finding, and similar to each other, after which their state is the "
-        "new normal: the last of them is `drifted`, and older spans are no reference. `null`: never.",
+        "new normal: the last of them is `drifted`, and older spans are not references. `null`: never.",
     )
     overlap: Threshold = Field(
         default=0.1,  # ordinary weeks do not overlap; a replayed one does by all of it

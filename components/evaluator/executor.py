@@ -73,7 +73,7 @@ class Executor(BeamExecutor):
             config = tfma.utils.update_eval_config_with_defaults(
                 eval_config.build(judged_by, label, champion is not None),
                 has_baseline=champion is not None,
-                rubber_stamp=True,  # a first run has no baseline, and that is no error
+                rubber_stamp=True,  # a first run has no baseline, and that is not an error
             )
             size = sum(os.path.getsize(file) for file in _files(examples))
             path, reason = execution.choose(exec_properties["execution"], size, self.beam_args)

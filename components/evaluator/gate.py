@@ -81,7 +81,7 @@ def check_bound(name: str, metric: Metric | type[Metric], bound: Bound, task: st
     """
     if task not in metric.tasks:
         known = ", ".join(other for other, kind in METRICS.all().items() if task in kind.tasks)
-        raise ValueError(f"{name} is no metric of the task {task}; the metrics are {known}")
+        raise ValueError(f"{name} is not a metric of the task {task}; the metrics are {known}")
     if metric.better is None and (bound.change is not None or bound.relative is not None):
         raise ValueError(
             f"{name} is neither better high nor low, so it takes neither change nor relative; use min and max"

@@ -34,7 +34,7 @@ def options(schema: schema_pb2.Schema, label: str, task: str, time: str = "") ->
       schema: the curated schema.
       label: name of the label column.
       task: `binary`, `multiclass` or `regression`; the rows of each class are counted where there are classes.
-      time: name of the event-time column, which is no feature; empty for none.
+      time: name of the event-time column, which is not a feature; empty for none.
     """
     gate = GateStatisticsGenerator(
         schema,

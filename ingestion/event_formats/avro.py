@@ -55,7 +55,7 @@ class Avro(RecordFormat):
                 self._parse_references(found, named)
                 schema = _library().parse_schema(json.loads(found["schema"]), named_schemas=named)
             except _errors() as error:
-                raise ValueError(f"schema {number} is no schema of Avro: {error}") from None
+                raise ValueError(f"schema {number} is not a schema of Avro: {error}") from None
             fields = schema.get("fields", []) if isinstance(schema, dict) else []
             self._schemas[number] = schema, [each["name"] for each in fields if not _is_plain(each["type"])]
         return self._schemas[number]

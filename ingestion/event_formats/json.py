@@ -13,7 +13,7 @@ class Json(EventFormat):
     def event(self, value: bytes) -> dict[str, Any]:
         found = json.loads(value)
         if not isinstance(found, dict):
-            raise ValueError("it is no JSON object")
+            raise ValueError("it is not a JSON object")
         return found
 
     def begin(self, columns: Mapping[str, str]) -> None:

@@ -63,7 +63,7 @@ class Protobuf(RecordFormat):
         try:
             return self._add(pool, self._registry.schema(number), f"noria-{number}.proto", set())
         except (TypeError, KeyError, RuntimeError) as error:
-            raise ValueError(f"schema {number} is no schema of Protobuf: {error}") from None
+            raise ValueError(f"schema {number} is not a schema of Protobuf: {error}") from None
 
     def _add(self, pool: Any, found: dict[str, Any], name: str, added: set[str]) -> Any:
         """Adds a schema to a pool, after those that it imports."""

@@ -29,7 +29,7 @@ FILE_BYTES = 64 << 20
 READ_BYTES = 4 << 20
 _HEADER = struct.Struct(">IIq")  # bytes of the body, CRC-32 of time and body, epoch milliseconds
 _LENGTH = struct.Struct(">I")
-_MOST = 256 << 20  # a longer body is no frame
+_MOST = 256 << 20  # a longer body is not a frame
 
 
 class LogWriter:

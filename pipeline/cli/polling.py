@@ -26,7 +26,7 @@ def poll(every: str, look: Callable[[bool], int]) -> int:
       Exit code 0.
 
     Raises:
-      ConfigError: `every` is no interval, or the project's settings were wrong at the start.
+      ConfigError: `every` is not an interval, or the project's settings were wrong at the start.
     """
     pause = periods.seconds(every)
     first = True

@@ -23,7 +23,7 @@ def unquarantine(
         bool,
         typer.Option(
             "--accept-as-normal",
-            help="With --all: train on them; their state is the new normal, and older spans are no reference.",
+            help="With --all: train on them; their state is the new normal, and older spans are not references.",
         ),
     ] = False,
     config: ConfigFile = PROJECT,

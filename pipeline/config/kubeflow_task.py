@@ -99,8 +99,3 @@ class Task(Settings):
         description="Merged into the task's part of Kubeflow's platform document (`KubernetesExecutorConfig`), for "
         "what has no key here.",
     )
-    cache: bool | None = Field(
-        default=None,
-        description="Only `false`: `noria compile` refuses `true`: Kubeflow's cache sees neither the stores nor "
-        "the code in the image, and never hits after a task that has run again.",
-    )

@@ -35,7 +35,7 @@ def parts(config: Config, packages: Sequence[str] = PACKAGES) -> dict[str, str]:
       packages: installed packages whose versions count as code.
 
     Raises:
-      ConfigError: a function's module cannot be found or is no valid Python, or the schema cannot be read.
+      ConfigError: a function's module cannot be found or is not valid Python, or the schema cannot be read.
     """
     project = str(config.folder)
     texts = {

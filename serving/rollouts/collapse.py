@@ -47,7 +47,7 @@ class LossCollapse:
     on the label only. With the threshold log(A) the mean number of labels until a false alarm is at least A, as in
     `Collapse`. A label adds at most log(10), so six of them are an alarm at the earliest.
 
-    The price: a wrong level of the scores, such as the same score for all rows, is no alarm. Labels of an unknown
+    The price: a wrong level of the scores, such as the same score for all rows, is not an alarm. Labels of an unknown
     selection do not say what the level should be.
 
     Args:

@@ -116,7 +116,7 @@ class Guards:
         score: float | None = None,
         was_slow: bool = False,
     ) -> None:
-        """Adds a request; `was_slow` if `slow` was told of it. A score that is no number is a failure."""
+        """Adds a request; `was_slow` if `slow` was told of it. A score that is not a number is a failure."""
         self.requests[arm] += 1
         failed = failed or (score is not None and math.isnan(score))
         if "errors" in self._names:

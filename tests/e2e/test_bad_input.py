@@ -92,7 +92,7 @@ def test_missing_file(tmp_path: Path):
 
 
 def test_truncated_parquet(tmp_path: Path):
-    """Half a Parquet file is no Parquet file, and no span."""
+    """Half a Parquet file is refused, and gives no span."""
     whole = tmp_path / "whole.parquet"
     pq.write_table(pa.table({"when": range(10000), "late": [0, 1] * 5000}), whole)
     (tmp_path / "events.parquet").write_bytes(whole.read_bytes()[:4000])

@@ -42,6 +42,6 @@ def test_change_retrains_once(tmp_path: Path) -> None:
     (run,) = again["runs"]
     assert ("cold", first["runs"][-1]["span"]) == (run["mode"], run["span"])
     assert ("blessed", 3) == (run["model_verdict"], again["champion"])
-    assert run["data_verdict"] in ("ok", "drifted")  # its own history is no replay to a span
+    assert run["data_verdict"] in ("ok", "drifted")  # its own history is not a replay to a span
     done = project.json("ci", "--action", "run")
     assert ("nothing", [], 3) == (done["verdict"], done["runs"], done["champion"])

@@ -232,7 +232,7 @@ def test_histograms_keep_the_sketchs_promise(statistics, columns):
                 near(ordered, feature.num_stats.median, 0.5, where)
                 for histogram in feature.num_stats.histograms:
                     total = sum(bucket.sample_count for bucket in histogram.buckets)
-                    # Buckets hold shares of ranks, so their sum is no whole number (TFDV 1.21: off by 1.1e-6).
+                    # Buckets hold shares of ranks, so their sum is not a whole number (TFDV 1.21: off by 1.1e-6).
                     assert len(ordered) == pytest.approx(total, rel=1e-5), where
                     below = 0.0
                     for bucket in histogram.buckets:

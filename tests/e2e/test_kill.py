@@ -88,7 +88,7 @@ def _kill_in(project: Project, stage: str, how: signal.Signals = signal.SIGKILL,
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_killed_in_every_stage(flights: Project):
-    """Killed while it ingests, and interrupted by Ctrl-C in a stage, which is no bug, the first run is made again. Then
+    """Killed while it ingests, and interrupted by Ctrl-C in a stage (not a bug), the first run is made again. Then
     a second span's warm run is killed in one stage after the other, in the middle of those that take long: version 1 is
     served whole all the time, and one undisturbed run gives one more version and one more run.
     """

@@ -113,7 +113,6 @@ def check_config(config: Config) -> None:
             next_step="keep the project in the image, or beside the home on the volume",
         )
     _check_paths(config)
-    _check_caching(config)
     _check_workers(config)
 
 
@@ -190,18 +189,6 @@ def _check_paths(config: Config) -> None:
                 where=config.path,
                 next_step="put it into the project's folder and write it relative"
                 + (f", or onto the volume below {seen[1]}" if volume else ""),
-            )
-
-
-def _check_caching(config: Config) -> None:
-    for key, task in _tasks(config.kubeflow).items():
-        if task.cache:
-            raise ConfigError(
-                f"`kubeflow.{key}.cache` cannot be true: Kubeflow's key holds the names of a task's input artifacts, "
-                "which are new in each run as earlier tasks read the stores again, and it ignores the code in the "
-                "image: it would never hit, or return stale results",
-                where=f"{config.path}, section kubeflow",
-                next_step="remove `cache`; Transform already reuses what the champion's run has computed",
             )
 
 

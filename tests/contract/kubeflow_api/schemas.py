@@ -66,7 +66,7 @@ def listed(items: dict[str, Any]) -> dict[str, Any]:
 STATUS = thing(
     "message", code=INT32, message=TEXT, details=listed({"type": "object", "properties": {"@type": WORD}})
 )
-# What the upload handlers say instead; they are no gRPC (pipeline_upload_server.go, writeErrorToResponse).
+# What the upload handlers say instead; they are not gRPC (pipeline_upload_server.go, writeErrorToResponse).
 UPLOAD_ERROR = thing("error_message", error_message=TEXT, error_details=TEXT)
 HEALTH = thing("", multi_user=BOOL, pipeline_store=TEXT)
 REFERENCE = thing("pipeline_id", pipeline_id=WORD, pipeline_version_id=WORD)

@@ -174,7 +174,7 @@ def test_web_page(noria: Noria, api: KubeflowApi, path: str) -> None:
 
 
 def test_wrong_host(noria: Noria) -> None:
-    """A name that nobody has, a port where nobody listens, no host at all, and what is no address."""
+    """A name that nobody has, a port where nobody listens, no host at all, and what is not an address."""
     assert "the host name does not exist" in noria.refused("runs", "--host", "http://kubeflow.invalid")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -65,7 +65,7 @@ class Run:
 
     @property
     def state(self) -> str:
-        """SUCCEEDED or FAILED, as the API says; a task that was skipped or omitted is no failure."""
+        """SUCCEEDED or FAILED, as the API says; a task that was skipped or omitted is not a failure."""
         return "FAILED" if FAILED in self.states.values() else "SUCCEEDED"
 
     def named(self, state: str) -> set[str]:

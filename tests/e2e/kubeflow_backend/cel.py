@@ -3,7 +3,7 @@
     (inputs.artifacts['ingested'].artifacts[0].metadata['state'] == 'waiting') && !(... > 3.0)
 
 Source: kubeflow/pipelines `backend/src/v2/expression/expression.go`, Condition: the variable is the driver's view of
-the inputs, a result that is no bool is an error.
+the inputs, a result that is not a bool is an error.
 """
 
 from typing import Any
@@ -30,5 +30,5 @@ def evaluate(expression: str, variables: dict[str, Any]) -> bool:
     except (celpy.CELParseError, celpy.CELEvalError) as error:
         raise CelError(f"{expression!r}: {error}") from None
     if not isinstance(value, celtypes.BoolType):
-        raise CelError(f"{expression!r}: the result is {value!r}, which is no bool")
+        raise CelError(f"{expression!r}: the result is {value!r}, which is not a bool")
     return bool(value)

@@ -44,6 +44,6 @@ def test_value(condition: str, value: bool) -> None:
     ],
 )
 def test_error(condition: str, problem: str) -> None:
-    """A missing key, an operand of the wrong type and a result that is no bool are errors, not false."""
+    """A missing key, an operand of the wrong type and a result that is not a bool are errors, not false."""
     with pytest.raises(cel.CelError, match=problem):
         cel.evaluate(condition, {"inputs": INPUTS})

@@ -113,7 +113,7 @@ def test_the_first_span_has_no_reference(year):
 
 
 def test_the_version_that_the_statistics_are_of_is_judged(tmp_path):
-    """Late rows that came since are no part of the evidence, and would not be quarantined."""
+    """Late rows that came since are not part of the evidence, and would not be quarantined."""
     store = SpanStore(tmp_path / "home")
     for commit in (store.create, store.add_late_rows):
         commit(1, [pa.table({"late": [1, 0]})], source="a", event_time=(5, 9))

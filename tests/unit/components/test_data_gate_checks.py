@@ -568,7 +568,7 @@ def test_ordinary_spans_of_any_size_pass():
     ],
 )
 def test_bad_settings(gate, message: str):
-    """An unknown key or measure or a value that is no threshold is refused, with what was meant."""
+    """An unknown key or measure or a value that is not a threshold is refused, with what was meant."""
     with pytest.raises(ConfigError, match=message):
         read_json(DataGateSettings, json.dumps(gate), "gates.data")
 
@@ -684,7 +684,7 @@ def test_tfdv_comparators_see_what_the_docstring_says():
 
 
 def test_spans_cut_by_rows_have_no_cadence():
-    """A stream that gets faster fills its spans sooner: that is no shifted clock, a covered range still a replay."""
+    """A stream that gets faster fills its spans sooner: that is not a shifted clock, a covered range still a replay."""
     past = [Past(n, 1000, (MONDAY + n * WEEK, MONDAY + (n + 1) * WEEK - HOUR)) for n in range(1, 9)]
     sooner = Past(9, 1000, (MONDAY + 9 * WEEK - 30 * HOUR, MONDAY + 10 * WEEK - 40 * HOUR))
     by_rows = [

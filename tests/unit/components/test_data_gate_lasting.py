@@ -1,4 +1,4 @@
-"""A state that lasts is the new normal; a few stray rows are no reference."""
+"""A state that lasts is the new normal; a few stray rows are not a reference."""
 
 import dataclasses
 

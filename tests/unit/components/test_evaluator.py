@@ -402,7 +402,7 @@ def test_rows_without_a_label_are_an_error_with_the_row(bench, flights):
     [
         ({"slices": ["origine"]}, "did you mean 'origin'?"),
         ({"metrics": {"acu": {"min": 0.5}}}, "got 'acu'; did you mean 'auc'?"),
-        ({"metrics": {"rmse": {"max": 0.5}}}, "rmse is no metric of the task binary"),
+        ({"metrics": {"rmse": {"max": 0.5}}}, "rmse is not a metric of the task binary"),
     ],
 )
 def test_settings_that_name_nothing_are_errors_with_the_nearest_name(bench, flights, gate, said):

@@ -133,7 +133,7 @@ def test_bad_settings_are_refused(settings, said):
     ("settings", "task", "said"),
     [
         ({"metrics": {"calibration": {"change": 1}}}, "binary", "neither better high nor low"),
-        ({"metrics": {"auc": {"min": 1}}}, "regression", "auc is no metric of the task regression"),
+        ({"metrics": {"auc": {"min": 1}}}, "regression", "auc is not a metric of the task regression"),
         ({}, "binry", "did you mean 'binary'?"),
     ],
 )
@@ -196,7 +196,7 @@ def test_skill_is_the_share_of_a_guesss_loss_that_a_model_saves():
 
 
 def test_a_config_with_nulls_takes_the_defaults():
-    """The project's config writes every key; null bounds are no bounds."""
+    """The project's config writes every key; null bounds are not bounds."""
     settings = {
         "metrics": {"auc": {"min": 0.6, "max": None, "change": None}},
         "slices": ["origin", ["origin", "carrier"]],

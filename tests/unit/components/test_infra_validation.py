@@ -209,7 +209,7 @@ def test_what_is_not_a_model_is_refused_before_any_process_starts(tmp_path):
 
 
 def test_a_damaged_model_is_refused(tmp_path):
-    """A saved_model.pb that is no proto gives the loader's reason."""
+    """A saved_model.pb that is not a proto gives the loader's reason."""
     (tmp_path / "saved_model.pb").write_bytes(b"no proto")
     with pytest.raises(GateError, match="the model does not load"):
         validator.validate(tmp_path, EXAMPLES)

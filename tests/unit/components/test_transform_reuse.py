@@ -75,7 +75,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"unknown": 1}', '{"label": "late"}'])
 def test_a_record_that_is_not_understood_counts_as_none(tmp_path, text):
-    """A missing, torn or newer record is no record, so that the graph is refreshed."""
+    """A missing, torn or newer record is not a record, so that the graph is refreshed."""
     (tmp_path / reuse.RECORD).write_text(text)
     assert reuse.read_record(tmp_path) is None
 
@@ -143,7 +143,7 @@ def test_the_digest_is_the_same_in_another_folder(project, tmp_path_factory):
 
 
 def test_the_digest_of_norias_own_modules_follows_noria_only():
-    """Libraries are no part of the code's digest."""
+    """Libraries are not part of the code's digest."""
     modules = code_digest.local_modules("noria.core.code_digest")
     assert "noria.core.errors" in modules
     assert all(name.startswith("noria.") for name in modules)

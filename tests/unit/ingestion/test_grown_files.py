@@ -1,4 +1,4 @@
-"""Files that grow, cut by rows: what was ingested before is recognised by its place and is no second copy."""
+"""Files that grow, cut by rows: what was ingested before is recognised by its place and is not a second copy."""
 
 from pathlib import Path
 

@@ -94,7 +94,7 @@ def test_late_rows_make_a_new_version(tmp_path: Path) -> None:
 
 
 def test_a_file_that_grew_brings_only_its_new_rows(tmp_path: Path) -> None:
-    """A file with the old rows and some more commits the latter; old rows are no second copies."""
+    """A file with the old rows and some more commits the latter; old rows are not second copies."""
     store = SpanStore(tmp_path / "home")
     path = rides(tmp_path / "a.csv", range(0, 2))
     ingest(path, DAYS, store)
@@ -332,7 +332,7 @@ def test_parquet_tables_and_functions_are_sources(tmp_path: Path) -> None:
 
 
 def test_what_a_function_raises_is_its_own(tmp_path: Path) -> None:
-    """A warehouse that does not answer is no fault of the disk; the function is named, and keeps errors of ours."""
+    """A warehouse that does not answer is not a fault of the disk; the function is named, and keeps errors of ours."""
 
     def warehouse() -> pd.DataFrame:
         raise ConnectionError("the warehouse does not answer")

@@ -74,7 +74,7 @@ def test_what_cannot_be_unpacked(tmp_path: Path, name: str, data: bytes, said: s
 
 
 def test_files_beside_tables(tmp_path: Path) -> None:
-    """A README and an empty file of a folder or glob are no tables; an empty file alone is refused."""
+    """A README and an empty file of a folder or glob are not tables; an empty file alone is refused."""
     (tmp_path / "a.csv").write_bytes(PLAIN)
     (tmp_path / "README.txt").write_text("what it is")
     (tmp_path / "b.csv").touch()

@@ -237,7 +237,7 @@ def test_rows_that_were_corrected_do_not_come_back(
 
 
 def test_the_next_days_of_a_week_in_quarantine_are_added(tmp_path: Path) -> None:
-    """A daily file is no correction of a week: the week keeps all its rows, stays in quarantine, and a note says so."""
+    """A daily file does not correct a week: the week keeps all its rows, stays in quarantine, and a note says so."""
     weeks = EventSettings(label="tip", time="when", every="week")
     store = SpanStore(tmp_path / "home")
     folder = days(tmp_path / "in" / "1.csv", 2, fare=-999.0, bad=1).parent

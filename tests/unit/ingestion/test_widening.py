@@ -205,7 +205,7 @@ def test_words_that_are_no_class(tmp_path: Path) -> None:
 
 
 def test_a_later_file_with_a_header_only(tmp_path: Path) -> None:
-    """A day without rows is no error; the next file is read."""
+    """A day without rows is not an error; the next file is read."""
     _deliver(tmp_path, "a.csv", [1, 2, 3, 4])
     assert 0 == _deliver(tmp_path, "b.csv", []).rows
     assert 4 == _deliver(tmp_path, "c.csv", [5, 6, 7, 8]).rows

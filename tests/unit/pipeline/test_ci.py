@@ -414,7 +414,7 @@ def test_no_repository(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("revision", ["v9.9", "", "--output=x", "HEAD~99"])
 def test_unknown_revision(project: Project, revision: str) -> None:
-    """A revision that is not there is refused by its name; one that looks like an option is no option."""
+    """A revision that is not there is refused by its name; one that looks like an option is not an option."""
     done = project.noria(f"--since={revision}", code=1)
     assert f"there is no revision {revision!r}" in done.stderr
     assert "Traceback" not in done.stderr and not (project.folder / "x").exists()

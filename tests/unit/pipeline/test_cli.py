@@ -140,7 +140,7 @@ def test_brackets_in_messages(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_json_has_no_nan(capsys: pytest.CaptureFixture) -> None:
-    """NaN and infinity are no JSON: they come out as null."""
+    """NaN and infinity are not JSON: they come out as null."""
     console.emit({"auc": float("nan"), "list": [float("inf"), 1.5]})
     assert {"auc": None, "list": [None, 1.5]} == json.loads(capsys.readouterr().out)
 

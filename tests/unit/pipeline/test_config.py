@@ -82,7 +82,7 @@ def test_flights_are_valid() -> None:
         (
             "gates: {model: {metrics: {rmse: {max: 1}}}}\n",
             1,
-            "rmse is no metric of the task binary",
+            "rmse is not a metric of the task binary",
             "config.md",
         ),
     ],
@@ -113,7 +113,7 @@ def test_long_name(tmp_path: Path) -> None:
 
 
 def test_the_same_value_twice_does_no_harm(tmp_path: Path) -> None:
-    """A key that is repeated with the same value is no error, with any quotes."""
+    """A key that is repeated with the same value is not an error, with any quotes."""
     assert "rides" == load(written(tmp_path, SMALLEST + 'name: "rides"\n')).name
 
 
@@ -143,7 +143,7 @@ def test_all_refusals_at_once(tmp_path: Path) -> None:
     ],
 )
 def test_not_a_mapping(tmp_path: Path, text: str, what: str) -> None:
-    """What is no YAML mapping, or has a key twice, is refused in words."""
+    """What is not a YAML mapping, or has a key twice, is refused in words."""
     assert what in refusal(tmp_path, text).what
 
 

@@ -59,7 +59,7 @@ def test_a_thin_span_is_a_run(config: Config, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_any_other_error_ends_the_run(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bad data is no run: the error goes up, and the span waits."""
+    """Bad data is not a run: the error goes up, and the span waits."""
     monkeypatch.setattr(run, "_execute", runs({1: "ok", 2: "failed"}))
     with pytest.raises(DataError, match="no"):
         run.run_pending(config)

@@ -151,7 +151,7 @@ def test_inferred_schema_fits_its_data(january):
 
 
 def test_infer_refuses_what_is_not_there(january):
-    """No rows, or a label that is no column, is a data error that names the columns."""
+    """No rows, or a label that is not a column, is a data error that names the columns."""
     with pytest.raises(DataError, match="no rows"):
         infer(january.slice(0, 0), "late")
     with pytest.raises(DataError, match="no column 'too_late'") as caught:
@@ -160,7 +160,7 @@ def test_infer_refuses_what_is_not_there(january):
 
 
 def test_infer_takes_booleans_and_empty_columns():
-    """Booleans are 0 and 1; a column without any value is no error."""
+    """Booleans are 0 and 1; a column without any value is not an error."""
     table = pa.table({"y": [True, False] * 20, "x": pa.nulls(40, pa.float64()), "s": ["a", None] * 20})
     schema = infer(table, "y")
     assert schema_pb2.INT == _find(schema, "y").type

@@ -54,7 +54,7 @@ def test_a_model_that_is_right_never_collapses(kinds) -> None:
 
 
 def test_a_broken_model_collapses_soon() -> None:
-    """Scores of the opposite, and of noise; the same score for all rows is no alarm, whatever the labels are."""
+    """Scores of the opposite, and of noise; the same score for all rows is not an alarm, whatever the labels are."""
     opposite = labels_until_alarm(lambda x: 1 - x, lambda x: x, 1000)
     noise = labels_until_alarm(lambda x: (x * 7919) % 1, lambda x: 0.2, 1000)
     print(opposite, noise)

@@ -91,7 +91,7 @@ def test_a_clients_span_is_the_parent_by_both_protocols(traces) -> None:
 
 
 def test_a_bad_request_is_no_fault_of_the_server(traces) -> None:
-    """400 is in the attributes, and the span is no error; all are of the service `noria-serving`."""
+    """400 is in the attributes, and the span is not an error; all are of the service `noria-serving`."""
     spans, *_ = traces
     (refused,) = [each for each in spans if str(attributes(each).get("http.response.status_code")) == "400"]
     assert not refused.get("status", {}).get("code")

@@ -77,7 +77,7 @@ def renumber(model: Path) -> None:
         (lambda model: renumber(model), "it is for a model in a folder 1, not 2"),
         (lambda model: (model.parent / ".1.sig").unlink(), "the model is not signed"),
         (lambda model: (model.parent / ".1.sig").write_text("{"), "it cannot be read"),
-        (lambda model: (model.parent / ".1.sig").write_text("{}"), "it is no Sigstore bundle"),
+        (lambda model: (model.parent / ".1.sig").write_text("{}"), "it is not a Sigstore bundle"),
     ],
 )  # fmt: skip
 def test_a_change_is_refused(published: Path, change, reason: str) -> None:

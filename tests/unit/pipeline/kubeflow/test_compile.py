@@ -174,7 +174,7 @@ def test_one_task_ends_a_run(
 
 @pytest.mark.slow
 def test_the_exit_handler_waits_for_all_else(package: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    """`End` runs after the DAG of all other tasks, also if it failed; it is no task of that DAG."""
+    """`End` runs after the DAG of all other tasks, also if it failed; it is not a task of that DAG."""
     root = package[0]["root"]["dag"]["tasks"]
     assert {"Stages", "End"} == set(root)
     assert "ALL_UPSTREAM_TASKS_COMPLETED" == root["End"]["triggerPolicy"]["strategy"]
@@ -352,8 +352,6 @@ def test_a_home_in_an_object_store_needs_no_volume(tmp_path: Path, changes: dict
         ({"volume": None}, "there is no volume", "kubeflow.volume"),
         ({"home": "/elsewhere/home"}, "must lie on the volume", "/noria/volume/home"),
         ({"project": "/noria/volume/home/project"}, "must not be in the home", "image"),
-        ({"tasks": {"cache": True}}, "`kubeflow.tasks.cache` cannot be true", "remove `cache`"),
-        ({"per_task": {"Trainer": {"cache": True}}}, "ignores the code in the image", "remove `cache`"),
         (
             {"top": {"beam": {"args": ["--runner=FlinkRunner"]}}},
             "FlinkRunner, whose workers",
