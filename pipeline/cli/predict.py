@@ -119,10 +119,24 @@ def _typed(name: str, columns: dict[str, list[str]], dtype: str, path: Path, gap
     if dtype == "string":
         return [each.encode() for each in columns[name]]
     kind = int if dtype in _INTEGERS else _boolean if dtype == "bool" else float
+    if gaps and dtype == "int64" and (seconds := _seconds(columns[name])):
+        return seconds
     try:
         return [None if gaps and not each else kind(each) for each in columns[name]]
     except ValueError as error:
         raise DataError(f"column {name} must hold values of type {dtype}: {error}", where=path) from error
+
+
+def _seconds(cells: list[str]) -> list[int | None] | None:
+    """A column of times in ISO 8601 as the model has them, in seconds since 1970; None if it is another column."""
+    if not any("-" in each[1:] for each in cells):
+        return None
+    import pyarrow as pa
+
+    from noria.ingestion import times
+
+    seconds, bad = times.parse(pa.array([each or None for each in cells], pa.string()))
+    return None if bad.any() else seconds.to_pylist()
 
 
 def _boolean(text: str) -> bool:
