@@ -252,13 +252,18 @@ def _drafted(
         )
     boolean = column_types[label].name == "bool"
     profile = inference.label(table.column(label), label, task, boolean)
-    seconds, forms = time_formats.event_times(table.column(time), time, time_format) if time else (None, ())
+    apart = {label, *([time] if time else []), *types}
+    written = flat.written_times(table, column_types, apart)
+    seconds, forms = None, tuple[str, ...]()
+    if time:
+        day_first = time_formats.day_first(list(written.values()))
+        seconds, forms = time_formats.event_times(table.column(time), time, time_format, day_first)
     form = forms[0] if forms else None
-    table, epochs, written = flat.further_times(
-        table, column_types, [label, *([time] if time else []), *types]
-    )
-    types = {**types, **dict.fromkeys(epochs, "time")}
-    moments = [*(name for name, column_type in column_types.items() if column_type.is_time), *epochs]
+    day_first = time_formats.day_first([forms, *written.values()])
+    written = {name: time_formats.preferred(each, day_first) for name, each in written.items()}
+    table, further, mixed = flat.further_times(table, column_types, apart, written)
+    types = {**types, **further}
+    moments = [*(name for name, column_type in column_types.items() if column_type.is_time), *further]
     order = None
     if seconds is not None and len(seconds) == len(table):  # else some rows have no time
         order = pa.array(np.argsort(seconds, kind="stable"))
@@ -270,7 +275,7 @@ def _drafted(
         field.name for field in table.schema if pa.types.is_string(field.type) and field.name not in decided
     ]
     transient = [] if order is None else row_order.transient(in_order, words)
-    columns = inference.columns(table, label, time, key, moments, written, transient)
+    columns = inference.columns(table, label, time, key, moments, mixed, transient)
     clock = seconds is not None and time_formats.varies(seconds)
     if not clock and not columns.numeric and not columns.categorical and not columns.times:
         raise DataError(
@@ -298,7 +303,7 @@ def _drafted(
             *found.notes,
             *(note for each in source for note in each.notes),
             *flat.ambiguous(source, column_types),
-            *flat.notes(marks, dropped, forms, columns.times, texts, references),
+            *flat.notes(marks, dropped, forms, columns.times, written, texts, references),
             *flat.far_past(time, seconds),
             *_notes(table, profile, spans, seconds),
             *row_order.notes(table.column(label), profile.task, time),
@@ -433,7 +438,9 @@ def _values(
     taken = {label, "time_of_day_sin", "time_of_day_cos", "time_of_week_sin", "time_of_week_cos"}
     moments = {_feature(name, taken): name for name in drafted.columns.times}
     taken |= {
-        f"{name}_{part}_{end}" for name in moments for part in ("of_day", "of_week") for end in ("sin", "cos")
+        f"{name}_{part}"
+        for name in moments
+        for part in ("of_day_sin", "of_day_cos", "of_week_sin", "of_week_cos", "since")
     }
     numeric = {_feature(name, taken): name for name in drafted.columns.numeric}
     return {
@@ -469,6 +476,7 @@ def _values(
         "gaps": [name for name, column in numeric.items() if column in drafted.columns.gaps],
         "categorical": {_feature(name, taken): name for name in drafted.columns.categorical},
         "times": moments,
+        "random": drafted.random,
         "left_out": drafted.columns.left_out,
         # Where many rows have no label as a rule, the gate's default would stop each span.
         "most_unlabelled": round((1 + unlabelled) / 2, 2) if unlabelled > MANY_UNLABELLED else None,

@@ -3,6 +3,7 @@
 import collections
 import datetime
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -78,7 +79,7 @@ SAMPLE, FITTING = 60, 0.6
 
 
 def event_times(
-    values: pa.ChunkedArray, name: str, form: str | None = None
+    values: pa.ChunkedArray, name: str, form: str | None = None, day_first: bool | None = None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Epoch seconds of the rows that have a time, and the `strptime` formats that fit, where one was needed.
 
@@ -88,6 +89,7 @@ def event_times(
       values: the column.
       name: its name, for messages.
       form: its format, as the user gave it; None to find it.
+      day_first: whether other columns have the day before the month; None if they do not tell.
 
     Raises:
       DataError: the column holds no times.
@@ -106,13 +108,8 @@ def event_times(
     if pa.types.is_string(array.type):
         counts = formats(array)
         if counts.best and (1 - counts.fits[counts.best[0]] / counts.present) <= min(bad.mean(), 0.01):
-            readings: dict[str, pa.Array] = {}
-            for each in counts.best:
-                read = times.parse(array, each)[0]
-                # Most further ones are only another way to write the first one.
-                if not readings or _plausible(read) and not any(map(read.equals, readings.values())):
-                    readings[each] = read
-            return _present(readings[counts.best[0]], name), tuple(readings)
+            readings = _readings(array, counts.best, day_first)
+            return _present(next(iter(readings.values())), name), tuple(readings)
     if bad.mean() <= 0.01:
         return _present(seconds, name), ()  # single bad rows become dead letters
     raise _no_times(array, bad, name, "ISO 8601 times or numbers since 1970")
@@ -126,8 +123,11 @@ def varies(seconds: np.ndarray) -> bool:
 def formats(texts: pa.Array) -> times.FormatCounts:
     """Which of FORMATS texts are in."""
     different = texts.drop_null().unique()
-    step = max(1, len(different) // SAMPLE)
-    some = different.take(pa.array(np.arange(0, len(different), step)[:SAMPLE]))
+    different = different.filter(
+        pa.array(~times.looks_like_time(different))
+    )  # ISO 8601 is read beside each format
+    # Drawn, because formats may alternate: each nth text would be in one of them.
+    some = different.take(pa.array(np.random.default_rng(0).permutation(len(different))[:SAMPLE]))
     shapes = collections.Counter(_shape(text) for text in some.to_pylist())
     usual = max(shapes, key=lambda shape: shapes[shape], default="")
     sample = times.FormatCounts(tuple(form for form in FORMATS if _shape(_ANY.strftime(form)) == usual))
@@ -139,15 +139,53 @@ def formats(texts: pa.Array) -> times.FormatCounts:
     return counts
 
 
-def written(texts: pa.Array) -> str | None:
-    """The format of a column of texts that are times, but not in ISO 8601; None where they are none."""
-    different = texts.drop_null().unique()
+def day_first(forms: Sequence[tuple[str, ...]]) -> bool | None:
+    """Whether the formats of a table's columns have the day before the month; None if they do not tell, or differ.
+
+    Args:
+      forms: those that fit each column; only a column that one format fits tells.
+    """
+    found = {_day_first(each[0]) for each in forms if len(each) == 1} - {None}
+    return found.pop() if len(found) == 1 else None
+
+
+def written(values: pa.Array) -> tuple[str, ...]:
+    """The formats of a column whose values are times, but neither ISO 8601 nor seconds since 1970; () if they are not.
+
+    There are several where days and months cannot be distinguished, as in `event_times`.
+    """
+    if pa.types.is_integer(values.type):
+        return tuple(form for form in _digit_formats(values) if "%d" in form)
+    if not pa.types.is_string(values.type):
+        return ()
+    different = values.drop_null().unique()
     some = different.slice(0, 200)
     likely = pc.and_(pc.match_substring_regex(some, "\\d"), pc.less(pc.utf8_length(some), 40))
     if len(different) < 5 or pc.sum(likely).as_py() < 0.9 * len(some):
-        return None
-    best = formats(texts).best
-    return best[0] if best else None
+        return ()
+    return tuple(_readings(values, formats(values).best, None))
+
+
+def _readings(texts: pa.Array, forms: Sequence[str], day_first: bool | None) -> dict[str, pa.Array]:
+    """The formats that read texts as different plausible times, and these; the first of them if none is plausible."""
+    readings: dict[str, pa.Array] = {}
+    for form in preferred(forms, day_first):
+        read = times.parse(texts, form)[0]
+        # Most further ones are only another way to write the first one.
+        if not readings or _plausible(read) and not any(map(read.equals, readings.values())):
+            readings[form] = read
+    return readings
+
+
+def preferred(forms: Sequence[str], day_first: bool | None) -> tuple[str, ...]:
+    """Formats, first those with the day before the month, or behind it; in their own order if None."""
+    return tuple(sorted(forms, key=lambda form: day_first is not None and _day_first(form) != day_first))
+
+
+def _day_first(form: str) -> bool | None:
+    """Whether a format has the day before the month, where both are numbers; None if the year is before them."""
+    day, month, year = form.find("%d"), form.find("%m"), max(form.find("%Y"), form.find("%y"))
+    return None if min(day, month) < 0 or year < max(day, month) else day < month
 
 
 def is_time(values: pa.Array) -> bool:

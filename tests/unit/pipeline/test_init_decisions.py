@@ -202,17 +202,110 @@ def test_the_format_of_the_time_is_given(tmp_path: Path) -> None:
 
 
 def test_further_times_in_other_forms(tmp_path: Path) -> None:
-    """Milliseconds and days as numbers become hour and weekday; a text in another format than ISO is not used."""
+    """Times as numbers or as texts of any format are features: the same ones from CSV, JSON lines and Parquet."""
+    rng = random.Random(3)
+    moments = [BEGIN + datetime.timedelta(hours=rng.randint(0, 8_000)) for _ in range(400)]
+    rows = [
+        {
+            "seen": int(moment.timestamp() * 1000),
+            "day": int(f"{moment:%Y%m%d}"),
+            "hour": int(f"{moment:%Y%m%d%H}"),
+            "due": f"{moment:%d.%m.%Y %H:%M}",
+            "sold": f"{moment.month}/{moment.day}/{moment:%Y} {moment.hour}:00:00",
+            "x": i,
+            "y": i % 2,
+        }
+        for i, moment in enumerate(moments)
+    ]
+    frame = pa.Table.from_pylist(rows)
+    pa.csv.write_csv(frame, tmp_path / "d.csv")
+    pq.write_table(frame, tmp_path / "d.parquet")
+    (tmp_path / "d.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = []
+    for kind in ("csv", "parquet", "jsonl"):
+        drafted = draft.draft(tmp_path / kind, tmp_path / f"d.{kind}", "y", drop=["x"])
+        assert ["seen", "day", "hour", "due", "sold"] == drafted.columns.times
+        assert {
+            "seen": "time",
+            "day": "time",
+            "hour": "time(%Y%m%d%H)",
+            "due": "time(%d.%m.%Y %H:%M)",
+            "sold": "time(%m/%d/%Y %H:%M:%S)",
+        } == load(drafted.folder).data.types
+        assert (400, 0) == ingested(drafted.folder)
+        store = SpanStore(load(drafted.folder).home_path)
+        found.append([pa.Table.from_batches(store.read(span)).to_pylist() for span in store.ids()])
+    assert found[0] == found[1] == found[2]
+    seconds = [int((moment - datetime.datetime(1970, 1, 1)).total_seconds()) for moment in moments]
+    for name in ("hour", "due", "sold"):
+        assert seconds == [row[name] for span in found[0] for row in span]
+
+
+def test_day_first_in_further_times(tmp_path: Path) -> None:
+    """A column that can be read in two ways says so; other columns that cannot decide for it."""
 
     def row(i: int, r: random.Random) -> tuple:
-        moment = BEGIN + datetime.timedelta(hours=r.randint(0, 500))
-        return int(moment.timestamp() * 1000), f"{moment:%Y%m%d}", f"{moment:%d.%m.%Y %H:%M}", r.random()
+        unclear = datetime.datetime(2024, r.randint(1, 12), r.randint(1, 12))
+        return f"{unclear:%d/%m/%Y}", f"{unclear + datetime.timedelta(days=r.randint(0, 28)):%d/%m/%Y}", i
 
-    drafted = draft.draft(tmp_path / "p", table(tmp_path / "d.csv", "seen,day,due,x", row), "y")
-    assert (["seen", "day"], ["x"]) == (drafted.columns.times, drafted.columns.numeric)
-    assert "%d.%m.%Y %H:%M" in drafted.columns.left_out["due"]
-    assert {"seen": "time", "day": "time"} == load(drafted.folder).data.types
-    assert (400, 0) == ingested(drafted.folder)
+    data = table(tmp_path / "d.csv", "born,due,x", row)
+    drafted = draft.draft(tmp_path / "p", data, "y", drop=["due"])
+    assert "time(%m/%d/%Y)" == load(drafted.folder).data.types["born"]
+    assert any("--types 'born=time(%d/%m/%Y)'" in note for note in drafted.notes)
+    for project, time in (("q", None), ("r", "born")):
+        drafted = draft.draft(tmp_path / project, data, "y", time=time)
+        written = load(drafted.folder)
+        assert "%d/%m/%Y" == (written.time.format if time else written.data.types["born"][5:-1])
+        assert "time(%d/%m/%Y)" == written.data.types["due"]
+        assert (400, 0) == ingested(drafted.folder)
+
+
+def test_a_time_with_few_other_values(tmp_path: Path) -> None:
+    """A column of times with some other values is not used, so that no row is lost; very few are dead letters."""
+    for share, used in ((30, False), (300, True)):
+        data = table(
+            tmp_path / f"{share}.csv",
+            "due,x",
+            lambda i, r, share=share: (
+                "soon" if i % share == 7 else f"{r.randint(1, 28)}.{r.randint(1, 12)}.2024",
+                r.random(),
+            ),
+        )
+        drafted = draft.draft(tmp_path / f"p{share}", data, "y")
+        assert used == (drafted.columns.times == ["due"])
+        assert used != ("due" in drafted.columns.left_out)
+        assert (398, 2) == ingested(drafted.folder) if used else (400, 0) == ingested(drafted.folder)
+
+
+def test_two_formats_that_alternate(tmp_path: Path) -> None:
+    """ISO 8601 beside another format is read, in whatever order the two come."""
+
+    def row(i: int, r: random.Random) -> tuple:
+        moment = BEGIN + datetime.timedelta(hours=5 * i)
+        return f"{moment:%d/%m/%Y %H:%M}" if i % 3 else moment.isoformat(), r.random()
+
+    for order in (0, 1, 2):
+        data = table(tmp_path / f"{order}.csv", "t,x", lambda i, r, order=order: row(i + order, r), rows=900)
+        drafted = draft.draft(tmp_path / f"p{order}", data, "y", time="t")
+        assert "%d/%m/%Y %H:%M" == load(drafted.folder).time.format
+        assert (900, 0) == ingested(drafted.folder)
+
+
+def test_a_mark_with_gaps(tmp_path: Path) -> None:
+    """A text that stands in some rows only, such as x, is a category; the same in every row it says nothing."""
+    data = table(tmp_path / "d.csv", "gift,all", lambda i, r: ("x" if r.random() < 0.4 else "", "x"))
+    drafted = draft.draft(tmp_path / "p", data, "y")
+    assert (["gift"], {"all": "the same value in every row"}) == (
+        drafted.columns.categorical,
+        drafted.columns.left_out,
+    )
+
+
+@pytest.mark.parametrize("name", ["off", "yes", "null"])
+def test_a_folder_that_yaml_reads_as_a_value(tmp_path: Path, name: str) -> None:
+    """The project's name is a text, also where YAML knows the word."""
+    data = table(tmp_path / "d.csv", "x", lambda i, r: (r.random(),))
+    assert name == load(draft.draft(tmp_path / name, data, "y").folder).name
 
 
 def test_different_whole_numbers_are_a_quantity(tmp_path: Path) -> None:
