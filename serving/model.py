@@ -219,9 +219,18 @@ class Model:
         LOG.info("loading version %d of model %s from %s", number, self.name, folder)
         spare, busy = loading_cores()
         serving = [each for each in self.versions.values() if each.live]
-        _restrict(serving, busy)
+
+        def standby(graph: str) -> ModelProcess | None:
+            process = self._take_standby(graph)
+            if process is None:  # to read weights alone takes no millisecond; a graph takes many
+                _restrict(serving, busy)
+            return process
+
         try:
-            await version.load(spare if serving else [], self._take_standby)
+            latest = self.latest()
+            await version.load(
+                spare if serving else [], standby, latest.queue if latest is not None else None
+            )
             LOG.info("version %d of model %s serves", number, self.name)
             self._note("serves", number)
         except StatusError as error:
