@@ -207,6 +207,7 @@ def notes(
     dropped: Mapping[str, str],
     formats: Sequence[str],
     times: Sequence[str],
+    yearly: Sequence[str],
     texts: Mapping[str, str],
     references: Sequence[str],
 ) -> list[str]:
@@ -232,7 +233,9 @@ def notes(
         )
     elif formats:
         lines.append(f"times are read with the format {formats[0]}")
-    lines += [f"{name}: the hour and the weekday of this time are features" for name in times]
+    for name in times:
+        parts = "the hour, the weekday and the season" if name in yearly else "the hour and the weekday"
+        lines.append(f"{name}: {parts} of this time are features")
     return lines
 
 
