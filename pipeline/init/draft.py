@@ -55,7 +55,13 @@ class Draft:
     spans: int
     random: bool
     growing: list[str]
+    yearly: list[str]
     notes: list[str]
+
+    @property
+    def first(self) -> int:
+        """Spans of the first, cold run; of rows in random order all, as they hold nothing to follow."""
+        return _first(self.spans, self.random)
 
     @property
     def features(self) -> list[str]:
@@ -76,6 +82,7 @@ class Draft:
             "spans": self.spans,
             "random_order": self.random,
             "growing": self.growing,
+            "yearly": self.yearly,
             "numeric": self.columns.numeric,
             "categorical": self.columns.categorical,
             "times": self.columns.times,
@@ -288,11 +295,17 @@ def _drafted(
     random = seconds is None and row_order.is_random(table, label, features)
     growing = row_order.growing(in_order, columns.numeric)
     every, spans = inference.span_length(seconds, len(table), random)
+    window = _first(spans, random) / spans
+    yearly = [name for name in columns.times if time_formats.covers_a_year(in_order[name], window)]
+    if seconds is not None and time_formats.covers_a_year(pa.chunked_array([np.sort(seconds)]), window):
+        assert time is not None, "seconds are read from its column"
+        yearly.append(time)
     drafted = Draft(
         folder=folder,
         rows=len(table),
         random=random,
         growing=growing,
+        yearly=yearly,
         task=profile.task,
         label=profile,
         columns=columns,
@@ -303,7 +316,7 @@ def _drafted(
             *found.notes,
             *(note for each in source for note in each.notes),
             *flat.ambiguous(source, column_types),
-            *flat.notes(marks, dropped, forms, columns.times, written, texts, references),
+            *flat.notes(marks, dropped, forms, columns.times, written, yearly, texts, references),
             *flat.far_past(time, seconds),
             *_notes(table, profile, spans, seconds),
             *row_order.notes(table.column(label), profile.task, time),
@@ -328,6 +341,10 @@ def _drafted(
         } | dict(types)
     _write(drafted, beside, found, label, form, reading, _event_table(table, label, profile, time, form))
     return drafted
+
+
+def _first(spans: int, random: bool) -> int:
+    return spans if random else max(1, min(4, spans // 3))
 
 
 def _refuse_overwriting(folder: Path) -> None:
@@ -435,13 +452,12 @@ def _values(
     rows_a_span = max(1, drafted.rows // drafted.spans)
     unlabelled = drafted.label.missing / drafted.rows
     # Features that the template makes from the time.
-    taken = {label, "time_of_day_sin", "time_of_day_cos", "time_of_week_sin", "time_of_week_cos"}
+    cycles, ends = ("of_day", "of_week", "of_year"), ("sin", "cos")
+    taken = {label, *(f"time_{cycle}_{end}" for cycle in cycles for end in ends)}
+    taken |= {"time"} if drafted.time else set()
     moments = {_feature(name, taken): name for name in drafted.columns.times}
-    taken |= {
-        f"{name}_{part}"
-        for name in moments
-        for part in ("of_day_sin", "of_day_cos", "of_week_sin", "of_week_cos", "since")
-    }
+    taken |= {f"{name}_{cycle}_{end}" for name in moments for cycle in cycles for end in ends}
+    taken |= {f"{name}_since" for name in moments}
     numeric = {_feature(name, taken): name for name in drafted.columns.numeric}
     return {
         "name": project_name(drafted.folder),
@@ -460,8 +476,7 @@ def _values(
         "every": drafted.every,
         "spans": drafted.spans,
         "rows": f"{drafted.rows:,}",
-        # Rows in random order hold nothing to follow: one cold run learns all of them.
-        "first": drafted.spans if drafted.random else max(1, min(4, drafted.spans // 3)),
+        "first": drafted.first,
         "cold": max(8, drafted.spans) if drafted.random else 8,
         "base_rate_share": RANDOM_SHARE if drafted.random and drafted.task != "regression" else None,
         "hidden_units": RANDOM_UNITS if drafted.random and len(drafted.features) <= MOST_FEATURES else None,
@@ -477,6 +492,11 @@ def _values(
         "categorical": {_feature(name, taken): name for name in drafted.columns.categorical},
         "times": moments,
         "random": drafted.random,
+        "yearly": {
+            name: column
+            for name, column in {**({"time": drafted.time} if drafted.time else {}), **moments}.items()
+            if column in drafted.yearly
+        },
         "left_out": drafted.columns.left_out,
         # Where many rows have no label as a rule, the gate's default would stop each span.
         "most_unlabelled": round((1 + unlabelled) / 2, 2) if unlabelled > MANY_UNLABELLED else None,

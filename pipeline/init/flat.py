@@ -233,6 +233,7 @@ def notes(
     formats: Sequence[str],
     times: Sequence[str],
     written: Mapping[str, Sequence[str]],
+    yearly: Sequence[str],
     texts: Mapping[str, str],
     references: Sequence[str],
 ) -> list[str]:
@@ -260,8 +261,9 @@ def notes(
         lines.append(f"times are read with the format {formats[0]}")
     for name in times:
         used, *others = written.get(name, ())[:2] or (None,)
+        parts = "the hour, the weekday and the season" if name in yearly else "the hour and the weekday"
         said = f" (read as {used})" if used else ""
-        lines.append(f"{name}: the hour and the weekday of this time{said} are features")
+        lines.append(f"{name}: {parts} of this time{said} are features")
         if others:
             lines.append(
                 f"{name}: all values fit {used} and {others[0]}; {used} is used: if this is wrong, give "

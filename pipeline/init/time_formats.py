@@ -55,6 +55,7 @@ FORMATS = (
     *("%d-%b-%y %I.%M.%S.%f %p", "%d-%b-%Y %I.%M.%S.%f %p", "%d%b%Y", "%d%b%y"),
     *("%Y-%m", "%Y/%m", "%m/%Y", "%b-%Y", "%b %Y", "%B %Y", "%b-%y", "%Y年%m月"),
 )
+YEAR = 365.2425 * 86_400  # mean seconds of a year
 # A time whose parts are all of two digits (or four).
 _ANY = datetime.datetime(2011, 12, 12, 12, 12, 12, tzinfo=datetime.timezone.utc)
 # Times written as whole numbers, and their digits. (YYYYMMDD needs no format.)
@@ -118,6 +119,19 @@ def event_times(
 def varies(seconds: np.ndarray) -> bool:
     """Whether the hours or the weekdays of times differ, which are the features that come from them."""
     return len(np.unique(seconds % (7 * 86_400))) > 1
+
+
+def covers_a_year(seconds: pa.ChunkedArray, share: float) -> bool:
+    """Whether the first rows hold each season: with less, the time of the year would be a trend to the model.
+
+    Args:
+      seconds: epoch seconds, in the order of the rows.
+      share: of the rows that the first model is trained on.
+    """
+    extremes = pc.min_max(seconds.slice(0, round(len(seconds) * share)))
+    if not extremes["min"].is_valid:
+        return False
+    return extremes["max"].as_py() - extremes["min"].as_py() >= YEAR
 
 
 def formats(texts: pa.Array) -> times.FormatCounts:
