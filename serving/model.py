@@ -133,20 +133,31 @@ class Model:
             if found is None:
                 return
             wanted = self._wanted(found)
+            # What was withdrawn, as in a rollback, does not answer until another version has loaded.
+            self._unload_others(self._kept(wanted, found) | found.keys())
             for number in self._in_turn(wanted, found):
                 if not self._present(number, found[number]):
                     await self._load(number, found[number])
                 self.versions[number].folder = found[number]  # that of a candidate is renamed
-            # One that is refused takes no place: the newest that serves stays until a wanted one does.
-            served = [number for number in wanted if self.specific(number) and number != self.candidate]
-            keep = set(wanted) if served or not wanted else {*wanted, *self._newest_served()}
-            if self.keep_fallback:
-                keep.update(sorted(set(self._trusted()) & found.keys())[-2:])
-            if self.candidate is not None:
-                keep.add(self.candidate)
-            for number, version in self.versions.items():
-                if number not in keep and version.state is State.AVAILABLE:
-                    self._unload(version)
+            self._unload_others(self._kept(wanted, found))
+
+    def _kept(self, wanted: list[int], found: dict[int, Path]) -> set[int]:
+        """The versions that stay in memory.
+
+        One that is refused takes no place: the newest that serves stays until a wanted one does.
+        """
+        served = [number for number in wanted if self.specific(number) and number != self.candidate]
+        keep = set(wanted) if served or not wanted else {*wanted, *self._newest_served()}
+        if self.keep_fallback:
+            keep.update(sorted(set(self._trusted()) & found.keys())[-2:])
+        if self.candidate is not None:
+            keep.add(self.candidate)
+        return keep
+
+    def _unload_others(self, keep: set[int]) -> None:
+        for number, version in self.versions.items():
+            if number not in keep and version.state is State.AVAILABLE:
+                self._unload(version)
 
     def _found(self) -> dict[int, Path] | None:
         """Folders whose name is a number; None where the folder cannot be read now."""

@@ -5,7 +5,7 @@ import csv
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,10 +83,11 @@ def predict(
                 for output, values in outputs.items():
                     found.setdefault(output, []).extend(map(_text, values))
                 continue
+            columns = _flat(outputs, calendar.classes if calendar is not None else ())
             if writer is None:
                 writer = csv.writer(sys.stdout, lineterminator="\n")
-                writer.writerow(outputs)
-            writer.writerows(zip(*(map(_text, each) for each in outputs.values()), strict=True))
+                writer.writerow(columns)
+            writer.writerows(zip(*columns.values(), strict=True))
     asked.close()
     if as_json:
         console.emit(found)
@@ -115,6 +116,21 @@ def _source(rows: Path) -> Iterator[Any]:
         shutil.copyfileobj(sys.stdin.buffer, file)
         file.flush()
         yield FoundFile(Path(file.name), "standard input")
+
+
+def _flat(outputs: dict[str, list[Any]], classes: Sequence[str]) -> dict[str, list[Any]]:
+    """A column for each number: those of an output with several are named by its classes, or numbered from 0."""
+    found = {}
+    for name, rows in outputs.items():
+        width = len(rows[0]) if isinstance(rows[0], list) else 1
+        labels = classes if len(classes) == width else range(width)
+        if width == 1:
+            found[name] = list(map(_text, rows))
+        else:
+            found |= {
+                f"{name}_{label}": [_text(row[place]) for row in rows] for place, label in enumerate(labels)
+            }
+    return found
 
 
 def _text(value: Any) -> Any:

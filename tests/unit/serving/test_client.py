@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from noria.core.errors import ServingError
 from noria.pipeline.cli import app
+from noria.pipeline.cli.predict import _flat
 from noria.serving import client
 
 
@@ -68,6 +69,18 @@ def test_the_command_reads_as_the_project_does(url, tmp_path, monkeypatch) -> No
     assert 0 == done.exit_code, done.output
     done = CliRunner().invoke(app.app, ["predict", str(file), "--url", url, "--model", "other"])
     assert "no signature" in done.output or "the server answered" in done.output
+
+
+def test_an_output_of_several_numbers_has_a_column_for_each() -> None:
+    """They are named by the label's classes where there are as many, and numbered otherwise."""
+    outputs = {"score": [[0.1, 0.9], [0.7, 0.3]], "word": [b"a", b"b"], "one": [[1], [2]]}
+    assert {
+        "score_gull": [0.1, 0.7],
+        "score_owl": [0.9, 0.3],
+        "word": ["a", "b"],
+        "one": [1, 2],
+    } == _flat(outputs, ("gull", "owl"))
+    assert ["score_0", "score_1", "word", "one"] == list(_flat(outputs, ()))
 
 
 def test_the_command_says_what_a_time_needs(url, tmp_path) -> None:

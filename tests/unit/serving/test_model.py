@@ -69,6 +69,32 @@ class Ending:
         pass
 
 
+def test_what_was_withdrawn_does_not_wait_for_a_load(tmp_path: Path) -> None:
+    """After a rollback the fallback answers at once, also while the next fallback loads."""
+    seen: list[dict[int, State]] = []
+
+    class Watching(Loaded):
+        async def load(self, cores: object, standby: object, before: object) -> None:
+            seen.append({number: each.state for number, each in model.versions.items()})
+            await super().load(cores, standby, before)
+            self.live = True
+
+        async def unload(self) -> None:
+            self.state = State.END
+
+    config = model_server_config_pb2.ModelConfig(name="m", base_path=str(tmp_path))
+    traffic = types.SimpleNamespace(ended=lambda version: False)
+    model = Model(config, Watching, 0, 16, 0, False, True, lambda made: traffic)  # type: ignore[arg-type]
+    for number in (1, 2, 3):
+        (tmp_path / str(number)).mkdir()
+    asyncio.run(model.follow())
+    (tmp_path / "3").rename(tmp_path / ".withdrawn-3")
+    asyncio.run(model.follow())
+    assert [State.AVAILABLE, State.END, State.START] == [seen[-1][number] for number in (2, 3, 1)]
+    latest = model.latest()
+    assert latest is not None and 2 == latest.number
+
+
 def test_a_version_whose_process_ends_while_it_is_warmed_is_refused(tmp_path: Path) -> None:
     """At once, with the reason: nobody answers what was sent to it."""
     (tmp_path / "saved_model.pb").write_bytes(b"")
