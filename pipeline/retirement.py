@@ -173,9 +173,9 @@ def _made_from(home: Path, spans: set[int]) -> Iterator[Path]:
 def _landed(home: Path, spans: set[int]) -> Iterator[Path]:
     """The oldest files of what was copied from a source, as far as all their rows are in retired spans."""
     store = SpanStore(home)
-    ledger, gone = Ledger(store), spans | store.retired()
+    ledger, without_rows = Ledger(store), spans | store.retired()
     for path in Landing.passed(home / LANDING):
         entry = ledger.entry(files.sha256(files.fetched(path)))
-        if "spans" not in entry or not set(entry["spans"]) <= gone:
+        if "spans" not in entry or not set(entry["spans"]) <= without_rows:
             return
         yield path

@@ -178,9 +178,9 @@ class SpanStore:
         """
         if not self.folder.is_dir():
             return []
-        gone = set() if retired else self.retired()
+        without_rows = set() if retired else self.retired()
         names = [path.name for path in self.folder.iterdir() if path.name.isdigit()]
-        return sorted(span for span in map(int, names) if span not in gone and self.versions(span))
+        return sorted(span for span in map(int, names) if span not in without_rows and self.versions(span))
 
     def retired(self) -> set[int]:
         """Ids of the spans whose rows `retire` has deleted."""
@@ -267,8 +267,8 @@ class SpanStore:
         with self._writing():
             if not only_find:
                 files.sweep(self.folder)
-                if gone := self.retired():
-                    self.retire(gone)  # a process that was killed may have left rows
+                if retired := self.retired():
+                    self.retire(retired)  # a process that was killed may have left rows
             for span in self.ids():
                 before = 0
                 for version in self.versions(span):
