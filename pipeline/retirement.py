@@ -1,9 +1,8 @@
 """Retirement: the rows of old spans that nothing needs are deleted.
 
-What stays are the spans' ids, manifests and fingerprints. So no row comes in again, positions in sources and streams do
-not change, and the data gate recognizes an old span that is sent again. First the intent is written down, then files
-are deleted, then the end is written down: a process that is killed anywhere leaves the rest to the next
-`noria retire`, or `noria run`.
+The spans' ids, manifests and fingerprints stay. So no row is ingested again, positions in sources and streams do not
+change, and the data gate recognizes an old span that is sent again. The intent is written first, then files are deleted,
+then the end is written: if a process is killed anywhere, the next `noria retire` or `noria run` does the rest.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Rows are removed from one version of a span for good; its number stays, as do all other rows.
+"""Rows are removed from one version of a span permanently; its number stays, as do all other rows.
 
 New files first, under names that nobody knows. Then the manifest, in one step, names them. Then the old files are
 deleted; so the next removal deletes what no manifest names. The caller holds the lock of the span store, and that of

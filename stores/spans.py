@@ -246,7 +246,7 @@ class SpanStore:
         count: Count | None = None,
         only_find: bool = False,
     ) -> dict[tuple[int, int], int]:
-        """Removes rows from all versions of all spans for good; the caller holds the home, so that nobody reads.
+        """Removes rows from all versions of all spans permanently; the caller holds the home, so that nobody reads.
 
         After a kill each version has all its rows or none of those that were to go; a second call removes the rest.
 
@@ -283,7 +283,7 @@ class SpanStore:
         return found
 
     def retire(self, spans: Collection[int]) -> None:
-        """Deletes the rows of spans for good. Their ids and manifests stay, so that no row of them comes in again.
+        """Deletes the rows of spans permanently. Their ids and manifests stay, so no row is ingested again.
 
         The list of retired spans first, then the files; a second call after a kill deletes the rest. The caller holds
         the home, so that nobody reads.

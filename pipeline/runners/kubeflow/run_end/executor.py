@@ -40,9 +40,7 @@ class Executor(base_executor.BaseExecutor):
             if notify and end["outcome"] != NOTHING:
                 try:
                     cloud_event.send(Notify.model_validate_json(notify), config.name, run_id, end)
-                except (
-                    NoriaError
-                ) as error:  # the run has ended all the same; the log says why nobody was notified
+                except NoriaError as error:  # the run has ended anyway; the log says why nobody was notified
                     stage.note(not_notified=str(error))
 
 
