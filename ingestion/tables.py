@@ -239,7 +239,7 @@ def missing_column(column: str, table: Table, wanted: Iterable[str]) -> DataErro
     return DataError(
         f"column {column!r} is missing{hint}",
         where=f"{table.name}: columns {', '.join(table.columns)}",
-        next_step=f"rename it to {column!r} in the data; if it is gone for good, remove it from the preprocessing, and "
+        next_step=f"rename it to {column!r} in the data; if it will not return, remove it from the preprocessing, "
         "from `key` and the slices in the config: what the model does not read may be missing",
     )
 

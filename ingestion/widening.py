@@ -86,7 +86,7 @@ def explained(error: DataError, new: Sequence[Table], known: Types, bad: Collect
         error.what,
         where=error.where,
         next_step=f"{error.next_step}; or, if {name!r} is {column_type.label} from now on: noria migrate "
-        f"{name}={column_type.name}, which says first which values of the spans would be lost",
+        f"{name}={column_type.name}, which first lists the values of the spans that would be lost",
     )
 
 

@@ -1,8 +1,8 @@
 """Retirement: the rows of old spans that nothing needs are deleted.
 
 The spans' ids, manifests and fingerprints stay. So no row is ingested again, positions in sources and streams do not
-change, and the data gate recognizes an old span that is sent again. The intent is written first, then files are deleted,
-then the end is written: if a process is killed anywhere, the next `noria retire` or `noria run` does the rest.
+change, and the data gate recognizes an old span that is sent again. The intent is written first, then files are
+deleted, then the end is written: if a process is killed anywhere, the next `noria retire` or `noria run` does the rest.
 """
 
 import dataclasses

@@ -93,7 +93,7 @@ def _rollouts(folder: Path | None, config: Path) -> tuple[Any, dict[str, Any]]:
     settings = load(config)
     if isinstance(settings.home, str):
         raise ConfigError(
-            "a rollout needs a home that is a folder: a server reads versions of an object store, and no candidates",
+            "a rollout needs a home that is a folder: an object store gives a server published versions only",
             where=settings.path,
             next_step="let the cluster divide the traffic: `noria serving-manifests`",
         )

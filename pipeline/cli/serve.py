@@ -118,8 +118,8 @@ def serve(
     if not _is_loopback(host):
         if not known and tls_client_ca is None and not insecure:
             raise ConfigError(
-                f"anybody who reaches {host} could ask",
-                next_step="give --access or --tls-client-ca, or --insecure where the network keeps others away",
+                f"every client that reaches {host} could send requests",
+                next_step="give --access or --tls-client-ca, or --insecure if only trusted clients reach it",
             )
         if known and tls is None:
             console.err().print("tokens go over the network in clear text: --tls-cert, or TLS in front")
