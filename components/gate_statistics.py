@@ -249,8 +249,8 @@ def text_of(feature: statistics_pb2.FeatureNameStatistics, name: str) -> dict:
 
 def association_of(feature: statistics_pb2.FeatureNameStatistics, other: str) -> Association | None:
     """The association with another feature, or None."""
-    told = text_of(feature, ASSOCIATION + other)
-    return Association(**told) if told else None
+    fields = text_of(feature, ASSOCIATION + other)
+    return Association(**fields) if fields else None
 
 
 def _ranges(schema: schema_pb2.Schema) -> dict[str, tuple[float, float]]:

@@ -101,9 +101,9 @@ def explained(what: str, where: Path, kind: type[NoriaError]) -> Iterator[None]:
 
 def refusal(error: OSError, what: str, where: object, kind: type[NoriaError]) -> NoriaError:
     """An OSError as an error of Noria: `what` failed, the system's message, and what to do."""
-    said = os.strerror(error.errno) if error.errno else str(error)
+    reason = os.strerror(error.errno) if error.errno else str(error)
     step = NEXT_STEPS.get(error.errno or 0, "check the disk and the path, then run again")
-    return kind(f"{what}: {said}", where=error.filename or where, next_step=step)
+    return kind(f"{what}: {reason}", where=error.filename or where, next_step=step)
 
 
 def sync(path: Path) -> None:

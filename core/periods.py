@@ -86,10 +86,10 @@ def start(every: str, period: int) -> str:
     return moment.isoformat(timespec="seconds" if unit % 60 else "minutes" if unit % HOUR else "hours")
 
 
-def spoken(seconds: float) -> str:
+def in_words(seconds: float) -> str:
     """A length of time in the largest unit that leaves at least 1: seconds, minutes or hours.
 
-    >>> spoken(8), spoken(90), spoken(7200), spoken(604800)
+    >>> in_words(8), in_words(90), in_words(7200), in_words(604800)
     ('8 s', '2 min', '2 h', '168 h')
     """
     unit, name = (HOUR, "h") if abs(seconds) >= HOUR else (60, "min") if abs(seconds) >= 60 else (1, "s")

@@ -200,4 +200,4 @@ def _remember(project: str | None) -> None:
 
 
 def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "gone"
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "missing"

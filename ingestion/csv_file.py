@@ -16,7 +16,7 @@ import pyarrow.csv as pa_csv
 from noria.core.errors import DataError
 from noria.ingestion import dialect
 from noria.ingestion.dialect import Dialect
-from noria.ingestion.text_file import MARK, READ_ERRORS, Encoding, Rewritten, TextFile, said
+from noria.ingestion.text_file import MARK, READ_ERRORS, Encoding, Rewritten, TextFile, reason_of
 
 # A row must fit into a block.
 BLOCKS = (8 << 20, 64 << 20, 1 << 30)
@@ -76,17 +76,17 @@ class CsvFile:
           DataError: the file is not CSV (a quote that never ends).
         """
         seen = 0
-        told: set[int] = set()
+        reported: set[int] = set()
         for block in BLOCKS:
-            before = frozenset(told)
+            before = frozenset(reported)
 
-            def tell(number: int, text: str, reason: str, before: frozenset[int] = before) -> None:
+            def report(number: int, text: str, reason: str, before: frozenset[int] = before) -> None:
                 if on_bad_row is not None and number not in before:
-                    told.add(number)
+                    reported.add(number)
                     on_bad_row(number, text, reason)
 
             try:
-                for batch, numbers in self._batches(tell, block, seen):
+                for batch, numbers in self._batches(report, block, seen):
                     seen = int(numbers[-1]) if len(numbers) else seen
                     yield batch, numbers
                 return
@@ -98,7 +98,9 @@ class CsvFile:
             next_step="look there for a quote without its end",
         )
 
-    def _batches(self, tell: OnBadRow, block: int, seen: int) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+    def _batches(
+        self, report: OnBadRow, block: int, seen: int
+    ) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
         """The rows after number `seen`."""
         bad_numbers: list[int] = []
         failed: list[Exception] = []
@@ -112,7 +114,7 @@ class CsvFile:
             more = "too many" if row.actual_columns > row.expected_columns else "too few"
             reason = f"{more} fields: {row.actual_columns}, {row.expected_columns} expected"
             try:
-                _tell_lines(tell, number, row.text, reason)
+                _report_lines(report, number, row.text, reason)
             except Exception as error:  # Arrow swallows it
                 failed.append(error)
                 return "error"
@@ -128,7 +130,7 @@ class CsvFile:
                     read += batch.num_rows
                     last = batch
                     new = int(np.searchsorted(numbers, seen, side="right"))
-                    yield self._readable(batch.slice(new), numbers[new:], tell)
+                    yield self._readable(batch.slice(new), numbers[new:], report)
                 self._refuse_open_quote(last, read + len(bad_numbers), file.tail)
         except READ_ERRORS as error:
             if failed:
@@ -138,7 +140,7 @@ class CsvFile:
             if isinstance(error, pa.ArrowInvalid) and "straddl" in str(error):
                 raise _LongRow from error
             raise DataError(
-                f"the file cannot be read as CSV after row {read + len(bad_numbers)}: {said(error)}",
+                f"the file cannot be read as CSV after row {read + len(bad_numbers)}: {reason_of(error)}",
                 where=self.path,
                 next_step="look there for a quote without its end, or for bytes that are not text",
             ) from error
@@ -177,18 +179,22 @@ class CsvFile:
         )
 
     def _readable(
-        self, batch: pa.RecordBatch, numbers: np.ndarray, tell: OnBadRow
+        self, batch: pa.RecordBatch, numbers: np.ndarray, report: OnBadRow
     ) -> tuple[pa.RecordBatch, np.ndarray]:
         """The rows of a batch that are what they seem."""
         bad = np.zeros(batch.num_rows, bool)
         for column in batch.columns:
             if self.encoding.name != "utf-8" or self.encoding.damaged:
                 for i in (i for i in _holding(column, MARK) if not bad[i]):
-                    _tell_lines(tell, int(numbers[i]), self.line(batch, int(i)), _no_text(self.encoding.name))
+                    _report_lines(
+                        report, int(numbers[i]), self.line(batch, int(i)), _no_text(self.encoding.name)
+                    )
                     bad[i] = True
             for i in (i for i in _holding(column, "\n") if not bad[i]):
                 if self._holds_rows(column[int(i)].as_py()):
-                    _tell_lines(tell, int(numbers[i]), self.line(batch, int(i)), "a quote opens too early")
+                    _report_lines(
+                        report, int(numbers[i]), self.line(batch, int(i)), "a quote opens too early"
+                    )
                     bad[i] = True
         columns = [column.filter(pa.array(~bad)) for column in batch.columns] if bad.any() else batch.columns
         return pa.RecordBatch.from_arrays(columns, list(self.columns)), numbers[~bad]
@@ -224,13 +230,13 @@ def _no_text(encoding: str) -> str:
     return f"bytes that are not {'UTF-8' if encoding == 'utf-8' else encoding}"
 
 
-def _tell_lines(tell: OnBadRow, number: int, text: str, reason: str) -> None:
+def _report_lines(report: OnBadRow, number: int, text: str, reason: str) -> None:
     """Every line counts: what stray quotes hold together may be thousands of rows."""
     lines = text.replace(MARK, "\ufffd").splitlines() or [""]
     if len(lines) > 1:
         reason += f" (one of {len(lines):,} lines that a quote holds together)"
     for line in lines:
-        tell(number, line, reason)
+        report(number, line, reason)
 
 
 def _holding(column: pa.Array, text: str) -> np.ndarray:

@@ -114,7 +114,7 @@ def refuse_duplicates(names: tuple[str, ...], where: object) -> None:
     if twice:
         places = [str(i) for i, name in enumerate(names, start=1) if name == twice[0]]
         raise DataError(
-            f"column {twice[0]!r} is there {counts[twice[0]]} times, as columns {', '.join(places)}",
+            f"column {twice[0]!r} appears {counts[twice[0]]} times, as columns {', '.join(places)}",
             where=where,
             next_step="give each column a different name",
         )

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from noria.core import splitmix64
-from noria.ingestion.formats import said_of
+from noria.ingestion.formats import text_at
 
 
 def row_hashes(table: pa.Table | pa.RecordBatch) -> np.ndarray:
@@ -83,7 +83,7 @@ def _hashes(values: pa.Array) -> np.ndarray:
     elif _is_whole(values.type):
         hashes = np.asarray(pc.cast(values, pa.int64()).fill_null(0)).view(np.uint64)
     else:  # dates, decimals, booleans: what a label or time may be before it is read
-        return _hashes(pa.array([said_of(values, i) for i in range(len(values))], pa.string()))
+        return _hashes(pa.array([text_at(values, i) for i in range(len(values))], pa.string()))
     return np.where(valid, splitmix64.mix(hashes), np.uint64(0x9E3779B97F4A7C15))
 
 

@@ -14,7 +14,7 @@ from noria.core.tasks import DEFAULT_TASK
 from noria.ingestion import calendar, conversion, times
 from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.dead_letters import MAX_BAD_SHARE, DeadLetters
-from noria.ingestion.formats import Rows, said_of
+from noria.ingestion.formats import Rows, text_at
 from noria.ingestion.labels import Labels
 from noria.ingestion.number_formats import PLAIN
 
@@ -126,20 +126,20 @@ def events(
             raw = arrays[settings.time]
             arrays[settings.time], wrong = times.parse(raw, settings.time_format)
             missing = ~np.asarray(arrays[settings.time].is_valid()) & ~wrong
-            _bury(part, wrong, settings.time, raw, f"is not {settings.time_label}", letters)
-            _bury(part, missing, settings.time, raw, "the time is missing", letters)
+            _reject(part, wrong, settings.time, raw, f"is not {settings.time_label}", letters)
+            _reject(part, missing, settings.time, raw, "the time is missing", letters)
             seconds = np.asarray(arrays[settings.time].fill_null(0))
             future = ~(wrong | missing) & (seconds > now + FUTURE_SECONDS)
             today = datetime.datetime.fromtimestamp(now, datetime.timezone.utc)
-            said = f"is in the future, by more than a day (now it is {today:%Y-%m-%dT%H:%MZ})"
-            _bury(part, future, settings.time, raw, said, letters)
+            reason = f"is in the future, by more than a day (now it is {today:%Y-%m-%dT%H:%MZ})"
+            _reject(part, future, settings.time, raw, reason, letters)
             past = ~(wrong | missing) & (seconds < PAST)
-            _bury(part, past, settings.time, raw, "is before 1901", letters)
+            _reject(part, past, settings.time, raw, "is before 1901", letters)
             bad |= wrong | missing | future | past
         raw = arrays[settings.label]
         form = part.table.number_format(settings.label) if settings.task == "regression" else PLAIN
         arrays[settings.label], wrong = labels.normalise(raw, form)
-        _bury(part, wrong & ~bad, settings.label, raw, f"is not {labels.expected}", letters)
+        _reject(part, wrong & ~bad, settings.label, raw, f"is not {labels.expected}", letters)
         bad |= wrong
         yield part.filter(~bad, list(arrays.values()))
 
@@ -157,8 +157,10 @@ def one_array(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
 
 
-def _bury(part: Rows, bad: np.ndarray, column: str, raw: pa.Array, reason: str, letters: DeadLetters) -> None:
+def _reject(
+    part: Rows, bad: np.ndarray, column: str, raw: pa.Array, reason: str, letters: DeadLetters
+) -> None:
     for i in map(int, np.flatnonzero(bad)):
-        value = said_of(raw, i)
-        said = reason if value is None else f"{value!r} {reason}"
-        letters.add(part.table.name, int(part.numbers[i]), part.text(i), said, column, value)
+        value = text_at(raw, i)
+        text = reason if value is None else f"{value!r} {reason}"
+        letters.add(part.table.name, int(part.numbers[i]), part.text(i), text, column, value)

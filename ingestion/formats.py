@@ -27,7 +27,7 @@ from noria.ingestion.dialect import refuse_duplicates
 from noria.ingestion.json_lines import JsonLinesFile
 from noria.ingestion.number_formats import COMMA, PLAIN, NumberFormat
 from noria.ingestion.sources.base import FoundFile
-from noria.ingestion.text_file import READ_ERRORS, said
+from noria.ingestion.text_file import READ_ERRORS, reason_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Rows:
         return Rows(filtered(batch, keep), self.numbers[keep], self.table, filtered(self.raw, keep))
 
 
-def said_of(values: pa.Array, row: int) -> str | None:
+def text_at(values: pa.Array, row: int) -> str | None:
     """One value as text, None where it is missing."""
     try:
         value = values[row].as_py()
@@ -118,7 +118,7 @@ class Table:
     def text(self, batch: pa.RecordBatch, row: int) -> str:
         """One row of a raw batch as text."""
         out = io.StringIO()
-        csv.writer(out, lineterminator="").writerow(said_of(column, row) or "" for column in batch.columns)
+        csv.writer(out, lineterminator="").writerow(text_at(column, row) or "" for column in batch.columns)
         return out.getvalue()
 
 
@@ -373,7 +373,7 @@ class _Reading:
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         if isinstance(error, READ_ERRORS):
             raise DataError(
-                f"the file {self.what}: {said(error)}",
+                f"the file {self.what}: {reason_of(error)}",
                 where=self.path,
                 next_step="copy or write it again; it looks truncated or damaged",
             ) from error

@@ -238,8 +238,8 @@ class _Ingestion:
         for table in self.new:
             for name, form in (table.reconsider(names) if isinstance(table, TextTable) else {}).items():
                 changed = True
-                said = f"{table.name}: the numbers of {name!r} are written as {form.example}, unlike before"
-                self.notes.append(said)
+                note = f"{table.name}: the numbers of {name!r} are written as {form.example}, unlike before"
+                self.notes.append(note)
         if changed and letters.path is not None:
             letters.path.unlink(missing_ok=True)  # of this attempt
         return changed

@@ -14,7 +14,15 @@ import pyarrow as pa
 
 from noria.core.errors import DataError
 from noria.ingestion.arrow_values import BATCH_ROWS
-from noria.ingestion.text_file import BLOCK_BYTES, MARK, READ_ERRORS, Encoding, TextFile, said, unreadable
+from noria.ingestion.text_file import (
+    BLOCK_BYTES,
+    MARK,
+    READ_ERRORS,
+    Encoding,
+    TextFile,
+    reason_of,
+    unreadable,
+)
 
 # Characters of an element of a list at most.
 LONGEST = 64 << 20
@@ -132,7 +140,7 @@ class JsonLinesFile:
                     text, at = text[at:] + decoder.decode(block, final=ended), 0
                     continue
                 raise DataError(
-                    f"the JSON list cannot be read after row {max(number - 1, 0)}: {said(error)}",
+                    f"the JSON list cannot be read after row {max(number - 1, 0)}: {reason_of(error)}",
                     where=self.path,
                     next_step="look there for a mistake, or write the file again; it may be truncated",
                 ) from error

@@ -34,7 +34,17 @@ def read(settings: Mapping[Any, Any], folder: Path, where: str) -> dict[str, Any
 
 
 def value_of(key: str, value: Any, folder: Path, where: str) -> Any:
-    """One setting, read from the environment or a file where the config says so."""
+    """One setting, read from the environment or a file where the config says so.
+
+    Args:
+      key: the setting's name; for messages.
+      value: what the config has: `{env: NAME}`, `{file: PATH}`, or the value itself.
+      folder: the project's folder; relative paths start there.
+      where: the config key above it; for messages.
+
+    Raises:
+      ConfigError: the variable is not set, the file cannot be read, or the config holds a secret itself.
+    """
 
     def wrong(what: str) -> ConfigError:
         step = "write {env: NAME} for a variable of the environment, or {file: PATH}"

@@ -53,12 +53,12 @@ class SourceOffsets:
 
     Args:
       here: those that spans have.
-      gone: those of spans that were deleted, such as a damaged one.
+      removed: those of spans that were deleted, such as a damaged one.
     """
 
-    def __init__(self, here: Iterable[Range] = (), gone: Iterable[Range] = ()):
+    def __init__(self, here: Iterable[Range] = (), removed: Iterable[Range] = ()):
         self.here = list(here)
-        self.gone = list(gone)
+        self.removed = list(removed)
 
     def committed(self, offsets: np.ndarray) -> np.ndarray:
         """Which of these offsets spans have, `[offsets]`."""
@@ -68,9 +68,9 @@ class SourceOffsets:
         return known
 
     def deleted(self, offsets: np.ndarray) -> np.ndarray:
-        """Ids of the spans that had these offsets and are gone, `[offsets]`; 0 for all others."""
+        """Ids of the spans that had these offsets and are deleted, `[offsets]`; 0 for all others."""
         spans = np.zeros(len(offsets), np.int64)
-        for each in self.gone:
+        for each in self.removed:
             spans[(offsets >= each.first) & (offsets < each.end)] = each.span
         return spans
 

@@ -23,7 +23,7 @@ from noria.ingestion.arrow_values import blank, decoded
 from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.csv_file import CsvFile
 from noria.ingestion.dead_letters import DeadLetters
-from noria.ingestion.formats import MemoryTable, ParquetTable, Rows, Table, TextTable, said_of
+from noria.ingestion.formats import MemoryTable, ParquetTable, Rows, Table, TextTable, text_at
 from noria.ingestion.json_lines import JsonLinesFile
 from noria.ingestion.number_formats import PLAIN, NumberFormat
 from noria.ingestion.sources.base import FoundFile
@@ -181,7 +181,7 @@ def read(
                     values, _ = conversion.convert(values, conversion.named("string"))
                 arrays.append(values)
                 for i in map(int, np.flatnonzero(wrong & ~bad)):
-                    value = said_of(column, i)
+                    value = text_at(column, i)
                     reason = f"{value!r} is not {'text in UTF-8' if no_text[i] else column_type.label}"
                     letters.add(table.name, int(numbers[i]), table.text(raw, i), reason, name, value)
                 bad |= wrong
@@ -239,7 +239,7 @@ def missing_column(column: str, table: Table, wanted: Iterable[str]) -> DataErro
     return DataError(
         f"column {column!r} is missing{hint}",
         where=f"{table.name}: columns {', '.join(table.columns)}",
-        next_step=f"rename it to {column!r} in the data; if it is gone for good, remove it from the preprocessing, and "
+        next_step=f"rename it to {column!r} in the data; if it will not return, remove it from the preprocessing, "
         "from `key` and the slices in the config: what the model does not read may be missing",
     )
 

@@ -292,13 +292,13 @@ def unreadable(error: BaseException, path: Path) -> DataError:
     if isinstance(error, FileNotFoundError):
         return DataError("there is no such file", where=path, next_step="correct the path of the data")
     return DataError(
-        f"the file cannot be read to its end: {said(error)}",
+        f"the file cannot be read to its end: {reason_of(error)}",
         where=path,
         next_step="check its permissions, and that it was copied whole",
     )
 
 
-def said(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """An error's text in one line."""
     text = str(error).removeprefix("CSV parse error: ").strip()
     return text.splitlines()[0] if text else type(error).__name__

@@ -162,7 +162,7 @@ def disk(folder: Path) -> Check:
 
 
 def running(folder: Path) -> Check:
-    """Whether a run holds the project; the note of a killed run does no harm."""
+    """Whether a run holds the project; the note of a killed run is harmless."""
     holder = locks.holder(folder)
     if holder is None:
         return Check("lock", OK, "no run is active")

@@ -1,9 +1,8 @@
 """Retirement: the rows of old spans that nothing needs are deleted.
 
-What stays are the spans' ids, manifests and fingerprints. So no row comes in again, positions in sources and streams do
-not change, and the data gate recognizes an old span that is sent again. First the intent is written down, then files
-are deleted, then the end is written down: a process that is killed anywhere leaves the rest to the next
-`noria retire`, or `noria run`.
+The spans' ids, manifests and fingerprints stay. So no row is ingested again, positions in sources and streams do not
+change, and the data gate recognizes an old span that is sent again. The intent is written first, then files are
+deleted, then the end is written: if a process is killed anywhere, the next `noria retire` or `noria run` does the rest.
 """
 
 import dataclasses
@@ -173,9 +172,9 @@ def _made_from(home: Path, spans: set[int]) -> Iterator[Path]:
 def _landed(home: Path, spans: set[int]) -> Iterator[Path]:
     """The oldest files of what was copied from a source, as far as all their rows are in retired spans."""
     store = SpanStore(home)
-    ledger, gone = Ledger(store), spans | store.retired()
+    ledger, without_rows = Ledger(store), spans | store.retired()
     for path in Landing.passed(home / LANDING):
         entry = ledger.entry(files.sha256(files.fetched(path)))
-        if "spans" not in entry or not set(entry["spans"]) <= gone:
+        if "spans" not in entry or not set(entry["spans"]) <= without_rows:
             return
         yield path

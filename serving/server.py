@@ -290,17 +290,17 @@ def run(settings: Settings, started: Callable[[Server], None] = lambda server: N
     """
 
     async def main() -> None:
-        server, loop, told = Server(settings), asyncio.get_running_loop(), asyncio.Event()
+        server, loop, stop = Server(settings), asyncio.get_running_loop(), asyncio.Event()
 
-        def tell() -> None:
+        def request_stop() -> None:
             for each in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(each)
-            told.set()
+            stop.set()
 
         for each in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(each, tell)
+            loop.add_signal_handler(each, request_stop)
         starting = asyncio.create_task(server.start())
-        ending = asyncio.create_task(told.wait())
+        ending = asyncio.create_task(stop.wait())
         await asyncio.wait([starting, ending], return_when=asyncio.FIRST_COMPLETED)
         try:
             if starting.done():

@@ -69,6 +69,7 @@ class PublicKey(_Key):
         return cls(_id(key), key, file)
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
+        """Whether this key made the signature (ECDSA, DER) of the message."""
         from cryptography.exceptions import InvalidSignature
 
         try:

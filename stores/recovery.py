@@ -88,12 +88,12 @@ def retain(registry: Registry, keep: int, root: Path | str) -> list[int]:
             *state.staged,
             *_last_good_parent(state),
         }
-        gone = [number for number in alive if number not in kept]
-        if gone:
+        expired = [number for number in alive if number not in kept]
+        if expired:
             # The log first: nobody may rely on files that are about to be deleted.
-            registry.log.append("expired", versions=gone)
+            registry.log.append("expired", versions=expired)
         _delete_expired(registry, Path(root))
-        return gone
+        return expired
 
 
 def _close_runs(registry: Registry, publication: Publication) -> list[str]:

@@ -90,11 +90,11 @@ def cast(values: pa.Array, target: pa.DataType) -> pa.Array:
 def lost(values: pa.Array, target: pa.DataType) -> np.ndarray:
     """Which values `cast` changes or makes null, `[rows]`: whole numbers beyond 2^53 that become floats, too."""
     new = cast(values, target)
-    gone = np.asarray(values.is_valid()) & ~np.asarray(new.is_valid())
+    mask = np.asarray(values.is_valid()) & ~np.asarray(new.is_valid())
     if pa.types.is_integer(values.type) and pa.types.is_floating(target):
         exact = 2**53 if target == pa.float64() else 2**24
-        gone |= np.abs(np.asarray(values.fill_null(0))) > exact
-    return gone
+        mask |= np.abs(np.asarray(values.fill_null(0))) > exact
+    return mask
 
 
 def _texts(values: pa.Array) -> pa.Array:

@@ -1,4 +1,4 @@
-"""Rows are removed from one version of a span for good; its number stays, as do all other rows.
+"""Rows are removed from one version of a span permanently; its number stays, as do all other rows.
 
 New files first, under names that nobody knows. Then the manifest, in one step, names them. Then the old files are
 deleted; so the next removal deletes what no manifest names. The caller holds the lock of the span store, and that of
@@ -63,7 +63,7 @@ def remove(
     _delete_unnamed(manifest)
     if not find(manifest, columns, doomed):
         return 0
-    gone: collections.Counter[str] = collections.Counter()
+    removed_labels: collections.Counter[str] = collections.Counter()
     times: list[int] = []
 
     def kept() -> Iterator[pa.Table]:
@@ -71,8 +71,8 @@ def remove(
             mask = doomed(batch)
             table = pa.Table.from_batches([batch])
             if count is not None and mask.any():
-                for batch_gone in table.filter(pa.array(mask)).to_batches():
-                    gone.update(count(batch_gone))
+                for batch_removed in table.filter(pa.array(mask)).to_batches():
+                    removed_labels.update(count(batch_removed))
             table = table.filter(pa.array(~mask))
             if time in table.column_names and table.num_rows:
                 ends = pc.min_max(table.column(time))
@@ -85,17 +85,17 @@ def remove(
         beside.mkdir(parents=True)
         _, written = span_files.write(beside, kept(), f"data-{uuid.uuid4().hex[:8]}", first.schema)
         rows = sum(file["rows"] for file in written)
-        fresh = _without(manifest, rows, written, gone if count is not None else None, before)
+        changed = _without(manifest, rows, written, removed_labels if count is not None else None, before)
         if time in manifest.columns and manifest.event_time is not None:
             first, last = manifest.event_time  # late rows of an earlier span may be before it
             ends = (max(min(times), first), min(max(times), last)) if times else None
-            fresh = dataclasses.replace(fresh, event_time=ends)
+            changed = dataclasses.replace(changed, event_time=ends)
         for file in written:
             files.commit_file(beside / file["name"], manifest.folder / file["name"])
-        files.write_text(manifest.folder / manifests.FILE, fresh.text())
+        files.write_text(manifest.folder / manifests.FILE, changed.text())
     finally:
         files.remove_tree(beside)
-    _delete_unnamed(fresh)
+    _delete_unnamed(changed)
     return manifest.rows - rows
 
 
@@ -103,7 +103,7 @@ def _without(
     old: Manifest,
     rows: int,
     written: list[dict[str, Any]],
-    gone: Mapping[str, int] | None,
+    removed_labels: Mapping[str, int] | None,
     before: int,
 ) -> Manifest:
     removed = old.rows - rows
@@ -112,7 +112,9 @@ def _without(
         rows=rows,
         files=tuple(written),
         late_rows=max(rows - before, 0) if old.late_rows else 0,
-        labels={} if gone is None else {word: n - gone.get(word, 0) for word, n in old.labels.items()},
+        labels={}
+        if removed_labels is None
+        else {word: n - removed_labels.get(word, 0) for word, n in old.labels.items()},
         extra={**old.extra, "forgotten": old.extra.get("forgotten", 0) + removed},
     )
 

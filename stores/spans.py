@@ -178,9 +178,9 @@ class SpanStore:
         """
         if not self.folder.is_dir():
             return []
-        gone = set() if retired else self.retired()
+        without_rows = set() if retired else self.retired()
         names = [path.name for path in self.folder.iterdir() if path.name.isdigit()]
-        return sorted(span for span in map(int, names) if span not in gone and self.versions(span))
+        return sorted(span for span in map(int, names) if span not in without_rows and self.versions(span))
 
     def retired(self) -> set[int]:
         """Ids of the spans whose rows `retire` has deleted."""
@@ -246,7 +246,7 @@ class SpanStore:
         count: Count | None = None,
         only_find: bool = False,
     ) -> dict[tuple[int, int], int]:
-        """Removes rows from all versions of all spans for good; the caller holds the home, so that nobody reads.
+        """Removes rows from all versions of all spans permanently; the caller holds the home, so that nobody reads.
 
         After a kill each version has all its rows or none of those that were to go; a second call removes the rest.
 
@@ -267,8 +267,8 @@ class SpanStore:
         with self._writing():
             if not only_find:
                 files.sweep(self.folder)
-                if gone := self.retired():
-                    self.retire(gone)  # a process that was killed may have left rows
+                if retired := self.retired():
+                    self.retire(retired)  # a process that was killed may have left rows
             for span in self.ids():
                 before = 0
                 for version in self.versions(span):
@@ -283,7 +283,7 @@ class SpanStore:
         return found
 
     def retire(self, spans: Collection[int]) -> None:
-        """Deletes the rows of spans for good. Their ids and manifests stay, so that no row of them comes in again.
+        """Deletes the rows of spans permanently. Their ids and manifests stay, so no row is ingested again.
 
         The list of retired spans first, then the files; a second call after a kill deletes the rest. The caller holds
         the home, so that nobody reads.

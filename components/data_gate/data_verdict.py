@@ -143,11 +143,11 @@ def judge(evidence: Evidence, settings: DataGateSettings, project: Path | str | 
     drifts: list[Drift] = []
     stable: list[list[Test]] = []
     for title, reference in evidence.references.items():
-        measured, told, tests = compare(
+        measured, drifted, tests = compare(
             evidence.statistics, reference, title, evidence.schema, settings, measures, ignore
         )
         drifts += measured
-        findings += told
+        findings += drifted
         stable.append(tests)
 
     current = anomalies.features(evidence.statistics)

@@ -220,20 +220,21 @@ def _cadence(span: Past, past: list[Past], tolerated: float | None) -> list[Find
     begin, end = np.median(times + spacing * (span.span - ids)[:, None], axis=0)
     late_start, late_end = span.event_time[0] - begin, span.event_time[1] - end
     limit = max(TOLERANCE * spacing, RESOLUTION)
-    cadence = f"the cadence of the last {len(known)} spans (one each {periods.spoken(spacing)})"
+    cadence = f"the cadence of the last {len(known)} spans (one each {periods.in_words(spacing)})"
     if min(abs(late_start), abs(late_end)) > limit and abs(late_start - late_end) < limit:
         gap = min(abs(late_start), abs(late_end)) / 3600
         empty = gap * statistics.median(other.density or 0.0 for other in known)
         side = "late" if late_start > 0 else "early"
         text = (
-            f"first and last event are both {periods.spoken(abs(late_start))} {side}, by {cadence}: the clock is "
+            f"first and last event are both {periods.in_words(abs(late_start))} {side}, by {cadence}: the clock is "
             f"shifted (about {empty:,.0f} rows are missing at one end)"
         )
         # A Poisson stream leaves so long a gap with this probability.
         severity = BROKEN if empty >= FEW else DRIFTED
         return [Finding(severity, "time", "", text, effect=gap, threshold=limit / 3600, p=math.exp(-empty))]
     if late_start > limit:
-        text = f"the span begins {periods.spoken(late_start)} late, by {cadence}: rows are missing, or the clock is off"
+        late = periods.in_words(late_start)
+        text = f"the span begins {late} late, by {cadence}: rows are missing, or the clock is wrong"
         starts = times[:, 0] + spacing * (span.span - ids)
         scatter = 1.4826 * float(np.median(np.abs(starts - begin)))
         missing = late_start / 3600 * statistics.median(other.density or 0.0 for other in known)
@@ -251,7 +252,7 @@ def _cadence(span: Past, past: list[Past], tolerated: float | None) -> list[Find
             )
         ]
     if late_end < -limit:
-        text = f"the span ends {periods.spoken(-late_end)} early, by {cadence}: the span is incomplete"
+        text = f"the span ends {periods.in_words(-late_end)} early, by {cadence}: the span is incomplete"
         return [Finding(DRIFTED, "time", "", text)]
     return []
 

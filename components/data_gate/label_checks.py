@@ -114,13 +114,13 @@ def pool(tables: Iterable[dict]) -> dict:
     total: dict = {}
     weights: dict = {}
     for table in tables:
-        for value, told in table.items():
+        for value, counts in table.items():
             sums = total.setdefault(value, {"rows": 0, "label": 0.0, "correlation": {}})
-            sums["rows"] += told["rows"]
-            sums["label"] += told["label"]
-            for name, correlation in told["correlation"].items():
-                weights[value, name] = weights.get((value, name), 0) + told["rows"]
-                sums["correlation"][name] = sums["correlation"].get(name, 0.0) + correlation * told["rows"]
+            sums["rows"] += counts["rows"]
+            sums["label"] += counts["label"]
+            for name, correlation in counts["correlation"].items():
+                weights[value, name] = weights.get((value, name), 0) + counts["rows"]
+                sums["correlation"][name] = sums["correlation"].get(name, 0.0) + correlation * counts["rows"]
     for value, sums in total.items():
         sums["correlation"] = {
             name: product / weights[value, name] for name, product in sums["correlation"].items()
@@ -260,16 +260,16 @@ def _log_odds(by_value: dict, value: str) -> tuple[float, float]:
     return math.log(a / b) - math.log(c / d), 1 / a + 1 / b + 1 / c + 1 / d
 
 
-def _rate(told: dict) -> float:
-    return told["label"] / max(told["rows"], 1)
+def _rate(counts: dict) -> float:
+    return counts["label"] / max(counts["rows"], 1)
 
 
 def _mean(label: FeatureStatistics | None, task: str) -> float | None:
     if label is None or task == "multiclass":
         return None
-    told = gate_statistics.text_of(label, gate_statistics.LABEL)
-    if told:
-        return _rate(told)
+    counts = gate_statistics.text_of(label, gate_statistics.LABEL)
+    if counts:
+        return _rate(counts)
     return label.num_stats.mean if label.WhichOneof("stats") == "num_stats" else None
 
 

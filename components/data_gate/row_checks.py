@@ -140,7 +140,7 @@ def check_leak(current: Features, references: dict[str, Features], label: str) -
 
 
 def check_parts(current: Features, references: dict[str, Features]) -> list[Test]:
-    """Looks for one value of a category (a sensor, a shop) whose rows, or whose numbers, are gone or stuck.
+    """Looks for one value of a category (a sensor, a shop) whose rows, or whose numbers, are missing or stuck.
 
     Where it concerns less than 30 % of the rows the span has `drifted`: the others' rows are good.
     """
@@ -275,9 +275,9 @@ def _misread(value: str) -> set[str]:
 
 def _sketches(features: Features) -> list[list[int]] | None:
     for feature in features.values():
-        told = gate_statistics.text_of(feature, row_statistics.DUPLICATES)
-        if told:
-            return told["sketches"]
+        duplicates = gate_statistics.text_of(feature, row_statistics.DUPLICATES)
+        if duplicates:
+            return duplicates["sketches"]
     return None
 
 
@@ -285,8 +285,8 @@ def _hours(features: Features, time: str) -> np.ndarray | None:
     """Rows by hour; None where a day is not covered, or is nearly flat, or too few."""
     if time not in features:
         return None
-    told = gate_statistics.text_of(features[time], row_statistics.HOURS)
-    hours = np.array(told.get("rows", np.zeros(24)), float)
+    counts = gate_statistics.text_of(features[time], row_statistics.HOURS)
+    hours = np.array(counts.get("rows", np.zeros(24)), float)
     enough = hours.sum() >= 10 * 24 and (hours > 0).sum() >= 12  # half a day at least
     return hours if enough and hours.std() > 0.2 * hours.mean() else None
 

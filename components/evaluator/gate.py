@@ -84,7 +84,7 @@ def check_bound(name: str, metric: Metric | type[Metric], bound: Bound, task: st
         raise ValueError(f"{name} is not a metric of the task {task}; the metrics are {known}")
     if metric.better is None and (bound.change is not None or bound.relative is not None):
         raise ValueError(
-            f"{name} is neither better high nor low, so it takes neither change nor relative; use min and max"
+            f"{name} has no better direction, so it takes neither change nor relative; use min and max"
         )
 
 

@@ -127,8 +127,8 @@ class Executor(BeamExecutor):
 
 
 def _few(counts: dict[str, int], label: str) -> str:
-    gone = f", {counts['unlabelled']} have no {label!r}" if counts["unlabelled"] else ""
-    return f"too few rows: {counts['train']} to train on, {counts['eval']} to evaluate on{gone}"
+    unlabelled = f", {counts['unlabelled']} have no {label!r}" if counts["unlabelled"] else ""
+    return f"too few rows: {counts['train']} to train on, {counts['eval']} to evaluate on{unlabelled}"
 
 
 def _stop_if_over(runs: list[RunRecord], run_id: str, stage: journal.Stage) -> None:

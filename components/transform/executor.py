@@ -144,9 +144,9 @@ def _user_error(error: Exception, request: Request) -> Exception:
     in_graph = next((cause for cause in chain if isinstance(cause, invalid)), None)
     if location is None and in_graph is None:
         return error
-    said = in_graph or chain[-1]
+    cause = in_graph or chain[-1]
     return ConfigError(
-        f"{request.preprocessing} failed: {type(error).__name__}: {str(said).strip()[:500]}",
+        f"{request.preprocessing} failed: {type(error).__name__}: {str(cause).strip()[:500]}",
         where=location or user_code.where_defined(request.preprocessing, request.project),
         next_step="correct the preprocessing function and run again",
     )

@@ -91,11 +91,11 @@ class WorkingCopy:
         parallel(copy, wanted)
         self.note(wanted, ())
 
-    def note(self, here: Iterable[str], gone: Iterable[str]) -> None:
-        """Notes that files here are copies of what the log names now, or have gone."""
+    def note(self, here: Iterable[str], removed: Iterable[str]) -> None:
+        """Notes that files here are copies of what the log names now, or were removed."""
         if self._index is None:
             return
-        for name in gone:
+        for name in removed:
             self._index.pop(name, None)
         for name in here:
             mark = files.mark(self.folder / name)

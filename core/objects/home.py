@@ -171,22 +171,22 @@ class ObjectHome:
                 self._log.refresh()  # who has lost the lock must not touch what is served
                 self._leases.check()
             put = self._upload(name, content) if content is not None else {}
-            gone = [each for each in before if each not in put]
-            if gone and name.startswith(_MODELS):
-                self._delete_served(gone)
+            removed = [each for each in before if each not in put]
+            if removed and name.startswith(_MODELS):
+                self._delete_served(removed)
             try:
-                number = self._log.append({"put": put, "remove": gone}, check)
+                number = self._log.append({"put": put, "remove": removed}, check)
             except FileExistsError:
                 self._copy.follow()  # who is told so finds the other one's file
                 raise
-            self._log.changed -= {*put, *gone}
+            self._log.changed -= {*put, *removed}
             try:
                 self._copy.follow()
                 yield
             except BaseException:
                 self._copy.forget()
                 raise
-            self._copy.note(put, gone)
+            self._copy.note(put, removed)
             if replaced := [stored["key"] for each, stored in before.items() if stored != put.get(each)]:
                 self._store.delete(replaced)
             if number % EVERY == 0:

@@ -103,7 +103,7 @@ class Leases:
                 raise LockedError(
                     f"this process slept or had no network for more than {TTL:.0f} seconds, and {by} took its lock",
                     where=f"{self._store.url}, lock {name}",
-                    next_step="run again: nothing of what this process has not committed is in the home",
+                    next_step="run again: the home has only what this process had committed before",
                 )
 
     def signs(self) -> set[str]:

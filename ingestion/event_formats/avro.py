@@ -33,9 +33,9 @@ class Avro(RecordFormat):
         try:
             record = self._read(stream, schema, None)
         except Exception as error:  # fastavro raises what its parts raise
-            raise ValueError(f"it is not as schema {number} says: {type(error).__name__}: {error}") from None
+            raise ValueError(f"it does not match schema {number}: {type(error).__name__}: {error}") from None
         if stream.read(1):
-            raise ValueError(f"it is not as schema {number} says: it is longer")
+            raise ValueError(f"it does not match schema {number}: it is longer")
         if not isinstance(record, dict):
             raise ValueError(f"schema {number} is of no record")
         for name in logical:

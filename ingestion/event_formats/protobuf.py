@@ -35,7 +35,7 @@ class Protobuf(RecordFormat):
             message = kind.FromString(data[begin:])
             return {name: get(message) for name, get in getters.items()}
         except Exception as error:  # DecodeError differs between Protobuf's implementations
-            raise ValueError(f"it is not as schema {number} says: {error}") from None
+            raise ValueError(f"it does not match schema {number}: {error}") from None
 
     def _kind(self, number: int, data: bytes) -> tuple[Any, dict[str, Getter], int]:
         """The class of a message, what gets the value of each flat field, and where the message begins."""

@@ -55,9 +55,9 @@ class CommittedTable(Source):
             raise
         except Exception as error:  # each library, catalog and store has its own kinds
             secrets = [value for key, value in options.items() if key not in ("name", "type")]
-            said = source_secrets.hidden(error, secrets) or type(error).__name__
+            reason = source_secrets.hidden(error, secrets) or type(error).__name__
             raise DataError(
-                f"the table cannot be read: {_COLOURS.sub('', said)}",
+                f"the table cannot be read: {_COLOURS.sub('', reason)}",
                 where=self.name,
                 next_step=f"correct {self.at} in data.source, then run again",
             ) from None

@@ -76,12 +76,12 @@ class Remote(Source):
         except NoriaError:
             raise
         except Exception as error:  # each file system raises other exceptions
-            said = (
+            reason = (
                 source_secrets.hidden(error, [*secrets, url.partition("?")[2], _user(url)])
                 or type(error).__name__
             )
             raise DataError(
-                f"the files cannot be fetched: {type(error).__name__}: {said}",
+                f"the files cannot be fetched: {type(error).__name__}: {reason}",
                 where=self.name,
                 next_step="correct `data.source`, its credentials or the network, then run again",
             ) from None

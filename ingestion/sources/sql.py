@@ -168,16 +168,16 @@ class _Database:
         return url
 
     def _refusal(self, error: BaseException) -> DataError | ConfigError:
-        said = source_secrets.hidden(getattr(error, "orig", None) or error, self._secrets)
+        reason = source_secrets.hidden(getattr(error, "orig", None) or error, self._secrets)
         if isinstance(error, ImportError):
             return ConfigError(
-                f"the driver of the database is not installed: {said}",
+                f"the driver of the database is not installed: {reason}",
                 where=self._where,
                 next_step="install it with: pip install 'noria[sql]' (PostgreSQL, MySQL, MariaDB), or the driver of "
                 "your database",
             )
         return DataError(
-            f"the database cannot be read: {said}",
+            f"the database cannot be read: {reason}",
             where=self._where,
             next_step="correct `url`, `table`, `query` or `cursor` in data.source, then run again",
         )

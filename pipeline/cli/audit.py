@@ -13,13 +13,13 @@ app = typer.Typer(help="The audit log of `noria serve`.", no_args_is_help=True)
 
 @app.command()
 def verify(
-    file: Annotated[Path, typer.Argument(help="What `noria serve --audit-log` has written.")],
+    file: Annotated[Path, typer.Argument(help="The file that `noria serve --audit-log` has written.")],
     head: Annotated[
         str, typer.Option(help="A hash that this command printed before: its line must still be there.")
     ] = "",
     as_json: Json = False,
 ) -> int:
-    """Follow the chain of hashes: no line was changed, removed or moved. Prints the hash of the newest line."""
+    """Verify the chain of hashes: that no line was changed, removed or moved. Print the hash of the newest line."""
     from noria.serving import audit_log
 
     found = audit_log.verify(file, head)

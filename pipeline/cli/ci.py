@@ -66,7 +66,7 @@ def ci(
     flags: Flags,
     as_json: Json = False,
 ) -> int:
-    """Decide whether a change of code or data asks for a new model, say why, and run it."""
+    """Decide whether a change of code or data needs a new model, explain why, and start the run."""
     given = _Arguments(config, since, home, force)
     if action is Action.submit:
         return _submit(given, flags, no_wait, wait_for_running, as_json, image)

@@ -73,7 +73,7 @@ def replay(
     config: ConfigFile = PROJECT,
     as_json: Json = False,
 ) -> int:
-    """Read dead letters again with today's config; those that can be read now are in the next spans, once."""
+    """Read dead letters again with the current config. Those that can be read now go to the next spans, once."""
     from rich.markup import escape
 
     from noria.ingestion.segments import stream_letters

@@ -7,7 +7,7 @@ MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", 
 
 
 def doctor(config: ConfigFile = PROJECT, as_json: Json = False) -> int:
-    """Check machine, packages, disk, project and stores, and say what to do."""
+    """Check machine, packages, disk, project and stores, and print what to do."""
     from rich.table import Table
     from rich.text import Text
 

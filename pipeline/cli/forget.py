@@ -29,7 +29,7 @@ def forget(
     config: ConfigFile = PROJECT,
     as_json: Json = False,
 ) -> int:
-    """Remove all rows of a key from spans, segments, dead letters, logs and caches; says which versions saw them.
+    """Remove all rows of a key from spans, segments, dead letters, logs and caches; list the versions trained on them.
 
     A command that was killed is finished by the next `noria forget` or `noria run`.
     """

@@ -34,7 +34,7 @@ def ingest(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Read new events from the stream and make spans of them, each event once."""
+    """Read new events from the stream and write them to spans, each event once."""
     import dataclasses
     import signal
     import threading

@@ -18,7 +18,7 @@ def migrate(
     config: ConfigFile = PROJECT,
     as_json: Json = False,
 ) -> int:
-    """Change the types of columns in all spans; spans, models and history stay. Says which values would be lost."""
+    """Change the types of columns in all spans; spans, models and history stay. Show which values would be lost."""
     import dataclasses
 
     from rich.markup import escape

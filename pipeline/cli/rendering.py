@@ -103,7 +103,7 @@ def print_stream(out: Console, stream: Mapping[str, Any]) -> None:
     """The stream's positions and lag as its ingester stored them last."""
     counts = stream["counts"]
     fields = [
-        f"{counts.get(name, 0):,} {said}" for name, said in (("events", "events"), ("dead", "dead letters"))
+        f"{counts.get(name, 0):,} {label}" for name, label in (("events", "events"), ("dead", "dead letters"))
     ]
     fields.append(f"{stream['segments']:,} segments wait for their spans")
     if stream["losses"]:

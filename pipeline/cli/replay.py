@@ -21,7 +21,7 @@ def replay(
     last: Annotated[int | None, typer.Option(help="The last span to run on.")] = None,
     as_json: Json = False,
 ) -> int:
-    """Run the pipeline on past spans, apart from the project: what would these settings have done?"""
+    """Run the pipeline on past spans in another home, to see what the current settings would have done."""
     from noria.pipeline.cli.local_run import show_work
     from noria.pipeline.config import load
 

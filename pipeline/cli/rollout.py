@@ -9,7 +9,8 @@ from noria.pipeline.cli import console
 from noria.pipeline.cli.options import PROJECT, ConfigFile, Json
 
 app = typer.Typer(
-    help="A candidate beside the champion: its traffic, and what the guards know.", no_args_is_help=True
+    help="Rollouts: a candidate gets a part of the champion's traffic, watched by guards.",
+    no_args_is_help=True,
 )
 
 Folder = Annotated[
@@ -55,7 +56,7 @@ def status(folder: Folder = None, config: ConfigFile = PROJECT, as_json: Json = 
 
 @app.command()
 def pause(folder: Folder = None, config: ConfigFile = PROJECT, as_json: Json = False) -> int:
-    """Stay at the present step; the guards still watch. `noria rollout start` continues."""
+    """Keep the current step; the guards continue to watch. `noria rollout start` continues the steps."""
     return _show(_rollouts(folder, config)[0].pause(console.user()), as_json)
 
 
@@ -92,7 +93,7 @@ def _rollouts(folder: Path | None, config: Path) -> tuple[Any, dict[str, Any]]:
     settings = load(config)
     if isinstance(settings.home, str):
         raise ConfigError(
-            "a rollout needs a home that is a folder: a server reads versions of an object store, and no candidates",
+            "a rollout needs a home that is a folder: an object store gives a server published versions only",
             where=settings.path,
             next_step="let the cluster divide the traffic: `noria serving-manifests`",
         )

@@ -24,7 +24,7 @@ def run(
     every: Annotated[
         str | None,
         typer.Option(
-            help="Keep running and poll at this interval (90s, 15m, 1h30m); later runs save the imports. "
+            help="Keep running and poll at this interval (90s, 15m, 1h30m); later runs start faster. "
             "--json: one line with an object for the first poll, and for each poll with a run."
         ),
     ] = None,

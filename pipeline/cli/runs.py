@@ -12,7 +12,7 @@ from noria.pipeline.runners.kubeflow.connection import Flags
 @connected
 def runs(
     config: ConfigFile = PROJECT,
-    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
+    limit: Annotated[int, typer.Option(min=1, help="How many runs to list.")] = 10,
     *,
     flags: Flags,
     as_json: Json = False,

@@ -29,18 +29,22 @@ Name = Annotated[str, typer.Argument(help="The schedule's name or id.")]
 @app.command()
 @connected
 def create(
-    name: Annotated[str | None, typer.Argument(help="Its name. Default: the project's.")] = None,
+    name: Annotated[str | None, typer.Argument(help="The schedule's name. Default: the project's.")] = None,
     config: ConfigFile = PROJECT,
     cron: Annotated[
         str | None, typer.Option(help="Five cron fields such as '0 6 * * *', or six with the seconds first.")
     ] = None,
-    every: Annotated[str | None, typer.Option(help="Or an interval: 90s, 15m, 1h, 2d, 1h30m.")] = None,
+    every: Annotated[
+        str | None, typer.Option(help="An interval instead of --cron: 90s, 15m, 1h, 2d, 1h30m.")
+    ] = None,
     package: Package = None,
     image: Image = None,
     max_concurrency: Annotated[
         int | None,
         typer.Option(
-            min=1, max=10, help="Runs at the same time. Default: 1, or that of the replaced schedule."
+            min=1,
+            max=10,
+            help="How many runs at the same time. Default: 1, or that of the replaced schedule.",
         ),
     ] = None,
     catch_up: Annotated[
@@ -173,21 +177,21 @@ def list_(config: ConfigFile = PROJECT, *, flags: Flags, as_json: Json = False) 
 @app.command()
 @connected
 def pause(name: Name, config: ConfigFile = PROJECT, *, flags: Flags, as_json: Json = False) -> int:
-    """Start no more runs until the schedule is resumed."""
+    """Pause a schedule: it starts no run until it is resumed."""
     return _change(config, flags, name, "pause", as_json)
 
 
 @app.command()
 @connected
 def resume(name: Name, config: ConfigFile = PROJECT, *, flags: Flags, as_json: Json = False) -> int:
-    """Start runs again."""
+    """Resume a paused schedule."""
     return _change(config, flags, name, "resume", as_json)
 
 
 @app.command()
 @connected
 def delete(name: Name, config: ConfigFile = PROJECT, *, flags: Flags, as_json: Json = False) -> int:
-    """Delete the schedule; its runs are kept."""
+    """Delete a schedule; its runs are kept."""
     return _change(config, flags, name, "delete", as_json)
 
 

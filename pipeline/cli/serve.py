@@ -31,21 +31,23 @@ def serve(
     tls_cert: Annotated[
         Path | None, typer.Option(help="The server's certificate; PEM, for both protocols.")
     ] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its key.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="The certificate's private key; PEM.")] = None,
     tls_client_ca: Annotated[
         Path | None, typer.Option(help="Clients must show a certificate that one of these CAs has signed.")
     ] = None,
     access: Annotated[
-        Path | None, typer.Option(help="A YAML file of who may ask, and how much (docs/security.md).")
+        Path | None, typer.Option(help="A YAML file with clients, rights and limits (docs/security.md).")
     ] = None,
     insecure: Annotated[
         bool,
-        typer.Option("--insecure", help="Listen beyond this machine without --access or --tls-client-ca."),
+        typer.Option(
+            "--insecure", help="Allow other machines to connect without --access or --tls-client-ca."
+        ),
     ] = False,
     audit_log: Annotated[
-        Path | None, typer.Option(help="A file for what happens to versions and who is refused.")
+        Path | None, typer.Option(help="A file for the audit log: changes of versions, and refused requests.")
     ] = None,
-    user: Annotated[str, typer.Option(help="The user to become, where root starts the server.")] = "",
+    user: Annotated[str, typer.Option(help="The user of the server's processes, if root starts it.")] = "",
     trusted_key: Annotated[
         list[Path] | None,
         typer.Option(
@@ -54,17 +56,17 @@ def serve(
         ),
     ] = None,
     poll_seconds: Annotated[
-        float, typer.Option(min=0, help="How often the model directory is read; 0 reads it once.")
+        float, typer.Option(min=0, help="Seconds between two reads of the model directory; 0 reads it once.")
     ] = 0.1,
-    max_batch_rows: Annotated[int, typer.Option(min=1, help="Rows that are computed together.")] = 1024,
+    max_batch_rows: Annotated[int, typer.Option(min=1, help="How many rows are computed together.")] = 1024,
     max_waiting: Annotated[
-        int, typer.Option(min=1, help="Requests of a version that wait; more are refused with 429.")
+        int, typer.Option(min=1, help="How many requests of a version may wait; more are refused with 429.")
     ] = 1024,
     max_memory: Annotated[
         int,
         typer.Option(
             min=0,
-            help="MiB for a model's versions together; one that does not fit is refused. 0 for no bound.",
+            help="Memory for all versions of a model, in MiB; a version that does not fit is refused. 0: no limit.",
         ),
     ] = 0,
     log: Annotated[
@@ -73,7 +75,7 @@ def serve(
     traces: Annotated[
         str,
         typer.Option(
-            help="A collector of OpenTelemetry that gets a trace of each request, as http://localhost:4318.",
+            help="A collector of OpenTelemetry that gets a trace of each request, such as http://localhost:4318.",
             envvar="OTEL_EXPORTER_OTLP_ENDPOINT",
         ),
     ] = "",
@@ -87,7 +89,7 @@ def serve(
     config: ConfigFile = PROJECT,
     as_json: Json = False,
 ) -> int:
-    """Answer TF Serving's REST and gRPC from a model directory; new versions take over without a lost request."""
+    """Serve a model directory by TF Serving's REST and gRPC API; a new version loses no request."""
     import logging
 
     from noria.core.errors import ConfigError
@@ -116,8 +118,8 @@ def serve(
     if not _is_loopback(host):
         if not known and tls_client_ca is None and not insecure:
             raise ConfigError(
-                f"anybody who reaches {host} could ask",
-                next_step="give --access or --tls-client-ca, or --insecure where the network keeps others away",
+                f"every client that reaches {host} could send requests",
+                next_step="give --access or --tls-client-ca, or --insecure if only trusted clients reach it",
             )
         if known and tls is None:
             console.err().print("tokens go over the network in clear text: --tls-cert, or TLS in front")

@@ -8,11 +8,11 @@ import typer
 
 TOKEN = "NORIA_SERVING_TOKEN"
 
-CaFile = Annotated[
-    Path | None, typer.Option(help="PEM file of the CA that the server's certificate is from.")
-]
+CaFile = Annotated[Path | None, typer.Option(help="PEM file of the CA that signed the server's certificate.")]
 CertFile = Annotated[Path | None, typer.Option(help="PEM file of the client's certificate.")]
-KeyFile = Annotated[Path | None, typer.Option(help="Its key. Default: in the same file.")]
+KeyFile = Annotated[
+    Path | None, typer.Option(help="The certificate's private key. Default: in the same file.")
+]
 TokenFile = Annotated[
     Path | None,
     typer.Option(help=f"File with an API key or a JSON Web Token. Default: the environment's `{TOKEN}`."),

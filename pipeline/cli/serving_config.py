@@ -18,7 +18,7 @@ def serving_config(
     ] = "",
     url: Annotated[
         str,
-        typer.Option(help="The running server, which tells the loaded versions; needed for labels."),
+        typer.Option(help="The running server, which lists the loaded versions; needed for labels."),
     ] = "",
     wait: Annotated[
         float,

@@ -25,7 +25,7 @@ def serving_manifests(
     prometheus: Annotated[
         str, typer.Option(help="The Prometheus that Argo asks.")
     ] = "http://prometheus.monitoring:9090",
-    replicas: Annotated[int, typer.Option(min=1, help="Pods.")] = 4,
+    replicas: Annotated[int, typer.Option(min=1, help="How many pods.")] = 4,
     namespace: Annotated[str, typer.Option(help="The namespace of the objects.")] = "default",
     gateway: Annotated[
         str, typer.Option(help="A Gateway whose HTTPRoute divides requests. Default: pods are divided.")

@@ -56,8 +56,8 @@ def unquarantine(
         decisions = quarantine.unquarantine_all(home, reason, actor, forced=force, normal=normal)
     if as_json:
         waiting = pending(home, load(config).window.first)
-        told = [dataclasses.asdict(decision) for decision in decisions]
-        console.emit({"spans": told, "pending": waiting} if every else {**told[0], "pending": waiting})
+        spans = [dataclasses.asdict(decision) for decision in decisions]
+        console.emit({"spans": spans, "pending": waiting} if every else {**spans[0], "pending": waiting})
         return console.OK
     how = "trains on it even if it is broken" if force or normal else "judges it again"
     for decision in decisions:

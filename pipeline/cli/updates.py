@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def updates(config: ConfigFile = PROJECT, as_json: Json = False) -> int:
-    """Send publications, rollbacks and quarantines to the targets in `updates` that have not got them yet."""
+    """Send publications, rollbacks and quarantines to the targets in `updates` that have not received them yet."""
     from rich.markup import escape
 
     from noria.pipeline.config import load

@@ -21,7 +21,7 @@ def verify(
     config: ConfigFile = PROJECT,
     as_json: Json = False,
 ) -> int:
-    """Check the signature of each version: every file is as it was when a trusted key signed it."""
+    """Verify the signature of each version: that its files are those which a trusted key signed."""
     from noria.core.errors import ConfigError, RegistryError
     from noria.pipeline.config import load
     from noria.stores import model_directory, model_signature

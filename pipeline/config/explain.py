@@ -15,7 +15,7 @@ HELP = "docs/config.md explains every key"
 
 
 def refuse_duplicates(node: Any, file: Path, prefix: str = "") -> None:
-    """YAML's loaders silently keep the last of two equal keys; the same value twice does no harm.
+    """YAML's loaders silently keep the last of two equal keys; the same value twice is harmless.
 
     Raises:
       ConfigError: a mapping has a key twice, with different values.

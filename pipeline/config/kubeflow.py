@@ -152,7 +152,7 @@ class Kubeflow(Settings):
     )
     config_maps: list[ConfigMap] = Field(default_factory=list, description="Config maps, in the same way.")
     notify: Notify | None = Field(
-        default=None, description="Who gets a message at the end of a run. Default: nobody."
+        default=None, description="The receiver of a message at the end of each run. Default: none."
     )
     workers: Workers | None = Field(
         default=None,

@@ -194,8 +194,8 @@ class Config(Settings):
             self._stream_fits()
         if self.serving.rollout.mode is not None and isinstance(self.home, str):
             raise ValueError(
-                "`serving.rollout.mode` needs a home that is a folder: a server reads versions of an object store, "
-                "and no candidates"
+                "`serving.rollout.mode` needs a home that is a folder: an object store gives a server published "
+                "versions only"
             )
         for name, bound in (self.gates.model.metrics or {}).items():
             if "." not in name:  # a user's own metric is imported by the Evaluator only

@@ -47,6 +47,8 @@ def _seconds(interval: str) -> int:
 
 
 class StreamSection(Settings):
+    """The keys of `stream`: which events `noria ingest` reads, and how they become spans."""
+
     source: dict[str, Any] | None = Field(
         default=None,
         description="The stream that `noria ingest` reads, instead of `data.source`: `{NAME: settings}`, where NAME is "

@@ -62,7 +62,7 @@ def forget(
     dry_run: bool = False,
     wait: float = 0,
 ) -> Forgotten:
-    """Removes all rows of some keys from the home for good.
+    """Removes all rows of some keys from the home permanently.
 
     A request of before that was killed is finished first.
 

@@ -65,7 +65,7 @@ class Request:
             raise DataError(
                 f"a request to forget that has begun cannot be read: {error!r}",
                 where=path,
-                next_step="delete it and repeat the command `noria forget` that it is of",
+                next_step="delete it, and repeat the command `noria forget` that wrote it",
             ) from error
 
     @staticmethod

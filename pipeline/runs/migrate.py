@@ -103,10 +103,10 @@ def _change(store: SpanStore, name: str, old: ColumnType, new: ColumnType) -> Co
     for span in store.ids():
         for batch in store.read(span, [name], as_written=True):
             values = batch.column(0)
-            gone = np.flatnonzero(retyping.lost(values, target))
+            lost = np.flatnonzero(retyping.lost(values, target))
             change.values += len(values) - values.null_count
-            change.lost += len(gone)
-            if len(gone) and span not in change.spans:
+            change.lost += len(lost)
+            if len(lost) and span not in change.spans:
                 change.spans.append(span)
-            change.examples += [str(values[int(i)].as_py()) for i in gone[: SHOWN - len(change.examples)]]
+            change.examples += [str(values[int(i)].as_py()) for i in lost[: SHOWN - len(change.examples)]]
     return change

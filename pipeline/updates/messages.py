@@ -26,9 +26,14 @@ def update_of(event: dict[str, Any], state: State) -> dict[str, Any] | None:
         version = state.versions[event["version"]]
         return {"change": "published", "model_dir": event["model_dir"], **_fields(version)}
     if kind == "rolled_back":
-        told = {name: event[name] for name in ("reason", "actor", "model_dir")}
+        details = {name: event[name] for name in ("reason", "actor", "model_dir")}
         from_version = event["version"]
-        return {"change": "rolled_back", "from": from_version, **told, **_fields(state.versions[event["to"]])}
+        return {
+            "change": "rolled_back",
+            "from": from_version,
+            **details,
+            **_fields(state.versions[event["to"]]),
+        }
     if kind == "run" and event["run"].get("data_verdict") == "broken":
         names = ("span", "span_version", "run_id", "reasons")
         return {"change": "quarantined", **{name: event["run"].get(name) for name in names}}

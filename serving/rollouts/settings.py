@@ -41,6 +41,8 @@ class GuardSettings(Settings):
 
 
 class RolloutSettings(Settings):
+    """The keys of `serving.rollout`."""
+
     mode: Mode | None = Field(
         default=None,
         description="How a version that is blessed reaches traffic: `canary` (by `steps`), `ab` (a fixed `share`), "
@@ -83,6 +85,8 @@ class RolloutSettings(Settings):
 
 
 class ServingSettings(Settings):
+    """The keys of `serving`."""
+
     fallback: bool = Field(
         default=True,
         description="Whether `noria serve` keeps the champion before the newest loaded: it answers the requests in "

@@ -29,7 +29,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.mark.servers
 def test_run_on_a_server(server: Server, tmp_path: Path):
-    """Turns with `metadata: URL` publish, and the server, not a file, holds each run's executions."""
+    """Runs with `metadata: URL` publish, and the server, not a file, holds each run's executions."""
     project = small_project(tmp_path, metadata=server.url())
     records = project.json("run", "--runs", "2")["runs"]
 

@@ -145,7 +145,7 @@ def _end_run(home: Path, invocation: "Invocation", error: Exception) -> None:
 
 
 def _share_project(project: str) -> None:
-    """The project's code is found here and in the fresh processes that a task starts (probe, Beam's workers)."""
+    """The project's code is found here and in the processes that a task starts (infra validation, Beam's workers)."""
     if project:
         add_project(project)
         paths = [project, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]

@@ -38,9 +38,9 @@ def causes(run: Run, config: "Config", namespace: str | None) -> dict[str, str]:
     found = {task.name: task.error for task in run.failed if task.error}
     for name in failed:
         home = _home(config) if name not in found else None
-        said = tasklog.error(home, run.id, name) if home is not None else None
-        if said:
-            found[name] = said
+        error = tasklog.error(home, run.id, name) if home is not None else None
+        if error:
+            found[name] = error
     if missing := [name for name in failed if name not in found]:
         found |= pods.causes(run.id, namespace or "kubeflow", missing)
     return {name: " ".join(text.split())[:LENGTH] for name, text in found.items()}

@@ -1,4 +1,4 @@
-"""Pipelines, versions, runs and schedules on Kubeflow Pipelines, by way of the kfp SDK (2.5 to 2.16).
+"""Pipelines, versions, runs and schedules on Kubeflow Pipelines, through the kfp SDK (2.5 to 2.16).
 
 Results are Noria's records: the same names for every version of kfp, times in UTC.
 """

@@ -168,8 +168,8 @@ class _Transport(rest.RESTClientObject):
         with contextlib.suppress(ValueError):
             answer = json.loads(text)
             if isinstance(answer, dict):
-                said = (answer.get(key) for key in ("message", "error_message", "error"))
-                text = next((str(each) for each in said if each), "")
+                messages = (answer.get(key) for key in ("message", "error_message", "error"))
+                text = next((str(each) for each in messages if each), "")
         line = next(iter(text.strip().splitlines()), "")
         return "" if line.startswith("<") else self._without_secrets(line[:300])
 

@@ -59,9 +59,9 @@ class Kafka(Target):
             problems.append(error.args[0])
         if problems != [None]:
             self._producer = None  # nothing that is still in its queue may come later
-            said = next((each.str() for each in problems if each is not None), "no answer")
+            reason = next((each.str() for each in problems if each is not None), "no answer")
             raise DeliveryError(
-                f"the topic did not take an update: {said}",
+                f"the topic did not take an update: {reason}",
                 where=self.name,
                 next_step="check the broker, the topic and the user's rights; `noria updates` sends what is missing",
             )

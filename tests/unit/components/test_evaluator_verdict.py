@@ -132,7 +132,7 @@ def test_bad_settings_are_refused(settings, said):
 @pytest.mark.parametrize(
     ("settings", "task", "said"),
     [
-        ({"metrics": {"calibration": {"change": 1}}}, "binary", "neither better high nor low"),
+        ({"metrics": {"calibration": {"change": 1}}}, "binary", "has no better direction"),
         ({"metrics": {"auc": {"min": 1}}}, "regression", "auc is not a metric of the task regression"),
         ({}, "binry", "did you mean 'binary'?"),
     ],

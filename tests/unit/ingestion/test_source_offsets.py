@@ -134,7 +134,7 @@ def test_offsets_without_files() -> None:
     assert [False, True, True, False] == found.committed(np.array([10, 0, 34, 39])).tolist()
     entry = {"ranges": [[1, 0, 10], [2, 10, 10], [4, 20, 10]], "spans": [1, 2, 4]}
     found = source_offsets.find(source_rows[:2], entry, {1, 4})
-    assert ([Range(0, 10, 1), Range(20, 30, 4)], [Range(10, 20, 2)]) == (found.here, found.gone)
+    assert ([Range(0, 10, 1), Range(20, 30, 4)], [Range(10, 20, 2)]) == (found.here, found.removed)
     assert [0, 2, 2, 0] == found.deleted(np.array([9, 10, 19, 20])).tolist()
     found = source_offsets.find([SourceRows("a", 7, 10, None), SourceRows("a", 3, 4, None)], {}, {3, 7})
     assert [Range(0, 4, 3), Range(4, 14, 7)] == found.here

@@ -223,7 +223,10 @@ def test_an_open_door_must_be_wanted(folder) -> None:
     """Beyond this machine the server starts with an access file, a CA of clients or --insecure only."""
     runner = CliRunner()
     done = runner.invoke(app.app, ["serve", str(folder / "m"), "--host", "0.0.0.0"])
-    assert (1, True) == (done.exit_code, "anybody who reaches 0.0.0.0 could ask" in done.output)
+    assert (1, True) == (
+        done.exit_code,
+        "every client that reaches 0.0.0.0 could send requests" in done.output,
+    )
     limits = folder / "limits.yaml"
     limits.write_text("limits: {requests_per_second: 5}\n")
     done = runner.invoke(app.app, ["serve", str(folder / "m"), "--host", "::", "--access", str(limits)])

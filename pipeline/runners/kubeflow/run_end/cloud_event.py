@@ -55,7 +55,7 @@ def send(notify: Notify, project: str, run_id: str, end: Mapping[str, Any]) -> N
         problem = str(error)
     if problem is not None:
         raise ClusterError(
-            f"the webhook did not get the message: {problem}",
+            f"the webhook did not accept the message: {problem}",
             where=notify.url.partition("?")[0],
             next_step="correct `kubeflow.notify`; the address must be reachable from the cluster",
         )

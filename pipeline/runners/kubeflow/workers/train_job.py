@@ -137,9 +137,9 @@ def _explained(name: str, namespace: str) -> Iterator[None]:
     try:
         yield
     except (ApiException, HTTPError) as error:
-        said = f"{error.status} {error.reason}" if isinstance(error, ApiException) else str(error)
+        reason = f"{error.status} {error.reason}" if isinstance(error, ApiException) else str(error)
         raise ClusterError(
-            f"Kubernetes refuses the TrainJob, or does not answer: {said}",
+            f"Kubernetes refuses the TrainJob, or does not answer: {reason}",
             where=f"TrainJob {name} in namespace {namespace}",
             next_step="Kubeflow Trainer must be installed, and the runs' service account must have the right to "
             "create, get and delete TrainJobs (deploy/base)",
