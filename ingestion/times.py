@@ -55,6 +55,8 @@ _QUARTER = r"^\s*(?P<year>\d{4})[- /]?[Qq](?P<part>[1-4])\s*$"
 _QUARTER_FIRST = r"^\s*[Qq](?P<part>[1-4])[- /]?(?P<year>\d{4})\s*$"
 # The end of a day, as some write it, where a format has hours and minutes.
 _MIDNIGHT = r"\b24([:.]00)([:.]00)?\b"
+# A format with a day, and not only with months or years.
+NAMES_DAY = re.compile("%[dejcDFx]")
 _NUMBER = r"^\s*[+-]?\d+(\.\d*)?([eE][+-]?\d+)?\s*$"
 
 
@@ -233,7 +235,7 @@ def _from_format(texts: pa.Array, form: str) -> tuple[np.ndarray, np.ndarray]:
         times, bad = _from_format(texts, form)
         return times + 86_400 * late, bad
     try:
-        if not re.search("%[dejcDFx]", form):
+        if not NAMES_DAY.search(form):
             raise pa.ArrowInvalid("the C library takes the day before the first one where no day is written")
         fast = pc.strptime(texts, format=form, unit="s", error_is_null=True).cast(pa.int64())
     except pa.ArrowInvalid:  # a directive that the C library has none for

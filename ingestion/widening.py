@@ -88,7 +88,7 @@ def explained(error: DataError, new: Sequence[Table], known: Types, bad: Collect
         way += f"{{{name}: 'time(FORMAT)'}}, with FORMAT such as %d.%m.%Y; ISO 8601 is read beside it"
     else:
         way = f"if {name!r} is {column_type.label} from now on: noria migrate "
-        way += f"{shlex.quote(f'{name}={column_type.name}')}, which first lists the values of the spans that would be lost"
+        way += f"{shlex.quote(f'{name}={column_type.name}')}, which first lists the values that would be lost"
     return DataError(error.what, where=error.where, next_step=f"{error.next_step}; or, {way}")
 
 

@@ -22,7 +22,7 @@ from noria.core.tasks import TASKS
 from noria.ingestion import conversion, tables
 from noria.ingestion.formats import TextTable
 from noria.pipeline.config import NAME_LENGTH, load
-from noria.pipeline.init import flat, inference, row_order, time_formats
+from noria.pipeline.init import flat, inference, leaks, row_order, time_formats
 from noria.pipeline.init.origin import Origin, origin
 from noria.pipeline.runs.ingest import LANDING
 
@@ -266,6 +266,8 @@ def _drafted(
         day_first = time_formats.day_first(list(written.values()))
         seconds, forms = time_formats.event_times(table.column(time), time, time_format, day_first)
     form = forms[0] if forms else None
+    if time and seconds is not None:
+        flat.refuse_times_of_no_event(time, seconds, form)
     day_first = time_formats.day_first([forms, *written.values()])
     written = {name: time_formats.preferred(each, day_first) for name, each in written.items()}
     table, further, mixed = flat.further_times(table, column_types, apart, written)
@@ -294,6 +296,8 @@ def _drafted(
     features = [*columns.numeric, *columns.categorical]
     random = seconds is None and row_order.is_random(table, label, features)
     growing = row_order.growing(in_order, columns.numeric)
+    coded = inference.encoded(table.column(label), profile)
+    given_away = leaks.found(table, coded, features, profile.task != "regression")
     every, spans = inference.span_length(seconds, len(table), random)
     window = _first(spans, random) / spans
     yearly = [name for name in columns.times if time_formats.covers_a_year(in_order[name], window)]
@@ -316,8 +320,10 @@ def _drafted(
             *found.notes,
             *(note for each in source for note in each.notes),
             *flat.ambiguous(source, column_types),
+            *flat.bounds(source, column_types),
             *flat.notes(marks, dropped, forms, columns.times, written, yearly, texts, references),
             *flat.far_past(time, seconds),
+            *leaks.notes(given_away),
             *_notes(table, profile, spans, seconds),
             *row_order.notes(table.column(label), profile.task, time),
             *([row_order.GROWING.format(", ".join(growing))] if growing else []),
@@ -339,7 +345,7 @@ def _drafted(
         reading["types"] = {
             name: column_type for name, column_type in inferred.items() if column_type != "empty"
         } | dict(types)
-    _write(drafted, beside, found, label, form, reading, _event_table(table, label, profile, time, form))
+    _write(drafted, beside, found, label, form, reading, _event_table(table, label, coded, time, form))
     return drafted
 
 
@@ -380,7 +386,7 @@ def _notes(table: pa.Table, profile: inference.LabelProfile, spans: int, seconds
 def _event_table(
     table: pa.Table,
     label: str,
-    profile: inference.LabelProfile,
+    coded: pa.Array,
     time: str | None,
     form: str | None,
 ) -> pa.Table:
@@ -391,7 +397,7 @@ def _event_table(
         nonlocal table
         table = table.set_column(table.column_names.index(name), name, values)
 
-    put(label, inference.encoded(table.column(label), profile))
+    put(label, coded)
     if time:
         put(time, times.parse(table.column(time).combine_chunks(), form)[0])
     return table

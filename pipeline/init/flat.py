@@ -3,17 +3,20 @@
 import functools
 import re
 import shlex
+import time as clock
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from noria.core.errors import DataError
 from noria.ingestion import conversion, times
 from noria.ingestion.arrow_values import decoded, is_text
 from noria.ingestion.column_profile import ColumnProfile
 from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.dead_letters import MAX_BAD_SHARE, DeadLetters
+from noria.ingestion.events import FUTURE_SECONDS, PAST, has_days
 from noria.ingestion.formats import MemoryTable, ParquetTable, Table, TextTable
 from noria.ingestion.number_formats import PLAIN
 from noria.pipeline.init import row_order, time_formats
@@ -202,6 +205,25 @@ def foreign_keys(
     return texts[0], texts[1], names
 
 
+def refuse_times_of_no_event(time: str, seconds: np.ndarray, form: str | None) -> None:
+    """Refuses a time column with more rows of the future, or of the far past, than a file of bad rows may have.
+
+    Raises:
+      DataError: it would be refused by the first run.
+    """
+    future = float(np.mean(seconds > clock.time() + FUTURE_SECONDS))
+    past = float(np.mean(seconds < PAST)) if has_days(form) else 0.0
+    for share, said in ((future, "are in the future"), (past, "are before 1901")):
+        if share > MAX_BAD_SHARE:
+            worst = np.datetime64(int(seconds.max() if share == future else seconds.min()), "s")
+            raise DataError(
+                f"{share:.1%} of the times {said}, such as {worst}Z: no event has happened then",
+                where=time,
+                next_step="give the format with --time-format if they are read in a wrong way; or name the column "
+                "with the time at which a row was known, or omit --time to use the row order",
+            )
+
+
 def far_past(time: str | None, seconds: np.ndarray | None) -> list[str]:
     """A note about times that begin before 1980: numbers of another unit or epoch are read so."""
     if time is None or seconds is None or seconds.min() >= 315_532_800:
@@ -224,6 +246,20 @@ def ambiguous(tables: Sequence[Table], column_types: Mapping[str, ColumnType]) -
     return [
         f"{', '.join(names)}: {said[sign][0]}; if this is wrong, give `--decimal {said[sign][1]}`"
         for sign, names in signs.items()
+    ]
+
+
+def bounds(tables: Sequence[Table], column_types: Mapping[str, ColumnType]) -> list[str]:
+    """A line about each column of numbers with bounds such as `>3`, which are read as the number in them."""
+    texts: dict[str, dict[str, None]] = {}
+    for table in tables:
+        for name, profile in table.profiles.items() if isinstance(table, TextTable) else ():
+            if profile.bounds and name in column_types and column_types[name].numeric:
+                texts.setdefault(name, {}).update(dict.fromkeys(profile.bounds))
+    return [
+        f"{name}: {', '.join(map(repr, list(found)[:3]))}{', ...' if len(found) > 3 else ''} are read as the numbers "
+        f"in them; if they are classes, give --types {shlex.quote(f'{name}=string')}"
+        for name, found in texts.items()
     ]
 
 

@@ -70,9 +70,10 @@ DIGIT_FORMATS = {
 }
 # Different numbers that decide; 20 where none is named here. Of seconds since 1970 none would be a month for long.
 FEWEST = {"%Y": 2, "%Y%m": 6}
-# The range of a number that is read so, 1990 to 2100; years from 1900 on.
+# The range of a number that is read so, 1990 to 2100; days from 1900 on, years from 1500 on.
 WRITTEN = (631_152_000, 4_102_444_800)
-FIRST_YEAR = -2_208_988_800
+FIRST_DAY = -2_208_988_800
+FIRST_YEAR = -14_831_769_600
 # The range, as seconds since 1970, of numbers in a column that was not named as a time: 2000 to 2040.
 LIKELY = (946_684_800, 2_208_988_800)
 # Different texts that decide which formats are tried on all, and the share of them that one must fit.
@@ -111,6 +112,11 @@ def event_times(
         if counts.best and (1 - counts.fits[counts.best[0]] / counts.present) <= min(bad.mean(), 0.01):
             readings = _readings(array, counts.best, day_first)
             return _present(next(iter(readings.values())), name), tuple(readings)
+        usual = max(counts.fits, key=lambda each: counts.fits[each], default="")
+        if usual and counts.fits[usual] > 0.5 * counts.present and bad.mean() > 0.01:
+            bad = times.parse(array, usual)[1]
+            said = f"times of the format {usual}, as {1 - bad.sum() / counts.present:.0%} of its values are"
+            raise _no_times(array, bad, name, said, usual)
     if bad.mean() <= 0.01:
         return _present(seconds, name), ()  # single bad rows become dead letters
     raise _no_times(array, bad, name, "ISO 8601 times or numbers since 1970")
@@ -218,7 +224,7 @@ def is_time(values: pa.Array) -> bool:
         return False
     seconds, bad = times.parse(different)
     days = largest < LIKELY[0]
-    low, high = (FIRST_YEAR, WRITTEN[1]) if days else LIKELY
+    low, high = (FIRST_DAY, WRITTEN[1]) if days else LIKELY
     if bad.any() or not low <= pc.min(seconds).as_py() <= pc.max(seconds).as_py() < high:
         return False
     # A number of that size that is read as seconds is itself; one that is a day is not.
@@ -237,7 +243,7 @@ def _shape(text: str) -> str:
 def _plausible(seconds: pa.Array) -> bool:
     """Whether times may be meant: from 1900 to 2100."""
     low, high = pc.min(seconds).as_py(), pc.max(seconds).as_py()
-    return low is not None and FIRST_YEAR <= low <= high < WRITTEN[1]
+    return low is not None and FIRST_DAY <= low <= high < WRITTEN[1]
 
 
 def _digit_formats(values: pa.Array) -> tuple[str, ...]:
@@ -269,11 +275,16 @@ def _present(seconds: pa.Array, name: str) -> np.ndarray:
     return found
 
 
-def _no_times(values: pa.Array, bad: np.ndarray, name: str, expected: str) -> DataError:
+def _no_times(
+    values: pa.Array, bad: np.ndarray, name: str, expected: str, usual: str | None = None
+) -> DataError:
     first = int(np.flatnonzero(bad)[0])
     return DataError(
         f"the time column must hold {expected}, got {values[first].as_py()!r}",
         where=f"{name}, row {first + 1}",
-        next_step="give its format with --time-format, such as '%d/%m/%Y %H:%M' (the directives of Python's strptime); "
+        next_step="write all of them in one format, or some in ISO 8601; or name another column with --time, or omit "
+        "--time to use the row order"
+        if usual
+        else "give its format with --time-format, such as '%d/%m/%Y %H:%M' (the directives of Python's strptime); "
         "or name another column with --time, or omit --time to use the row order",
     )

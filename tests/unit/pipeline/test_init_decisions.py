@@ -278,6 +278,73 @@ def test_a_time_with_few_other_values(tmp_path: Path) -> None:
         assert (398, 2) == ingested(drafted.folder) if used else (400, 0) == ingested(drafted.folder)
 
 
+def test_bounds_beside_numbers(tmp_path: Path) -> None:
+    """`>3`, `<0.1` and `65+` among numbers are the numbers in them, with a note; a column of such texts is text."""
+
+    def row(i: int, r: random.Random) -> tuple:
+        lead = "<0.1" if i % 40 == 3 else round(r.random() + 0.1, 2)
+        kids = ">3" if i % 90 == 5 else r.randint(1, 3)
+        return lead, kids, r.choice(["<20", "20", "65+", "30"]), r.random()
+
+    drafted = draft.draft(tmp_path / "p", table(tmp_path / "d.csv", "lead,kids,age,x", row), "y")
+    assert (["lead", "kids", "x"], ["age"]) == (drafted.columns.numeric, drafted.columns.categorical)
+    assert ["lead", "kids"] == [note.split(":")[0] for note in drafted.notes if "the numbers in them" in note]
+    assert [] == load(drafted.folder).data.missing
+    assert (400, 0) == ingested(drafted.folder)
+
+
+def test_columns_that_give_the_label_away(tmp_path: Path) -> None:
+    """A text or a number from which alone the label can be read gets a note; a good feature gets none."""
+    data = table(tmp_path / "d.csv", "good,noise", lambda i, r: (i % 2 + r.gauss(0, 0.4), r.random()))
+    drafted = draft.draft(tmp_path / "p", data, "y")
+    assert [] == [note for note in drafted.notes if "alone tells the label" in note]
+    rng = random.Random(5)
+    rows = []
+    for _ in range(600):
+        amount = rng.lognormvariate(3, 0.5)
+        state = rng.choice(["paid", "open"]) if amount > 20 else rng.choice(["late", "lost"])
+        rows.append(
+            {"state": state, "amount": amount, "twice": 2 * amount, "x": rng.random(), "y": amount > 20}
+        )
+    pa.csv.write_csv(pa.Table.from_pylist(rows), tmp_path / "e.csv")
+    for label, leaking in (("y", ["amount", "twice", "state"]), ("amount", ["twice"])):
+        drafted = draft.draft(tmp_path / label, tmp_path / "e.csv", label)
+        assert leaking == [note.split()[0] for note in drafted.notes if "alone tells the label" in note]
+
+
+def test_years_long_ago(tmp_path: Path) -> None:
+    """Years from 1500 on are years, and their rows are read."""
+    data = table(tmp_path / "d.csv", "year,x", lambda i, r: (1871 + i // 4, r.random()))
+    drafted = draft.draft(tmp_path / "p", data, "y", time="year")
+    assert "%Y" == load(drafted.folder).time.format
+    assert (400, 0) == ingested(drafted.folder)
+
+
+def test_times_that_no_event_has(tmp_path: Path) -> None:
+    """A column of which many times are to come, or are before 1901, is refused before the first run refuses it."""
+    year = datetime.datetime.now().year
+    for name, start, said in (("f", year - 1, "are in the future"), ("p", 1800, "are before 1901")):
+        data = table(
+            tmp_path / f"{name}.csv", "t,x", lambda i, r, at=start: (f"{at + i // 100}-01-01", r.random())
+        )
+        with pytest.raises(DataError, match=said):
+            draft.draft(tmp_path / name, data, "y", time="t")
+
+
+def test_times_of_which_some_are_none(tmp_path: Path) -> None:
+    """The error names the format of the most, the first value that has another one, and its row."""
+    data = table(
+        tmp_path / "d.csv",
+        "t,x",
+        lambda i, r: ("1/2/2024 - 1/5/2024" if i % 8 == 5 else f"1/{i % 28 + 1}/2024", i),
+    )
+    with pytest.raises(
+        DataError, match="%m/%d/%Y, as 88% of its values are, got '1/2/2024 - 1/5/2024'"
+    ) as error:
+        draft.draft(tmp_path / "p", data, "y", time="t")
+    assert "t, row 6" == error.value.where
+
+
 def test_two_formats_that_alternate(tmp_path: Path) -> None:
     """ISO 8601 beside another format is read, in whatever order the two come."""
 
@@ -486,7 +553,7 @@ def test_what_has_two_readings_is_told(tmp_path: Path) -> None:
 
 def test_a_refusal_has_a_way_on(tmp_path: Path) -> None:
     """Tables seen in public: a series of one quantity, and a table without what is to be predicted."""
-    weeks = [BEGIN + datetime.timedelta(weeks=i) for i in range(300)]
+    weeks = [BEGIN + datetime.timedelta(weeks=i - 300) for i in range(300)]
     (tmp_path / "co2.csv").write_text(
         ",co2\n" + "".join(f"{at:%Y-%m-%d},{300 + i}\n" for i, at in enumerate(weeks))
     )
