@@ -266,7 +266,7 @@ def main() -> None:
         "published": lambda folder: ingest_live.published(
             folder, given.seconds or (30 if quick else 300), rate
         ),
-        "flights": lambda folder: ingest_flights.flights(folder, *((6, 0) if quick else (53, 3))),
+        "flights": lambda folder: ingest_flights.flights(folder, *((6, 0) if quick else (53, 2))),
         "kills": lambda folder: kills(folder, given.kills or (4 if quick else 50)),
     }
     made: dict[str, Any] = {}

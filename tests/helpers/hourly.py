@@ -65,11 +65,15 @@ def from_stream(folder: Path, table: pa.Table, settings: dict[str, Any], like: C
 
 
 def content(config: Config) -> dict[int, tuple[Any, ...]]:
-    """What each span has: columns and types, rows, labels, first and last event, and a digest of its rows in order."""
+    """What each span has: columns and types, rows, labels, first and last event, and a digest of its rows in order.
+
+    The order of the columns is left out: it follows from `data.columns` and `key` in the config.
+    """
     store = SpanStore(config.home_path)
     found = {}
     for span in store.ids():
         manifest, table = store.manifest(span), store.table(span)
+        table = table.select(sorted(table.column_names))
         digest = hashlib.sha256(duplicates.row_hashes(table).tobytes()).hexdigest()
         schema = [(field.name, str(field.type)) for field in table.schema]
         found[span] = (schema, manifest.rows, manifest.labels, manifest.event_time, digest)
