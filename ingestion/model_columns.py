@@ -13,7 +13,7 @@ from noria.ingestion.calendar import Calendar
 from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.events import EventSettings
-from noria.ingestion.formats import Table, TextTable, said_of
+from noria.ingestion.formats import Table, TextTable, text_at
 
 __all__ = ["read"]
 
@@ -82,7 +82,7 @@ def read(
             raw = arrays[time]
             arrays[time], wrong = times.parse(raw, settings.time_format)
             for row in map(int, np.flatnonzero(wrong)[:1]):
-                value = said_of(raw, row)
+                value = text_at(raw, row)
                 reason = f"{value!r} is not {settings.time_label}"
                 letters.add(part.table.name, int(part.numbers[row]), part.text(row), reason, time, value)
         for start in range(0, part.batch.num_rows, size):
