@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ROOMS = ("core", "stores", "schemas", "preprocessing", "components", "ingestion", "serving", "pipeline")
 # docs/python-api.md: "- `noria.core.errors`: `NoriaError`, `did_you_mean`".
-LISTED = re.compile(r"^- `(noria\.[a-z_.]+)`: (.+)$", re.MULTILINE)
+LISTED = re.compile(r"^- `(noria\.[a-z_.]+)`: (.+(?:\n  .+)*)$", re.MULTILINE)
 API = {
     module: re.findall(r"`(\w+)`", names)
     for module, names in LISTED.findall((ROOT / "docs" / "python-api.md").read_text(encoding="utf-8"))
