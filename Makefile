@@ -72,8 +72,9 @@ ci: ci-lane ## what a merge needs: lint, both lanes' tests, and the benchmark, w
 
 ci-lane: lint test ## lint and all tests on this machine's lane
 
-ci-short: setup ## minutes: a whole run, and bad input
+ci-short: setup ## minutes: a whole run, bad input, and what a merge would start
 	$(BIN)/python -m $(SUITE) $(END_TO_END)
+	$(BIN)/noria ci --config $(CONFIG)
 
 lint: setup ## ruff, mypy and the layers
 	$(BIN)/ruff check .

@@ -4,6 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+__all__ = ["BATCH_ROWS", "blank", "decoded", "filtered", "is_text", "matches"]
+
 # Rows of a batch that a reader makes.
 BATCH_ROWS = 65_536
 

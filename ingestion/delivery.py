@@ -18,7 +18,8 @@ from noria.ingestion.span_assigners.base import OFFSET, SOURCE, SpanAssigner
 from noria.stores.manifest import Manifest
 from noria.stores.spans import SpanStore
 
-Tell = Callable[[dict[str, Any]], None]
+# Called with each record of what happens; a run's: {"stage": ..., "event": "start" | "note" | "end" | "failed", ...}.
+Listener = Callable[[dict[str, Any]], None]
 
 
 class Delivery:
@@ -69,7 +70,7 @@ class Delivery:
         self.source_rows: list[SourceRows] = []
         self.notes: list[str] = []
 
-    def commit(self, tell: Tell) -> None:
+    def commit(self, tell: Listener) -> None:
         """Commits all spans, in order.
 
         Args:
@@ -92,7 +93,7 @@ class Delivery:
                 f"{max(passed)}): they were there before, or came too late"
             )
 
-    def _deliver(self, key: int, span: int, old: Manifest | None, quarantined: bool, tell: Tell) -> None:
+    def _deliver(self, key: int, span: int, old: Manifest | None, quarantined: bool, tell: Listener) -> None:
         [source] = self._columns(key, SOURCE)
         self.delivered |= {(self._digests[i], span) for i in np.unique(source)}
         keep = np.ones(len(source), bool)

@@ -17,7 +17,7 @@ from noria.ingestion import calendar, conversion, tables, widening
 from noria.ingestion.calendar import Calendar
 from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.dead_letters import DeadLetters
-from noria.ingestion.delivery import Delivery, Tell
+from noria.ingestion.delivery import Delivery, Listener
 from noria.ingestion.events import EventSettings, events
 from noria.ingestion.formats import Table, TextTable
 from noria.ingestion.labels import Labels
@@ -71,7 +71,7 @@ def ingest(
     store: SpanStore,
     *,
     name: str = "table",
-    tell: Tell | None = None,
+    tell: Listener | None = None,
     now: Callable[[], float] = time.time,
     reads: Callable[[], Collection[str]] | None = None,
 ) -> IngestReport:
@@ -154,7 +154,7 @@ class _Ingestion:
         settings: EventSettings,
         store: SpanStore,
         ledger: Ledger,
-        tell: Tell,
+        tell: Listener,
         now: Callable[[], float],
         reads: Callable[[], Collection[str]] | None,
     ):

@@ -74,7 +74,7 @@ class Landing:
           DataError: the cursor is not in the rows, or holds neither whole numbers, times nor texts.
         """
         position, kinds = self.position, self._kinds()
-        common = list(kinds)  # a column may come or go between two runs
+        common = list(kinds)  # a column may be added or removed between two runs
         known: collections.Counter[bytes] | None = None
         number = int(self.paths[-1].stem) if self.paths else 0
         writer: _File | None = None

@@ -205,7 +205,7 @@ class Rewritten(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         # Neither more than `size` (Arrow copies what comes into a buffer of that length) nor less before the end
-        # (Arrow takes what comes for a block, and a row must not be longer than one).
+        # (Arrow takes each answer for a block, and a row must not be longer than a block).
         while size < 0 or len(self._waiting) < size:
             block = self._file.read(BLOCK_BYTES)
             self._waiting += self.rewrite(block)

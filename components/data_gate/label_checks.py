@@ -14,7 +14,7 @@ from noria.components.data_gate.significance import Test
 
 # Labelled rows of a category below which its log odds are noise.
 MIN_ROWS = 100
-# Standard errors of a move that counts: labels of one source come in clumps, so their scatter is larger than chance.
+# Standard errors of a move that counts: labels of one source are correlated, so they vary more than by chance.
 ERRORS = 6
 # Share of the other classes that may disappear from a span.
 CONSTANT = 0.01

@@ -205,7 +205,7 @@ def _numbers(where: str, now: dict, before: dict, rows: int, common: set[str], t
                 part=f"{where} missing",
             )
         )
-        # A number that had few values here, such as a distance by destination, may come down to one.
+        # A number that had few values here, such as a distance by destination, may have one value only.
         varied = old_spread > 0 and most < COMMON and number not in common
         # A sensor that is stuck delivers as often as before; a few values that are left may well be of one hour.
         stuck = count >= ROWS and spread == 0 and varied and share > old_share / 2

@@ -168,7 +168,7 @@ class ObjectHome:
                     raise self._refusal(name, "the upload took so long that its objects may count as garbage")
 
             if name.startswith(_MODELS):
-                self._log.refresh()  # who has lost the lock must not touch what is served
+                self._log.refresh()  # a process that has lost the lock must not change what is served
                 self._leases.check()
             put = self._upload(name, content) if content is not None else {}
             removed = [each for each in before if each not in put]
@@ -177,7 +177,7 @@ class ObjectHome:
             try:
                 number = self._log.append({"put": put, "remove": removed}, check)
             except FileExistsError:
-                self._copy.follow()  # who is told so finds the other one's file
+                self._copy.follow()  # the caller then finds the file of the other process
                 raise
             self._log.changed -= {*put, *removed}
             try:

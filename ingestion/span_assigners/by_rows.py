@@ -52,7 +52,7 @@ class RowAssigner(SpanAssigner):
         self._offsets: list[SourceOffsets] = []
         self._at: list[int] = []
         self._owners = np.zeros(0, np.int64)
-        # An id that a source knows must not come to mean other rows; an empty store begins at 1.
+        # An id that a source knows must not be given to other rows; an empty store begins at 1.
         self._next = 1 + max(ids, default=0)
         if self._ids:
             self._next = max(self._next, 1 + max(ledger.spans(), default=0))

@@ -6,6 +6,7 @@
 import json
 import textwrap
 from pathlib import Path
+from typing import Any
 
 from noria.pipeline.config import explain
 from noria.pipeline.config.project import Config
@@ -25,7 +26,11 @@ def documentation() -> str:
         "Written by `python -m noria.pipeline.config > docs/config.md`; a test compares it with the code.",
     ]
     sections: dict[str, list[str]] = {"The project": []}
+    listed: dict[Any, str] = {}  # by settings class: the key under which the page lists its keys
+    repeated: tuple[str, ...] = ()
     for name, field, has_keys in explain.walk(Config):
+        if name.startswith(repeated):
+            continue
         if field.is_required():
             default = " (required)"
         elif has_keys:
@@ -34,6 +39,9 @@ def documentation() -> str:
             value = field.get_default(call_default_factory=True)
             default = f" (default `{json.dumps(str(value) if isinstance(value, Path) else value)}`)"
         text = f"- `{name}`{default}: {field.description}"
+        if has_keys and (first := listed.setdefault(explain.section_of(field.annotation), name)) != name:
+            text += f" The keys are those of `{first}`."
+            repeated = (*repeated, f"{name}.")
         section = f"`{name.split('.')[0]}`" if has_keys or "." in name else "The project"
         sections.setdefault(section, []).extend(
             textwrap.wrap(text, 120, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)

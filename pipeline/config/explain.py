@@ -60,17 +60,18 @@ def walk(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any,
     """Every key: its dotted name (`<name>` where the user chooses it), its field, whether it holds keys."""
     for attribute, field in section.model_fields.items():
         name = f"{prefix}{field.alias or attribute}"
-        inner = _inner(field.annotation)
+        inner = section_of(field.annotation)
         yield name, field, inner is not None
         if inner is not None:
             named = any(get_origin(part) is dict for part in (field.annotation, *get_args(field.annotation)))
             yield from walk(inner, f"{name}.<name>." if named else f"{name}.")
 
 
-def _inner(annotation: Any) -> type[BaseModel] | None:
+def section_of(annotation: Any) -> type[BaseModel] | None:
+    """The settings class in a field's annotation, such as that of `dict[str, Task]`; None if it has none."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((inner for part in get_args(annotation) if (inner := _inner(part)) is not None), None)
+    return next((inner for part in get_args(annotation) if (inner := section_of(part)) is not None), None)
 
 
 def _line(node: Any, location: tuple[Any, ...]) -> int:

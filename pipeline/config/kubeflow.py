@@ -46,13 +46,14 @@ ContainerPath = Annotated[str, AfterValidator(_in_container)]
 class Volume(Settings):
     claim: ClaimName = Field(description="The PersistentVolumeClaim with the span store and the registry.")
     mount: Annotated[ContainerPath, AfterValidator(mount_path)] = Field(
-        default=VOLUME, description="Where it is mounted in every task."
+        default=VOLUME, description="Where the volume is mounted in every task."
     )
 
 
 class KeyValues(Settings):
     env: SecretKeys = Field(
-        default_factory=dict, description="Its key -> environment variable of every task."
+        default_factory=dict,
+        description="Environment variables of every task: `{KEY: VARIABLE}`, each with the value of a key.",
     )
     mount: MountPath | None = Field(
         default=None, description="Folder of every task, with one file for each key."
@@ -84,7 +85,7 @@ class Notify(Settings):
 
 
 class Workers(Settings):
-    count: int = Field(ge=2, description="How many, each in its own pod.")
+    count: int = Field(ge=2, description="How many workers, each in its own pod.")
     runtime: ObjectName = Field(
         default="noria",
         description="The `TrainingRuntime` of Kubeflow Trainer in the runs' namespace; `deploy/training` has one.",

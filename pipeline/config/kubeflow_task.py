@@ -38,7 +38,7 @@ RETRY_WITHIN = "24h"
 
 
 class Gpu(Settings):
-    count: int = Field(ge=1, description="How many.")
+    count: int = Field(ge=1, description="How many devices.")
     resource: Annotated[str, AfterValidator(qualified_name)] = Field(
         default="nvidia.com/gpu", description="The resource's name in Kubernetes."
     )
@@ -61,8 +61,8 @@ class Toleration(Settings):
 
 
 class Storage(Settings):
-    size: Quantity = Field(description="Its size, such as 50Gi; a task that needs more is evicted.")
-    mount: MountPath = Field(default="/tmp", description="Where it is mounted.")
+    size: Quantity = Field(description="The size, such as 50Gi; a task that needs more is evicted.")
+    mount: MountPath = Field(default="/tmp", description="Where the folder is mounted.")
 
 
 class Task(Settings):

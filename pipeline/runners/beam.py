@@ -3,7 +3,7 @@
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,7 @@ from noria.core.errors import NoriaError
 from noria.pipeline import dag
 from noria.pipeline.config import Config
 from noria.pipeline.runners import metadata
-
-Listener = Callable[[dict[str, Any]], None]
+from noria.pipeline.runs.ingest import Listener
 
 
 def run(

@@ -2,10 +2,11 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 from noria.core.errors import ConfigError, DataError
+from noria.ingestion.delivery import Listener
 from noria.ingestion.ingest import ingest as ingest_source
 from noria.ingestion.sources import SOURCES
 from noria.ingestion.sources.base import Source
@@ -17,9 +18,6 @@ from noria.stores.spans import SpanStore
 LANDING = "landing"
 
 __all__ = ["Listener", "ingest"]
-
-# Called with each journal record: {"stage": ..., "event": "start" | "note" | "end" | "failed", ...}.
-Listener = Callable[[dict[str, Any]], None]
 
 
 def ingest(config: Config, on_event: Listener) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def test_no_injection(path: Path) -> None:
 
 
 def test_outputs(tmp_path: Path) -> None:
-    """The outputs that retrain.yml hands on are those that `noria ci` writes."""
+    """The outputs that retrain.yml passes on are those that `noria ci` writes."""
     (tmp_path / "noria.yaml").write_text("name: rides\nlabel: late\ntime: at\n")
     output = tmp_path / "output"
     decision = retraining.Decision(retraining.NOTHING, ("no\nnew span",))
