@@ -124,7 +124,11 @@ def _typed(name: str, columns: dict[str, list[str]], dtype: str, path: Path, gap
     try:
         return [None if gaps and not each else kind(each) for each in columns[name]]
     except ValueError as error:
-        raise DataError(f"column {name} must hold values of type {dtype}: {error}", where=path) from error
+        raise DataError(
+            f"column {name} must hold values of type {dtype}: {error}",
+            where=path,
+            next_step="correct the file; a time is whole seconds since 1970, or ISO 8601",
+        ) from error
 
 
 def _seconds(cells: list[str]) -> list[int | None] | None:
