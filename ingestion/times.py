@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from noria.ingestion.arrow_values import blank, matches
+from noria.ingestion.month_names import english
 
 # Absolute values up to here are seconds, milliseconds, microseconds; above, nanoseconds. 1e11 s is the year
 # 5138, and 1e11 ms is March 1973.
@@ -229,6 +230,8 @@ def _quarter(parts: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 def _from_format(texts: pa.Array, form: str) -> tuple[np.ndarray, np.ndarray]:
     texts = pc.utf8_trim_whitespace(texts)
+    if "%b" in form or "%B" in form:
+        texts = english(texts, short="%b" in form)
     if "%H" in form and (late := matches(texts, _MIDNIGHT)).any():
         starts = pc.replace_substring_regex(texts.filter(pa.array(late)), _MIDNIGHT, r"00\1\2")
         texts = pc.replace_with_mask(texts, pa.array(late), starts)

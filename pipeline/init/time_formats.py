@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from noria.core.errors import DataError
 from noria.ingestion import times
+from noria.ingestion.month_names import english
 
 _MONTH_FIRST = ("%m/%d/%Y", "%m-%d-%Y", "%m/%d/%y")
 _DAY_FIRST = ("%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%d/%m/%y", "%d.%m.%y", "%d-%m-%y")
@@ -148,7 +149,7 @@ def formats(texts: pa.Array) -> times.FormatCounts:
     )  # ISO 8601 is read beside each format
     # Drawn, because formats may alternate: each nth text would be in one of them.
     some = different.take(pa.array(np.random.default_rng(0).permutation(len(different))[:SAMPLE]))
-    shapes = collections.Counter(_shape(text) for text in some.to_pylist())
+    shapes = collections.Counter(_shape(text) for text in english(some, short=False).to_pylist())
     usual = max(shapes, key=lambda shape: shapes[shape], default="")
     sample = times.FormatCounts(tuple(form for form in FORMATS if _shape(_ANY.strftime(form)) == usual))
     sample.add(some)

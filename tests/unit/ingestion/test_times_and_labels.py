@@ -142,6 +142,25 @@ def test_the_end_of_a_day() -> None:
     assert times.parse(pa.array(["31.12.2012 24:30"]), "%d.%m.%Y %H:%M")[1].all()
 
 
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("1. März 2024", "%d. %B %Y"),
+        ("01-Mär-2024", "%d-%b-%Y"),
+        ("1 mars 2024", "%d %B %Y"),
+        ("1 de marzo de 2024", "%d %B %Y"),
+        ("1 MARÇO 2024", "%d %B %Y"),
+        ("1 mrt. 2024", "%d %b %Y"),
+        ("1 marca 2024", "%d %B %Y"),
+        ("1 March 2024", "%d %B %Y"),
+    ],
+)
+def test_months_in_other_languages(text: str, form: str) -> None:
+    """The name of a month is read in the usual languages of Europe; another word is none."""
+    parsed, bad = times.parse(pa.array([text, "1 Maerchen 2024"]), form)
+    assert ([1_709_251_200, None], [False, True]) == (parsed.to_pylist(), bad.tolist())
+
+
 def test_rows_of_a_span() -> None:
     """`rows:N` needs a number above 0; an hour, a day or a week has no number of rows."""
     assert [None, 5000] == [calendar.rows_per_span("week"), calendar.rows_per_span("rows:5000")]

@@ -178,6 +178,9 @@ def test_times_as_people_write_them() -> None:
         *("%a, %d %b %Y %H:%M:%S GMT", "%d/%b/%Y:%H:%M:%S +0000", "%Y:%m:%d %H:%M:%S", "%Y年%m月%d日 %H:%M"),
     ):
         assert first == found([f"{moment:{form}}" for moment in moments])[0], form
+    german = {"May": "Mai", "June": "Juni"}
+    texts = [f"{moment.day}. {german[f'{moment:%B}']} {moment:%Y %H:%M}" for moment in moments]
+    assert (first, ("%d. %b %Y %H:%M",)) == found(texts)  # %b and %B read each other's names then
     assert (0, ("%Y",)) == found([1970, 1971, 2005])
     assert (1_704_067_200, ("%Y%m",)) == found([202_400 + month for month in range(1, 13)])
     assert (
