@@ -214,9 +214,7 @@ class RestClient:
             message = error.read().decode("utf-8", "replace")
             with contextlib.suppress(ValueError, TypeError, KeyError):
                 message = json.loads(message)["error"]
-            raise ServingError(
-                f"the server answered {error.code}: {message}", where=self.url + path
-            ) from error
+            raise _refused(error.code, message, self.url + path) from error
         except OSError as error:
             raise _silent(self.url, error) from error
 
@@ -303,7 +301,7 @@ class GrpcClient:
             code = error.code().name
             if code == "UNAVAILABLE":
                 raise _silent(self.target, error.details()) from error
-            raise ServingError(f"the server answered {code}: {error.details()}", where=self.target) from error
+            raise _refused(code, error.details(), self.target) from error
 
 
 def _filled(columns: Mapping[str, Sequence[Any]], types: Mapping[str, str]) -> dict[str, list[Any]]:
@@ -345,6 +343,13 @@ def _from_json(value: Any) -> Any:
     if isinstance(value, dict) and set(value) == {"b64"}:
         return base64.b64decode(value["b64"])
     return value
+
+
+def _refused(code: int | str, message: str, where: str) -> ServingError:
+    step = (
+        "name a model that it serves by --model, or another --version" if code in (404, "NOT_FOUND") else None
+    )
+    return ServingError(f"the server answered {code}: {message}", where=where, next_step=step)
 
 
 def _silent(where: str, error: object) -> ServingError:

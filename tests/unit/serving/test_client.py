@@ -32,8 +32,9 @@ def test_columns_in_columns_out(url) -> None:
     assert [b"a", b"b"] == found["raw_bytes"]
     found = asked.predict({"number": [None, 20], "word": ["a", None]})
     assert ([False, True], [b"a", b""]) == (found["large"], found["raw_bytes"])
-    with pytest.raises(ServingError, match="the server answered"):
-        client.connect(url, "absent").predict({"number": [1]})
+    with pytest.raises(ServingError, match="the server answered") as caught:
+        client.connect(url, "absent").signatures()
+    assert "--model" in (caught.value.next_step or "")
     asked.close()
 
 
