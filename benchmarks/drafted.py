@@ -1,5 +1,6 @@
 """What the measurements of drafted projects share: the project that `noria init` writes, and a model's scores."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,14 @@ import pyarrow.parquet as pq
 import yaml
 
 
-def project(folder: Path, name: str, table: pa.Table | Path, label: str, **changes: Any) -> Any:
+def project(
+    folder: Path,
+    name: str,
+    table: pa.Table | Path,
+    label: str,
+    notes: Callable[[str], Any] = lambda note: None,
+    **changes: Any,
+) -> Any:
     """Drafts a project from a table; its config.
 
     Args:
@@ -17,7 +25,8 @@ def project(folder: Path, name: str, table: pa.Table | Path, label: str, **chang
       name: of the module with the features: one process runs many projects, and each needs another module.
       table: the rows, or the file with them.
       label: the column to predict.
-      **changes: `time` and `task` for the draft; all others replace top-level keys of its YAML file.
+      notes: gets each note of `noria init`.
+      **changes: `time`, `task`, `drop` and `log` for the draft; all others replace top-level keys of its YAML file.
     """
     from noria.pipeline.config import load
     from noria.pipeline.init.draft import draft
@@ -26,8 +35,9 @@ def project(folder: Path, name: str, table: pa.Table | Path, label: str, **chang
     file = table if isinstance(table, Path) else folder / "rows.parquet"
     if isinstance(table, pa.Table):
         pq.write_table(table, file)
-    told = {key: changes.pop(key) for key in ("time", "task") if key in changes}
-    draft(folder / "project", file, label, **told)
+    told = {key: changes.pop(key) for key in ("time", "task", "drop", "log") if key in changes}
+    for note in draft(folder / "project", file, label, **told).notes:
+        notes(note)
     path = folder / "project" / "noria.yaml"
     settings = yaml.safe_load(path.read_text())
     path.with_name("preprocessing.py").rename(path.with_name(f"{name}_features.py"))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from benchmarks import drift_product as product
 from benchmarks import drift_references as references
@@ -30,7 +31,8 @@ def follow(name: str, seed: int, most: int, others: bool) -> dict[str, Any]:
     spans, records = stream.spans(), []
     with tempfile.TemporaryDirectory() as scratch:
         config = product.project(Path(scratch, name), stream)
-        for upcoming, record, served in product.follow(config, stream):
+        rows = [pa.Table.from_pandas(s.drop(columns="label"), preserve_index=False) for s in spans]
+        for upcoming, record, served in product.follow(config, rows):
             labels, history = spans[upcoming]["label"].to_numpy(), spans[:upcoming]
             answers = {"product": served, "guess": references.guess(stream, history, spans[upcoming])}
             if others:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,17 @@ def project(folder: Path, stream: streams.Stream) -> Any:
     )
 
 
-def follow(config: Any, stream: streams.Stream) -> Iterator[tuple[int, dict[str, Any], np.ndarray | None]]:
-    """Runs span by span; for each upcoming span its index, the run's record, and the champion's scores of it."""
+def follow(config: Any, spans: Sequence[pa.Table]) -> Iterator[tuple[int, dict[str, Any], np.ndarray | None]]:
+    """Runs span by span; for each upcoming span its index, the run's record, and the champion's scores of it.
+
+    Args:
+      config: the project's.
+      spans: their rows, without the label, in the types that the project reads.
+    """
     from noria.pipeline.runs.run import run_pending
     from noria.stores.registry import Registry
 
-    trained, spans = 0, stream.spans()
+    trained = 0
     for upcoming in range(config.window.first, len(spans)):
         run, began = None, time.perf_counter()
         try:
@@ -57,9 +62,4 @@ def follow(config: Any, stream: streams.Stream) -> Iterator[tuple[int, dict[str,
             yield upcoming, record, None
             continue
         record["version"] = champion.version
-        rows = spans[upcoming].drop(columns="label")
-        yield (
-            upcoming,
-            record,
-            drafted.scores(champion.model_dir, pa.Table.from_pandas(rows, preserve_index=False)),
-        )
+        yield upcoming, record, drafted.scores(champion.model_dir, spans[upcoming])

@@ -80,7 +80,7 @@ def _matrix(stream: Stream, rows: pd.DataFrame, fit: pd.DataFrame | None = None)
     parts = []
     for name in stream.features:
         if rows[name].dtype == object:
-            parts.append((rows[name].to_numpy()[:, None] == np.unique(fit[name])).astype(float))
+            parts.append((rows[name].to_numpy()[:, None] == np.unique(fit[name].dropna())).astype(float))
             continue
         mean, deviation = fit[name].mean(), fit[name].std()
         if not deviation > 1e-5 * abs(mean):

@@ -1,6 +1,8 @@
-"""`noria ingest` measured: events per CPU second beside a loop by hand, memory, latency, and kills at random instants.
+"""`noria ingest` measured: events per CPU second beside a loop by hand, memory, the way of an event to its span and to
+the version that has learnt it, the flights as from a file, and kills at random instants.
 
-    python -m benchmarks.ingest [--quick] [--parts speed,kafka,memory,latency,kills] [--events N] [--kills N]
+    python -m benchmarks.ingest [--quick] [--parts speed,kafka,memory,latency,published,flights,kills] [--events N]
+                                [--seconds N] [--rate N] [--kills N]
 
 The loop by hand uses the same libraries (msgspec, pyarrow) and writes one Parquet file for each hour; it commits
 nothing, checks no label and no time, and cannot be killed. CPU seconds are of the process and its threads. Kafka is
@@ -8,11 +10,9 @@ librdkafka's mock cluster in a process beside. Writes ingest.json.
 """
 
 import argparse
-import datetime
 import functools
 import json
 import multiprocessing
-import os
 import resource
 import subprocess
 import sys
@@ -27,6 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks import ingest_flights, ingest_live
 from noria.ingestion.events import EventSettings
 from noria.ingestion.segments.ingester import Ingester
 from noria.ingestion.segments.segment_store import SegmentStore
@@ -38,6 +39,7 @@ from noria.stores.spans import SpanStore
 from tests.helpers.killed_ingest import event, kills, lost_and_twice
 
 ROUNDS = 3
+PARTS = ("speed", "kafka", "memory", "latency", "published", "flights", "kills")
 SETTINGS = EventSettings(label="clicked", task="binary", classes=(0, 1), time="at", every="hour")
 
 
@@ -224,94 +226,53 @@ def _produce(address: str, count: int) -> None:
 
 
 def memory(folder: Path, count: int) -> dict[str, Any]:
-    """The memory of one process while it reads `count` events, at each tenth."""
+    """The most memory of one process in each tenth of `count` events, which it appends to a log and reads."""
     log, writer = Log("events", folder), LogWriter(folder / "events", keep_bytes=256 << 20)
     work, seen, tenth = ingester(log, folder / "home"), [], count // 10
+    begin = time.process_time()
     for first in range(0, count, tenth):
+        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far (man 5 proc)
         for at in range(first, first + tenth, 1_000):
             writer.append([event(i, count // 240) for i in range(at, at + 1_000)])
         work.run()
-        seen.append(_resident())
-    print(json.dumps({"memory": seen}), flush=True)
-    return {"events": count, "mib_at_each_tenth": seen}
-
-
-LIVE = """
-name: bench
-home: home
-stream: {source: {log: events}}
-label: {column: clicked, classes: [0, 1]}
-time: at
-span: 10s
-"""
-
-
-def latency(folder: Path, seconds: int, rate: int = 1_000) -> dict[str, Any]:
-    """From the time of an event to the commit of its span, counted from the spans: events come at a steady rate into
-    the log, and `noria ingest --follow` makes spans of ten seconds."""
-    (folder / "noria.yaml").write_text(LIVE)
-    command = [sys.executable, "-m", "noria.pipeline", "ingest", "--config", str(folder / "noria.yaml")]
-    writer, sent = LogWriter(folder / "events"), 0
-    begin = time.time()
-    child = subprocess.Popen([*command, "--follow", "--json"], stdout=subprocess.DEVNULL)
-    while (now := time.time()) < begin + seconds:
-        due = int((now - begin) * rate)
-        if due > sent:
-            writer.append([_now(number, now) for number in range(sent, due)])
-            sent = due
-        time.sleep(0.05)
-    time.sleep(5)
-    child.terminate()
-    child.wait()
-    store = SpanStore(folder / "home")
-    delays: dict[int, float] = {}
-    for span in store.ids():
-        for version in store.versions(span):  # a late event counts from the first version that has it
-            made = datetime.datetime.fromisoformat(store.manifest(span, version).created)
-            committed = made.timestamp() + 1  # it has whole seconds, and the commit follows at once
-            for batch in store.read(span, ["id", "sent"], version=version):
-                for number, at in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                    delays.setdefault(number, committed - at)
-    assert sorted(delays) == list(range(len(delays))), (
-        "the spans must hold all events up to the last closed span"
-    )
-    found = np.array(list(delays.values()))
-    row = {"events": len(found), "a_second": rate, "spans": len(store.ids())}
-    row |= {f"p{share}": round(float(np.percentile(found, share)), 1) for share in (50, 99)}
-    row["most"] = round(float(found.max()), 1)
-    print(json.dumps({"latency": row}), flush=True)
+        seen.append(_peak())
+    row = {"events": count, "mib_at_most_in_each_tenth": seen, "cpu": round(time.process_time() - begin)}
+    print(json.dumps({"memory": row}), flush=True)
     return row
 
 
-def _now(number: int, now: float) -> bytes:
-    """An event that happens now."""
-    fields = json.loads(event(number, 3_600))
-    return json.dumps({**fields, "at": int(now), "sent": now}).encode()
-
-
-def _resident() -> int:
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE") >> 20
+def _peak() -> int:
+    """The most resident memory since the peak was forgotten, MiB."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split("VmHWM:")[1].split()[0]) >> 10
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--parts", default="speed,kafka,memory,latency,kills")
-    parser.add_argument("--events", type=int)
+    parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--events", type=int, help="of speed, kafka and memory")
+    parser.add_argument("--seconds", type=int, help="of latency and published")
+    parser.add_argument("--rate", type=int, default=1_000, help="events a second of latency and published")
     parser.add_argument("--kills", type=int)
     given = parser.parse_args()
     count = given.events or (100_000 if given.quick else 1_000_000)
+    quick, rate = given.quick, given.rate
+    work: dict[str, Callable[[Path], dict[str, Any]]] = {
+        "speed": lambda folder: speed(folder, count),
+        "kafka": lambda folder: kafka(folder, count),
+        "memory": lambda folder: memory(folder, count),
+        "latency": lambda folder: ingest_live.latency(folder, given.seconds or (30 if quick else 120), rate),
+        "published": lambda folder: ingest_live.published(
+            folder, given.seconds or (30 if quick else 300), rate
+        ),
+        "flights": lambda folder: ingest_flights.flights(folder, *((6, 0) if quick else (53, 2))),
+        "kills": lambda folder: kills(folder, given.kills or (4 if quick else 50)),
+    }
     made: dict[str, Any] = {}
     for part in given.parts.split(","):
         with tempfile.TemporaryDirectory(prefix="noria-bench-") as name:
-            folder = Path(name)
-            if part == "latency":
-                made[part] = latency(folder, 30 if given.quick else 120)
-            elif part == "kills":
-                made[part] = kills(folder, given.kills or (4 if given.quick else 50))
-            else:
-                made[part] = {"speed": speed, "kafka": kafka, "memory": memory}[part](folder, count)
+            made[part] = work[part](Path(name))
     target = Path(".setup/bench/ingest.json")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(made, indent=1))

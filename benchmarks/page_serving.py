@@ -30,6 +30,13 @@ def serving(result: dict[str, Any]) -> list[str]:
             for name, title in (("rest", "REST"), ("grpc", "gRPC"))
         ]
         lines += ["", f"With 8 clients, against KServe: {', '.join(ratios)}."]
+    costs = [
+        f"by {title} {', '.join(f'{part} {taken:.0f}' for part, taken in result[f'{name}_8']['cpu_us'].items())}"
+        for name, title in (("rest", "REST"), ("grpc", "gRPC"))
+        if "cpu_us" in result.get(f"{name}_8", {})
+    ]
+    if costs:
+        lines += ["", f"With 8 clients, a request takes, in µs of a processor: {'; '.join(costs)}."]
     lines += [
         "",
         "| 50 swaps under 8 clients | only weights change | another graph |",

@@ -111,15 +111,43 @@ def kserve(python: str, model: Path) -> Iterator[dict[str, Any]]:
                     break
                 time.sleep(0.1)
             time.sleep(1.0)
-            yield {"rest_port": ports[0], "grpc_port": ports[1], "request": request}
+            yield {"rest_port": ports[0], "grpc_port": ports[1], "request": request, "pid": process.pid}
         finally:
             process.kill()
 
 
-def collect(process: subprocess.Popen[str], now: bool = False) -> list[Any]:
+def collect(process: subprocess.Popen[str], now: bool = False) -> tuple[list[Any], float]:
+    """The answers, in the order of their moments, and the seconds of a processor that the clients took."""
     if now:
         process.terminate()
-    return json.loads(process.communicate()[0])
+    found = json.loads(process.communicate()[0])
+    return sorted(found["answers"], key=lambda each: each[0]), found["cpu_seconds"]
+
+
+def throughput(
+    ports: dict[str, Any],
+    protocol: str,
+    clients: int,
+    seconds: float,
+    served: dict[int, str],
+    processes: dict[str, Sequence[int]],
+) -> dict[str, Any]:
+    """Requests a second, latency, what failed, and what a request costs of a processor: clients and server's parts."""
+    collect(load(ports, protocol, clients, seconds / 4))  # warm
+    before = {name: cpu_seconds(pids) for name, pids in processes.items()}
+    answers, own = collect(load(ports, protocol, clients, seconds))
+    used = {"clients": own} | {name: cpu_seconds(pids) - before[name] for name, pids in processes.items()}
+    costs = {name: taken / len(answers) * 1e6 for name, taken in used.items()}
+    return {**summary(answers), **wrong(answers, served), "cpu_us": costs}
+
+
+def cpu_seconds(pids: Sequence[int]) -> float:
+    """What processes have taken of the processors."""
+    total = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -178,33 +206,38 @@ def swaps(
     pair: Sequence[str],
     count: int,
 ) -> dict[str, Any]:
-    """New versions under 8 clients, one after the other; the p99 within each swap against the one between them."""
+    """New versions under 8 clients, one after the other; the p99 within each swap against the one between them.
+
+    When a version begins to answer is found in the answers: to ask for it often would slow the server down.
+    """
     gap, first = 1.0, max(served) + 1
     process = load(ports, "both", 8, 6.0 + count * (gap + 2.5))
     time.sleep(5.0)
-    delays, spans, memory = [], [], []
+    renames, memory = [], []
     for version in range(first, first + count):
         served[version] = pair[version % 2]
-        renamed = publish(root, version, models / served[version])
+        renames.append(publish(root, version, models / served[version]))
         while not serves(ports["rest_port"], version):
-            time.sleep(0.005)
-            if time.monotonic() > renamed + 60:
+            time.sleep(0.05)
+            if time.monotonic() > renames[-1] + 60:
                 raise TimeoutError(f"version {version} does not serve")
-        ready = time.monotonic()
-        delays.append(ready - renamed)
-        spans.append((renamed, ready + 0.2))
+        time.sleep(0.2)
         shutil.rmtree(root / str(version - 1))
         if version % 10 == 0:
             memory.append(unique([pid, *model_processes(pid)]))
         time.sleep(gap)
-    answers = collect(process, now=True)
-    inside = [each[1] for each in answers if any(start <= each[0] <= end for start, end in spans)]
-    last = spans[-1][1]
+    answers, _ = collect(process, now=True)
+    spans = []
+    for version, renamed in enumerate(renames, first):
+        new = VALUES[served[version]]
+        spans.append((renamed, next(each[0] for each in answers if each[0] > renamed and each[3] == new)))
+    inside = [each[1] for each in answers if any(start <= each[0] <= end + 0.2 for start, end in spans)]
     outside = [
         each[1]
         for each in answers
-        if each[0] < last and not any(start <= each[0] <= end + 0.2 for start, end in spans)
+        if each[0] < spans[-1][1] and not any(start <= each[0] <= end + 0.4 for start, end in spans)
     ]
+    delays = [end - start for start, end in spans]
     return {
         "swaps": count,
         "answers": len(answers),
@@ -231,8 +264,8 @@ def kill(pid: int, ports: dict[str, int], served: dict[int, str]) -> dict[str, A
     time.sleep(3.0)
     for victim in model_processes(pid):
         os.kill(victim, signal.SIGKILL)
-    answers = collect(process)
-    moments = sorted(each[0] for each in answers)
+    answers, _ = collect(process)
+    moments = [each[0] for each in answers]
     gap = max(after - before for before, after in zip(moments, moments[1:], strict=False))
     return {**wrong(answers, served), "answers": len(answers), "longest_silence_s": gap}
 
@@ -255,18 +288,19 @@ def main(argv: Sequence[str] | None = None) -> None:
             with kserve(options.given.kserve, models / TWO) as ports:
                 for protocol, name in (("rest", "rest"), ("v2", "grpc")):
                     for clients in (1, 8):
-                        collect(load(ports, protocol, clients, seconds / 4))  # warm
-                        answers = collect(load(ports, protocol, clients, seconds))
-                        result[f"kserve_{name}_{clients}"] = summary(answers) | wrong(answers, {1: TWO})
+                        result[f"kserve_{name}_{clients}"] = throughput(
+                            ports, protocol, clients, seconds, {1: TWO}, {"server": [ports["pid"]]}
+                        )
         root.mkdir()
         publish(root, 1, models / TWO)
         served = {1: TWO}
         with serving(root) as (pid, ports):
+            processes = {"front": [pid], "model": model_processes(pid)}
             for protocol in ("rest", "grpc"):
                 for clients in (1, 8):
-                    collect(load(ports, protocol, clients, seconds / 4))  # warm
-                    answers = collect(load(ports, protocol, clients, seconds))
-                    result[f"{protocol}_{clients}"] = summary(answers) | wrong(answers, served)
+                    result[f"{protocol}_{clients}"] = throughput(
+                        ports, protocol, clients, seconds, served, processes
+                    )
             result["version_own_mb"] = unique(model_processes(pid)) / 1e6
             for kind, pair in (("weights", (TWO, THREE)), ("graph", (TWO, FOUR))):
                 count = options.size(50, 2)

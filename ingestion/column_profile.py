@@ -18,6 +18,7 @@ from noria.ingestion.number_formats import (
     MISSING_NUMBER,
     PLAIN,
     NumberFormat,
+    is_bound,
     money,
     plain_signs,
 )
@@ -62,6 +63,7 @@ class ColumnProfile:
       comma: 1,234 alone is a fraction here (the file's fields are not cut by commas).
       decimal: the sign between whole and fraction, where it is known; else found.
       money: the signs of money beside its numbers; amounts in several currencies are not numbers.
+      bounds: texts such as `>3` or `65+` beside its numbers; where there are many, they are classes, not numbers.
       recognized: rows by the name of the column type that recognizes their text.
     """
 
@@ -73,6 +75,7 @@ class ColumnProfile:
     percents: int = 0
     numbers: dict[NumberFormat, int] = dataclasses.field(default_factory=lambda: dict.fromkeys(FORMATS, 0))
     money: set[str] = dataclasses.field(default_factory=set)
+    bounds: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     recognized: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     others: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
 
@@ -123,7 +126,7 @@ class ColumnProfile:
         present = self.present - sum(self.others[text] for text in missing)
         if not present:
             return conversion.named("empty")
-        if self.codes or len(self.money) > 1:
+        if self.codes or len(self.money) > 1 or sum(self.bounds.values()) > (1 - MOSTLY) * present:
             return conversion.named("string")
         floats = self.numbers[self.format]
         if floats >= MOSTLY * present:
@@ -178,6 +181,8 @@ class ColumnProfile:
             adorned = matches(bare, _NUMBER_LIKE) & present & ~number
             if adorned.any():
                 self.money |= money(values.filter(pa.array(adorned)))
+                for i in np.flatnonzero(adorned & is_bound(values))[:OTHERS]:
+                    self.bounds[values[int(i)].as_py()] += int(weights[i])
                 number |= adorned
                 values = pc.replace_with_mask(values, pa.array(adorned), bare.filter(pa.array(adorned)))
         if number.any():

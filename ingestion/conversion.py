@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from noria.ingestion.arrow_values import blank, decoded
-from noria.ingestion.column_types import COLUMN_TYPES
+from noria.ingestion.column_types import COLUMN_TYPES, time_format
 from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.number_formats import MISSING_NUMBER, PLAIN, NumberFormat
 
@@ -18,13 +18,14 @@ def named(name: str, folder: Path | None = None) -> ColumnType:
     """The column type of a name such as `int`, or of an import path.
 
     Args:
-      name: as in `data.types`.
+      name: as in `data.types`, such as `int` or `time(%d.%m.%Y)`.
       folder: the project's folder, in which an import path is searched.
 
     Raises:
       ConfigError: there is no such type.
     """
-    return COLUMN_TYPES.find(name, folder)(name) if "." in name else _own(name)
+    own = time_format(name) is not None or "." not in name
+    return _own(name) if own else COLUMN_TYPES.find(name, folder)(name)
 
 
 def resolved(names: Mapping[str, str], folder: Path | None = None) -> dict[str, ColumnType]:
@@ -55,11 +56,19 @@ def unify(first: ColumnType, second: ColumnType) -> ColumnType | None:
     empty = named("empty")
     if empty in (first, second):
         return first if second == empty else second
+    if _is_time(first) and _is_time(
+        second
+    ):  # one type, whose format may change: ISO 8601 is read beside each
+        return second if time_format(second.name) else first
     others = (second.name, *second.widens_to)
     common = [name for name in (first.name, *first.widens_to) if name in others]
     if not common:
         return None
     return {first.name: first, second.name: second}.get(common[0]) or named(common[0])
+
+
+def _is_time(column_type: ColumnType) -> bool:
+    return column_type.name == "time" or time_format(column_type.name) is not None
 
 
 def stored(column_type: ColumnType) -> pa.DataType:

@@ -22,7 +22,7 @@ from noria.ingestion.number_formats import PLAIN
 # among this year's would make span 6695, permanently the newest one.
 FUTURE_SECONDS = periods.DAY
 # 1901-01-01. Databases and spreadsheets write 0001-01-01, 1753-01-01, 1899-12-30 or 1900-01-01 where they know of no
-# time; one such row in the first file would be span 1 permanently.
+# time; one such row in the first file would be span 1 permanently. Years and months without a day are no such entries.
 PAST = -2_177_452_800
 
 
@@ -84,9 +84,19 @@ class EventSettings:
         return list(dict.fromkeys([*self.columns, *extra]))
 
     @property
+    def time_label(self) -> str:
+        """What a value of the time column is, for messages."""
+        return f"a time (format {self.time_format})" if self.time_format else conversion.named("time").label
+
+    @property
     def as_it_is(self) -> tuple[str, ...]:
         """The columns that are interpreted here and not by their type."""
         return tuple(name for name in (self.time, self.label) if name is not None)
+
+
+def has_days(time_format: str | None) -> bool:
+    """Whether times of this format, or of none, may be days that a database writes where it knows of no time."""
+    return time_format is None or times.NAMES_DAY.search(time_format) is not None
 
 
 def schema_of(columns: Mapping[str, ColumnType], settings: EventSettings) -> pa.Schema:
@@ -121,19 +131,14 @@ def events(
             raw = arrays[settings.time]
             arrays[settings.time], wrong = times.parse(raw, settings.time_format)
             missing = ~np.asarray(arrays[settings.time].is_valid()) & ~wrong
-            expected = (
-                f"a time (format {settings.time_format})"
-                if settings.time_format
-                else conversion.named("time").label
-            )
-            _reject(part, wrong, settings.time, raw, f"is not {expected}", letters)
+            _reject(part, wrong, settings.time, raw, f"is not {settings.time_label}", letters)
             _reject(part, missing, settings.time, raw, "the time is missing", letters)
             seconds = np.asarray(arrays[settings.time].fill_null(0))
             future = ~(wrong | missing) & (seconds > now + FUTURE_SECONDS)
             today = datetime.datetime.fromtimestamp(now, datetime.timezone.utc)
             reason = f"is in the future, by more than a day (now it is {today:%Y-%m-%dT%H:%MZ})"
             _reject(part, future, settings.time, raw, reason, letters)
-            past = ~(wrong | missing) & (seconds < PAST)
+            past = ~(wrong | missing) & (seconds < PAST) & has_days(settings.time_format)
             _reject(part, past, settings.time, raw, "is before 1901", letters)
             bad |= wrong | missing | future | past
         raw = arrays[settings.label]

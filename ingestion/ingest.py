@@ -272,7 +272,8 @@ class _Ingestion:
                 raise widening.unknown_class(refused, self.calendar.classes, settings.task) from refused
             if settings.time in letters.columns:
                 raise widening.other_times(refused) from refused
-            raise widening.explained(refused, self.new, columns, unasked) from refused
+            told = [name for name in free if name in unasked or columns[name].is_time]
+            raise widening.explained(refused, self.new, columns, told) from refused
         return grown
 
     def _grow(self) -> Calendar:

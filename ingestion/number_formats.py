@@ -6,6 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from noria.ingestion.arrow_values import matches
+
 # Texts that mean "nothing here" in any column, and those that mean it only where numbers are expected.
 # \N is MySQL's and Hive's; those with # are what a spreadsheet writes for a formula that failed.
 MISSING = (
@@ -22,6 +24,10 @@ _MONEY = (
     r"(?:(?:US|R|A|C|NZ|HK|S)?\$|[€£¥₹₽₩₺₪₫₴₦฿]|USD|EUR|GBP|CHF|JPY|CNY|INR|BRL|CAD|AUD|SEK|NOK|PLN|kr|zł|Kč)"
 )
 _BEFORE, _BEHIND = rf"^([+-]?){_MONEY}{BLANKS}*([+-]?\.?\d)", rf"(\d\.?){BLANKS}*{_MONEY}$"
+
+
+# A number that is only known to be larger or smaller than this.
+_ABOVE_OR_BELOW, _AND_MORE = rf"^[<>≤≥]=?{BLANKS}*(-?[.,]?\d)", r"^(\d[\d.,]*)\+$"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,15 +85,23 @@ def plain_signs(texts: pa.Array) -> pa.Array:
     """Numbers with the signs that people and programs write around them, without these signs.
 
     `$1,234` and `5 €` lose the sign of money, `(12.5)` and `12.5-`, as bookkeepers write them, become `-12.5`, the
-    minus of typesetters becomes a hyphen, and Fortran's `1.5D3` becomes `1.5E3`. Other texts may change too.
+    minus of typesetters becomes a hyphen, and Fortran's `1.5D3` becomes `1.5E3`. A bound such as `>3`, `<0.1` or `65+`
+    becomes the number in it. Other texts may change too.
     """
     texts = pc.utf8_trim_whitespace(texts)
+    texts = pc.replace_substring_regex(texts, _ABOVE_OR_BELOW, r"\1")
+    texts = pc.replace_substring_regex(texts, _AND_MORE, r"\1")
     texts = pc.replace_substring_regex(texts, "^[\u2212\u2010\u2011\u2013]", "-")
     texts = pc.replace_substring_regex(texts, r"^\((.*\d.*)\)$", r"-\1")
     texts = pc.replace_substring_regex(texts, _BEFORE, r"\1\2")
     texts = pc.replace_substring_regex(texts, _BEHIND, r"\1")
     texts = pc.replace_substring_regex(texts, r"^(\d[\d.,]*[.,]\d+)-$", r"-\1")
     return pc.replace_substring_regex(texts, r"^([+-]?[\d.,]+)[dD]([+-]?\d+)$", r"\1E\2")
+
+
+def is_bound(texts: pa.Array) -> np.ndarray:
+    """Which texts are a bound of a number, such as `>3`, `<0.1` or `65+`."""
+    return matches(texts, f"{_ABOVE_OR_BELOW}|{_AND_MORE}")
 
 
 def money(texts: pa.Array) -> set[str]:

@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from noria.ingestion.arrow_values import blank, matches
+
 # Absolute values up to here are seconds, milliseconds, microseconds; above, nanoseconds. 1e11 s is the year
 # 5138, and 1e11 ms is March 1973.
 _SCALES = ((1e11, 1), (1e14, 10**3), (1e17, 10**6), (np.inf, 10**9))
@@ -47,6 +49,14 @@ _ISO = (
     r"(?:[T ]+(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,]\d+)?)?)?"
     rf"\s*(?:(?P<zone>[Zz]|{'|'.join(_ZONES)}|[+-]\d{{2}}(?::?\d{{2}})?)(?:\[[\w/+-]+\])?)?\s*$"
 )
+# Weeks of ISO 8601, which begin on Monday, and quarters.
+_WEEK = r"^\s*(?P<year>\d{4})[- /]?[Ww](?P<part>\d{1,2})(?:-(?P<day>[1-7]))?\s*$"
+_QUARTER = r"^\s*(?P<year>\d{4})[- /]?[Qq](?P<part>[1-4])\s*$"
+_QUARTER_FIRST = r"^\s*[Qq](?P<part>[1-4])[- /]?(?P<year>\d{4})\s*$"
+# The end of a day, as some write it, where a format has hours and minutes.
+_MIDNIGHT = r"\b24([:.]00)([:.]00)?\b"
+# A format with a day, and not only with months or years.
+NAMES_DAY = re.compile("%[dejcDFx]")
 _NUMBER = r"^\s*[+-]?\d+(\.\d*)?([eE][+-]?\d+)?\s*$"
 
 
@@ -57,7 +67,8 @@ def parse(values: pa.Array, form: str | None = None) -> tuple[pa.Array, np.ndarr
       values: timestamps, dates, numbers or text, `[rows]`. Numbers are seconds, milliseconds, microseconds or
         nanoseconds since 1970 by their size, or days written YYYYMMDD, where at least half of those of that
         size are days.
-        Text is ISO 8601 with or without a zone, or such a number. Without a zone it is UTC.
+        Text is ISO 8601 with or without a zone, a week (2024-W05), a quarter (2024 Q1), or such a number. Without a
+        zone it is UTC; a week and a quarter begin with their first day.
       form: `strptime` format of text that is none of these.
 
     Returns:
@@ -66,6 +77,9 @@ def parse(values: pa.Array, form: str | None = None) -> tuple[pa.Array, np.ndarr
     arrow_type = values.type
     if pa.types.is_timestamp(arrow_type) or pa.types.is_date(arrow_type):
         return _from_arrow(values), np.zeros(len(values), bool)
+    if form is not None and pa.types.is_floating(arrow_type):
+        values = _whole(values)
+        arrow_type = values.type
     if form is not None and pa.types.is_integer(arrow_type):
         width = len(datetime.datetime(2001, 12, 12, 12, 12, 12).strftime(form))  # 09... became 9...
         values = pc.utf8_lpad(values.cast(pa.string()), width=width, padding="0")
@@ -101,6 +115,14 @@ def _from_arrow(values: pa.Array) -> pa.Array:
     valid = np.asarray(ticks.is_valid())
     seconds = np.floor_divide(np.asarray(ticks.fill_null(0)), per_second[unit])
     return pa.array(seconds, pa.int64(), mask=~valid)
+
+
+def _whole(values: pa.Array) -> pa.Array:
+    """Whole numbers that a gap has made floats, as pandas does; other floats as they are."""
+    try:
+        return blank(values, pc.is_nan(values).fill_null(False)).cast(pa.int64())
+    except pa.ArrowInvalid:
+        return values
 
 
 def _from_numbers(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
@@ -177,13 +199,43 @@ def _from_text(texts: pa.Array, form: str | None) -> tuple[np.ndarray, np.ndarra
     seconds += hour * 3600 + minute * 60 + second - _offset(parts["zone"])
     good = matched & ~impossible
     times[good] = seconds[good]
+    for pattern, first_day in ((_WEEK, _monday), (_QUARTER, _quarter), (_QUARTER_FIRST, _quarter)):
+        rest = ~(number | good)
+        if not rest.any():
+            break
+        found = pc.extract_regex(texts, pattern)
+        matched = np.asarray(found.is_valid()) & rest
+        parts = {name: _integers(found.field(i), matched) for i, name in enumerate(_names(found.type))}
+        seconds, impossible = first_day(parts)
+        good |= matched & ~impossible
+        times[matched] = seconds[matched]
     return times, beyond | ~(number | good)
+
+
+def _monday(parts: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The days of ISO weeks; week 1 has 4 January. A week 53 that a year does not have is bad."""
+    fourth, _ = _seconds(parts["year"], np.ones_like(parts["year"]), np.full_like(parts["year"], 4))
+    monday = fourth - (fourth // 86_400 + 3) % 7 * 86_400  # 1 January 1970 was a Thursday
+    week = monday + (parts["part"] - 1) * 7 * 86_400
+    # The year of a week is that of its Thursday.
+    years = (week + 3 * 86_400).astype("datetime64[s]").astype("datetime64[Y]").astype(int) + 1970
+    bad = (parts["part"] < 1) | (years != parts["year"])
+    return week + (np.maximum(parts["day"], 1) - 1) * 86_400, bad
+
+
+def _quarter(parts: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    return _seconds(parts["year"], 3 * parts["part"] - 2, np.ones_like(parts["year"]))
 
 
 def _from_format(texts: pa.Array, form: str) -> tuple[np.ndarray, np.ndarray]:
     texts = pc.utf8_trim_whitespace(texts)
+    if "%H" in form and (late := matches(texts, _MIDNIGHT)).any():
+        starts = pc.replace_substring_regex(texts.filter(pa.array(late)), _MIDNIGHT, r"00\1\2")
+        texts = pc.replace_with_mask(texts, pa.array(late), starts)
+        times, bad = _from_format(texts, form)
+        return times + 86_400 * late, bad
     try:
-        if not re.search("%[dejcDFx]", form):
+        if not NAMES_DAY.search(form):
             raise pa.ArrowInvalid("the C library takes the day before the first one where no day is written")
         fast = pc.strptime(texts, format=form, unit="s", error_is_null=True).cast(pa.int64())
     except pa.ArrowInvalid:  # a directive that the C library has none for

@@ -5,6 +5,7 @@ whose types are known is read once.
 """
 
 import dataclasses
+import shlex
 from collections.abc import Collection, Sequence
 
 from noria.core.errors import DataError
@@ -35,8 +36,8 @@ def asked(known: Types, config: Types) -> Types:
             raise DataError(
                 f"column {name!r} has the type {old.name} in the spans, the config asks for {column_type.name}",
                 where=f"data.types in the config ({name})",
-                next_step=f"noria migrate {name}={column_type.name} changes the spans, and says first which values "
-                f"would be lost; or set data.types back to {old.name}",
+                next_step=f"noria migrate {shlex.quote(f'{name}={column_type.name}')} changes the spans, and says "
+                f"first which values would be lost; or set data.types back to {old.name}",
             )
         grown[name] = column_type
     return grown
@@ -82,12 +83,13 @@ def explained(error: DataError, new: Sequence[Table], known: Types, bad: Collect
     if not other:
         return error
     name, column_type = other[0]
-    return DataError(
-        error.what,
-        where=error.where,
-        next_step=f"{error.next_step}; or, if {name!r} is {column_type.label} from now on: noria migrate "
-        f"{name}={column_type.name}, which first lists the values of the spans that would be lost",
-    )
+    if known[name].is_time:
+        way = f"if the times in {name!r} are written in another way from now on, set data.types in the config to "
+        way += f"{{{name}: 'time(FORMAT)'}}, with FORMAT such as %d.%m.%Y; ISO 8601 is read beside it"
+    else:
+        way = f"if {name!r} is {column_type.label} from now on: noria migrate "
+        way += f"{shlex.quote(f'{name}={column_type.name}')}, which first lists the values that would be lost"
+    return DataError(error.what, where=error.where, next_step=f"{error.next_step}; or, {way}")
 
 
 def classes(known: Calendar, wanted: Sequence[str]) -> Calendar:

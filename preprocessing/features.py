@@ -32,6 +32,7 @@ __all__ = [
     "missing",
     "number",
     "numbers",
+    "since",
 ]
 
 # What a missing category is called. A separate word, so that it gets its own entry in the vocabulary, and keeps
@@ -202,6 +203,23 @@ def circle(column: Column, name: str, period: float) -> dict[str, tf.Tensor]:
     angle = tf.cast(phase * (2 * math.pi / period), tf.float32)
     here = 1.0 - missing(column)
     return {f"{name}_sin": tf.sin(angle) * here, f"{name}_cos": tf.cos(angle) * here}
+
+
+def since(column: Column, until: Column) -> tf.Tensor:
+    """Seconds from one time to another, `[batch]` float32, NaN where either is missing: a column for `numbers`.
+
+    An age, or how long a contract has run. Each of the times grows, so that new rows lie beyond all that was learnt;
+    their distance does not.
+
+    Args:
+      column: the time that is in the past, epoch seconds; where it is in the future the distance is negative.
+      until: the event's time, epoch seconds.
+    """
+    seconds = tf.cast(dense(until, 0), tf.int64) - dense(
+        column, 0
+    )  # float32 has no seconds left in an epoch time
+    unknown = tf.maximum(missing(column), missing(until))
+    return tf.where(unknown > 0, tf.constant(math.nan, tf.float32), tf.cast(seconds, tf.float32))
 
 
 def label(inputs: Mapping[str, Column], name: str) -> dict[str, tf.Tensor]:

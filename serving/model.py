@@ -133,20 +133,31 @@ class Model:
             if found is None:
                 return
             wanted = self._wanted(found)
+            # What was withdrawn, as in a rollback, does not answer until another version has loaded.
+            self._unload_others(self._kept(wanted, found) | found.keys())
             for number in self._in_turn(wanted, found):
                 if not self._present(number, found[number]):
                     await self._load(number, found[number])
                 self.versions[number].folder = found[number]  # that of a candidate is renamed
-            # One that is refused takes no place: the newest that serves stays until a wanted one does.
-            served = [number for number in wanted if self.specific(number) and number != self.candidate]
-            keep = set(wanted) if served or not wanted else {*wanted, *self._newest_served()}
-            if self.keep_fallback:
-                keep.update(sorted(set(self._trusted()) & found.keys())[-2:])
-            if self.candidate is not None:
-                keep.add(self.candidate)
-            for number, version in self.versions.items():
-                if number not in keep and version.state is State.AVAILABLE:
-                    self._unload(version)
+            self._unload_others(self._kept(wanted, found))
+
+    def _kept(self, wanted: list[int], found: dict[int, Path]) -> set[int]:
+        """The versions that stay in memory.
+
+        One that is refused takes no place: the newest that serves stays until a wanted one does.
+        """
+        served = [number for number in wanted if self.specific(number) and number != self.candidate]
+        keep = set(wanted) if served or not wanted else {*wanted, *self._newest_served()}
+        if self.keep_fallback:
+            keep.update(sorted(set(self._trusted()) & found.keys())[-2:])
+        if self.candidate is not None:
+            keep.add(self.candidate)
+        return keep
+
+    def _unload_others(self, keep: set[int]) -> None:
+        for number, version in self.versions.items():
+            if number not in keep and version.state is State.AVAILABLE:
+                self._unload(version)
 
     def _found(self) -> dict[int, Path] | None:
         """Folders whose name is a number; None where the folder cannot be read now."""
@@ -219,9 +230,18 @@ class Model:
         LOG.info("loading version %d of model %s from %s", number, self.name, folder)
         spare, busy = loading_cores()
         serving = [each for each in self.versions.values() if each.live]
-        _restrict(serving, busy)
+
+        def standby(graph: str) -> ModelProcess | None:
+            process = self._take_standby(graph)
+            if process is None:  # to read weights alone takes no millisecond; a graph takes many
+                _restrict(serving, busy)
+            return process
+
         try:
-            await version.load(spare if serving else [], self._take_standby)
+            latest = self.latest()
+            await version.load(
+                spare if serving else [], standby, latest.queue if latest is not None else None
+            )
             LOG.info("version %d of model %s serves", number, self.name)
             self._note("serves", number)
         except StatusError as error:

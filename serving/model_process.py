@@ -11,6 +11,7 @@ standard input. Each message there is one JSON line and one file descriptor, the
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -26,6 +27,7 @@ def serve() -> None:
     """Forks a model process for each message, until the front is gone."""
     from noria.serving import session_model  # before any fork
 
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of its own functions
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps; the front sees the socket end
     control = socket.socket(fileno=os.dup(0))
     control.sendall(b"ready\n")

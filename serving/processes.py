@@ -18,12 +18,9 @@ from noria.serving.tensors import Tensor
 
 LITE = "model.tflite"
 # With the threads of numpy's libraries, the process could not fork. numpy reads these when it is imported.
-ENVIRONMENT = {
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "TF_CPP_MIN_LOG_LEVEL": "2",
-}
+ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+# What concerns a version comes as an exception; the rest is about libraries of GPUs that are not there.
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 class ModelProcess(asyncio.Protocol):
@@ -195,7 +192,7 @@ class Spawner:
             "-m",
             "noria.serving.model_process",
             stdin=theirs.fileno(),
-            env=os.environ | ENVIRONMENT,
+            env=QUIET | dict(os.environ) | ENVIRONMENT,
             start_new_session=True,
         )
         theirs.close()

@@ -104,13 +104,17 @@ class Version:
         return tuple(files.mark(self.folder / name) for name in names)
 
     async def load(
-        self, cores: list[int], standby: Callable[[str], ModelProcess | None] = lambda graph: None
+        self,
+        cores: list[int],
+        standby: Callable[[str], ModelProcess | None] = lambda graph: None,
+        before: Queue | None = None,
     ) -> None:
         """Loads and warms the version; it is AVAILABLE afterwards.
 
         Args:
           cores: those that the process may use until it serves; all if empty.
           standby: gives a process that has a graph already, by its digest: only the weights are read then.
+          before: the queue of the version that serves now; its newest requests are repeated here.
 
         Raises:
           StatusError: it does not load, or a warm-up request fails. The state is END, with the error.
@@ -125,7 +129,7 @@ class Version:
                     name: Signature(name, proto) for name, proto in self.process.signatures.items()
                 }
                 self.queue.connect(self.process)
-                await asyncio.wait_for(self._warm(self), self._load_seconds)
+                await asyncio.wait_for(self._prepare(self.process, before), self._load_seconds)
             self.process.serve()
         except (StatusError, asyncio.TimeoutError) as error:
             self._give_up(
@@ -195,6 +199,30 @@ class Version:
         except (StatusError, asyncio.TimeoutError):  # the load from the start says what is wrong
             process.kill("the weights could not be replaced")
             return None
+
+    async def _prepare(self, process: ModelProcess, before: Queue | None) -> None:
+        """Sends the warm-up requests, and repeats what the version before has answered.
+
+        TensorFlow prepares a graph at its first call, which takes as long as many requests. An error of a repeated
+        request says nothing here, as two versions may have other inputs.
+
+        Raises:
+          StatusError: a warm-up request fails, or the process ends.
+        """
+
+        def failed(reason: asyncio.Future[str]) -> None:
+            self.queue.fail(StatusError(Code.INTERNAL, f"{reason.result()} while it was warmed"))
+
+        process.ended.add_done_callback(failed)
+        try:
+            await self._warm(self)
+            for (feeds, fetches), inputs in list(before.recent.items()) if before is not None else []:
+                with contextlib.suppress(StatusError):
+                    await self.queue.run(feeds, fetches, inputs, mergeable=False)
+        finally:
+            process.ended.remove_done_callback(failed)
+        if process.ended.done():
+            raise StatusError(Code.INTERNAL, f"{process.ended.result()} while it was warmed")
 
     async def _start(self, cores: list[int]) -> ModelProcess:
         process = await self._spawner.start(str(self._path()), self._tags, self._threads, cores)

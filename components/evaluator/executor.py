@@ -68,6 +68,7 @@ class Executor(BeamExecutor):
                 settings,
                 task,
                 first_run=champion is None,
+                rows=_rows(examples),
                 project=exec_properties["project"],
             )
             config = tfma.utils.update_eval_config_with_defaults(
@@ -217,6 +218,11 @@ def _files(examples: types.Artifact) -> list[str]:
 
 def _serving(model: types.Artifact) -> Path:
     return Path(path_utils.serving_model_path(model.uri))
+
+
+def _rows(examples: types.Artifact) -> int | None:
+    """Rows of the eval split, as SpanExampleGen has counted them; None of examples that others have made."""
+    return json.loads(examples.get_string_custom_property("rows") or "{}").get("eval")
 
 
 def _version(champion: types.Artifact | None) -> int | None:

@@ -41,6 +41,7 @@ def build(
     task: str,
     *,
     first_run: bool = False,
+    rows: int | None = None,
     project: str = "",
 ) -> Gate:
     """Fills in what the settings leave open.
@@ -49,6 +50,7 @@ def build(
       settings: the keys of `gates.model`.
       task: `binary`, `multiclass` or `regression`.
       first_run: True if there is no champion.
+      rows: of the eval split, which default bounds depend on; None if they are not known.
       project: folder to import the user's own metrics from.
 
     Raises:
@@ -61,7 +63,7 @@ def build(
             f"the task must be one of {', '.join(TASKS)}, got {task!r}" + (f"; {hint}" if hint else ""),
             where="task",
         )
-    bounds = default_bounds(task, first_run) if settings.metrics is None else settings.metrics
+    bounds = default_bounds(task, first_run, rows) if settings.metrics is None else settings.metrics
     metrics = {name: METRICS.find(name, project or None)() for name in bounds}
     for name, bound in bounds.items():
         try:

@@ -4,6 +4,7 @@ This module imports neither numpy nor TensorFlow.
 """
 
 import json
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -14,8 +15,8 @@ from noria.core.tasks import TASKS
 
 # Two equally good models of the flights, compared on the held-out fifth of each of 48 weeks (1,260 rows): AUC differs
 # with a standard deviation of 0.006, log loss of 0.008. A bound of 0.005 refuses 9 and 8 of the 48 by chance, 0.01
-# refuses 4 and 3.
-CHANGE = 0.01
+# refuses 4 and 3. Chance differences grow with 1 / sqrt(rows), and so do the default bounds below MEASURED_ROWS.
+CHANGE, MEASURED_ROWS = 0.01, 1_260
 # Skill below which a model is worse than a guess. The guess knows the very rows, so a model of noise has a little less
 # than 0; 0.05 is 0.03 nats a row where both classes are equally frequent, as much as the base rate's share can cost.
 LEAST_SKILL = -0.05
@@ -49,17 +50,28 @@ class Bound(Settings):
         return self
 
 
-def default_bounds(task: str, first_run: bool) -> dict[str, Bound]:
+def default_bounds(task: str, first_run: bool, rows: int | None = None) -> dict[str, Bound]:
     """The bounds of a gate that names none: change against the champion, and skill against a guess.
 
     The first version must be at least as good as the guess. For later ones the bound is an alarm: see `model_verdict`.
+
+    Args:
+      task: `binary`, `multiclass` or `regression`.
+      first_run: True if there is no champion.
+      rows: of the eval split. With fewer, equally good models differ more, and their bounds are wider; None: enough.
+
+    >>> default_bounds("binary", False)["auc"].change, default_bounds("binary", False, rows=315)["auc"].change
+    (0.01, 0.02)
     """
+    wider = math.sqrt(max(1.0, MEASURED_ROWS / max(1, rows or MEASURED_ROWS)))
     least = Bound(min=0.0 if first_run else LEAST_SKILL)
+    change = Bound(change=round(CHANGE * wider, 4))
     if task == "binary":
-        return {"auc": Bound(change=CHANGE), "log_loss": Bound(change=CHANGE), "skill": least}
+        return {"auc": change, "log_loss": change, "skill": least}
     if task == "multiclass":
-        return {"log_loss": Bound(change=CHANGE), "accuracy": Bound(change=CHANGE), "skill": least}
-    return {"rmse": Bound(relative=RELATIVE), "mae": Bound(relative=RELATIVE), "r2": least}
+        return {"log_loss": change, "accuracy": change, "skill": least}
+    relative = Bound(relative=round(RELATIVE * wider, 4))
+    return {"rmse": relative, "mae": relative, "r2": least}
 
 
 def _shown(task: str) -> str:
@@ -84,8 +96,9 @@ class EvaluatorSettings(Settings):
         description="Bounds by metric name, or by the import path of your own metric, such as "
         "`my_project.metrics.Brier`. Names: "
         + ", ".join(f"`{name}` ({', '.join(kind.tasks)})" for name, kind in METRICS.all().items())
-        + f". Default: {'; '.join(map(_shown, TASKS))}. In the first run `skill` (`r2`) must be at least 0: no worse "
-        "than a guess. `{}` blesses nothing.",
+        + f". Default: {'; '.join(map(_shown, TASKS))}. With fewer than 1,260 held-out rows these `change` and "
+        "`relative` are wider, as equally good models differ more there (1 / sqrt(rows)). In the first run `skill` "
+        "(`r2`) must be at least 0: no worse than a guess. `{}` blesses nothing.",
     )
     slices: Annotated[list[list[str]], BeforeValidator(_tuples)] = Field(
         default_factory=list,

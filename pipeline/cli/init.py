@@ -73,8 +73,8 @@ def init(
     types: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"COLUMN=TYPE, may be repeated: {', '.join(COLUMN_TYPES.names())}, or the import path of your "
-            "own. Default: inferred."
+            help=f"COLUMN=TYPE, may be repeated: {', '.join(COLUMN_TYPES.names())}, 'time(%d.%m.%Y)' for times in "
+            "this format, or the import path of your own. Default: inferred."
         ),
     ] = None,
     drop: Annotated[list[str] | None, typer.Option(help="Column to leave out; may be repeated.")] = None,

@@ -1,27 +1,33 @@
 """`noria predict`: what a running server predicts for the rows of a file."""
 
+import contextlib
 import csv
+import shutil
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from noria.pipeline.cli import console
-from noria.pipeline.cli.options import Json
+from noria.pipeline.cli.options import PROJECT, Json
 from noria.pipeline.cli.server_credentials import CaFile, CertFile, KeyFile, TokenFile, credentials
 
 DEFAULT, COLUMNS, EXAMPLES = "serving_default", "predict", "examples"
-_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 
 
 def predict(
-    rows: Annotated[Path, typer.Argument(help="A CSV file with a header; - for standard input.")],
+    rows: Annotated[
+        Path, typer.Argument(help="A CSV, JSON lines or Parquet file; - for a CSV from standard input.")
+    ],
     url: Annotated[
         str, typer.Option(help="http:// or https://host:8501, grpc:// or grpcs://host:8500.")
     ] = "http://localhost:8501",
-    model: Annotated[str, typer.Option(help="The model's name.")] = "default",
+    model: Annotated[
+        str, typer.Option(help="The model's name. Default: the project's name, or `default`.")
+    ] = "",
     version: Annotated[int | None, typer.Option(help="Its version. Default: the newest.")] = None,
     signature: Annotated[
         str, typer.Option(help="The signature. Default: predict if the model has it, or serving_default.")
@@ -32,12 +38,29 @@ def predict(
     key: KeyFile = None,
     token_file: TokenFile = None,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds for each request.")] = 30.0,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            "-c",
+            help="The noria.yaml that says how the rows are written, or its folder. Default: the one here, if the "
+            "model is its.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> int:
-    """Ask a server for the rows of a CSV file; writes a CSV with the outputs to standard output."""
-    from noria.core.errors import ServingError
-    from noria.serving import client
+    """Ask a server for the rows of a file; writes a CSV with the outputs to standard output.
 
+    The rows are read as the project reads its data. Without a project, times must be in ISO 8601 or in seconds.
+    """
+    from noria.core.errors import ServingError
+    from noria.ingestion import model_columns
+    from noria.ingestion.calendar import Calendar
+    from noria.serving import client
+    from noria.stores.spans import SpanStore
+
+    project = _project(config, model)
+    model = model or (project.name if project is not None else "default")
     asked = client.connect(url, model, version, timeout, credentials(ca, cert, key, token_file))
     known = asked.signatures()
     name = signature or (COLUMNS if COLUMNS in known else DEFAULT)
@@ -47,90 +70,67 @@ def predict(
             where=url,
             next_step="choose one of them by --signature",
         )
-    types = known[name]
+    inputs = known[name] if list(known[name]) != [EXAMPLES] else None
+    settings = project.event_settings() if project is not None else None
+    calendar = Calendar.load(SpanStore(project.home_path)) if project is not None else None
     writer: Any = None
     found: dict[str, list[Any]] = {}
-    for columns in _batches(rows, batch):
-        if list(types) == [EXAMPLES]:
-            given = {EXAMPLES: client.examples({key: _guess(each) for key, each in columns.items()})}
-        else:
-            given = {key: _typed(key, columns, dtype, rows, name == COLUMNS) for key, dtype in types.items()}
-        outputs = asked.predict(given, name)
-        if as_json:
-            for output, values in outputs.items():
-                found.setdefault(output, []).extend(map(_text, values))
-            continue
-        if writer is None:
-            writer = csv.writer(sys.stdout, lineterminator="\n")
-            writer.writerow(outputs)
-        writer.writerows(zip(*(map(_text, each) for each in outputs.values()), strict=True))
+    with _source(rows) as source:
+        for columns in model_columns.read(source, batch, inputs, settings, calendar):
+            given = columns if inputs is not None else {EXAMPLES: client.examples(columns)}
+            outputs = asked.predict(given, name)
+            if as_json:
+                for output, values in outputs.items():
+                    found.setdefault(output, []).extend(map(_text, values))
+                continue
+            columns = _flat(outputs, calendar.classes if calendar is not None else ())
+            if writer is None:
+                writer = csv.writer(sys.stdout, lineterminator="\n")
+                writer.writerow(columns)
+            writer.writerows(zip(*columns.values(), strict=True))
     asked.close()
     if as_json:
         console.emit(found)
     return console.OK
 
 
-def _batches(path: Path, size: int) -> Iterator[dict[str, list[str]]]:
-    """Columns of at most `size` rows each."""
-    from noria.core import files
-    from noria.core.errors import DataError
+def _project(config: Path | None, model: str) -> Any:
+    """The project that says how the rows are written: the one that is named, or the one here, if the model is its."""
+    from noria.pipeline.config import load
 
-    try:
-        with open(
-            0 if str(path) == "-" else path, encoding="utf-8", newline="", closefd=str(path) != "-"
-        ) as file:
-            reader = csv.reader(file)
-            header = next(reader, None)
-            if header is None:
-                raise DataError("the file is empty", where=path, next_step="give it a header and rows")
-            rows: list[list[str]] = []
-            for row in reader:
-                if len(row) != len(header):
-                    raise DataError(
-                        f"a row has {len(row)} cells, the header has {len(header)}",
-                        where=f"{path}, line {reader.line_num}",
-                    )
-                rows.append(row)
-                if len(rows) == size:
-                    yield dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))
-                    rows = []
-            if rows:
-                yield dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))
-    except OSError as error:
-        raise files.refusal(error, "the rows cannot be read", path, DataError) from error
+    if config is not None:
+        return load(config)
+    found = load(PROJECT) if PROJECT.exists() else None
+    return found if found is not None and model in ("", found.name) else None
 
 
-def _guess(cells: list[str]) -> list[Any]:
-    """A column for tf.Examples: whole numbers if all are, else numbers, else text; an empty cell is missing."""
-    for kind in (int, float):
-        try:
-            return [kind(each) if each else None for each in cells]
-        except ValueError:
-            continue
-    return [each or None for each in cells]
+@contextlib.contextmanager
+def _source(rows: Path) -> Iterator[Any]:
+    """What ingestion opens; standard input is copied first, because files are read twice."""
+    from noria.ingestion.sources.base import FoundFile
+
+    if str(rows) != "-":
+        yield rows
+        return
+    with tempfile.NamedTemporaryFile(suffix=".csv") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+        file.flush()
+        yield FoundFile(Path(file.name), "standard input")
 
 
-def _typed(name: str, columns: dict[str, list[str]], dtype: str, path: Path, gaps: bool) -> list[Any]:
-    """A column for an input of a known type; with `gaps` an empty cell is a missing value."""
-    from noria.core.errors import DataError
-
-    if name not in columns:
-        raise DataError(f"the model needs the column {name}; the file has {', '.join(columns)}", where=path)
-    if dtype == "string":
-        return [each.encode() for each in columns[name]]
-    kind = int if dtype in _INTEGERS else _boolean if dtype == "bool" else float
-    try:
-        return [None if gaps and not each else kind(each) for each in columns[name]]
-    except ValueError as error:
-        raise DataError(f"column {name} must hold values of type {dtype}: {error}", where=path) from error
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() in ("true", "1"):
-        return True
-    if text.lower() in ("false", "0"):
-        return False
-    raise ValueError(f"neither true nor false: {text!r}")
+def _flat(outputs: dict[str, list[Any]], classes: Sequence[str]) -> dict[str, list[Any]]:
+    """A column for each number: those of an output with several are named by its classes, or numbered from 0."""
+    found = {}
+    for name, rows in outputs.items():
+        width = len(rows[0]) if isinstance(rows[0], list) else 1
+        labels = classes if len(classes) == width else range(width)
+        if width == 1:
+            found[name] = list(map(_text, rows))
+        else:
+            found |= {
+                f"{name}_{label}": [_text(row[place]) for row in rows] for place, label in enumerate(labels)
+            }
+    return found
 
 
 def _text(value: Any) -> Any:

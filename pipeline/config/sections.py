@@ -145,8 +145,9 @@ class Data(Settings):
     keep_spans: int | None = Field(
         default=None,
         ge=1,
-        description="How many of the newest spans keep their rows. `noria run` retires older ones that no run and no "
-        "kept version needs (docs/operations.md). Default: all; `noria retire` does it when you want.",
+        description="How many of the newest spans keep their rows. `noria run`, and each run on Kubeflow, retires "
+        "older ones that no run and no kept version needs (docs/operations.md). Default: all; `noria retire` does it "
+        "when you want.",
     )
 
     @property

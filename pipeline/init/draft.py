@@ -22,7 +22,7 @@ from noria.core.tasks import TASKS
 from noria.ingestion import conversion, tables
 from noria.ingestion.formats import TextTable
 from noria.pipeline.config import NAME_LENGTH, load
-from noria.pipeline.init import flat, inference, row_order, time_formats
+from noria.pipeline.init import flat, inference, leaks, row_order, time_formats
 from noria.pipeline.init.origin import Origin, origin
 from noria.pipeline.runs.ingest import LANDING
 
@@ -55,7 +55,13 @@ class Draft:
     spans: int
     random: bool
     growing: list[str]
+    yearly: list[str]
     notes: list[str]
+
+    @property
+    def first(self) -> int:
+        """Spans of the first, cold run; of rows in random order all, as they hold nothing to follow."""
+        return _first(self.spans, self.random)
 
     @property
     def features(self) -> list[str]:
@@ -76,6 +82,7 @@ class Draft:
             "spans": self.spans,
             "random_order": self.random,
             "growing": self.growing,
+            "yearly": self.yearly,
             "numeric": self.columns.numeric,
             "categorical": self.columns.categorical,
             "times": self.columns.times,
@@ -252,13 +259,20 @@ def _drafted(
         )
     boolean = column_types[label].name == "bool"
     profile = inference.label(table.column(label), label, task, boolean)
-    seconds, forms = time_formats.event_times(table.column(time), time, time_format) if time else (None, ())
+    apart = {label, *([time] if time else []), *types}
+    written = flat.written_times(table, column_types, apart)
+    seconds, forms = None, tuple[str, ...]()
+    if time:
+        day_first = time_formats.day_first(list(written.values()))
+        seconds, forms = time_formats.event_times(table.column(time), time, time_format, day_first)
     form = forms[0] if forms else None
-    table, epochs, written = flat.further_times(
-        table, column_types, [label, *([time] if time else []), *types]
-    )
-    types = {**types, **dict.fromkeys(epochs, "time")}
-    moments = [*(name for name, column_type in column_types.items() if column_type.is_time), *epochs]
+    if time and seconds is not None:
+        flat.refuse_times_of_no_event(time, seconds, form)
+    day_first = time_formats.day_first([forms, *written.values()])
+    written = {name: time_formats.preferred(each, day_first) for name, each in written.items()}
+    table, further, mixed = flat.further_times(table, column_types, apart, written)
+    types = {**types, **further}
+    moments = [*(name for name, column_type in column_types.items() if column_type.is_time), *further]
     order = None
     if seconds is not None and len(seconds) == len(table):  # else some rows have no time
         order = pa.array(np.argsort(seconds, kind="stable"))
@@ -270,7 +284,7 @@ def _drafted(
         field.name for field in table.schema if pa.types.is_string(field.type) and field.name not in decided
     ]
     transient = [] if order is None else row_order.transient(in_order, words)
-    columns = inference.columns(table, label, time, key, moments, written, transient)
+    columns = inference.columns(table, label, time, key, moments, mixed, transient)
     clock = seconds is not None and time_formats.varies(seconds)
     if not clock and not columns.numeric and not columns.categorical and not columns.times:
         raise DataError(
@@ -282,12 +296,20 @@ def _drafted(
     features = [*columns.numeric, *columns.categorical]
     random = seconds is None and row_order.is_random(table, label, features)
     growing = row_order.growing(in_order, columns.numeric)
+    coded = inference.encoded(table.column(label), profile)
+    given_away = leaks.found(table, coded, features, profile.task != "regression")
     every, spans = inference.span_length(seconds, len(table), random)
+    window = _first(spans, random) / spans
+    yearly = [name for name in columns.times if time_formats.covers_a_year(in_order[name], window)]
+    if seconds is not None and time_formats.covers_a_year(pa.chunked_array([np.sort(seconds)]), window):
+        assert time is not None, "seconds are read from its column"
+        yearly.append(time)
     drafted = Draft(
         folder=folder,
         rows=len(table),
         random=random,
         growing=growing,
+        yearly=yearly,
         task=profile.task,
         label=profile,
         columns=columns,
@@ -298,8 +320,10 @@ def _drafted(
             *found.notes,
             *(note for each in source for note in each.notes),
             *flat.ambiguous(source, column_types),
-            *flat.notes(marks, dropped, forms, columns.times, texts, references),
+            *flat.bounds(source, column_types),
+            *flat.notes(marks, dropped, forms, columns.times, written, yearly, texts, references),
             *flat.far_past(time, seconds),
+            *leaks.notes(given_away),
             *_notes(table, profile, spans, seconds),
             *row_order.notes(table.column(label), profile.task, time),
             *([row_order.GROWING.format(", ".join(growing))] if growing else []),
@@ -321,8 +345,12 @@ def _drafted(
         reading["types"] = {
             name: column_type for name, column_type in inferred.items() if column_type != "empty"
         } | dict(types)
-    _write(drafted, beside, found, label, form, reading, _event_table(table, label, profile, time, form))
+    _write(drafted, beside, found, label, form, reading, _event_table(table, label, coded, time, form))
     return drafted
+
+
+def _first(spans: int, random: bool) -> int:
+    return spans if random else max(1, min(4, spans // 3))
 
 
 def _refuse_overwriting(folder: Path) -> None:
@@ -358,7 +386,7 @@ def _notes(table: pa.Table, profile: inference.LabelProfile, spans: int, seconds
 def _event_table(
     table: pa.Table,
     label: str,
-    profile: inference.LabelProfile,
+    coded: pa.Array,
     time: str | None,
     form: str | None,
 ) -> pa.Table:
@@ -369,7 +397,7 @@ def _event_table(
         nonlocal table
         table = table.set_column(table.column_names.index(name), name, values)
 
-    put(label, inference.encoded(table.column(label), profile))
+    put(label, coded)
     if time:
         put(time, times.parse(table.column(time).combine_chunks(), form)[0])
     return table
@@ -430,11 +458,12 @@ def _values(
     rows_a_span = max(1, drafted.rows // drafted.spans)
     unlabelled = drafted.label.missing / drafted.rows
     # Features that the template makes from the time.
-    taken = {label, "time_of_day_sin", "time_of_day_cos", "time_of_week_sin", "time_of_week_cos"}
+    cycles, ends = ("of_day", "of_week", "of_year"), ("sin", "cos")
+    taken = {label, *(f"time_{cycle}_{end}" for cycle in cycles for end in ends)}
+    taken |= {"time"} if drafted.time else set()
     moments = {_feature(name, taken): name for name in drafted.columns.times}
-    taken |= {
-        f"{name}_{part}_{end}" for name in moments for part in ("of_day", "of_week") for end in ("sin", "cos")
-    }
+    taken |= {f"{name}_{cycle}_{end}" for name in moments for cycle in cycles for end in ends}
+    taken |= {f"{name}_since" for name in moments}
     numeric = {_feature(name, taken): name for name in drafted.columns.numeric}
     return {
         "name": project_name(drafted.folder),
@@ -453,8 +482,7 @@ def _values(
         "every": drafted.every,
         "spans": drafted.spans,
         "rows": f"{drafted.rows:,}",
-        # Rows in random order hold nothing to follow: one cold run learns all of them.
-        "first": drafted.spans if drafted.random else max(1, min(4, drafted.spans // 3)),
+        "first": drafted.first,
         "cold": max(8, drafted.spans) if drafted.random else 8,
         "base_rate_share": RANDOM_SHARE if drafted.random and drafted.task != "regression" else None,
         "hidden_units": RANDOM_UNITS if drafted.random and len(drafted.features) <= MOST_FEATURES else None,
@@ -469,6 +497,12 @@ def _values(
         "gaps": [name for name, column in numeric.items() if column in drafted.columns.gaps],
         "categorical": {_feature(name, taken): name for name in drafted.columns.categorical},
         "times": moments,
+        "random": drafted.random,
+        "yearly": {
+            name: column
+            for name, column in {**({"time": drafted.time} if drafted.time else {}), **moments}.items()
+            if column in drafted.yearly
+        },
         "left_out": drafted.columns.left_out,
         # Where many rows have no label as a rule, the gate's default would stop each span.
         "most_unlabelled": round((1 + unlabelled) / 2, 2) if unlabelled > MANY_UNLABELLED else None,

@@ -2,17 +2,21 @@
 
 import functools
 import re
+import shlex
+import time as clock
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from noria.core.errors import DataError
 from noria.ingestion import conversion, times
 from noria.ingestion.arrow_values import decoded, is_text
 from noria.ingestion.column_profile import ColumnProfile
 from noria.ingestion.column_types.base import ColumnType
-from noria.ingestion.dead_letters import DeadLetters
+from noria.ingestion.dead_letters import MAX_BAD_SHARE, DeadLetters
+from noria.ingestion.events import FUTURE_SECONDS, PAST, has_days
 from noria.ingestion.formats import MemoryTable, ParquetTable, Table, TextTable
 from noria.ingestion.number_formats import PLAIN
 from noria.pipeline.init import row_order, time_formats
@@ -112,32 +116,56 @@ def declare_missing(tables: Sequence[Table], missing: Sequence[str]) -> None:
             table.missing = tuple(missing)
 
 
+def written_times(
+    table: pa.Table, column_types: Mapping[str, ColumnType], apart: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    """The columns of times that are neither ISO 8601 nor seconds since 1970, and the formats that fit them.
+
+    Args:
+      table: the rows.
+      column_types: the columns' types.
+      apart: columns that people have decided about.
+    """
+    plain = ("int", "string")
+    found = {
+        name: time_formats.written(table.column(name).combine_chunks())
+        for name in table.column_names
+        if name not in apart and column_types[name].name in plain
+    }
+    return {name: forms for name, forms in found.items() if forms}
+
+
 def further_times(
-    table: pa.Table, column_types: Mapping[str, ColumnType], apart: Sequence[str]
-) -> tuple[pa.Table, list[str], dict[str, str]]:
+    table: pa.Table,
+    column_types: Mapping[str, ColumnType],
+    apart: Collection[str],
+    written: Mapping[str, Sequence[str]],
+) -> tuple[pa.Table, dict[str, str], dict[str, str]]:
     """Columns of times that their type does not show.
 
     Args:
       table: the rows.
       column_types: the columns' types.
       apart: columns that people have decided about.
+      written: columns and the formats that fit, the first one is used.
 
     Returns:
-      The table, with epoch seconds in columns of numbers that are times; these columns; and the columns of texts that
-      are times of another format than ISO 8601, with the format.
+      The table, with epoch seconds in these columns; their types; and the columns that are not used, and why.
     """
-    epochs: list[str] = []
-    written: dict[str, str] = {}
-    for name in table.column_names:
+    types: dict[str, str] = {}
+    mixed: dict[str, str] = {}
+    for at, name in enumerate(table.column_names):
         values = table.column(name).combine_chunks()
-        if name in apart:
+        form = written[name][0] if name in written else None
+        if name in apart or not (form or column_types[name].numeric and time_formats.is_time(values)):
             continue
-        if column_types[name].numeric and time_formats.is_time(values):
-            epochs.append(name)
-            table = table.set_column(table.column_names.index(name), name, times.parse(values)[0])
-        elif pa.types.is_string(values.type) and (form := time_formats.written(values)):
-            written[name] = form
-    return table, epochs, written
+        seconds, bad = times.parse(values, form)
+        if bad.mean() > MAX_BAD_SHARE:
+            mixed[name] = f"{int(bad.sum()):,} of its values are no times of the format {form}"
+            continue
+        types[name] = f"time({form})" if form else "time"
+        table = table.set_column(at, name, seconds)
+    return table, types, mixed
 
 
 def foreign_keys(
@@ -177,6 +205,25 @@ def foreign_keys(
     return texts[0], texts[1], names
 
 
+def refuse_times_of_no_event(time: str, seconds: np.ndarray, form: str | None) -> None:
+    """Refuses a time column with more rows of the future, or of the far past, than a file of bad rows may have.
+
+    Raises:
+      DataError: it would be refused by the first run.
+    """
+    future = float(np.mean(seconds > clock.time() + FUTURE_SECONDS))
+    past = float(np.mean(seconds < PAST)) if has_days(form) else 0.0
+    for share, said in ((future, "are in the future"), (past, "are before 1901")):
+        if share > MAX_BAD_SHARE:
+            worst = np.datetime64(int(seconds.max() if share == future else seconds.min()), "s")
+            raise DataError(
+                f"{share:.1%} of the times {said}, such as {worst}Z: no event has happened then",
+                where=time,
+                next_step="give the format with --time-format if they are read in a wrong way; or name the column "
+                "with the time at which a row was known, or omit --time to use the row order",
+            )
+
+
 def far_past(time: str | None, seconds: np.ndarray | None) -> list[str]:
     """A note about times that begin before 1980: numbers of another unit or epoch are read so."""
     if time is None or seconds is None or seconds.min() >= 315_532_800:
@@ -202,11 +249,27 @@ def ambiguous(tables: Sequence[Table], column_types: Mapping[str, ColumnType]) -
     ]
 
 
+def bounds(tables: Sequence[Table], column_types: Mapping[str, ColumnType]) -> list[str]:
+    """A line about each column of numbers with bounds such as `>3`, which are read as the number in them."""
+    texts: dict[str, dict[str, None]] = {}
+    for table in tables:
+        for name, profile in table.profiles.items() if isinstance(table, TextTable) else ():
+            if profile.bounds and name in column_types and column_types[name].numeric:
+                texts.setdefault(name, {}).update(dict.fromkeys(profile.bounds))
+    return [
+        f"{name}: {', '.join(map(repr, list(found)[:3]))}{', ...' if len(found) > 3 else ''} are read as the numbers "
+        f"in them; if they are classes, give --types {shlex.quote(f'{name}=string')}"
+        for name, found in texts.items()
+    ]
+
+
 def notes(
     found: Mapping[str, list[str]],
     dropped: Mapping[str, str],
     formats: Sequence[str],
     times: Sequence[str],
+    written: Mapping[str, Sequence[str]],
+    yearly: Sequence[str],
     texts: Mapping[str, str],
     references: Sequence[str],
 ) -> list[str]:
@@ -232,7 +295,16 @@ def notes(
         )
     elif formats:
         lines.append(f"times are read with the format {formats[0]}")
-    lines += [f"{name}: the hour and the weekday of this time are features" for name in times]
+    for name in times:
+        used, *others = written.get(name, ())[:2] or (None,)
+        parts = "the hour, the weekday and the season" if name in yearly else "the hour and the weekday"
+        said = f" (read as {used})" if used else ""
+        lines.append(f"{name}: {parts} of this time{said} are features")
+        if others:
+            lines.append(
+                f"{name}: all values fit {used} and {others[0]}; {used} is used: if this is wrong, give "
+                f"--types {shlex.quote(f'{name}=time({others[0]})')}, or correct `data.types` before the first run"
+            )
     return lines
 
 

@@ -19,7 +19,7 @@ from noria.ingestion.labels import POSITIVE as YES
 
 # About a dozen spans show what the pipeline does: a cold run on four and some eight warm ones.
 FEWEST, BEST, MOST = 8, 11, 14
-LENGTHS = ("1m", "5m", "15m", "hour", "day", "week")
+LENGTHS = ("week", "day", "hour", "15m", "5m", "1m")  # of those that fit alike the longest
 # Rows of a span where their order means nothing: a table's, but not so many that a run takes long.
 MOST_ROWS = 200_000
 # A class has to be seen in every span to be learnt and judged.
@@ -191,15 +191,15 @@ def span_length(seconds: np.ndarray | None, rows: int, random: bool = False) -> 
     Returns:
       The value of `span.every`, and how many spans that gives.
     """
-    fitting: list[tuple[float, str, int]] = []
+    fitting: list[tuple[float, int, str, int]] = []
     if seconds is not None:
-        for name in LENGTHS:
+        for place, name in enumerate(LENGTHS):
             count = len(np.unique(periods.number(name, seconds)))
             if 4 <= count <= 60:
                 inside = 0.0 if FEWEST <= count <= MOST else abs(math.log(count / BEST))
-                fitting.append((inside, name, count))
+                fitting.append((inside, place, name, count))
     if fitting:
-        _, name, count = min(fitting)
+        _, _, name, count = min(fitting)
         return name, count
     size = max(1, min(rows, MOST_ROWS) if random else math.ceil(rows / BEST))
     return f"rows:{size}", math.ceil(rows / size)
@@ -237,7 +237,7 @@ def columns(
     time: str | None,
     key: Sequence[str],
     moments: Sequence[str] = (),
-    written: Mapping[str, str] | None = None,
+    mixed: Mapping[str, str] | None = None,
     transient: Sequence[str] = (),
 ) -> Columns:
     """Sorts the columns of a table.
@@ -246,10 +246,10 @@ def columns(
       table: the rows.
       label_name, time, key: the columns that people named.
       moments: columns that hold times.
-      written: columns of texts that are times of another format than ISO 8601, and the format.
+      mixed: columns that cannot be read in the way of most of their values, and what is said of them.
       transient: columns of texts whose values do not come back.
     """
-    written = written or {}
+    mixed = mixed or {}
     numeric: list[str] = []
     further: list[str] = []
     categorical: list[str] = []
@@ -267,13 +267,16 @@ def columns(
             continue
         different = pc.count_distinct(values.combine_chunks(), mode="only_valid").as_py()
         present = rows - values.null_count
-        if different <= 1:
-            left_out[name] = "no value" if not present else "the same value in every row"
+        if different <= 1 and (present in (0, rows) or not pa.types.is_string(values.type)):
+            same = (
+                "the same value in every row" if present == rows else "the same value wherever there is one"
+            )
+            left_out[name] = same if present else "no value"
             constant.append(name)
         elif name in moments:
             further.append(name)
-        elif name in written:
-            left_out[name] = f"holds times as {written[name]}, which are features only if written in ISO 8601"
+        elif name in mixed:
+            left_out[name] = mixed[name]
         elif present == rows and different == rows and rows > 20 and _names_rows(values, name):
             left_out[name] = "identifies the row"
             names_of_rows.append(name)

@@ -3,6 +3,7 @@
 import collections
 import datetime
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -54,6 +55,7 @@ FORMATS = (
     *("%d-%b-%y %I.%M.%S.%f %p", "%d-%b-%Y %I.%M.%S.%f %p", "%d%b%Y", "%d%b%y"),
     *("%Y-%m", "%Y/%m", "%m/%Y", "%b-%Y", "%b %Y", "%B %Y", "%b-%y", "%Y年%m月"),
 )
+YEAR = 365.2425 * 86_400  # mean seconds of a year
 # A time whose parts are all of two digits (or four).
 _ANY = datetime.datetime(2011, 12, 12, 12, 12, 12, tzinfo=datetime.timezone.utc)
 # Times written as whole numbers, and their digits. (YYYYMMDD needs no format.)
@@ -68,9 +70,10 @@ DIGIT_FORMATS = {
 }
 # Different numbers that decide; 20 where none is named here. Of seconds since 1970 none would be a month for long.
 FEWEST = {"%Y": 2, "%Y%m": 6}
-# The range of a number that is read so, 1990 to 2100; years from 1900 on.
+# The range of a number that is read so, 1990 to 2100; days from 1900 on, years from 1500 on.
 WRITTEN = (631_152_000, 4_102_444_800)
-FIRST_YEAR = -2_208_988_800
+FIRST_DAY = -2_208_988_800
+FIRST_YEAR = -14_831_769_600
 # The range, as seconds since 1970, of numbers in a column that was not named as a time: 2000 to 2040.
 LIKELY = (946_684_800, 2_208_988_800)
 # Different texts that decide which formats are tried on all, and the share of them that one must fit.
@@ -78,7 +81,7 @@ SAMPLE, FITTING = 60, 0.6
 
 
 def event_times(
-    values: pa.ChunkedArray, name: str, form: str | None = None
+    values: pa.ChunkedArray, name: str, form: str | None = None, day_first: bool | None = None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Epoch seconds of the rows that have a time, and the `strptime` formats that fit, where one was needed.
 
@@ -88,6 +91,7 @@ def event_times(
       values: the column.
       name: its name, for messages.
       form: its format, as the user gave it; None to find it.
+      day_first: whether other columns have the day before the month; None if they do not tell.
 
     Raises:
       DataError: the column holds no times.
@@ -106,13 +110,13 @@ def event_times(
     if pa.types.is_string(array.type):
         counts = formats(array)
         if counts.best and (1 - counts.fits[counts.best[0]] / counts.present) <= min(bad.mean(), 0.01):
-            readings: dict[str, pa.Array] = {}
-            for each in counts.best:
-                read = times.parse(array, each)[0]
-                # Most further ones are only another way to write the first one.
-                if not readings or _plausible(read) and not any(map(read.equals, readings.values())):
-                    readings[each] = read
-            return _present(readings[counts.best[0]], name), tuple(readings)
+            readings = _readings(array, counts.best, day_first)
+            return _present(next(iter(readings.values())), name), tuple(readings)
+        usual = max(counts.fits, key=lambda each: counts.fits[each], default="")
+        if usual and counts.fits[usual] > 0.5 * counts.present and bad.mean() > 0.01:
+            bad = times.parse(array, usual)[1]
+            said = f"times of the format {usual}, as {1 - bad.sum() / counts.present:.0%} of its values are"
+            raise _no_times(array, bad, name, said, usual)
     if bad.mean() <= 0.01:
         return _present(seconds, name), ()  # single bad rows become dead letters
     raise _no_times(array, bad, name, "ISO 8601 times or numbers since 1970")
@@ -123,11 +127,27 @@ def varies(seconds: np.ndarray) -> bool:
     return len(np.unique(seconds % (7 * 86_400))) > 1
 
 
+def covers_a_year(seconds: pa.ChunkedArray, share: float) -> bool:
+    """Whether the first rows hold each season: with less, the time of the year would be a trend to the model.
+
+    Args:
+      seconds: epoch seconds, in the order of the rows.
+      share: of the rows that the first model is trained on.
+    """
+    extremes = pc.min_max(seconds.slice(0, round(len(seconds) * share)))
+    if not extremes["min"].is_valid:
+        return False
+    return extremes["max"].as_py() - extremes["min"].as_py() >= YEAR
+
+
 def formats(texts: pa.Array) -> times.FormatCounts:
     """Which of FORMATS texts are in."""
     different = texts.drop_null().unique()
-    step = max(1, len(different) // SAMPLE)
-    some = different.take(pa.array(np.arange(0, len(different), step)[:SAMPLE]))
+    different = different.filter(
+        pa.array(~times.looks_like_time(different))
+    )  # ISO 8601 is read beside each format
+    # Drawn, because formats may alternate: each nth text would be in one of them.
+    some = different.take(pa.array(np.random.default_rng(0).permutation(len(different))[:SAMPLE]))
     shapes = collections.Counter(_shape(text) for text in some.to_pylist())
     usual = max(shapes, key=lambda shape: shapes[shape], default="")
     sample = times.FormatCounts(tuple(form for form in FORMATS if _shape(_ANY.strftime(form)) == usual))
@@ -139,15 +159,53 @@ def formats(texts: pa.Array) -> times.FormatCounts:
     return counts
 
 
-def written(texts: pa.Array) -> str | None:
-    """The format of a column of texts that are times, but not in ISO 8601; None where they are none."""
-    different = texts.drop_null().unique()
+def day_first(forms: Sequence[tuple[str, ...]]) -> bool | None:
+    """Whether the formats of a table's columns have the day before the month; None if they do not tell, or differ.
+
+    Args:
+      forms: those that fit each column; only a column that one format fits tells.
+    """
+    found = {_day_first(each[0]) for each in forms if len(each) == 1} - {None}
+    return found.pop() if len(found) == 1 else None
+
+
+def written(values: pa.Array) -> tuple[str, ...]:
+    """The formats of a column whose values are times, but neither ISO 8601 nor seconds since 1970; () if they are not.
+
+    There are several where days and months cannot be distinguished, as in `event_times`.
+    """
+    if pa.types.is_integer(values.type):
+        return tuple(form for form in _digit_formats(values) if "%d" in form)
+    if not pa.types.is_string(values.type):
+        return ()
+    different = values.drop_null().unique()
     some = different.slice(0, 200)
     likely = pc.and_(pc.match_substring_regex(some, "\\d"), pc.less(pc.utf8_length(some), 40))
     if len(different) < 5 or pc.sum(likely).as_py() < 0.9 * len(some):
-        return None
-    best = formats(texts).best
-    return best[0] if best else None
+        return ()
+    return tuple(_readings(values, formats(values).best, None))
+
+
+def _readings(texts: pa.Array, forms: Sequence[str], day_first: bool | None) -> dict[str, pa.Array]:
+    """The formats that read texts as different plausible times, and these; the first of them if none is plausible."""
+    readings: dict[str, pa.Array] = {}
+    for form in preferred(forms, day_first):
+        read = times.parse(texts, form)[0]
+        # Most further ones are only another way to write the first one.
+        if not readings or _plausible(read) and not any(map(read.equals, readings.values())):
+            readings[form] = read
+    return readings
+
+
+def preferred(forms: Sequence[str], day_first: bool | None) -> tuple[str, ...]:
+    """Formats, first those with the day before the month, or behind it; in their own order if None."""
+    return tuple(sorted(forms, key=lambda form: day_first is not None and _day_first(form) != day_first))
+
+
+def _day_first(form: str) -> bool | None:
+    """Whether a format has the day before the month, where both are numbers; None if the year is before them."""
+    day, month, year = form.find("%d"), form.find("%m"), max(form.find("%Y"), form.find("%y"))
+    return None if min(day, month) < 0 or year < max(day, month) else day < month
 
 
 def is_time(values: pa.Array) -> bool:
@@ -166,7 +224,7 @@ def is_time(values: pa.Array) -> bool:
         return False
     seconds, bad = times.parse(different)
     days = largest < LIKELY[0]
-    low, high = (FIRST_YEAR, WRITTEN[1]) if days else LIKELY
+    low, high = (FIRST_DAY, WRITTEN[1]) if days else LIKELY
     if bad.any() or not low <= pc.min(seconds).as_py() <= pc.max(seconds).as_py() < high:
         return False
     # A number of that size that is read as seconds is itself; one that is a day is not.
@@ -185,7 +243,7 @@ def _shape(text: str) -> str:
 def _plausible(seconds: pa.Array) -> bool:
     """Whether times may be meant: from 1900 to 2100."""
     low, high = pc.min(seconds).as_py(), pc.max(seconds).as_py()
-    return low is not None and FIRST_YEAR <= low <= high < WRITTEN[1]
+    return low is not None and FIRST_DAY <= low <= high < WRITTEN[1]
 
 
 def _digit_formats(values: pa.Array) -> tuple[str, ...]:
@@ -217,11 +275,16 @@ def _present(seconds: pa.Array, name: str) -> np.ndarray:
     return found
 
 
-def _no_times(values: pa.Array, bad: np.ndarray, name: str, expected: str) -> DataError:
+def _no_times(
+    values: pa.Array, bad: np.ndarray, name: str, expected: str, usual: str | None = None
+) -> DataError:
     first = int(np.flatnonzero(bad)[0])
     return DataError(
         f"the time column must hold {expected}, got {values[first].as_py()!r}",
         where=f"{name}, row {first + 1}",
-        next_step="give its format with --time-format, such as '%d/%m/%Y %H:%M' (the directives of Python's strptime); "
+        next_step="write all of them in one format, or some in ISO 8601; or name another column with --time, or omit "
+        "--time to use the row order"
+        if usual
+        else "give its format with --time-format, such as '%d/%m/%Y %H:%M' (the directives of Python's strptime); "
         "or name another column with --time, or omit --time to use the row order",
     )

@@ -23,7 +23,7 @@ from noria.stores.pending import once_more, pending
 from noria.stores.recovery import recover
 from noria.stores.registry import Registry, RunRecord
 
-__all__ = ["Listener", "retrain", "run_pending", "waiting"]
+__all__ = ["Listener", "finish_deletions", "retire_old_spans", "retrain", "run_pending", "waiting"]
 
 
 def run_pending(
@@ -58,10 +58,7 @@ def run_pending(
 
         metadata.connection(config)  # fails now, not after the imports and the ingestion
     with hold(config.home_path, wait=wait):
-        if forgetting.finish(config):
-            tell({"stage": "Recover", "event": "note", "recovered": "finished `noria forget`"})
-        if retirement.finish(config):
-            tell({"stage": "Recover", "event": "note", "recovered": "finished `noria retire`"})
+        finish_deletions(config, tell)
         ingest(config, tell)
         for line in recover(Registry(config.home_path), config.model_root, config.signing.key):
             tell({"stage": "Recover", "event": "note", "recovered": line})
@@ -72,10 +69,7 @@ def run_pending(
             validator.start()
             made.append(_run(config, span, cold, tell))
             _send_updates(config, tell)
-        if config.data.keep_spans is not None:
-            done = retirement.retire(config, reason="`data.keep_spans`", actor="noria run")
-            if done.spans:
-                tell({"stage": "Retire", "event": "note", "spans": done.spans, "rows": done.rows})
+        retire_old_spans(config, tell, actor="noria run")
         return made
 
 
@@ -97,6 +91,32 @@ def retrain(config: Config, *, again: bool = False, on_event: Listener | None = 
         if not made:
             return records
         cold = cold and made[0].version is None
+
+
+def finish_deletions(config: Config, tell: Listener) -> None:
+    """Finishes `noria forget` and `noria retire` where they were killed; the caller holds the home."""
+    for name, finish in (("forget", forgetting.finish), ("retire", retirement.finish)):
+        if finish(config):
+            tell({"stage": "Recover", "event": "note", "recovered": f"finished `noria {name}`"})
+
+
+def retire_old_spans(config: Config, tell: Listener, *, actor: str, wait: float = 0) -> None:
+    """Deletes the rows of old spans after a run, as far as `data.keep_spans` allows; see `retirement.retire`.
+
+    Args:
+      config: the project's settings.
+      tell: gets a note if spans were retired.
+      actor: who; for the registry.
+      wait: seconds to wait for another holder of the project.
+
+    Raises:
+      LockedError: another process holds the project.
+    """
+    if config.data.keep_spans is None:
+        return
+    done = retirement.retire(config, reason="`data.keep_spans`", actor=actor, wait=wait)
+    if done.spans:
+        tell({"stage": "Retire", "event": "note", "spans": done.spans, "rows": done.rows})
 
 
 def waiting(config: Config, again: bool) -> list[int]:

@@ -199,7 +199,7 @@ class Rollouts:
         raise ServingError(
             f"there is no candidate{f' {version}' if version is not None else ''}; {known}",
             where=self.root,
-            next_step="name a version of the registry"
+            next_step="with `serving.rollout.mode: canary` in noria.yaml, the next `noria run` makes one"
             if self.home is not None
             else f"write it to {self.root}/{model_directory.CANDIDATE}VERSION, by a rename",
         )

@@ -16,10 +16,10 @@ import pytest
 import yaml
 
 from noria.pipeline.config import load
-from noria.stores.registry import Registry
+from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
 from tests.helpers import ROOT
-from tests.helpers.project import Project
+from tests.helpers.project import Project, flights_project
 
 from .kubeflow_backend import pod_user
 from .kubeflow_backend.backend import OMITTED, SKIPPED, SUCCEEDED, Backend, Run
@@ -189,6 +189,38 @@ def test_what_the_tasks_were_given(ways: Ways) -> None:
             for found in request["inputs"]["artifacts"].values():
                 assert "" == found["artifacts"][0]["type"]["instanceSchema"]
                 assert found["artifacts"][0]["uri"].startswith("s3://bucket/noria/flights/")
+
+
+def test_old_spans_are_retired(tmp_path: Path) -> None:
+    """With `data.keep_spans` the task End retires, as `noria run` does, also where no span waits; Ingest finishes a
+    retirement that was killed."""
+    volume = tmp_path / "volume"
+    home = volume / "home"
+    for span in range(1, 14):
+        SpanStore(home).create(span, [pa.table({"late": [0, 1]})], source="a")
+        Registry(home).record_run(RunRecord(span, f"r{span}", None, "ok", "blessed"))
+    Registry(home).record_retiring([1], "killed", "carol", {})
+    (tmp_path / "project").mkdir()
+    made = flights_project(
+        tmp_path / "project",
+        data={"keep_spans": 10},
+        home=str(home),
+        kubeflow={
+            "project": str(tmp_path / "project"),
+            "home": str(home),
+            "volume": {"claim": "noria", "mount": str(volume)},
+            "pipeline_root": "s3://bucket/noria",
+        },
+    )
+    made.forked = True
+    package = made.folder / "pipeline.yaml"
+    made.json("compile", "--output", str(package))
+    run = Backend(tmp_path / "buckets", {"noria": volume}, release=NEXT).run(package, forked=True)
+    assert {"Ingest", "End"} == run.named(SUCCEEDED), run.logs
+    assert "recovered=finished `noria retire`" in run.logs["Ingest"]
+    assert "retired=(2, 3)" in run.logs["End"]
+    assert {1, 2, 3} == SpanStore(home).retired()
+    assert [*range(4, 14)] == SpanStore(home).ids()
 
 
 def close(expected: Any, actual: Any) -> bool:

@@ -9,7 +9,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from benchmarks import bench, contest, history, measure, memory, page, scale, synthetic
+from benchmarks import (
+    bench,
+    contest,
+    drafted,
+    history,
+    measure,
+    memory,
+    own_stream,
+    page,
+    scale,
+    synthetic,
+)
 
 
 def test_quick_runs_never_touch_the_committed_results():
@@ -196,3 +207,22 @@ def test_the_page_claims_what_the_year_showed():
         in text
     )
     assert "Published: fault blessed." in text
+
+
+@pytest.mark.slow
+def test_an_own_stream_has_the_spans_of_its_project(tmp_path):
+    """Spans are cut by the time; a label in words is a class number, and rows without a label are left out."""
+    rows = [
+        f"2024-01-0{1 + i // 8} 0{i % 8}:00:00,{i},{('', 'dry', 'wet')[i % 8 and 1 + i % 2]}"
+        for i in range(64)
+    ]
+    (tmp_path / "rain.csv").write_text("\n".join(["at,pressure,rain", *reversed(rows)]))
+    config = drafted.project(
+        tmp_path / "drafted", "own_rain", tmp_path / "rain.csv", "rain", time="at", span={"every": "day"}
+    )
+    stream = own_stream.stream_of(config, own_stream.spans_of(config))
+    assert [7] * 8 == [len(span) for span in stream.spans()]
+    assert [1, 2, 3, 4, 5, 6, 7] == stream.spans()[0]["pressure"].tolist()
+    wet = config.label.classes.index("wet")
+    assert [wet, 1 - wet] * 3 + [wet] == stream.spans()[0]["label"].tolist()
+    assert {"at", "pressure"} == set(stream.features)

@@ -154,6 +154,23 @@ def test_defaults_keep_out_what_is_worse_than_a_guess(task, name):
     assert all(bound.min is bound.max is None for key, bound in build({}, task).bounds.items() if key != name)
 
 
+@pytest.mark.parametrize(
+    ("task", "name", "bound"),
+    [("binary", "auc", "change"), ("multiclass", "accuracy", "change"), ("regression", "mae", "relative")],
+)
+def test_default_bounds_allow_what_chance_gives_few_rows(task, name, bound):
+    """A quarter of the rows that a default was measured on: twice the bound. More rows, or none known: the default.
+
+    What people have set holds whatever the rows.
+    """
+    usual = getattr(build({}, task).bounds[name], bound)
+    for rows, expected in ((315, 2 * usual), (1_260, usual), (100_000, usual), (None, usual)):
+        assert expected == getattr(build({}, task, rows=rows).bounds[name], bound)
+    own = {"metrics": {name: {bound: 0.01}}}
+    assert build(own, task).bounds == build(own, task, rows=315).bounds
+    assert build({}, task).bounds.keys() == build({}, task, rows=315).bounds.keys()
+
+
 def test_a_bound_never_keeps_a_worse_champion():
     """Of two models that both fail, the one with the lower loss serves, with an alarm, even if other bounds fail."""
     broken = {"auc": 0.60, "log_loss": 1.50, "skill": -1.17}

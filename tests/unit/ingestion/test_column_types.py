@@ -104,6 +104,8 @@ def test_the_contract_refuses_a_type_that_drops_values() -> None:
         ("string", "empty", "string"),
         ("string", "int", None),
         ("time", "int", None),
+        ("time(%d.%m.%Y)", "time", "time(%d.%m.%Y)"),
+        ("time(%d.%m.%Y)", "int", None),
     ],
 )
 def test_the_type_of_two(first: str, second: str, both: str | None) -> None:

@@ -6,6 +6,8 @@ from decimal import Decimal
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from noria.core.errors import DataError
 from noria.ingestion import calendar, times
@@ -107,6 +109,37 @@ def test_a_format_of_ones_own() -> None:
     """`strptime` where nothing else fits."""
     parsed, bad = times.parse(pa.array(["01.02.2013 12h", "x"]), "%d.%m.%Y %Hh")
     assert ([1359720000, None], [False, True]) == (parsed.to_pylist(), bad.tolist())
+
+
+@given(st.dates(datetime.date(1960, 1, 1), datetime.date(2090, 12, 31)))
+def test_weeks_and_quarters(day: datetime.date) -> None:
+    """A week of ISO 8601 is its Monday, or the day that is named; a quarter is its first day."""
+    year, week, weekday = day.isocalendar()
+    quarter = (day.month + 2) // 3
+    monday = day - datetime.timedelta(days=weekday - 1)
+    expected = [day, monday, monday, *[day.replace(month=3 * quarter - 2, day=1)] * 3]
+    texts = [
+        *(f"{year}-W{week:02d}-{weekday}", f"{year}-W{week:02d}", f"{year}W{week:02d}"),
+        *(f"{day.year} Q{quarter}", f"{day.year}q{quarter}", f"Q{quarter} {day.year}"),
+    ]
+    parsed, bad = times.parse(pa.array(texts))
+    assert not bad.any()
+    assert [(each - datetime.date(1970, 1, 1)).days for each in expected] == [
+        seconds // 86_400 for seconds in parsed.to_pylist()
+    ]
+
+
+def test_weeks_that_there_are_not() -> None:
+    """2021 has no week 53, and no year a fifth quarter."""
+    texts = ["2021-W53", "2021-W00", "2020-W53", "2021 Q5", "2021 Q0"]
+    assert [True, True, False, True, True] == times.parse(pa.array(texts))[1].tolist()
+
+
+def test_the_end_of_a_day() -> None:
+    """24:00 is the next day's midnight in each format with hours."""
+    parsed, bad = times.parse(pa.array(["31.12.2012 24:00", "01.01.2013 12:00"]), "%d.%m.%Y %H:%M")
+    assert ([NOON - 43_200, NOON], False) == (parsed.to_pylist(), bad.any())
+    assert times.parse(pa.array(["31.12.2012 24:30"]), "%d.%m.%Y %H:%M")[1].all()
 
 
 def test_rows_of_a_span() -> None:

@@ -93,6 +93,17 @@ def test_numbers_become_text(tmp_path: Path) -> None:
     assert "if 'x' is text from now on: noria migrate x=string" in str(error.value)
 
 
+def test_times_in_another_format(tmp_path: Path) -> None:
+    """A format that does not fit names the key that says so; the key may change, and ISO 8601 is always read."""
+    types = {"x": "time(%d.%m.%Y)"}
+    _deliver(tmp_path, "a.csv", ["01.02.2024", "2024-02-01"], types=types)
+    with pytest.raises(DataError, match=r"\(format %d.%m.%Y\)") as error:
+        _deliver(tmp_path, "b.csv", ["2/28/2024", "2/1/2024"], types=types)
+    assert "set data.types in the config to {x: 'time(FORMAT)'}" in str(error.value)
+    _deliver(tmp_path, "b.csv", ["2/1/2024"], types={"x": "time(%m/%d/%Y)"})
+    assert ("int64", [1_706_745_600] * 3) == _stored(tmp_path)
+
+
 def test_a_column_that_no_model_reads(tmp_path: Path) -> None:
     """It becomes text and stops nothing; a column that a model reads is refused."""
     _deliver(tmp_path, "a.csv", [1, 2, 3, 4])

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+import tensorflow as tf
 
 from noria.components.trainer.settings import TrainerSettings
 from noria.core.errors import ConfigError, DataError, NoriaError
@@ -202,17 +203,177 @@ def test_the_format_of_the_time_is_given(tmp_path: Path) -> None:
 
 
 def test_further_times_in_other_forms(tmp_path: Path) -> None:
-    """Milliseconds and days as numbers become hour and weekday; a text in another format than ISO is not used."""
+    """Times as numbers or as texts of any format are features: the same ones from CSV, JSON lines and Parquet."""
+    rng = random.Random(3)
+    moments = [BEGIN + datetime.timedelta(hours=rng.randint(0, 8_000)) for _ in range(400)]
+    rows = [
+        {
+            "seen": int(moment.timestamp() * 1000),
+            "day": int(f"{moment:%Y%m%d}"),
+            "hour": int(f"{moment:%Y%m%d%H}"),
+            "due": f"{moment:%d.%m.%Y %H:%M}",
+            "sold": f"{moment.month}/{moment.day}/{moment:%Y} {moment.hour}:00:00",
+            "x": i,
+            "y": i % 2,
+        }
+        for i, moment in enumerate(moments)
+    ]
+    frame = pa.Table.from_pylist(rows)
+    pa.csv.write_csv(frame, tmp_path / "d.csv")
+    pq.write_table(frame, tmp_path / "d.parquet")
+    (tmp_path / "d.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = []
+    for kind in ("csv", "parquet", "jsonl"):
+        drafted = draft.draft(tmp_path / kind, tmp_path / f"d.{kind}", "y", drop=["x"])
+        assert ["seen", "day", "hour", "due", "sold"] == drafted.columns.times
+        assert {
+            "seen": "time",
+            "day": "time",
+            "hour": "time(%Y%m%d%H)",
+            "due": "time(%d.%m.%Y %H:%M)",
+            "sold": "time(%m/%d/%Y %H:%M:%S)",
+        } == load(drafted.folder).data.types
+        assert (400, 0) == ingested(drafted.folder)
+        store = SpanStore(load(drafted.folder).home_path)
+        found.append([pa.Table.from_batches(store.read(span)).to_pylist() for span in store.ids()])
+    assert found[0] == found[1] == found[2]
+    seconds = [int((moment - datetime.datetime(1970, 1, 1)).total_seconds()) for moment in moments]
+    for name in ("hour", "due", "sold"):
+        assert seconds == [row[name] for span in found[0] for row in span]
+
+
+def test_day_first_in_further_times(tmp_path: Path) -> None:
+    """A column that can be read in two ways says so; other columns that cannot decide for it."""
 
     def row(i: int, r: random.Random) -> tuple:
-        moment = BEGIN + datetime.timedelta(hours=r.randint(0, 500))
-        return int(moment.timestamp() * 1000), f"{moment:%Y%m%d}", f"{moment:%d.%m.%Y %H:%M}", r.random()
+        unclear = datetime.datetime(2024, r.randint(1, 12), r.randint(1, 12))
+        return f"{unclear:%d/%m/%Y}", f"{unclear + datetime.timedelta(days=r.randint(0, 28)):%d/%m/%Y}", i
 
-    drafted = draft.draft(tmp_path / "p", table(tmp_path / "d.csv", "seen,day,due,x", row), "y")
-    assert (["seen", "day"], ["x"]) == (drafted.columns.times, drafted.columns.numeric)
-    assert "%d.%m.%Y %H:%M" in drafted.columns.left_out["due"]
-    assert {"seen": "time", "day": "time"} == load(drafted.folder).data.types
+    data = table(tmp_path / "d.csv", "born,due,x", row)
+    drafted = draft.draft(tmp_path / "p", data, "y", drop=["due"])
+    assert "time(%m/%d/%Y)" == load(drafted.folder).data.types["born"]
+    assert any("--types 'born=time(%d/%m/%Y)'" in note for note in drafted.notes)
+    for project, time in (("q", None), ("r", "born")):
+        drafted = draft.draft(tmp_path / project, data, "y", time=time)
+        written = load(drafted.folder)
+        assert "%d/%m/%Y" == (written.time.format if time else written.data.types["born"][5:-1])
+        assert "time(%d/%m/%Y)" == written.data.types["due"]
+        assert (400, 0) == ingested(drafted.folder)
+
+
+def test_a_time_with_few_other_values(tmp_path: Path) -> None:
+    """A column of times with some other values is not used, so that no row is lost; very few are dead letters."""
+    for share, used in ((30, False), (300, True)):
+        data = table(
+            tmp_path / f"{share}.csv",
+            "due,x",
+            lambda i, r, share=share: (
+                "soon" if i % share == 7 else f"{r.randint(1, 28)}.{r.randint(1, 12)}.2024",
+                r.random(),
+            ),
+        )
+        drafted = draft.draft(tmp_path / f"p{share}", data, "y")
+        assert used == (drafted.columns.times == ["due"])
+        assert used != ("due" in drafted.columns.left_out)
+        assert (398, 2) == ingested(drafted.folder) if used else (400, 0) == ingested(drafted.folder)
+
+
+def test_bounds_beside_numbers(tmp_path: Path) -> None:
+    """`>3`, `<0.1` and `65+` among numbers are the numbers in them, with a note; a column of such texts is text."""
+
+    def row(i: int, r: random.Random) -> tuple:
+        lead = "<0.1" if i % 40 == 3 else round(r.random() + 0.1, 2)
+        kids = ">3" if i % 90 == 5 else r.randint(1, 3)
+        return lead, kids, r.choice(["<20", "20", "65+", "30"]), r.random()
+
+    drafted = draft.draft(tmp_path / "p", table(tmp_path / "d.csv", "lead,kids,age,x", row), "y")
+    assert (["lead", "kids", "x"], ["age"]) == (drafted.columns.numeric, drafted.columns.categorical)
+    assert ["lead", "kids"] == [note.split(":")[0] for note in drafted.notes if "the numbers in them" in note]
+    assert [] == load(drafted.folder).data.missing
     assert (400, 0) == ingested(drafted.folder)
+
+
+def test_columns_that_give_the_label_away(tmp_path: Path) -> None:
+    """A text or a number from which alone the label can be read gets a note; a good feature gets none."""
+    data = table(tmp_path / "d.csv", "good,noise", lambda i, r: (i % 2 + r.gauss(0, 0.4), r.random()))
+    drafted = draft.draft(tmp_path / "p", data, "y")
+    assert [] == [note for note in drafted.notes if "alone tells the label" in note]
+    rng = random.Random(5)
+    rows = []
+    for _ in range(600):
+        amount = rng.lognormvariate(3, 0.5)
+        state = rng.choice(["paid", "open"]) if amount > 20 else rng.choice(["late", "lost"])
+        rows.append(
+            {"state": state, "amount": amount, "twice": 2 * amount, "x": rng.random(), "y": amount > 20}
+        )
+    pa.csv.write_csv(pa.Table.from_pylist(rows), tmp_path / "e.csv")
+    for label, leaking in (("y", ["amount", "twice", "state"]), ("amount", ["twice"])):
+        drafted = draft.draft(tmp_path / label, tmp_path / "e.csv", label)
+        assert leaking == [note.split()[0] for note in drafted.notes if "alone tells the label" in note]
+
+
+def test_years_long_ago(tmp_path: Path) -> None:
+    """Years from 1500 on are years, and their rows are read."""
+    data = table(tmp_path / "d.csv", "year,x", lambda i, r: (1871 + i // 4, r.random()))
+    drafted = draft.draft(tmp_path / "p", data, "y", time="year")
+    assert "%Y" == load(drafted.folder).time.format
+    assert (400, 0) == ingested(drafted.folder)
+
+
+def test_times_that_no_event_has(tmp_path: Path) -> None:
+    """A column of which many times are to come, or are before 1901, is refused before the first run refuses it."""
+    year = datetime.datetime.now().year
+    for name, start, said in (("f", year - 1, "are in the future"), ("p", 1800, "are before 1901")):
+        data = table(
+            tmp_path / f"{name}.csv", "t,x", lambda i, r, at=start: (f"{at + i // 100}-01-01", r.random())
+        )
+        with pytest.raises(DataError, match=said):
+            draft.draft(tmp_path / name, data, "y", time="t")
+
+
+def test_times_of_which_some_are_none(tmp_path: Path) -> None:
+    """The error names the format of the most, the first value that has another one, and its row."""
+    data = table(
+        tmp_path / "d.csv",
+        "t,x",
+        lambda i, r: ("1/2/2024 - 1/5/2024" if i % 8 == 5 else f"1/{i % 28 + 1}/2024", i),
+    )
+    with pytest.raises(
+        DataError, match="%m/%d/%Y, as 88% of its values are, got '1/2/2024 - 1/5/2024'"
+    ) as error:
+        draft.draft(tmp_path / "p", data, "y", time="t")
+    assert "t, row 6" == error.value.where
+
+
+def test_two_formats_that_alternate(tmp_path: Path) -> None:
+    """ISO 8601 beside another format is read, in whatever order the two come."""
+
+    def row(i: int, r: random.Random) -> tuple:
+        moment = BEGIN + datetime.timedelta(hours=5 * i)
+        return f"{moment:%d/%m/%Y %H:%M}" if i % 3 else moment.isoformat(), r.random()
+
+    for order in (0, 1, 2):
+        data = table(tmp_path / f"{order}.csv", "t,x", lambda i, r, order=order: row(i + order, r), rows=900)
+        drafted = draft.draft(tmp_path / f"p{order}", data, "y", time="t")
+        assert "%d/%m/%Y %H:%M" == load(drafted.folder).time.format
+        assert (900, 0) == ingested(drafted.folder)
+
+
+def test_a_mark_with_gaps(tmp_path: Path) -> None:
+    """A text that stands in some rows only, such as x, is a category; the same in every row it says nothing."""
+    data = table(tmp_path / "d.csv", "gift,all", lambda i, r: ("x" if r.random() < 0.4 else "", "x"))
+    drafted = draft.draft(tmp_path / "p", data, "y")
+    assert (["gift"], {"all": "the same value in every row"}) == (
+        drafted.columns.categorical,
+        drafted.columns.left_out,
+    )
+
+
+@pytest.mark.parametrize("name", ["off", "yes", "null"])
+def test_a_folder_that_yaml_reads_as_a_value(tmp_path: Path, name: str) -> None:
+    """The project's name is a text, also where YAML knows the word."""
+    data = table(tmp_path / "d.csv", "x", lambda i, r: (r.random(),))
+    assert name == load(draft.draft(tmp_path / name, data, "y").folder).name
 
 
 def test_different_whole_numbers_are_a_quantity(tmp_path: Path) -> None:
@@ -230,6 +391,23 @@ def test_only_a_time(tmp_path: Path) -> None:
     data = table(tmp_path / "d.csv", "t", lambda i, r: (BEGIN + datetime.timedelta(hours=i),))
     drafted = draft.draft(tmp_path / "p", data, "y", time="t")
     assert "time_of_week" in (drafted.folder / "preprocessing.py").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("days", "expected"), [(300, []), (1500, ["seen", "t"])])
+def test_the_season_is_a_feature_where_the_first_window_covers_a_year(
+    days: int, expected: list[str], tmp_path: Path
+) -> None:
+    """In four years each season is in the first window; in ten months the season would be a trend."""
+    day = lambda i: f"{BEGIN + datetime.timedelta(days=days * i / 400):%Y-%m-%d}"  # noqa: E731
+    data = table(tmp_path / "d.csv", "t,seen", lambda i, r: (day(i), day(i - i % 7)))
+    drafted = draft.draft(tmp_path / "p", data, "y", time="t")
+    assert expected == sorted(drafted.yearly)
+    written: dict = {}
+    exec((drafted.folder / "preprocessing.py").read_text("utf-8"), written)
+    assert {"time": "t", "seen": "seen"} == written["SEASONS"] if expected else "SEASONS" not in written
+    inputs = {name: tf.constant([1_700_000_000], tf.int64) for name in ("t", "seen", "y")}
+    made = {name for name in written["preprocessing_fn"](inputs) if "of_year" in name}
+    assert bool(expected) == bool(made)
 
 
 def test_long_names(tmp_path: Path) -> None:
@@ -375,7 +553,7 @@ def test_what_has_two_readings_is_told(tmp_path: Path) -> None:
 
 def test_a_refusal_has_a_way_on(tmp_path: Path) -> None:
     """Tables seen in public: a series of one quantity, and a table without what is to be predicted."""
-    weeks = [BEGIN + datetime.timedelta(weeks=i) for i in range(300)]
+    weeks = [BEGIN + datetime.timedelta(weeks=i - 300) for i in range(300)]
     (tmp_path / "co2.csv").write_text(
         ",co2\n" + "".join(f"{at:%Y-%m-%d},{300 + i}\n" for i, at in enumerate(weeks))
     )

@@ -231,6 +231,8 @@ def test_span_lengths() -> None:
     assert ("15m", 12) == inference.span_length(np.arange(0, 3 * 3_600, 60), 180)
     year = np.arange(0, 80 * 86_400, 3_600)
     assert "week" == inference.span_length(year, len(year))[0]
+    months = np.array([np.datetime64("2020-01") + i // 40 for i in range(1_200)]).astype("datetime64[s]")
+    assert ("week", 30) == inference.span_length(months.astype(int), 1_200)
     assert ("rows:91", 11) == inference.span_length(None, 1_000)
     assert ("rows:1000", 1) == inference.span_length(None, 1_000, random=True)
     assert ("rows:200000", 3) == inference.span_length(None, 500_000, random=True)

@@ -88,6 +88,7 @@ def _blocks(inputs):
         "n": features.category(inputs["n"], "n"),
         "bucket": features.bucket(inputs["x"], 2),
         **features.circle(inputs["minutes"], "day", 1440),
+        "age": features.number(features.since(inputs["n"], inputs["minutes"])),
         **features.label(inputs, "late"),
         **features.label(inputs, "absent"),
     }
@@ -135,6 +136,12 @@ def test_circle(sparse):
     columns, _ = sparse
     np.testing.assert_allclose([0, 1, 0, 0], columns["day_sin"], atol=1e-6)
     np.testing.assert_allclose([1, 0, 0, -1], columns["day_cos"], atol=1e-6)
+
+
+def test_the_distance_of_two_times(sparse):
+    """What is between two times is a number; where one of them is missing, so is the distance."""
+    columns, _ = sparse
+    np.testing.assert_allclose([-1, 1, 0, 0], columns["age"], atol=1e-6)  # -2, 358, and two gaps
 
 
 def test_bucket_is_categorical(sparse):

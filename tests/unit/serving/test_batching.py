@@ -61,6 +61,7 @@ def test_what_waits_is_computed_together():
         process.answer()
         await turn()
         assert [[2.0], [4.0, 6.0], [8.0]] == [values(task) for task in (first, *others)]
+        assert {(("x",), ("y",)): [floats([2, 3])]} == queue.recent
 
     asyncio.run(main())
 

@@ -4,10 +4,14 @@ import asyncio
 import types
 from pathlib import Path
 
-from noria.serving.grpc_status import Code
+import pytest
+
+from noria.serving.batching import Limits, Queue
+from noria.serving.grpc_status import Code, StatusError
 from noria.serving.model import Model
+from noria.serving.prometheus import Metrics
 from noria.serving.protos import model_server_config_pb2
-from noria.serving.version import State
+from noria.serving.version import State, Version
 
 MEBIBYTES = 1 << 20
 
@@ -17,9 +21,10 @@ class Loaded:
 
     def __init__(self, number: int, folder: Path):
         self.number, self.folder, self.mark, self.graph = number, folder, ("as it is",), ""
+        self.queue = None
         self.state, self.error, self.process, self.live = State.START, None, None, False
 
-    async def load(self, cores: object, standby: object) -> None:
+    async def load(self, cores: object, standby: object, before: object) -> None:
         self.state, self.process = State.AVAILABLE, types.SimpleNamespace(memory=60 * MEBIBYTES, pid=0)
 
 
@@ -45,3 +50,69 @@ def test_a_version_that_does_not_fit_into_memory_is_refused(tmp_path: Path) -> N
     for bound in (0, 120 * MEBIBYTES):
         versions = follow(tmp_path / str(bound), bound)
         assert [State.AVAILABLE] * 2 == [each.state for each in versions.values()]
+
+
+class Ending:
+    """A model process that loads, and ends at its first request."""
+
+    pid, signatures = 0, {}
+
+    def __init__(self):
+        loop = asyncio.get_running_loop()
+        self.ready, self.ended = loop.create_future(), loop.create_future()
+        self.ready.set_result(None)
+
+    def run(self, feeds, fetches, inputs, done):
+        self.ended.set_result("its process ended")
+
+    def kill(self, reason):
+        pass
+
+
+def test_what_was_withdrawn_does_not_wait_for_a_load(tmp_path: Path) -> None:
+    """After a rollback the fallback answers at once, also while the next fallback loads."""
+    seen: list[dict[int, State]] = []
+
+    class Watching(Loaded):
+        async def load(self, cores: object, standby: object, before: object) -> None:
+            seen.append({number: each.state for number, each in model.versions.items()})
+            await super().load(cores, standby, before)
+            self.live = True
+
+        async def unload(self) -> None:
+            self.state = State.END
+
+    config = model_server_config_pb2.ModelConfig(name="m", base_path=str(tmp_path))
+    traffic = types.SimpleNamespace(ended=lambda version: False)
+    model = Model(config, Watching, 0, 16, 0, False, True, lambda made: traffic)  # type: ignore[arg-type]
+    for number in (1, 2, 3):
+        (tmp_path / str(number)).mkdir()
+    asyncio.run(model.follow())
+    (tmp_path / "3").rename(tmp_path / ".withdrawn-3")
+    asyncio.run(model.follow())
+    assert [State.AVAILABLE, State.END, State.START] == [seen[-1][number] for number in (2, 3, 1)]
+    latest = model.latest()
+    assert latest is not None and 2 == latest.number
+
+
+def test_a_version_whose_process_ends_while_it_is_warmed_is_refused(tmp_path: Path) -> None:
+    """At once, with the reason: nobody answers what was sent to it."""
+    (tmp_path / "saved_model.pb").write_bytes(b"")
+
+    async def main() -> StatusError:
+        async def start(*given: object) -> Ending:
+            return Ending()
+
+        async def warm(version: Version) -> None:
+            pass
+
+        before = Queue("m", Limits())
+        before.recent[("x",), ("y",)] = []
+        spawner = types.SimpleNamespace(start=start)
+        version = Version("m", 2, tmp_path, spawner, Limits(), Metrics(), warm)  # type: ignore[arg-type]
+        with pytest.raises(StatusError) as caught:
+            await asyncio.wait_for(version.load([], before=before), 5)
+        assert State.END == version.state
+        return caught.value
+
+    assert "INTERNAL: its process ended while it was warmed" == str(asyncio.run(main()))

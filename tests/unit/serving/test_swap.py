@@ -179,9 +179,14 @@ def test_a_killed_process_is_replaced(server) -> None:
 
 
 def test_a_removed_version_is_unloaded(server, root) -> None:
-    """When the newest folder goes, as in a rollback, the one before is loaded and serves again."""
+    """When the newest folder goes, as in a rollback, the one before is loaded and serves again.
+
+    A version repeats the newest request before it serves: it is not the first user who waits for the graph.
+    """
     publish(root, 8, root / "1")
     server.wait(lambda: states(server).get(8) == "AVAILABLE")
+    _, page = server.ask("/monitoring/prometheus/metrics")
+    assert 'noria_serving_batches_total{model="m",version="8"} 1\n' in page
     assert (200, {"predictions": [TWO]}) == server.predict({"instances": [2.0]}, "/v1/models/m")
     for version in (5, 6, 7):
         shutil.rmtree(root / str(version))

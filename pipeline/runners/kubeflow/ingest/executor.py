@@ -16,7 +16,7 @@ from noria.pipeline.runners.kubeflow import container_project, tasklog
 from noria.pipeline.runs import lineage
 from noria.pipeline.runs.ingest import Listener, ingest
 from noria.pipeline.runs.recorder import RunRecorder
-from noria.pipeline.runs.run import waiting
+from noria.pipeline.runs.run import finish_deletions, waiting
 from noria.stores.recovery import recover
 from noria.stores.registry import Registry
 
@@ -46,7 +46,12 @@ class Executor(base_executor.BaseExecutor):
             _same_sources(config, exec_properties.get("source_digest") or "")
             registry, run_id = Registry(config.home_path), exec_properties.get("run_id") or ""
             with hold(config.home_path, wait=LOCK_SECONDS, command="Kubeflow's Ingest"):
-                report = _read(config, lambda record: stage.note(**_fields(record)))
+
+                def tell(record: dict[str, Any]) -> None:
+                    stage.note(**_fields(record))
+
+                finish_deletions(config, tell)
+                report = _read(config, tell)
                 for line in recover(registry, config.model_root, config.signing.key):
                     stage.note(recovered=line)
             spans = waiting(config, again=bool(exec_properties.get("again")))

@@ -1,4 +1,4 @@
-"""Says how a run ended, from the registry and the journal on the volume, and tells a webhook."""
+"""Says how a run ended, from the registry and the journal on the volume, tells a webhook, and retires old spans."""
 
 import json
 from pathlib import Path
@@ -13,9 +13,11 @@ from noria.pipeline.config.kubeflow import Notify
 from noria.pipeline.runners.kubeflow import container_project, tasklog
 from noria.pipeline.runners.kubeflow.run_end import cloud_event
 from noria.pipeline.runs.recorder import RunRecorder
+from noria.pipeline.runs.run import retire_old_spans
 from noria.stores.registry import Registry
 
 NOTHING, FAILED = "nothing", "failed"
+LOCK_SECONDS = 60  # for whoever holds the home; a later run retires what this one could not
 
 
 class Executor(base_executor.BaseExecutor):
@@ -27,7 +29,11 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes the page of a run that failed without one (a container that was killed cannot), and notifies."""
+        """Writes the page of a run that failed without one (a container that was killed cannot), and notifies.
+
+        After any other run it deletes what `data.keep_spans` no longer keeps. The run has ended by then, so an error
+        in this or in the notification is a note.
+        """
         config = container_project.from_json(exec_properties["config"])
         run_id, notify = exec_properties["run_id"], exec_properties.get("notify") or ""
         with journal.stage("End") as stage:
@@ -40,8 +46,17 @@ class Executor(base_executor.BaseExecutor):
             if notify and end["outcome"] != NOTHING:
                 try:
                     cloud_event.send(Notify.model_validate_json(notify), config.name, run_id, end)
-                except NoriaError as error:  # the run has ended anyway; the log says why nobody was notified
+                except NoriaError as error:
                     stage.note(not_notified=str(error))
+            if end["outcome"] != FAILED:
+
+                def tell(record: dict[str, Any]) -> None:
+                    stage.note(retired=record["spans"], retired_rows=record["rows"])
+
+                try:
+                    retire_old_spans(config, tell, actor="Kubeflow's End", wait=LOCK_SECONDS)
+                except NoriaError as error:
+                    stage.note(not_retired=str(error))
 
 
 def outcome(home: Path, run_id: str) -> dict[str, Any]:
