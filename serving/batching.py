@@ -17,8 +17,8 @@ from noria.serving.grpc_status import Code, StatusError
 from noria.serving.processes import ModelProcess
 from noria.serving.tensors import Tensor, join, split
 
-QUIET_TURNS = 3  # turns of the event loop without a further request: it has read what there was
-MAX_TURNS = 20  # that a batch gathers at most, however many requests come
+QUIET_ITERATIONS = 3  # iterations of the event loop without a further request: it has read what there was
+MAX_ITERATIONS = 20  # that a batch gathers at most, however many requests come
 MAX_RECENT = 16  # kinds of requests whose newest one is kept
 
 Result = tuple[list[Tensor], int]  # the fetched tensors, and the µs that TensorFlow took
@@ -178,11 +178,11 @@ class Queue:
             self._scheduled = True
             self._loop.call_soon(self._gather, 0, 0, 0)
 
-    def _gather(self, count: int, quiet: int, turns: int) -> None:
-        """One turn of the event loop: `count` requests waited in the one before, after `quiet` ones without more."""
+    def _gather(self, count: int, quiet: int, iterations: int) -> None:
+        """One iteration of the event loop: `count` requests waited before it, after `quiet` iterations without more."""
         quiet = quiet + 1 if self._count <= count else 0
-        if quiet < QUIET_TURNS and turns < MAX_TURNS:
-            self._loop.call_soon(self._gather, self._count, quiet, turns + 1)
+        if quiet < QUIET_ITERATIONS and iterations < MAX_ITERATIONS:
+            self._loop.call_soon(self._gather, self._count, quiet, iterations + 1)
         else:
             self._pump()
 

@@ -49,7 +49,7 @@ class Options:
       prefer_lite: a TF Lite model is loaded also where there is a SavedModel beside it.
       fallback: whether the version before the newest stays loaded, and answers where the newest fails.
       rollouts: how a candidate is rolled out; None for a server without rollouts.
-      home: the project's home folder: its registry is told of rollouts.
+      home: the project's home folder: rollouts are recorded in its registry.
       published: the model directory in `home`, if what is served is a copy of it.
       signing_key: PEM file of the key that signs what a rollout promotes; not used where the server cannot read it.
       record: called with each event of a rollout or a fallback, for an audit log.

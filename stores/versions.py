@@ -32,7 +32,6 @@ class Version:
       model_dir: where it is (or was last) served from; None before that and after a rollback.
       created: when it was registered, ISO 8601 with zone.
       transform: `reused` or `refreshed`.
-      transform_digest: digest of the transform graph.
       code_digest: of code, schema and settings, part by part (`noria.pipeline.runs.lineage`).
       verdict: of `model` and `data`, see `summary`; `Registry.verdict` reads the complete ones.
       reasons: why it was blessed or not.
@@ -56,7 +55,6 @@ class Version:
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
     model_dir: str | None = None
     transform: str | None = None
-    transform_digest: str | None = None
     code_digest: str | None = None
     verdict: dict[str, Any] = dataclasses.field(default_factory=dict)
     reasons: tuple[str, ...] = ()

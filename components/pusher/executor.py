@@ -92,7 +92,6 @@ class Executor(PusherExecutor):
                 verdict={"model": verdict, "data": data_verdict},
                 reasons=reasons,
                 transform=transform.get_string_custom_property("transform"),
-                transform_digest=files.tree_digest(Path(transform.uri)),
                 code_digest=exec_properties["code_digest"],
                 rows=json.loads(raw.get_string_custom_property("rows")),
             )

@@ -69,6 +69,12 @@ def _default(setting: str) -> str:
     )
 
 
+def _families() -> str:
+    """What each family is, from the first line of its docstring."""
+    first = {name: (kind.__doc__ or "").splitlines()[0] for name, kind in FAMILIES.all().items()}
+    return " ".join(f"`{name}`: {line}" for name, line in first.items())
+
+
 class TrainerSettings(settings.Settings):
     """The keys of `trainer` in the project's file."""
 
@@ -78,8 +84,7 @@ class TrainerSettings(settings.Settings):
     )
     family: Annotated[str, AfterValidator(FAMILIES.check_name)] = Field(
         default="tabm",
-        description=f"The kind of model: {FAMILIES.choices()} (docs/extending.md). `tabm` is an ensemble in one "
-        "network, `dcn` a deep and cross network, `wide_deep` a linear part and dense layers.",
+        description=f"The kind of model: {FAMILIES.choices()} (docs/extending.md). {_families()}",
     )
     hidden_units: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
         default=None,

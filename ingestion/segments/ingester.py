@@ -13,7 +13,7 @@ from noria.ingestion.calendar import Calendar
 from noria.ingestion.event_formats.base import EventFormat
 from noria.ingestion.event_formats.json import Json
 from noria.ingestion.events import EventSettings
-from noria.ingestion.segments import growth, segment_store
+from noria.ingestion.segments import segment_store, stream_types
 from noria.ingestion.segments.decoding import Decoder, columns_of, infer_columns, kinds_of, letter
 from noria.ingestion.segments.segment_store import Draft, Part, Segment, SegmentStore, State
 from noria.ingestion.segments.span_commits import CommitReport, commit_spans
@@ -295,7 +295,7 @@ class Ingester:
         settled = self.segments.columns()
         if settled is None:
             return None
-        columns = growth.current(settled, Calendar.load(self.store), self.settings)
+        columns = stream_types.current(settled, Calendar.load(self.store), self.settings)
         if self._decoder is None or self._decoder.columns != columns:
             self._decoder = Decoder(
                 columns,
@@ -329,7 +329,7 @@ class Ingester:
         assert self._decoder is not None, "the events were decoded"
         bad = {each["offset"] for each in letters}
         kinds = kinds_of([messages.only(bad)], self.how.cloudevents, self.form)
-        found = growth.wider(self._decoder.columns, kinds, self.settings)
+        found = stream_types.wider(self._decoder.columns, kinds, self.settings)
         if found:
             self.segments.grow_columns(found)
             self.tell({"event": "grown", "columns": found})
@@ -338,7 +338,7 @@ class Ingester:
     def _tell_skipped(self, decoder: Decoder, messages: Messages) -> None:
         """Names fields that the first events did not have, each once; of a batch, by its last event."""
         kinds = kinds_of([messages.last()], self.how.cloudevents, self.form)
-        new = set(growth.unknown_fields(decoder.columns, kinds, self.settings)) - self._skipped
+        new = set(stream_types.unknown_fields(decoder.columns, kinds, self.settings)) - self._skipped
         if new:
             self._skipped |= new
             self.tell({"event": "skipped", "fields": sorted(new)})

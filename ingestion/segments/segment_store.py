@@ -419,12 +419,12 @@ class SegmentStore:
                 if gone:
                     texts = [{name: each[name] for name in each if name != "segment"} for each in kept]
                     files.write_text(segment.folder / LETTERS, lines(texts))
-                facts: dict[str, Any] = {"dead": len(kept)}
+                changes: dict[str, Any] = {"dead": len(kept)}
                 if rows:
                     mask = np.concatenate(masks)
                     table = pa.Table.from_batches(batches)
-                    facts.update(self._rewrite(segment, table, mask, every, column, done))
-                changed_segment = dataclasses.replace(segment, **facts)
+                    changes.update(self._rewrite(segment, table, mask, every, column, done))
+                changed_segment = dataclasses.replace(segment, **changes)
                 text = json.dumps(changed_segment.to_json(), indent=1, ensure_ascii=False)
                 files.write_text(segment.folder / MANIFEST, text)
                 self._delete_data(number, but=changed_segment.data)

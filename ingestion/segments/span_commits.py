@@ -23,7 +23,7 @@ from noria.ingestion.events import EventSettings, code_labels, one_array, schema
 from noria.ingestion.labels import Labels
 from noria.ingestion.partition import FOLDER as PARTITION_FOLDER
 from noria.ingestion.partition import Partition
-from noria.ingestion.segments import growth
+from noria.ingestion.segments import stream_types
 from noria.ingestion.segments.decoding import OFFSET, PARTITION
 from noria.ingestion.segments.segment_store import Segment, SegmentStore
 from noria.stores import retyping
@@ -122,7 +122,7 @@ class _Commits:
         self.calendar = Calendar.load(store)
         self.labels = Labels(settings.label, settings.task, settings.classes)
         settled = segments.columns()
-        self.types = {} if settled is None else growth.current(settled, self.calendar, settings)
+        self.types = {} if settled is None else stream_types.current(settled, self.calendar, settings)
         if self.calendar is not None:
             self.calendar.check(
                 every=settings.every, time=settings.time, label=settings.label, task=settings.task
@@ -303,7 +303,7 @@ class _Periods(_Commits):
                 for batch in self.read(segment):
                     schema = batch.schema
                     numbers = self._numbers(batch)
-                    self._bury(segment, batch, numbers < first, self._too_early(first))
+                    self._reject(segment, batch, numbers < first, self._too_early(first))
                     mask = np.isin(numbers, chosen)
                     if not mask.all():
                         batch = filtered(batch, mask)
@@ -326,7 +326,7 @@ class _Periods(_Commits):
         """Most rows before the first span were found when they were read."""
         return f"is before the first span, which begins on {periods.start(self.settings.every, first)}"
 
-    def _bury(self, segment: Segment, batch: pa.RecordBatch, early: np.ndarray, reason: str) -> None:
+    def _reject(self, segment: Segment, batch: pa.RecordBatch, early: np.ndarray, reason: str) -> None:
         """Writes rows that are in no span down as dead letters."""
         letters = []
         for row in filtered(batch, early).to_pylist() if early.any() else ():
@@ -353,12 +353,12 @@ class _Periods(_Commits):
         """The segments that have rows of closed spans which are not in the spans, and these periods."""
         first = self.calendar.first if self.calendar is not None else None
         done: dict[int, int] = {}
-        gone = self._gone()
+        retired = self._retired_periods()
         found = []
         for segment in pending:
             mine = []
             for period in segment.spans:
-                if bound is None or period >= bound or period in gone:
+                if bound is None or period >= bound or period in retired:
                     continue
                 if period not in done:
                     done[period] = 0 if first is None else self._done(period - first + 1)
@@ -373,24 +373,24 @@ class _Periods(_Commits):
         own = self.marks(span)["commit"] if span in self.ids else 0
         return max(own, self._carried()) if span <= max(self.ids, default=0) else own
 
-    def _gone(self) -> set[int]:
+    def _retired_periods(self) -> set[int]:
         """Periods of retired spans, to which no row can be added."""
         if self.into_next or self.calendar is None or self.calendar.first is None:
             return set()
         return {self.calendar.first + span - 1 for span in self.retired}
 
-    def _bury_gone(self, segment: Segment) -> None:
+    def _reject_late(self, segment: Segment) -> None:
         """Writes the rows of a segment that came too late for a retired span down as dead letters."""
-        gone = self._gone() & segment.spans.keys()
-        if not gone:
+        retired = self._retired_periods() & segment.spans.keys()
+        if not retired:
             return
         assert self.calendar is not None and self.calendar.first is not None, "there are spans"
-        late = [period for period in gone if segment.commit > self._done(period - self.calendar.first + 1)]
+        late = [period for period in retired if segment.commit > self._done(period - self.calendar.first + 1)]
         for batch in segment.read() if late else ():
             numbers = self._numbers(batch)
             for period in late:
                 span = period - self.calendar.first + 1
-                self._bury(segment, batch, numbers == period, f"comes too late: span {span} is retired")
+                self._reject(segment, batch, numbers == period, f"comes too late: span {span} is retired")
 
     def _numbers(self, batch: pa.RecordBatch) -> np.ndarray:
         assert self.settings.time is not None, "settings refuse periods without a time"
@@ -405,16 +405,16 @@ class _Periods(_Commits):
             for segment, found in self._wanted(pending, bound)
             if any(period >= (first or 0) for period in found)
         }
-        gone = [
+        done = [
             segment
             for segment in pending
             if segment.commit not in missing
             and (not segment.spans or (bound is not None and max(segment.spans) < bound))
         ]
-        for segment in gone:
-            self._bury_gone(segment)
-        self.segments.discard(gone)
-        self.report.discarded += len(gone)
+        for segment in done:
+            self._reject_late(segment)
+        self.segments.discard(done)
+        self.report.discarded += len(done)
 
 
 class _Rows(_Commits):
@@ -432,13 +432,13 @@ class _Rows(_Commits):
             count = min(size, left)
             begin = self._span(pending, begin, count)
             left -= count
-        gone = [
+        done = [
             segment
             for segment in pending
             if not segment.rows or segment.commit < begin[0] or begin == (segment.commit, segment.rows)
         ]
-        self.segments.discard(gone)
-        self.report.discarded += len(gone)
+        self.segments.discard(done)
+        self.report.discarded += len(done)
 
     def _span(self, pending: list[Segment], begin: tuple[int, int], count: int) -> tuple[int, int]:
         """Commits the next `count` rows; where the rows after them begin."""

@@ -76,7 +76,7 @@ class Nats(Stream):
         self._received = 0  # by the consumer
         self._misses = self._restarts = 0
         self._at: int | None = None
-        self._untold = False  # nobody knows the position: no message has come, and none is stored
+        self._position_unknown = False  # nobody knows the position: no message has come, and none is stored
         self._ended = self._paused = False
         self.problem: str | None = None
 
@@ -174,7 +174,7 @@ class Nats(Stream):
                 return None
             self._at, self.problem = messages.next, None
             self._misses = self._restarts = 0
-            self._untold = False
+            self._position_unknown = False
         return messages
 
     async def _again(self, error: Exception, timeout: float) -> None:
@@ -188,8 +188,8 @@ class Nats(Stream):
         api = _library().js.api
         state = (await self._info(jetstream)).state
         if self._at is None:
-            self._untold = self._start == "latest"
-            self._at = state.last_seq + 1 if self._untold else max(state.first_seq, 1)
+            self._position_unknown = self._start == "latest"
+            self._at = state.last_seq + 1 if self._position_unknown else max(state.first_seq, 1)
         elif self._at < state.first_seq and self._at <= state.last_seq:
             raise self._passed(state.first_seq)
         await self._end_consumer(jetstream)
@@ -278,8 +278,8 @@ class Nats(Stream):
         self._ended = True
         assert self._at is not None, "the consumer has a position"
         start, self._at = self._at, max(end, self._at)
-        told, self._untold = not self._untold, False
-        return None if told and start == self._at else Messages(0, start, [], [], [], self._at)
+        was_known, self._position_unknown = not self._position_unknown, False
+        return None if was_known and start == self._at else Messages(0, start, [], [], [], self._at)
 
     async def _check_gap(self, jetstream: Any, messages: Messages) -> None:
         """Refuses to pass messages that retention has deleted before they were read."""

@@ -86,21 +86,21 @@ def forget(
         finished = None if dry_run else finish(config)
         found = _everywhere(home, config, keys, (), predictions, only_find=True)
         if not found and finished is not None and finished.keys == keys:  # the same command again
-            known = finished.facts["found"]
+            known = finished.report["found"]
             numbers = {name: tuple(known[name]) for name in ("spans", "versions", "warmups")}
             return Forgotten(changes=(), rows=known["rows"], done=True, **numbers)
         forgotten = _forgotten(home, keys, found, done=not dry_run)
         if dry_run:
             return forgotten
         names = ("rows", "spans", "versions", "warmups")
-        facts = {
+        report = {
             "columns": list(keys.columns),
             "keys": len(keys.keys),
             "keys_sha256": keys.digest,
             "found": {name: getattr(forgotten, name) for name in names},
         }
         held = tuple(_versions_of(found))
-        request = Request(uuid.uuid4().hex, keys, reason, actor, held, facts, tuple(predictions))
+        request = Request(uuid.uuid4().hex, keys, reason, actor, held, report, tuple(predictions))
         # The intent first: whatever has changed, it is known why.
         request.save(home)
         _carry_out(home, config, request)
@@ -118,7 +118,7 @@ def finish(config: Config) -> Request | None:
 def _carry_out(home: Path, config: Config, request: Request) -> None:
     registry = Registry(home)
     if registry.is_forgetting(request.id) is None:
-        registry.record_forgetting(request.id, request.reason, request.actor, request.facts)
+        registry.record_forgetting(request.id, request.reason, request.actor, request.report)
     _everywhere(home, config, request.keys, request.spans, request.predictions, only_find=False)
     if registry.is_forgetting(request.id) != "done":
         registry.record_forgotten(request.id)

@@ -25,7 +25,7 @@ class Request:
       keys: whose rows go.
       reason, actor: why, and who asked.
       spans: (span, version) that held a key when it began.
-      facts: what was found then, for the registry.
+      report: what was found then, for the registry.
       predictions: folders of prediction logs outside of the home.
     """
 
@@ -34,7 +34,7 @@ class Request:
     reason: str
     actor: str
     spans: tuple[tuple[int, int], ...]
-    facts: dict[str, Any]
+    report: dict[str, Any]
     predictions: tuple[Path, ...] = ()
 
     def save(self, home: Path) -> None:

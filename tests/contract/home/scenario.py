@@ -78,7 +78,7 @@ def payload(home: Path, run_id: str) -> dict[str, Path]:
     return {"serving": folder / "serving", "checkpoint": folder / "checkpoint"}
 
 
-def facts(home: Path) -> dict[str, Any]:
+def contents(home: Path) -> dict[str, Any]:
     """All that must be equal whatever was killed, and what must not be there twice."""
     store, registry, root = SpanStore(home), Registry(home), home / "models" / "m"
     state = registry.state()

@@ -31,26 +31,26 @@ STRIDE = int(os.environ.get("NORIA_KILL_STRIDE", "61"))
 
 @pytest.mark.parametrize("home_kind", ["folder", "s3", "gs"], indirect=True)
 def test_what_one_machine_commits_another_one_reads(new_home: Callable[[], Place]) -> None:
-    """A second working copy has the same facts, and the model directory has the version that serves, whole."""
+    """A second working copy has the same contents, and the model directory has the version that serves, whole."""
     place = new_home()
     in_child(lambda: scenario.work(place.open()))
-    facts = in_child(lambda: scenario.facts(place.open("another")))
-    assert {1: 80, 2: 40, 3: 40} == {span: len(ids) for span, ids in facts["rows"].items()}
-    assert {1: "expired", 2: "retired", 3: "published", 4: "rolled_back"} == facts["versions"]
+    contents = in_child(lambda: scenario.contents(place.open("another")))
+    assert {1: 80, 2: 40, 3: 40} == {span: len(ids) for span, ids in contents["rows"].items()}
+    assert {1: "expired", 2: "retired", 3: "published", 4: "rolled_back"} == contents["versions"]
     assert {"2", "3"} == {name.split("/")[0] for name in place.served()}
-    assert 1 == facts["events"]["rolled_back", "3"]
+    assert 1 == contents["events"]["rolled_back", "3"]
     if isinstance(place, ObjectStore):  # what `noria serve` reads
         mirrored = in_child(lambda: _mirrored(place))
         assert place.served() == mirrored
     in_child(lambda: scenario.work(place.open("another")))
-    assert facts == in_child(lambda: scenario.facts(place.open()))
+    assert contents == in_child(lambda: scenario.contents(place.open()))
 
 
 def test_a_kill_at_any_step_loses_and_doubles_nothing(new_home: Callable[[], Place]) -> None:
-    """After a kill the model directory has whole versions only, and a repetition ends with the same facts."""
+    """After a kill the model directory has whole versions only, and a repetition ends with the same contents."""
     place = new_home()
     in_child(lambda: scenario.work(place.open()))
-    expected = in_child(lambda: scenario.facts(place.open()))
+    expected = in_child(lambda: scenario.contents(place.open()))
     kills, n = 0, 1
     while True:
         place = new_home()
@@ -67,11 +67,13 @@ def test_a_kill_at_any_step_loses_and_doubles_nothing(new_home: Callable[[], Pla
         def finish(place: Place = place, copy: str = copy) -> dict[str, Any]:
             home = place.open(copy)
             scenario.work(home)
-            return scenario.facts(home)
+            return scenario.contents(home)
 
         assert expected == in_child(finish), f"kill {n}"
         if kills % 4 == 0:
-            assert expected == in_child(lambda place=place: scenario.facts(place.open("third"))), f"kill {n}"
+            assert expected == in_child(lambda place=place: scenario.contents(place.open("third"))), (
+                f"kill {n}"
+            )
         n += STRIDE
     assert kills >= 200 // STRIDE
     print(f"{type(place).__name__}: {kills} kills")
@@ -81,11 +83,11 @@ def test_rows_are_forgotten_on_every_machine(new_home: Callable[[], Place]) -> N
     """After a kill the command is repeated on another machine: no version of a span has the rows, all else stays."""
     place = new_home()
     in_child(lambda: scenario.work(place.open()))
-    expected = in_child(lambda: scenario.facts(place.open()))
+    expected = in_child(lambda: scenario.contents(place.open()))
     expected["rows"][1].remove(1005)
     assert place.killed_at(15, _forget)
     in_child(lambda: _forget(place.open("another")))
-    assert expected == in_child(lambda: scenario.facts(place.open("third")))
+    assert expected == in_child(lambda: scenario.contents(place.open("third")))
     versions = in_child(lambda: [_ids(place.open("third"), version) for version in (1, 2)])
     assert [39, 79] == [len(ids) for ids in versions] and not any(1005 in ids for ids in versions)
 
@@ -120,13 +122,13 @@ def test_two_writers_at_once(new_home: Callable[[], Place]) -> None:
     children = [started(writer(first)) for first in (1, 1 + each)]
     assert [0, 0] == [os.waitpid(child, 0)[1] for child in children]
 
-    def facts() -> tuple[Any, ...]:
+    def contents() -> tuple[Any, ...]:
         home = place.open()
         registry, store = Registry(home), SpanStore(home)
         ids = store.table(1)["id"].to_pylist()
         return registry.log.last(), {run.run_id for run in registry.runs()}, store.manifest(1).version, ids
 
-    events, runs, version, ids = in_child(facts)
+    events, runs, version, ids = in_child(contents)
     assert (2 * each, 1 + 2 * each) == (events, version)
     assert {f"run-{number}" for number in range(1, 1 + 2 * each)} == runs
     assert sorted(each for n in range(1 + 2 * each) for each in scenario.rows(n)["id"].to_pylist()) == sorted(
