@@ -251,15 +251,16 @@ def ambiguous(tables: Sequence[Table], column_types: Mapping[str, ColumnType]) -
 
 def bounds(tables: Sequence[Table], column_types: Mapping[str, ColumnType]) -> list[str]:
     """A line about each column of numbers with bounds such as `>3`, which are read as the number in them."""
-    texts: dict[str, dict[str, None]] = {}
-    for table in tables:
-        for name, profile in table.profiles.items() if isinstance(table, TextTable) else ():
-            if profile.bounds and name in column_types and column_types[name].numeric:
-                texts.setdefault(name, {}).update(dict.fromkeys(profile.bounds))
+    texts = {
+        name: next(iter(profile.bounds))
+        for table in tables
+        for name, profile in (table.profiles.items() if isinstance(table, TextTable) else ())
+        if profile.bounds and name in column_types and column_types[name].numeric
+    }
     return [
-        f"{name}: {', '.join(map(repr, list(found)[:3]))}{', ...' if len(found) > 3 else ''} are read as the numbers "
-        f"in them; if they are classes, give --types {shlex.quote(f'{name}=string')}"
-        for name, found in texts.items()
+        f"{name}: a bound such as {text!r} is read as the number in it; if it is a class, give "
+        f"--types {shlex.quote(f'{name}=string')}"
+        for name, text in texts.items()
     ]
 
 

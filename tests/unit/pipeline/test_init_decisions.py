@@ -291,7 +291,7 @@ def test_bounds_beside_numbers(tmp_path: Path) -> None:
 
     drafted = draft.draft(tmp_path / "p", table(tmp_path / "d.csv", "lead,kids,age,x", row), "y")
     assert (["lead", "kids", "x"], ["age"]) == (drafted.columns.numeric, drafted.columns.categorical)
-    assert ["lead", "kids"] == [note.split(":")[0] for note in drafted.notes if "the numbers in them" in note]
+    assert ["lead", "kids"] == [note.split(":")[0] for note in drafted.notes if "the number in it" in note]
     assert [] == load(drafted.folder).data.missing
     assert (400, 0) == ingested(drafted.folder)
 
