@@ -23,7 +23,7 @@ from noria.stores.pending import once_more, pending
 from noria.stores.recovery import recover
 from noria.stores.registry import Registry, RunRecord
 
-__all__ = ["Listener", "finish_deletions", "retire_old_spans", "retrain", "run_pending", "waiting"]
+__all__ = ["Listener", "retrain", "run_pending", "waiting"]
 
 
 def run_pending(
