@@ -19,7 +19,7 @@ from noria.ingestion.labels import POSITIVE as YES
 
 # About a dozen spans show what the pipeline does: a cold run on four and some eight warm ones.
 FEWEST, BEST, MOST = 8, 11, 14
-LENGTHS = ("week", "day", "hour", "15m", "5m", "1m")  # of those that fit alike the longest
+LENGTHS = ("week", "day", "hour", "15m", "5m", "1m")  # of those that fit alike the longest regular one
 # Rows of a span where their order means nothing: a table's, but not so many that a run takes long.
 MOST_ROWS = 200_000
 # A class has to be seen in every span to be learnt and judged.
@@ -191,18 +191,27 @@ def span_length(seconds: np.ndarray | None, rows: int, random: bool = False) -> 
     Returns:
       The value of `span.every`, and how many spans that gives.
     """
-    fitting: list[tuple[float, int, str, int]] = []
+    fitting: list[tuple[float, bool, int, str, int]] = []
     if seconds is not None:
         for place, name in enumerate(LENGTHS):
             count = len(np.unique(periods.number(name, seconds)))
             if 4 <= count <= 60:
                 inside = 0.0 if FEWEST <= count <= MOST else abs(math.log(count / BEST))
-                fitting.append((inside, place, name, count))
+                fitting.append((inside, _irregular(name, seconds), place, name, count))
     if fitting:
-        _, _, name, count = min(fitting)
+        *_, name, count = min(fitting)
         return name, count
     size = max(1, min(rows, MOST_ROWS) if random else math.ceil(rows / BEST))
     return f"rows:{size}", math.ceil(rows / size)
+
+
+def _irregular(every: str, seconds: np.ndarray) -> bool:
+    """Whether spans begin at different places of their period, as months do in weeks: the gate sees a shifted clock."""
+    seconds = np.sort(seconds)
+    number = periods.number(every, seconds)
+    first = np.unique(number, return_index=True)[1]
+    length = periods.length(every) or 1
+    return bool(np.ptp(seconds[first] - number[first] * length) > length / 4)
 
 
 @dataclasses.dataclass(frozen=True)

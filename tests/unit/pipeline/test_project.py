@@ -232,7 +232,9 @@ def test_span_lengths() -> None:
     year = np.arange(0, 80 * 86_400, 3_600)
     assert "week" == inference.span_length(year, len(year))[0]
     months = np.array([np.datetime64("2020-01") + i // 40 for i in range(1_200)]).astype("datetime64[s]")
-    assert ("week", 30) == inference.span_length(months.astype(int), 1_200)
+    assert ("day", 30) == inference.span_length(months.astype(int), 1_200)  # they begin on different weekdays
+    mondays = np.repeat(np.arange(30) * 7 + 4, 40) * 86_400
+    assert ("week", 30) == inference.span_length(mondays, 1_200)
     assert ("rows:91", 11) == inference.span_length(None, 1_000)
     assert ("rows:1000", 1) == inference.span_length(None, 1_000, random=True)
     assert ("rows:200000", 3) == inference.span_length(None, 500_000, random=True)
