@@ -38,7 +38,7 @@ from noria.ingestion import conversion, csv_file, tables
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.events import EventSettings, events
 from noria.ingestion.labels import Labels
-from noria.pipeline.init import flat, inference, time_formats
+from noria.pipeline.init import flat, inference, leaks, time_formats
 
 CHUNK = 5_000
 # Seconds after which an input hangs: in Python's code, and in a library's that no signal interrupts.
@@ -237,9 +237,13 @@ def for_init(path: Path) -> None:
         time_formats.event_times(table.column(kept[0]), kept[0])
     moments = [name for name, kind in kinds.items() if kind.is_time]
     label = inference.label(table.column(kept[-1]), kept[-1], None, kinds[kept[-1]].name == "bool")
-    inference.encoded(table.column(kept[-1]), label)
-    table, epochs, written = flat.further_times(table, kinds, kept[-1:])
-    inference.columns(table, kept[-1], None, [], [*moments, *epochs], written)
+    coded = inference.encoded(table.column(kept[-1]), label)
+    forms = flat.written_times(table, kinds, kept[-1:])
+    day_first = time_formats.day_first(list(forms.values()))
+    forms = {name: time_formats.preferred(each, day_first) for name, each in forms.items()}
+    table, further, mixed = flat.further_times(table, kinds, kept[-1:], forms)
+    columns = inference.columns(table, kept[-1], None, [], [*moments, *further], mixed)
+    leaks.found(table, coded, [*columns.numeric, *columns.categorical], label.task != "regression")
 
 
 def for_spans(path: Path) -> None:

@@ -112,7 +112,7 @@ def test_a_users_source_is_read_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "words"), [("{fils: a.csv}", "files"), ("{files: a.csv, function: b:c}", "one kind")]
+    ("source", "words"), [("{fils: a.csv}", "files"), ("{files: a.csv, function: b:c}", "one name")]
 )
 def test_a_wrong_kind_is_told(tmp_path: Path, source: str, words: str) -> None:
     """The config names the key, the kinds there are, and the nearest name."""

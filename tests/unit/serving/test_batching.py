@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from noria.serving.batching import MAX_TURNS, QUIET_TURNS, Limits, Queue
+from noria.serving.batching import MAX_ITERATIONS, QUIET_ITERATIONS, Limits, Queue
 from noria.serving.grpc_status import Code, StatusError
 from noria.serving.tensors import Tensor, pack
 
@@ -36,7 +36,7 @@ def ask(queue, *values, deadline=None):
 
 
 async def turn():
-    for _ in range(QUIET_TURNS + 3):
+    for _ in range(QUIET_ITERATIONS + 3):
         await asyncio.sleep(0)
 
 
@@ -83,7 +83,7 @@ def test_a_batch_takes_what_the_event_loop_still_reads():
         while len(process.batches) < 2:
             tasks.append(ask(queue, 1))
             await asyncio.sleep(0)
-            assert len(tasks) < 3 + 2 * MAX_TURNS
+            assert len(tasks) < 3 + 2 * MAX_ITERATIONS
         await turn()
         process.answer()
         await turn()
