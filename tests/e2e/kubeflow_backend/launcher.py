@@ -94,6 +94,7 @@ def launch(
         if reach is not None:
             Path(pod).chmod(0o755)
             pod_user.give(Path(pod))
+            reach = [*reach, pod]
         pid, wait = _start(command, work, environment, written, forked, reach)
         with memory.limited(pid, memory.limit(container)) as full, evicted(pid, eviction) as lost:
             code = wait()

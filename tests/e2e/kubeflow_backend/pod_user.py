@@ -37,8 +37,10 @@ def enter(folders: Sequence[str]) -> None:
     _check(_LIBC.unshare(_NEW_MOUNTS | _NEW_NETWORK), "unshare")
     with socket.socket() as any_socket:  # the new loopback interface is down
         fcntl.ioctl(any_socket, _SET_FLAGS, struct.pack("16sh14x", b"lo", _UP))
+    here = os.getcwd()
     _mount("none", "/", None, _RECURSIVE | _PRIVATE)
     _show([Path(sys.base_prefix), Path(sys.prefix), *map(Path, folders)])
+    os.chdir(here)
     os.setgroups([])
     os.setgid(UID)
     os.setuid(UID)
@@ -49,7 +51,7 @@ def enter(folders: Sequence[str]) -> None:
 def possible() -> bool:
     """Whether such a process can be started here."""
     command = [sys.executable, __file__, "--", sys.executable, "-c", ""]
-    return 0 == subprocess.run(command, capture_output=True, check=False).returncode
+    return 0 == subprocess.run(command, cwd="/", capture_output=True, check=False).returncode
 
 
 def give(folder: Path) -> None:
