@@ -27,7 +27,7 @@ def serve() -> None:
     """Forks a model process for each message, until the front is gone."""
     from noria.serving import session_model  # before any fork
 
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of its own functions
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # TensorFlow warns about its own functions
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps; the front sees the socket end
     control = socket.socket(fileno=os.dup(0))
     control.sendall(b"ready\n")

@@ -255,7 +255,7 @@ def columns(
       table: the rows.
       label_name, time, key: the columns that people named.
       moments: columns that hold times.
-      mixed: columns that cannot be read in the way of most of their values, and what is said of them.
+      mixed: columns with values that do not have the format of most others, and the reason for people.
       transient: columns of texts whose values do not come back.
     """
     mixed = mixed or {}

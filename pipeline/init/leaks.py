@@ -10,7 +10,7 @@ MOST_ROWS = 200_000  # that are looked at, from the first on
 EXPLAINED = 0.98
 # Rows that a guess must get wrong, so that it is no chance to get them right.
 ENOUGH = 20
-# Different numbers up to which each is a value of its own; of more, the nearest one that was learnt counts.
+# With at most so many different numbers each is one value; with more, the nearest learned number counts.
 FEW = 50
 
 

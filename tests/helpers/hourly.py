@@ -67,7 +67,7 @@ def from_stream(folder: Path, table: pa.Table, settings: dict[str, Any], like: C
 def content(config: Config) -> dict[int, tuple[Any, ...]]:
     """What each span has: columns and types, rows, labels, first and last event, and a digest of its rows in order.
 
-    The order of the columns is left out: it follows from `data.columns` and `key` in the config.
+    The order of the columns is not compared: it follows from `data.columns` and `key` in the config.
     """
     store = SpanStore(config.home_path)
     found = {}

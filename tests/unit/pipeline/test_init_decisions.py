@@ -363,7 +363,7 @@ def test_two_formats_that_alternate(tmp_path: Path) -> None:
 
 
 def test_a_mark_with_gaps(tmp_path: Path) -> None:
-    """A text that stands in some rows only, such as x, is a category; the same in every row it says nothing."""
+    """A text that only some rows have, such as x, is a category. One that all rows have is not a feature."""
     data = table(tmp_path / "d.csv", "gift,all", lambda i, r: ("x" if r.random() < 0.4 else "", "x"))
     drafted = draft.draft(tmp_path / "p", data, "y")
     assert (["gift"], {"all": "the same value in every row"}) == (
