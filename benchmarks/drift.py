@@ -102,13 +102,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     machine, began = options.machine(), time.perf_counter()
     result: dict[str, Any] = {"streams": {}}
-    for name in names:
-        for seed in range(1, options.given.seeds + 1):
+    for seed in range(1, options.given.seeds + 1):
+        for name in names:
             found = follow(name, seed, options.size(10**9, 2), not options.given.no_references)
             result["streams"].setdefault(name, []).append(found)
             print(name, seed, {k: v for k, v in found["summary"].items() if k != "losses"}, flush=True)
             result["seconds"] = round(time.perf_counter() - began, 1)
-            options.save("drift", result, machine)  # after each stream: the whole takes a while
+            options.save("drift", result, machine)  # after each stream, seed by seed: the whole takes a while
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ class Executor(base_executor.BaseExecutor):
                 (folder / SCHEMA_DIFF).write_text(_page(span, result, text), encoding="utf-8")
                 loader.save(proposal, folder / "schema_proposal.pbtxt")
             content = result.to_json()
-            (folder / VERDICT).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+            (folder / VERDICT).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
             if result.verdict == finding.BROKEN:
                 kept = {
                     "verdict": result.verdict,

@@ -187,7 +187,9 @@ def _write_span(picked: Pick, task: WindowTask) -> dict[str, int]:
             writers["eval"] = stack.enter_context(example_file.create(task.out / "Split-eval" / name))
         store = SpanStore(task.home)
         # Checks the digests first: one more sequential read, which makes the second one fast.
-        for batch in store.read(picked.span, verify=True, version=task.versions[picked.span]):
+        version, first = task.versions[picked.span], 0
+        rows_of_span = store.manifest(picked.span, version).rows
+        for batch in store.read(picked.span, verify=True, version=version):
             table = pa.Table.from_batches([batch])
             if label not in table.column_names:
                 raise DataError(
@@ -195,7 +197,8 @@ def _write_span(picked: Pick, task: WindowTask) -> dict[str, int]:
                     where=f"columns: {', '.join(table.column_names)}",
                     next_step="correct `label.column` in the config, or ingest the span again",
                 )
-            parts = select(table, picked, task.window, label, task.newest)
+            parts = select(table, picked, task.window, label, task.newest, first, rows_of_span)
+            first += len(table)
             counts["replay" if picked.train_rate < 1.0 else "new"] += len(parts["train"])
             for part, rows in parts.items():
                 counts[part] += len(rows)

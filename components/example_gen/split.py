@@ -1,4 +1,8 @@
-"""The split of a row: a stable hash of its key, so that no row ever moves between splits.
+"""The split of a row, so that no row ever moves between splits: by its place in the span, or by the hash of its key.
+
+Neighbours in time are alike: a model that has seen both neighbours of a row knows its label better than that of any
+row of the next span. So whole blocks of consecutive rows are held out (Roberts et al., "Cross-validation
+strategies for data with temporal, spatial, hierarchical, or phylogenetic structure", 2017).
 
 The hash is that of the key's text, not of Arrow's or tf.Example's bytes. These change with the release, and a column
 that gets its first null would change its type, and the split of every row.
@@ -8,6 +12,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from noria.core import splitmix64
 
 _MISSING = "\x1a"  # ASCII's "substitute": a missing value differs from every other value
 # Numbers that become text at once: each step costs 50 µs a column, and the texts take memory.
@@ -30,18 +36,50 @@ def key_hash(table: pa.Table, key: list[str]) -> np.ndarray:
     return pd.util.hash_array(np.asarray(joined, dtype=object), categorize=False)
 
 
+def place_hash(first: int, count: int, span: int) -> np.ndarray:
+    """Hashes of rows by their span's id and their place in it, from `first`: `[count]` uint64."""
+    return splitmix64.mix(np.arange(first, first + count, dtype=np.uint64) + _salted(span))
+
+
 def is_eval(hashes: np.ndarray, share: float) -> np.ndarray:
     """`[n]` bool: True for the rows whose hash falls in the held-out share (0 to 1) of the hash's range."""
     return hashes < np.uint64(min(int(share * 2**64), 2**64 - 1))
 
 
+def in_blocks(first: int, count: int, rows: int, share: float, blocks: int, salt: int) -> np.ndarray:
+    """Holds out blocks of consecutive rows, at random places.
+
+    A block has a power of two of rows, so that rows that arrive late, at the end of the span, move no other row.
+
+    Args:
+      first: place of the first of these rows in the span, from 0.
+      count: number of these rows.
+      rows: of the whole span.
+      share: of the rows that are held out (0 to 1).
+      blocks: least number of blocks, if the span has a row for each; at most twice as many are taken.
+      salt: the span's id; each span has its blocks at other places.
+
+    Returns:
+      `[count]` bool: True for the rows that are held out.
+    """
+    length = 2.0 ** np.floor(np.log2(max(1.0, rows * share / blocks)))
+    every = length / share
+    places = np.arange(first, first + count)
+    group, place = np.divmod(places, every)
+    drawn = splitmix64.mix(group.astype(np.uint64) + _salted(salt))
+    begin = np.floor(drawn / 2.0**64 * (every - length + 1))
+    return (place >= begin) & (place < begin + length)
+
+
 def in_sample(hashes: np.ndarray, rate: float, salt: int) -> np.ndarray:
     """`[n]` bool: an independent, repeatable sample at `rate` (0 to 1); another `salt` gives another sample."""
-    # splitmix64 (Steele et al. 2014) of hash + salt: the raw hash would correlate with the split.
-    z = hashes + np.uint64(((salt + 1) * 0x9E3779B97F4A7C15) % 2**64)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return is_eval(z ^ (z >> np.uint64(31)), rate)
+    # The raw hash would correlate with the split.
+    return is_eval(splitmix64.mix(hashes + _salted(salt)), rate)
+
+
+def _salted(salt: int) -> np.uint64:
+    """SplitMix64's state after `salt + 1` steps from 0."""
+    return np.uint64((salt + 1) * 0x9E3779B97F4A7C15 % 2**64)
 
 
 def _texts(columns: list[pa.ChunkedArray]) -> list[pa.Array]:

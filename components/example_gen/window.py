@@ -21,7 +21,9 @@ class Window:
       replay: rows of older spans a warm run trains on, as a share of the newest span's rows.
       replay_spans: number of older spans of the replay sample; it bounds the cost of a warm run.
       eval_share: share of each span's rows that no run trains on (0 to 1).
-      key: columns whose hash determines the split; by default all but the label.
+      eval_blocks: blocks of consecutive rows, at least, that are held out of a span; 0: single rows, by the hash
+        of their key.
+      key: columns that identify a row, for `eval_blocks: 0`; by default all but the label.
     """
 
     first: int = 4
@@ -29,6 +31,7 @@ class Window:
     replay: float = 0.25
     replay_spans: int = 8
     eval_share: float = 0.2
+    eval_blocks: int = 4
     key: tuple[str, ...] = ()
 
     @classmethod
@@ -106,8 +109,19 @@ def pick(
     return [Pick(span, rate, False) for span in taken] + [last]
 
 
-def select(table: pa.Table, picked: Pick, window: Window, label: str, newest: int) -> dict[str, pa.Table]:
+def select(
+    table: pa.Table, picked: Pick, window: Window, label: str, newest: int, first: int, rows: int
+) -> dict[str, pa.Table]:
     """Splits one batch of a span's rows.
+
+    Args:
+      table: the batch.
+      picked: the span's part in the run.
+      window: the project's settings.
+      label: the label's column.
+      newest: id of the newest span of the run.
+      first: place of the batch's first row in the span, from 0.
+      rows: of the whole span.
 
     Returns:
       `train`, `eval` (both labelled rows only) and `unlabelled`, each a table with the columns of `table`.
@@ -126,9 +140,14 @@ def select(table: pa.Table, picked: Pick, window: Window, label: str, newest: in
             next_step=did_you_mean(missing[0], table.column_names)
             or "correct `key` in the config, or ingest the span again with the column",
         )
-    key = list(window.key) or [name for name in table.column_names if name != label]
-    hashes = split.key_hash(table, key)
-    held_out = split.is_eval(hashes, window.eval_share)
+    if window.eval_blocks:
+        hashes = split.place_hash(first, len(table), picked.span)
+        place = (first, len(table), rows)
+        held_out = split.in_blocks(*place, window.eval_share, window.eval_blocks, salt=picked.span)
+    else:
+        key = list(window.key) or [name for name in table.column_names if name != label]
+        hashes = split.key_hash(table, key)
+        held_out = split.is_eval(hashes, window.eval_share)
     train = labelled & ~held_out
     if picked.train_rate < 1.0:
         # The salt is the run's newest span, so that each run replays other rows.

@@ -116,8 +116,8 @@ class Config(Settings):
     )
     key: Names = Field(
         default_factory=list,
-        description="Columns that identify an event. Their hash decides whether a row is held out, so that it "
-        "never moves between the splits. Default: all columns except the label.",
+        description="Columns that identify an event. With `eval_blocks: 0` their hash decides which rows are held "
+        "out. Default: all columns except the label.",
     )
     span: Annotated[Span, _short_for("every")] = Field(
         default=Span(), description="The spans of the event stream. A string is short for `span.every`."
@@ -129,6 +129,13 @@ class Config(Settings):
         lt=1,
         description="Share of each span's rows that is never trained on; on the newest span's, "
         "champion and challenger are compared.",
+    )
+    eval_blocks: int = Field(
+        default=4,
+        ge=0,
+        description="The held-out rows of a span are at least so many blocks of consecutive rows, because neighbours "
+        "in time are alike: single rows would be too easy to predict, and training would stop too late. Rows without "
+        "an order: 0, which holds out single rows, by the hash of `key`.",
     )
     schema_: ProjectPath = Field(
         default=Path("schema.pbtxt"),
@@ -310,7 +317,12 @@ class Config(Settings):
 
     def window_settings(self) -> dict[str, Any]:
         """SpanExampleGen's exec property."""
-        return {**self.window.model_dump(), "eval_share": self.eval_share, "key": self.key}
+        return {
+            **self.window.model_dump(),
+            "eval_share": self.eval_share,
+            "eval_blocks": self.eval_blocks,
+            "key": self.key,
+        }
 
     def trainer_settings(self) -> dict[str, Any]:
         """The Trainer's exec property: the keys of `trainer`, and the task and the classes of the label."""

@@ -83,9 +83,9 @@ def test_a_column_that_gains_a_null_keeps_its_rows_in_place():
 
 def test_held_out_rows_stay_held_out():
     """A row is in the eval split or in training, the same in each run that sees it."""
-    window = Window(key=("id",), eval_share=0.2)
-    newest = select(_table(5000), Pick(7, 1.0, True), window, "late", 7)
-    replayed = select(_table(5000), Pick(7, 0.5, False), window, "late", 9)
+    window = Window(key=("id",), eval_share=0.2, eval_blocks=0)
+    newest = select(_table(5000), Pick(7, 1.0, True), window, "late", 7, 0, 5000)
+    replayed = select(_table(5000), Pick(7, 0.5, False), window, "late", 9, 0, 5000)
     held_out = set(newest["eval"]["id"].to_pylist())
     trained = set(newest["train"]["id"].to_pylist())
     assert set() == held_out & trained
@@ -95,9 +95,46 @@ def test_held_out_rows_stay_held_out():
     assert 0.45 < len(replayed["train"]) / len(trained) < 0.55
 
 
+def test_blocks_of_rows_are_held_out():
+    """Consecutive rows, the same ones batch by batch, at other places in each span; late rows move no other row."""
+    whole = split.in_blocks(0, 4120, 4120, 0.2, 4, salt=7)
+    batches = [split.in_blocks(first, 103, 4120, 0.2, 4, salt=7) for first in range(0, 4120, 103)]
+    assert whole.tolist() == np.concatenate(batches).tolist()
+    late = split.in_blocks(0, 4300, 4300, 0.2, 4, salt=7)
+    assert whole.tolist() == late[:4120].tolist()
+    assert whole.tolist() != split.in_blocks(0, 4120, 4120, 0.2, 4, salt=8).tolist()
+    starts = int(whole[0]) + (np.diff(whole.astype(int)) == 1).sum()
+    assert 4 <= starts <= 8
+    assert {128} == set(np.diff(np.flatnonzero(np.diff(np.r_[0, whole.astype(int), 0])))[::2])
+
+
+@pytest.mark.parametrize("share", [0.05, 0.15, 0.2, 0.5])
+@pytest.mark.parametrize("rows", [40, 333, 5000])
+def test_blocks_are_about_the_share_of_the_rows(rows, share):
+    """For spans of any length, over many spans."""
+    found = [split.in_blocks(0, rows, rows, share, 4, salt=span).mean() for span in range(50)]
+    assert share == pytest.approx(np.mean(found), rel=0.15)
+    assert min(found) > 0
+
+
+def test_blocks_have_labels_and_no_labels():
+    """A run takes the labelled rows of the blocks, and trains on none of them."""
+    batches = [_table(500, first) for first in range(0, 5000, 500)]
+    parts = [
+        select(batch, Pick(7, 1.0, True), Window(), "late", 7, first, 5000)
+        for first, batch in zip(range(0, 5000, 500), batches, strict=True)
+    ]
+    held_out = sorted(number for part in parts for number in part["eval"]["id"].to_pylist())
+    trained = {number for part in parts for number in part["train"]["id"].to_pylist()}
+    assert not trained & set(held_out)
+    assert 4500 == len(trained) + len(held_out)
+    assert 900 == pytest.approx(len(held_out), rel=0.25)
+    assert 3 <= (np.diff(held_out) > 2).sum() < 8
+
+
 def test_rows_without_a_label_are_counted():
     """Nothing is dropped silently: train, eval and unlabelled add up to the span."""
-    parts = select(_table(1000), Pick(1, 1.0, True), Window(key=("id",)), "late", 1)
+    parts = select(_table(1000), Pick(1, 1.0, True), Window(key=("id",)), "late", 1, 0, 1000)
     assert 1000 == sum(len(part) for part in parts.values())
     assert 100 == len(parts["unlabelled"])
 
@@ -105,7 +142,7 @@ def test_rows_without_a_label_are_counted():
 def test_a_key_that_the_span_lacks():
     """A column of `key` that is not there is named, with the nearest one."""
     with pytest.raises(DataError, match="span 1 has no column 'naem'") as error:
-        select(_table(10), Pick(1, 1.0, True), Window(key=("id", "naem")), "late", 1)
+        select(_table(10), Pick(1, 1.0, True), Window(key=("id", "naem")), "late", 1, 0, 10)
     assert "did you mean 'name'?" in str(error.value)
 
 
@@ -113,7 +150,9 @@ def test_two_runs_replay_different_rows():
     """Each run's newest span salts the sample."""
     window = Window(key=("id",))
     first, second = (
-        set(select(_table(5000), Pick(3, 0.3, False), window, "late", run)["train"]["id"].to_pylist())
+        set(
+            select(_table(5000), Pick(3, 0.3, False), window, "late", run, 0, 5000)["train"]["id"].to_pylist()
+        )
         for run in (4, 5)
     )
     assert 0.2 < len(first & second) / len(first) < 0.4
