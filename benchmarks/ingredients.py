@@ -22,7 +22,7 @@ from benchmarks import drift_references as references
 from benchmarks import drift_streams as streams
 from benchmarks import measure
 
-STREAMS = ("waking", "noise_flip", "agrawal", "friedman")
+STREAMS = ("waking", "noise_flip")
 FAR = 1e6  # deviations that no value reaches: a clip there clips nothing
 Off = Callable[[], contextlib.AbstractContextManager[dict[str, Any]]]  # gives the settings of the Trainer
 

@@ -169,6 +169,8 @@ def judge(evidence: Evidence, settings: DataGateSettings, project: Path | str | 
     )
     if evidence.first:  # the label of a window that gave no model is not a rule for the next
         label_tests = [test if test.part == "unlabelled" else test.softened() for test in label_tests]
+    elif _world_moved(drifts):  # a label that moves with most features is no fault of the label
+        label_tests = [test.softened() if test.part == "rate" else test for test in label_tests]
     past = [anomalies.features(statistics) for statistics in evidence.past_statistics] or list(
         references.values()
     )
@@ -191,6 +193,15 @@ def judge(evidence: Evidence, settings: DataGateSettings, project: Path | str | 
         ]
     findings += conclude(tests, settings.false_discovery)
     return Verdict(worst(findings), evidence.span.span, findings, found_anomalies, drifts, volume, rate)
+
+
+def _world_moved(drifts: list[Drift]) -> bool:
+    """Whether more than half of the features have drifted against every reference."""
+    features: dict[str, dict[str, bool]] = {}
+    for one in drifts:
+        by_name = features.setdefault(one.reference, {})
+        by_name[one.feature] = by_name.get(one.feature, False) or one.drifted
+    return bool(features) and all(2 * sum(by_name.values()) > len(by_name) for by_name in features.values())
 
 
 def _accepted(found: Finding, normal: Normal | None) -> Finding:

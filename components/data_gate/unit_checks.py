@@ -13,6 +13,7 @@ from noria.components.data_gate.significance import Test
 FeatureStatistics: TypeAlias = statistics_pb2.FeatureNameStatistics
 # Factors of conversions that people and programs make: length, weight, temperature, time, powers of ten.
 FACTORS = (1.609344, 3.28084, 2.54, 2.20462, 1.8, 3.6, 60.0, 3600.0, 10.0, 100.0, 1000.0, 1e6)
+FAHRENHEIT, AT_ZERO = 1.8, 32.0  # the only one with an offset: degrees Celsius times 1.8, plus 32
 # Below this factor a season explains it.
 SMALL = 1.3
 # Relative distance to a factor, and relative error of the fit.
@@ -27,7 +28,8 @@ def check_units(
     """Looks for a numeric feature whose quantiles are a straight line of what they were, with another slope than 1.
 
     Prices and seasons do this too, so the span has `drifted`. It is `broken` where the slope is a known factor, within
-    2 % and with rows enough to know it so well, or where the feature is tagged `stable`.
+    2 % and with rows enough to know it so well, and zero is still zero (degrees Fahrenheit have their own), or where
+    the feature is tagged `stable`.
 
     Args:
       current: features of the span.
@@ -66,7 +68,12 @@ def _scaled(
     # The slope is about the ratio of two standard deviations.
     error = math.sqrt(0.5 / max(rows, 1) + 0.5 / max(old_rows, 1))
     known = min(FACTORS, key=lambda factor: abs(size - math.log(factor)))
-    match = abs(size - math.log(known)) < CLOSE and error < CLOSE
+    expected = 0.0
+    if known == FAHRENHEIT:
+        expected = AT_ZERO if slope > 1 else -AT_ZERO / FAHRENHEIT
+    # The line turns around the values' mean: an error of the slope moves its zero by as much times the mean.
+    scatter = CLOSE * np.ptp(now) + 3 * error * slope * abs(before.mean())
+    match = abs(size - math.log(known)) < CLOSE and error < CLOSE and abs(offset - expected) < scatter
     factor = f"{slope:.4g}" + (f" {offset:+.4g}" if abs(offset) > 0.05 * np.ptp(now) else "")
     bins = binning.by_reference(feature, reference)
     assert bins is not None  # it is numeric

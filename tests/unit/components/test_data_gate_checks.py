@@ -476,6 +476,25 @@ def test_units():
         assert expected == _severities(tests)
 
 
+@pytest.mark.parametrize(
+    ("slope", "offset", "expected"),
+    [
+        (1.8, 32.0, "broken"),
+        (1 / 1.8, -32 / 1.8, "broken"),
+        (1.8, 0.0, "drifted"),
+        (1 / 1.8, 0.0, "drifted"),
+        (1 / 2.20462, 40.0, "drifted"),
+        (1 / 2.20462, 0.0, "broken"),
+    ],
+)
+def test_a_unit_keeps_its_zero(slope, offset, expected):
+    """Other places are lower and less hilly: only degrees have an offset, and only their own."""
+    celsius = np.random.default_rng(6).normal(15, 8, (2, 4000))
+    before = _features(_table(x=celsius[0]))
+    tests = unit_checks.check_units(_features(_table(x=celsius[1] * slope + offset)), {"span 1": before}, ())
+    assert [expected] == _severities(tests)
+
+
 def test_a_price_level_is_never_broken():
     """A regression label that moves by 0.6 or by 50 standard deviations has drifted."""
     for move in (0.63, 50.0):

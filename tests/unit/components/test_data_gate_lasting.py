@@ -23,13 +23,13 @@ from noria.stores.versions import Normal
 WEEK = 604_800
 
 
-def _table(seed: int, middle: float = 0.0, share: float = 0.2) -> pa.Table:
+def _table(seed: int, middle: float = 0.0, share: float = 0.2, power: float = 1.0) -> pa.Table:
     random = np.random.default_rng(seed)
     return pa.table(
         {
             "y": (random.random(2000) < share).astype(int),
             "x": random.normal(middle, 1, 2000),
-            "z": random.random(2000),
+            "z": random.random(2000) ** power,
         }
     )
 
@@ -84,6 +84,13 @@ def test_a_state_that_lasts_is_the_new_normal():
     assert lasting.accept(broken, evidence, held, DataGateSettings(lasting=None)) is None
     apart = [held[0], dataclasses.replace(held[1], broken=frozenset({("time", "")}))]
     assert lasting.accept(broken, evidence, apart, settings) is None
+
+
+@pytest.mark.parametrize(("power", "verdict"), [(1.0, "broken"), (2.0, "drifted")])
+def test_a_label_that_moves_with_most_features_is_no_fault(power, verdict):
+    """Other places have other labels: the span is broken only if the features stay what they were."""
+    table = _table(6, middle=1.0, share=0.8, power=power)
+    assert verdict == judge(_evidence(6, table), DataGateSettings()).verdict
 
 
 def test_what_is_wrong_by_its_structure_never_becomes_normal():
