@@ -39,7 +39,7 @@ def test_cold_then_warm(trained: Project):
     assert "blessed" == runs[0]["model_verdict"]
     assert all(run["data_verdict"] in ("ok", "drifted") for run in runs)
     assert runs[0]["metrics"]["champion"] is None
-    assert all(0.6 < run["metrics"]["challenger"]["auc"] < 1 for run in runs)
+    assert all(0.5 < run["metrics"]["challenger"]["auc"] < 1 for run in runs)
     for run in runs[1:]:
         # A champion is a week old and may be much worse on the new rows; a blessed challenger is not.
         challenger, champion = run["metrics"]["challenger"], run["metrics"]["champion"]

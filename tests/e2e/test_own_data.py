@@ -69,7 +69,7 @@ def test_thin_spans_are_runs(tmp_path: Path):
     (tmp_path / "preprocessing.py").write_text("def preprocessing_fn(inputs):\n    return inputs\n")
     (tmp_path / "noria.yaml").write_text(
         "name: events\nhome: home\ndata: {source: events.csv}\nlabel: late\nspan: rows:1\nschema: schema.pbtxt\n"
-        "window: {first: 1}\n"
+        "window: {first: 1, cold: 1}\n"
     )
     project = Project(tmp_path, forked=True)
     runs = project.json("run")["runs"]
