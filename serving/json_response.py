@@ -7,12 +7,13 @@ from typing import Any
 
 import orjson
 
-from noria.serving.grpc_status import StatusError, invalid
+from noria.serving.grpc_status import Code, StatusError, invalid
 from noria.serving.json_text import quote
 from noria.serving.tensors import STRING, Tensor
 
 # printf's digits that are enough for any value, by type.
 _DIGITS = {"float": "%.9g", "double": "%.17g"}
+UNWRITTEN = ("half", "bfloat16", "complex64", "complex128")  # as in TF Serving
 _SPECIAL = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
@@ -89,6 +90,8 @@ def decimals(dtype: str, values: Sequence[float]) -> list[str]:
 
 def _texts(name: str, tensor: Tensor) -> list[str]:
     """Each element as JSON."""
+    if tensor.dtype in UNWRITTEN:
+        raise StatusError(Code.UNIMPLEMENTED, f"Conversion of tensor {name} of type {tensor.dtype} to JSON")
     values = tensor.values()
     if tensor.dtype in ("float", "double"):
         return decimals(tensor.dtype, values)

@@ -177,4 +177,8 @@ def _flat(row: Mapping[str, list[Any]]) -> list[Any]:
 
 
 def _json(row: Mapping[str, list[Any]]) -> str:
-    return json.dumps(row, default=lambda value: value.decode("utf-8", "replace"))
+    return json.dumps(row, default=_plain)
+
+
+def _plain(value: bytes | complex) -> Any:
+    return [value.real, value.imag] if isinstance(value, complex) else value.decode("utf-8", "replace")

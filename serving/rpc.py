@@ -56,11 +56,8 @@ def handlers(
             f"tensorflow.serving.{name}",
             {
                 method: grpc.unary_unary_rpc_method_handler(
-                    call, request_deserializer=kind.FromString, response_serializer=_serialize
-                )
-                if access is None
-                else grpc.unary_unary_rpc_method_handler(
-                    _admitted(call, kind, method, access, metrics), response_serializer=_serialize
+                    _read(call, kind) if access is None else _admitted(call, kind, method, access, metrics),
+                    response_serializer=_serialize,
                 )
                 for method, (call, kind) in methods.items()
             },
@@ -75,6 +72,22 @@ def handlers(
         methods = {"Check": grpc.unary_unary_rpc_method_handler(check)}
         found.append(grpc.method_handlers_generic_handler("grpc.health.v1.Health", methods))
     return found
+
+
+def _read(call: Any, kind: Any) -> Any:
+    """A method that gets a message. grpc.aio's own deserializer would answer bad bytes with a Python exception."""
+
+    async def run(request: bytes, context: Any) -> Any:
+        return await call(await _message(kind, request, context), context)
+
+    return run
+
+
+async def _message(kind: Any, request: bytes, context: Any) -> Any:
+    try:
+        return kind.FromString(request)
+    except Exception:  # protobuf's DecodeError differs between its implementations
+        await context.abort(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
 
 
 def _admitted(call: Any, kind: Any, method: str, access: Access, metrics: Metrics) -> Any:
@@ -96,13 +109,10 @@ def _admitted(call: Any, kind: Any, method: str, access: Access, metrics: Metric
                 role,
             )
             access.check_size(client, len(request))
-            message = kind.FromString(request)
         except StatusError as error:
             metrics.requests.add("", error.code.name)
             await context.abort(_CODES[error.code], error.message)
-        except Exception:  # protobuf's DecodeError differs between its implementations
-            await context.abort(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
-        return await call(message, context)
+        return await call(await _message(kind, request, context), context)
 
     return run
 

@@ -70,7 +70,7 @@ async def predict_proto(
     """
     signature = signatures.find(version.signatures, request.model_spec.signature_name, "predict")
     given = request.inputs
-    inputs = {name: from_proto(given[name]) for name in given}
+    inputs = signature.defaults | {name: from_proto(given[name]) for name in given}
     outputs = await predict(version, signature, inputs, list(request.output_filter), deadline, metrics)
     response = predict_pb2.PredictResponse()
     _fill_spec(response.model_spec, version, signature.name)

@@ -14,7 +14,7 @@ from noria.components.internals.tensorflow import (
     session_parts,
 )
 from noria.serving.grpc_status import Code, StatusError
-from noria.serving.tensors import STRING, Tensor
+from noria.serving.tensors import STRING, Tensor, supported
 
 PARTS = session_parts()
 _PROFILER: Any = None
@@ -139,7 +139,10 @@ def _dtype(name: str) -> Any:
 
 @functools.cache  # numpy makes the name at each access
 def _name(dtype: Any) -> str:
-    return _NAMES.get(dtype.name, dtype.name)
+    name = _NAMES.get(dtype.name, dtype.name)
+    if not supported(name):
+        raise StatusError(Code.UNIMPLEMENTED, f"tensors of type {dtype} are not supported")
+    return name
 
 
 def to_array(tensor: Tensor) -> Any:

@@ -1,11 +1,12 @@
 """What a signature asks for and gives: checks as TF Serving's predict_util.cc, classifier.cc and regressor.cc."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from noria.serving.grpc_status import Code, StatusError, invalid
 from noria.serving.protos import dtype_name
-from noria.serving.tensors import Tensor
+from noria.serving.tensors import Tensor, from_proto
 
 DEFAULT = "serving_default"
 CLASSIFY, REGRESS, PREDICT = (f"tensorflow/serving/{verb}" for verb in ("classify", "regress", "predict"))
@@ -14,7 +15,8 @@ CLASSIFY, REGRESS, PREDICT = (f"tensorflow/serving/{verb}" for verb in ("classif
 class Signature:
     """One signature of a version: names of tensors, types, and whether rows of several requests may share a batch.
 
-    They may where the first dimension of every input and output is open in the signature.
+    They may where the first dimension of every input and output is open in the signature. A PredictRequest may lack the
+    inputs in `defaults`.
     """
 
     def __init__(self, name: str, proto: Any):
@@ -25,6 +27,7 @@ class Signature:
         self.feeds = [info.name for info in self.inputs.values()]
         self.tensors = {key: info.name for key, info in self.outputs.items()}
         self.dtypes = {key: dtype_name(info.dtype) for key, info in self.inputs.items()}
+        self.defaults = {key: from_proto(proto.defaults[key]) for key in proto.defaults}
         self._shapes = {key: _shape(info) for key, info in self.inputs.items()}
         dense = all(
             info.WhichOneof("encoding") == "name" for info in (*self.inputs.values(), *self.outputs.values())
@@ -42,14 +45,8 @@ class Signature:
         Raises:
           StatusError: names or types that differ from the signature's.
         """
-        wanted, given = self.inputs.keys(), inputs.keys()
-        if wanted != given:
-            extra, missing = sorted(given - wanted), sorted(wanted - given)
-            raise invalid(
-                f"input size does not match signature: {len(given)}!={len(wanted)} "
-                f"len({{{','.join(sorted(given))}}}) != len({{{','.join(sorted(wanted))}}}). "
-                f"Sent extra: {{{','.join(extra)}}}. Missing but required: {{{','.join(missing)}}}."
-            )
+        if self.inputs.keys() != inputs.keys():
+            raise self._other_inputs(inputs.keys())
         for key, tensor in inputs.items():
             if tensor.dtype != self.dtypes[key]:
                 raise invalid(f"input {key} must be of type {self.dtypes[key]}, got {tensor.dtype}")
@@ -64,7 +61,7 @@ class Signature:
             if key not in self.outputs:
                 raise invalid(
                     f"output tensor alias not found in signature: {key} Outputs expected to be in the set "
-                    f"{{{','.join(self.outputs)}}}."
+                    f"{_set(self.outputs)}."
                 )
             if key in wanted[:place]:
                 raise invalid(f"duplicate output tensor alias: {key}")
@@ -96,6 +93,20 @@ class Signature:
             raise invalid(f"No regression outputs found in SignatureDef: {self.proto}")
         return ["outputs"]
 
+    def _other_inputs(self, given: AbstractSet[str]) -> StatusError:
+        extra, missing = sorted(given - self.inputs.keys()), sorted(self.inputs.keys() - given)
+        if len(given) > len(self.inputs) or (len(given) < len(self.inputs) and not self.defaults):
+            return invalid(
+                f"input size does not match signature: {len(given)}!={len(self.inputs)} "
+                f"len({_set(sorted(given))}) != len({_set(self.inputs)}). "
+                f"Sent extra: {_set(extra)}. Missing but required: {_set(missing)}."
+            )
+        return invalid(
+            f"Signature input alias: {missing[0]}(feed name: {self.inputs[missing[0]].name}) not found in request and "
+            f"no default value provided. Inputs expected to be in the request {_set(sorted(given))}, "
+            f"or default input alias set: {','.join(self.defaults)}"
+        )
+
     def _check_examples(self, kind: str, counts: Iterable[int], message: str) -> None:
         if len(self.inputs) != 1:
             raise invalid("Expected one input Tensor.")
@@ -121,6 +132,10 @@ def find(signatures: Mapping[str, Signature], name: str, verb: str) -> Signature
     if verb == "multi":
         raise invalid(f"Requested signature not found in model graph: {name}")
     raise invalid(f"No signature was found with the name: {name}")
+
+
+def _set(names: Iterable[str]) -> str:
+    return f"{{{','.join(names)}}}"
 
 
 def _shape(info: Any) -> tuple[int, ...] | None:

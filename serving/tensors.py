@@ -2,14 +2,16 @@
 
 import dataclasses
 import math
+import struct
 from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from noria.serving.grpc_status import Code, StatusError, invalid
+from noria.serving.grpc_status import invalid
 from noria.serving.protos import TensorProto, dtype_name
 
-# dtype -> its number, bytes per element, the field of TensorProto, and the array type code of its bytes.
+# dtype -> its number, bytes per element, the field of TensorProto, and the array type code of its bytes. A complex
+# number has two elements there.
 _NUMERIC: dict[str, tuple[int, int, str, str]] = {
     "float": (1, 4, "float_val", "f"),
     "double": (2, 8, "double_val", "d"),
@@ -17,10 +19,12 @@ _NUMERIC: dict[str, tuple[int, int, str, str]] = {
     "uint8": (4, 1, "int_val", "B"),
     "int16": (5, 2, "int_val", "h"),
     "int8": (6, 1, "int_val", "b"),
+    "complex64": (8, 8, "scomplex_val", "f"),
     "int64": (9, 8, "int64_val", "q"),
     "bool": (10, 1, "bool_val", "B"),
     "bfloat16": (14, 2, "half_val", "H"),
     "uint16": (17, 2, "int_val", "H"),
+    "complex128": (18, 16, "dcomplex_val", "d"),
     "half": (19, 2, "half_val", "H"),
     "uint32": (22, 4, "uint32_val", "I"),
     "uint64": (23, 8, "uint64_val", "Q"),
@@ -53,16 +57,22 @@ class Tensor:
         """The elements as Python values, in row-major order."""
         if self.dtype == STRING:
             return self.data
-        if self.dtype in ("half", "bfloat16"):
-            raise StatusError(Code.UNIMPLEMENTED, f"cannot read elements of type {self.dtype}")
+        if self.dtype == "half":
+            return struct.unpack(f"<{len(self.data) // 2}e", self.data)
         elements = array(_NUMERIC[self.dtype][3])
         elements.frombytes(self.data)
+        if self.dtype == "bfloat16":  # the upper half of a float
+            return struct.unpack(
+                f"<{len(elements)}f", array("I", [each << 16 for each in elements]).tobytes()
+            )
+        if self.dtype in ("complex64", "complex128"):
+            return list(map(complex, elements[::2], elements[1::2]))
         return [bool(each) for each in elements] if self.dtype == "bool" else elements
 
 
 def first(tensor: Tensor) -> Any:
-    """The first element as a Python value; None if there is none, or if its type cannot be read."""
-    if not tensor.data or tensor.dtype in ("half", "bfloat16"):
+    """The first element as a Python value; None if there is none."""
+    if not tensor.data:
         return None
     width = 1 if tensor.dtype == STRING else _NUMERIC[tensor.dtype][1]
     return Tensor(tensor.dtype, (1,), tensor.data[:width]).values()[0]
@@ -140,7 +150,7 @@ def from_proto(proto: Any) -> Tensor:
         elements = array(code, getattr(proto, field))
     except OverflowError:
         raise invalid(f"Tensor proto has a value that does not fit into {dtype}") from None
-    return Tensor(dtype, shape, _fill(elements, count, 0, shape).tobytes())
+    return Tensor(dtype, shape, _fill(elements, count, 0, shape, width // elements.itemsize).tobytes())
 
 
 def to_proto(tensor: Tensor, proto: Any) -> None:
@@ -165,13 +175,14 @@ def proto_of(dtype: str, shape: Sequence[int], values: Sequence[Any]) -> Any:
     return proto
 
 
-def _fill(values: Any, count: int, empty: Any, shape: tuple[int, ...]) -> Any:
-    if len(values) == count:
+def _fill(values: Any, count: int, empty: Any, shape: tuple[int, ...], parts: int = 1) -> Any:
+    """`values` with as many elements as the shape has, of `parts` numbers each."""
+    given = len(values) // parts
+    if len(values) == count * parts:
         return values
-    if len(values) > count:
-        raise invalid(f"Tensor proto has {len(values)} values, but shape {list(shape)} has {count} elements")
+    if given > count or len(values) % parts:
+        raise invalid(f"Tensor proto has {given} values, but shape {list(shape)} has {count} elements")
     if count > 1 << 28:
-        raise invalid(f"Tensor proto with shape {list(shape)} is too large for its {len(values)} values")
-    last = values[-1] if len(values) else empty
-    values.extend([last] * (count - len(values)))
+        raise invalid(f"Tensor proto with shape {list(shape)} is too large for its {given} values")
+    values.extend((list(values[-parts:]) or [empty] * parts) * (count - given))
     return values

@@ -3,7 +3,7 @@
 `half_plus_two` gives x / 2 + 2, with a predict, two classify and two regress signatures on one graph, whose tensors are
 those of TF Serving's saved_model_half_plus_two.py. `half_plus_three` is the same graph with other weights,
 `half_plus_four` another graph. `failing` fails in each request. `pair` has two inputs and four outputs of several
-types. `lite` is half_plus_two as a TF Lite model.
+types. `rare` has an input with a default, and types that are rare. `lite` is half_plus_two as a TF Lite model.
 """
 
 import shutil
@@ -70,6 +70,27 @@ class Failing(tf.Module):
         return {"y": tf.debugging.check_numerics(x / 0.0, "this model always fails")}
 
 
+class Rare(tf.Module):
+    @tf.function(
+        input_signature=[tf.TensorSpec([None], tf.float32, name="x"), tf.TensorSpec([], tf.float32, name="k")]
+    )
+    def times(self, x, k=tf.constant(10.0)):  # noqa: B008  # TensorFlow wants a tensor
+        return {"y": x * k}
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.complex64, name="z"),
+            tf.TensorSpec([None], tf.float16, name="h"),
+        ]
+    )
+    def double(self, z, h):
+        return {"z": z * 2, "wide": tf.cast(z, tf.complex128), "h": h * 2, "b": tf.cast(h, tf.bfloat16)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def tiny(self, x):
+        return {"t": tf.cast(x, tf.dtypes.experimental.float8_e5m2)}
+
+
 class Half(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([1], tf.float32, name="x")])
     def serve(self, x):
@@ -92,6 +113,9 @@ def main(folder: Path) -> None:
     failing = Failing()
     tf.saved_model.save(failing, str(folder / "failing" / "1"), signatures=failing.serve)
     lite(folder / "lite" / "1")
+    rare = Rare()
+    signatures = {"serving_default": rare.times, "double": rare.double, "tiny": rare.tiny}
+    tf.saved_model.save(rare, str(folder / "rare" / "1"), signatures=signatures)
     pair = Pair()
     tf.saved_model.save(pair, str(folder / "pair" / "1"), signatures=pair.serve)
 

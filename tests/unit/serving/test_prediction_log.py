@@ -40,6 +40,20 @@ def test_a_row_for_each_example(tmp_path) -> None:
     assert 2 == log.logged
 
 
+def test_types_that_json_has_not(tmp_path) -> None:
+    """A complex number is a pair, and half numbers are numbers: no type costs the other requests their rows."""
+    log = PredictionLog(tmp_path)
+    outputs = {
+        "z": Tensor("complex64", (1,), pack("float", [1, 2])),
+        "h": Tensor("half", (1,), pack("half", [0x3C00])),
+        "b": Tensor("bfloat16", (1,), pack("bfloat16", [0x4000])),
+    }
+    log.add("m", 1, "serving_default", {"x": Tensor("float", (1,), pack("float", [0]))}, outputs)
+    log.close()
+    (row,) = rows(tmp_path)
+    assert {"z": [[1.0, 2.0]], "h": [1.0], "b": [2.0]} == json.loads(row["outputs"])
+
+
 def test_a_full_log_counts(tmp_path) -> None:
     """While a file is written, requests beyond the bound are lost and counted; the answer does not wait."""
     log, writing = PredictionLog(tmp_path, max_requests=4), threading.Event()

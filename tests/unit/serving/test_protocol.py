@@ -30,7 +30,7 @@ PAIR = "/v1/models/pair"
 
 @pytest.fixture(scope="module")
 def server(small_models, tmp_path_factory, serving):
-    """`default` (half_plus_two, 123) and `pair`, with the label `stable` on 123."""
+    """`default` (half_plus_two, 123), `pair` and `rare`, with the label `stable` on 123."""
     file = tmp_path_factory.mktemp("config") / "models.config"
     with serving("--models", str(models_config(file, small_models))) as running:
         file.write_text(file.read_text().replace("#", ""))  # the label, now that 123 is available
@@ -45,6 +45,7 @@ def models_config(file, small_models):
     #version_labels {{ key: "stable" value: 123 }}
   }}
   config {{ name: "pair" base_path: "{small_models / "pair"}" model_platform: "tensorflow" }}
+  config {{ name: "rare" base_path: "{small_models / "rare"}" model_platform: "tensorflow" }}
 }}"""
     )
     return file
@@ -299,6 +300,66 @@ def test_grpc_types(prediction) -> None:
     found = {name: list(from_proto(outputs[name]).values()) for name in outputs}
     words = [b"\xff\0", b""]
     assert {"double": [-6, 22], "large": [False, True], "word": words, "raw_bytes": words} == found
+
+
+def rare_request(signature="", **inputs):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "rare", signature
+    for name, proto in inputs.items():
+        request.inputs[name].CopyFrom(proto)
+    return request
+
+
+def test_inputs_with_a_default(server, prediction) -> None:
+    """A PredictRequest need not have an input with a default in the signature; REST must, as in TF Serving."""
+    x, k = proto_of("float", [2], [1.0, 2.0]), proto_of("float", [], [3.0])
+    assert [10.0, 20.0] == prediction.Predict(rare_request(x=x), 10).outputs["y"].float_val
+    assert [3.0, 6.0] == prediction.Predict(rare_request(x=x, k=k), 10).outputs["y"].float_val
+    error = rpc_error(lambda: prediction.Predict(rare_request(k=k), 10))
+    assert INVALID == error.code()
+    assert "alias: x(feed name: serving_default_x:0) not found in request and no default" in error.details()
+    error = rpc_error(lambda: prediction.Predict(rare_request(x=x, z=k), 10))
+    assert (INVALID, True) == (error.code(), "Sent extra: {z}." in error.details())
+    assert 400 == server.predict({"inputs": {"x": [1.0]}}, "/v1/models/rare")[0]
+
+
+def test_rare_types_by_grpc(server, prediction) -> None:
+    """Complex and half numbers come back in their own fields, one value for all rows too; REST refuses them."""
+    z, h = proto_of("complex64", [2], [1.0, 2.0, 3.0, 4.0]), proto_of("half", [2], [0x3C00, 0x4000])
+    answer = prediction.Predict(rare_request("double", z=z, h=h), 10).outputs
+    assert [2.0, 4.0, 6.0, 8.0] == answer["z"].scomplex_val
+    assert [1.0, 2.0, 3.0, 4.0] == answer["wide"].dcomplex_val
+    values = {name: list(from_proto(each).values()) for name, each in answer.items()}
+    assert ([2 + 4j, 6 + 8j], [2.0, 4.0], [1.0, 2.0]) == (values["z"], values["h"], values["b"])
+    del z.scomplex_val[2:]
+    assert [2.0, 4.0] * 2 == prediction.Predict(rare_request("double", z=z, h=h), 10).outputs[
+        "z"
+    ].scomplex_val
+    assert (
+        501
+        == server.predict({"signature_name": "double", "inputs": {"z": [1], "h": [1]}}, "/v1/models/rare")[0]
+    )
+
+
+def test_a_type_that_nobody_can_send(prediction) -> None:
+    """An output of a type without a place in an answer is refused, and the model continues."""
+    x = proto_of("float", [1], [0.5])
+    error = rpc_error(lambda: prediction.Predict(rare_request("tiny", x=x), 10))
+    assert grpc.StatusCode.UNIMPLEMENTED == error.code()
+    assert "are not supported" in error.details()
+    assert [5.0] == prediction.Predict(rare_request(x=x), 10).outputs["y"].float_val
+
+
+def test_bytes_that_are_no_message(channel) -> None:
+    """A request that protobuf cannot read is INTERNAL, as of a C++ server."""
+    call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+    assert grpc.StatusCode.INTERNAL == rpc_error(lambda: call(b"\xff\xff", timeout=10)).code()
+
+
+def rpc_error(call) -> grpc.RpcError:
+    with pytest.raises(grpc.RpcError) as raised:
+        call()
+    return raised.value
 
 
 def changed(**change):
