@@ -78,21 +78,18 @@ def _read(call: Any, kind: Any) -> Any:
     """A method that gets a message. grpc.aio's own deserializer would answer bad bytes with a Python exception."""
 
     async def run(request: bytes, context: Any) -> Any:
-        return await call(await _message(kind, request, context), context)
+        try:
+            message = kind.FromString(request)
+        except Exception:  # protobuf's DecodeError differs between its implementations
+            await context.abort(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
+        return await call(message, context)
 
     return run
 
 
-async def _message(kind: Any, request: bytes, context: Any) -> Any:
-    try:
-        return kind.FromString(request)
-    except Exception:  # protobuf's DecodeError differs between its implementations
-        await context.abort(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
-
-
 def _admitted(call: Any, kind: Any, method: str, access: Access, metrics: Metrics) -> Any:
     """A method that reads a request when its client is known."""
-    role = admission.ADMIN if method in ADMIN_METHODS else admission.PREDICT
+    role, read = admission.ADMIN if method in ADMIN_METHODS else admission.PREDICT, _read(call, kind)
 
     async def run(request: bytes, context: Any) -> Any:
         given = dict(context.invocation_metadata() or ())
@@ -112,7 +109,7 @@ def _admitted(call: Any, kind: Any, method: str, access: Access, metrics: Metric
         except StatusError as error:
             metrics.requests.add("", error.code.name)
             await context.abort(_CODES[error.code], error.message)
-        return await call(await _message(kind, request, context), context)
+        return await read(request, context)
 
     return run
 
@@ -210,10 +207,10 @@ class _Rpc:
 
         return await _answer(run, context)
 
-    async def _ask(self, request: Any, call: Callable[[Version], Awaitable[Any]]) -> Any:
+    def _ask(self, request: Any, call: Callable[[Version], Awaitable[Any]]) -> Awaitable[Any]:
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
-        return await self.models.ask(request.model_spec, call)
+        return self.models.ask(request.model_spec, call)
 
     def _version(self, request: Any) -> Any:
         if not request.HasField("model_spec"):
@@ -298,7 +295,7 @@ def _deadline(context: Any) -> float | None:
 
 
 def _serialize(message: Any) -> bytes:
-    return message.SerializeToString()
+    return message if isinstance(message, bytes) else message.SerializeToString()
 
 
 assert _CODES.keys() == {int(each) for each in Code}

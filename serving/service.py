@@ -2,10 +2,10 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
-from noria.serving import signatures, warmup
+from noria.serving import signatures, warmup, wire
 from noria.serving.grpc_status import Code, StatusError, invalid
 from noria.serving.prediction_log import ARM
 from noria.serving.prometheus import Metrics
@@ -19,7 +19,7 @@ from noria.serving.protos import (
 )
 from noria.serving.rollouts.traffic import OUTPUTS
 from noria.serving.signatures import CLASSIFY, REGRESS, Signature
-from noria.serving.tensors import STRING, Tensor, from_proto, to_proto
+from noria.serving.tensors import STRING, Tensor, from_proto
 from noria.serving.tracing import timed
 from noria.serving.version import Version
 
@@ -62,8 +62,8 @@ async def predict(
 
 async def predict_proto(
     version: Version, request: Any, deadline: float | None = None, metrics: Metrics | None = None
-) -> Any:
-    """The PredictResponse of a PredictRequest.
+) -> bytes:
+    """The serialized PredictResponse of a PredictRequest.
 
     Raises:
       StatusError: see `predict`.
@@ -72,12 +72,7 @@ async def predict_proto(
     given = request.inputs
     inputs = signature.defaults | {name: from_proto(given[name]) for name in given}
     outputs = await predict(version, signature, inputs, list(request.output_filter), deadline, metrics)
-    response = predict_pb2.PredictResponse()
-    _fill_spec(response.model_spec, version, signature.name)
-    answers = response.outputs
-    for name, tensor in outputs.items():
-        to_proto(tensor, answers[name])
-    return response
+    return wire.predict_response(version.model, version.number, signature.name, outputs)
 
 
 async def classify(
@@ -214,7 +209,9 @@ async def warm(version: Version, metrics: Metrics) -> None:
         kind = log.WhichOneof("log_type")
         count += 1
         if kind == "predict_log":
-            answer = await predict_proto(version, log.predict_log.request)
+            answer = predict_pb2.PredictResponse.FromString(
+                await predict_proto(version, log.predict_log.request)
+            )
             _compare(answer.outputs, log.predict_log.response.outputs, count)
         elif kind == "classify_log":
             await classify(version, log.classify_log.request)
@@ -279,9 +276,9 @@ async def _on_examples(
     return found, len(examples)
 
 
-async def _run(version: Version, *request: Any) -> tuple[list[Tensor], int]:
+def _run(version: Version, *request: Any) -> Awaitable[tuple[list[Tensor], int]]:
     """`Queue.run`, in a span where there are traces."""
-    return await timed(version.queue.run(*request), version.model, version.number, ARM.get())
+    return timed(version.queue.run(*request), version.model, version.number, ARM.get())
 
 
 def _answered(

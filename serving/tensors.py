@@ -155,10 +155,7 @@ def from_proto(proto: Any) -> Tensor:
 
 def to_proto(tensor: Tensor, proto: Any) -> None:
     """Fills a TensorProto, values in the typed fields as TF Serving does."""
-    proto.dtype = NUMBERS[tensor.dtype]
-    dims = proto.tensor_shape.dim
-    for size in tensor.shape:
-        dims.add(size=size)
+    fill_head(tensor.dtype, tensor.shape, proto)
     if tensor.dtype == STRING:
         proto.string_val.extend(tensor.data)
         return
@@ -166,6 +163,15 @@ def to_proto(tensor: Tensor, proto: Any) -> None:
     elements = array(code)
     elements.frombytes(tensor.data)
     getattr(proto, field).extend(elements)
+
+
+def fill_head(dtype: str, shape: Sequence[int], proto: Any) -> None:
+    """Fills type and shape of a TensorProto."""
+    proto.dtype = NUMBERS[dtype]
+    proto.tensor_shape.SetInParent()  # a scalar has a shape without dimensions
+    dims = proto.tensor_shape.dim
+    for size in shape:
+        dims.add(size=size)
 
 
 def proto_of(dtype: str, shape: Sequence[int], values: Sequence[Any]) -> Any:

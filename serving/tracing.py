@@ -94,11 +94,13 @@ class Tracing:
         return self._tracer.start_as_current_span(name, attributes=attributes)
 
 
-async def timed(work: Awaitable[Result], model: str, version: int, arm: str) -> Result:
+def timed(work: Awaitable[Result], model: str, version: int, arm: str) -> Awaitable[Result]:
     """The result of a version's work; the time in its queue and its process is a span below that of the request."""
     tracing = ACTIVE.get()
-    if tracing is None:
-        return await work
+    return work if tracing is None else _timed(tracing, work, model, version, arm)
+
+
+async def _timed(tracing: Tracing, work: Awaitable[Result], model: str, version: int, arm: str) -> Result:
     attributes = {"noria.model": model, "noria.version": version, "noria.arm": arm}
     with tracing.span("model", attributes):
         return await work
