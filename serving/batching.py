@@ -57,11 +57,11 @@ class Call:
         self.feeds, self.fetches, self.inputs, self.deadline = feeds, fetches, inputs, deadline
         self.future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self.attempts = 0
-        self.rows = inputs[0].rows if inputs else 0
+        self.rows = rows = inputs[0].rows if inputs else 0
         # Calls with an equal key can share a batch; one that must run alone has a unique key.
         self.key: Any = object()
-        if mergeable and self.rows and all(each.rows == self.rows for each in inputs):
-            self.key = feeds, fetches, tuple((each.dtype, each.shape[1:]) for each in inputs)
+        if mergeable and rows and [each.rows for each in inputs] == [rows] * len(inputs):
+            self.key = feeds, fetches, *[(each.dtype, each.shape[1:]) for each in inputs]
 
 
 class Queue:

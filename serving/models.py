@@ -127,7 +127,7 @@ class Models:
         if self.log is not None:
             await asyncio.to_thread(self.log.close)
 
-    async def ask(self, spec: Any, call: Callable[[Version], Awaitable[Answer]]) -> Answer:
+    def ask(self, spec: Any, call: Callable[[Version], Awaitable[Answer]]) -> Awaitable[Answer]:
         """The answer of the version that a ModelSpec means; of one that a rollout chooses if it names none.
 
         Raises:
@@ -135,8 +135,8 @@ class Models:
         """
         model = self.models.get(spec.name)
         if model is None or spec.WhichOneof("version_choice") is not None:
-            return await call(self.find(spec))
-        return await model.traffic.ask(call)
+            return call(self.find(spec))
+        return model.traffic.ask(call)
 
     def label(self, name: str) -> str:
         """A model's name in the metrics; empty for one that is not served, as clients can invent such names."""

@@ -45,9 +45,7 @@ async def predict(
       StatusError: inputs or outputs that the signature does not have, or the model fails.
     """
     signature.check_inputs(inputs)
-    wanted = signature.choose_outputs(outputs)
-    # One tensor may have two names: it is fetched once.
-    fetches = list(dict.fromkeys([signature.tensors[name] for name in wanted]))
+    wanted, fetches = signature.choose_outputs(outputs)
     tensors = [inputs[name] for name in signature.inputs]
     mergeable = signature.mergeable(inputs)
     tensors, took = await _run(version, signature.feeds, fetches, tensors, mergeable, deadline)

@@ -24,8 +24,9 @@ class Signature:
         self.inputs: dict[str, Any] = {key: proto.inputs[key] for key in sorted(proto.inputs)}
         self.outputs: dict[str, Any] = {key: proto.outputs[key] for key in sorted(proto.outputs)}
         # Names in the graph, read once: an access to a message is slow, and a model may have a hundred columns.
-        self.feeds = [info.name for info in self.inputs.values()]
+        self.feeds = tuple(info.name for info in self.inputs.values())
         self.tensors = {key: info.name for key, info in self.outputs.items()}
+        self._all = list(self.outputs), self._fetches(self.outputs)
         self.dtypes = {key: dtype_name(info.dtype) for key, info in self.inputs.items()}
         self.defaults = {key: from_proto(proto.defaults[key]) for key in proto.defaults}
         self._shapes = {key: _shape(info) for key, info in self.inputs.items()}
@@ -51,12 +52,14 @@ class Signature:
             if tensor.dtype != self.dtypes[key]:
                 raise invalid(f"input {key} must be of type {self.dtypes[key]}, got {tensor.dtype}")
 
-    def choose_outputs(self, wanted: Sequence[str]) -> list[str]:
-        """The outputs that a request asks for; all if it names none.
+    def choose_outputs(self, wanted: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+        """The outputs that a request asks for, all if it names none, and their tensors.
 
         Raises:
           StatusError: an unknown or repeated name.
         """
+        if not wanted:
+            return self._all
         for place, key in enumerate(wanted):
             if key not in self.outputs:
                 raise invalid(
@@ -65,7 +68,7 @@ class Signature:
                 )
             if key in wanted[:place]:
                 raise invalid(f"duplicate output tensor alias: {key}")
-        return list(wanted) or list(self.outputs)
+        return list(wanted), self._fetches(wanted)
 
     def check_classify(self) -> list[str]:
         """The outputs of a classification, `classes` first.
@@ -92,6 +95,10 @@ class Signature:
         if "outputs" not in self.outputs:
             raise invalid(f"No regression outputs found in SignatureDef: {self.proto}")
         return ["outputs"]
+
+    def _fetches(self, outputs: Iterable[str]) -> tuple[str, ...]:
+        """One tensor may have two names: it is fetched once."""
+        return tuple(dict.fromkeys([self.tensors[name] for name in outputs]))
 
     def _other_inputs(self, given: AbstractSet[str]) -> StatusError:
         extra, missing = sorted(given - self.inputs.keys()), sorted(self.inputs.keys() - given)

@@ -246,10 +246,10 @@ class Traffic:
             self._collapse = number, Collapse()
         return self._collapse[1].update(failed)
 
-    async def _watched(self, arm: str, version: Version, call: Call[Answer]) -> Answer:
-        guards = self.guards
-        if guards is None:
-            return await call(version)
+    def _watched(self, arm: str, version: Version, call: Call[Answer]) -> Awaitable[Answer]:
+        return call(version) if self.guards is None else self._guarded(self.guards, arm, version, call)
+
+    async def _guarded(self, guards: Guards, arm: str, version: Version, call: Call[Answer]) -> Answer:
         asked = _Asked(arm, time.perf_counter())
         self._running.add(asked)
         OUTPUTS.set(None)
