@@ -92,8 +92,9 @@ class Run:
         over and the server does not list its tasks, so that its outcome is unknown."""
         return self.over and (not self.good or self.found_broken or self.raised_alarm or not self.lists_tasks)
 
-    def _succeeded(self, task: str) -> bool:
-        return task in self.newest and self.newest[task].state == SUCCEEDED
+    def _succeeded(self, name: str) -> bool:
+        # In any attempt: where Argo starts the whole run again, a task that has ended it is skipped the second time.
+        return any(task.name == name and task.state == SUCCEEDED for task in self.tasks)
 
     @property
     def seconds(self) -> float | None:

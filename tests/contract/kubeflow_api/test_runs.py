@@ -150,6 +150,14 @@ def test_what_needs_attention(noria: Noria, api: KubeflowApi, native: bool) -> N
     assert not noria.json("submit", "--package", str(noria.package))["broken_span"]
 
 
+def test_a_run_that_argo_has_started_again(noria: Noria, api: KubeflowApi) -> None:
+    """Where the pod of End was lost, Argo lists each task twice: what ended the first pass counts, though it is skipped
+    in the second."""
+    for name, what in (("ReportBroken", "the span is broken"), ("ReportAlarm", "fails a bound")):
+        api.script = [Frame("SUCCEEDED", [(name, "SUCCEEDED", ""), (name, "SKIPPED", "")])]
+        assert what in noria.submit(code=3).stderr
+
+
 def test_a_server_that_lists_no_tasks(noria: Noria, api: KubeflowApi) -> None:
     """Where neither form of the tasks is in the answer, a success is not taken for one: exit code 3, and why."""
     api.lists_tasks = False
