@@ -187,9 +187,10 @@ class Backend:
             except TaskFailed as error:
                 run.logs[task.name] = error.log
                 elapsed += time.monotonic() - began
-                next_try = retries.decide(
-                    task.spec.get("retryPolicy"), self.release, error.phase, attempt, elapsed
-                )
+                policy = task.spec.get("retryPolicy")
+                if task.inside and not self.release.retries_inside:
+                    policy = None
+                next_try = retries.decide(policy, self.release, error.phase, attempt, elapsed)
                 if next_try.wait is None:
                     return FAILED
                 elapsed += next_try.wait
@@ -254,6 +255,7 @@ class _Task:
         self, name: str, spec: dict[str, Any], pipeline: dict[str, Any], platform: dict[str, Any], root: str
     ):
         self.name, self.spec, self.pipeline_root = name, spec, root
+        self.inside = name not in pipeline["root"]["dag"]["tasks"]
         self.component = pipeline["components"][spec["componentRef"]["name"]]
         label = self.component["executorLabel"]
         self.container = pipeline["deploymentSpec"]["executors"][label]["container"]

@@ -1,7 +1,9 @@
-"""A pod that is deleted, preempted or evicted while it runs: SIGTERM, and SIGKILL after the grace period.
+"""A pod that is lost while it runs: SIGTERM, and SIGKILL after the grace period.
 
-Kubernetes, "Pod Lifecycle", Termination of Pods: `terminationGracePeriodSeconds`, 30 by default. For Argo the node is
-then an `Error`, not `Failed` (argo-workflows `workflow/controller/operator.go`, podReconciliation): other retry rules.
+Kubernetes, "Pod Lifecycle", Termination of Pods: `terminationGracePeriodSeconds`, 30 by default. Argo has two words for
+it, with other retry rules (argo-workflows `workflow/controller/operator.go`). A pod that is deleted, as its node is
+drained or another pod has a higher priority, disappears: that is an `Error` (podReconciliation). A pod that the kubelet
+evicts, for its disk say, or ends at its deadline, stays with a message: that is `Failed` (inferFailedReason).
 """
 
 import contextlib
@@ -12,6 +14,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from .retries import Phase
+
 
 @dataclasses.dataclass(frozen=True)
 class Eviction:
@@ -20,10 +24,12 @@ class Eviction:
     Attributes:
       when: whether it is time; asked again and again from the container's start.
       grace: seconds from SIGTERM to SIGKILL.
+      phase: what Argo sees: a pod that disappears, or one that stays with the kubelet's message.
     """
 
     when: Callable[[], bool]
     grace: float = 30.0
+    phase: Phase = "Error"
 
 
 @contextlib.contextmanager

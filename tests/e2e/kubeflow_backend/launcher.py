@@ -99,8 +99,8 @@ def launch(
         with memory.limited(pid, memory.limit(container)) as full, evicted(pid, eviction) as lost:
             code = wait()
         log = written.read_text("utf-8", "replace")
-        if lost.is_set() and code:  # with its pod: the launcher has uploaded nothing
-            raise TaskFailed("pod deleted", log, "Error")
+        if eviction is not None and lost.is_set() and code:  # with its pod: the launcher has uploaded nothing
+            raise TaskFailed("pod deleted" if eviction.phase == "Error" else "Evicted", log, eviction.phase)
         if "executor-logs" in outputs:
             log_file = local_path(outputs["executor-logs"]["artifacts"][0]["uri"], root)
             assert log_file is not None

@@ -13,6 +13,8 @@ class Release:
 
     Attributes:
       name: its number.
+      retries_inside: tasks of an inner DAG are retried; before, the compiler looks for a task's policy in the root only
+        (`backend/src/v2/compiler/argocompiler/container.go`, getTaskRetryPolicySpec of 2.5.0).
       zero_max_duration: a retry policy without `backoffMaxDuration` gets "0"
         (`backend/src/v2/compiler/argocompiler/container.go`, addParameterDefault).
       retry_policy: which failures are retried; Argo's default, or that of the workflow defaults
@@ -22,12 +24,13 @@ class Release:
     """
 
     name: str
+    retries_inside: bool
     zero_max_duration: bool
     retry_policy: Literal["OnFailure", "OnError"]
     refuses_missing_outputs: bool
 
 
-V2_5 = Release("2.5", False, "OnFailure", False)
-V2_16 = Release("2.16", True, "OnFailure", False)
-V2_17 = Release("2.17", True, "OnError", False)
-NEXT = Release("main", True, "OnError", True)
+V2_5 = Release("2.5", False, False, "OnFailure", False)
+V2_16 = Release("2.16", True, True, "OnFailure", False)
+V2_17 = Release("2.17", True, True, "OnError", False)
+NEXT = Release("main", True, True, "OnError", True)

@@ -1,7 +1,7 @@
 """Whether Argo tries a task again (argo-workflows `workflow/controller/operator.go`, processNodeRetries).
 
 The order is Argo's: first the limit on time, which counts from the first attempt's start, then the kind of failure,
-then the number of attempts. A failed container is `Failed`; a pod that was deleted, evicted or preempted is `Error`.
+then the number of attempts. A failed container is `Failed`, a pod that was deleted is `Error` (`eviction`).
 """
 
 import dataclasses

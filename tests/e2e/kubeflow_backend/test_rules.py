@@ -15,7 +15,7 @@ from .backend import Backend, Run
 from .eviction import Eviction
 from .graph import FAILED, OMITTED, SKIPPED, SUCCEEDED, ready
 from .release import V2_5, V2_16, V2_17, Release
-from .retries import decide
+from .retries import Phase, decide
 
 POLICY = {"maxRetryCount": 2, "backoffDuration": "30s", "backoffFactor": 2.0}
 LONG = {**POLICY, "backoffMaxDuration": "86400s"}
@@ -88,6 +88,18 @@ def test_a_failed_task_ends_the_run(tmp_path: Path) -> None:
     assert 3 == run.attempts["T1"]
 
 
+@pytest.mark.parametrize(("release", "attempts"), [(V2_5, 1), (V2_16, 3)])
+def test_retries_of_an_inner_dag(tmp_path: Path, release: Release, attempts: int) -> None:
+    """2.5 retries tasks of the root only; the exit handler has all of ours in an inner DAG."""
+    made = package(tmp_path, "exit(3)", retryPolicy={**LONG, "backoffDuration": "0s"})
+    spec = yaml.safe_load(made.read_text(encoding="utf-8"))
+    spec["components"]["comp-Stages"] = {"dag": spec["root"]["dag"]}
+    spec["root"] = {"dag": {"tasks": {"Stages": {"componentRef": {"name": "comp-Stages"}}}}}
+    made.write_text(yaml.safe_dump(spec), encoding="utf-8")
+    run = Backend(tmp_path / "b", release=release).run(made)
+    assert ({"T0": FAILED}, attempts) == (run.states, run.attempts["T0"])
+
+
 def test_memory(tmp_path: Path) -> None:
     """A container that needs more than its limit is killed, itself or by a child; one below it is not."""
     much = "import time; held = b'x' * 400_000_000; time.sleep(60)"
@@ -99,16 +111,26 @@ def test_memory(tmp_path: Path) -> None:
     assert "SUCCEEDED" == Backend(tmp_path / "b").run(package(tmp_path, "held = b'x' * 100_000_000")).state
 
 
-@pytest.mark.parametrize(("release", "state", "attempts"), [(V2_16, FAILED, 1), (V2_17, SUCCEEDED, 2)])
-def test_a_lost_pod(tmp_path: Path, release: Release, state: str, attempts: int) -> None:
-    """SIGTERM, then SIGKILL for one that does not end; 2.17 starts it again, earlier releases do not."""
+@pytest.mark.parametrize(
+    ("release", "phase", "state", "attempts"),
+    [
+        (V2_16, "Error", FAILED, 1),
+        (V2_17, "Error", SUCCEEDED, 2),
+        (V2_16, "Failed", SUCCEEDED, 2),
+        (V2_17, "Failed", FAILED, 1),
+    ],
+)
+def test_a_lost_pod(tmp_path: Path, release: Release, phase: Phase, state: str, attempts: int) -> None:
+    """SIGTERM, then SIGKILL for one that does not end; 2.17 starts a pod again that was deleted, earlier releases one
+    that the kubelet has ended."""
     mark = tmp_path / "mark"
     stubborn = (
         f"import pathlib, signal, time; mark = pathlib.Path({str(mark)!r}); again = mark.exists()\n"
         "signal.signal(signal.SIGTERM, lambda *_: mark.write_text('told')); mark.touch()\n"
         "while not again: time.sleep(0.05)"
     )
-    backend = Backend(tmp_path / "b", release=release, evictions={"T0": Eviction(mark.exists, grace=2.0)})
+    plan = Eviction(mark.exists, grace=2.0, phase=phase)
+    backend = Backend(tmp_path / "b", release=release, evictions={"T0": plan})
     run = backend.run(package(tmp_path, stubborn, retryPolicy={**LONG, "backoffDuration": "0s"}))
     assert {"T0": state} == run.states
     assert (attempts, "told") == (run.attempts["T0"], mark.read_text())
