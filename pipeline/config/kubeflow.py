@@ -163,7 +163,8 @@ class Kubeflow(Settings):
     tasks: Task = Field(default=Task(), description="Settings of every task.")
     per_task: dict[str, Task] = Field(
         default_factory=dict,
-        description="Settings of single tasks, by component name; they override `tasks`.",
+        description="Settings of single tasks, by component name; they override `tasks`. Node selectors, labels, "
+        "annotations, variables and `platform` are added to those of `tasks`.",
     )
 
     @field_validator("pipeline_root")

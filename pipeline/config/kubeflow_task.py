@@ -31,6 +31,17 @@ def _duration(value: str) -> str:
     return value
 
 
+def _affinity(value: dict[str, Any]) -> dict[str, Any]:
+    """Kubeflow drops a key that it does not know without a word, and the task would run on any node."""
+    kinds = [f"{kind}DuringSchedulingIgnoredDuringExecution" for kind in ("required", "preferred")]
+    for key in value:
+        if key not in kinds:
+            raise ValueError(
+                f"must have the keys of Kubernetes's nodeAffinity, {' and '.join(kinds)}, got {key!r}"
+            )
+    return value
+
+
 Quantity = Annotated[str, AfterValidator(_quantity)]
 Duration = Annotated[str, AfterValidator(_duration)]
 # Argo counts it from the first attempt's start, and ends a retried pod at it (docs/kubeflow-runs.md).
@@ -57,6 +68,10 @@ class Toleration(Settings):
     def _agree(self) -> "Toleration":
         if self.key is None and self.operator != "Exists":
             raise ValueError("must have `operator: Exists` where it has no key")
+        if self.operator == "Exists" and self.value:
+            raise ValueError("must have no value where `operator` is Exists")
+        if self.seconds is not None and self.effect != "NoExecute":
+            raise ValueError("must have `effect: NoExecute` where it has seconds")
         return self
 
 
@@ -80,7 +95,7 @@ class Task(Settings):
         default=None, description="Labels of the nodes that may run the task."
     )
     tolerations: list[Toleration] | None = Field(default=None, description="Taints that the task tolerates.")
-    affinity: dict[str, Any] | None = Field(
+    affinity: Annotated[dict[str, Any], AfterValidator(_affinity)] | None = Field(
         default=None, description="Kubernetes's `nodeAffinity`, with its own keys."
     )
     ephemeral_storage: Storage | None = Field(

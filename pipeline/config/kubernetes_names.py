@@ -29,9 +29,14 @@ def object_name(value: str) -> str:
     return value
 
 
+def is_label(value: str) -> bool:
+    """Whether it is a DNS-1123 label, as the name of a pod's volume must be."""
+    return len(value) <= 63 and bool(re.fullmatch(_LABEL, value))
+
+
 def claim_name(value: str) -> str:
     """The name of a claim. Kubeflow makes a volume of the same name, which must be a DNS label."""
-    if len(value) > 63 or not re.fullmatch(_LABEL, value):
+    if not is_label(value):
         raise ValueError(
             "must be a name of lower-case letters, digits and hyphens, at most 63, as Kubeflow gives the pod's volume "
             f"the same name, got {value!r}; a claim of another name needs a second claim for the same volume"

@@ -13,6 +13,8 @@ from noria.core import periods
 from noria.pipeline.config.kubeflow import Kubeflow
 from noria.pipeline.config.kubeflow_task import RETRY_WITHIN, Task
 
+# Settings with a name for each value: those of one task are added to those of all.
+_MAPS = ("node_selector", "labels", "annotations", "env", "platform")
 _UNITS = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 _UNITS |= {f"{unit}i": 1024.0**power for power, unit in enumerate("KMGTPE", 1)}
 
@@ -21,9 +23,12 @@ def settings_of(section: Kubeflow, node: str) -> Task:
     """The settings of one task: `kubeflow.tasks`, overridden by `kubeflow.per_task`."""
     # Each way to end a run is the same task under another condition.
     own = section.per_task.get("Report" if node.startswith("Report") else node)
-    return section.tasks.model_copy(
-        update={key: value for key, value in own if value is not None} if own else {}
-    )
+    if own is None:
+        return section.tasks
+    given = {key: value for key, value in own if value is not None}
+    for key in given.keys() & set(_MAPS):
+        given[key] = merged(getattr(section.tasks, key) or {}, given[key])
+    return section.tasks.model_copy(update=given)
 
 
 def apply(spec: dict[str, Any], section: Kubeflow) -> None:

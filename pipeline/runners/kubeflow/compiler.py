@@ -14,7 +14,7 @@ import yaml
 from noria.core import files
 from noria.core.errors import ConfigError
 from noria.pipeline.config import Config
-from noria.pipeline.runners.kubeflow import checks, compiled_tasks, exit_handler, ui
+from noria.pipeline.runners.kubeflow import checks, compiled_tasks, exit_handler, pod_checks, ui
 from noria.pipeline.runners.kubeflow.workers import train_job
 from noria.pipeline.runs import lineage
 
@@ -41,6 +41,7 @@ def compile_package(config: Config, output: Path, cold: bool = False) -> Path:
     checks.check_installed("kfp.kubernetes")
     checks.check_platform(config)
     checks.check_config(config)
+    pod_checks.check(config)
     checks.check_output(output)
     spec = pipeline_spec(config, cold)
     documents = [

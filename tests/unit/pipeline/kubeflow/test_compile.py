@@ -15,7 +15,14 @@ from kfp import kubernetes
 from noria.core.errors import ConfigError, LaneError
 from noria.pipeline import environment
 from noria.pipeline.config import load
-from noria.pipeline.runners.kubeflow import checks, compiler, container_project, exit_handler
+from noria.pipeline.runners.kubeflow import (
+    checks,
+    compiled_tasks,
+    compiler,
+    container_project,
+    exit_handler,
+    pod_checks,
+)
 from noria.pipeline.runners.kubeflow.image import VARIABLE, with_image
 from noria.pipeline.runners.kubeflow.package import ROOMS
 from noria.pipeline.runs import lineage
@@ -144,8 +151,7 @@ def test_settings_per_task(package: tuple[dict[str, Any], dict[str, Any]]) -> No
 def test_argo_retries_what_is_compiled(package: tuple[dict[str, Any], dict[str, Any]]) -> None:
     """A task that failed after an hour is tried again, also where the server puts 0 for a missing maximum."""
     policy = exit_handler.stages(package[0])["Pusher"]["retryPolicy"]
-    for found in (release.V2_5, release.V2_16):
-        assert 30.0 == retries.decide(policy, found, "Failed", 1, 3600.0).wait
+    assert 30.0 == retries.decide(policy, release.V2_16, "Failed", 1, 3600.0).wait
     assert 30.0 == retries.decide(policy, release.V2_17, "Error", 1, 3600.0).wait
 
 
@@ -389,6 +395,66 @@ def test_refused(tmp_path: Path, changes: dict[str, Any], what: str, hint: str) 
     assert hint in str(caught.value.next_step)
 
 
+STORE = {"name": "store", "mount": "/store"}
+SITE = {"configMapAsVolume": [{"configMapName": "store", "mountPath": "/site"}]}
+
+
+def pod_folder(mount: str) -> dict[str, Any]:
+    """A folder of the pod, as `ephemeral_storage` writes it; the long-term lane has that by `platform` only."""
+    return {"platform": {"emptyDirMounts": [{"volumeName": "ephemeral-storage", "mountPath": mount}]}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"secrets": [{"name": "a.b", "mount": "/a"}]}, "the Secret 'a.b' cannot be mounted"),
+        ({"secrets": [{"name": "s" * 64, "mount": "/a"}]}, "at most 63"),
+        ({"secrets": [{"name": "s3-scratch", "mount": "/a"}]}, "Kubeflow has a volume of this name"),
+        ({"volume": {"claim": "kfp-launcher"}}, "Kubeflow has a volume of this name"),
+        (
+            {"secrets": [STORE], "volume": {"claim": "store"}},
+            "the claim 'store' and the Secret 'store' cannot",
+        ),
+        ({"secrets": [STORE], "tasks": {"platform": SITE}}, "the config map 'store' cannot both"),
+        ({"secrets": [{"name": "s", "mount": "/noria/volume"}]}, "are both mounted at /noria/volume"),
+        ({"per_task": {"Trainer": pod_folder("/noria")}}, "the task Trainer: .* would hide `project`"),
+        ({"secrets": [{"name": "s", "mount": "/noria/volume/home"}]}, "would hide `home`"),
+        ({"tasks": pod_folder("/minio/x")}, "Kubeflow's launcher keeps"),
+        (
+            {"secrets": [{"name": "s", "env": {"a": "KEY"}}], "per_task": {"End": {"env": {"KEY": "x"}}}},
+            "the task End: the environment variable KEY is set twice",
+        ),
+    ],
+)
+def test_pods_that_cannot_start(tmp_path: Path, changes: dict[str, Any], what: str) -> None:
+    """Volumes, mounts and variables of one name are refused: Kubernetes refuses the pod, or hides one of them."""
+    with pytest.raises(ConfigError, match=what) as caught:
+        pod_checks.check(load(project(tmp_path, **changes)))
+    assert "`mount`" in str(caught.value.next_step)
+
+
+def test_pods_that_start(tmp_path: Path) -> None:
+    """A Secret as variables and as files, a folder of the pod over `/tmp`, and the project on the volume."""
+    store = [{"name": "store", "env": {"a": "KEY"}}, STORE]
+    pod_checks.check(load(project(tmp_path, secrets=store, tasks=pod_folder("/tmp"))))
+    pod_checks.check(load(project(tmp_path, project="/noria/volume/project", tasks=pod_folder("/noria"))))
+    pod_checks.check(load(project(tmp_path, volume=None, home="s3://b/h", tasks=pod_folder("/noria/volume"))))
+
+
+def test_a_task_s_names_are_added(tmp_path: Path) -> None:
+    """Variables of one task are added to those of all, and win; what is one value is replaced."""
+    everywhere = {"env": {"AWS_REGION": "a", "ZONE": "b"}, "memory": "2Gi", "node_selector": {"pool": "x"}}
+    own = {"env": {"ZONE": "c"}, "memory": "4Gi"}
+    section = load(project(tmp_path, tasks=everywhere, per_task={"Trainer": own})).kubeflow
+    found = compiled_tasks.settings_of(section, "Trainer")
+    assert ({"AWS_REGION": "a", "ZONE": "c"}, "4Gi", {"pool": "x"}) == (
+        found.env,
+        found.memory,
+        found.node_selector,
+    )
+    assert section.tasks == compiled_tasks.settings_of(section, "Pusher")
+
+
 def test_a_schema_beside_the_project(tmp_path: Path) -> None:
     """A relative path that leaves the folder would be another file's place in the container."""
     config = project(tmp_path / "rides", top={"schema": "../schema.pbtxt"})
@@ -418,6 +484,9 @@ def test_a_schema_beside_the_project(tmp_path: Path) -> None:
         ({"tasks": {"env": {"KFP_X": "1"}}}, "must not begin with KFP_"),
         ({"tasks": {"retry_within": "soon"}}, "an interval"),
         ({"tasks": {"tolerations": [{"value": "x"}]}}, "operator: Exists"),
+        ({"tasks": {"tolerations": [{"operator": "Exists", "value": "x"}]}}, "must have no value"),
+        ({"tasks": {"tolerations": [{"key": "a", "seconds": 9}]}}, "effect: NoExecute"),
+        ({"tasks": {"affinity": {"nodeAffinity": {}}}}, "requiredDuringScheduling"),
         ({"image": "Noria Latest!"}, "must be an image"),
         ({"image": "noria:"}, "must be an image"),
         ({"secrets": [{"name": "S_S", "env": {"a": "A"}}]}, "Kubernetes name"),
