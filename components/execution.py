@@ -12,8 +12,8 @@ from typing import Any
 from noria.core.errors import ConfigError, did_you_mean
 
 EXECUTIONS = ("auto", "in-process", "beam")
-# Runners of Beam that use this machine only.
-_LOCAL = ("DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner", "PrismRunner")
+# Runners of Beam that use this machine only; Beam itself takes their names in any case.
+_LOCAL = ("directrunner", "bundlebaseddirectrunner", "switchingdirectrunner", "prismrunner", "fnapirunner")
 # Below this many bytes one process takes minutes, and a cluster takes minutes to start its workers: the full year of
 # flights (327,346 rows) is 32 MiB of examples, and takes about 20 s of processor time.
 LEAVE_MACHINE_BYTES = 1 << 30
@@ -48,16 +48,23 @@ def choose(execution: str, size: int, beam_args: Sequence[Any] = ()) -> tuple[st
         )
     if execution != "auto":
         return execution, f"execution: {execution}"
-    runner = _runner(beam_args)
-    if runner not in _LOCAL and size > LEAVE_MACHINE_BYTES:
+    runner = remote_runner(beam_args)
+    if runner is not None and size > LEAVE_MACHINE_BYTES:
         return "beam", f"{size >> 20:,} MiB, and {runner} has more machines"
     return "in-process", f"{size >> 20:,} MiB, read in batches"
 
 
-def _runner(beam_args: Sequence[str]) -> str:
+def remote_runner(beam_args: Sequence[str]) -> str | None:
+    """The runner that Beam's arguments name, if its workers are on other machines.
+
+    >>> remote_runner(["--runner", "FlinkRunner"])
+    'FlinkRunner'
+    """
+    found = None
     for at, argument in enumerate(beam_args):
         if argument.startswith("--runner="):
-            return argument.split("=", 1)[1]
-        if argument == "--runner" and at + 1 < len(beam_args):
-            return beam_args[at + 1]
-    return _LOCAL[0]
+            found = argument.split("=", 1)[1]
+        elif argument == "--runner" and at + 1 < len(beam_args):
+            found = beam_args[at + 1]
+    name = found and found.rpartition(".")[2]  # it may be the path of a class
+    return None if name is None or name.lower() in _LOCAL else name

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from noria.components import execution
 from noria.core.errors import ConfigError, LaneError
 from noria.core.objects.store import SCHEMES
 from noria.pipeline import environment
@@ -38,14 +39,6 @@ _NEWER_OF_A_TASK = {
     "ephemeral_storage": "empty_dir_mount",
     "shared_memory": "empty_dir_mount",
 }
-# Beam runners whose workers are this process or its children; others' cannot read a task's local files.
-_LOCAL_RUNNERS = (
-    "DirectRunner",
-    "BundleBasedDirectRunner",
-    "SwitchingDirectRunner",
-    "PrismRunner",
-    "FnApiRunner",
-)
 
 
 def check_installed(*packages: str) -> None:
@@ -197,15 +190,14 @@ def _check_workers(config: Config) -> None:
     args = [("beam.args", config.beam.args)]
     args += [(f"beam.per_component.{name}", given) for name, given in config.beam.per_component.items()]
     for key, given in args:
-        runner = next(
-            (found[1] for each in given if (found := re.match(r"--runner=(?:.*\.)?(\w+)", each))), None
-        )
-        if runner is not None and runner not in _LOCAL_RUNNERS:
+        runner = execution.remote_runner(given)
+        if runner is not None:
             raise ConfigError(
                 f"`{key}` names the runner {runner}, whose workers cannot read the artifacts: they are files of the "
                 "task's own pod",
                 where=config.path,
-                next_step="remove `--runner`, and give the task more cores and memory: `kubeflow.per_task`",
+                next_step="remove `--runner`, and give the task more cores and memory: `kubeflow.per_task`. Workers "
+                "that see the home's folder work with `noria run`",
             )
     variables = settings_of(config.kubeflow, "Trainer").env or {}
     several, workers = config.trainer.strategy == "multi_worker", config.kubeflow.workers is not None

@@ -364,6 +364,11 @@ def test_a_home_in_an_object_store_needs_no_volume(tmp_path: Path, changes: dict
             "kubeflow.per_task",
         ),
         (
+            {"top": {"beam": {"args": ["--runner", "SparkRunner"]}}},
+            "SparkRunner, whose workers",
+            "`noria run`",
+        ),
+        (
             {"top": {"beam": {"args": ["--runner=FlinkRunner"]}, "home": "s3://b/h"}, "volume": None},
             "FlinkRunner, whose workers",
             "kubeflow.per_task",
