@@ -22,6 +22,10 @@ from noria.stores.registry import Registry
 
 # A task of an earlier run may hold the lock; a recurring run has time.
 LOCK_SECONDS = 600
+# Python's (and botocore's), asyncio's in Python 3.10, aiohttp's, botocore's and urllib3's classes for it.
+_LOST = frozenset(
+    {"ConnectionError", "TimeoutError", "ClientConnectionError", "HTTPClientError", "ProtocolError"}
+)
 
 
 class Executor(base_executor.BaseExecutor):
@@ -71,8 +75,20 @@ class Executor(base_executor.BaseExecutor):
         (folder / "ingested.json").write_text(json.dumps({**fields, "waiting": spans}), encoding="utf-8")
 
 
+def connection_lost(error: BaseException | None) -> bool:
+    """Whether a lost connection is the cause. A source says it in an error of its own, which has it as its context.
+
+    By names, as the libraries that read have classes of their own: botocore's `ConnectionError` is not Python's.
+    """
+    while error is not None:
+        if {each.__name__ for each in type(error).__mro__} & _LOST:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 @tenacity.retry(
-    retry=tenacity.retry_if_exception_type((ConnectionError, TimeoutError)),
+    retry=tenacity.retry_if_exception(connection_lost),
     stop=tenacity.stop_after_attempt(4),
     wait=tenacity.wait_exponential_jitter(1, 30),
     reraise=True,

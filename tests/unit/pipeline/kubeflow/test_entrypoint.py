@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +262,46 @@ def test_a_read_that_breaks_off_is_repeated(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(DataError):
         ingest(tmp_path, monkeypatch, read)
     assert 1 == len(tries)
+
+
+def test_files_by_url_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A web server that drops the first connections: the source's own error has that as its cause. A file that is
+    not there is no such cause, and is asked for once."""
+    from noria.ingestion.sources.remote import Remote
+
+    asked: list[str] = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            if len(asked) < 6:
+                self.close_connection = True
+                return
+            super().do_GET()
+
+        do_HEAD = do_GET
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "a.csv").write_text("late\n1\n")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(tmp_path / "web")))
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+
+    def read(config: Any, on_event: Any, name: str = "a.csv") -> dict[str, Any]:
+        return {"rows": len(Remote(f"{url}/{name}", tmp_path).find())}
+
+    try:
+        assert 1 == ingest(tmp_path, monkeypatch, read)["rows"]
+        begun = len(asked)
+        with pytest.raises(DataError):
+            ingest(tmp_path, monkeypatch, partial(read, name="b.csv"))
+        assert 1 == len({*asked[begun:]}) and len(asked) - begun <= 2  # fsspec asks by HEAD, then by GET
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 class Webhook:
