@@ -52,13 +52,14 @@ images: ## Noria's image and the example's by docker, and the manifests by kubec
 	for overlay in example/volume example/prepare example; do kubectl kustomize deploy/overlays/$$overlay || exit 1; done
 
 test-cluster: setup ## a real Kubeflow: NORIA_KUBEFLOW_HOST, and NORIA_CLUSTER_PROJECT, a project whose image is there
+	@: $${NORIA_CLUSTER_PROJECT:?must name the folder of a project whose image is in the cluster, see docs/kubeflow.md}
 	$(BIN)/python -m pytest -m cluster $(PYTEST_ARGS)
 
 test-package: setup ## the wheel and the sdist, and the wheel installed by pip into an empty environment; 10 minutes
 	$(BIN)/python -m pytest -m package $(PYTEST_ARGS)
 
 test-quick: setup ## the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow and not servers and not container and not package" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow and not servers and not container and not package and not cluster" $(PYTEST_ARGS)
 
 test-current: ## all tests on the newest TFX, also where glibc is too old for it
 	@$(PYTHON) tools/bootstrap.py install --lane current --venv .venv-current --modern-lane "$(MODERN_LANE)"

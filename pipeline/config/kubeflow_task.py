@@ -42,6 +42,12 @@ def _affinity(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _retry_within(value: str) -> str:
+    if periods.seconds(_duration(value)) < 60:
+        raise ValueError(f"must be at least 1m, as the first retry waits for 30 seconds, got {value!r}")
+    return value
+
+
 Quantity = Annotated[str, AfterValidator(_quantity)]
 Duration = Annotated[str, AfterValidator(_duration)]
 # Argo counts it from the first attempt's start, and ends a retried pod at it (docs/kubeflow-runs.md).
@@ -85,7 +91,7 @@ class Task(Settings):
     memory: Quantity | None = Field(default=None, description="Memory request and limit.")
     gpu: Gpu | None = Field(default=None, description="GPUs, or another device.")
     retries: int | None = Field(default=None, ge=0, le=20, description="How often a failed task is retried.")
-    retry_within: Duration | None = Field(
+    retry_within: Annotated[str, AfterValidator(_retry_within)] | None = Field(
         default=None,
         description="Time after the first attempt's start at which a retried task is ended and no retry starts. "
         f"Default: `{RETRY_WITHIN}`.",

@@ -39,11 +39,17 @@ def send(notify: Notify, project: str, run_id: str, end: Mapping[str, Any]) -> N
     """Posts the event.
 
     Raises:
-      ClusterError: the address does not take it.
+      ClusterError: the address does not take it, or there is no token.
     """
     headers = {"Content-Type": "application/cloudevents+json; charset=utf-8"}
-    token = os.environ.get(notify.token_variable or "")
-    if token:
+    if notify.token_variable:
+        token = os.environ.get(notify.token_variable)
+        if not token:
+            raise ClusterError(
+                f"the webhook was not told: {notify.token_variable} is not set in the task End",
+                where="kubeflow.notify.token_variable",
+                next_step="take it from a Secret: `kubeflow.secrets`",
+            )
         headers["Authorization"] = f"Bearer {token}"
     body = json.dumps(event(project, run_id, end), default=str).encode()
     try:

@@ -488,6 +488,7 @@ def test_a_schema_beside_the_project(tmp_path: Path) -> None:
         ({"secrets": [{"name": "s", "env": {"a": "KFP_POD_NAME"}}]}, "must not begin with KFP_"),
         ({"tasks": {"env": {"KFP_X": "1"}}}, "must not begin with KFP_"),
         ({"tasks": {"retry_within": "soon"}}, "an interval"),
+        ({"tasks": {"retry_within": "30s"}}, "at least 1m"),
         ({"tasks": {"tolerations": [{"value": "x"}]}}, "operator: Exists"),
         ({"tasks": {"tolerations": [{"operator": "Exists", "value": "x"}]}}, "must have no value"),
         ({"tasks": {"tolerations": [{"key": "a", "seconds": 9}]}}, "effect: NoExecute"),

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from noria.components import journal
-from noria.core.errors import ConfigError, DataError, ThinError
+from noria.core.errors import ClusterError, ConfigError, DataError, ThinError
 from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
 
@@ -363,6 +363,20 @@ def test_a_run_whose_container_was_killed(tmp_path: Path, monkeypatch: pytest.Mo
         event["subject"],
         event["data"]["span"],
     )
+
+
+def test_a_webhook_without_its_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that the task does not have is named; nothing is sent without the token."""
+    from noria.pipeline.config.kubeflow import Notify
+    from noria.pipeline.runners.kubeflow.run_end import cloud_event
+
+    monkeypatch.delenv("HOOK_TOKEN", raising=False)
+    webhook = Webhook()
+    with webhook.server, pytest.raises(ClusterError, match="HOOK_TOKEN is not set") as caught:
+        cloud_event.send(
+            Notify(url=webhook.url, token_variable="HOOK_TOKEN"), "rides", "run-1", {"outcome": "thin"}
+        )
+    assert "kubeflow.secrets" in str(caught.value.next_step) and [] == webhook.got
 
 
 @pytest.mark.parametrize(
