@@ -97,6 +97,7 @@ def test_a_killed_task(first: Any, packages: dict[str, str]) -> None:
     """A Trainer whose pod is deleted: its run is retried, or fails and names it; the next run trains to its end."""
     from kubernetes import client
 
+    pods(first["run_id"], "Trainer")  # before anything is started: this needs a configuration of Kubernetes
     started = noria("submit", "--package", packages["cold"], "--no-wait")["run_id"]
     end = time.monotonic() + LONG
     while not (found := pods(started, "Trainer")):

@@ -2,8 +2,8 @@
 
 Read from the sources of kubeflow/pipelines and argo-workflows, in our own words; one module for each rule, with its
 source: `graph` (what may start), `retries`, `release` (what differs between releases), `cel` (conditions), `launcher`
-and `storage` (artifacts), `memory` (limits), `eviction` (lost pods), `pod_user` (user and network). Here are the API
-server's checks and the driver.
+and `storage` (artifacts), `memory` (limits), `eviction` (lost pods), `pod_user` (user and network), `pod_spec` (what
+makes a pod). Here are the API server's checks and the driver.
 
 Not modelled: loops, importers, parameters as outputs, which are never compiled.
 """
@@ -27,7 +27,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from tests.helpers import ROOT
 
-from . import cel, graph, pod_user, retries
+from . import cel, graph, pod_spec, pod_user, retries
 from .eviction import Eviction
 from .graph import CACHED, FAILED, OMITTED, SKIPPED, SUCCEEDED
 from .launcher import TaskFailed, launch
@@ -238,12 +238,10 @@ def admit(package: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             if name not in exits and producer not in tasks:
                 raise Refused(f"unknown producer task {producer}")
     configs = platforms[0]["platforms"]["kubernetes"]["deploymentSpec"]["executors"] if platforms else {}
-    for config in configs.values():
-        for mount in config.get(
-            "pvcMount", []
-        ):  # the volume's name too (`driver/k8s.go`, makeVolumeMountPatch)
-            if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", mount["constant"]):
-                raise Refused(f"{mount['constant']}: a volume's name must be a DNS label")
+    for label, config in configs.items():
+        own = spec["deploymentSpec"]["executors"].get(label, {}).get("container", {}).get("env", [])
+        for problem in pod_spec.problems(config, {each["name"]: each["value"] for each in own}):
+            raise Refused(problem)
         json_format.ParseDict(config, kubernetes_executor_config_pb2.KubernetesExecutorConfig())
     return spec, configs
 

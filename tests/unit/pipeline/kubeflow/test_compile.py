@@ -15,6 +15,7 @@ from kfp import kubernetes
 from noria.core.errors import ConfigError, LaneError
 from noria.pipeline import environment
 from noria.pipeline.config import load
+from noria.pipeline.config.kubeflow import TASKS
 from noria.pipeline.runners.kubeflow import (
     checks,
     compiled_tasks,
@@ -26,7 +27,7 @@ from noria.pipeline.runners.kubeflow import (
 from noria.pipeline.runners.kubeflow.image import VARIABLE, with_image
 from noria.pipeline.runners.kubeflow.package import ROOMS
 from noria.pipeline.runs import lineage
-from tests.e2e.kubeflow_backend import cel, release, retries
+from tests.e2e.kubeflow_backend import cel, pod_spec, release, retries
 
 ROOT = Path(__file__).parents[4]
 # What the long-term lane's kfp-kubernetes has no word for.
@@ -424,7 +425,7 @@ def pod_folder(mount: str) -> dict[str, Any]:
         ({"secrets": [{"name": "s", "mount": "/noria/volume"}]}, "are both mounted at /noria/volume"),
         ({"per_task": {"Trainer": pod_folder("/noria")}}, "the task Trainer: .* would hide `project`"),
         ({"secrets": [{"name": "s", "mount": "/noria/volume/home"}]}, "would hide `home`"),
-        ({"tasks": pod_folder("/minio/x")}, "Kubeflow's launcher keeps"),
+        ({"tasks": pod_folder("/minio")}, "Kubeflow's launcher keeps"),
         (
             {"secrets": [{"name": "s", "env": {"a": "KEY"}}], "per_task": {"End": {"env": {"KEY": "x"}}}},
             "the task End: the environment variable KEY is set twice",
@@ -433,17 +434,36 @@ def pod_folder(mount: str) -> dict[str, Any]:
 )
 def test_pods_that_cannot_start(tmp_path: Path, changes: dict[str, Any], what: str) -> None:
     """Volumes, mounts and variables of one name are refused: Kubernetes refuses the pod, or hides one of them."""
+    config = load(project(tmp_path, **changes))
     with pytest.raises(ConfigError, match=what) as caught:
-        pod_checks.check(load(project(tmp_path, **changes)))
+        pod_checks.check(config)
     assert "`mount`" in str(caught.value.next_step)
+    assert problems(config) or "hide" in what
+
+
+def problems(config: Any) -> list[str]:
+    """What the model of Kubernetes says of the pods."""
+    section = config.kubeflow
+    platform = compiled_tasks.platform_spec(section, list(TASKS))["platforms"]["kubernetes"]
+    documents = platform["deploymentSpec"]["executors"]
+    return [
+        problem
+        for task, document in documents.items()
+        for problem in pod_spec.problems(document, compiled_tasks.settings_of(section, task).env or {})
+    ]
 
 
 def test_pods_that_start(tmp_path: Path) -> None:
     """A Secret as variables and as files, a folder of the pod over `/tmp`, and the project on the volume."""
     store = [{"name": "store", "env": {"a": "KEY"}}, STORE]
-    pod_checks.check(load(project(tmp_path, secrets=store, tasks=pod_folder("/tmp"))))
-    pod_checks.check(load(project(tmp_path, project="/noria/volume/project", tasks=pod_folder("/noria"))))
-    pod_checks.check(load(project(tmp_path, volume=None, home="s3://b/h", tasks=pod_folder("/noria/volume"))))
+    for changes in (
+        {"secrets": store, "tasks": pod_folder("/tmp")},
+        {"project": "/noria/volume/project", "tasks": pod_folder("/noria")},
+        {"volume": None, "home": "s3://b/h", "tasks": pod_folder("/noria/volume")},
+    ):
+        config = load(project(tmp_path, **changes))
+        pod_checks.check(config)
+        assert [] == problems(config)
 
 
 def test_a_task_s_names_are_added(tmp_path: Path) -> None:
