@@ -7,6 +7,7 @@ has run them yet; `tests/contract/kubeflow_api/test_for_a_cluster.py` runs them 
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,8 @@ def pods(run_id: str, task: str) -> list[Any]:
     config.load_kube_config()
     found = client.CoreV1Api().list_pod_for_all_namespaces(label_selector=f"pipeline/runid={run_id}").items
     node = "workflows.argoproj.io/node-name"
-    mine = [pod for pod in found if f".{task}." in (pod.metadata.annotations or {}).get(node, "")]
+    name = re.compile(rf"\.{task}(\(\d+\))?\.")  # 2.17's manifests number the attempts of a DAG, too
+    mine = [pod for pod in found if name.search((pod.metadata.annotations or {}).get(node, ""))]
     return [pod for pod in mine if pod.status.phase == "Running"]
 
 

@@ -15,13 +15,13 @@ Pod = dict[str, Any]
 
 
 def pod(node: str, made: int = 0, run_id: str = "run-1", **status: Any) -> Pod:
-    """A pod of a run, as Argo makes it for a node of the DAG `root`."""
+    """A pod of a run, as Argo makes it for a node of the DAG `Stages`."""
     return {
         "metadata": {
             "name": node,
             "namespace": "kubeflow",
             "labels": {"pipeline/runid": run_id},
-            "annotations": {"workflows.argoproj.io/node-name": f"rides-x7k2p.root.{node}"},
+            "annotations": {"workflows.argoproj.io/node-name": f"rides-x7k2p.root.Stages.{node}"},
             "creationTimestamp": f"2026-01-05T06:00:{made:02d}Z",
         },
         "status": status,

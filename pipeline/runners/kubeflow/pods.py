@@ -5,11 +5,16 @@ to list pods are optional: without them, or without a Kubernetes configuration, 
 """
 
 import logging
+import re
 from collections.abc import Iterable
 from typing import Any
 
 SECONDS = 5.0  # for the one request
-_NODE = "workflows.argoproj.io/node-name"  # Argo's name of the node: `rides-x7k2p.root.Trainer.executor`
+_NODE = (
+    "workflows.argoproj.io/node-name"  # Argo's name of the node: `rides-x7k2p.root.Stages.Trainer.executor`
+)
+# After a task's name: that of Kubeflow's driver, and the number of an attempt, which each DAG has on 2.17's manifests.
+_AFTER = re.compile(r"(-driver)?(\(\d+\))?$")
 
 
 def causes(run_id: str, namespace: str, tasks: Iterable[str]) -> dict[str, str]:
@@ -30,9 +35,7 @@ def causes(run_id: str, namespace: str, tasks: Iterable[str]) -> dict[str, str]:
     wanted, causes = frozenset(tasks), {}
     for pod in sorted(found.items, key=lambda each: each.metadata.creation_timestamp):
         node = str((pod.metadata.annotations or {}).get(_NODE, "")).split(".")
-        task = next(
-            (part.removesuffix("-driver") for part in node if part.removesuffix("-driver") in wanted), None
-        )
+        task = next((name for part in node if (name := _AFTER.sub("", part)) in wanted), None)
         cause = _cause(pod.status)
         if task is not None and cause is not None:
             causes[task] = cause

@@ -1,8 +1,9 @@
 """The tasks of a run as the API answers them, in both forms. Neither is the list of the pipeline's tasks.
 
 - Up to 2.18: `run_details.task_details` has every node of the Argo workflow, by its display name
-  (`backend/src/common/util/workflow.go`, NodeStatuses): the workflow, its DAGs, each task's driver, and `executor` for
-  each container. `error` is never filled (`backend/src/apiserver/server/api_converter.go`, toApiPipelineTaskDetail).
+  (`backend/src/common/util/workflow.go`, NodeStatuses): the workflow, its DAGs, each task's driver, `executor` for
+  each container, and the attempts of all of them. `error` is never filled
+  (`backend/src/apiserver/server/api_converter.go`, toApiPipelineTaskDetail).
 - After ML Metadata (kubeflow/pipelines#13986): `tasks`, only where the request says `view=FULL`
   (`backend/api/v2beta1/run.proto`, PipelineTask). A task is listed once its driver has begun; a message is in
   `status_metadata`.
@@ -84,7 +85,9 @@ def _argo(began: datetime, workflow: str, frame: Frame) -> Iterator[tuple[str, s
             yield f"{name}-driver", "SUCCEEDED", start
         yield name, state, start
         if state not in (*NOT_STARTED, "SKIPPED"):
-            yield "executor", state, start
+            # On 2.17's manifests each template has a retry strategy, and each attempt is a node of its own.
+            for node in (f"{name}(0)", "executor", "executor(0)"):
+                yield node, state, start
 
 
 def said(time: datetime) -> str:

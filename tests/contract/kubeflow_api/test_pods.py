@@ -18,10 +18,10 @@ def ended(code: int, **terminated: Any) -> dict[str, Any]:
 
 UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}
 PODS = [
-    pod("Trainer.executor(0)", 1, **ended(1, reason="Error", message="error no rows\n")),
-    pod("Trainer.executor(1)", 2, **ended(137, reason="OOMKilled")),
+    pod("Trainer(0).executor(0)", 1, **ended(1, reason="Error", message="error no rows\n")),
+    pod("Trainer(0).executor(1)", 2, **ended(137, reason="OOMKilled")),
     pod("Evaluator.executor", 3, phase="Pending", conditions=[UNSCHEDULABLE]),
-    pod("Pusher.executor", 4, phase="Failed", reason="Evicted", message="low on disk"),
+    pod("Pusher-driver(0)", 4, phase="Failed", reason="Evicted", message="low on disk"),
     pod("Ingest.executor", 0, **ended(0, reason="Completed")),
 ]
 
@@ -38,7 +38,8 @@ def kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kube
 
 
 def test_causes(kubernetes: Kubernetes) -> None:
-    """The newest pod of a task counts: killed for memory, not scheduled, evicted; a task that ended well has none."""
+    """The newest pod of a task counts: killed for memory, not scheduled, its driver's evicted; a task that ended well
+    has none. Argo numbers the attempts of pods, and on 2.17's manifests those of DAGs."""
     found = pods.causes("run-1", "team", ["Trainer", "Evaluator", "Pusher", "Ingest"])
     assert {
         "Trainer": "OOMKilled (exit code 137)",
