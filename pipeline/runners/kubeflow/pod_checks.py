@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from noria.core.errors import ConfigError
+from noria.core.errors import ConfigError, did_you_mean
 from noria.core.objects.store import SCHEMES
 from noria.pipeline.config import Config
 from noria.pipeline.config.kubeflow import TASKS
@@ -33,6 +33,14 @@ _VOLUMES = {
     "genericEphemeralVolume": ("volumeName", "folder of the pod"),
 }
 _VARIABLES = ("secretAsEnv", "configMapAsEnv")
+# All fields (`kubernetes_platform/proto/kubernetes_executor_config.proto`, August 2026). The server drops others.
+_FIELDS = (
+    *_VOLUMES,
+    *_VARIABLES,
+    *("activeDeadlineSeconds", "enabledSharedMemory", "fieldPathAsEnv", "imagePullPolicy", "imagePullSecret"),
+    *("initContainers", "nodeAffinity", "nodeSelector", "podAffinity", "podMetadata", "securityContext"),
+    "tolerations",
+)
 
 
 class Volume(NamedTuple):
@@ -52,6 +60,7 @@ def check(config: Config) -> None:
     executors = compiled_tasks.platform_spec(section, list(TASKS))["platforms"]["kubernetes"]
     for task, document in executors["deploymentSpec"]["executors"].items():
         try:
+            _check_fields(document)
             volumes = list(_volumes(document))
             _check_names(volumes)
             _check_mounts(volumes, section.project, config.cluster_home)
@@ -60,7 +69,7 @@ def check(config: Config) -> None:
             raise ConfigError(
                 f"the pod of the task {task}: {error}",
                 where=f"{config.path}, section kubeflow",
-                next_step="change a name or a `mount` in `volume`, `secrets`, `config_maps`, `tasks` or `per_task`",
+                next_step="correct a name or a `mount` in `volume`, `secrets`, `config_maps`, `tasks` or `per_task`",
             ) from None
 
 
@@ -69,6 +78,14 @@ def _volumes(document: Mapping[str, Any]) -> Iterator[Volume]:
         for each in document.get(field, ()):
             if name in each:  # else it comes from another task's output, in `platform`
                 yield Volume(kind, each[name], each.get("mountPath", ""))
+
+
+def _check_fields(document: Mapping[str, Any]) -> None:
+    """A newer server may have more fields: only what is almost one of these is a mistake."""
+    for field in document.keys() - set(_FIELDS):
+        hint = did_you_mean(field, _FIELDS)
+        if hint:
+            raise ValueError(f"`platform` has {field!r}, which Kubeflow would drop without a word; {hint}")
 
 
 def _check_names(volumes: list[Volume]) -> None:

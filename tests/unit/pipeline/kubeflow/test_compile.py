@@ -466,6 +466,13 @@ def test_pods_that_start(tmp_path: Path) -> None:
         assert [] == problems(config)
 
 
+def test_fields_that_kubeflow_would_drop(tmp_path: Path) -> None:
+    """A misspelled field of `platform` is refused; one that is like none of them may be a newer server's."""
+    with pytest.raises(ConfigError, match="the task Trainer: .* did you mean 'tolerations'"):
+        pod_checks.check(load(project(tmp_path, per_task={"Trainer": {"platform": {"toleration": []}}})))
+    pod_checks.check(load(project(tmp_path, tasks={"platform": {"hostAliases": [], "securityContext": {}}})))
+
+
 def test_a_task_s_names_are_added(tmp_path: Path) -> None:
     """Variables of one task are added to those of all, and win; what is one value is replaced."""
     everywhere = {"env": {"AWS_REGION": "a", "ZONE": "b"}, "memory": "2Gi", "node_selector": {"pool": "x"}}
