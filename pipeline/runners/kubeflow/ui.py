@@ -18,6 +18,9 @@ from noria.components.evaluator import curves
 PAGE = "page"
 METRICS = {"challenger": "challenger", "champion_metrics": "champion"}
 CURVES = {"challenger_curves": "challenger", "champion_curves": "champion"}
+# In place of curves where there are none: after 2.18 the server takes no such artifact without metadata, and the task
+# that reports it fails.
+EMPTY = {"empty": "no model, more than 30 classes, or evaluated by Beam"}
 _TYPES: dict[str, str] = {
     PAGE: "system.HTML",
     **dict.fromkeys(METRICS, "system.Metrics"),
@@ -66,7 +69,7 @@ def fill(pictures: list[Picture], home: Path, run_id: str, evaluation: Path | No
             shutil.copyfile(run["report"], each.path)
         else:
             if each.name in CURVES:
-                metadata = _classification(curve.get(CURVES[each.name]) or {})
+                metadata = _classification(curve.get(CURVES[each.name]) or {}) or dict(EMPTY)
             elif each.name in METRICS:
                 values = metrics.get(METRICS[each.name]) or {}
                 metadata = {name: value for name, value in values.items() if _is_number(value)}

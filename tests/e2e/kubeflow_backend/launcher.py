@@ -158,7 +158,7 @@ def _start(
 def _collect(
     request: dict[str, Any], root: Path, store: ObjectStore, records: Records, release: Release
 ) -> dict[str, dict[str, Any]]:
-    """Only what `output_metadata.json` says counts; a missing file is a warning, or an error from 3.0 on."""
+    """Only what `output_metadata.json` says counts; a missing file is a warning, or an error after 2.18."""
     file = root / request["outputs"]["outputFile"].lstrip("/")
     written: dict[str, Any] = {}
     if file.exists():
@@ -172,6 +172,12 @@ def _collect(
             said = written[name]["artifacts"][0]
             artifact["uri"] = said.get("uri") or artifact["uri"]
             artifact["metadata"] = {**artifact.get("metadata", {}), **said.get("metadata", {})}
+        curves = artifact["type"].get("schemaTitle") == "system.ClassificationMetrics"
+        if curves and release.refuses_empty_curves and not artifact.get("metadata"):
+            said = (
+                f"failed to flush artifacts before propagation: No metric or metadata was found for {name!r}"
+            )
+            raise TaskFailed(said, said)
         place = local_path(artifact["uri"], root)
         if place is not None:  # another scheme: "Skipping uploading to remote storage", a warning
             there = store.upload(place, artifact["uri"])

@@ -21,6 +21,8 @@ class Release:
         (`manifests/kustomize/third-party/argo/base/workflow-controller-configmap-patch.yaml`).
       refuses_missing_outputs: a declared output that is not there fails the task
         (`backend/src/v2/component/launcher_v2.go`, "declared output artifact %q is missing").
+      refuses_empty_curves: `system.ClassificationMetrics` without metadata fail the task
+        (`backend/src/apiserver/server/artifact_server.go`, validateCreateArtifactRequest).
     """
 
     name: str
@@ -28,9 +30,10 @@ class Release:
     zero_max_duration: bool
     retry_policy: Literal["OnFailure", "OnError"]
     refuses_missing_outputs: bool
+    refuses_empty_curves: bool
 
 
-V2_5 = Release("2.5", False, False, "OnFailure", False)
-V2_16 = Release("2.16", True, True, "OnFailure", False)
-V2_17 = Release("2.17", True, True, "OnError", False)
-NEXT = Release("main", True, True, "OnError", True)
+V2_5 = Release("2.5", False, False, "OnFailure", False, False)
+V2_16 = Release("2.16", True, True, "OnFailure", False, False)
+V2_17 = Release("2.17", True, True, "OnError", False, False)
+NEXT = Release("main", True, True, "OnError", True, True)

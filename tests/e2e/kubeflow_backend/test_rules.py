@@ -14,7 +14,7 @@ from . import pod_user
 from .backend import Backend, Run
 from .eviction import Eviction
 from .graph import FAILED, OMITTED, SKIPPED, SUCCEEDED, ready
-from .release import V2_5, V2_16, V2_17, Release
+from .release import NEXT, V2_5, V2_16, V2_17, Release
 from .retries import Phase, decide
 
 POLICY = {"maxRetryCount": 2, "backoffDuration": "30s", "backoffFactor": 2.0}
@@ -98,6 +98,31 @@ def test_retries_of_an_inner_dag(tmp_path: Path, release: Release, attempts: int
     made.write_text(yaml.safe_dump(spec), encoding="utf-8")
     run = Backend(tmp_path / "b", release=release).run(made)
     assert ({"T0": FAILED}, attempts) == (run.states, run.attempts["T0"])
+
+
+@pytest.mark.parametrize(
+    ("release", "metadata", "state"),
+    [(V2_17, {}, "SUCCEEDED"), (NEXT, {}, "FAILED"), (NEXT, {"empty": "x"}, "SUCCEEDED")],
+)
+def test_empty_curves(tmp_path: Path, release: Release, metadata: dict[str, str], state: str) -> None:
+    """After 2.18 the server takes no classification metrics without metadata."""
+    code = (
+        "import json, pathlib, sys; asked = json.loads(sys.argv[1])['outputs']\n"
+        "root = pathlib.Path(__import__('os').environ['NORIA_KUBEFLOW_MIRROR'])\n"
+        "uri = asked['artifacts']['curves']['artifacts'][0]['uri']\n"
+        "(root / uri.replace('://', '/')).write_text('{}')\n"
+        "out = root / asked['outputFile'].lstrip('/'); out.parent.mkdir(parents=True, exist_ok=True)\n"
+        f"said = {{'artifacts': [{{'uri': uri, 'metadata': {metadata!r}}}]}}\n"
+        "out.write_text(json.dumps({'artifacts': {'curves': said}}))"
+    )
+    made = package(tmp_path, code)
+    spec = yaml.safe_load(made.read_text(encoding="utf-8"))
+    kind = {"artifactType": {"schemaTitle": "system.ClassificationMetrics", "schemaVersion": "0.0.1"}}
+    spec["components"]["comp-T0"]["outputDefinitions"] = {"artifacts": {"curves": kind}}
+    spec["deploymentSpec"]["executors"]["T0_executor"]["container"]["args"] = ["{{$}}"]
+    made.write_text(yaml.safe_dump(spec), encoding="utf-8")
+    run = Backend(tmp_path / "b", release=release).run(made)
+    assert state == run.state, run.logs
 
 
 def test_memory(tmp_path: Path) -> None:

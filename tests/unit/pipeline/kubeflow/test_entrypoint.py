@@ -444,7 +444,7 @@ def test_pictures(tmp_path: Path) -> None:
     expected.log_roc_curve(roc["false_positive_rate"], roc["recall"], roc["threshold"])
     expected.log_confusion_matrix(["0", "1"], [[1, 1], [1, 1]])
     assert expected.metadata == said["challenger_curves"]["metadata"]
-    assert {} == said["champion_curves"]["metadata"]
+    assert ui.EMPTY == said["champion_curves"]["metadata"]
     assert "s3://b/page" == said["page"]["uri"]
     assert all(each.path.is_file() for each in pictures)
 
