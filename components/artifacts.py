@@ -1,6 +1,30 @@
-"""The champion among a component's input artifacts."""
+"""The champion among a component's input artifacts, and the cold twin in it."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
 
 from tfx import types
+
+TWIN, VERSION = "twin", "version.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Twin:
+    """The cold twin, as ChampionResolver has copied it.
+
+    Attributes:
+      folder: in the layout of the champion's artifact.
+      version: its number.
+      spans: what the twin or the champion was trained on.
+      better: whether its record is better than the champion.
+    """
+
+    folder: Path
+    version: int
+    spans: frozenset[int]
+    better: bool
 
 
 def present(artifacts: list[types.Artifact] | None) -> types.Artifact | None:
@@ -8,3 +32,16 @@ def present(artifacts: list[types.Artifact] | None) -> types.Artifact | None:
     if not artifacts or artifacts[0].get_string_custom_property("state") != "present":
         return None
     return artifacts[0]
+
+
+def twin_of(champion: types.Artifact | None) -> Twin | None:
+    """The twin beside a champion, if there is one."""
+    if champion is None or not (Path(champion.uri) / TWIN / VERSION).is_file():
+        return None
+    theirs, own = _described(Path(champion.uri)), _described(Path(champion.uri) / TWIN)
+    spans = frozenset(span for each in (theirs, own) for span in (each["span"], *each["spans"]))
+    return Twin(Path(champion.uri) / TWIN, own["version"], spans, own["better"])
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / VERSION).read_text(encoding="utf-8"))

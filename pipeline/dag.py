@@ -23,7 +23,7 @@ def components(config: Config, *, span: str, mode: str, run_id: str, code_digest
     Args:
       config: the project's settings.
       span: id of the span to run on, or `newest`, or `next`: the oldest that waits for a run.
-      mode: `auto`, or `cold` to train from nothing although there is a champion.
+      mode: `auto`, `cold` to train from nothing although there is a champion, or `twin`: the same for the fallback.
       run_id: names the run; the same run never makes two versions.
       code_digest: digest of the code that makes the model.
     """

@@ -1,9 +1,10 @@
 """The model directory that TF Serving watches: `<root>/<version>/`, where the largest number serves.
 
 A version is added and removed by one rename; its signature, if there is a key, is written before. Unfinished and
-withdrawn versions, and the candidate of a rollout, have a name that begins with a dot. TF Serving and all other readers
-ignore it, as it is not a number; `noria serve` alone reads the candidate. In an object store, which has no rename,
-`saved_model.pb` is written last and deleted first, and a withdrawn version is deleted: the registry has its files.
+withdrawn versions, the candidate of a rollout and the cold twin have a name that begins with a dot. TF Serving and all
+other readers ignore it, as it is not a number; `noria serve` alone reads the candidate and the twin. In an object
+store, which has no rename, `saved_model.pb` is written last and deleted first, and a withdrawn version is deleted: the
+registry has its files.
 """
 
 from pathlib import Path
@@ -14,6 +15,8 @@ from noria.stores import model_signature
 
 WITHDRAWN = ".withdrawn-"
 CANDIDATE = ".candidate-"
+TWIN = ".twin-"
+PREFIXES = ("", WITHDRAWN, CANDIDATE, TWIN)
 # Where TF Serving looks for warm-up requests, and how many it accepts (tensorflow.org/tfx/serving, SavedModel Warmup).
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 MAX_WARMUP_RECORDS = 1000
@@ -34,9 +37,18 @@ def folders(root: Path) -> list[Path]:
 
 def candidates(root: Path) -> list[int]:
     """The numbers of the candidates in the directory, ascending."""
+    return _prefixed(root, CANDIDATE)
+
+
+def twins(root: Path) -> list[int]:
+    """The numbers of the cold twins in the directory, ascending: at most one, but for a moment."""
+    return _prefixed(root, TWIN)
+
+
+def _prefixed(root: Path, prefix: str) -> list[int]:
     if not root.is_dir():
         return []
-    names = (path.name.removeprefix(CANDIDATE) for path in root.glob(f"{CANDIDATE}*") if path.is_dir())
+    names = (path.name.removeprefix(prefix) for path in root.glob(f"{prefix}*") if path.is_dir())
     return sorted(int(name) for name in names if name.isdigit())
 
 
@@ -55,7 +67,7 @@ def add(
       version: the number.
       payload: the SavedModel's folder.
       digests: sha256 of each file of it, by path below `payload`.
-      prefix: before the number: `CANDIDATE` for a version that does not serve yet.
+      prefix: before the number: `CANDIDATE` for a version that does not serve yet, `TWIN` for the fallback.
       signing_key: PEM file of the key that signs it; one that this key has signed already is not signed again.
 
     Raises:
@@ -138,10 +150,17 @@ def restore(root: Path, version: int) -> bool:
     return False
 
 
+def take_out_twin(root: Path, version: int) -> None:
+    """Deletes a twin, whose files the registry has."""
+    files.remove_tree(root / f"{TWIN}{version}")
+    if not (root / str(version)).exists():
+        files.remove_tree(model_signature.path_of(root / str(version)))
+
+
 def delete(root: Path, version: int) -> None:
-    """Deletes a version, also a withdrawn one or a candidate, with its signature."""
+    """Deletes a version, also a withdrawn one, a candidate or a twin, with its signature."""
     files.remove_tree(model_signature.path_of(root / str(version)))
-    for prefix in ("", WITHDRAWN, CANDIDATE):
+    for prefix in PREFIXES:
         files.remove_tree(root / f"{prefix}{version}")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from noria.core import files
 from noria.core.errors import RegistryError
-from noria.stores import model_directory
+from noria.stores import model_directory, model_signature, twin
 from noria.stores.registry import VERSION_FILE, Registry
 from noria.stores.versions import EXPIRED, PUBLISHED, REGISTERED, REJECTED, ROLLED_BACK, State, Version
 
@@ -166,15 +166,16 @@ class Publication:
             return self.publish(target.version)
 
     def rollback(self, reason: str, actor: str, to: int | None = None) -> Version:
-        """Makes an earlier champion the champion again.
+        """Makes an earlier champion the champion again, or the twin.
 
         One rename removes the bad version from the model directory, so that the largest number that remains is the good
-        one. A second call after a kill finishes the first.
+        one. The twin gets a new number, because its own is not the largest. A second call after a kill finishes the
+        first.
 
         Args:
           reason: why; the log records it.
           actor: who.
-          to: the version to go back to; the champion's predecessor by default.
+          to: the version to go back to, or the twin; the champion's predecessor by default.
 
         Returns:
           The version that serves now.
@@ -189,6 +190,8 @@ class Publication:
                 return self.registry.version(begun["to"])
             state = self.registry.state()
             earlier = state.served[:-1]
+            if state.served and state.twin is not None and to == state.twin.version:
+                return self._roll_back_to_twin(state, state.twin, reason, actor)
             if not earlier:
                 only = f"only version {state.served[-1]} ever served" if state.served else "none ever served"
                 raise RegistryError(
@@ -198,9 +201,10 @@ class Publication:
                 )
             target = earlier[-1] if to is None else to
             if target not in earlier:
+                also = f"; version {state.twin.version} is the twin" if state.twin is not None else ""
                 raise RegistryError(
                     f"a rollback to version {target} is not possible; these served before and count as good: "
-                    f"{', '.join(map(str, earlier))}",
+                    f"{', '.join(map(str, earlier))}{also}",
                     where=self.registry.folder,
                     next_step="choose one of these, or `noria promote` the version under a new number",
                 )
@@ -219,16 +223,58 @@ class Publication:
                 )
             # All that can fail is done before anything changes.
             serve(self.registry.version(target), self.root, self.signing_key)
-            intent = {
-                "version": state.served[-1],
-                "to": target,
-                "model_root": self.logged_root,
-                "reason": reason,
-                "actor": actor,
-            }
-            self.registry.log.append("rolling_back", **intent)
-            self.finish_rollback(intent)
-            return self.registry.version(target)
+            return self._roll_back(state, target, reason, actor)
+
+    def _roll_back_to_twin(self, state: State, found: Version, reason: str, actor: str) -> Version:
+        model_directory.check(found.payload_path / SERVING, _serving_digests(found))
+        if self.signing_key is not None:
+            model_signature.PrivateKey.read(self.signing_key)
+        newest = max([state.ever_served, *model_directory.served(self.root)])
+        # Its copy comes into the model directory after the intent: as the largest number it serves at once.
+        again = self._register_again(found, state, above=newest)
+        return self._roll_back(state, again.version, reason, actor)
+
+    def _roll_back(self, state: State, target: int, reason: str, actor: str) -> Version:
+        intent = {
+            "version": state.served[-1],
+            "to": target,
+            "model_root": self.logged_root,
+            "reason": reason,
+            "actor": actor,
+        }
+        self.registry.log.append("rolling_back", **intent)
+        self.finish_rollback(intent)
+        return self.registry.version(target)
+
+    def follow_twin(self) -> list[str]:
+        """Brings the model directory's twin in line with the log: it is there while its record is better.
+
+        May be repeated after a kill at any instant.
+
+        Returns:
+          What it did, one sentence each.
+        """
+        with self.registry.writing("the twin cannot be stored"):
+            state, done = self.registry.state(), []
+            found = twin.record(state)
+            wanted = found.version if found is not None and found.better else None
+            there = model_directory.twins(self.root)
+            if wanted is not None and wanted not in there:
+                version = state.versions[wanted]
+                model_directory.add(
+                    self.root,
+                    wanted,
+                    version.payload_path / SERVING,
+                    _serving_digests(version),
+                    model_directory.TWIN,
+                    self.signing_key,
+                )
+                done.append(f"added twin {wanted} to {self.root}")
+            for number in there:
+                if number != wanted:
+                    model_directory.take_out_twin(self.root, number)
+                    done.append(f"took twin {number} out of {self.root}")
+            return done
 
     def finish_rollback(self, intent: dict[str, Any]) -> None:
         """Finishes a recorded rollback, in the model directory in which it began."""
@@ -236,9 +282,12 @@ class Publication:
         model_dir = serve(self.registry.version(target), root, self.signing_key)
         known = self.registry.state().versions
         bad = [each for each in model_directory.served(root) if each > target and each in known]
+        if intent["version"] < target:  # the twin, under a number of today
+            bad.append(intent["version"])
         model_directory.withdraw(root, bad)
         decision = {key: intent[key] for key in ("version", "to", "reason", "actor")}
         self.registry.log.append("rolled_back", **decision, model_dir=str(model_dir))
+        self.follow_twin()
 
     def _withhold(self, version: Version, serving: int | None) -> Version:
         names = [f"version {n}" if n is not None else "no version" for n in (version.parent, serving)]

@@ -58,6 +58,7 @@ def recover(registry: Registry, root: Path | str, signing_key: Path | None = Non
         ):
             serve(champion, root, signing_key)
             done.append(f"signed version {champion.version} with {signing_key.name}")
+        done += publication.follow_twin()
         done += _delete_expired(registry, root)
     return done
 
@@ -66,7 +67,7 @@ def retain(registry: Registry, keep: int, root: Path | str) -> list[int]:
     """Deletes the files of old versions; their events remain.
 
     It keeps the newest `keep` versions, the champion, the version for a rollback, the last good one of the champion's
-    parent chain, versions that are being published, and candidates of a rollout.
+    parent chain, versions that are being published, candidates of a rollout, and the twin.
 
     Args:
       registry: the project's.
@@ -88,6 +89,8 @@ def retain(registry: Registry, keep: int, root: Path | str) -> list[int]:
             *state.staged,
             *_last_good_parent(state),
         }
+        if state.twin is not None:
+            kept.add(state.twin.version)
         expired = [number for number in alive if number not in kept]
         if expired:
             # The log first: nobody may rely on files that are about to be deleted.
@@ -129,9 +132,8 @@ def _close_broken(registry: Registry) -> list[str]:
 def _delete_expired(registry: Registry, root: Path) -> list[str]:
     done = []
     for version in registry.versions():
-        leftovers = [Path(version.payload), root / str(version.version)]
-        for prefix in (model_directory.WITHDRAWN, model_directory.CANDIDATE):
-            leftovers.append(root / f"{prefix}{version.version}")
+        leftovers = [root / f"{prefix}{version.version}" for prefix in model_directory.PREFIXES]
+        leftovers.append(Path(version.payload))
         if version.state == EXPIRED and any(path.exists() for path in leftovers):
             files.remove_tree(Path(version.payload))
             model_directory.delete(root, version.version)

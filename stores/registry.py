@@ -23,6 +23,7 @@ from noria.stores.event_log import EventLog
 from noria.stores.versions import (
     REGISTERED,
     REJECTED,
+    TWIN,
     Normal,
     RunRecord,
     State,
@@ -175,13 +176,20 @@ class Registry:
             self.log.append("spans_retired")
 
     def register(
-        self, payload: Mapping[str, Path], *, blessed: bool = True, above: int = 0, **fields: Any
+        self,
+        payload: Mapping[str, Path],
+        *,
+        blessed: bool = True,
+        twin: bool = False,
+        above: int = 0,
+        **fields: Any,
     ) -> Version:
         """Stores a model under the next number.
 
         Args:
           payload: name in the payload -> the file or folder it is copied from; `serving` is the SavedModel.
           blessed: False stores it as `rejected`.
+          twin: True stores it as the fallback, in place of an older one, if it is blessed.
           above: a number that the version's must be larger than.
           **fields: of `Version`; `run_id` is required. A run that registers again gets its version.
 
@@ -210,7 +218,7 @@ class Registry:
                     files.copy_tree(Path(path), beside / name, link=False)
                 version = Version(
                     version=number,
-                    state=REGISTERED if blessed else REJECTED,
+                    state=REJECTED if not blessed else TWIN if twin else REGISTERED,
                     payload="",  # the log holds no paths; State adds it
                     created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
                     digests=files.tree_digests(beside),

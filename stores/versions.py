@@ -12,6 +12,7 @@ PUBLISHED = "published"
 RETIRED = "retired"
 ROLLED_BACK = "rolled_back"
 EXPIRED = "expired"
+TWIN = "twin"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +22,9 @@ class Version:
     Attributes:
       version: number; only grows.
       state: `rejected` (not blessed), `registered` (blessed, not served yet), `published` (the champion),
-        `retired` (a newer champion serves), `rolled_back`, `expired` (its files were deleted by retention).
-      mode: `warm` or `cold`.
+        `retired` (a newer champion serves, or a newer twin is registered), `rolled_back`, `twin` (the registered
+        fallback), `expired` (its files were deleted by retention).
+      mode: `warm`, `cold`, or `twin` (as cold, but for the fallback).
       parent: the champion that it was compared with and that a warm run continued; for a version that was promoted
         under a new number, the old number. None for the first.
       span: id of the run's span; `span_version`: its version then.
@@ -83,8 +85,9 @@ class RunRecord:
       span: id of the span; `span_version`: its version then.
       run_id: the run.
       data_verdict: `ok`, `drifted`, `broken`, or `thin` (too few rows to train or judge on).
-      model_verdict: `blessed`, `rejected`, `skipped` (broken or thin data: nothing was trained) or None.
-      mode: `warm`, `cold` or None.
+      model_verdict: `blessed`, `rejected`, `twin` (registered as the fallback), `skipped` (broken or thin data: nothing
+        was trained) or None.
+      mode: `warm`, `cold`, `twin` or None.
       version: the version it made, if it made one.
       metrics: `challenger` and `champion` (or None) on the same rows.
       reasons: of both verdicts.
@@ -95,6 +98,8 @@ class RunRecord:
       unquarantined: who took the broken span out of quarantine with force, and why; or None.
       withheld: why a blessed version was not published; the span then waits for another run.
       alarms: what is wrong with the version that serves after the run: it fails a bound of the model gate.
+      twin: `version`, `loss`, and `champion`: the loss of the champion on the same rows of the span, which neither had
+        learnt; both None where the twin cannot predict them. None without a twin.
     """
 
     span: int
@@ -114,6 +119,7 @@ class RunRecord:
     unquarantined: str | None = None
     withheld: str | None = None
     alarms: tuple[str, ...] = ()
+    twin: dict[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +165,10 @@ class Normal:
 
 def summary(verdict: dict[str, Any]) -> dict[str, Any]:
     """The part of both gates' verdicts that is in the log: two lines instead of 60 KB."""
-    kept = {"model": ("blessed", "first_run", "baseline", "alarms"), "data": ("verdict", "unquarantined")}
+    kept = {
+        "model": ("blessed", "first_run", "baseline", "alarms", "twin"),
+        "data": ("verdict", "unquarantined"),
+    }
     return {
         gate: {key: given[key] for key in kept.get(gate, ()) if given.get(key) is not None}
         for gate, given in verdict.items()
@@ -173,7 +182,7 @@ def run_of(version: Version, **fields: Any) -> RunRecord:
         "span_version": version.span_version,
         "run_id": version.run_id,
         "data_verdict": version.verdict.get("data", {}).get("verdict"),
-        "model_verdict": "rejected" if version.state == REJECTED else "blessed",
+        "model_verdict": {REJECTED: "rejected", TWIN: "twin"}.get(version.state, "blessed"),
         "mode": version.mode,
         "version": version.version,
         "metrics": version.metrics,
@@ -182,6 +191,7 @@ def run_of(version: Version, **fields: Any) -> RunRecord:
         "unquarantined": version.verdict.get("data", {}).get("unquarantined"),
         "withheld": version.withheld,
         "alarms": tuple(version.verdict.get("model", {}).get("alarms") or ()),
+        "twin": version.verdict.get("model", {}).get("twin"),
     }
     return RunRecord(**{**known, **fields})
 
@@ -253,12 +263,19 @@ class State:
     def champion(self) -> Version | None:
         return self.versions[self.served[-1]] if self.served else None
 
+    @property
+    def twin(self) -> Version | None:
+        """The registered fallback."""
+        return next((each for each in self.versions.values() if each.state == TWIN), None)
+
     def _change(self, number: int, **changes: Any) -> None:
         self.versions[number] = dataclasses.replace(self.versions[number], **changes)
 
     def _registered(self, event: dict[str, Any]) -> None:
         version = _from_json(Version, event["version"])
         payload = str(self.folder / str(version.version))
+        if version.state == TWIN and self.twin is not None:
+            self._change(self.twin.version, state=RETIRED)
         self.versions[version.version] = dataclasses.replace(version, payload=payload)
 
     def _run(self, event: dict[str, Any]) -> None:
@@ -308,6 +325,11 @@ class State:
 
     def _rolled_back(self, event: dict[str, Any]) -> None:
         self.rolling_back = None
+        if event["to"] not in self.served:  # the twin, under a number of today
+            self.served.insert(-1, event["to"])
+            self.ever_served = max(self.ever_served, event["to"])
+            if self.twin is not None:
+                self._change(self.twin.version, state=RETIRED)
         # The versions between the two left the model directory with it.
         while self.served and self.served[-1] != event["to"]:
             self._change(self.served.pop(), state=ROLLED_BACK, model_dir=None)

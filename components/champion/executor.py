@@ -8,9 +8,11 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 
 from noria.components import journal
+from noria.components.artifacts import TWIN, VERSION
 from noria.core import files
+from noria.stores import twin
 from noria.stores.recovery import recover
-from noria.stores.registry import Registry
+from noria.stores.registry import Registry, Version
 
 # Payload folder in the registry -> folder in the artifact, which follows TFX's layout of a Model.
 LAYOUT = {
@@ -35,7 +37,8 @@ class Executor(base_executor.BaseExecutor):
 
         The artifact's custom properties are `state` (`present` or `absent`) and `version` (0 if absent). An artifact is
         written in both cases, because Kubeflow passes exactly one artifact per channel. The files are copied, with hard
-        links if possible, because Kubeflow's tasks cannot read artifacts outside the pipeline root.
+        links if possible, because Kubeflow's tasks cannot read artifacts outside the pipeline root. Where there is a
+        cold twin, it is in the folder `twin`, in the same layout.
         """
         artifact = output_dict["champion"][0]
         with journal.stage("ChampionResolver") as stage:
@@ -51,11 +54,20 @@ class Executor(base_executor.BaseExecutor):
                 artifact.set_int_custom_property("version", 0)
                 stage.note(champion="absent")
                 return
-            for source, target in LAYOUT.items():
-                if (champion.payload_path / source).exists():
-                    files.copy_tree(champion.payload_path / source, folder / target)
-            described = {"version": champion.version, "spans": champion.spans, "span": champion.span}
-            (folder / "version.json").write_text(json.dumps(described), encoding="utf-8")
+            _copy(champion, folder)
+            state = registry.state()
+            record = twin.record(state)
+            if state.twin is not None and record is not None:
+                _copy(state.twin, folder / TWIN, better=record.better)
+                stage.note(twin=record.to_json())
             artifact.set_string_custom_property("state", "present")
             artifact.set_int_custom_property("version", champion.version)
             stage.note(champion=champion.version)
+
+
+def _copy(version: Version, folder: Path, **facts: Any) -> None:
+    for source, target in LAYOUT.items():
+        if (version.payload_path / source).exists():
+            files.copy_tree(version.payload_path / source, folder / target)
+    described = {"version": version.version, "spans": version.spans, "span": version.span, **facts}
+    (folder / VERSION).write_text(json.dumps(described), encoding="utf-8")

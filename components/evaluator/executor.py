@@ -20,14 +20,15 @@ from tfx.utils import io_utils, path_utils
 from tfx_bsl.public import tfxio
 
 from noria.components import execution, journal, warmup_requests
-from noria.components.artifacts import present
-from noria.components.evaluator import curves, eval_config, gate, in_process, model_verdict, rows
+from noria.components.artifacts import present, twin_of
+from noria.components.evaluator import curves, eval_config, gate, in_process, model_verdict, rows, twin_loss
 from noria.components.evaluator.older_model import older_types
 from noria.components.evaluator.settings import EvaluatorSettings
 from noria.components.infra_validation import validator
 from noria.components.internals.tfx_beam import BeamExecutor
 from noria.core.settings import read_json
 from noria.schemas import loader
+from noria.stores.versions import TWIN
 
 
 class Executor(BeamExecutor):
@@ -101,6 +102,14 @@ class Executor(BeamExecutor):
                 champion=_version(champion),
                 problems=problems,
             )
+            twin = twin_of(champion)
+            # On a span that one of them has learnt, they cannot be compared.
+            if champion is not None and twin is not None and examples.span not in twin.spans:
+                served = models[eval_config.CHAMPION]
+                judged["twin"] = twin_loss.measure(twin, served, older, _files(examples), label, task, schema)
+                stage.note(twin=judged["twin"])
+            if examples.get_string_custom_property("mode") == TWIN:
+                judged["alarms"] = []  # about what a run publishes; this one publishes nothing
             (evaluation / "model_verdict.json").write_text(
                 json.dumps(judged, indent=1, allow_nan=False) + "\n", encoding="utf-8"
             )

@@ -30,8 +30,8 @@ class SpanExampleGen(base_beam_component.BaseBeamComponent):
       home: the project's home folder, which holds the span store.
       run_id: id of the run; a span with too few rows ends it here, and the registry records it.
       span: id of the newest span of the window, or `newest`; `next`: the oldest that
-        waits for a run; `again`: the same, or the newest if none waits.
-      mode: `auto`, or `cold` to train from scratch although there is a champion.
+        waits for a run, or the newest for a twin that is due; `again`: the same, or the newest if none waits.
+      mode: `auto`, `cold` to train from scratch although there is a champion, or `twin`: the same for the fallback.
       label: name of the label column; rows without a label are counted and not written.
       window: JSON object, see `noria.components.example_gen.window.Window`.
       execution: `auto`, `in-process` or `beam`.

@@ -20,9 +20,11 @@ from noria.components.example_gen.window import Pick, Window, pick, select
 from noria.components.internals.tfx_beam import BeamExecutor
 from noria.core.errors import DataError, SpanError, ThinError
 from noria.schemas.list_columns import as_lists
+from noria.stores import twin
 from noria.stores.pending import once_more, pending
 from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
+from noria.stores.versions import TWIN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,9 +71,16 @@ class Executor(BeamExecutor):
             _stop_if_over(runs, exec_properties["run_id"], stage)
             quarantined = set(store.quarantined())
             spans = [span for span in store.ids() if span not in quarantined]
-            newest = _newest(exec_properties["span"], spans, store.home, window.first)
+            newest, mode = (
+                _newest(exec_properties["span"], spans, store.home, window),
+                exec_properties["mode"],
+            )
             champion = present(input_dict.get("champion"))
-            warm = champion is not None and exec_properties["mode"] != "cold"
+            if newest is None:
+                newest, mode = once_more(store.home)[0], TWIN
+            if mode == "auto":
+                mode = "cold" if champion is None else "warm"
+            warm = mode == "warm"
             # Of the window's spans only, so that the cost does not grow with the history.
             manifest = functools.lru_cache(maxsize=None)(store.manifest)
             trained = {run.span for run in runs if run.model_verdict in ("blessed", "rejected")}
@@ -82,7 +91,7 @@ class Executor(BeamExecutor):
             artifact = output_dict["examples"][0]
             stage.note(
                 span=newest,
-                mode="warm" if warm else "cold",
+                mode=mode,
                 path=path,
                 reason=reason,
             )
@@ -104,7 +113,7 @@ class Executor(BeamExecutor):
                 # The later stages do not run, so the run is recorded here; usually the Pusher records it.
                 Registry(store.home).record_run(run)
                 _stop_if_over([run], run.run_id, stage)
-            _describe(artifact, picks, counts, warm, versions)
+            _describe(artifact, picks, counts, mode, versions)
             stage.note(rows=counts["train"] + counts["eval"], **counts)
 
     def _in_beam(self, picks: list[Pick], task: WindowTask) -> collections.Counter:
@@ -148,8 +157,8 @@ def _stop_if_over(runs: list[RunRecord], run_id: str, stage: journal.Stage) -> N
             )
 
 
-def _newest(wanted: str, spans: list[int], home: Path, first: int) -> int:
-    """The id that `newest`, `next`, `again` or a number means.
+def _newest(wanted: str, spans: list[int], home: Path, window: Window) -> int | None:
+    """The id that `newest`, `next`, `again` or a number means; None where a twin is due and no span waits.
 
     Raises:
       SpanError: there is no such span yet.
@@ -159,7 +168,9 @@ def _newest(wanted: str, spans: list[int], home: Path, first: int) -> int:
     if wanted == "newest":
         found = spans[-1:]
     else:
-        found = pending(home, first)[:1] or (once_more(home) if wanted == "again" else [])
+        found = pending(home, window.first)[:1] or (once_more(home) if wanted == "again" else [])
+        if not found and twin.due(Registry(home).state(), window.twin):
+            return None
     if not found:
         raise SpanError(
             f"there is no {wanted} span: the store has {len(spans)}, and none waits for a run",
@@ -211,11 +222,11 @@ def _write_span(picked: Pick, task: WindowTask) -> dict[str, int]:
 
 
 def _describe(
-    artifact: types.Artifact, picks: list[Pick], counts: dict[str, int], warm: bool, versions: dict[int, int]
+    artifact: types.Artifact, picks: list[Pick], counts: dict[str, int], mode: str, versions: dict[int, int]
 ) -> None:
     artifact.split_names = json.dumps(["train", "eval"])
     artifact.span = picks[-1].span
-    artifact.set_string_custom_property("mode", "warm" if warm else "cold")
+    artifact.set_string_custom_property("mode", mode)
     artifact.set_string_custom_property("spans", json.dumps([picked.span for picked in picks]))
     artifact.set_string_custom_property("span_versions", json.dumps(versions))
     artifact.set_string_custom_property("rows", json.dumps(dict(counts)))

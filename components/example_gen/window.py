@@ -24,6 +24,7 @@ class Window:
       eval_blocks: blocks of consecutive rows, at least, that are held out of a span; 0: single rows, by the hash
         of their key.
       key: columns that identify a row, for `eval_blocks: 0`; by default all but the label.
+      twin: published versions after which a cold twin is due; None for never.
     """
 
     first: int = 4
@@ -33,6 +34,7 @@ class Window:
     eval_share: float = 0.2
     eval_blocks: int = 4
     key: tuple[str, ...] = ()
+    twin: int | None = None
 
     @classmethod
     def from_json(cls, text: str) -> "Window":

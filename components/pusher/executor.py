@@ -16,7 +16,7 @@ from noria.core.errors import GateError
 from noria.stores.publication import Publication
 from noria.stores.recovery import retain
 from noria.stores.registry import Registry, run_of
-from noria.stores.versions import PUBLISHED, REGISTERED
+from noria.stores.versions import PUBLISHED, REGISTERED, TWIN
 
 
 class Executor(PusherExecutor):
@@ -34,7 +34,8 @@ class Executor(PusherExecutor):
         Where the project rolls versions out, one that is blessed becomes the candidate of a rollout instead, beside the
         champion. A challenger that is not blessed is registered as rejected, with its verdict and its files, so that
         `noria promote --force` can promote it. A blessed one that fails infra validation is rejected too, with the
-        reason. If another version has become champion since the verdict, the challenger remains registered, with the
+        reason. A cold twin that passes infra validation is registered as the fallback, whatever the verdict, and is not
+        published. If another version has become champion since the verdict, the challenger remains registered, with the
         reason, and its span waits for another run.
         """
         with journal.stage("Pusher") as stage:
@@ -48,7 +49,9 @@ class Executor(PusherExecutor):
             )
             warmup_requests.write(serving, examples)
 
-            blessed = self.blessed(input_dict)
+            raw = input_dict["examples"][0]
+            mode = raw.get_string_custom_property("mode")
+            blessed = self.blessed(input_dict) or mode == TWIN
             # If a person has taken the span out of quarantine, that is a reason, too.
             reasons = [*verdict["reasons"], *filter(None, [data_verdict.get("unquarantined")])]
             if blessed:
@@ -64,7 +67,6 @@ class Executor(PusherExecutor):
 
             registry = Registry(Path(exec_properties["home"]))
             champion = present(input_dict.get("champion"))
-            raw = input_dict["examples"][0]
             transform = input_dict["transform_graph"][0]
             span_versions = json.loads(raw.get_string_custom_property("span_versions") or "{}")
             model = Path(input_dict["model"][0].uri)
@@ -82,8 +84,9 @@ class Executor(PusherExecutor):
                     "evaluation": Path(input_dict["evaluation"][0].uri),
                 },
                 blessed=blessed,
+                twin=mode == TWIN,
                 run_id=exec_properties["run_id"],
-                mode=raw.get_string_custom_property("mode"),
+                mode=mode,
                 parent=champion.get_int_custom_property("version") if champion else None,
                 span=raw.span,
                 span_version=span_versions.get(str(raw.span)),
@@ -97,10 +100,11 @@ class Executor(PusherExecutor):
             )
             pushed.set_int_custom_property("version", version.version)
             model_root = Path(exec_properties["model_root"])
+            key = Path(exec_properties["signing_key"]) if exec_properties.get("signing_key") else None
+            publication = Publication(registry, model_root, key)
             # A repeated task may find that a later version has replaced its own: then there is nothing to do.
             if blessed and version.state in (REGISTERED, PUBLISHED):
-                key = Path(exec_properties["signing_key"]) if exec_properties.get("signing_key") else None
-                publication, serves = Publication(registry, model_root, key), registry.champion()
+                serves = registry.champion()
                 # Only beside the champion that it was judged against; otherwise `publish` withholds it.
                 judged = serves is not None and serves.version == version.parent
                 if exec_properties["rollout"] and version.state == REGISTERED and judged:
@@ -112,6 +116,7 @@ class Executor(PusherExecutor):
             else:
                 self.mark_not_pushed(pushed)
             registry.record_run(run_of(version))
+            publication.follow_twin()
             retain(registry, exec_properties["keep"], model_root)
             stage.note(
                 version=version.version,

@@ -8,7 +8,7 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 
 from noria.components import journal
-from noria.components.artifacts import present
+from noria.components.artifacts import present, twin_of
 from noria.components.trainer.batches import steps_of
 from noria.components.trainer.settings import Settings
 from noria.core.errors import ConfigError
@@ -64,7 +64,7 @@ def _fn_args(
 
     raw = input_dict["raw_examples"][0]
     champion = present(input_dict.get("champion"))
-    if raw.get_string_custom_property("mode") == "cold":
+    if raw.get_string_custom_property("mode") in ("cold", "twin"):
         champion = None
     config = {
         "settings": settings.model_dump(mode="json"),
@@ -73,6 +73,9 @@ def _fn_args(
     }
     if champion is not None:
         config |= {"champion": champion.uri, "version": champion.get_int_custom_property("version")}
+        twin = twin_of(champion)
+        if twin is not None and twin.better:
+            config["twin"] = {"folder": str(twin.folder), "version": twin.version}
     common = {"train_args": "{}", "eval_args": "{}", "custom_config": "null"}
     inputs = {name: artifacts for name, artifacts in input_dict.items() if name != "champion"}
     fn_args: Any = fn_args_utils.get_common_fn_args(inputs, common)

@@ -22,6 +22,7 @@ from noria.components.trainer import (
     rescue,
     resident,
     strategy,
+    twin_candidate,
     warm_start,
 )
 from noria.components.trainer import training_run as runs
@@ -39,7 +40,7 @@ def run_fn(fn_args: Any) -> None:
 
     Args:
       fn_args: TFX's FnArgs; `custom_config` holds `settings`, and optionally `champion` (folder),
-        `raw_examples` (patterns), `project` and `version`.
+        `raw_examples` (patterns), `project`, `version` and `twin` (folder and version).
 
     Raises:
       NoriaError: settings, data or a champion that cannot be used; nothing has been published then.
@@ -52,7 +53,7 @@ def run_fn(fn_args: Any) -> None:
         layer = TransformLayer(graph, settings.label)
         distribution = strategy.create(settings)
         saved = checkpoint.load(Path(config["champion"]) / "checkpoint") if config.get("champion") else None
-        run, key = runs.build(settings, graph, distribution, config.get("project"), saved)
+        run = runs.build(settings, graph, distribution, config.get("project"), saved)
         clock.lap("build")
         # Not the system's folder for temporary files, which may be memory.
         scratch = Path(fn_args.model_run_dir or fn_args.serving_model_dir)
@@ -83,13 +84,19 @@ def run_fn(fn_args: Any) -> None:
             train_cold = partial(train_one, rows=newest, evaluation=evaluation, logs=None)
             run, outcome = rescue.rescue(run, outcome, alarm, newest, evaluation, stage, train_cold)
             del newest, train_cold
+        if alarm is not None and config.get("twin"):
+            if evaluation is None:
+                evaluation = open_window(Reader(fn_args.eval_files, spec, run.features, settings), scratch)
+            run, outcome = twin_candidate.compete(
+                run, outcome, train, rows, evaluation, graph, layer, config, stage, train_one
+            )
         del train, evaluation, train_one
         clock.lap("train")
         if strategy.is_chief(settings):
             exported = _write(run, outcome, layer, Path(fn_args.serving_model_dir), config)
             stage.note(export=exported)
         if settings.strategy == "none":
-            resident.keep(key, run.machine)
+            resident.keep(resident.key(run.settings, run.features, type(run.family)), run.machine)
         clock.lap("export")
         stage.note(step=outcome.step, examples_seen=run.report["examples_seen"], **clock.laps)
 

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +73,8 @@ def build(
     distribution: Any,
     project: str | None,
     saved: checkpoint.Checkpoint | None,
-) -> tuple[Run, Hashable]:
-    """The run, and the key that its machine is kept by."""
+) -> Run:
+    """The run, with the machine that a resident process has kept for it, or a new one."""
     features = read_features(graph, settings.label, settings.embedding_cap)
     if saved is not None:
         features = features.keep_widths(warm_start.check_same_model(saved, features, settings))
@@ -91,7 +91,7 @@ def build(
             adam = Adam(network.trainable(), settings)
         machine = resident.Machine(network, adam, Loop(network, adam, distribution, settings))
     recipe = _recipe(settings, features, graph, project)
-    return Run(settings, features, family(), machine, distribution, {}, recipe), key
+    return Run(settings, features, family(), machine, distribution, {}, recipe)
 
 
 def _recipe(settings: Settings, features: Features, graph: tft.TFTransformOutput, project: str | None) -> str:

@@ -29,6 +29,7 @@ _COLOURS = {
     "rolled_back": "red",
     "expired": "dim",
     "retired": "dim",
+    "twin": "cyan",
 }
 _SILENT = ("Ingest", "Run", *SILENT)
 

@@ -52,6 +52,8 @@ def status(
     if found.rollout is not None:
         out.print("the newest rollout")
         rendering.print_rollout(out, found.rollout)
+    if found.twin is not None:
+        out.print(f"[bold]twin[/]     {found.twin}", soft_wrap=True)
     if found.champion:
         out.print(
             f"[bold]champion[/] version {found.champion.version}: {escape(str(found.champion.model_dir))}"

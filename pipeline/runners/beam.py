@@ -35,7 +35,7 @@ def run(
     Args:
       config: the project's settings.
       span: id of the span.
-      mode: `auto` or `cold`.
+      mode: `auto`, `cold` or `twin`.
       run_id: names the run.
       code_digest: digest of the code that makes the model.
       run_folder: gets `tfx.log` and `journal.jsonl`.

@@ -77,7 +77,8 @@ def settings(config: Config) -> dict[str, object]:
     trainer = {key: value for key, value in config.trainer_settings().items() if key not in MACHINE}
     sections = config.model_dump(mode="json", include={"label", "task", "time", "span"})
     data = config.data.model_dump(mode="json", include={"columns", "types", "missing"})
-    window = {key: value for key, value in config.window_settings().items() if key != "first"}
+    others = ("first", "twin")  # when there is a run
+    window = {key: value for key, value in config.window_settings().items() if key not in others}
     return {**sections, "data": data, "window": window, "trainer": trainer}
 
 

@@ -9,6 +9,7 @@ from noria.ingestion.segments.segment_store import SegmentStore
 from noria.pipeline.config import Config
 from noria.serving.rollouts.operations import summary
 from noria.serving.rollouts.rollout_store import RolloutStore
+from noria.stores import twin
 from noria.stores.pending import pending
 from noria.stores.registry import Registry, RunRecord, Version
 from noria.stores.spans import SpanStore
@@ -29,6 +30,7 @@ class Overview:
       quarantined: id of each span in quarantine -> its note.
       rollout: the newest rollout, as `noria rollout status` has it; None before the first.
       stream: the stream's positions as they were stored last; None where nothing was read of one.
+      twin: the record of the cold twin; None where there is none.
     """
 
     config: Config
@@ -41,6 +43,7 @@ class Overview:
     pending: list[int]
     rollout: dict[str, Any] | None
     stream: dict[str, Any] | None
+    twin: twin.Record | None
 
     def to_json(self) -> dict[str, Any]:
         """The object that `noria status --json` prints."""
@@ -57,6 +60,7 @@ class Overview:
             "pending": self.pending,
             "rollout": self.rollout,
             "stream": self.stream,
+            "twin": None if self.twin is None else self.twin.to_json(),
         }
 
 
@@ -75,6 +79,7 @@ def read(config: Config) -> Overview:
         pending=pending(home, config.window.first),
         rollout=_rollout(config),
         stream=_stream(config),
+        twin=twin.record(registry.state()),
     )
 
 

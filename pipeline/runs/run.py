@@ -19,9 +19,11 @@ from noria.pipeline.config import Config
 from noria.pipeline.runs import lineage, recorder
 from noria.pipeline.runs.ingest import Listener, ingest
 from noria.pipeline.updates import outbox
+from noria.stores import twin
 from noria.stores.pending import once_more, pending
 from noria.stores.recovery import recover
 from noria.stores.registry import Registry, RunRecord
+from noria.stores.versions import TWIN
 
 __all__ = ["Listener", "retrain", "run_pending", "waiting"]
 
@@ -35,7 +37,7 @@ def run_pending(
     again: bool = False,
     on_event: Listener | None = None,
 ) -> list[RunRecord]:
-    """Runs the pipeline on every span that waits (`noria.stores.pending`).
+    """Runs the pipeline on every span that waits (`noria.stores.pending`), and trains the cold twin if it is due then.
 
     Args:
       config: the project's settings.
@@ -67,8 +69,11 @@ def run_pending(
         for span in waiting(config, again)[:limit]:
             # The Pusher validates each model in a separate process, which takes seconds to import TensorFlow.
             validator.start()
-            made.append(_run(config, span, cold, tell))
+            made.append(_run(config, span, "cold" if cold else "auto", tell))
             _send_updates(config, tell)
+        for span in [] if len(made) == limit else twin_span(config):
+            validator.start()
+            made.append(_run(config, span, TWIN, tell))
         retire_old_spans(config, tell, actor="noria run")
         return made
 
@@ -125,13 +130,20 @@ def waiting(config: Config, again: bool) -> list[int]:
     return found or (once_more(config.home_path) if again else [])
 
 
+def twin_span(config: Config) -> list[int]:
+    """The newest span if a cold twin is due and no span waits (`noria.stores.twin`), else nothing."""
+    if not twin.due(Registry(config.home_path).state(), config.window.twin) or waiting(config, False):
+        return []
+    return once_more(config.home_path)
+
+
 def _send_updates(config: Config, tell: Listener) -> None:
     """Tells the targets in the config. One that does not answer gets its updates after the next run."""
     for line in outbox.problems(outbox.deliver(config)):
         tell({"stage": "Updates", "event": "note", "problem": line})
 
 
-def _run(config: Config, span: int, cold: bool, tell: Listener) -> RunRecord:
+def _run(config: Config, span: int, mode: str, tell: Listener) -> RunRecord:
     home = config.home_path
     now = datetime.datetime.now(datetime.timezone.utc)
     run_id = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
@@ -149,7 +161,7 @@ def _run(config: Config, span: int, cold: bool, tell: Listener) -> RunRecord:
     try:
         tell({"stage": "Run", "event": "start", "span": span, "run_id": run_id, "log": str(log)})
         with contextlib.suppress(ThinError):  # an ordinary end: the registry has the run
-            _execute(config, span, "cold" if cold else "auto", run_id, folder, listen)
+            _execute(config, span, mode, run_id, folder, listen)
     except Exception as error:
         explained = recorder.explained_error(home, span, error)
         # The error itself matters more than a failure to record it.

@@ -16,7 +16,7 @@ from noria.pipeline.runners.kubeflow import container_project, tasklog
 from noria.pipeline.runs import lineage
 from noria.pipeline.runs.ingest import Listener, ingest
 from noria.pipeline.runs.recorder import RunRecorder
-from noria.pipeline.runs.run import finish_deletions, waiting
+from noria.pipeline.runs.run import finish_deletions, twin_span, waiting
 from noria.stores.recovery import recover
 from noria.stores.registry import Registry
 
@@ -58,7 +58,7 @@ class Executor(base_executor.BaseExecutor):
                 report = _read(config, tell)
                 for line in recover(registry, config.model_root, config.signing.key):
                     stage.note(recovered=line)
-            spans = waiting(config, again=bool(exec_properties.get("again")))
+            spans = waiting(config, again=bool(exec_properties.get("again"))) or twin_span(config)
             if any(run.run_id == run_id for run in registry.runs()):
                 # Argo has started the whole run again under the same id, after a lost pod. It has had its span:
                 # the next one is for the next run.
