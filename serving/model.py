@@ -36,10 +36,12 @@ class Model:
         those in memory before it is loaded.
       standby: whether the process of the version before is kept, with its graph, for the weights of the next one.
       note: gets what happens to a version, for the audit log.
-      keep_fallback: whether the version before the newest stays loaded, and answers where the newest fails.
+      keep_fallback: whether the cold twin, or the version before the newest where there is none, stays loaded, and
+        answers where the newest fails.
 
     Attributes:
       candidate: the version that a rollout tries; it answers only what `traffic` gives it.
+      twin: the cold twin in the folder, where the fallback is kept.
       traffic: who answers what.
     """
 
@@ -58,6 +60,8 @@ class Model:
         self._note = note
         self.name = config.name
         self.candidate: int | None = None
+        self.twin: int | None = None
+        self._in_charge: tuple[int, int] | None = None  # the twin, and the champion that it has replaced
         self.keep_fallback = keep_fallback
         self.traffic = traffic(self)
         self._distrusted: set[int] = set()
@@ -75,16 +79,27 @@ class Model:
     def latest(self) -> Version | None:
         """The version that answers requests that name none: the champion."""
         numbers = self._trusted()
+        if self._in_charge is not None:
+            twin, replaced = self._in_charge
+            if self.specific(twin) and not any(number > replaced for number in numbers):
+                return self.versions[twin]
         return self.versions[max(numbers)] if numbers else None
 
     def fallback(self) -> Version | None:
         """The version that answers where the champion fails, if there is one."""
-        numbers = sorted(self._trusted()) if self.keep_fallback else []
-        version = self.versions[numbers[-2]] if len(numbers) > 1 else None
-        return version if version is not None and version.live else None
+        if not self.keep_fallback:
+            return None
+        champion = self.latest()
+        twin = self.specific(self.twin) if self.twin is not None else None
+        before = [self.versions[number] for number in sorted(self._trusted(), reverse=True)]
+        arms = [*filter(None, [twin]), *before]
+        return next((each for each in arms if each.live and each is not champion), None)
 
     def distrust(self, number: int) -> None:
         """The fallback is the champion from now on."""
+        fallback = self.fallback()
+        if fallback is not None and fallback.number == self.twin:
+            self._in_charge = fallback.number, number
         self._distrusted.add(number)
 
     def dismiss(self, number: int) -> None:
@@ -100,7 +115,9 @@ class Model:
         return [
             number
             for number, each in self.versions.items()
-            if each.state is State.AVAILABLE and number != self.candidate and number not in self._distrusted
+            if each.state is State.AVAILABLE
+            and number not in (self.candidate, self.twin, *(self._in_charge or ())[:1])
+            and number not in self._distrusted
         ]
 
     def specific(self, number: int) -> Version | None:
@@ -132,6 +149,7 @@ class Model:
             found = self._found()
             if found is None:
                 return
+            self.twin = self._twin(found)
             wanted = self._wanted(found)
             # What was withdrawn, as in a rollback, does not answer until another version has loaded.
             self._unload_others(self._kept(wanted, found) | found.keys())
@@ -149,10 +167,16 @@ class Model:
         served = [number for number in wanted if self.specific(number) and number != self.candidate]
         keep = set(wanted) if served or not wanted else {*wanted, *self._newest_served()}
         if self.keep_fallback:
-            keep.update(sorted(set(self._trusted()) & found.keys())[-2:])
-        if self.candidate is not None:
-            keep.add(self.candidate)
+            keep.update(sorted(set(self._trusted()) & found.keys())[-1 - self._one_before :])
+        keep.update(number for number in (self.candidate, self.twin) if number is not None)
+        if self._in_charge is not None:  # until a newer version has loaded
+            keep.update(self._newest_served())
         return keep
+
+    @property
+    def _one_before(self) -> bool:
+        """Whether the version before the newest is the fallback: there is no twin, or it has not loaded."""
+        return self.keep_fallback and (self.twin is None or self.specific(self.twin) is None)
 
     def _unload_others(self, keep: set[int]) -> None:
         for number, version in self.versions.items():
@@ -177,9 +201,17 @@ class Model:
             LOG.warning("cannot read %s: %s", self.config.base_path, error)
             return None
 
+    def _twin(self, found: dict[int, Path]) -> int | None:
+        """The twin in the folder, if it is the fallback."""
+        numbers = model_directory.twins(Path(self.config.base_path)) if self.keep_fallback else []
+        return next((number for number in reversed(numbers) if number not in found), None)
+
     def _in_turn(self, wanted: list[int], found: dict[int, Path]) -> list[int]:
         """In which order to load: a fallback after the champion, a candidate last."""
         order = sorted(wanted, reverse=self.keep_fallback)
+        if self.twin is not None:
+            found[self.twin] = Path(self.config.base_path) / f"{model_directory.TWIN}{self.twin}"
+            order.append(self.twin)
         if self.candidate is not None:
             folder = Path(self.config.base_path) / f"{model_directory.CANDIDATE}{self.candidate}"
             if self.candidate not in found and folder.is_dir():
@@ -197,7 +229,7 @@ class Model:
         if choice == "all":
             return numbers
         count = policy.latest.num_versions or 1
-        return numbers[-count - self.keep_fallback :]
+        return numbers[-count - self._one_before :]
 
     def _newest_served(self) -> list[int]:
         latest = self.latest()

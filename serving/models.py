@@ -47,7 +47,7 @@ class Options:
       log_folder: where what is answered is logged; None for nowhere.
       trusted: PEM files of public keys; one of them must have signed a version. Empty for no check.
       prefer_lite: a TF Lite model is loaded also where there is a SavedModel beside it.
-      fallback: whether the version before the newest stays loaded, and answers where the newest fails.
+      fallback: whether the twin, or the version before the newest, stays loaded, and answers where the newest fails.
       rollouts: how a candidate is rolled out; None for a server without rollouts.
       home: the project's home folder: rollouts are recorded in its registry.
       published: the model directory in `home`, if what is served is a copy of it.

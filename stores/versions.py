@@ -317,6 +317,8 @@ class State:
 
     def _promoted(self, event: dict[str, Any]) -> None:
         audit = {key: event[key] for key in ("version", "reason", "actor", "at")}
+        if self.twin is not None and event["version"] == self.twin.version:
+            self._change(event["version"], state=RETIRED)  # the champion is it, or its copy
         self._change(event["as_version"], promoted=audit, state=REGISTERED)
         self.publishing[event["as_version"]] = event["model_root"]
 

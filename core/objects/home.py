@@ -121,17 +121,18 @@ class ObjectHome:
         into.mkdir(parents=True, exist_ok=True)
         with self._exclusive():
             self.pull()
-            there = {path.name for path in root.glob("[0-9]*")}
-            for number in there - {path.name for path in into.iterdir()}:
-                self.fetch(root / number)
-                signature = files.fetched(root / f".{number}.sig")
+            versions = (*root.glob("[0-9]*"), *root.glob(".twin-[0-9]*"))  # see noria.stores.model_directory
+            there = {path.name: f".{path.name.rpartition('-')[2]}.sig" for path in versions}
+            for name in there.keys() - {path.name for path in into.iterdir()}:
+                self.fetch(root / name)
+                signature = files.fetched(root / there[name])
                 if signature.is_file():
                     files.copy_tree(signature, into / signature.name)
                 beside = files.staging(into)
-                files.copy_tree(root / number, beside)
-                os.rename(beside, into / number)
+                files.copy_tree(root / name, beside)
+                os.rename(beside, into / name)
             for path in into.iterdir():
-                if path.name.strip(".").removesuffix(".sig") not in there:
+                if path.name not in {*there, *there.values()}:
                     files.remove_tree(path)
         return into
 

@@ -20,6 +20,7 @@ from noria.pipeline.cli.quiet import QUIET
 from noria.pipeline.config import Config
 from noria.pipeline.runs import overview
 from noria.stores.registry import RunRecord
+from noria.stores.versions import TWIN
 
 if TYPE_CHECKING:
     from noria.pipeline.runs.ingest import Listener
@@ -81,7 +82,12 @@ def with_progress(config: Config, work: Work) -> list[RunRecord]:
 def exit_code(runs: list[RunRecord]) -> int:
     """3 where a span was broken, or the version that serves after the last run fails a bound of the model gate."""
     broken = any(run.data_verdict == "broken" for run in runs)
-    return console.ATTENTION if broken or (runs and runs[-1].alarms) else console.OK
+    return console.ATTENTION if broken or _alarms(runs) else console.OK
+
+
+def _alarms(runs: list[RunRecord]) -> tuple[str, ...]:
+    """Those of the last run that could publish; the cold twin's says nothing about the version that serves."""
+    return next((run.alarms for run in reversed(runs) if run.mode != TWIN), ())
 
 
 def to_json(config: Config, runs: list[RunRecord]) -> dict[str, Any]:
@@ -112,7 +118,7 @@ def show(config: Config, runs: list[RunRecord], config_path: Path, replayed: boo
                 )
                 out.print(f"span {run.span} {outcome}: {escape('; '.join(run.reasons) or 'see the report')}")
         rendering.print_decisions(out, runs)
-        for line in runs[-1].alarms:
+        for line in _alarms(runs):
             out.print(f"[bold red]alarm[/]    {escape(line)}", soft_wrap=True)
         broken = [run.span for run in runs if run.data_verdict == "broken"]
         if broken and not replayed:

@@ -82,8 +82,8 @@ def serve(
     fallback: Annotated[
         bool | None,
         typer.Option(
-            help="Keep the version before the newest loaded, and answer with it where the newest fails. "
-            "Default: `serving.fallback` of the project, and no for a folder."
+            help="Keep the cold twin or the version before the newest loaded, and answer with it where the newest "
+            "fails. Default: `serving.fallback` of the project, and no for a folder."
         ),
     ] = None,
     config: ConfigFile = PROJECT,

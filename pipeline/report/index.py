@@ -42,7 +42,7 @@ def write_index(reports: Path) -> Path:
 
     runs = summaries(reports)
     points: dict[str, list[tuple[int, float | None, float | None, str]]] = {}
-    judged = [t for t in runs if isinstance(t.get("span"), int) and t.get("kind") != "failed"]
+    judged = [t for t in runs if isinstance(t.get("span"), int) and t.get("kind") not in ("failed", "twin")]
     for metric in _metrics(judged):
         # A span with several runs is shown with its last one.
         by_span = {run["span"]: run for run in judged}

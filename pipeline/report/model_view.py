@@ -121,6 +121,7 @@ def warm_start(report: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "not_finite": {name: n for name, n in _mapping(report.get("not_finite")).items() if is_number(n)},
         "guess": _guess(report),
         "rescue": _rescue(report),
+        "twin": _twin_candidate(report),
         "rates": _rates(report),
     }
 
@@ -136,6 +137,24 @@ def _rescue(report: Mapping[str, Any]) -> dict[str, Any] | None:
     if not all(is_number(rescue.get(key)) for key in ("champion", "guess")) or not candidates:
         return None
     return {**rescue, "candidates": sorted(candidates.items(), key=lambda pair: pair[1])}
+
+
+def _twin_candidate(report: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the twin, as a candidate, was compared with; None where it was none, or it cannot be read."""
+    twin = _mapping(report.get("twin"))
+    losses = {name: loss for name, loss in _mapping(twin.get("candidates")).items() if is_number(loss)}
+    if not {"champion", "twin"} <= losses.keys():
+        return None
+    return {**twin, **losses}
+
+
+def twin(verdict: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The losses of twin and champion on the run's span; None where they were not scored, or it cannot be read."""
+    found = _mapping((verdict or {}).get("twin"))
+    if not is_number(found.get("version")):
+        return None
+    usable = is_number(found.get("loss")) and is_number(found.get("champion"))
+    return {**found, "problem": None if usable else str(found.get("problem") or "its losses cannot be read")}
 
 
 def _rates(report: Mapping[str, Any]) -> dict[str, Any] | None:

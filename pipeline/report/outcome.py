@@ -13,13 +13,13 @@ class Outcome:
     """The run in brief.
 
     Attributes:
-      kind: 'published', 'rejected', 'quarantined', 'thin', 'failed' or 'unfinished'; also a CSS class.
+      kind: 'published', 'rejected', 'twin', 'quarantined', 'thin', 'failed' or 'unfinished'; also a CSS class.
       headline: one short sentence.
       meaning: what it means for the version that serves.
       version: version of the challenger, published or registered as rejected; None if there is none.
       champion: version that was champion when the run began, or None.
       data: the data verdict, or 'none'.
-      model: 'blessed', 'rejected' or 'none'.
+      model: 'blessed', 'rejected', 'twin' or 'none'.
     """
 
     kind: str
@@ -55,6 +55,9 @@ def judge(run_data: RunData, artifacts: Artifacts) -> Outcome:
         kind, headline = "thin", f"Span {run_data.run.get('span', '?')} is thin"
         why = "; ".join(str(reason) for reason in run_data.run.get("reasons") or ())
         meaning = f"Nothing was trained on it alone ({why}). Its rows are kept for later runs. {serving}"
+    elif state == "twin":
+        kind, headline = "twin", f"Version {version} is the cold twin"
+        meaning = f"{serving} The spans that follow say whether the twin is better (`noria status`)."
     elif blessed is False or (blessed and state == "rejected"):
         kind, headline = "rejected", "The challenger is rejected"
         meaning = f"{serving} The challenger stays in the registry as rejected, with these reasons."
@@ -75,6 +78,8 @@ def judge(run_data: RunData, artifacts: Artifacts) -> Outcome:
         kind, headline = "unfinished", "The run ended without a model verdict"
         meaning = serving
     verdict = "none" if blessed is None else ("rejected" if kind == "rejected" or not blessed else "blessed")
+    if kind == "twin":
+        verdict = kind
     return Outcome(kind, headline, meaning, version, champion, data, verdict)
 
 

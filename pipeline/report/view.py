@@ -57,6 +57,7 @@ def build(run_data: RunData, artifacts: Artifacts, result: Outcome) -> dict[str,
         "first_run": bool((artifacts.model_verdict or {}).get("first_run")),
         "baseline": (artifacts.model_verdict or {}).get("baseline"),
         "warm_start": model_view.warm_start(artifacts.warm_start),
+        "twin": model_view.twin(artifacts.model_verdict),
         "lineage": lineage(run_data, artifacts, result),
         "damaged": [*artifacts.damaged, *damaged],
     }

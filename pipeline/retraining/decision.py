@@ -18,6 +18,7 @@ from noria.pipeline.runs import lineage
 from noria.stores.pending import pending
 from noria.stores.registry import Registry, Version
 from noria.stores.spans import SpanStore
+from noria.stores.versions import TWIN
 
 NOTHING, WARM, COLD = "nothing", "warm", "cold"
 # Each part in messages.
@@ -258,7 +259,14 @@ def _stores(config: Config, now: str) -> Stores:
         differing = tuple(lineage.differing(made_of, now)) if made_of else None
     # A version that this code made before the champion was trained says nothing about now.
     since = 0 if champion is None else champion.promoted["version"] if champion.promoted else champion.version
-    made = [v for v in registry.versions() if v.code_digest == now and v != champion and v.version > since]
+    made = [
+        version
+        for version in registry.versions()
+        if version.code_digest == now
+        and version != champion
+        and version.version > since
+        and version.mode != TWIN
+    ]
     return Stores(
         champion=champion,
         differing=differing,

@@ -140,15 +140,18 @@ class Rollouts:
         return numbers[-1] if numbers else None
 
     def fall_back(self, number: int, to: int, reason: str) -> None:
-        """Takes a champion that has collapsed out of the model directory.
+        """Takes a champion that has collapsed out of the model directory; a twin gets a number there.
+
+        Without a registry nothing gives a twin a number: it answers as long as this server lives.
 
         Raises:
           RegistryError: the registry cannot be written.
         """
         if self.home is not None:
             registry = Registry(self.home)
-            champion = registry.champion()
-            if champion is not None and champion.version == number and to in registry.state().served:
+            champion, twin = registry.champion(), registry.state().twin
+            known = [*registry.state().served, *([twin.version] if twin is not None else [])]
+            if champion is not None and champion.version == number and to in known:
                 Publication(registry, self.root, self.signing_key).rollback(reason, "noria serve", to)
         elif (self.root / str(number)).exists():
             model_directory.withdraw(self.root, [number])

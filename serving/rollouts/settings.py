@@ -89,8 +89,9 @@ class ServingSettings(Settings):
 
     fallback: bool = Field(
         default=True,
-        description="Whether `noria serve` keeps the champion before the newest loaded: it answers the requests in "
-        "which the newest fails, and takes over when the newest collapses.",
+        description="Whether `noria serve` keeps a second model loaded, the cold twin if it is better (`window.twin`), "
+        "else the champion before the newest: it answers the requests in which the newest fails, and takes over when "
+        "the newest collapses.",
     )
     rollout: RolloutSettings = Field(
         default=RolloutSettings(), description="A candidate beside the champion (docs/serving.md)."

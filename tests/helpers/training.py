@@ -108,7 +108,12 @@ def lay_out(
 
 
 def train(
-    data: Path, out: Path, settings: dict[str, Any], champion: Path | None = None, graph: Path | None = None
+    data: Path,
+    out: Path,
+    settings: dict[str, Any],
+    champion: Path | None = None,
+    graph: Path | None = None,
+    twin: Path | None = None,
 ) -> Path:
     """Runs the Trainer's run_fn in this process; gives the model's folder."""
     from tfx.components.trainer.fn_args_utils import FnArgs
@@ -121,6 +126,8 @@ def train(
     }
     if champion is not None:
         config |= {"champion": str(champion), "version": 1}
+    if twin is not None:
+        config |= {"twin": {"folder": str(twin), "version": 2}}
     run_fn(
         FnArgs(
             train_files=[str(data / "transformed" / "Split-train" / "*")],

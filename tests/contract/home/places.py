@@ -231,5 +231,7 @@ def _around(method: Callable[..., Any], step: Callable[[], None]) -> Callable[..
 
 
 def _complete(files: dict[str, bytes]) -> dict[str, bytes]:
-    versions = {name.split("/")[0] for name in files if name.endswith("/saved_model.pb")}
+    versions = {
+        name.split("/")[0] for name in files if name[0].isdigit() and name.endswith("/saved_model.pb")
+    }
     return {name: data for name, data in files.items() if name.split("/")[0] in versions}

@@ -15,7 +15,7 @@ from noria.core.locks import hold
 from noria.stores import quarantine
 from noria.stores.publication import Publication
 from noria.stores.recovery import recover, retain
-from noria.stores.registry import Registry, run_of
+from noria.stores.registry import Registry, RunRecord, run_of
 from noria.stores.spans import SpanStore
 
 ROWS = 40  # of each delivery
@@ -23,7 +23,7 @@ RUNS = {1: "run-1", 3: "run-3", 4: "run-4", 5: "run-5"}  # span -> the run that 
 
 
 def work(home: Path) -> None:
-    """Three spans, late rows, one span in quarantine and out of it, four versions, a rollback, retention."""
+    """Three spans, late rows, one span in quarantine and out of it, four versions, a rollback, a twin, retention."""
     store, registry, root = SpanStore(home), Registry(home), home / "models" / "m"
     with hold(home, wait=60):
         recover(registry, root)
@@ -42,6 +42,13 @@ def work(home: Path) -> None:
                 _run(home, registry, root, span, run_id)
         if 4 in registry.state().served:
             Publication(registry, root).rollback("worse in the shop", "bob")
+        if "twin" not in registry.state().runs:
+            twin = registry.register(payload(home, "twin"), run_id="twin", mode="twin", twin=True, span=5)
+            registry.record_run(run_of(twin))
+        for run_id in {"run-6", "run-7"} - registry.state().runs.keys():
+            judged = {"version": 5, "loss": 0.4, "champion": 0.5}
+            registry.record_run(RunRecord(span=int(run_id[-1]), run_id=run_id, twin=judged))
+        Publication(registry, root).follow_twin()
         retain(registry, 2, root)
         files.write_json(home / "reports" / "00000001-run-1.json", {"written": 1})
 
@@ -108,7 +115,10 @@ def contents(home: Path) -> dict[str, Any]:
         "events": dict(counted),
         "registered": dict(registered),
         "model directory": sorted(
-            path.relative_to(folder).as_posix() for path in folder.glob("[0-9]*/**/*") if path.is_file()
+            path.relative_to(folder).as_posix()
+            for names in ("[0-9]*", ".twin-*")
+            for path in folder.glob(f"{names}/**/*")
+            if path.is_file()
         ),
         "report": json.loads(files.fetched(home / "reports" / "00000001-run-1.json").read_text()),
     }

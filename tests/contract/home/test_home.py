@@ -36,12 +36,16 @@ def test_what_one_machine_commits_another_one_reads(new_home: Callable[[], Place
     in_child(lambda: scenario.work(place.open()))
     contents = in_child(lambda: scenario.contents(place.open("another")))
     assert {1: 80, 2: 40, 3: 40} == {span: len(ids) for span, ids in contents["rows"].items()}
-    assert {1: "expired", 2: "retired", 3: "published", 4: "rolled_back"} == contents["versions"]
+    expected = {1: "expired", 2: "retired", 3: "published", 4: "rolled_back", 5: "twin"}
+    assert expected == contents["versions"]
+    assert {"2", "3", ".twin-5"} == {name.split("/")[0] for name in contents["model directory"]}
     assert {"2", "3"} == {name.split("/")[0] for name in place.served()}
     assert 1 == contents["events"]["rolled_back", "3"]
     if isinstance(place, ObjectStore):  # what `noria serve` reads
         mirrored = in_child(lambda: _mirrored(place))
-        assert place.served() == mirrored
+        twin = {name: data for name, data in mirrored.items() if name.startswith(".twin-5/")}
+        assert place.served() == {name: data for name, data in mirrored.items() if name not in twin}
+        assert {name for name in contents["model directory"] if name[0] == "."} == twin.keys()
     in_child(lambda: scenario.work(place.open("another")))
     assert contents == in_child(lambda: scenario.contents(place.open()))
 

@@ -190,6 +190,38 @@ def metrics_of(evaluation: Path) -> dict:
     }
 
 
+def test_the_twin_beside_the_champion(bench, flights):
+    """Both are scored on the same rows, unless one has learnt the span; a twin that cannot be used has no loss."""
+    champion, twin = bench.model("one", 1), bench.model("two", 2)
+    inputs = bench.inputs(january(flights, 500), bench.model("three", 2), champion)
+    inputs["examples"][0].span = 9
+    shutil.copytree(twin, champion / "twin")
+    (champion / "version.json").write_text(json.dumps({"version": 7, "span": 8, "spans": [7, 8]}))
+    about = {"version": 5, "span": 6, "spans": [5, 6], "better": False}
+    (champion / "twin" / "version.json").write_text(json.dumps(about))
+    inputs["champion"][0].uri = str(champion)
+    gate = {"metrics": {"log_loss": {"max": 9}}, "slices": []}
+    verdict, _, _ = bench.run(inputs, gate)
+    alone, _, _ = bench.run(bench.inputs(january(flights, 500), twin, None, "alone"), gate)
+    expected = {
+        "version": 5,
+        "loss": pytest.approx(alone["metrics"]["challenger"]["log_loss"], rel=1e-5),
+        "champion": pytest.approx(verdict["metrics"]["champion"]["log_loss"], rel=1e-5),
+    }
+    assert expected == verdict["twin"]
+    assert verdict["twin"] == bench.run(inputs, gate, execution="beam")[0]["twin"]
+    for span in (8, 5):
+        inputs["examples"][0].span = span
+        assert "twin" not in bench.run(inputs, gate)[0]
+    inputs["examples"][0].span = 9
+    (champion / "twin" / "Format-Serving" / "saved_model.pb").unlink()
+    found = bench.run(inputs, gate)[0]
+    assert (5, None, "there is no saved_model.pb") == tuple(
+        found["twin"][key] for key in ("version", "loss", "problem")
+    )
+    assert found["metrics"] == verdict["metrics"]
+
+
 SQUARED = """
 from noria.components.evaluator.metrics.base import Metric
 

@@ -19,7 +19,8 @@ from noria.components.champion.executor import Executor as ChampionExecutor  # n
 from noria.components.example_gen.executor import Executor  # noqa: E402
 from noria.core.errors import DataError, SpanError, ThinError  # noqa: E402
 from noria.stores.pending import pending  # noqa: E402
-from noria.stores.registry import Registry, RunRecord  # noqa: E402
+from noria.stores.publication import Publication  # noqa: E402
+from noria.stores.registry import Registry, RunRecord, run_of  # noqa: E402
 from noria.stores.spans import SpanStore  # noqa: E402
 
 
@@ -117,6 +118,31 @@ def test_warm_window_replays(home: Path, tmp_path: Path):
     counted = json.loads(examples.get_string_custom_property("rows"))
     assert 0.2 < counted["replay"] / 2000 < 0.4
     assert "warm" == examples.get_string_custom_property("mode")
+
+
+def test_a_twin_that_is_due_takes_the_whole_window(home: Path, tmp_path: Path):
+    """Where no span waits, `next` is the newest one for a twin, which reads the window of a cold run."""
+    registry, root = Registry(home), tmp_path / "models"
+    for span, mode in ((2, "cold"), (3, "warm")):
+        (tmp_path / mode).mkdir()
+        (tmp_path / mode / "saved_model.pb").write_text(mode)
+        version = registry.register(
+            {"serving": tmp_path / mode}, run_id=mode, mode=mode, span=span, parent=span - 2 or None
+        )
+        registry.record_run(run_of(Publication(registry, root).publish(version.version)))
+    window = {"cold": 2, "replay": 0.3, "key": ["id"]}
+    with pytest.raises(SpanError, match="none waits for a run"):
+        _run(home, tmp_path / "a", version=2, span="next", window=json.dumps(window))
+    due = json.dumps({**window, "twin": 1})
+    examples = _run(home, tmp_path / "b", version=2, span="next", window=due)
+    assert ("twin", 3, "[2, 3]") == (
+        examples.get_string_custom_property("mode"),
+        examples.span,
+        examples.get_string_custom_property("spans"),
+    )
+    cold = _run(home, tmp_path / "c", version=2, mode="cold")
+    rows = [each.get_string_custom_property("rows") for each in (cold, examples)]
+    assert rows[0] == rows[1]
 
 
 def test_champion_is_absent_at_first(home: Path, tmp_path: Path):

@@ -9,6 +9,7 @@ from tfx.types import artifact, standard_artifacts
 
 from noria.components.pusher.executor import Executor
 from noria.components.types import DataVerdict
+from noria.stores import model_directory
 from noria.stores.registry import Registry
 
 ROW = tf.train.Example(
@@ -41,7 +42,13 @@ def push(tmp_path: Path):
     """A function of run id, blessing and score: pushes such a model on span 1, 2, ...; gives the artifact."""
 
     def pushed(
-        run_id: str, blessed: bool, score: float = 0.25, beside: bool = True, rollout: int = 0
+        run_id: str,
+        blessed: bool,
+        score: float = 0.25,
+        beside: bool = True,
+        rollout: int = 0,
+        mode: str = "cold",
+        **facts: object,
     ) -> standard_artifacts.PushedModel:
         folder, registry = tmp_path / run_id, Registry(tmp_path / "home")
         kinds = {
@@ -66,6 +73,7 @@ def push(tmp_path: Path):
             "blessed": blessed,
             "reasons": reasons,
             "metrics": {"challenger": {"auc": 0.7}, "champion": None},
+            **facts,
         }
         (folder / "evaluation" / "model_verdict.json").write_text(json.dumps(verdict))
         (folder / "verdict" / "data_verdict.json").write_text(json.dumps({"verdict": "ok", "reasons": []}))
@@ -76,7 +84,7 @@ def push(tmp_path: Path):
         examples, champion = inputs["examples"][0], registry.champion()
         examples.split_names, examples.span = '["train", "eval"]', len(registry.runs()) + 1
         for name, value in {
-            "mode": "cold",
+            "mode": mode,
             "spans": "[1]",
             "span_versions": json.dumps({examples.span: 7}),
             "rows": '{"train": 4, "eval": 1}',
@@ -99,6 +107,27 @@ def push(tmp_path: Path):
         return output
 
     return pushed
+
+
+def test_a_twin_is_registered_and_not_published(push, tmp_path: Path) -> None:
+    """Whatever the gate says; while it is better on the spans that follow it is in the model directory, as a twin."""
+    push("run-1", blessed=True)
+    output = push("run-2", blessed=False, mode="twin")
+    assert (0, 2) == (output.get_int_custom_property("pushed"), output.get_int_custom_property("version"))
+    registry, root = Registry(tmp_path / "home"), tmp_path / "models"
+    assert ("twin", "twin", 1) == (
+        registry.version(2).state,
+        registry.runs()[-1].model_verdict,
+        registry.champion().version,
+    )
+    judged = {"version": 2, "loss": 0.2, "champion": 0.4}
+    for run in ("run-3", "run-4"):
+        push(run, blessed=True, mode="warm", twin=judged)
+    assert judged == registry.runs()[-1].twin
+    assert ([1, 3, 4], [2]) == (model_directory.served(root), model_directory.twins(root))
+    push("run-5", blessed=True, score=float("nan"), mode="twin")
+    assert ("rejected", "rejected") == (registry.version(5).state, registry.runs()[-1].model_verdict)
+    assert 2 == registry.state().twin.version
 
 
 def test_blessed_is_served(push, tmp_path: Path) -> None:

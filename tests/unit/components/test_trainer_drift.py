@@ -256,3 +256,33 @@ def test_a_number_whose_level_jumps(project):
     assert "cold" == report(model)["rescue"]["chosen"]
     table = numbers(3, 50.0)
     assert np.square(served(model, table)["score"] - table["y"].to_numpy()).mean() < 0.2
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_the_twin_is_a_candidate(project, task):
+    """Beside a champion that has learnt nothing, the model that continues from the twin is taken, and says so."""
+
+    def span(number: int) -> Path:
+        table = rows(1_000, number, 0.0)
+        if task == "regression":
+            table = table.set_column(2, "y", pa.array((3 * table["a"].to_numpy()).astype(np.float32)))
+        return lay_out(project, number, table)
+
+    first, second = span(1), span(2)
+    settings = {**SETTINGS, "task": task, "rescue_above": None}
+    few = {**settings, "steps": 2, "learning_rate": 1e-6}
+    champion = training.publish(training.train(first, project / "m1", few), first / "graph")
+    twin = training.publish(training.train(first, project / "m2", settings), first / "graph")
+    warm = {**settings, "steps": 10, "warm_learning_rates": [1e-5]}
+    model = training.train(second, project / "m3", warm, champion=champion, twin=twin)
+    found = report(model)
+    assert (2, "twin", 2) == (found["twin"]["version"], found["twin"]["chosen"], found["from_version"])
+    assert found["twin"]["candidates"]["twin"] < 0.8 * found["twin"]["candidates"]["champion"]
+    assert 2 * 10 * 64 == found["examples_trained"]
+    # A better champion stays where it is; a twin of another shape is no candidate, and stops nothing.
+    model = training.train(second, project / "m4", warm, champion=twin, twin=champion)
+    assert ("champion", 1) == (report(model)["twin"]["chosen"], report(model)["from_version"])
+    other = training.train(first, project / "m5", {**few, "hidden_units": [4]})
+    training.publish(other, first / "graph")
+    model = training.train(second, project / "m6", warm, champion=champion, twin=other)
+    assert "twin" not in report(model)

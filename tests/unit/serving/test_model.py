@@ -95,6 +95,51 @@ def test_what_was_withdrawn_does_not_wait_for_a_load(tmp_path: Path) -> None:
     assert latest is not None and 2 == latest.number
 
 
+def test_the_twin_is_the_fallback_while_it_is_there(tmp_path: Path) -> None:
+    """It answers nothing else, whatever its number is; it takes over at once, until a newer version has loaded."""
+
+    class Quick(Loaded):
+        async def load(self, cores: object, standby: object, before: object) -> None:
+            await super().load(cores, standby, before)
+            self.live = True
+
+        async def unload(self) -> None:
+            self.state = State.END
+
+    config = model_server_config_pb2.ModelConfig(name="m", base_path=str(tmp_path))
+    traffic = types.SimpleNamespace(ended=lambda version: False)
+
+    async def loaded(model: Model) -> set[int]:
+        await model.follow()
+        await model.follow()
+        await asyncio.gather(*model._unloading)
+        return {number for number, each in model.versions.items() if each.state is State.AVAILABLE}
+
+    def arms(model: Model) -> list[int | None]:
+        return [each and each.number for each in (model.latest(), model.fallback())]
+
+    async def main() -> None:
+        alone = Model(config, Quick, 0, 16, 0, False, False, lambda made: traffic)  # type: ignore[arg-type]
+        model = Model(config, Quick, 0, 16, 0, False, True, lambda made: traffic)  # type: ignore[arg-type]
+        for name in ("1", "2", ".twin-3"):
+            (tmp_path / name).mkdir()
+        assert {2} == await loaded(alone), "without a fallback nobody loads it"
+        assert ({2, 3}, [2, 3]) == (await loaded(model), arms(model))
+        (tmp_path / ".twin-3").rename(tmp_path / "elsewhere")
+        assert ({1, 2}, [2, 1]) == (await loaded(model), arms(model))
+        (tmp_path / "elsewhere").rename(tmp_path / ".twin-3")
+        assert ({2, 3}, [2, 3]) == (await loaded(model), arms(model))
+        model.distrust(2)
+        assert [3, None] == arms(model), "from the next batch on"
+        # What the registry does: the twin under the next number, then the champion and the old name go.
+        (tmp_path / "2").rename(tmp_path / ".withdrawn-2")
+        assert ({1, 3}, [3, 1]) == (await loaded(model), arms(model))
+        (tmp_path / ".twin-3").rename(tmp_path / "4")
+        assert ({1, 4}, [4, 1]) == (await loaded(model), arms(model))
+
+    asyncio.run(main())
+
+
 def test_a_version_whose_process_ends_while_it_is_warmed_is_refused(tmp_path: Path) -> None:
     """At once, with the reason: nobody answers what was sent to it."""
     (tmp_path / "saved_model.pb").write_bytes(b"")

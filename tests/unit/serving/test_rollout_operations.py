@@ -210,6 +210,22 @@ def test_a_fallback_is_in_the_registry(tmp_path: Path) -> None:
     assert {"1", ".withdrawn-2"} == folders(rollouts)
 
 
+def test_a_twin_that_takes_over_is_in_the_registry(tmp_path: Path) -> None:
+    """The champion that collapsed is rolled back, and the twin serves under the next number, with the reason."""
+    rollouts = project(tmp_path / "home")
+    assert rollouts.home is not None
+    registry = Registry(rollouts.home)
+    files = registry.version(1).payload_path / "serving"
+    made = registry.register({"serving": files}, run_id="t", mode="twin", twin=True)
+    rollouts.fall_back(2, made.version, "its requests fail")
+    assert {2: "rolled_back", 4: "retired", 5: "published"}.items() <= states(rollouts).items()
+    assert 5 == model_directory.served(rollouts.root)[-1]
+    event = [each for _, each in registry.log.after(0) if each["kind"] == "rolled_back"][-1]
+    assert (2, 5, "its requests fail", "noria serve") == tuple(
+        event[key] for key in ("version", "to", "reason", "actor")
+    )
+
+
 def test_a_file_is_read_by_the_next_server(tmp_path: Path) -> None:
     """The rollout is the same after it was written and read; a damaged file is named."""
     rollouts = project(tmp_path / "home")

@@ -169,3 +169,21 @@ def test_a_twin_that_fails_validation_counts_as_one_that_does_not_pay(tmp_path: 
     assert registry.state().twin is None and twin.record(registry.state()) is None
     assert "rejected" == registry.runs()[-1].model_verdict
     assert not twin.due(registry.state(), 3)
+
+
+def test_a_promoted_twin_is_no_twin_any_more(tmp_path: Path, root: Path) -> None:
+    """The champion is it, under its number or a new one; nothing is the fallback of itself."""
+    registry = Registry(tmp_path)
+    publication = Publication(registry, root)
+    warm(registry, "a", tmp_path, root)
+    add_twin(registry, "t", tmp_path)
+    assert 2 == publication.promote(2, "it is good", "me").version
+    assert ({1: "retired", 2: "published"}, None) == (states(registry), registry.state().twin)
+    add_twin(registry, "u", tmp_path)
+    for run in "bc":
+        warm(registry, run, tmp_path, root, (0.4, 0.5))
+    publication.follow_twin()
+    assert (6, 3) == (lambda found: (found.version, found.parent))(publication.promote(3, "so is this", "me"))
+    assert ("retired", "published") == (states(registry)[3], states(registry)[6])
+    assert [f"took twin 3 out of {root}"] == recover(registry, root)
+    assert 6 in model_directory.served(root)

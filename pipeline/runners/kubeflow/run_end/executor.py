@@ -63,7 +63,7 @@ def outcome(home: Path, run_id: str) -> dict[str, Any]:
     """How a run ended.
 
     Returns:
-      `outcome`: blessed, rejected, broken or thin, as the registry says; `nothing` where no span waited; else
+      `outcome`: blessed, rejected, twin, broken or thin, as the registry says; `nothing` where no span waited; else
       `failed`. `span`: its span or None; `reason`; `alarms`; `report`: path of its page or None.
     """
     run = next((each for each in Registry(home).runs() if each.run_id == run_id), None)
