@@ -71,13 +71,8 @@ class Executor(BeamExecutor):
             _stop_if_over(runs, exec_properties["run_id"], stage)
             quarantined = set(store.quarantined())
             spans = [span for span in store.ids() if span not in quarantined]
-            newest, mode = (
-                _newest(exec_properties["span"], spans, store.home, window),
-                exec_properties["mode"],
-            )
+            newest, mode = _asked(exec_properties, spans, store.home, window)
             champion = present(input_dict.get("champion"))
-            if newest is None:
-                newest, mode = once_more(store.home)[0], TWIN
             if mode == "auto":
                 mode = "cold" if champion is None else "warm"
             warm = mode == "warm"
@@ -157,27 +152,30 @@ def _stop_if_over(runs: list[RunRecord], run_id: str, stage: journal.Stage) -> N
             )
 
 
-def _newest(wanted: str, spans: list[int], home: Path, window: Window) -> int | None:
-    """The id that `newest`, `next`, `again` or a number means; None where a twin is due and no span waits.
+def _asked(exec_properties: dict[str, Any], spans: list[int], home: Path, window: Window) -> tuple[int, str]:
+    """The id that `newest`, `next`, `again` or a number means, and the mode; `next` may be a twin that is due.
 
     Raises:
       SpanError: there is no such span yet.
     """
+    wanted, mode = exec_properties["span"], exec_properties["mode"]
     if wanted not in ("newest", "next", "again"):
-        return int(wanted)
+        return int(wanted), mode
     if wanted == "newest":
         found = spans[-1:]
     else:
-        found = pending(home, window.first)[:1] or (once_more(home) if wanted == "again" else [])
-        if not found and twin.due(Registry(home).state(), window.twin):
-            return None
+        found = pending(home, window.first)[:1]
+        if not found and wanted == "next" and twin.due(Registry(home).state(), window.twin):
+            mode = TWIN
+        if not found and (wanted == "again" or mode == TWIN):
+            found = once_more(home)
     if not found:
         raise SpanError(
             f"there is no {wanted} span: the store has {len(spans)}, and none waits for a run",
             where=home,
             next_step="ingest newer events first",
         )
-    return found[0]
+    return found[0], mode
 
 
 def _in_process(picks: list[Pick], task: WindowTask) -> collections.Counter:

@@ -103,6 +103,7 @@ MODEL_VERDICT = {
     "blessed": False,
     "reasons": ["auc on origin = JFK is 0.06 worse than the champion's (at most 0.05)"],
     "alarms": ["champion 2 still serves, and its skill is -0.2"],
+    "twin": {"version": 1, "loss": 0.43, "champion": 0.44},
     "baseline": 2,
     "first_run": False,
     "metrics": {"challenger": metrics(0.7012, 0.4411, 4100), "champion": metrics(0.7051, 0.4399, 4100)},
@@ -156,6 +157,7 @@ WARM_START = {
         "chosen": "cold",
     },
     "rates": {"records": {"0.003": 0.71, "0.001": 0.69}, "chosen": 0.001},
+    "twin": {"version": 1, "candidates": {"champion": 0.45, "twin": 0.41}, "chosen": "twin"},
 }
 
 
@@ -292,6 +294,8 @@ def test_the_page_holds_every_part_of_a_full_run(tmp_path, protos):
         "gauge: 4 rows",
         "On held-out rows: cold 0.5500, guess 0.6810, warm 0.7000. The run took cold.",
         "champion 2 still serves, and its skill is -0.2",
+        "Cold twin, version 1: before this run, its mean loss on these rows was 0.4300, the champion's 0.4400.",
+        "from the champion 0.4500, from the twin 0.4100. The run took the one from the twin.",
         "3 % of each score is the base rate of the newest spans (0.2)",
         "2-4",
     ):
@@ -396,6 +400,19 @@ WITHHELD = {
             "The run ended without",
         ),
         (
+            {
+                "model_verdict": {
+                    **MODEL_VERDICT,
+                    "twin": {"version": 1, "loss": None, "problem": "no score"},
+                },
+                "journal": [
+                    {"stage": "Pusher", "event": "end", "seconds": 1.0, "state": "twin", "version": 3}
+                ],
+            },
+            "Version 3 is the cold twin Version 2 still serves.",
+            "is rejected",
+        ),
+        (
             {"journal": [{"stage": "Trainer", "event": "failed", "seconds": 1.0, "error": "disk full"}]},
             "The run stopped in Trainer",
             "is published",
@@ -412,7 +429,7 @@ WITHHELD = {
             "is published",
         ),
     ],
-    ids=["published", "quarantined", "withheld", "thin", "failed", "nothing but a span"],
+    ids=["published", "quarantined", "withheld", "thin", "twin", "failed", "nothing but a span"],
 )
 def test_each_outcome_is_said_in_plain_words(tmp_path, protos, changes, expected, absent):
     """The headline and its meaning follow the verdicts and the journal."""
@@ -540,11 +557,17 @@ def test_summaries_and_the_index_know_every_run(tmp_path, protos):
     assert again.name in Page(index).links
 
 
-def test_a_failed_run_takes_no_point_from_the_plot(tmp_path, protos):
-    """A span that was judged, and whose later run failed, keeps its point; the index lists both."""
+@pytest.mark.parametrize(
+    "end",
+    [
+        {"stage": "Trainer", "event": "failed", "seconds": 1.0, "error": "no"},
+        {"stage": "Pusher", "event": "end", "seconds": 1.0, "state": "twin", "version": 3},
+    ],
+)
+def test_a_failed_run_or_a_twin_takes_no_point_from_the_plot(tmp_path, protos, end):
+    """A span that was judged, and whose later run failed or made a twin, keeps its point; the index lists both."""
     good = write(tmp_path, make_run(tmp_path, protos, span=4))
-    failed = [{"stage": "Trainer", "event": "failed", "seconds": 1.0, "error": "no"}]
-    nothing = {"model_verdict": None, "data_verdict": None, "run": {"run_id": "failed"}, "journal": failed}
+    nothing = {"model_verdict": None, "data_verdict": None, "run": {"run_id": "later"}, "journal": [end]}
     bad = write(tmp_path, make_run(tmp_path, protos, span=4, **nothing))
     index = tmp_path / "reports" / "index.html"
     assert [bad.name, good.name] == Page(index).links

@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 from noria.core import files
 from noria.core.errors import DataError, NoriaError, SpanError
 from noria.pipeline.cli import app
-from noria.pipeline.cli.local_run import to_json
+from noria.pipeline.cli.local_run import exit_code, to_json
 from noria.pipeline.config import Config, load
 from noria.pipeline.runs import overview, replay, run
 from noria.stores.publication import Publication
-from noria.stores.registry import Registry, RunRecord
+from noria.stores.registry import Registry, RunRecord, run_of
 from noria.stores.spans import SpanStore
 
 SETTINGS = """
@@ -85,6 +85,49 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, stage: str | None
 def pages(config: Config) -> list[str]:
     """Names of the pages, without the index."""
     return sorted(path.name for path in (config.home_path / "reports").glob("0*.html"))
+
+
+def test_the_twin_has_its_run_when_no_span_waits(config: Config, tmp_path: Path, monkeypatch) -> None:
+    """After the spans that wait, once; not where the number of runs is used up, and not without `window.twin`."""
+    made: list[tuple[int, str]] = []
+
+    def execute(config: Config, span: int, mode: str, run_id: str, *_: object) -> None:
+        registry, champion = Registry(config.home_path), Registry(config.home_path).champion()
+        mode = mode if mode != "auto" else "warm" if champion else "cold"
+        made.append((span, mode))
+        (tmp_path / "model").mkdir(exist_ok=True)
+        (tmp_path / "model" / "saved_model.pb").write_text(mode)
+        found = registry.register(
+            {"serving": tmp_path / "model"},
+            run_id=run_id,
+            span=span,
+            mode=mode,
+            twin=mode == "twin",
+            parent=champion.version if champion else None,
+            verdict={"model": {"alarms": [f"of {mode} {span}"]}},
+        )
+        if mode != "twin":
+            found = Publication(registry, config.model_root).publish(found.version)
+        registry.record_run(run_of(found))
+
+    monkeypatch.setattr(run, "_execute", execute)
+    commit(config, 1, 2, 3)
+    run.run_pending(config)
+    assert [(1, "cold"), (2, "warm"), (3, "warm")] == made
+    settings = (tmp_path / "noria.yaml").read_text()
+    (tmp_path / "noria.yaml").write_text(settings.replace("{first: 1}", "{first: 1, twin: 2}"))
+    config = load(tmp_path)
+    commit(config, 4)
+    assert ["warm"] == [each.mode for each in run.run_pending(config, limit=1)]
+    runs = run.run_pending(config)
+    assert [(4, "twin", "twin")] == [(each.span, each.mode, each.model_verdict) for each in runs]
+    assert [] == run.run_pending(config)
+    commit(config, 5)
+    runs += run.run_pending(config)
+    assert (5, "warm") == made[-1]
+    # A twin's alarm is none: it says nothing about the version that serves.
+    assert (0, 3) == (exit_code(runs[:1]), exit_code(runs))
+    assert 3 == exit_code([runs[1], runs[0]])
 
 
 def test_replay_runs_on_the_history_alone(config: Config, tmp_path: Path, records: list[int]) -> None:

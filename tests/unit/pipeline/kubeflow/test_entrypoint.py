@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +19,7 @@ import yaml
 
 from noria.components import journal
 from noria.core.errors import ClusterError, ConfigError, DataError, ThinError
+from noria.stores import twin
 from noria.stores.registry import Registry, RunRecord
 from noria.stores.spans import SpanStore
 
@@ -209,13 +211,15 @@ def settings(tmp_path: Path) -> str:
     return container_project.to_json(load(tmp_path))
 
 
-def ingest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Any = None) -> dict[str, Any]:
-    """What the task Ingest of run `run-1` says at its end, where three spans wait."""
+def ingest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Any = None, spans: Sequence[int] = (4, 5, 6)
+) -> dict[str, Any]:
+    """What the task Ingest of run `run-1` says at its end, where some spans wait."""
     from noria.components.types import Ingested
     from noria.pipeline.runners.kubeflow.ingest import executor
 
     monkeypatch.setattr(executor, "ingest", read or (lambda config, on_event: {"rows": 0}))
-    monkeypatch.setattr(executor, "waiting", lambda config, again: [4, 5, 6])
+    monkeypatch.setattr(executor, "waiting", lambda config, again: list(spans))
     monkeypatch.setattr(executor._read.retry, "sleep", lambda seconds: None)
     told: list[dict[str, Any]] = []
     handler = logging.Handler()
@@ -236,6 +240,16 @@ def test_how_many_spans_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """Ingest says how many spans wait: a run takes one of them, and a schedule may fall behind."""
     told = ingest(tmp_path, monkeypatch)
     assert ("end", "waiting", 4, 3) == tuple(told[key] for key in ("event", "state", "span", "waiting"))
+
+
+def test_a_twin_is_due_where_no_span_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run on the newest span, which SpanExampleGen makes one for the twin; else a run has nothing to do."""
+    assert "nothing" == ingest(tmp_path, monkeypatch, spans=())["state"]
+    monkeypatch.setattr(twin, "due", lambda state, every: True)
+    SpanStore(tmp_path / "home").create(7, [pa.table({"late": [1]})], source="a")
+    Registry(tmp_path / "home").record_run(RunRecord(7, "run-0", data_verdict="ok", model_verdict="blessed"))
+    told = ingest(tmp_path, monkeypatch, spans=())
+    assert ("waiting", 7, 1) == tuple(told[key] for key in ("state", "span", "waiting"))
 
 
 def test_a_repeated_run_takes_no_second_span(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
