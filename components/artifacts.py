@@ -18,13 +18,13 @@ class Twin:
       folder: in the layout of the champion's artifact.
       version: its number.
       spans: what the twin or the champion was trained on.
-      better: whether its record is better than the champion.
+      leads: whether its record makes it a candidate of the run.
     """
 
     folder: Path
     version: int
     spans: frozenset[int]
-    better: bool
+    leads: bool
 
 
 def present(artifacts: list[types.Artifact] | None) -> types.Artifact | None:
@@ -40,7 +40,7 @@ def twin_of(champion: types.Artifact | None) -> Twin | None:
         return None
     theirs, own = _described(Path(champion.uri)), _described(Path(champion.uri) / TWIN)
     spans = frozenset(span for each in (theirs, own) for span in (each["span"], *each["spans"]))
-    return Twin(Path(champion.uri) / TWIN, own["version"], spans, own["better"])
+    return Twin(Path(champion.uri) / TWIN, own["version"], spans, own["leads"])
 
 
 def _described(folder: Path) -> dict[str, Any]:

@@ -81,7 +81,8 @@ class Model:
         numbers = self._trusted()
         if self._in_charge is not None:
             twin, replaced = self._in_charge
-            if self.specific(twin) and not any(number > replaced for number in numbers):
+            newer = any(number > replaced for number in numbers)
+            if self.specific(twin) and twin not in self._distrusted and not newer:
                 return self.versions[twin]
         return self.versions[max(numbers)] if numbers else None
 
@@ -90,9 +91,9 @@ class Model:
         if not self.keep_fallback:
             return None
         champion = self.latest()
-        twin = self.specific(self.twin) if self.twin is not None else None
-        before = [self.versions[number] for number in sorted(self._trusted(), reverse=True)]
-        arms = [*filter(None, [twin]), *before]
+        arms = [self.versions[number] for number in sorted(self._trusted(), reverse=True)]
+        if self.twin is not None and self.twin not in self._distrusted and self.specific(self.twin):
+            arms.insert(0, self.versions[self.twin])
         return next((each for each in arms if each.live and each is not champion), None)
 
     def distrust(self, number: int) -> None:

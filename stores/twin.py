@@ -17,6 +17,7 @@ __all__ = ["Record", "due", "record"]
 
 KEPT = 0.6  # of a record, when a span is added
 CLOSE = 1.02  # up to this record it pays to train another one
+LEADS = 0.98  # up to this one it pays to train two models in a run
 LEAST = 2  # spans after which a record says that the twin is better
 
 
@@ -36,8 +37,13 @@ class Record:
 
     @property
     def better(self) -> bool:
-        """Whether it is a better fallback than the last champion, and worth a candidate of the next run."""
+        """Whether it is a better fallback than the last champion."""
         return self.ratio is not None and self.ratio < 1 and self.spans >= LEAST
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is so much better that a model which continues from it is a candidate of the next run."""
+        return self.better and self.ratio is not None and self.ratio <= LEADS
 
     @property
     def pays(self) -> bool:

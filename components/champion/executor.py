@@ -58,7 +58,7 @@ class Executor(base_executor.BaseExecutor):
             state = registry.state()
             record = twin.record(state)
             if state.twin is not None and record is not None:
-                _copy(state.twin, folder / TWIN, better=record.better)
+                _copy(state.twin, folder / TWIN, leads=record.leads)
                 stage.note(twin=record.to_json())
             artifact.set_string_custom_property("state", "present")
             artifact.set_int_custom_property("version", champion.version)

@@ -74,7 +74,7 @@ def _fn_args(
     if champion is not None:
         config |= {"champion": champion.uri, "version": champion.get_int_custom_property("version")}
         twin = twin_of(champion)
-        if twin is not None and twin.better:
+        if twin is not None and twin.leads:
             config["twin"] = {"folder": str(twin.folder), "version": twin.version}
     common = {"train_args": "{}", "eval_args": "{}", "custom_config": "null"}
     inputs = {name: artifacts for name, artifacts in input_dict.items() if name != "champion"}

@@ -1,4 +1,4 @@
-"""The cold twin as a candidate: where its record is better than the champion, a second model continues from it.
+"""The cold twin as a candidate: where its record is clearly better than the champion, a second model continues from it.
 
 The record on the spans that followed says that the twin is better, and the held-out rows are the brake: the run's model
 is the one with the least loss there.

@@ -240,8 +240,8 @@ class Window(Settings):
         ge=1,
         description="Published versions after which a cold twin is trained on `cold` spans, in a separate run when no "
         "span waits (docs/drift.md). While it is better than the champion on the spans that follow, it is the fallback "
-        "of `noria serve`, and a candidate of the next run. Each twin in a row that is not close to the champion "
-        "doubles this number. `null`: never.",
+        "of `noria serve`; while it is clearly better, it is a candidate of each run. Each twin in a row that is not "
+        "close to the champion doubles this number. `null`: never.",
     )
 
 

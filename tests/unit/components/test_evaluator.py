@@ -197,7 +197,7 @@ def test_the_twin_beside_the_champion(bench, flights):
     inputs["examples"][0].span = 9
     shutil.copytree(twin, champion / "twin")
     (champion / "version.json").write_text(json.dumps({"version": 7, "span": 8, "spans": [7, 8]}))
-    about = {"version": 5, "span": 6, "spans": [5, 6], "better": False}
+    about = {"version": 5, "span": 6, "spans": [5, 6], "leads": False}
     (champion / "twin" / "version.json").write_text(json.dumps(about))
     inputs["champion"][0].uri = str(champion)
     gate = {"metrics": {"log_loss": {"max": 9}}, "slices": []}

@@ -131,6 +131,9 @@ def test_the_twin_is_the_fallback_while_it_is_there(tmp_path: Path) -> None:
         assert ({2, 3}, [2, 3]) == (await loaded(model), arms(model))
         model.distrust(2)
         assert [3, None] == arms(model), "from the next batch on"
+        model.distrust(3)
+        assert [None, None] == arms(model), "a twin that collapses as well answers no more"
+        model._distrusted.remove(3)
         # What the registry does: the twin under the next number, then the champion and the old name go.
         (tmp_path / "2").rename(tmp_path / ".withdrawn-2")
         assert ({1, 3}, [3, 1]) == (await loaded(model), arms(model))

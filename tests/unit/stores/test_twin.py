@@ -50,7 +50,9 @@ def test_a_twin_is_no_number_in_the_model_directory(tmp_path: Path, root: Path) 
     warm(registry, "b", tmp_path, root, (0.4, 0.5))
     assert [] == publication.follow_twin(), "one span is not enough"
     warm(registry, "c", tmp_path, root, (0.4, 0.5))
-    assert (0.8, 2, True) == (lambda r: (r.ratio, r.spans, r.better))(twin.record(registry.state()))
+    assert (0.8, 2, True, True) == (lambda r: (r.ratio, r.spans, r.better, r.leads))(
+        twin.record(registry.state())
+    )
     assert [f"added twin 2 to {root}"] == publication.follow_twin()
     assert [] == recover(registry, root)
     assert ([1, 3, 4], [2]) == (model_directory.served(root), model_directory.twins(root))
@@ -157,6 +159,26 @@ def test_the_record_decides_when_the_next_twin_is_due(tmp_path: Path, root: Path
             add_twin(registry, f"t{number}", tmp_path)
     # The first run was cold. Then 2, 4 and 8 versions, and 2 again after the good one.
     assert [3, 7, 15, 17, 21] == due
+
+
+def test_what_a_record_is_worth() -> None:
+    """The fallback below 1 on two spans, a candidate at 0.98, the next twin after N at 1.02; without a loss nothing."""
+
+    def worth(*ratios: float) -> tuple[bool, bool, bool]:
+        found = twin.Record(1)
+        for ratio in ratios:
+            found = found.add(ratio, 1.0)
+        return found.better, found.leads, found.pays
+
+    assert (False, False, False) == worth()
+    assert (False, False, True) == worth(0.5)
+    assert (True, True, True) == worth(0.98, 0.98)
+    assert (True, False, True) == worth(0.99, 0.99)
+    assert (False, False, True) == worth(1.02, 1.02)
+    assert (False, False, False) == worth(1.0, 1.1)
+    failed = twin.Record(1).add(0.5, 1.0).fail()
+    assert (False, False, None) == (failed.better, failed.pays, failed.to_json()["ratio"])
+    assert "cannot predict" in str(failed)
 
 
 def test_a_twin_that_fails_validation_counts_as_one_that_does_not_pay(tmp_path: Path, root: Path) -> None:
