@@ -63,8 +63,9 @@ def _fn_args(
     from tfx.utils import path_utils
 
     raw = input_dict["raw_examples"][0]
-    champion = present(input_dict.get("champion"))
-    if raw.get_string_custom_property("mode") in ("cold", "twin"):
+    champion, mode = present(input_dict.get("champion")), raw.get_string_custom_property("mode")
+    serves = champion
+    if mode in ("cold", "twin"):
         champion = None
     config = {
         "settings": settings.model_dump(mode="json"),
@@ -76,6 +77,8 @@ def _fn_args(
         twin = twin_of(champion)
         if twin is not None and twin.leads:
             config["twin"] = {"folder": str(twin.folder), "version": twin.version}
+    if mode == "twin" and serves is not None:
+        config["graph_of"] = serves.uri
     common = {"train_args": "{}", "eval_args": "{}", "custom_config": "null"}
     inputs = {name: artifacts for name, artifacts in input_dict.items() if name != "champion"}
     fn_args: Any = fn_args_utils.get_common_fn_args(inputs, common)

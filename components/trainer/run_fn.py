@@ -40,7 +40,8 @@ def run_fn(fn_args: Any) -> None:
 
     Args:
       fn_args: TFX's FnArgs; `custom_config` holds `settings`, and optionally `champion` (folder),
-        `raw_examples` (patterns), `project`, `version` and `twin` (folder and version).
+        `raw_examples` (patterns), `project`, `version`, `twin` (folder and version) and `graph_of` (folder of a model
+        that a cold run does not continue, and whose graph it takes if its own is the same).
 
     Raises:
       NoriaError: settings, data or a champion that cannot be used; nothing has been published then.
@@ -134,7 +135,8 @@ def _write(run: Run, outcome: Outcome, layer: TransformLayer, folder: Path, conf
         )
         for name, variable in network.state().items():
             variable.assign(variables[name])
-    champion = Path(config["champion"]) / folder.name if config.get("champion") else None
+    source = config.get("champion") or config.get("graph_of")
+    champion = Path(source) / folder.name if source else None
     return export.export(network, layer, folder, run.recipe, champion)
 
 

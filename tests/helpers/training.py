@@ -113,21 +113,19 @@ def train(
     settings: dict[str, Any],
     champion: Path | None = None,
     graph: Path | None = None,
-    twin: Path | None = None,
+    **config: Any,
 ) -> Path:
-    """Runs the Trainer's run_fn in this process; gives the model's folder."""
+    """Runs the Trainer's run_fn in this process; gives the model's folder. `config` adds to its custom_config."""
     from tfx.components.trainer.fn_args_utils import FnArgs
 
     from noria.components.trainer.run_fn import run_fn
 
-    config = {
+    config |= {
         "settings": {"label": LABEL, **settings},
         "raw_examples": [str(data / "raw" / "Split-train" / "*")],
     }
     if champion is not None:
         config |= {"champion": str(champion), "version": 1}
-    if twin is not None:
-        config |= {"twin": {"folder": str(twin), "version": 2}}
     run_fn(
         FnArgs(
             train_files=[str(data / "transformed" / "Split-train" / "*")],

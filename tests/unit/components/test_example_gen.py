@@ -15,6 +15,7 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor  # noqa:
 from tfx.types import standard_artifacts  # noqa: E402
 
 from noria.components import example_file, execution  # noqa: E402
+from noria.components.artifacts import Twin, twin_of  # noqa: E402
 from noria.components.champion.executor import Executor as ChampionExecutor  # noqa: E402
 from noria.components.example_gen.executor import Executor  # noqa: E402
 from noria.core.errors import DataError, SpanError, ThinError  # noqa: E402
@@ -152,6 +153,35 @@ def test_champion_is_absent_at_first(home: Path, tmp_path: Path):
     properties = {"home": str(home), "model_root": str(tmp_path / "models")}
     ChampionExecutor().Do({}, {"champion": [champion]}, properties)
     assert "absent" == champion.get_string_custom_property("state")
+
+
+def test_the_twin_comes_with_the_champion(home: Path, tmp_path: Path):
+    """Its files are in the champion's artifact, in the same layout, with what its record says."""
+    registry, root = Registry(home), tmp_path / "models"
+    for name in ("champion", "twin"):
+        (tmp_path / name / "serving").mkdir(parents=True)
+        (tmp_path / name / "serving" / "saved_model.pb").write_text(name)
+    parts = {name: {"serving": tmp_path / name / "serving"} for name in ("champion", "twin")}
+    registry.register(parts["champion"], run_id="a", span=2, spans=[1, 2])
+    Publication(registry, root).publish(1)
+    properties = {"home": str(home), "model_root": str(root)}
+
+    def resolved(name: str) -> Twin | None:
+        champion = standard_artifacts.Model()
+        champion.uri = str(tmp_path / name)
+        ChampionExecutor().Do({}, {"champion": [champion]}, properties)
+        assert "champion" == Path(champion.uri, "Format-Serving", "saved_model.pb").read_text()
+        return twin_of(champion)
+
+    assert resolved("without") is None
+    registry.register(parts["twin"], run_id="t", span=3, spans=[2, 3], mode="twin", twin=True)
+    found = resolved("with")
+    assert found == Twin(tmp_path / "with" / "twin", 2, frozenset({1, 2, 3}), leads=False)
+    assert "twin" == (found.folder / "Format-Serving" / "saved_model.pb").read_text()
+    for run in ("b", "c"):
+        registry.record_run(RunRecord(4, run, twin={"version": 2, "loss": 0.1, "champion": 0.2}))
+    found = resolved("better")
+    assert found is not None and found.leads
 
 
 def test_label_that_is_not_there(home: Path, tmp_path: Path):

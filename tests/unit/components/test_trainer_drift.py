@@ -268,21 +268,40 @@ def test_the_twin_is_a_candidate(project, task):
             table = table.set_column(2, "y", pa.array((3 * table["a"].to_numpy()).astype(np.float32)))
         return lay_out(project, number, table)
 
+    def given(model: Path) -> dict[str, object]:
+        return {"folder": str(model), "version": 2}
+
     first, second = span(1), span(2)
     settings = {**SETTINGS, "task": task, "rescue_above": None}
     few = {**settings, "steps": 2, "learning_rate": 1e-6}
     champion = training.publish(training.train(first, project / "m1", few), first / "graph")
     twin = training.publish(training.train(first, project / "m2", settings), first / "graph")
     warm = {**settings, "steps": 10, "warm_learning_rates": [1e-5]}
-    model = training.train(second, project / "m3", warm, champion=champion, twin=twin)
+    model = training.train(second, project / "m3", warm, champion=champion, twin=given(twin))
     found = report(model)
     assert (2, "twin", 2) == (found["twin"]["version"], found["twin"]["chosen"], found["from_version"])
     assert found["twin"]["candidates"]["twin"] < 0.8 * found["twin"]["candidates"]["champion"]
     assert 2 * 10 * 64 == found["examples_trained"]
     # A better champion stays where it is; a twin of another shape is no candidate, and stops nothing.
-    model = training.train(second, project / "m4", warm, champion=twin, twin=champion)
+    model = training.train(second, project / "m4", warm, champion=twin, twin=given(champion))
     assert ("champion", 1) == (report(model)["twin"]["chosen"], report(model)["from_version"])
     other = training.train(first, project / "m5", {**few, "hidden_units": [4]})
     training.publish(other, first / "graph")
-    model = training.train(second, project / "m6", warm, champion=champion, twin=other)
+    model = training.train(second, project / "m6", warm, champion=champion, twin=given(other))
     assert "twin" not in report(model)
+
+
+def test_a_twin_takes_the_graph_of_the_champion(project):
+    """It continues from nothing, and where its graph is the same, evaluation and server have one in memory."""
+    first, second = (lay_out(project, span, rows(500, span, 0.0)) for span in (1, 2))
+    graph = first / "graph"  # Transform reuses it
+    settings = {**SETTINGS, "steps": 5}
+    champion = training.train(first, project / "m1", settings)
+    twin = training.train(second, project / "m2", settings, graph=graph, graph_of=str(champion))
+    assert "cold" == report(twin)["mode"]
+    notes = [
+        json.loads((each / "Format-Serving/assets.extra/noria.json").read_text()) for each in (champion, twin)
+    ]
+    assert notes[0] == notes[1]
+    table = rows(100, 3, 0.0)
+    assert np.abs(served(champion, table)["score"] - served(twin, table)["score"]).max() > 1e-4
