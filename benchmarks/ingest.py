@@ -1,8 +1,10 @@
 """`noria ingest` measured: events per CPU second beside a loop by hand, memory, the way of an event to its span and to
-the version that has learnt it, the flights as from a file, and kills at random instants.
+the version that has learnt it, the flights as from a file, kills at random instants, and several ingesters on Kafka
+that are killed, stopped and ended while brokers are restarted.
 
-    python -m benchmarks.ingest [--quick] [--parts speed,kafka,memory,latency,published,flights,kills] [--events N]
-                                [--seconds N] [--rate N] [--kills N]
+    python -m benchmarks.ingest [--quick] [--parts speed,kafka,memory,latency,published,flights,kills,chaos]
+                                [--events N] [--seconds N] [--rate N] [--kills N]
+                                [--protocol eager|cooperative|consumer]
 
 The loop by hand uses the same libraries (msgspec, pyarrow) and writes one Parquet file for each hour; it commits
 nothing, checks no label and no time, and cannot be killed. CPU seconds are of the process and its threads. Kafka is
@@ -14,8 +16,6 @@ import functools
 import json
 import multiprocessing
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks import ingest_flights, ingest_live
+from benchmarks import ingest_chaos, ingest_flights, ingest_live
 from noria.ingestion.events import EventSettings
 from noria.ingestion.segments.ingester import Ingester
 from noria.ingestion.segments.segment_store import SegmentStore
@@ -37,9 +37,10 @@ from noria.ingestion.streams.log import Log, LogWriter
 from noria.pipeline.config.stream import StreamSection
 from noria.stores.spans import SpanStore
 from tests.helpers.killed_ingest import event, kills, lost_and_twice
+from tests.helpers.mock_cluster import mock_cluster
 
 ROUNDS = 3
-PARTS = ("speed", "kafka", "memory", "latency", "published", "flights", "kills")
+PARTS = ("speed", "kafka", "memory", "latency", "published", "flights", "kills", "chaos")
 SETTINGS = EventSettings(label="clicked", task="binary", classes=(0, 1), time="at", every="hour")
 
 
@@ -171,18 +172,8 @@ def kafka(folder: Path, count: int) -> dict[str, Any]:
     import confluent_kafka.admin
 
     count = min(count, 400_000)
-    code = (
-        "import confluent_kafka, sys\n"
-        "cluster = confluent_kafka.Producer({'test.mock.num.brokers': 1, 'bootstrap.servers': 'm', 'log_level': 0})\n"
-        "[node] = cluster.list_topics(timeout=10).brokers.values()\n"
-        "print(f'{node.host}:{node.port}', flush=True)\nsys.stdin.read()\n"
-    )
-    broker = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert broker.stdout is not None
-    try:
-        address = broker.stdout.readline().strip()
+    with mock_cluster() as cluster:
+        address = cluster.address
         # In a separate process: a fork must not share librdkafka's threads.
         cpu(lambda: _produce(address, count))
 
@@ -208,9 +199,6 @@ def kafka(folder: Path, count: int) -> dict[str, Any]:
         ratios = sorted(round(one["cpu"] / other["cpu"], 2) for one, other in runs)
         library = confluent_kafka.libversion()[0]
         return {**compared("kafka", mine, theirs, count), "ratios": ratios, "library": library}
-    finally:
-        broker.kill()
-        broker.wait()
 
 
 def _produce(address: str, count: int) -> None:
@@ -251,10 +239,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--parts", default=",".join(PARTS))
-    parser.add_argument("--events", type=int, help="of speed, kafka and memory")
+    parser.add_argument("--events", type=int, help="of speed, kafka, memory and chaos")
     parser.add_argument("--seconds", type=int, help="of latency and published")
-    parser.add_argument("--rate", type=int, default=1_000, help="events a second of latency and published")
+    parser.add_argument(
+        "--rate", type=int, default=1_000, help="events a second of latency, published, chaos"
+    )
     parser.add_argument("--kills", type=int)
+    parser.add_argument("--protocol", default="cooperative", choices=ingest_chaos.PROTOCOLS, help="of chaos")
     given = parser.parse_args()
     count = given.events or (100_000 if given.quick else 1_000_000)
     quick, rate = given.quick, given.rate
@@ -268,6 +259,13 @@ def main() -> None:
         ),
         "flights": lambda folder: ingest_flights.flights(folder, *((6, 0) if quick else (53, 2))),
         "kills": lambda folder: kills(folder, given.kills or (4 if quick else 50)),
+        "chaos": lambda folder: ingest_chaos.chaos(
+            folder,
+            given.kills or (4 if quick else 50),
+            given.events or (20_000 if quick else 500_000),
+            rate,
+            given.protocol,
+        ),
     }
     made: dict[str, Any] = {}
     for part in given.parts.split(","):

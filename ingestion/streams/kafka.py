@@ -98,11 +98,12 @@ class Kafka(Stream):
             level = kafka.IsolationLevel.READ_COMMITTED
             if self.settings["isolation.level"] != "read_committed":
                 level = kafka.IsolationLevel.READ_UNCOMMITTED
-            try:
-                answers = self._client().list_offsets(asked, isolation_level=level, request_timeout=WAIT)
-                found[when] = {each.partition: answer.result(WAIT).offset for each, answer in answers.items()}
-            except (kafka.KafkaException, concurrent.futures.TimeoutError) as error:
-                raise self._unreachable(error) from error
+
+            def ends(seconds: float, asked: Any = asked, level: Any = level) -> dict[int, int]:
+                answers = self._client().list_offsets(asked, isolation_level=level, request_timeout=seconds)
+                return {each.partition: answer.result(seconds).offset for each, answer in answers.items()}
+
+            found[when] = self._answer(ends)
         return {
             partition: Bounds(max(0, found["earliest"][partition]), max(0, end))
             for partition, end in found["latest"].items()
@@ -286,19 +287,26 @@ class Kafka(Stream):
 
     def _metadata(self) -> Any:
         kafka = _library()
-        until = time.monotonic() + WAIT
+
+        def topics(seconds: float) -> Any:
+            found = self._client().list_topics(self.topic, timeout=seconds)
+            if found.topics[self.topic].error is not None:
+                raise kafka.KafkaException(found.topics[self.topic].error)
+            return found
+
+        return self._answer(topics)
+
+    def _answer(self, ask: Callable[[float], Any]) -> Any:
+        """What `ask` returns within the seconds it gets. A broker that starts again is waited for, while the stream is
+        open for a short time only: other partitions can be read."""
+        kafka = _library()
+        until = time.monotonic() + (WAIT if self._consumer is None else SHORT)
         while True:
             try:
-                found = self._client().list_topics(self.topic, timeout=WAIT)
-            except kafka.KafkaException as error:
-                raise self._unreachable(error) from error
-            problem = found.topics[self.topic].error
-            if problem is None:
-                return found
-            if not problem.retriable() and problem.code() != kafka.KafkaError.LEADER_NOT_AVAILABLE:
-                raise self._unreachable(problem)
-            if time.monotonic() > until:
-                raise self._unreachable(problem)
+                return ask(WAIT)
+            except (kafka.KafkaException, concurrent.futures.TimeoutError) as error:
+                if not _passes(error) or time.monotonic() > until:
+                    raise self._unreachable(error) from error
             time.sleep(0.2)
 
     def _client(self) -> Any:
@@ -333,6 +341,19 @@ class Kafka(Stream):
 
 def _library() -> Any:
     return kafka_settings.library(_KEY)
+
+
+def _passes(error: Exception) -> bool:
+    """Whether it is over when a broker has started, or another one is the leader of its partitions."""
+    kafka = _library()
+    if not isinstance(error, kafka.KafkaException):
+        return False
+    said = error.args[0]
+    return said.retriable() or said.code() in (
+        kafka.KafkaError.LEADER_NOT_AVAILABLE,
+        kafka.KafkaError.NOT_LEADER_FOR_PARTITION,
+        kafka.KafkaError._TRANSPORT,
+    )
 
 
 def _time(message: Any) -> int:

@@ -15,6 +15,7 @@ from noria.core.errors import ConfigError, DataError
 from noria.ingestion.segments.segment_store import SegmentStore
 from noria.ingestion.stream_contract import check_stream
 from noria.ingestion.streams.kafka import Kafka
+from tests.helpers.mock_cluster import mock_cluster
 from tests.unit.ingestion.streams.scripted import event, ids, ingester
 
 kafka: Any = pytest.importorskip("confluent_kafka")
@@ -143,6 +144,22 @@ def test_ingesters_join_and_leave(tmp_path: Path, broker: str, protocol: str) ->
     threads[1].join(60)
     ingester(home, topic.stream(**settings)).run(flush=True)
     assert list(range(sent + 400)) == ids(home)
+
+
+def test_a_broker_that_starts_again_is_waited_for(tmp_path: Path) -> None:
+    """Before the stream is open, and while events are read; all events are in spans."""
+    with mock_cluster(brokers=2) as cluster:
+        topic = Topic(cluster.address)
+        for first in (0, 400):
+            topic.send(event(i, i / 100) for i in range(first, first + 400))
+            cluster.down(1)
+            again = threading.Timer(2, cluster.up, [1])
+            again.start()
+            work = ingester(tmp_path, topic.stream())
+            work.run()
+            again.join()
+        ingester(tmp_path, topic.stream()).run(flush=True)
+    assert list(range(800)) == ids(tmp_path)
 
 
 def test_another_group_or_topic_is_refused(tmp_path: Path, topic: Topic) -> None:
