@@ -93,7 +93,8 @@ class _Chaos:
         self.done: collections.Counter[str] = collections.Counter()
         self.faults: list[str] = []
         self.end = threading.Event()
-        self.fates = ["kill"] * kill_count + ["zombie"] * (kill_count // 3 or 1) + ["leave"] * (kill_count // 5 or 1)
+        self.fates = ["kill"] * kill_count
+        self.fates += ["zombie"] * (kill_count // 3 or 1) + ["leave"] * (kill_count // 5 or 1)
         self.restarts = kill_count // 2 or 1
         chance.shuffle(self.fates)
         self.guard = threading.Lock()
