@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from noria.core import files
 from tests.helpers.killed_ingest import event, lost_and_twice
 from tests.helpers.mock_cluster import MockCluster, mock_cluster
 
@@ -115,6 +116,7 @@ class _Chaos:
             "time": "at",
             "span": "hour",
         }
+        self.segments = folder / "home" / "stream" / "segments"
         path = folder / "noria.yaml"
         path.write_text(json.dumps(config))
         self.command = [sys.executable, "-m", "noria.pipeline", "ingest", "--config", str(path), "--json"]
@@ -241,13 +243,22 @@ class _Chaos:
         return self.folder / f"ingester-{number}.jsonl", self.folder / f"ingester-{number}.txt"
 
     def _waits(self, child: subprocess.Popen[bytes], out: Path, fate: str) -> bool:
-        """Until a random instant: of the start for half of the kills, else after a commit; False if it has ended."""
+        """Until a random instant; False if the ingester has ended.
+
+        For a half of the kills, one of the start; for a half of the rest, one while a segment is written, when a zombie
+        can do most harm; else one after a commit.
+        """
         if fate == "kill" and self.chance.random() < 0.5:
             time.sleep(self.chance.uniform(0.3, 12))
+            return child.poll() is None
+        before, until = _commits(out), time.monotonic() + 60
+        while _commits(out) == before and child.poll() is None and time.monotonic() < until:
+            time.sleep(0.02)
+        if fate != "leave" and self.chance.random() < 0.5:
+            written, until = f"{files.STAGING}{child.pid}-*", time.monotonic() + 10
+            while not any(self.segments.glob(written)) and child.poll() is None and time.monotonic() < until:
+                time.sleep(0.001)
         else:
-            before, until = _commits(out), time.monotonic() + 60
-            while _commits(out) == before and child.poll() is None and time.monotonic() < until:
-                time.sleep(0.02)
             time.sleep(self.chance.uniform(0, 2))
         return child.poll() is None
 
