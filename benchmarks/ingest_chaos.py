@@ -97,6 +97,7 @@ class _Chaos:
         self.fates = ["kill"] * kill_count
         self.fates += ["zombie"] * (kill_count // 3 or 1) + ["leave"] * (kill_count // 5 or 1)
         self.restarts = kill_count // 2 or 1
+        self.open = len(self.fates)  # fates that are not over
         chance.shuffle(self.fates)
         self.guard = threading.Lock()
         settings = {"bootstrap.servers": cluster.address, "log_level": 0, **PROTOCOLS[protocol]}
@@ -133,7 +134,7 @@ class _Chaos:
                 if len(self.fates) <= half and len(threads) == 3:
                     threads.append(threading.Thread(target=self._lives))
                     threads[-1].start()
-                if sent >= event_count and not self.fates and not self.restarts:
+                if sent >= event_count and not self.open and not self.restarts:
                     break
         finally:
             self.end.set()
@@ -196,18 +197,19 @@ class _Chaos:
 
     def _lives(self) -> None:
         """Starts one ingester after the other, each with its fates, until the end."""
+        fate = None
         while not self.end.is_set():
             number = self._count("joins")
             out, err = self._said(number)
             with out.open("wb") as stdout, err.open("wb") as stderr:
                 child = subprocess.Popen([*self.command, "--follow"], stdout=stdout, stderr=stderr)
-            while (fate := self._fate()) in ("zombie", None):
-                if fate is None or not self._waits(child, out, fate):
-                    break
+            fate = self._fate(fate)
+            while fate == "zombie" and self._waits(child, out, fate):
                 child.send_signal(signal.SIGSTOP)
                 self._count("zombies")
                 time.sleep(self.session * self.chance.uniform(1.2, 2.5))
                 child.send_signal(signal.SIGCONT)
+                fate = self._fate(fate)
             if fate == "kill" and self._waits(child, out, fate):
                 child.send_signal(signal.SIGKILL)
                 self._count("kills")
@@ -262,8 +264,10 @@ class _Chaos:
             time.sleep(self.chance.uniform(0, 2))
         return child.poll() is None
 
-    def _fate(self) -> str | None:
+    def _fate(self, before: str | None) -> str | None:
+        """The next one; the one `before` is over."""
         with self.guard:
+            self.open -= before is not None
             return self.fates.pop() if self.fates else None
 
     def _breaks(self) -> None:
