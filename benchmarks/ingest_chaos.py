@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from noria.core import files
+from noria.ingestion.segments.segment_store import SegmentStore
 from tests.helpers.killed_ingest import event, lost_and_twice
 from tests.helpers.mock_cluster import MockCluster, mock_cluster
 
@@ -64,6 +65,7 @@ def chaos(
         report = run.rest()
     told = run.told()
     lost, twice = lost_and_twice(folder / "home", events)
+    state = SegmentStore(folder / "home").state()
     row = {
         "protocol": protocol,
         **{name: run.done[name] for name in ("kills", "zombies", "joins", "leaves", "restarts")},
@@ -72,6 +74,8 @@ def chaos(
         "sent_twice": run.done["sent_twice"],
         "lost": lost,
         "twice": twice,
+        # `stream.unique` would hide a position whose event is in two segments.
+        "segments_twice": state.counts["events"] - sum(state.next.values()),
         "lag": sum(report["lag"].values()),
         "faults": run.faults,
         "seconds": round(time.monotonic() - began),
