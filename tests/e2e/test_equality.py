@@ -119,7 +119,7 @@ def inputs(work: Path) -> dict[str, list[artifacts.Artifact]]:
         "span": "1",
         "mode": "cold",
         "label": "late",
-        "window": json.dumps({"cold": 1, "eval_share": 0.4}),
+        "window": json.dumps({"cold": 1, "eval_share": 0.4, "eval_blocks": 0}),
         "execution": "in-process",
     }
     SpanExampleGen(context(work)).Do({"champion": [champion]}, {"examples": [examples]}, properties)
