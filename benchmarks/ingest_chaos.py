@@ -1,8 +1,8 @@
 """Several `noria ingest --follow` in one consumer group that are killed, stopped, continued, ended and started again,
 on brokers that are restarted, with a producer that sends events twice; and what is in the spans then.
 
-librdkafka's mock cluster stands for Kafka. A broker that is down refuses connections for some seconds, and has its
-events and its groups again after that.
+librdkafka's mock cluster is used instead of Kafka. A broker that is down refuses connections for some seconds, and has
+its events and its groups again after that.
 """
 
 import collections

@@ -11,8 +11,7 @@ from noria.components.artifacts import Twin
 from noria.components.evaluator import eval_config, paired, rows
 from noria.components.evaluator.older_model import older_types
 from noria.core.errors import NoriaError
-
-TWIN = "twin"
+from noria.stores.versions import TWIN
 
 
 def measure(

@@ -1,4 +1,4 @@
-"""The split of a row, so that no row ever moves between splits: by its place in the span, or by the hash of its key.
+"""The split of a row: by its place in the span, or by the hash of its key, with which no row ever changes sides.
 
 Neighbours in time are alike: a model that has seen both neighbours of a row knows its label better than that of any
 row of the next span. So whole blocks of consecutive rows are held out (Roberts et al., "Cross-validation
@@ -49,7 +49,8 @@ def is_eval(hashes: np.ndarray, share: float) -> np.ndarray:
 def in_blocks(first: int, count: int, rows: int, share: float, blocks: int, salt: int) -> np.ndarray:
     """Holds out blocks of consecutive rows, at random places.
 
-    A block has a power of two of rows, so that rows that arrive late, at the end of the span, move no other row.
+    A block has a power of two of rows, so that rows that are added at the end of the span
+    move no other row. Rows that are added or removed before that move the blocks behind them.
 
     Args:
       first: place of the first of these rows in the span, from 0.

@@ -44,7 +44,7 @@ def _number(to: str, registry: "Registry") -> int:
         twin = registry.state().twin
         if twin is None:
             raise RegistryError(
-                "there is no twin to go back to",
+                "there is no cold twin",
                 where=registry.folder,
                 next_step="`noria status` lists the versions; with `window.twin` in noria.yaml a later run makes one",
             )

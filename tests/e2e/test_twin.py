@@ -37,7 +37,7 @@ def test_a_twin_is_trained_judged_and_taken(tmp_path: Path) -> None:
     assert ["cold", "warm"] == [run["mode"] for run in first["runs"]]
     assert project.json("status")["twin"] is None
     refused = project.noria("rollback", "--to", "twin", code=1)
-    assert "there is no twin to go back to" in refused.stderr
+    assert "there is no cold twin" in refused.stderr
     assert (
         "must be the number of a version or twin" in project.noria("rollback", "--to", "two", code=2).stderr
     )

@@ -85,7 +85,7 @@ def _argo(began: datetime, workflow: str, frame: Frame) -> Iterator[tuple[str, s
             yield f"{name}-driver", "SUCCEEDED", start
         yield name, state, start
         if state not in (*NOT_STARTED, "SKIPPED"):
-            # On 2.17's manifests each template has a retry strategy, and each attempt is a node of its own.
+            # On 2.17's manifests each template has a retry strategy, and each attempt is a separate node.
             for node in (f"{name}(0)", "executor", "executor(0)"):
                 yield node, state, start
 

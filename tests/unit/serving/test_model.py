@@ -28,6 +28,17 @@ class Loaded:
         self.state, self.process = State.AVAILABLE, types.SimpleNamespace(memory=60 * MEBIBYTES, pid=0)
 
 
+class Quick(Loaded):
+    """Ready at once."""
+
+    async def load(self, cores: object, standby: object, before: object) -> None:
+        await super().load(cores, standby, before)
+        self.live = True
+
+    async def unload(self) -> None:
+        self.state = State.END
+
+
 def follow(root: Path, max_memory: int) -> dict[int, Loaded]:
     """The versions after 1, and then 2, were published."""
     config = model_server_config_pb2.ModelConfig(name="m", base_path=str(root))
@@ -73,14 +84,10 @@ def test_what_was_withdrawn_does_not_wait_for_a_load(tmp_path: Path) -> None:
     """After a rollback the fallback answers at once, also while the next fallback loads."""
     seen: list[dict[int, State]] = []
 
-    class Watching(Loaded):
+    class Watching(Quick):
         async def load(self, cores: object, standby: object, before: object) -> None:
             seen.append({number: each.state for number, each in model.versions.items()})
             await super().load(cores, standby, before)
-            self.live = True
-
-        async def unload(self) -> None:
-            self.state = State.END
 
     config = model_server_config_pb2.ModelConfig(name="m", base_path=str(tmp_path))
     traffic = types.SimpleNamespace(ended=lambda version: False)
@@ -97,14 +104,6 @@ def test_what_was_withdrawn_does_not_wait_for_a_load(tmp_path: Path) -> None:
 
 def test_the_twin_is_the_fallback_while_it_is_there(tmp_path: Path) -> None:
     """It answers nothing else, whatever its number is; it takes over at once, until a newer version has loaded."""
-
-    class Quick(Loaded):
-        async def load(self, cores: object, standby: object, before: object) -> None:
-            await super().load(cores, standby, before)
-            self.live = True
-
-        async def unload(self) -> None:
-            self.state = State.END
 
     config = model_server_config_pb2.ModelConfig(name="m", base_path=str(tmp_path))
     traffic = types.SimpleNamespace(ended=lambda version: False)

@@ -76,7 +76,7 @@ class Executor(base_executor.BaseExecutor):
 
 
 def connection_lost(error: BaseException | None) -> bool:
-    """Whether a lost connection is the cause. A source says it in an error of its own, which has it as its context.
+    """Whether a lost connection is the cause. A source raises another error, whose context is the lost connection.
 
     By names, as the libraries that read have classes of their own: botocore's `ConnectionError` is not Python's.
     """
