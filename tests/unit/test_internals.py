@@ -157,7 +157,7 @@ OWN = {name for path, tree in TREES.items() for name in _defined(tree)}
 # These are not TFX's libraries: a part of kfp's client is replaced, and Kafka's client names its own error codes so.
 OTHER_LIBRARIES = {
     "pipeline/runners/kubeflow/transport.py": {"_existing_config", "_healthz_api"},
-    "ingestion/streams/kafka.py": {"_PARTITION_EOF", "_AUTO_OFFSET_RESET"},
+    "ingestion/streams/kafka.py": {"_AUTO_OFFSET_RESET", "_PARTITION_EOF", "_TRANSPORT"},
 }
 
 # docs/internals.md: "### `a.b`" begins a module, "- `C._d`: ..." is one of its names.

@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -111,9 +112,11 @@ def program(path: Path, text: str) -> None:
 @pytest.fixture
 def only_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine whose PATH, pyenv and uv hold nothing but what the test puts into the folder."""
-    uv = bootstrap.get_uv()
+    # uv itself keeps the real PATH: where it is a shim of pyenv, it needs a shell from there.
+    uv = tmp_path / "uv-of-this-machine"
+    program(uv, f'PATH={shlex.quote(os.environ["PATH"])} exec {shlex.quote(bootstrap.get_uv())} "$@"')
     monkeypatch.setattr(bootstrap, "search_path", lambda real=bootstrap.search_path: real()[:-3])
-    monkeypatch.setattr(bootstrap, "get_uv", lambda: uv)
+    monkeypatch.setattr(bootstrap, "get_uv", lambda: str(uv))
     monkeypatch.setenv("PATH", f"{tmp_path / 'shims'}{os.pathsep}{tmp_path / 'bin'}")
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
     monkeypatch.setenv("UV_PYTHON_INSTALL_DIR", str(tmp_path / "uv"))
