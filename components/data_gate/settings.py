@@ -147,7 +147,7 @@ class DataGateSettings(Settings):
         "of the rows of the span that is judged.",
     )
     lasting: int | None = Field(
-        default=3,
+        default=2,
         ge=2,
         description="Successive spans with the same finding, and similar to each other, after which their state is the "
         "new normal: the last of them is `drifted`, and older spans are not references. `null`: never.",
