@@ -304,7 +304,8 @@ def _good_news(
         if overall.champion and name in overall.champion
     )
     held = sum(entry["status"] == "ok" for entry in judged)
-    return [f"{values} on {overall.rows:,} rows; none of {held} slices got worse"]
+    slices = f"; none of {held} slices got worse" if judged else ""
+    return [f"{values} on {overall.rows:,} rows{slices}"]
 
 
 def _figure(value: float) -> str:

@@ -3,6 +3,7 @@
 import base64
 import functools
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ def render(template: str, **values: Any) -> str:
 @functools.cache
 def _environment() -> Any:
     import jinja2
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
 
     from noria.pipeline.report import display_names, words
 
@@ -28,6 +29,12 @@ def _environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+    def prose(text: object) -> Markup:
+        """A sentence for people; what is between backticks is code."""
+        return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+    environment.filters["prose"] = prose
     for function in (words.number, words.fixed, words.change, words.percent, words.seconds, words.moment):
         environment.filters[function.__name__] = function
     environment.filters["metric"] = display_names.metric_name

@@ -436,6 +436,7 @@ def test_each_outcome_is_said_in_plain_words(tmp_path, protos, changes, expected
     page = Page(write(tmp_path, make_run(tmp_path, protos, **changes)))
     assert expected in page.text
     assert absent not in page.text
+    assert "`" not in page.text, "what a person types is marked as code"
 
 
 def test_what_is_missing_is_shown_as_missing(tmp_path, protos):
