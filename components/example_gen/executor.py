@@ -15,7 +15,7 @@ from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
 
 from noria.components import example_file, execution, journal
-from noria.components.artifacts import present
+from noria.components.artifacts import known_since, present
 from noria.components.example_gen.window import Pick, Window, pick, select
 from noria.components.internals.tfx_beam import BeamExecutor
 from noria.core.errors import DataError, SpanError, ThinError
@@ -79,7 +79,8 @@ class Executor(BeamExecutor):
             # Of the window's spans only, so that the cost does not grow with the history.
             manifest = functools.lru_cache(maxsize=None)(store.manifest)
             trained = {run.span for run in runs if run.model_verdict in ("blessed", "rejected")}
-            picks = pick(window, spans, lambda span: manifest(span).rows, newest, warm, trained)
+            since = None if mode == "cold" else known_since(champion)
+            picks = pick(window, spans, lambda span: manifest(span).rows, newest, warm, trained, since)
             size = sum(file["bytes"] for picked in picks for file in manifest(picked.span).files)
             path, reason = execution.choose(exec_properties["execution"], size, self.beam_args)
 
@@ -108,7 +109,7 @@ class Executor(BeamExecutor):
                 # The later stages do not run, so the run is recorded here; usually the Pusher records it.
                 Registry(store.home).record_run(run)
                 _stop_if_over([run], run.run_id, stage)
-            _describe(artifact, picks, counts, mode, versions)
+            _describe(artifact, picks, counts, mode, versions, since)
             stage.note(rows=counts["train"] + counts["eval"], **counts)
 
     def _in_beam(self, picks: list[Pick], task: WindowTask) -> collections.Counter:
@@ -220,13 +221,19 @@ def _write_span(picked: Pick, task: WindowTask) -> dict[str, int]:
 
 
 def _describe(
-    artifact: types.Artifact, picks: list[Pick], counts: dict[str, int], mode: str, versions: dict[int, int]
+    artifact: types.Artifact,
+    picks: list[Pick],
+    counts: dict[str, int],
+    mode: str,
+    versions: dict[int, int],
+    since: int | None,
 ) -> None:
     artifact.split_names = json.dumps(["train", "eval"])
     artifact.span = picks[-1].span
     artifact.set_string_custom_property("mode", mode)
     artifact.set_string_custom_property("spans", json.dumps([picked.span for picked in picks]))
     artifact.set_string_custom_property("span_versions", json.dumps(versions))
+    artifact.set_string_custom_property("since", json.dumps(since))
     artifact.set_string_custom_property("rows", json.dumps(dict(counts)))
     formats: Any = example_gen_pb2  # its names are made when it is imported
     examples_utils.set_payload_format(artifact, formats.FORMAT_TF_EXAMPLE)

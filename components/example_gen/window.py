@@ -70,6 +70,7 @@ def pick(
     newest: int,
     warm: bool,
     trained: Collection[int] = (),
+    since: int | None = None,
 ) -> list[Pick]:
     """Chooses the spans of a run.
 
@@ -84,6 +85,7 @@ def pick(
       newest: id of the span the run is about.
       warm: whether the run continues from a champion.
       trained: spans that a model was trained on; of spans later than `newest` only these are taken.
+      since: the span that contradicted all older ones, by the last rescue; those are not taken.
 
     Returns:
       Picks in ascending order of span, and last the span the run is about.
@@ -98,6 +100,7 @@ def pick(
             next_step="choose one of these, or ingest the span first",
         )
     others = [span for span in spans if span < newest or (span > newest and span in trained)]
+    others = [span for span in others if since is None or span >= since]
     last = Pick(newest, 1.0, True)
     if not warm:
         taken = others[-(window.cold - 1) :] if window.cold > 1 else []

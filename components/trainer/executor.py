@@ -71,6 +71,8 @@ def _fn_args(
         "settings": settings.model_dump(mode="json"),
         "project": exec_properties.get("project") or None,
         "raw_examples": [os.path.join(raw.uri, "Split-train", "*")],
+        "span": raw.span,
+        "since": json.loads(raw.get_string_custom_property("since") or "null"),
     }
     if champion is not None:
         config |= {"champion": champion.uri, "version": champion.get_int_custom_property("version")}

@@ -45,6 +45,14 @@ class Alarm:
         """Whether a rescue is needed."""
         return settings.rescue_above is not None and self.champion > settings.rescue_above * self.guess
 
+    def contradicts_the_past(self, chosen: str) -> bool:
+        """Whether older rows are wrong examples for the model that was chosen, so that later runs do not replay them.
+
+        They are where the cold model was the best one, or where what the champion had learnt from them was worse than a
+        guess. Where the guess was chosen, the newest span may be the exception.
+        """
+        return chosen == "cold" or (chosen == "warm" and self.champion > self.guess)
+
 
 def listen(run: Run, train: Window, rows: Reader) -> Alarm:
     """Scores the champion, whose state the run has just loaded, on the newest span.

@@ -84,6 +84,8 @@ def run_fn(fn_args: Any) -> None:
             newest = open_window(Reader(rows.newest, spec, run.features, settings), scratch)
             train_cold = partial(train_one, rows=newest, evaluation=evaluation, logs=None)
             run, outcome = rescue.rescue(run, outcome, alarm, newest, evaluation, stage, train_cold)
+            contradicted = alarm.contradicts_the_past(run.report["rescue"]["chosen"])
+            run.report["since"] = config.get("span" if contradicted else "since")
             del newest, train_cold
         if alarm is not None and config.get("twin"):
             if evaluation is None:

@@ -120,6 +120,7 @@ def start(
         start_cold(run, train)
     else:
         _start_warm(run, train, graph, layer, config, saved)
+    run.report["since"] = config.get("since")
 
 
 def start_cold(run: Run, train: Window) -> None:

@@ -122,6 +122,7 @@ def warm_start(report: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "guess": _guess(report),
         "rescue": _rescue(report),
         "twin": _twin_candidate(report),
+        "since": report["since"] if is_number(report.get("since")) else None,
         "rates": _rates(report),
     }
 

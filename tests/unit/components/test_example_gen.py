@@ -121,6 +121,19 @@ def test_warm_window_replays(home: Path, tmp_path: Path):
     assert "warm" == examples.get_string_custom_property("mode")
 
 
+def test_what_a_rescue_contradicted_is_not_replayed(home: Path, tmp_path: Path):
+    """The champion's report names the span; the artifact hands it on to the Trainer. A cold run takes its window."""
+    (tmp_path / "a" / "champion").mkdir(parents=True)
+    (tmp_path / "a" / "champion" / "warm_start.json").write_text(json.dumps({"since": 2}))
+    for mode, since, spans in (("auto", "2", "[2, 3]"), ("cold", "null", "[1, 2, 3]")):
+        window = json.dumps({"cold": 3, "key": ["id"]})
+        examples = _run(home, tmp_path / "a", version=4, mode=mode, window=window)
+        assert (since, spans) == (
+            examples.get_string_custom_property("since"),
+            examples.get_string_custom_property("spans"),
+        )
+
+
 def test_a_twin_that_is_due_takes_the_whole_window(home: Path, tmp_path: Path):
     """Where no span waits, `next` is the newest one for a twin, which reads the window of a cold run."""
     registry, root = Registry(home), tmp_path / "models"

@@ -174,6 +174,14 @@ def test_warm_run_replays_a_bounded_share():
     assert "span-00000050" == picks[-1].file_stem
 
 
+def test_what_the_newest_world_contradicts_is_not_replayed():
+    """After a rescue on span 4 a warm run replays that span and later ones; the first such run replays nothing."""
+    spans = [1, 2, 3, 4, 5, 6]
+    picks = pick(Window(), spans, lambda span: 100, 6, warm=True, since=4)
+    assert [4, 5, 6] == [picked.span for picked in picks]
+    assert [Pick(6, 1.0, True)] == pick(Window(), spans, lambda span: 100, 6, warm=True, since=6)
+
+
 def test_unknown_span_is_refused():
     """A span in quarantine or not in the store says which ones are there."""
     with pytest.raises(SpanError, match="span 9 is not in the span store"):

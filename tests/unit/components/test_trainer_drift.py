@@ -215,8 +215,9 @@ def test_a_label_that_flips(project):
     ]
     first, flipped = (lay_out(project, span, table) for span, table in enumerate(spans[:2], start=1))
     champion = training.publish(training.train(first, project / "m1", SETTINGS), first / "graph")
-    model = training.train(flipped, project / "m2", SETTINGS, champion=champion)
+    model = training.train(flipped, project / "m2", SETTINGS, champion=champion, span=2, since=None)
     rescue = report(model)["rescue"]
+    assert (None, 2) == (report(champion)["since"], report(model)["since"])
     assert rescue["champion"] > 0.97 * rescue["guess"]
     assert "guess" != rescue["chosen"] == min(rescue["candidates"], key=rescue["candidates"].get)
     cold = training.train(flipped, project / "cold", SETTINGS)
@@ -231,10 +232,11 @@ def test_random_labels(project):
         for span, table in enumerate([rows(2_000, 1, 0.0), noise, rows(2_000, 3, 0.0)], start=1)
     )
     model = training.publish(training.train(first, project / "m1", SETTINGS), first / "graph")
-    model = training.train(second, project / "m2", SETTINGS, champion=model)
+    model = training.train(second, project / "m2", SETTINGS, champion=model, span=2, since=1)
     following = rows(1_000, 4, 0.0, label=lambda a, random: random.random(len(a)) < 0.3)
     assert log_loss(model, following) < guess(following) + 0.03
     if "guess" == report(model)["rescue"]["chosen"]:
+        assert 1 == report(model)["since"]
         assert np.ptp(served(model, following)["score"]) < 0.01
     training.publish(model, second / "graph")
     model = training.train(third, project / "m3", SETTINGS, champion=model)
