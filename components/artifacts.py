@@ -36,10 +36,7 @@ def present(artifacts: list[types.Artifact] | None) -> types.Artifact | None:
 
 def known_since(champion: types.Artifact | None) -> int | None:
     """The span that contradicted all older ones when a champion, or a parent of it, was rescued; None without one."""
-    report = Path(champion.uri) / "warm_start.json" if champion is not None else None
-    if report is None or not report.is_file():  # another run_fn made it
-        return None
-    return json.loads(report.read_text(encoding="utf-8")).get("since")
+    return _described(Path(champion.uri)).get("since") if champion is not None else None
 
 
 def twin_of(champion: types.Artifact | None) -> Twin | None:

@@ -69,5 +69,7 @@ def _copy(version: Version, folder: Path, **facts: Any) -> None:
     for source, target in LAYOUT.items():
         if (version.payload_path / source).exists():
             files.copy_tree(version.payload_path / source, folder / target)
-    described = {"version": version.version, "spans": version.spans, "span": version.span, **facts}
-    (folder / VERSION).write_text(json.dumps(described), encoding="utf-8")
+    report = version.payload_path / "warm_start.json"  # another run_fn makes none
+    since = json.loads(report.read_text(encoding="utf-8")).get("since") if report.exists() else None
+    described = {"version": version.version, "spans": version.spans, "span": version.span, "since": since}
+    (folder / VERSION).write_text(json.dumps(described | facts), encoding="utf-8")

@@ -15,7 +15,7 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor  # noqa:
 from tfx.types import standard_artifacts  # noqa: E402
 
 from noria.components import example_file, execution  # noqa: E402
-from noria.components.artifacts import Twin, twin_of  # noqa: E402
+from noria.components.artifacts import Twin, known_since, twin_of  # noqa: E402
 from noria.components.champion.executor import Executor as ChampionExecutor  # noqa: E402
 from noria.components.example_gen.executor import Executor  # noqa: E402
 from noria.core.errors import DataError, SpanError, ThinError  # noqa: E402
@@ -46,11 +46,14 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def _run(home: Path, out: Path, version: int | None = None, **changes):
+def _run(home: Path, out: Path, version: int | None = None, since: int | None = None, **changes):
     champion, examples = standard_artifacts.Model(), standard_artifacts.Examples()
     champion.uri, examples.uri = str(out / "champion"), str(out / "examples")
     champion.set_string_custom_property("state", "absent" if version is None else "present")
     champion.set_int_custom_property("version", version or 0)
+    if version is not None:
+        (out / "champion").mkdir(parents=True, exist_ok=True)
+        (out / "champion" / "version.json").write_text(json.dumps({"since": since}))
     properties = {
         "home": str(home),
         "run_id": "run-1",
@@ -122,12 +125,10 @@ def test_warm_window_replays(home: Path, tmp_path: Path):
 
 
 def test_what_a_rescue_contradicted_is_not_replayed(home: Path, tmp_path: Path):
-    """The champion's report names the span; the artifact hands it on to the Trainer. A cold run takes its window."""
-    (tmp_path / "a" / "champion").mkdir(parents=True)
-    (tmp_path / "a" / "champion" / "warm_start.json").write_text(json.dumps({"since": 2}))
+    """The champion names the span, and the examples name it for the Trainer. A cold run takes its whole window."""
     for mode, since, spans in (("auto", "2", "[2, 3]"), ("cold", "null", "[1, 2, 3]")):
         window = json.dumps({"cold": 3, "key": ["id"]})
-        examples = _run(home, tmp_path / "a", version=4, mode=mode, window=window)
+        examples = _run(home, tmp_path / mode, version=4, since=2, mode=mode, window=window)
         assert (since, spans) == (
             examples.get_string_custom_property("since"),
             examples.get_string_custom_property("spans"),
@@ -175,6 +176,8 @@ def test_the_twin_comes_with_the_champion(home: Path, tmp_path: Path):
         (tmp_path / name / "serving").mkdir(parents=True)
         (tmp_path / name / "serving" / "saved_model.pb").write_text(name)
     parts = {name: {"serving": tmp_path / name / "serving"} for name in ("champion", "twin")}
+    parts["champion"]["warm_start.json"] = tmp_path / "warm_start.json"
+    (tmp_path / "warm_start.json").write_text(json.dumps({"since": 2}))
     registry.register(parts["champion"], run_id="a", span=2, spans=[1, 2])
     Publication(registry, root).publish(1)
     properties = {"home": str(home), "model_root": str(root)}
@@ -184,6 +187,7 @@ def test_the_twin_comes_with_the_champion(home: Path, tmp_path: Path):
         champion.uri = str(tmp_path / name)
         ChampionExecutor().Do({}, {"champion": [champion]}, properties)
         assert "champion" == Path(champion.uri, "Format-Serving", "saved_model.pb").read_text()
+        assert 2 == known_since(champion)
         return twin_of(champion)
 
     assert resolved("without") is None
@@ -191,6 +195,7 @@ def test_the_twin_comes_with_the_champion(home: Path, tmp_path: Path):
     found = resolved("with")
     assert found == Twin(tmp_path / "with" / "twin", 2, frozenset({1, 2, 3}), leads=False)
     assert "twin" == (found.folder / "Format-Serving" / "saved_model.pb").read_text()
+    assert json.loads((found.folder / "version.json").read_text())["since"] is None
     for run in ("b", "c"):
         registry.record_run(RunRecord(4, run, twin={"version": 2, "loss": 0.1, "champion": 0.2}))
     found = resolved("better")
