@@ -6,9 +6,9 @@ as `custom_stats` whose names begin with `noria/`:
 | on feature | name | value |
 | --- | --- | --- |
 | numeric with a range in the schema | `noria/out_of_range` | values below the minimum or above the maximum |
-| the label | `noria/label` | JSON: rows, sum of the label, its correlation with each numeric feature |
+| the label | `noria/label` | JSON: rows, sum of the label, its correlation with each numeric feature, pairs of both |
 | the label, if it is a class | `noria/classes` | JSON: class → rows |
-| categorical | `noria/label_by_value` | JSON: the same for each value |
+| categorical | `noria/label_by_value` | JSON: the same for each value, without pairs |
 | categorical | `noria/association/<other>` | JSON: chi-squared with another categorical feature, rows and values |
 """
 
@@ -221,7 +221,12 @@ class GateStatisticsGenerator(tfdv.CombinerStatsGenerator):
             for name, value in zip(self._numbers, correlation, strict=True)
             if np.isfinite(value)
         }
-        return {"rows": int(rows), "label": round(float(total), 6), "correlation": found}
+        statistics = {"rows": int(rows), "label": round(float(total), 6), "correlation": found}
+        if key == ("", ""):
+            # Where a number is missing in most rows, few pairs make a correlation.
+            pairs = dict(zip(self._numbers, accumulator.moments[key][:, 0].astype(int).tolist(), strict=True))
+            statistics["pairs"] = {name: pairs[name] for name in found if pairs[name] < rows}
+        return statistics
 
 
 def _correlation(moments: np.ndarray) -> np.ndarray:

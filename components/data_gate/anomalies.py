@@ -54,8 +54,8 @@ def validate(
 ) -> tuple[list[Anomaly], list[Finding]]:
     """Validates a span against the schema, in the environment TRAINING where the schema has it.
 
-    Errors are those of TFDV, with two exceptions. A new column is a warning: the model does not read it, and the schema
-    diff proposes it. A share of values out of range, unknown or missing is an error only if the tolerated share could
+    Errors are those of TFDV, with three exceptions. A new column is a warning: the model does not read it, and the
+    schema diff proposes it. A share of values out of range, unknown or missing is an error only if the tolerated share could
     not give this number of rows by chance (binomial): one value in 100 shows little about a tolerance of one in 1,000.
 
     Unknown categories may be new shops or errors. Those that a reference has count as known. Of the others, a share
@@ -67,6 +67,7 @@ def validate(
     result = _validated(statistics, schema)
     current, before = features(statistics), [features(one) for one in references]
     known = {feature.name: feature for feature in schema.feature}
+    rows = int(statistics.datasets[0].num_examples) if statistics.datasets else 0
     anomalies, findings = [], []
     for name, info in sorted(result.anomaly_info.items()):
         feature = ".".join(info.path.step) or name
@@ -76,7 +77,10 @@ def validate(
             error = info.severity == Reason.ERROR and reason.type != Reason.SCHEMA_NEW_COLUMN
             text = reason.description
             seen = [one[feature] for one in before if feature in one]
-            count = _count(reason.type, current.get(feature), known.get(feature), schema, settings, seen)
+            if reason.type == Reason.FEATURE_TYPE_NOT_PRESENT:
+                count = _absent(rows, known.get(feature), settings)
+            else:
+                count = _count(reason.type, current.get(feature), known.get(feature), schema, settings, seen)
             severity = BROKEN if error else OK
             numbers: dict = {}
             if count is not None:
@@ -164,6 +168,14 @@ class _Count:
     rows: int
     tolerated: float
     what: str
+
+
+def _absent(rows: int, asked: schema_pb2.Feature | None, settings: DataGateSettings) -> _Count | None:
+    """The counts behind a column without any value, where so few rows may lack it by chance; else it is missing."""
+    tolerated = 1 - asked.presence.min_fraction if asked is not None else 0.0
+    if significance.above(rows, rows, tolerated) <= settings.false_discovery:
+        return None
+    return _Count(rows, rows, tolerated, "missing")
 
 
 def _count(

@@ -57,7 +57,7 @@ class Evidence:
       unlabelled: the span's rows without a label, and all of its rows.
       normal: the decision from which span on the data are normal; None where all of them are.
       first: True where no model was published yet, so that no span is known to be a good one.
-      classes: number of the label's classes; 0 if it is unknown.
+      classes: the label's classes; empty if they are unknown.
       label, time, task, every: the project's settings; `time` and `every` may be empty.
     """
 
@@ -77,7 +77,7 @@ class Evidence:
     version: int = 1
     normal: Normal | None = None
     first: bool = False
-    classes: int = 0
+    classes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +187,7 @@ def judge(evidence: Evidence, settings: DataGateSettings, project: Path | str | 
             *unit_checks.check_units(measured_only, references, tagged(evidence.schema, STABLE)),
             *row_checks.check_duplicates(current, references),
             *row_checks.check_hours(current, references, evidence.time),
-            *row_checks.check_leak(current, references, evidence.label),
+            *row_checks.check_leak(current, references, evidence.label, ignore),
             *row_checks.check_parts(measured_only, references),
             *row_checks.check_encoding(measured_only, references, evidence.schema),
         ]

@@ -45,7 +45,7 @@ class Executor(base_executor.BaseExecutor):
         Raises:
           GateError: the label is not given, or the statistics hold no dataset.
           ConfigError: a setting has a wrong value, or a user's measure cannot be imported.
-          ThinError: a first model would not see all classes; the registry has the run.
+          ThinError: a first model would not see a class that it must predict; the registry has the run.
         """
         with journal.stage("DataGate") as stage:
             settings = read_json(DataGateSettings, exec_properties["gate"], "gates.data")
@@ -188,7 +188,7 @@ def collect_evidence(
         usual=usual(past, labelled + unlabelled, thin, since),
         normal=normal,
         first=champion is None,
-        classes=len(calendar.get("classes") or ()),
+        classes=tuple(map(str, calendar.get("classes") or ())),
         past_statistics=[
             loaded
             for other in sorted(kept)[-LOOK_BACK - 1 :]
@@ -215,7 +215,7 @@ def _stop_if_incomplete(
     exec_properties: dict[str, Any],
     stage: journal.Stage,
 ) -> None:
-    """Ends the run where the training rows of a first model do not hold all classes; they stay for later windows.
+    """Ends the run where the training rows of a first model lack a class; they stay for later windows.
 
     Raises:
       ThinError: they do not.
@@ -224,7 +224,10 @@ def _stop_if_incomplete(
     if training is None:
         return
     label = anomalies.features(training).get(evidence.label)
-    reason = first_model.missing(label, evidence.task, evidence.classes)
+    store = SpanStore(home)
+    labels = [store.manifest(span).labels for span in store.ids()]
+    known = {name: sum(each.get(name, 0) for each in labels) for name in evidence.classes}
+    reason = first_model.missing(label, evidence.task, known, len(evidence.past) + 1)
     if reason is None:
         return
     span = evidence.span.span

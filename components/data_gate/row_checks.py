@@ -1,6 +1,7 @@
 """Faults of whole rows and of a part of them: duplicates, hours, leaks, one source of many."""
 
 import math
+from collections.abc import Collection
 from typing import TypeAlias
 
 import numpy as np
@@ -109,7 +110,9 @@ def check_hours(current: Features, references: dict[str, Features], time: str) -
     return significance.against_all(by_reference)
 
 
-def check_leak(current: Features, references: dict[str, Features], label: str) -> list[Test]:
+def check_leak(
+    current: Features, references: dict[str, Features], label: str, ignore: Collection[str] = ()
+) -> list[Test]:
     """Looks for a number that follows the label much more closely than before: it may be known only afterwards."""
     mine = gate_statistics.text_of(current[label], gate_statistics.LABEL) if label in current else {}
     by_reference = []
@@ -118,17 +121,19 @@ def check_leak(current: Features, references: dict[str, Features], label: str) -
         tests = []
         for name, now in mine.get("correlation", {}).items():
             before = theirs.get("correlation", {}).get(name)
-            if before is None or min(mine["rows"], theirs["rows"]) < ROWS:
+            # Rows with both values; statistics of an older release do not count them.
+            pairs, before_pairs = (side.get("pairs", {}).get(name, side["rows"]) for side in (mine, theirs))
+            if before is None or name in ignore or min(pairs, before_pairs) < ROWS:
                 continue
             distance = math.atanh(min(abs(now), 0.9999)) - math.atanh(min(abs(before), 0.9999))
-            error = math.sqrt(1 / (mine["rows"] - 3) + 1 / (theirs["rows"] - 3))
+            error = math.sqrt(1 / (pairs - 3) + 1 / (before_pairs - 3))
             tests.append(
                 Test(
                     "leak",
                     name,
                     f"{name} correlates with the label by {now:+.2f}, {before:+.2f} in {title}: it may be known "
                     "only after the label",
-                    mine["rows"],
+                    pairs,
                     significance.z_test(distance / error),
                     abs(now) - abs(before),
                     drifted=LEAK / 2,

@@ -96,7 +96,8 @@ class Executor(BeamExecutor):
             versions = {picked.span: manifest(picked.span).version for picked in picks}
             task = WindowTask(store.home, window, exec_properties["label"], newest, versions, out)
             counts = self._in_beam(picks, task) if path == "beam" else _in_process(picks, task)
-            if not counts["train"] or not counts["eval"]:
+            # A warm run without a new row would only repeat its replay sample.
+            if not counts["new"] or not counts["eval"]:
                 run = RunRecord(
                     newest,
                     exec_properties["run_id"],
@@ -133,7 +134,7 @@ class Executor(BeamExecutor):
 
 def _few(counts: dict[str, int], label: str) -> str:
     unlabelled = f", {counts['unlabelled']} have no {label!r}" if counts["unlabelled"] else ""
-    return f"too few rows: {counts['train']} to train on, {counts['eval']} to evaluate on{unlabelled}"
+    return f"too few rows: {counts['new']} to train on, {counts['eval']} to evaluate on{unlabelled}"
 
 
 def _stop_if_over(runs: list[RunRecord], run_id: str, stage: journal.Stage) -> None:

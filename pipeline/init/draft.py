@@ -345,7 +345,7 @@ def _drafted(
         reading["types"] = {
             name: column_type for name, column_type in inferred.items() if column_type != "empty"
         } | dict(types)
-    _write(drafted, beside, found, label, form, reading, _event_table(table, label, coded, time, form))
+    _write(drafted, beside, found, label, form, reading, _event_table(table, label, coded, time, form, order))
     return drafted
 
 
@@ -389,8 +389,9 @@ def _event_table(
     coded: pa.Array,
     time: str | None,
     form: str | None,
+    order: pa.Array | None,
 ) -> pa.Table:
-    """The table as the span store holds it: the label as numbers, the time as epoch seconds."""
+    """The table as the span store holds it: the label as numbers, the time as epoch seconds, in the order of time."""
     from noria.ingestion import times
 
     def put(name: str, values: pa.Array) -> None:
@@ -400,7 +401,7 @@ def _event_table(
     put(label, coded)
     if time:
         put(time, times.parse(table.column(time).combine_chunks(), form)[0])
-    return table
+    return table if order is None else table.take(order)
 
 
 @contextlib.contextmanager

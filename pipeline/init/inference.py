@@ -20,6 +20,8 @@ from noria.ingestion.labels import POSITIVE as YES
 # About a dozen spans show what the pipeline does: a cold run on four and some eight warm ones.
 FEWEST, BEST, MOST = 8, 11, 14
 LENGTHS = ("week", "day", "hour", "15m", "5m", "1m")  # of those that fit alike the longest regular one
+# Rows of a span of `rows:N` at least: a fifth of them judges a model.
+FEWEST_ROWS = 50
 # Rows of a span where their order means nothing: a table's, but not so many that a run takes long.
 MOST_ROWS = 200_000
 # A class has to be seen in every span to be learnt and judged.
@@ -181,7 +183,7 @@ def encoded(values: pa.ChunkedArray, profile: LabelProfile) -> pa.Array:
 
 
 def span_length(seconds: np.ndarray | None, rows: int, random: bool = False) -> tuple[str, int]:
-    """The span length that gives about a dozen spans; of rows in random order, one for the whole table.
+    """The span length that gives about a dozen spans, fewer of few rows; of rows in random order, one for the table.
 
     Args:
       seconds: epoch seconds of the events; None for row order.
@@ -201,7 +203,7 @@ def span_length(seconds: np.ndarray | None, rows: int, random: bool = False) -> 
     if fitting:
         *_, name, count = min(fitting)
         return name, count
-    size = max(1, min(rows, MOST_ROWS) if random else math.ceil(rows / BEST))
+    size = min(rows, MOST_ROWS) if random else math.ceil(rows / max(1, min(BEST, rows // FEWEST_ROWS)))
     return f"rows:{size}", math.ceil(rows / size)
 
 

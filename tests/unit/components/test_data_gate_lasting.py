@@ -145,23 +145,37 @@ def test_what_was_accepted_no_longer_stops_the_pipeline():
 
 
 @pytest.mark.parametrize(
-    ("labels", "task", "classes", "complete"),
+    ("labels", "task", "known", "spans", "complete"),
     [
-        ([0] * 50, "binary", 2, False),
-        ([0] * 50 + [1], "binary", 2, True),
-        ([0] * 50 + [1] * 50, "multiclass", 3, False),
-        ([0] * 50 + [1] * 50 + [2], "multiclass", 3, True),
-        ([0] * 50 + [1] * 50, "multiclass", 0, True),
-        ([0.5] * 50, "regression", 0, True),
+        ([0] * 50, "binary", {"no": 50, "yes": 50}, 1, False),
+        ([0] * 50 + [1], "binary", {"no": 50, "yes": 50}, 1, True),
+        ([0] * 50 + [1] * 50, "multiclass", {"a": 400, "b": 400, "c": 400}, 9, False),  # sorted by the label
+        ([0] * 50 + [1] * 50 + [2], "multiclass", {"a": 400, "b": 400, "c": 400}, 1, True),
+        ([0] * 50 + [1] * 50, "multiclass", {"a": 600, "b": 550, "c": 7}, 1, True),  # c is rare
+        ([0] * 50, "multiclass", {"a": 1000, "b": 3, "c": 7}, 9, False),  # a constant is no model
+        ([0] * 50 + [1] * 50, "multiclass", {"a": 50, "b": 50, "c": 0}, 1, False),  # c may come
+        ([0] * 50 + [1] * 50, "multiclass", {"a": 50, "b": 50, "c": 0}, 8, True),  # c may never come
+        ([0] * 50 + [1] * 50, "multiclass", {}, 1, True),
+        ([0.5] * 50, "regression", {}, 1, True),
     ],
 )
-def test_a_first_model_needs_all_classes(labels, task: str, classes: int, complete: bool):
-    """Training rows with one class of two, or two of three, give no first model; a quantity needs nothing."""
+def test_a_first_model_needs_the_classes(labels, task: str, known: dict, spans: int, complete: bool):
+    """Training rows without a class that is not rare give no first model, and a class that never comes ends nothing."""
     table = pa.table({"y": labels, "x": np.arange(len(labels), dtype=float)})
     found = summarize(list_batches(table), options(infer(table, "y"), "y", task))
-    reason = first_model.missing(features(found)["y"], task, classes)
+    reason = first_model.missing(features(found)["y"], task, known, spans)
     assert complete == (reason is None)
     assert complete or "0 (50 rows)" in reason
+
+
+def test_a_column_without_a_value_in_few_rows():
+    """Four rows without what every third row has are chance, four hundred are a missing column."""
+    table = _table(0).append_column("note", pa.array(["seen", None, None, None] * 500))
+    schema = infer(table, "y")
+    for rows, verdict in ((4, "ok"), (400, "broken")):
+        some = table.slice(0, rows).set_column(3, "note", pa.nulls(rows, pa.string()))
+        evidence = dataclasses.replace(_evidence(4, some), statistics=_statistics(some), schema=schema)
+        assert verdict == judge(dataclasses.replace(evidence, references={}), DataGateSettings()).verdict
 
 
 def test_before_the_first_model_a_label_that_moves_is_no_fault():

@@ -208,6 +208,21 @@ def test_label_that_is_not_there(home: Path, tmp_path: Path):
         _run(home, tmp_path / "a", label="delay")
 
 
+def test_a_warm_run_needs_a_new_row(home: Path, tmp_path: Path):
+    """A span whose rows are all held out is thin, even if there are older rows to replay."""
+    store = SpanStore(home)
+    for span in range(4, 16):
+        store.create(span, [_events(span).slice(0, 2)], source="test")
+    window = json.dumps({"cold": 2, "replay": 1.0, "replay_spans": 3, "eval_share": 0.5, "key": ["id"]})
+    for span in range(8, 16):
+        try:
+            examples = _run(home, tmp_path / str(span), span=str(span), version=1, window=window)
+        except ThinError as error:
+            assert "too few rows: " in str(error)
+        else:
+            assert _rows(examples, "train")[f"span-{span:08d}-00000-of-00001.gz"]
+
+
 def test_a_thin_span_has_its_run_and_no_run(home: Path, tmp_path: Path):
     """One row: the run ends with its reason, and so does the task tried again; the span grows, and waits again."""
     store, registry = SpanStore(home), Registry(home)

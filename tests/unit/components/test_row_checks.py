@@ -105,6 +105,16 @@ def test_a_rule_that_changes_is_no_leak():
     assert ("drifted", "leak", "x") in _all(_table(5, x=x))
 
 
+def test_few_pairs_make_no_leak():
+    """A number that is missing in nearly all rows follows the label by chance; so does a column that nobody judges."""
+    y = _table(5)["y"].to_numpy()
+    x = np.full(ROWS, np.nan)
+    x[[np.argmin(y), np.argmax(y)]] = 0.0, 1.0
+    assert not [found for found in _all(_table(5, x=pa.array(x, from_pandas=True))) if found[1] == "leak"]
+    leaks = row_checks.check_leak(_features(_table(5, x=y + 0.0)), REFERENCES, "y", {"x"})
+    assert ["z"] == [test.feature for test in leaks]
+
+
 def test_one_source_of_many():
     """A fifth of the rows with a stuck or a missing number, or without any row, has drifted."""
     table = _table(6)

@@ -21,6 +21,7 @@ from noria.pipeline.config import load
 from noria.pipeline.init import draft, time_formats
 from noria.pipeline.init.origin import origin
 from noria.pipeline.runs.ingest import ingest as project_ingest
+from noria.schemas import loader
 from noria.stores.spans import SpanStore
 
 BEGIN = datetime.datetime(2024, 1, 1)
@@ -588,6 +589,18 @@ def test_the_order_is_that_of_the_time(tmp_path: Path) -> None:
     data = table(tmp_path / "d.csv", "day,user,size", lambda i, r: users[i])
     assert [] == draft.draft(tmp_path / "p", data, "y", time="day").growing
     assert ["user"] == draft.draft(tmp_path / "q", data, "y").growing
+
+
+def test_a_column_that_begins_late_may_be_missing(tmp_path: Path) -> None:
+    """The parts of the table in which a column's presence is looked at are parts of the time, not of the file."""
+    days = [f"2024-{1 + day // 28:02d}-{1 + day % 28:02d}" for day in range(280)] * 8
+    rows = "".join(
+        f"{day},{i % 7},{i % 5 if day > '2024-03' else ''},{i % 2}\n" for i, day in enumerate(days)
+    )
+    (tmp_path / "d.csv").write_text("day,x,late,y\n" + rows)
+    draft.draft(tmp_path / "p", tmp_path / "d.csv", "y", time="day")
+    asked = {feature.name: feature for feature in loader.load(tmp_path / "p" / "schema.pbtxt").feature}
+    assert 0 == asked["late"].presence.min_fraction < asked["x"].presence.min_fraction
 
 
 def test_numbers_that_name_things_are_texts(tmp_path: Path) -> None:
