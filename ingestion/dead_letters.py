@@ -2,6 +2,7 @@
 
 import collections
 import json
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -91,6 +92,13 @@ class DeadLetters:
     def count_of(self, file: str) -> int:
         """Bad rows of one file so far."""
         return self._counts[file]
+
+    def first(self, apart: Collection[str] = ()) -> str | None:
+        """The first bad row of the first file that has one, without rows for which one of these columns is to blame."""
+        for file, letter in self._firsts.items():
+            if letter["column"] not in apart:
+                return f"row {letter['row']} of {Path(file).name}: {letter['reason']}"
+        return None
 
     def check(self, file: str, rows: int) -> None:
         """Judges a file that was read to its end.

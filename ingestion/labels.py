@@ -18,6 +18,8 @@ POSITIVE = ("1", "true", "t", "yes", "y")
 # Words that make a class the positive one beside any other.
 YES_LIKE = (*POSITIVE, "positive", "pos")
 MAX_CLASSES = 1_000
+# Characters without width, which web pages and spreadsheets leave in texts.
+INVISIBLE = "[\u200b\u2060\ufeff\u00ad]"
 
 
 class Labels:
@@ -163,7 +165,7 @@ class Labels:
 
 
 def words_of(values: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Labels as words: without blanks around them, and whole numbers in one way, as 1, 1.0 and +1 are one class."""
+    """Labels as words with single blanks, and whole numbers in one way, as 1, 1.0 and +1 are one class."""
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
     if pa.types.is_dictionary(values.type):
@@ -172,7 +174,8 @@ def words_of(values: pa.Array | pa.ChunkedArray) -> pa.Array:
         return values.cast(pa.string())
     coded = values.dictionary_encode()  # a label has few values
     words = conversion.convert(coded.dictionary, conversion.named("string"))[0]
-    words = pc.utf8_trim_whitespace(words)
+    words = pc.replace_substring_regex(words, INVISIBLE, "")
+    words = pc.utf8_trim_whitespace(pc.replace_substring_regex(words, r"[\s\p{Z}]+", " "))
     # A column with missing values is often written as floats.
     words = pc.replace_substring_regex(words, r"^\+?(-?\d+)(\.0*)?$", r"\1")
     return words.take(coded.indices)

@@ -195,6 +195,7 @@ def read_table(
     limit: int | None = None,
     columns: Mapping[str, ColumnType] | None = None,
     missing: Sequence[str] = (),
+    letters: DeadLetters | None = None,
 ) -> pa.Table:
     """Reads a source into memory, its types found in it; for a first look.
 
@@ -204,6 +205,7 @@ def read_table(
       limit: stop after about this many rows.
       columns: the columns to read, and their types; by default all of the first table.
       missing: further texts that mean "missing".
+      letters: counts the rows that cannot be read.
 
     Raises:
       DataError: it cannot be read, or more than 1% of the rows looked at are bad.
@@ -213,7 +215,7 @@ def read_table(
     schema = pa.schema([(name, conversion.stored(column_type)) for name, column_type in columns.items()])
     batches: list[pa.RecordBatch] = []
     rows: collections.Counter[str] = collections.Counter()
-    with DeadLetters(None, "table", "") as letters:
+    with letters or DeadLetters(None, "table", "") as letters:
         for part in read(tables, columns, letters, missing=missing):
             batches.append(part.batch)
             rows[part.table.name] += part.batch.num_rows

@@ -55,8 +55,9 @@ def validate(
     """Validates a span against the schema, in the environment TRAINING where the schema has it.
 
     Errors are those of TFDV, with three exceptions. A new column is a warning: the model does not read it, and the
-    schema diff proposes it. A share of values out of range, unknown or missing is an error only if the tolerated share could
-    not give this number of rows by chance (binomial): one value in 100 shows little about a tolerance of one in 1,000.
+    schema diff proposes it. A share of values out of range, unknown or missing is an error only if the tolerated share
+    could not give this number of rows by chance (binomial): one value in 100 shows little about a tolerance of one in
+    1,000. The same is true for a column without any value: four rows may lack what every second row has.
 
     Unknown categories may be new shops or errors. Those that a reference has count as known. Of the others, a share
     above the schema's tolerance is `drifted`, and one above `settings.unknown` is `broken`.

@@ -20,6 +20,7 @@ from noria.core import files
 from noria.core.errors import ConfigError, DataError
 from noria.core.tasks import TASKS
 from noria.ingestion import conversion, tables
+from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.formats import TextTable
 from noria.pipeline.config import NAME_LENGTH, load
 from noria.pipeline.init import flat, inference, leaks, row_order, time_formats
@@ -235,8 +236,9 @@ def _drafted(
                 error.what, where=error.where, next_step="rename it in the data, or leave it out with --drop"
             )
     column_types = tables.columns_of(source, wanted=kept, types=conversion.resolved(types or {}, folder))
+    letters = DeadLetters(None, "table", "")
     try:
-        table = tables.read_table(source, limit=ROWS, columns=column_types, missing=missing)
+        table = tables.read_table(source, limit=ROWS, columns=column_types, missing=missing, letters=letters)
     except DataError as error:
         step = 'or leave a column out with --drop, give its type with --types, or a text for "missing" with --missing'
         raise DataError(error.what, where=error.where, next_step=f"{error.next_step}; {step}") from error
@@ -319,6 +321,7 @@ def _drafted(
         notes=[
             *found.notes,
             *(note for each in source for note in each.notes),
+            *flat.unread(letters, references),
             *flat.ambiguous(source, column_types),
             *flat.bounds(source, column_types),
             *flat.notes(marks, dropped, forms, columns.times, written, yearly, texts, references),

@@ -224,6 +224,21 @@ def refuse_times_of_no_event(time: str, seconds: np.ndarray, form: str | None) -
             )
 
 
+def unread(letters: DeadLetters, texts: Collection[str]) -> list[str]:
+    """A note about rows that cannot be read.
+
+    Args:
+      letters: of the reading.
+      texts: columns that were read as numbers, and that the project reads as text.
+    """
+    rows = letters.count - sum(letters.columns[name] for name in texts)
+    if not rows:
+        return []
+    first = letters.first(texts)
+    example = f", such as {first}" if first else ""
+    return [f"{rows:,} rows cannot be read{example}; the first run puts them into the dead letters"]
+
+
 def far_past(time: str | None, seconds: np.ndarray | None) -> list[str]:
     """A note about times that begin before 1980: numbers of another unit or epoch are read so."""
     if time is None or seconds is None or seconds.min() >= 315_532_800:

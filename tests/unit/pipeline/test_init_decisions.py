@@ -432,6 +432,7 @@ def test_long_names(tmp_path: Path) -> None:
 
 LABELS = {
     "blanks and case": (["No", " yes", "NO ", "Yes\u00a0"], "binary", 2),
+    "odd blanks": (["very  good", "Very\u00a0good", "bad\u200b", "bad"], "binary", 2),
     "yes and no in all forms": (["0", "yes", "False", "T"], "binary", 2),
     "signed": (["-1", "+1", "-1.0", "1"], "binary", 2),
     "decimals": ([decimal.Decimal("0.0"), decimal.Decimal("1.0")], "binary", 2),
@@ -589,6 +590,20 @@ def test_the_order_is_that_of_the_time(tmp_path: Path) -> None:
     data = table(tmp_path / "d.csv", "day,user,size", lambda i, r: users[i])
     assert [] == draft.draft(tmp_path / "p", data, "y", time="day").growing
     assert ["user"] == draft.draft(tmp_path / "q", data, "y").growing
+
+
+def test_rows_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    """`init` counts them with an example, and not those of a column that the project reads as text."""
+    rng = random.Random(3)
+    zips = [90210 + rng.randint(0, 9) for _ in range(400)]
+    rows = [f"{i},{rng.random()},{zips[i]},{rng.randint(0, 1)}" for i in range(400)]
+    rows[7] = rows[7] + ",x"
+    rows[9] = "9,0.5,90210-1234,1"
+    (tmp_path / "d.csv").write_text("\n".join(["n,x,zip_code,y", *rows]) + "\n")
+    notes = draft.draft(tmp_path / "p", tmp_path / "d.csv", "y").notes
+    expected = "1 rows cannot be read, such as row 8 of d.csv: too many fields: 5, 4 expected"
+    assert any(note.startswith(expected) for note in notes)
+    assert (399, 1) == ingested(tmp_path / "p")
 
 
 def test_a_column_that_begins_late_may_be_missing(tmp_path: Path) -> None:
