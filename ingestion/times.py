@@ -56,6 +56,7 @@ _QUARTER = r"^\s*(?P<year>\d{4})[- /]?[Qq](?P<part>[1-4])\s*$"
 _QUARTER_FIRST = r"^\s*[Qq](?P<part>[1-4])[- /]?(?P<year>\d{4})\s*$"
 # The end of a day, as some write it, where a format has hours and minutes.
 _MIDNIGHT = r"\b24([:.]00)([:.]00)?\b"
+_DOTTED_HALF = r"([aApP])\.\s?[mM]\.?"
 # A format with a day, and not only with months or years.
 NAMES_DAY = re.compile("%[dejcDFx]")
 _NUMBER = r"^\s*[+-]?\d+(\.\d*)?([eE][+-]?\d+)?\s*$"
@@ -100,6 +101,11 @@ def parse(values: pa.Array, form: str | None = None) -> tuple[pa.Array, np.ndarr
         return pa.nulls(len(values), pa.int64()), ~valid & False
     bad_rows = bad[indices] & valid
     return pa.array(times[indices], pa.int64(), mask=~valid | bad_rows), bad_rows
+
+
+def halves(texts: pa.Array) -> pa.Array:
+    """The halves of the day as AM and PM, where people write a.m. or p. m., and behind a plain blank."""
+    return pc.replace_substring_regex(pc.replace_substring_regex(texts, r"\p{Z}+", " "), _DOTTED_HALF, r"\1M")
 
 
 def looks_like_time(values: pa.Array) -> np.ndarray:
@@ -232,6 +238,8 @@ def _from_format(texts: pa.Array, form: str) -> tuple[np.ndarray, np.ndarray]:
     texts = pc.utf8_trim_whitespace(texts)
     if "%b" in form or "%B" in form:
         texts = english(texts, short="%b" in form)
+    if "%p" in form:
+        texts = halves(texts)
     if "%H" in form and (late := matches(texts, _MIDNIGHT)).any():
         starts = pc.replace_substring_regex(texts.filter(pa.array(late)), _MIDNIGHT, r"00\1\2")
         texts = pc.replace_with_mask(texts, pa.array(late), starts)

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from noria.ingestion import times
 from noria.ingestion.arrow_values import blank, matches
 from noria.ingestion.column_types import _numbers
 from noria.ingestion.column_types.base import ColumnType
@@ -11,9 +12,9 @@ from noria.ingestion.number_formats import NumberFormat
 
 _PATTERN = (
     r"^\s*(?P<sign>-?)(?P<hours>\d{1,4}):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:[.,]\d{1,9})?))?"
-    r"\s*(?P<half>(?:[aApP]\.?[mM]\.?)?)\s*$"
+    r"\s*(?P<half>(?:[aApP][mM])?)\s*$"
 )
-_HALF = r"[aApP]\.?[mM]\.?\s*$"  # a half of the day has the hours 1 to 12
+_HALF = r"[aApP][mM]\s*$"  # a half of the day has the hours 1 to 12
 _TWELVE = r"^\s*(0?[1-9]|1[0-2]):"
 _TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
@@ -25,9 +26,10 @@ class Clock(ColumnType):
         return pa.types.is_time(arrow_type) or pa.types.is_duration(arrow_type)
 
     def recognizes(self, texts: pa.Array) -> np.ndarray:
-        return _good(texts)
+        return _good(times.halves(texts))
 
     def from_text(self, texts: pa.Array, form: NumberFormat) -> tuple[pa.Array, np.ndarray]:
+        texts = times.halves(texts)
         good = _good(texts)
         parts = pc.extract_regex(blank(texts, ~good), _PATTERN)
 

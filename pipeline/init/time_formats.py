@@ -54,7 +54,7 @@ FORMATS = (
     ),
     *("%H:%M %d/%m/%Y", "%H:%M:%S %d/%m/%Y", "%H:%M %d.%m.%Y", "%H:%M %m/%d/%Y"),
     *("%d-%b-%y %I.%M.%S.%f %p", "%d-%b-%Y %I.%M.%S.%f %p", "%d%b%Y", "%d%b%y"),
-    *("%Y-%m", "%Y/%m", "%m/%Y", "%b-%Y", "%b %Y", "%B %Y", "%b-%y", "%Y年%m月"),
+    *("%Y-%j", "%Y-%m", "%Y/%m", "%m/%Y", "%b-%Y", "%b %Y", "%B %Y", "%b-%y", "%Y年%m月"),
 )
 YEAR = 365.2425 * 86_400  # mean seconds of a year
 # A time whose parts are all of two digits (or four).
@@ -63,6 +63,8 @@ _ANY = datetime.datetime(2011, 12, 12, 12, 12, 12, tzinfo=datetime.timezone.utc)
 DIGIT_FORMATS = {
     "%Y": 4,
     "%Y%m": 6,
+    "%y%m%d": 6,
+    "%Y%j": 7,
     "%y%m%d%H": 8,
     "%Y%m%d%H": 10,
     "%y%m%d%H%M": 10,
@@ -149,7 +151,9 @@ def formats(texts: pa.Array) -> times.FormatCounts:
     )  # ISO 8601 is read beside each format
     # Drawn, because formats may alternate: each nth text would be in one of them.
     some = different.take(pa.array(np.random.default_rng(0).permutation(len(different))[:SAMPLE]))
-    shapes = collections.Counter(_shape(text) for text in english(some, short=False).to_pylist())
+    shapes = collections.Counter(
+        _shape(text) for text in english(times.halves(some), short=False).to_pylist()
+    )
     usual = max(shapes, key=lambda shape: shapes[shape], default="")
     sample = times.FormatCounts(tuple(form for form in FORMATS if _shape(_ANY.strftime(form)) == usual))
     sample.add(some)

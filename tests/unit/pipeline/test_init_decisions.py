@@ -179,6 +179,17 @@ def test_times_as_people_write_them() -> None:
         *("%a, %d %b %Y %H:%M:%S GMT", "%d/%b/%Y:%H:%M:%S +0000", "%Y:%m:%d %H:%M:%S", "%Y年%m月%d日 %H:%M"),
     ):
         assert first == found([f"{moment:{form}}" for moment in moments])[0], form
+    for half in ("a.m.", "A. M.", "am"):  # and behind the thin blank of web browsers
+        halves = [
+            f"{m:%d/%m/%Y %I:%M}\u202f{half.replace('a', 'p').replace('A', 'P') if m.hour > 11 else half}"
+            for m in moments
+        ]
+        assert (first, ("%d/%m/%Y %I:%M %p",)) == found(halves)
+    days = [f"{moment:%Y-%j}" for moment in moments]
+    day = first // 86_400 * 86_400
+    assert (day, ("%Y-%j",)) == found(days)
+    assert (day, ("%Y%j",)) == found([int(each.replace("-", "")) for each in days])
+    assert (day, ("%y%m%d",)) == found([int(f"{moment:%y%m%d}") for moment in moments])
     german = {"May": "Mai", "June": "Juni"}
     texts = [f"{moment.day}. {german[f'{moment:%B}']} {moment:%Y %H:%M}" for moment in moments]
     assert (first, ("%d. %b %Y %H:%M",)) == found(texts)  # %b and %B read each other's names then
