@@ -50,7 +50,7 @@ class TabM(Family):
         members = max(2, min(MEMBERS, MOST_INPUTS // x.shape[-1]))
         x = layers.Members(members, settings.seed, name="members")(x)
         x = layers.dense_layers(x, settings)
-        return keras.Model(inputs, layers.Heads(settings.outputs, name="logits")(x), name="tabm")
+        return keras.Model(inputs, layers.Heads(members, settings.outputs, name="logits")(x), name="tabm")
 
     def numeric_rows(
         self, variable: str, shape: tuple[int, ...], features: "Features"
