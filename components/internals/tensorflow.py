@@ -192,13 +192,26 @@ def identity_set(values: Iterable[Any]) -> Any:
 def part_of_graph(graph: Any, outputs: Mapping[str, Any], signature: Any) -> Callable[..., Any]:
     """A traced FuncGraph as a function that computes some of its tensors.
 
+    A graph that changes no state and reads none is the function as it is, since TensorFlow runs only what the outputs
+    need. Another one is copied without the rest, which takes as long as a trace.
+
     Args:
       graph: the graph, with its inputs.
       outputs: tensors of the graph by name.
       signature: args and kwargs of the function, as type specs.
     """
+    from tensorflow import nest
     from tensorflow.python.eager import wrap_function
 
     holder = wrap_function.VariableHolder(share_variables=True)
-    whole = wrap_function.WrappedFunction(graph, variable_holder=holder)
-    return whole.prune(graph.inputs, outputs, input_signature=signature)
+    one_of_each = {op.type: op for op in graph.get_operations()}.values()
+    if graph.captures or any(op.op_def.is_stateful for op in one_of_each):
+        whole = wrap_function.WrappedFunction(graph, variable_holder=holder)
+        return whole.prune(graph.inputs, outputs, input_signature=signature)
+    before = graph.outputs, graph.structured_outputs
+    graph.outputs, graph.structured_outputs = list(outputs.values()), dict(outputs)
+    try:
+        part = wrap_function.WrappedFunction(graph, variable_holder=holder)
+    finally:
+        graph.outputs, graph.structured_outputs = before
+    return lambda inputs: part._call_flat(nest.flatten(inputs, expand_composites=True), [])

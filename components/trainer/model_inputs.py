@@ -6,6 +6,8 @@ import json
 import re
 from typing import Any
 
+import numpy as np
+
 from noria.components.libraries import tf, tft
 from noria.core.errors import ConfigError, DataError
 
@@ -65,7 +67,7 @@ class Features:
         return found
 
     def pack(self, columns: dict[str, Any]) -> tuple[tf.Tensor, tf.Tensor]:
-        """Packs transformed columns into two matrices.
+        """Packs transformed columns, tensors or arrays, into two matrices.
 
         Returns:
           numeric float32 `[rows, width]` and ids int32 `[rows, number of categorical features]`, from 0.
@@ -98,8 +100,14 @@ class Features:
         )
 
 
-def _side_by_side(columns: list[tuple[tf.Tensor, int]], rows: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+def _side_by_side(columns: list[tuple[Any, int]], rows: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """Columns and their widths as one matrix `[rows, widths]`; scalars, the most, by one operation for all."""
+    if columns and all(isinstance(column, np.ndarray) for column, _ in columns):
+        # TensorFlow would make a tensor of each.
+        kind = dtype.as_numpy_dtype
+        return tf.constant(
+            np.concatenate([column.reshape(-1, width).astype(kind) for column, width in columns], 1)
+        )
     parts = [
         tf.stack(list(group), 1) if scalars else tf.concat(list(group), 1)
         for scalars, group in itertools.groupby(

@@ -157,7 +157,7 @@ class Reader:
             )
 
 
-def _dense(batch: pa.RecordBatch, name: str, kind: Any) -> tf.Tensor | None:
+def _dense(batch: pa.RecordBatch, name: str, kind: Any) -> np.ndarray | None:
     """A column of a fixed shape as parsing gives it; None if it has another type, or rows with other shapes."""
     at = batch.schema.get_field_index(name)
     if at < 0 or not isinstance(kind, tf.io.FixedLenFeature):
@@ -173,4 +173,4 @@ def _dense(batch: pa.RecordBatch, name: str, kind: Any) -> tf.Tensor | None:
         or not (np.diff(lists.offsets.to_numpy()) == width).all()
     ):
         return None
-    return tf.constant(values.to_numpy().reshape(shape))
+    return values.to_numpy().reshape(shape)

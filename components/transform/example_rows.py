@@ -15,7 +15,7 @@ from tfx_bsl.public import tfxio
 
 from noria.components import batch_cache
 from noria.components.internals.tft import tf
-from noria.components.internals.tfx_bsl import ExamplesToRecordBatchDecoder
+from noria.components.internals.tfx_bsl import ExamplesToRecordBatchDecoder, TensorAdapter
 from noria.core import files
 from noria.core.errors import DataError
 
@@ -46,7 +46,7 @@ class ExampleRows:
     def __init__(self, schema: Any, scratch: str):
         self.schema = schema
         self._config = reader(["unused"], schema).TensorAdapterConfig()
-        self._adapter = tfxio.TensorAdapter(self._config)
+        self._adapter = TensorAdapter(self._config)
         self.specs: dict[str, Any] = self._adapter.OriginalTypeSpecs()
         self._decoder = ExamplesToRecordBatchDecoder(schema.SerializeToString())
         self._scratch = scratch
@@ -76,7 +76,7 @@ class ExampleRows:
 
     def tensors(self, batch: pa.RecordBatch) -> dict[str, Any]:
         """The batch as eager tensors, by column."""
-        return self._adapter.ToBatchTensors(batch, produce_eager_tensors=True)
+        return self._adapter.eager_tensors(batch)
 
     def projection(self, columns: Sequence[str]) -> "Projection":
         """Tensors of some columns only."""
@@ -180,9 +180,9 @@ class Projection:
         part.feature.extend(feature for feature in schema.feature if feature.name in names)
         self.decoder = ExamplesToRecordBatchDecoder(part.SerializeToString())
         self.schema = config.arrow_schema
-        self._adapter = tfxio.TensorAdapter(config)
+        self._adapter = TensorAdapter(config)
 
     def tensors(self, batch: pa.RecordBatch) -> dict[str, Any]:
         indices = [batch.schema.get_field_index(name) for name in self.schema.names]
         part = pa.RecordBatch.from_arrays([batch.column(i) for i in indices], schema=self.schema)
-        return self._adapter.ToBatchTensors(part, produce_eager_tensors=True)
+        return self._adapter.eager_tensors(part)

@@ -27,6 +27,7 @@ from noria.components.trainer.network import Network  # noqa: E402
 from noria.components.trainer.settings import read  # noqa: E402
 from noria.components.trainer.transform_layer import TransformLayer  # noqa: E402
 from noria.components.transform import executor  # noqa: E402
+from noria.components.transform.example_rows import ExampleRows  # noqa: E402
 from noria.components.transform.request import Request  # noqa: E402
 
 ROWS, FEW, MANY = 60, 10, 30  # of each kind of column
@@ -216,6 +217,24 @@ def test_schema_is_tfts(annotated, tmp_path):
     ]
     assert schemas[0] == schemas[1]
     assert annotated == schemas[1].feature[0].HasField("int_domain")
+
+
+def test_tensors_are_tfx_bsls(made, tmp_path):
+    """Sparse columns that share their indices have the values and shapes that tfx_bsl gives to each."""
+    _, table, folder = made
+    files = [str(folder / "examples" / "Split-train" / "span-00000001-00000-of-00001.gz")]
+    rows = ExampleRows(write(table, tmp_path / "again"), str(tmp_path))
+    (batch,) = rows.small(files)
+    sparse = [name for name, value in rows.tensors(batch).items() if isinstance(value, tf.SparseTensor)]
+    assert {name for name, values in table.items() if None in values} == set(sparse)
+    for part in (batch, batch.slice(3, 1)):  # of one row, in which no column has a gap between values
+        expected, actual = rows._adapter.ToBatchTensors(part, True), rows.tensors(part)
+        assert expected.keys() == actual.keys()
+        for name, value in expected.items():
+            for one, other in zip(
+                *(tf.nest.flatten(v, expand_composites=True) for v in (value, actual[name])), strict=True
+            ):
+                assert (one.dtype, one.numpy().tolist()) == (other.dtype, other.numpy().tolist()), name
 
 
 def test_inputs_are_named_as_the_columns(made):
