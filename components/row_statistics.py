@@ -12,6 +12,7 @@ number has a larger one.
 
 import collections
 import dataclasses
+import itertools
 import json
 import math
 import zlib
@@ -25,6 +26,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from noria.components import gate_statistics
 from noria.components.gate_statistics import MAX_VALUES
+from noria.components.single_values import single_values
 from noria.core import splitmix64
 from noria.core.periods import DAY
 
@@ -35,6 +37,8 @@ DUPLICATES = "noria/duplicates"
 SKETCH = 2048
 # Of the numbers of one value, by the first 4 bits of their hash.
 BUCKETS = 16
+# Columns whose numbers are hashed at once.
+TOGETHER = 64
 
 
 class Sketch:
@@ -124,11 +128,17 @@ class RowStatisticsGenerator(tfdv.CombinerStatsGenerator):
             hours = (times[np.isfinite(times)] % DAY // 3600).astype(np.int64)
             accumulator.hours = accumulator.hours + np.bincount(hours, minlength=24)
         marks = [np.zeros(rows, np.uint64), np.zeros(rows, np.uint64)]
-        for index, name in enumerate(name for name in self._columns if name in columns):
-            scalars = gate_statistics.scalars(columns[name], rows)
+        halves = {name: index % 2 for index, name in enumerate(n for n in self._columns if n in columns)}
+        numbers = single_values(record_batch, [pa.int64(), pa.float32()])
+        for half, mark in enumerate(marks):
+            mine = {name: values for name, values in numbers.items() if halves.get(name) == half}
+            accumulator.columns.update(mine)
+            mark += _sum_of_hashes(mine, rows)
+        for name, half in halves.items():
+            scalars = None if name in numbers else gate_statistics.scalars(columns[name], rows)
             if scalars is not None:
                 accumulator.columns.add(name)
-                marks[index % 2] += _hashes(scalars, name)
+                marks[half] += _hashes(scalars, name)
         for sketch, mark in zip(accumulator.sketches, (marks[0] + marks[1], *marks), strict=True):
             sketch.add(splitmix64.mix(mark))
         self._add_numbers(accumulator, columns, rows)
@@ -226,9 +236,27 @@ def _forget(rows: Rows) -> None:
             rows.numbers.pop(key, None)
 
 
+def _sum_of_hashes(columns: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
+    """The sum of `_hashes` of columns with a number in each row, many columns at a time: `[rows]`."""
+    total, names = np.zeros(rows, np.uint64), sorted(columns, key=lambda name: columns[name].dtype.str)
+    for _, alike in itertools.groupby(names, key=lambda name: columns[name].dtype):
+        waiting = list(alike)
+        while waiting:
+            some, waiting = waiting[:TOGETHER], waiting[TOGETHER:]
+            values = np.concatenate([columns[name] for name in some])
+            hashes = pd.util.hash_array(values, categorize=False).reshape(len(some), rows)
+            salts = np.array([_salt(name) for name in some], np.uint64)
+            total += splitmix64.mix(hashes * salts[:, None]).sum(axis=0, dtype=np.uint64)
+    return total
+
+
+def _salt(name: str) -> int:
+    return zlib.crc32(name.encode()) * 2 + 1
+
+
 def _hashes(column: pa.Array, name: str) -> np.ndarray:
     """A hash of each value with the column's name, `[rows]`; 0 if there is none."""
-    salt = np.uint64(zlib.crc32(name.encode()) * 2 + 1)
+    salt = np.uint64(_salt(name))
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         # A number is hashed faster than it is found in a dictionary.
         numbers = column.fill_null(0).to_numpy(zero_copy_only=False)

@@ -6,7 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 import tensorflow_data_validation as tfdv
+from tensorflow_data_validation import types
 from tensorflow_data_validation.statistics import stats_impl
+from tensorflow_data_validation.statistics.generators import basic_stats_generator as basic
 from tensorflow_data_validation.statistics.generators import top_k_uniques_sketch_stats_generator as sketch
 from tensorflow_data_validation.utils import quantiles_util
 from tensorflow_data_validation.utils.top_k_uniques_stats_util import FeatureValueCount
@@ -28,6 +30,10 @@ _BEAM_ONLY = (
 bin_weights = quantiles_util._get_bin_weights
 overlap = quantiles_util._overlap
 equi_width_histogram = quantiles_util.generate_equi_width_histogram
+find_median = quantiles_util.find_median
+quantiles_of = basic._get_quantiles_counts
+# Quantiles that TFDV takes for each bucket of the quantile histogram.
+FINER = basic._NUM_QUANTILES_FACTOR_FOR_STD_HISTOGRAM
 
 
 def beam_only(options: tfdv.StatsOptions) -> list[str]:
@@ -38,6 +44,82 @@ def beam_only(options: tfdv.StatsOptions) -> list[str]:
 def combiners(options: tfdv.StatsOptions) -> list[Any]:
     """The combiners that `tfdv.generate_statistics_in_memory` uses; each has Beam's CombineFn methods."""
     return stats_impl.get_generators(options, in_memory=True)
+
+
+def is_basic(combiner: Any) -> bool:
+    """Whether a combiner makes TFDV's statistics of every column, see `BasicStats`."""
+    return type(combiner) is basic.BasicStatsGenerator
+
+
+class BasicStats(basic.BasicStatsGenerator):
+    """TFDV's counts, moments and histograms of every column, as the parts that a subclass puts together.
+
+    Args:
+      generator: TFDV's own, whose settings it takes.
+    """
+
+    def __init__(self, generator: Any):
+        self.__dict__.update(vars(generator))
+        self.quantiles_histogram_buckets = self._num_quantiles_histogram_buckets
+        self.histogram_buckets = self._num_histogram_buckets
+
+    def is_number(self, path: Any, kind: Any) -> bool:
+        """Whether a column of a type gets a number's statistics, without weights."""
+        return (
+            kind in (statistics_pb2.FeatureNameStatistics.INT, statistics_pb2.FeatureNameStatistics.FLOAT)
+            and path not in self._categorical_numeric_types
+            and self._column_hasher is None
+            and self._example_weight_map.get(path) is None
+            and self._feature_config.should_compute_histograms(path)
+        )
+
+    def find_or_add(self, accumulator: Any, name: str) -> tuple[Any, Any]:
+        """The path and the accumulator of a column."""
+        path = types.FeaturePath([name])
+        if path not in accumulator:
+            accumulator[path] = basic._PartialBasicStats(False, self._make_quantiles_sketch_fn)
+        return path, accumulator[path]
+
+    def level(self, stats: Any) -> Any:
+        """The counts of a column's rows; None if TFDV has found lists of lists in it."""
+        if stats.common_stats.presence_and_valency_stats is None:
+            new = basic._PresenceAndValencyStats(self._make_quantiles_sketch_fn, False)
+            stats.common_stats.presence_and_valency_stats = [new]
+        levels = stats.common_stats.presence_and_valency_stats
+        return levels[0] if len(levels) == 1 else None
+
+    def add_moments(self, stats: Any, rows: int, mean: float, variance: float) -> None:
+        """Adds rows to a column's mean and variance."""
+        stats.numeric_stats.mean_var_accumulator._combine(rows, mean, variance)
+
+    def common(self, accumulator: Any, stats: Any) -> Any:
+        """A column's counts as proto."""
+        return basic._make_common_stats_proto(
+            stats.common_stats,
+            None,
+            self._make_quantiles_sketch_fn,
+            self._num_values_histogram_buckets,
+            False,
+            accumulator.num_examples,
+            accumulator.weighted_num_examples,
+        )
+
+    def feature(self, accumulator: Any, path: Any, stats: Any) -> Any:
+        """Any column's statistics as proto, as `extract_output` makes them."""
+        return basic._make_feature_stats_proto(
+            path,
+            stats,
+            accumulator.get(path.parent()),
+            self._make_quantiles_sketch_fn,
+            self._num_values_histogram_buckets,
+            self._num_histogram_buckets,
+            self._num_quantiles_histogram_buckets,
+            path in self._bytes_features,
+            self._categorical_numeric_types,
+            self._example_weight_map.get(path) is not None,
+            accumulator.num_examples,
+            accumulator.weighted_num_examples,
+        )
 
 
 def is_sketch(combiner: Any) -> bool:

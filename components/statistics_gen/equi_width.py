@@ -50,9 +50,29 @@ def histogram(
         return tfdv_internals.equi_width_histogram(
             quantiles, cumulative_counts, finite_min, finite_max, num_buckets, num_pos_inf
         )
-    low, high, weight = _bins(quantiles, cumulative_counts)
-    edges = np.linspace(finite_min, finite_max, num_buckets + 1)
     result = statistics_pb2.Histogram(type=statistics_pb2.Histogram.STANDARD)
+    low, high, weight = _bins(quantiles, cumulative_counts)
+    add_buckets(result, low, high, weight, finite_min, finite_max, num_buckets)
+    return result
+
+
+def add_buckets(
+    result: statistics_pb2.Histogram,
+    low: list[float],
+    high: list[float],
+    weight: list[float],
+    finite_min: float,
+    finite_max: float,
+    num_buckets: int,
+) -> None:
+    """Adds the buckets to a histogram.
+
+    Args:
+      result: gets them.
+      low, high, weight: lower bounds, upper bounds and rows of the bins between quantiles.
+      finite_min, finite_max, num_buckets: as in `histogram`, where quantiles and ends are finite and not the same.
+    """
+    edges = np.linspace(finite_min, finite_max, num_buckets + 1)
     for number, (left, right) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
         # One more on each side: `overlap` may compare in another precision than bisect.
         start = max(bisect.bisect_left(high, left) - 1, 0)
@@ -71,13 +91,11 @@ def histogram(
                 break
             count += share * weight[at]
         result.buckets.add(low_value=left, high_value=right, sample_count=count)
-    return result
 
 
 def _bins(quantiles: np.ndarray, cumulative_counts: np.ndarray) -> tuple[list[float], ...]:
-    """Lower bounds, upper bounds and rows of the bins between quantiles, as TFDV's `_get_bin_weights`.
+    """Lower bounds, upper bounds and rows of the bins between quantiles.
 
-    Bins with the same upper bound share their rows, and the first one, or all that equal it, gets those of the minimum.
     Counts of rows are whole numbers, whose sum has no order; TFDV treats others.
     """
     cumulative = cumulative_counts.astype(np.float64)
@@ -85,12 +103,26 @@ def _bins(quantiles: np.ndarray, cumulative_counts: np.ndarray) -> tuple[list[fl
         found = tfdv_internals.bin_weights(quantiles, cumulative)
         low, high, weight = (array.astype(np.float64).tolist() for array in found)
         return low, high, weight
-    counts = np.diff(cumulative)
-    starts = np.concatenate([[0], np.flatnonzero(quantiles[2:] != quantiles[1:-1]) + 1])
-    sizes = np.diff(starts, append=len(counts))
-    weights = np.repeat(np.add.reduceat(counts, starts) / sizes, sizes)
-    first = int((np.logical_and(quantiles[:-1] == quantiles[0], quantiles[1:] == quantiles[1])).argmin())
-    first = first or len(weights)
-    weights[:first] += cumulative[0] / first
     bounds = quantiles.astype(np.float64).tolist()
-    return bounds[:-1], bounds[1:], weights.tolist()
+    return bounds[:-1], bounds[1:], weights(quantiles[None], cumulative[None])[0].tolist()
+
+
+def weights(quantiles: np.ndarray, cumulative: np.ndarray) -> np.ndarray:
+    """Rows of the bins between quantiles, as TFDV's `_get_bin_weights`, of many columns.
+
+    Bins with the same upper bound share their rows, and the first one, or all that equal it, gets those of the minimum.
+
+    Args:
+      quantiles: boundaries, ascending, `[columns, n]`.
+      cumulative: rows up to each boundary, whole numbers in float64, `[columns, n]`.
+    """
+    counts = np.diff(cumulative, axis=1)
+    begins = np.ones(counts.shape, bool)
+    begins[:, 1:] = quantiles[:, 2:] != quantiles[:, 1:-1]
+    starts = np.flatnonzero(begins)
+    sizes = np.diff(starts, append=counts.size)
+    found = np.repeat(np.add.reduceat(counts.ravel(), starts) / sizes, sizes).reshape(counts.shape)
+    first = (quantiles[:, :-1] == quantiles[:, :1]) & (quantiles[:, 1:] == quantiles[:, 1:2])
+    equal = np.where(first.all(axis=1), counts.shape[1], first.argmin(axis=1))
+    of_minimum = np.arange(counts.shape[1]) < equal[:, None]
+    return np.where(of_minimum, found + (cumulative[:, 0] / equal)[:, None], found)

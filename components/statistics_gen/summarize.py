@@ -8,6 +8,7 @@ Memory is bounded by the batch and by the combiners' accumulators: sketches, and
 import copy
 import pickle
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pyarrow as pa
 import tensorflow_data_validation as tfdv
@@ -16,6 +17,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from noria.components.internals import tfdv as tfdv_internals
 from noria.components.statistics_gen.equi_width import histogram
 from noria.components.statistics_gen.exact_counts import ValueCounter
+from noria.components.statistics_gen.many_columns import ManyColumns
 
 
 class Summary:
@@ -34,12 +36,7 @@ class Summary:
             raise ValueError(
                 f"statistics in one process do not cover {', '.join(refused)}; use the Beam path"
             )
-        self._generators = [
-            tfdv_internals.ExactTopKUniques(options, ValueCounter)
-            if tfdv_internals.is_sketch(generator)
-            else generator
-            for generator in tfdv_internals.combiners(options)
-        ]
+        self._generators = [_replaced(generator, options) for generator in tfdv_internals.combiners(options)]
         self._partial = [generator.create_accumulator() for generator in self._generators]
 
     def add(self, batch: pa.RecordBatch) -> None:
@@ -72,6 +69,13 @@ class Summary:
         """
         with tfdv_internals.replaced_histogram(histogram):
             return tfdv_internals.extract(self._partial, self._generators)
+
+
+def _replaced(generator: Any, options: tfdv.StatsOptions) -> Any:
+    """TFDV's combiner, or Noria's for the same statistics."""
+    if tfdv_internals.is_sketch(generator):
+        return tfdv_internals.ExactTopKUniques(options, ValueCounter)
+    return ManyColumns(generator) if tfdv_internals.is_basic(generator) else generator
 
 
 def summarize(

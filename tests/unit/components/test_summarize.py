@@ -7,10 +7,12 @@ import pytest
 import tensorflow_data_validation as tfdv
 from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_data_validation.utils import quantiles_util
+from tensorflow_metadata.proto.v0 import schema_pb2
 
-from noria.components.statistics_gen import equi_width, exact_counts
+from noria.components.internals import tfdv as tfdv_internals
+from noria.components.statistics_gen import equi_width, exact_counts, many_columns
 from noria.components.statistics_gen.summarize import Summary, summarize
-from noria.schemas.list_columns import list_batches
+from noria.schemas.list_columns import as_lists, list_batches
 
 
 def test_histogram_is_tfdvs():
@@ -98,6 +100,58 @@ def test_merged_parts_are_the_whole():
                     stats = feature.num_stats
                     stats.mean, stats.std_dev = round(stats.mean, 9), round(stats.std_dev, 9)
         assert expected == merged
+
+
+def many(rows: int, seed: int) -> pa.RecordBatch:
+    """Columns of numbers of every kind, more than TFDV's own code is used for; two have no number in some rows."""
+    random = np.random.default_rng(seed)
+    kinds = {
+        "normal": lambda: random.normal(size=rows),
+        "rounded": lambda: random.normal(size=rows).round(1),
+        "mostly zero": lambda: np.where(random.random(rows) < 0.9, 0, random.exponential(size=rows)),
+        "huge": lambda: random.normal(size=rows) * 1e30,
+        "whole": lambda: random.integers(-5, 1000, rows),
+        "large": lambda: random.integers(1 << 60, 1 << 62, rows),
+        "two": lambda: random.integers(0, 2, rows),
+        "class": lambda: random.integers(0, 3, rows),
+        "constant": lambda: np.full(rows, 3.5),
+        "infinite": lambda: np.where(random.random(rows) < 0.01, np.inf, random.normal(size=rows)),
+        "gaps": lambda: np.where(random.random(rows) < 0.5, np.nan, random.normal(size=rows)),
+        "nothing": lambda: np.full(rows, np.nan),
+        "text": lambda: random.choice(["a", "b"], rows),
+    }
+    flat = {f"{name} {i}": make() for i in range(5) for name, make in kinds.items()}
+    return as_lists(pa.RecordBatch.from_pydict(flat))
+
+
+@pytest.mark.parametrize("rows", [[1], [2], [700], [3000, 1, 200]])
+def test_many_columns_are_tfdvs(rows):
+    """Statistics of many columns together are those that TFDV's generator makes one by one, byte for byte."""
+    schema = schema_pb2.Schema()
+    for i in range(5):
+        schema.feature.add(name=f"class {i}", type=schema_pb2.INT).int_domain.is_categorical = True
+    options = tfdv.StatsOptions(schema=schema, num_quantiles_histogram_buckets=20)
+    [theirs] = filter(tfdv_internals.is_basic, tfdv_internals.combiners(options))
+    [given] = filter(tfdv_internals.is_basic, tfdv_internals.combiners(options))
+    ours = many_columns.ManyColumns(given)
+    batches = [many(count, seed) for seed, count in enumerate(rows)]
+    found = []
+    for generator in (theirs, ours):
+        parts = []
+        for batch in batches:
+            parts.append(generator.add_input(generator.create_accumulator(), batch))
+        first = generator.add_input(parts.pop(0), batches[-1])
+        whole = generator.merge_accumulators([first, *parts])
+        with tfdv_internals.replaced_histogram(equi_width.histogram):
+            found.append(generator.extract_output(generator.compact(whole)))
+    assert [name_of(feature) for feature in found[0].features] == [
+        name_of(feature) for feature in found[1].features
+    ]
+    for expected, actual in zip(found[0].features, found[1].features, strict=True):
+        assert expected.SerializeToString(deterministic=True) == actual.SerializeToString(
+            deterministic=True
+        ), name_of(expected)
+    assert found[0].num_examples == found[1].num_examples == sum(rows) + rows[-1]
 
 
 def test_what_only_beam_does_is_refused():
