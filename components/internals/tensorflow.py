@@ -209,7 +209,8 @@ def part_of_graph(graph: Any, outputs: Mapping[str, Any], signature: Any) -> Cal
         whole = wrap_function.WrappedFunction(graph, variable_holder=holder)
         return whole.prune(graph.inputs, outputs, input_signature=signature)
     before = graph.outputs, graph.structured_outputs
-    graph.outputs, graph.structured_outputs = list(outputs.values()), dict(outputs)
+    # In the order in which TensorFlow flattens a dictionary, by name: that is how it packs what it computes.
+    graph.outputs, graph.structured_outputs = nest.flatten(dict(outputs), expand_composites=True), dict(outputs)
     try:
         part = wrap_function.WrappedFunction(graph, variable_holder=holder)
     finally:
