@@ -1,7 +1,7 @@
 """The journal: what each stage did, as structured records on one logger.
 
 Components write records. The runner shows progress from them, and writes them to the run's `journal.jsonl`. Without a
-listener they reach the log as plain lines. Standard library only, except for the errors.
+listener they reach the log as plain lines. Standard library only, except for core.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from noria.core import freed_memory
 from noria.core.errors import ThinError
 
 logger = logging.getLogger("noria.journal")
@@ -33,13 +34,15 @@ class Stage:
 def stage(name: str, **fields: Any) -> Iterator[Stage]:
     """Writes records for the start and the end of a stage, with its seconds; an error is recorded and raised.
 
-    A thin span ends the stage without a failure, though it is raised as an error.
+    A thin span ends the stage without a failure, though it is raised as an error. Memory that a large stage has freed
+    goes back to the system.
     """
     current = Stage(name, **fields)
     _write({"stage": name, "event": "start", **fields})
     started = time.monotonic()
     try:
-        yield current
+        with freed_memory.given_back():
+            yield current
     except ThinError as error:
         _write(
             {"stage": name, "event": "end", "seconds": time.monotonic() - started, **current.fields}, error
