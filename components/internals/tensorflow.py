@@ -210,7 +210,10 @@ def part_of_graph(graph: Any, outputs: Mapping[str, Any], signature: Any) -> Cal
         return whole.prune(graph.inputs, outputs, input_signature=signature)
     before = graph.outputs, graph.structured_outputs
     # In the order in which TensorFlow flattens a dictionary, by name: that is how it packs what it computes.
-    graph.outputs, graph.structured_outputs = nest.flatten(dict(outputs), expand_composites=True), dict(outputs)
+    graph.outputs, graph.structured_outputs = (
+        nest.flatten(dict(outputs), expand_composites=True),
+        dict(outputs),
+    )
     try:
         part = wrap_function.WrappedFunction(graph, variable_holder=holder)
     finally:
