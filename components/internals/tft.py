@@ -180,7 +180,7 @@ class TransformGraph:
     def __init__(self, folder: str):
         output = tft.TFTransformOutput(folder)
         self.schema = output.transformed_metadata.schema
-        self._loader = SavedModelLoader.opened(output.transform_savedmodel_dir)
+        self._loader = SavedModelLoader(output.transform_savedmodel_dir)
         self.columns = self._loader.columns()
         self._loader.finalize(self.columns, set(self._loader.structured_outputs))
         self._converter = impl_helper.make_tensor_to_arrow_converter(self.schema)

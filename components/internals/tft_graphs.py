@@ -6,10 +6,7 @@ same sources share a set.
 """
 
 import contextlib
-import copy
-import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from noria.components.keras3 import prefer_keras3
@@ -28,13 +25,9 @@ from tensorflow_transform import (  # noqa: E402
 from tensorflow_transform.saved import saved_transform_io_v2  # noqa: E402
 
 from noria.components.internals.tensorflow import identity_set  # noqa: E402
-from noria.core.files import tree_digest  # noqa: E402
 
 # Share of a function's operations that its outputs need, from which on it is written as it is.
 ENOUGH_NEEDED = 0.9
-
-_opened: dict[str, "SavedModelLoader"] = {}
-_lock = threading.Lock()
 
 
 def output_sources(outputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,21 +204,6 @@ class SavedModelLoader(saved_transform_io_v2.SavedModelLoader):
     def __init__(self, folder: str):
         with fast():
             super().__init__(folder)
-
-    @classmethod
-    def opened(cls, folder: str) -> "SavedModelLoader":
-        """A loader of its own for the caller, over a graph that this process loads once for Transform and Trainer.
-
-        Graphs are distinguished by their content. The newest is held; its tables are filled while it is loaded, so the
-        files may be deleted after this.
-        """
-        digest = tree_digest(Path(folder))
-        with _lock:
-            loader = _opened.get(digest)
-            if loader is None:
-                _opened.clear()
-                loader = _opened[digest] = cls(folder)
-        return copy.copy(loader)
 
     def columns(self) -> list[str]:
         """The raw columns that any output depends on, sorted.

@@ -31,7 +31,7 @@ class TransformLayer:
 
     @functools.cached_property
     def _loader(self) -> SavedModelLoader:
-        return SavedModelLoader.opened(self._graph.transform_savedmodel_dir)
+        return SavedModelLoader(self._graph.transform_savedmodel_dir)
 
     @property
     def trackables(self) -> dict[str, Any]:
