@@ -78,7 +78,8 @@ class RawColumns:
 
 
 def _is_argument(name: str) -> bool:
-    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name) and name != "self"
+    """Whether TensorFlow takes it as it is; it puts `arg_` before names that do not begin with a letter."""
+    return name[:1].isalpha() and name.isascii() and name.isidentifier() and not keyword.iskeyword(name) and name != "self"
 
 
 def _sparse(columns: Sequence[Any]) -> list[Any]:

@@ -252,12 +252,12 @@ def test_predict_takes_raw_columns(week1, champion):
 
 
 def test_predict_names_columns_as_people_do():
-    """An argument in Python cannot be `dep delay` or `class`; the inputs of the signature can."""
-    names = ["1st", "class", "column_3", "dep delay", "größe", "plain", "self"]
+    """An argument cannot be `dep delay`, `class` or, for TensorFlow, `_id`; the inputs of the signature can."""
+    names = ["1st", "_id", "class", "column_4", "dep delay", "größe", "plain", "self"]
     columns = raw_columns.RawColumns({name: tf.io.VarLenFeature(tf.float32) for name in names})
     assert sorted(columns.arguments.values()) == sorted(columns.input_specs())
-    assert ("plain", "column_3", "column_3_") == tuple(
-        columns.arguments[name] for name in ("plain", "column_3", "dep delay")
+    assert ("plain", "column_4", "column_4_", "column_1") == tuple(
+        columns.arguments[name] for name in ("plain", "column_4", "dep delay", "_id")
     )
     signature = meta_graph_pb2.SignatureDef()
     for name, alias in columns.arguments.items():
