@@ -113,6 +113,11 @@ def _side_by_side(columns: Mapping[str, Column]) -> tuple[list[str], tf.Tensor]:
     """
     kinds: dict[tuple, dict[str, Column]] = {}
     for name, column in columns.items():
+        if column.dtype == tf.string:
+            raise TypeError(
+                f"{name!r} holds text, which is no number: make it a category; in a module that noria init wrote, "
+                "move it from NUMBERS to CATEGORIES"
+            )
         sparse = isinstance(column, tf.SparseTensor)
         kinds.setdefault((sparse, column.dtype, sparse or column.shape.rank), {})[name] = column
     parts = []

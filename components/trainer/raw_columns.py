@@ -79,7 +79,13 @@ class RawColumns:
 
 def _is_argument(name: str) -> bool:
     """Whether TensorFlow takes it as it is; it puts `arg_` before names that do not begin with a letter."""
-    return name[:1].isalpha() and name.isascii() and name.isidentifier() and not keyword.iskeyword(name) and name != "self"
+    return (
+        name[:1].isalpha()
+        and name.isascii()
+        and name.isidentifier()
+        and not keyword.iskeyword(name)
+        and name != "self"
+    )
 
 
 def _sparse(columns: Sequence[Any]) -> list[Any]:

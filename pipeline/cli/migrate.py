@@ -47,6 +47,8 @@ def migrate(
     for line in [*lines, *done.notes]:
         console.out().print(f"[green]✓[/] {escape(line)}", soft_wrap=True)
     console.out().print(
-        "If the model reads such a column, check the preprocessing; the next [bold]noria run[/] uses the new types."
+        "If the model reads such a column, check the preprocessing: NUMBERS and CATEGORIES in a preprocessing.py that "
+        "noria init wrote. The next [bold]noria run[/] uses the new types.",
+        soft_wrap=True,
     )
     return console.OK

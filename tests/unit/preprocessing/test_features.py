@@ -131,6 +131,12 @@ def test_whole_numbers_can_be_categories(sparse):
     assert [b"2", b"2", b"5", b"(missing)"] == [words[i] for i in columns["n"]]
 
 
+def test_a_text_is_no_number():
+    """A column that became text is named, with the way to a category."""
+    with pytest.raises(TypeError, match="'p' holds text.*CATEGORIES"):
+        features.numbers({"x": tf.constant([1.0]), "p": tf.constant(["AB7"])})
+
+
 def test_circle(sparse):
     """Midnight, six and noon are at 0, 90 and 180 degrees; a missing time is in the middle."""
     columns, _ = sparse
