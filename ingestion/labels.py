@@ -59,7 +59,12 @@ class Labels:
           is not a number, or not a known class.
         """
         if self.task == "regression":
-            return conversion.convert(values, conversion.named("float"), form)
+            numbers, bad = conversion.convert(values, conversion.named("float"), form)
+            if bad.any():  # a length of time, such as 2:55:10, is a quantity, too
+                seconds, wrong = conversion.convert(values, conversion.named("clock"), form)
+                numbers = pc.if_else(pa.array(bad), seconds, numbers)
+                bad = bad & wrong
+            return numbers, bad
         words = words_of(values)
         for entry in words.value_counts().to_pylist():
             if entry["values"] is not None:

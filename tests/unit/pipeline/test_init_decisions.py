@@ -447,6 +447,7 @@ LABELS = {
     "yes and no in all forms": (["0", "yes", "False", "T"], "binary", 2),
     "signed": (["-1", "+1", "-1.0", "1"], "binary", 2),
     "decimals": ([decimal.Decimal("0.0"), decimal.Decimal("1.0")], "binary", 2),
+    "lengths of time": ([f"02:{i % 60:02}:{i % 7:02}" for i in range(200)], "regression", 0),
     "amounts": (["$1,200.50", "($3.00)", "$7", "$9.10"], "regression", 0),
 }
 
