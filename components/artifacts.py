@@ -36,7 +36,9 @@ def present(artifacts: list[types.Artifact] | None) -> types.Artifact | None:
 
 def known_since(champion: types.Artifact | None) -> int | None:
     """The span that contradicted all older ones when a champion, or a parent of it, was rescued; None without one."""
-    return _described(Path(champion.uri)).get("since") if champion is not None else None
+    if champion is None or not (Path(champion.uri) / VERSION).is_file():
+        return None
+    return _described(Path(champion.uri)).get("since")
 
 
 def twin_of(champion: types.Artifact | None) -> Twin | None:
