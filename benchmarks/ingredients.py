@@ -24,11 +24,16 @@ from benchmarks import measure
 
 STREAMS = ("waking", "noise_flip")
 FAR = 1e6  # deviations that no value reaches: a clip there clips nothing
-Off = Callable[[], contextlib.AbstractContextManager[dict[str, Any]]]  # gives the settings of the Trainer
+# Gives the settings without the ingredient, and for its time a program without it. Those of the Trainer are a dict.
+Off = Callable[[], contextlib.AbstractContextManager[dict[str, Any]]]
 
 
 def _settings(**changes: Any) -> Off:
     return lambda: contextlib.nullcontext(changes)
+
+
+def _trainer(**changes: Any) -> Off:
+    return _settings(trainer=changes)
 
 
 @contextlib.contextmanager
@@ -57,6 +62,14 @@ def _restart() -> Iterator[dict[str, Any]]:
 
 
 @contextlib.contextmanager
+def _replay_all() -> Iterator[dict[str, Any]]:
+    from noria.components.trainer.rescue import Alarm
+
+    with mock.patch.object(Alarm, "contradicts_the_past", lambda self, chosen: False):
+        yield {}
+
+
+@contextlib.contextmanager
 def _gate() -> Iterator[dict[str, Any]]:
     from noria.components.evaluator import model_verdict
 
@@ -66,18 +79,26 @@ def _gate() -> Iterator[dict[str, Any]]:
 
 OFF: dict[str, tuple[str, Off]] = {
     "nothing": ("the product as it is", _settings()),
-    "base_rate": ("no base rate in the scores", _settings(base_rate_share=0.0)),
-    "rescue": ("no cold model on the newest span", _settings(rescue_above=None)),
+    "base_rate": ("no base rate in the scores", _trainer(base_rate_share=0.0)),
+    "rescue": ("no cold model on the newest span", _trainer(rescue_above=None)),
+    "replay": ("rows that a rescue has contradicted are replayed", _replay_all),
     "clip": ("inputs are not clipped", _clip),
     "fresh_inputs": ("each input keeps the champion's line", _fresh_inputs),
     "restart": ("the learning rate decays over all runs", _restart),
     "gate": ("a bound can keep a worse champion", _gate),
-    "tabm": ("the family `wide_deep` instead of `tabm`", _settings(family="wide_deep")),
+    "blocks": ("single rows are held out, not blocks", _settings(eval_blocks=0)),
+    "tabm": ("the family `wide_deep` instead of `tabm`", _trainer(family="wide_deep")),
     "three_rates": (
         "three learning rates instead of one",
-        _settings(warm_learning_rates=(0.003, 0.001, 0.01)),
+        _trainer(warm_learning_rates=(0.003, 0.001, 0.01)),
     ),
 }
+
+
+def without(config: Any, changes: dict[str, Any]) -> Any:
+    """A project's config with the settings that an entry of OFF gives."""
+    trainer = config.trainer.model_copy(update=changes.get("trainer", {}))
+    return config.model_copy(update={**changes, "trainer": trainer})
 
 
 def follow(name: str, seed: int, off: str, most: int) -> dict[str, Any]:
@@ -87,9 +108,7 @@ def follow(name: str, seed: int, off: str, most: int) -> dict[str, Any]:
     rows = [pa.Table.from_pandas(s.drop(columns="label"), preserve_index=False) for s in spans]
     with tempfile.TemporaryDirectory() as scratch, OFF[off][1]() as changes:
         config = product.project(Path(scratch, name), stream)
-        trainer = config.trainer.model_copy(update=changes)
-        config = config.model_copy(update={"trainer": trainer})
-        for upcoming, record, served in product.follow(config, rows):
+        for upcoming, record, served in product.follow(without(config, changes), rows):
             if served is None:
                 continue
             labels = spans[upcoming]["label"].to_numpy()
