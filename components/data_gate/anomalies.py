@@ -57,7 +57,9 @@ def validate(
     Errors are those of TFDV, with three exceptions. A new column is a warning: the model does not read it, and the
     schema diff proposes it. A share of values out of range, unknown or missing is an error only if the tolerated share
     could not give this number of rows by chance (binomial): one value in 100 shows little about a tolerance of one in
-    1,000. The same is true for a column without any value: four rows may lack what every second row has.
+    1,000. The p-value is compared with `settings.false_discovery` over the number of features (Bonferroni), because
+    each of many features can look unusual once. The same is true for a column without any value: four rows may lack
+    what every second row has.
 
     Unknown categories may be new shops or errors. Those that a reference has count as known. Of the others, a share
     above the schema's tolerance is `drifted`, and one above `settings.unknown` is `broken`.
@@ -69,6 +71,7 @@ def validate(
     current, before = features(statistics), [features(one) for one in references]
     known = {feature.name: feature for feature in schema.feature}
     rows = int(statistics.datasets[0].num_examples) if statistics.datasets else 0
+    level = settings.false_discovery / max(1, len(known))
     anomalies, findings = [], []
     for name, info in sorted(result.anomaly_info.items()):
         feature = ".".join(info.path.step) or name
@@ -79,7 +82,7 @@ def validate(
             text = reason.description
             seen = [one[feature] for one in before if feature in one]
             if reason.type == Reason.FEATURE_TYPE_NOT_PRESENT:
-                count = _absent(rows, known.get(feature), settings)
+                count = _absent(rows, known.get(feature), level)
             else:
                 count = _count(reason.type, current.get(feature), known.get(feature), schema, settings, seen)
             severity = BROKEN if error else OK
@@ -87,11 +90,11 @@ def validate(
             if count is not None:
                 p = significance.above(count.bad, count.rows, count.tolerated)
                 share = count.bad / max(count.rows, 1)
-                error = error and share > count.tolerated and p <= settings.false_discovery
+                error = error and share > count.tolerated and p <= level
                 severity = BROKEN if error else OK
                 if error and reason.type == Reason.ENUM_TYPE_UNEXPECTED_STRING_VALUES:
                     surely = significance.above(count.bad, count.rows, settings.unknown)
-                    error = share > settings.unknown and surely <= settings.false_discovery
+                    error = share > settings.unknown and surely <= level
                     severity = BROKEN if error else DRIFTED
                 text = (
                     f"{text} {share:.2%} of the values are {count.what} "
@@ -171,10 +174,10 @@ class _Count:
     what: str
 
 
-def _absent(rows: int, asked: schema_pb2.Feature | None, settings: DataGateSettings) -> _Count | None:
+def _absent(rows: int, asked: schema_pb2.Feature | None, level: float) -> _Count | None:
     """The counts behind a column without any value, where so few rows may lack it by chance; else it is missing."""
     tolerated = 1 - asked.presence.min_fraction if asked is not None else 0.0
-    if significance.above(rows, rows, tolerated) <= settings.false_discovery:
+    if significance.above(rows, rows, tolerated) <= level:
         return None
     return _Count(rows, rows, tolerated, "missing")
 

@@ -715,3 +715,17 @@ def test_spans_cut_by_rows_have_no_cadence():
     assert "broken" in [
         found.severity for found in history.check_time(again, past, "rows:1000", DataGateSettings())
     ]
+
+
+@pytest.mark.parametrize(("columns", "severity"), [(1, "broken"), (200, "ok")])
+def test_one_of_many_columns_may_look_unusual(columns: int, severity: str):
+    """10 of 30 values are missing where a tenth is tolerated (p = 0.0005): a fault of one column, chance of 200."""
+    values: list[float | None] = [*([None] * 10), *(float(i) for i in range(20))]
+    table = pa.table({f"x{i}": values if i == 0 else [1.5] * 30 for i in range(columns)})
+    schema = schema_pb2.Schema()
+    for name in table.column_names:
+        feature = schema.feature.add(name=name, type=schema_pb2.FLOAT)
+        feature.presence.min_fraction = 0.9
+    statistics = summarize(list_batches(table), options(schema, "y", "binary"))
+    _, findings = anomalies.validate(statistics, schema, DataGateSettings())
+    assert [("x0", severity)] == [(found.feature, found.severity) for found in findings]
