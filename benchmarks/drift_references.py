@@ -51,7 +51,9 @@ def boosting(
     if importlib.util.find_spec("lightgbm") is not None:
         import lightgbm
 
-        regressor, classifier = lightgbm.LGBMRegressor(verbose=-1), lightgbm.LGBMClassifier(verbose=-1)
+        # One thread: several wait for each other in a loop, which takes minutes beside other work.
+        options = {"verbose": -1, "n_jobs": 1}
+        regressor, classifier = lightgbm.LGBMRegressor(**options), lightgbm.LGBMClassifier(**options)
     else:
         from sklearn import ensemble
 

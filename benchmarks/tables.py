@@ -67,7 +67,7 @@ def boosting(table: tables.Table, train: pd.DataFrame, test: pd.DataFrame) -> np
         import lightgbm
 
         kind = lightgbm.LGBMRegressor if table.task == "regression" else lightgbm.LGBMClassifier
-        model = kind(verbose=-1).fit(x, labels)
+        model = kind(verbose=-1, n_jobs=1).fit(x, labels)
     else:
         from sklearn import ensemble
 
