@@ -1,6 +1,6 @@
 """Each stream span by span, test then train: the product beside what it is compared to.
 
-    python -m benchmarks.drift [--streams waking,sea] [--seeds 1] [--no-references] [--quick]
+    python -m benchmarks.drift [--streams waking,sea] [--seeds 1] [--first 1] [--no-references] [--quick]
 
 The loss is log loss in nats, of numbers the squared error. `excess` is the product's mean loss minus that of the best
 of {linear on 3 spans, cold on 1, 3 and 8 spans, a guess} chosen for each stream in hindsight, as a share of the guess's
@@ -93,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = measure.parser(__doc__)
     parser.add_argument("--streams", help="names, with commas (default: all)")
     parser.add_argument("--seeds", type=int, default=1, help="seeds of each stream (default: 1)")
+    parser.add_argument("--first", type=int, default=1, help="the first seed (default: 1)")
     parser.add_argument("--no-references", action="store_true", help="compare with a guess only")
     options = measure.options(parser, argv)
     names = (
@@ -102,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     machine, began = options.machine(), time.perf_counter()
     result: dict[str, Any] = {"streams": {}}
-    for seed in range(1, options.given.seeds + 1):
+    for seed in range(options.given.first, options.given.first + options.given.seeds):
         for name in names:
             found = follow(name, seed, options.size(10**9, 2), not options.given.no_references)
             result["streams"].setdefault(name, []).append(found)
