@@ -171,7 +171,7 @@ def _coarse(values: np.ndarray) -> np.ndarray:
 
 
 def _is_flat(kind: pa.DataType) -> bool:
-    """Whether a column has no columns of its own."""
+    """Whether the values of a column are single values, or lists of them, and not structs."""
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return not pa.types.is_nested(kind.value_type)
     return pa.types.is_null(kind)
