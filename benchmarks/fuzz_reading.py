@@ -25,7 +25,7 @@ import tempfile
 import time
 import traceback
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,9 +115,13 @@ TOKENS = [
 
 
 def corpus() -> list[tuple[str, bytes]]:
-    """Names and bytes of whole files."""
+    """Names and bytes of whole files: each shape with two sets of columns, as a column costs more than a row."""
+    return [*_files(("at", "n", "y")), *_files(("amount", "wörd", "gap", "y"))]
+
+
+def _files(wanted: Sequence[str]) -> list[tuple[str, bytes]]:
     begin = datetime.datetime(2024, 5, 6, 7)
-    rows = [
+    whole = [
         {
             "at": (begin + datetime.timedelta(hours=7 * i)).isoformat(" "),
             "n": i * 37 % 1000,
@@ -128,6 +132,7 @@ def corpus() -> list[tuple[str, bytes]]:
         }
         for i in range(20)
     ]
+    rows = [{name: row[name] for name in wanted} for row in whole]
     found: list[tuple[str, bytes]] = []
     for delimiter, end, decimal, code in (
         (",", "\n", ".", "utf-8"),
@@ -139,7 +144,8 @@ def corpus() -> list[tuple[str, bytes]]:
         lines = [delimiter.join(rows[0])]
         for row in rows:
             fields = [str(value) for value in row.values()]
-            fields[2] = fields[2].replace(".", decimal)
+            if wanted[0] == "amount":
+                fields[0] = fields[0].replace(".", decimal)
             marked = [
                 f'"{f}"'.replace('x"y', 'x""y') if set(f) & {'"', "\n", delimiter} else f for f in fields
             ]
@@ -148,13 +154,17 @@ def corpus() -> list[tuple[str, bytes]]:
         found.append(("a.csv", text.encode(code, "replace")))
     plain = found[0][1]
     found += [("a.tsv", found[2][1]), ("a.csv", plain), ("a.csv", found[1][1])]
-    packers = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
+    packers: dict[str, Callable[[bytes], bytes]] = {
+        "gz": gzip.compress,
+        "bz2": bz2.compress,
+        "xz": lzma.compress,
+    }
     found += [(f"a.csv.{suffix}", pack(plain)) for suffix, pack in packers.items()]
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.csv", plain)
     found.append(("a.zip", packed.getvalue()))
-    objects = [{**row, "deep": {"k": [row["n"]]}} for row in rows]
+    objects = [{**row, "deep": {"k": [row["y"]]}} for row in rows]
     found.append(("a.jsonl", "\n".join(json.dumps(row) for row in objects).encode()))
     found.append(("a.json", json.dumps(objects, indent=1, ensure_ascii=False).encode()))
     columns = {
@@ -166,9 +176,10 @@ def corpus() -> list[tuple[str, bytes]]:
         "list": pa.array([[1], None] * 10),
         "y": pa.array([True, False] * 10),
     }
+    typed = ("at", "n", "d", "y") if "n" in wanted else ("word", "raw", "list", "y")
     for codec in ("snappy", "none"):
         sink = io.BytesIO()
-        pq.write_table(pa.table(columns), sink, compression=codec)
+        pq.write_table(pa.table({name: columns[name] for name in typed}), sink, compression=codec)
         found.append(("a.parquet", sink.getvalue()))
     return found
 

@@ -1,5 +1,6 @@
 """Which type a column has, and its conversion to it."""
 
+import contextlib
 import functools
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 
 from noria.ingestion.arrow_values import blank, decoded
 from noria.ingestion.column_types import COLUMN_TYPES, time_format
+from noria.ingestion.column_types._numbers import LARGEST
 from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.number_formats import MISSING_NUMBER, PLAIN, NumberFormat
 
@@ -69,6 +71,20 @@ def unify(first: ColumnType, second: ColumnType) -> ColumnType | None:
 
 def _is_time(column_type: ColumnType) -> bool:
     return column_type.name == "time" or time_format(column_type.name) is not None
+
+
+def refusal(value: str | None, expected: str) -> str:
+    """Why a value is a bad one, for messages.
+
+    Args:
+      value: its text.
+      expected: the label of what it should be.
+    """
+    if value is not None and expected == named("float").label:
+        with contextlib.suppress(ValueError):
+            if abs(float(value.replace(",", "."))) > LARGEST:
+                return f"{value!r} is beyond float32, in which models compute"
+    return f"{value!r} is not {expected}"
 
 
 def stored(column_type: ColumnType) -> pa.DataType:

@@ -184,7 +184,7 @@ class CsvFile:
         """The rows of a batch that are what they seem."""
         bad = np.zeros(batch.num_rows, bool)
         for column in batch.columns:
-            if self.encoding.name != "utf-8" or self.encoding.damaged:
+            if self.encoding.rewritten:
                 for i in (i for i in _holding(column, MARK) if not bad[i]):
                     _report_lines(
                         report, int(numbers[i]), self.line(batch, int(i)), _no_text(self.encoding.name)
@@ -227,7 +227,7 @@ class CsvFile:
 
 
 def _no_text(encoding: str) -> str:
-    return f"bytes that are not {'UTF-8' if encoding == 'utf-8' else encoding}"
+    return f"bytes that are not text in {'UTF-8' if encoding == 'utf-8' else encoding}"
 
 
 def _report_lines(report: OnBadRow, number: int, text: str, reason: str) -> None:

@@ -12,6 +12,7 @@ from noria.core import periods
 from noria.core.errors import DataError
 from noria.core.tasks import DEFAULT_TASK
 from noria.ingestion import calendar, conversion, times
+from noria.ingestion.column_types import EXCEL
 from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.dead_letters import MAX_BAD_SHARE, DeadLetters
 from noria.ingestion.formats import Rows, text_at
@@ -39,7 +40,8 @@ class EventSettings:
       columns: the columns to keep, besides label and time; None: all. All of them must be there.
       types: types of columns that are not to be inferred, by name or import path.
       missing: further texts that mean "missing", such as `?`.
-      time_format: `strptime` format of the time column, where it is neither ISO 8601 nor a number.
+      time_format: `strptime` format of the time column, where it is neither ISO 8601 nor a number; `excel` for days as
+        Excel counts them.
       delimiter: of CSV files; found in them if None.
       encoding: of text files, a Python codec; found in them if None.
       decimal: the decimal sign of numbers in text; found in them if None.
@@ -96,7 +98,7 @@ class EventSettings:
 
 def has_days(time_format: str | None) -> bool:
     """Whether times of this format, or of none, may be days that a database writes where it knows of no time."""
-    return time_format is None or times.NAMES_DAY.search(time_format) is not None
+    return time_format in (None, EXCEL) or times.NAMES_DAY.search(time_format) is not None
 
 
 def schema_of(columns: Mapping[str, ColumnType], settings: EventSettings) -> pa.Schema:
@@ -144,7 +146,10 @@ def events(
         raw = arrays[settings.label]
         form = part.table.number_format(settings.label) if settings.task == "regression" else PLAIN
         arrays[settings.label], wrong = labels.normalise(raw, form)
-        _reject(part, wrong & ~bad, settings.label, raw, f"is not {labels.expected}", letters)
+        for i in map(int, np.flatnonzero(wrong & ~bad)):
+            value = text_at(raw, i)
+            reason = conversion.refusal(value, labels.expected)
+            letters.add(part.table.name, int(part.numbers[i]), part.text(i), reason, settings.label, value)
         bad |= wrong
         yield part.filter(~bad, list(arrays.values()))
 

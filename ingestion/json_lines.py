@@ -165,7 +165,7 @@ def _skip(text: str, at: int) -> int:
 def _read(line: str, nested: dict[str, None]) -> dict | str:
     """The row with texts for lists and objects, whose names are added to `nested`; or what is wrong."""
     if MARK in line:
-        return "bytes that are not UTF-8"
+        return "bytes that are not text in UTF-8"
     try:
         row = _DECODER.decode(line)
     except (ValueError, RecursionError) as error:

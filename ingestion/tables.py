@@ -182,7 +182,7 @@ def read(
                 arrays.append(values)
                 for i in map(int, np.flatnonzero(wrong & ~bad)):
                     value = text_at(column, i)
-                    reason = f"{value!r} is not {'text in UTF-8' if no_text[i] else column_type.label}"
+                    reason = conversion.refusal(value, "text in UTF-8" if no_text[i] else column_type.label)
                     letters.add(table.name, int(numbers[i]), table.text(raw, i), reason, name, value)
                 bad |= wrong
             yield Rows(pa.RecordBatch.from_arrays(arrays, list(columns)), numbers, table, raw).filter(~bad)

@@ -62,22 +62,33 @@ READ_ERRORS = (
     pa.ArrowException,
 )
 
-_HANDLER = "noria-mark"
+_HANDLER, _MIXED = "noria-mark", "noria-mixed"
 codecs.register_error(_HANDLER, lambda error: (MARK, error.end))  # type: ignore[attr-defined]
+codecs.register_error(_MIXED, lambda error: (_western(error), error.end))  # type: ignore[attr-defined]
 
 
 @dataclasses.dataclass(frozen=True)
 class Encoding:
-    """How a file's bytes become text: a Python codec, and how many of its lines are not UTF-8."""
+    """How a file's bytes become text: a Python codec, and how many of its lines are not UTF-8.
+
+    Attributes:
+      mixed: lines in UTF-8 and in Windows-1252 are in one file, as where files of both were joined.
+    """
 
     name: str
     bad_lines: int = 0
     lines: int = 0
+    mixed: bool = False
 
     @property
-    def damaged(self) -> bool:
-        """Whether single lines of a UTF-8 file cannot be read."""
-        return self.name == "utf-8" and self.bad_lines > 0
+    def rewritten(self) -> bool:
+        """Whether the file's bytes are not all UTF-8."""
+        return self.name != "utf-8" or self.bad_lines > 0
+
+    @property
+    def errors(self) -> str:
+        """The codec's error handler: what its bytes become where they are not text."""
+        return _MIXED if self.mixed else _HANDLER
 
     @property
     def note(self) -> str | None:
@@ -85,8 +96,10 @@ class Encoding:
         if not self.bad_lines:
             return None
         share = f"{self.bad_lines:,} of {self.lines:,} lines"
-        if self.damaged:
-            return f"{share} have bytes that are not UTF-8; their rows are among the dead letters"
+        if self.mixed:
+            return f"{share} are not UTF-8 and are read as cp1252; set `encoding` if this is wrong"
+        if self.name == "utf-8":
+            return f"{share} have bytes that are not text in UTF-8; their rows are among the dead letters"
         return f"read as {self.name}: {share} are not UTF-8; set `encoding` if this is wrong"
 
 
@@ -129,7 +142,7 @@ class TextFile:
             raise DataError(
                 "the file is an archive", where=self.path, next_step="unpack it, and name the folder"
             )
-        if b"\x00" in self._raw_head:
+        if _binary(self._raw_head):
             raise DataError(
                 "the file is neither CSV nor Parquet: it has bytes that are not text",
                 where=self.path,
@@ -143,19 +156,22 @@ class TextFile:
     @property
     def head(self) -> str:
         """The text of its first HEAD_BYTES."""
-        return self._raw_head.decode(self.encoding.name, errors="ignore").lstrip("\ufeff")
+        errors = self.encoding.errors if self.encoding.mixed else "ignore"
+        return self._raw_head.decode(self.encoding.name, errors=errors).lstrip("\ufeff")
 
     def open(self) -> IO[bytes] | io.IOBase:
         """Its text as UTF-8."""
-        if self.encoding.name == "utf-8" and not self.encoding.damaged:
+        if not self.encoding.rewritten:
             return unpacked(self.path)
-        return Recoded(unpacked(self.path), self.encoding.name)
+        return Recoded(unpacked(self.path), self.encoding)
 
     def _utf8(self) -> Encoding | None:
         decoder = codecs.getincrementaldecoder("utf-8")()
         try:
             with unpacked(self.path) as file:
                 while block := file.read(BLOCK_BYTES):
+                    if b"\x00" in block:
+                        return None
                     decoder.decode(block)
                 decoder.decode(b"", final=True)
         except UnicodeDecodeError:
@@ -163,11 +179,12 @@ class TextFile:
         return Encoding("utf-8")
 
     def _older(self) -> Encoding:
-        good = bad = lines = 0
+        good = bad = empty = lines = 0
         sample = bytearray()
         with unpacked(self.path) as file:
             for line in _lines(file):
                 lines += 1
+                empty += b"\x00" in line
                 if line.isascii():
                     continue
                 try:
@@ -177,8 +194,13 @@ class TextFile:
                     bad += 1
                     if len(sample) < HEAD_BYTES:
                         sample += line + b"\n"
-        older = bad > max(good, DAMAGED_SHARE * lines)
-        return Encoding(_codec(bytes(sample)) if older else "utf-8", bad, lines)
+        if bad > DAMAGED_SHARE * lines:
+            codec = _codec(bytes(sample))
+            if codec == "cp1252" and good:  # text of that encoding is hardly ever UTF-8 by chance
+                return Encoding("utf-8", bad, lines, mixed=True)
+            if bad > good:
+                return Encoding(codec, bad, lines)
+        return Encoding("utf-8", bad + empty, lines)
 
     @functools.cached_property
     def _raw_head(self) -> bytes:
@@ -223,12 +245,13 @@ class Rewritten(io.RawIOBase):
 class Recoded(Rewritten):
     """A file's bytes as UTF-8, MARK where they were not text."""
 
-    def __init__(self, file: IO[bytes] | io.IOBase, encoding: str):
+    def __init__(self, file: IO[bytes] | io.IOBase, encoding: Encoding):
         super().__init__(file)
-        self._decoder = codecs.getincrementaldecoder(encoding)(errors=_HANDLER)
+        self._decoder = codecs.getincrementaldecoder(encoding.name)(errors=encoding.errors)
 
     def rewrite(self, block: bytes) -> bytes:
-        return self._decoder.decode(block, final=not block).encode()
+        text = self._decoder.decode(block, final=not block)
+        return re.sub("\0+", MARK, text).encode() if "\0" in text else text.encode()
 
 
 def unpacked(path: Path) -> IO[bytes] | io.BufferedIOBase:
@@ -302,6 +325,17 @@ def reason_of(error: BaseException) -> str:
     """An error's text in one line."""
     text = str(error).removeprefix("CSV parse error: ").strip()
     return text.splitlines()[0] if text else type(error).__name__
+
+
+def _western(error: Any) -> str:
+    return error.object[error.start : error.end].decode("cp1252", errors=_HANDLER)
+
+
+def _binary(head: bytes) -> bool:
+    """Whether a file is no text: more than single lines have zero bytes."""
+    lines = head.rstrip(b"\x00").splitlines()  # at the end, a writer that broke off has left them
+    holding = sum(b"\x00" in line for line in lines)
+    return not lines and bool(head) or holding > max(len(lines) >= 20, DAMAGED_SHARE * len(lines))
 
 
 def _wide(head: bytes) -> str | None:

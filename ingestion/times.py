@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from noria.ingestion.arrow_values import blank, matches
+from noria.ingestion.column_types import EXCEL
 from noria.ingestion.month_names import english
 
 # Absolute values up to here are seconds, milliseconds, microseconds; above, nanoseconds. 1e11 s is the year
@@ -54,11 +55,15 @@ _ISO = (
 _WEEK = r"^\s*(?P<year>\d{4})[- /]?[Ww](?P<part>\d{1,2})(?:-(?P<day>[1-7]))?\s*$"
 _QUARTER = r"^\s*(?P<year>\d{4})[- /]?[Qq](?P<part>[1-4])\s*$"
 _QUARTER_FIRST = r"^\s*[Qq](?P<part>[1-4])[- /]?(?P<year>\d{4})\s*$"
+# Excel's day of 1 January 1970, and the first one that it has no date for. From March 1900 on its day 0 is 30 December
+# 1899, because it has a 29 February 1900.
+_EXCEL_1970, _EXCEL_10000 = 25_569, 2_958_466
 # The end of a day, as some write it, where a format has hours and minutes.
 _MIDNIGHT = r"\b24([:.]00)([:.]00)?\b"
 _DOTTED_HALF = r"([aApP])\.\s?[mM]\.?"
 # A format with a day, and not only with months or years.
 NAMES_DAY = re.compile("%[dejcDFx]")
+_DAYS = r"^\s*[+-]?\d+([.,]\d*)?([eE][+-]?\d+)?\s*$"
 _NUMBER = r"^\s*[+-]?\d+(\.\d*)?([eE][+-]?\d+)?\s*$"
 
 
@@ -71,7 +76,7 @@ def parse(values: pa.Array, form: str | None = None) -> tuple[pa.Array, np.ndarr
         size are days.
         Text is ISO 8601 with or without a zone, a week (2024-W05), a quarter (2024 Q1), or such a number. Without a
         zone it is UTC; a week and a quarter begin with their first day.
-      form: `strptime` format of text that is none of these.
+      form: `strptime` format of text that is none of these; EXCEL for days as Excel counts them.
 
     Returns:
       int64 epoch seconds `[rows]`, null where missing, and a mask of the rows that cannot be read.
@@ -79,6 +84,8 @@ def parse(values: pa.Array, form: str | None = None) -> tuple[pa.Array, np.ndarr
     arrow_type = values.type
     if pa.types.is_timestamp(arrow_type) or pa.types.is_date(arrow_type):
         return _from_arrow(values), np.zeros(len(values), bool)
+    if form == EXCEL and (pa.types.is_integer(arrow_type) or pa.types.is_floating(arrow_type)):
+        return _from_excel(values)
     if form is not None and pa.types.is_floating(arrow_type):
         values = _whole(values)
         arrow_type = values.type
@@ -132,6 +139,15 @@ def _whole(values: pa.Array) -> pa.Array:
         return values
 
 
+def _from_excel(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    valid = np.asarray(values.is_valid())
+    days = np.asarray(values.fill_null(0)).astype(np.float64)
+    valid &= ~np.isnan(days)
+    bad = valid & ~((days >= 0) & (days < _EXCEL_10000))
+    seconds = np.rint((np.where(valid & ~bad, days, 0.0) - _EXCEL_1970) * 86_400).astype(np.int64)
+    return pa.array(seconds, pa.int64(), mask=~valid | bad), bad
+
+
 def _from_numbers(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
     valid = np.asarray(values.is_valid())
     filled = np.asarray(values.fill_null(0))
@@ -170,6 +186,8 @@ def _written_days(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _from_text(texts: pa.Array, form: str | None) -> tuple[np.ndarray, np.ndarray]:
+    if form == EXCEL:
+        return _from_excel_text(texts)
     if form is not None:
         return _from_format(texts, form)
     try:  # a tenth of the time; Arrow reads other lengths in its own way
@@ -217,6 +235,15 @@ def _from_text(texts: pa.Array, form: str | None) -> tuple[np.ndarray, np.ndarra
         good |= matched & ~impossible
         times[matched] = seconds[matched]
     return times, beyond | ~(number | good)
+
+
+def _from_excel_text(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    number = matches(texts, _DAYS)
+    times, bad = map(np.copy, _from_text(blank(texts, number), None))  # a later file may be in ISO 8601
+    days = pc.utf8_ltrim(pc.utf8_trim_whitespace(texts.filter(pa.array(number))), "+")
+    seconds, beyond = _from_excel(pc.replace_substring(days, ",", ".").cast(pa.float64()))
+    times[number], bad[number] = np.asarray(seconds.fill_null(0)), beyond
+    return times, bad
 
 
 def _monday(parts: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -6,22 +6,27 @@ from pathlib import Path
 from noria.core.seams import Seam
 from noria.ingestion.column_types.base import ColumnType
 
-__all__ = ["COLUMN_TYPES", "time_format"]
+__all__ = ["COLUMN_TYPES", "EXCEL", "time_format"]
 
+# The format of numbers that are days as Excel counts them: 1 is 1 January 1900, a fraction is the time of day.
+EXCEL = "excel"
 _TIME = "time"
 
 
 def time_format(name: str) -> str | None:
-    """The format in the name of a type of times, `time(%d.%m.%Y)`; None in other names."""
-    found = re.fullmatch(rf"{_TIME}\((.*%.*)\)", name)
+    """The format in the name of a type of times, `time(%d.%m.%Y)` or `time(excel)`; None in other names."""
+    found = re.fullmatch(rf"{_TIME}\((.*%.*|{EXCEL})\)", name)
     return found[1] if found else None
 
 
 class _ColumnTypes(Seam[ColumnType]):
-    """`time(FORMAT)` is the type `time` of texts in this format, one of `strptime`."""
+    """`time(FORMAT)` is the type `time` of texts in this format, one of `strptime`, or of Excel's days."""
 
     def choices(self) -> str:
-        return f"{super().choices()}; `time(%d.%m.%Y)` for times in this format (Python's strptime)"
+        further = (
+            f"`time(%d.%m.%Y)` for times in this format (Python's strptime), `time({EXCEL})` for Excel's days"
+        )
+        return f"{super().choices()}; {further}"
 
     def check_name(self, name: str) -> str:
         return name if time_format(name) else super().check_name(name)

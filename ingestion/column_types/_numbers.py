@@ -11,7 +11,7 @@ from noria.ingestion.number_formats import NumberFormat, plain_signs
 _INTEGER = r"^[+-]?\d{1,18}$"
 _FLOAT = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
-_LARGEST = float(np.finfo(np.float32).max)
+LARGEST = float(np.finfo(np.float32).max)
 _EXACT = 2**53  # a float64 holds each whole number up to here
 
 
@@ -82,7 +82,7 @@ def _finite(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
     """
     if not pa.types.is_floating(values.type):
         return values, np.zeros(len(values), bool)
-    infinite = np.abs(np.asarray(values.fill_null(0.0))) > _LARGEST
+    infinite = np.abs(np.asarray(values.fill_null(0.0))) > LARGEST
     if not infinite.any():
         return values, infinite
     return blank(values, infinite), infinite

@@ -40,7 +40,8 @@ def init(
     time_format: Annotated[
         str | None,
         typer.Option(
-            help="How the time is written, such as '%d/%m/%Y %H:%M' (Python's strptime). Default: detected."
+            help="How the time is written, such as '%d/%m/%Y %H:%M' (Python's strptime), or excel for days as Excel "
+            "counts them. Default: detected."
         ),
     ] = None,
     task: Annotated[

@@ -199,7 +199,8 @@ class Time(Settings):
     )
     format: str | None = Field(
         default=None,
-        description="`strptime` format of that column, if it is neither ISO 8601 nor a number.",
+        description="`strptime` format of that column, if it is neither ISO 8601 nor a number; `excel` for days as "
+        "Excel counts them (45292 is 2024-01-01).",
     )
 
 

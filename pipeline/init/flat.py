@@ -14,6 +14,7 @@ from noria.core.errors import DataError
 from noria.ingestion import conversion, times
 from noria.ingestion.arrow_values import decoded, is_text
 from noria.ingestion.column_profile import ColumnProfile
+from noria.ingestion.column_types import EXCEL
 from noria.ingestion.column_types.base import ColumnType
 from noria.ingestion.dead_letters import MAX_BAD_SHARE, DeadLetters
 from noria.ingestion.events import FUTURE_SECONDS, PAST, has_days
@@ -308,6 +309,10 @@ def notes(
         lines.append(
             f"all times fit {' and '.join(formats)}; the first is used: correct `time.format` in noria.yaml "
             "before the first run if it is wrong"
+        )
+    elif formats and formats[0] == EXCEL:
+        lines.append(
+            "times are read as days that Excel counts: if they are not, give the format with --time-format"
         )
     elif formats:
         lines.append(f"times are read with the format {formats[0]}")

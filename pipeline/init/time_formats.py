@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from noria.core.errors import DataError
 from noria.ingestion import times
+from noria.ingestion.column_types import EXCEL
 from noria.ingestion.month_names import english
 
 _MONTH_FIRST = ("%m/%d/%Y", "%m-%d-%Y", "%m/%d/%y")
@@ -79,6 +80,8 @@ FIRST_DAY = -2_208_988_800
 FIRST_YEAR = -14_831_769_600
 # The range, as seconds since 1970, of numbers in a column that was not named as a time: 2000 to 2040.
 LIKELY = (946_684_800, 2_208_988_800)
+# The range of days that Excel has counted, 1950 to 2100.
+EXCEL_DAYS = (18_264, 73_051)
 # Different texts that decide which formats are tried on all, and the share of them that one must fit.
 SAMPLE, FITTING = 60, 0.6
 
@@ -86,7 +89,7 @@ SAMPLE, FITTING = 60, 0.6
 def event_times(
     values: pa.ChunkedArray, name: str, form: str | None = None, day_first: bool | None = None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Epoch seconds of the rows that have a time, and the `strptime` formats that fit, where one was needed.
+    """Epoch seconds of the rows that have a time, and the formats that fit, where one was needed.
 
     All rows decide. There are several formats where days and months cannot be distinguished: the first one was used.
 
@@ -107,6 +110,8 @@ def event_times(
         raise _no_times(array, bad, name, f"times of the format {form}")
     if pa.types.is_integer(array.type) and (forms := _digit_formats(array)):
         return _present(times.parse(array, forms[0])[0], name), forms
+    if _excel(array):
+        return _present(times.parse(array, EXCEL)[0], name), (EXCEL,)
     seconds, bad = times.parse(array)
     if not bad.any():
         return _present(seconds, name), ()
@@ -269,6 +274,15 @@ def _digit_formats(values: pa.Array) -> tuple[str, ...]:
             if not bad.any() and low <= pc.min(seconds).as_py() <= pc.max(seconds).as_py() < WRITTEN[1]:
                 return (form,)
     return ()
+
+
+def _excel(values: pa.Array) -> bool:
+    """Whether a column of times has days as Excel counts them. As seconds they would all be in one day of 1970."""
+    if not pa.types.is_integer(values.type) and not pa.types.is_floating(values.type):
+        return False
+    extremes = pc.min_max(values)
+    low, high = extremes["min"].as_py(), extremes["max"].as_py()
+    return low is not None and EXCEL_DAYS[0] <= low <= high < EXCEL_DAYS[1]
 
 
 def _present(seconds: pa.Array, name: str) -> np.ndarray:

@@ -142,13 +142,13 @@ def test_one_bad_byte_costs_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(text_file, "BLOCK_BYTES", size)
         numbers, letters = rows_and_letters(path)
         assert [n for n in range(1, 1_001) if n != 700] == numbers
-        assert [(700, "700,Z\ufffdrich,350.0", "bytes that are not UTF-8")] == letters
+        assert [(700, "700,Z\ufffdrich,350.0", "bytes that are not text in UTF-8")] == letters
     store = SpanStore(tmp_path / "home")
     report = ingest(path, EventSettings(label="fare", task="regression", every="rows:1000"), store)
     assert (999, 1) == (report.rows, report.dead_letters)
-    assert ["1 of 1,001 lines have bytes that are not UTF-8; their rows are among the dead letters"] == [
-        note.removeprefix(f"{path}: ") for note in report.notes
-    ]
+    assert [
+        "1 of 1,001 lines have bytes that are not text in UTF-8; their rows are among the dead letters"
+    ] == [note.removeprefix(f"{path}: ") for note in report.notes]
     assert {"Zürich"} == set(store.table(1)["city"].to_pylist())
 
 
@@ -163,6 +163,46 @@ def test_latin_1_is_read_and_said(tmp_path: Path) -> None:
         f"{path}: read as cp1252: 100 of 101 lines are not UTF-8; set `encoding` if this is wrong",
     ) == report.notes
     assert {"Zürich"} == set(store.table(1)["city"].to_pylist())
+
+
+def test_lines_of_two_encodings_are_all_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where somebody joined the files of two programs."""
+    rows = lines(1_000)
+    path = tmp_path / "a.csv"
+    for share in (3, 30):  # more lines of the older encoding, and fewer
+        mixed = [row.encode("utf-8" if i % 100 < share else "cp1252") for i, row in enumerate(rows)]
+        path.write_bytes(b"\n".join([HEADER.encode(), *mixed, b""]))
+        for size in (8 << 20, 1_001, 7):
+            monkeypatch.setattr(text_file, "BLOCK_BYTES", size)
+            assert {"Zürich"} == set(tables.read_table(path)["city"].to_pylist())
+    store = SpanStore(tmp_path / "home")
+    report = ingest(path, EventSettings(label="fare", task="regression", every="rows:1000"), store)
+    assert (1_000, 0) == (report.rows, report.dead_letters)
+    assert (
+        f"{path}: 700 of 1,001 lines are not UTF-8 and are read as cp1252; set `encoding` if this is wrong",
+    ) == report.notes
+
+
+def test_zero_bytes_cost_their_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer that broke off leaves a block of them at the end; within a row they are damage."""
+    path = write(tmp_path / "a.csv", lines(1_000))
+    path.write_bytes(
+        path.read_bytes().replace("700,Zürich".encode(), "700,Zü\0\0rich".encode()) + b"\0" * 4_096
+    )
+    for size in (8 << 20, 1_001, 7):
+        monkeypatch.setattr(text_file, "BLOCK_BYTES", size)
+        numbers, letters = rows_and_letters(path)
+        assert [n for n in range(1, 1_001) if n != 700] == numbers
+        reasons = {row: reason for row, _, reason in letters}
+        assert {700, 1_001} == set(reasons)
+        assert "bytes that are not text in UTF-8" == reasons[700]
+
+
+@pytest.mark.parametrize("data", [b"\0\1\2", b"\0" * 300, bytes(range(256)) * 100])
+def test_bytes_of_another_program_are_no_text(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a.csv").write_bytes(data)
+    with pytest.raises(DataError, match="it has bytes that are not text"):
+        tables.read_table(tmp_path / "a.csv")
 
 
 def test_a_byte_order_mark_of_utf_16_and_a_text_at_the_end(tmp_path: Path) -> None:

@@ -111,6 +111,26 @@ def test_a_format_of_ones_own() -> None:
     assert ([1359720000, None], [False, True]) == (parsed.to_pylist(), bad.tolist())
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([45_292, 45_292.5, None, float("nan")]),
+        pa.array(["45292", " 45292,5", None, None]),
+        pa.array(["2024-01-01", "45292.5", None, None]),
+    ],
+)
+def test_days_of_excel(values: pa.Array) -> None:
+    """Whole numbers are midnight; ISO 8601 is read beside them."""
+    read, bad = times.parse(values, "excel")
+    assert [1_704_067_200, 1_704_110_400, None, None] == read.to_pylist()
+    assert not bad.any()
+
+
+def test_what_is_no_day_of_excel() -> None:
+    read, bad = times.parse(pa.array(["-1", "1e9", "2958466", "yesterday"]), "excel")
+    assert [None] * 4 == read.to_pylist() and bad.all()
+
+
 @given(st.dates(datetime.date(1960, 1, 1), datetime.date(2090, 12, 31)))
 def test_weeks_and_quarters(day: datetime.date) -> None:
     """A week of ISO 8601 is its Monday, or the day that is named; a quarter is its first day."""

@@ -52,6 +52,26 @@ def test_marks_are_written_down(tmp_path: Path) -> None:
     assert (400, 0) == ingested(drafted.folder)
 
 
+def test_days_of_excel_are_times(tmp_path: Path) -> None:
+    """Of the event, because as seconds all would be in one morning of 1970; of another column if its type says so."""
+    data = table(
+        tmp_path / "d.csv", "day,due,size", lambda i, r: (45_292 + i / 8, 45_300 + i // 10, r.random())
+    )
+    drafted = draft.draft(tmp_path / "p", data, "y", time="day", types={"due": "time(excel)"})
+    config = load(drafted.folder)
+    assert ("excel", "time(excel)") == (config.time.format, config.data.types["due"])
+    assert any("days that Excel counts" in note for note in drafted.notes)
+    assert "due" in drafted.columns.times
+    assert (400, 0) == ingested(drafted.folder)
+    first = SpanStore(config.home_path).table(1)
+    assert [1_704_067_200, 1_704_758_400] == [first[name][0].as_py() for name in ("day", "due")]
+
+
+def test_seconds_since_a_start_are_not(tmp_path: Path) -> None:
+    data = table(tmp_path / "d.csv", "at,size", lambda i, r: (400 * i, r.random()))
+    assert load(draft.draft(tmp_path / "p", data, "y", time="at").folder).time.format is None
+
+
 def test_the_model_is_the_default_one(tmp_path: Path) -> None:
     """A drafted project names no family: it gets the default one, also after the default changes."""
     data = table(tmp_path / "d.csv", "size", lambda i, r: (r.random(),))
@@ -212,9 +232,9 @@ def test_the_format_of_the_time_is_given(tmp_path: Path) -> None:
     )
     drafted = draft.draft(tmp_path / "p", data, "y", time="t", time_format="%d/%m/%y")
     assert "%d/%m/%y" == load(drafted.folder).time.format
-    serials = table(tmp_path / "e.csv", "t,x", lambda i, r: (45_000 + i / 3, r.random()))
-    drafted = draft.draft(tmp_path / "q", serials, "y", time="t")
-    assert any("begin at 1970-01-01T12:30:00Z" in note for note in drafted.notes)
+    ticks = table(tmp_path / "e.csv", "t,x", lambda i, r: (450_000 + 3_600 * i, r.random()))
+    drafted = draft.draft(tmp_path / "q", ticks, "y", time="t")
+    assert any("begin at 1970-01-06T05:00:00Z" in note for note in drafted.notes)
 
 
 def test_further_times_in_other_forms(tmp_path: Path) -> None:
