@@ -68,6 +68,10 @@ def text_at(values: pa.Array, row: int) -> str | None:
     """One value as text, None where it is missing."""
     try:
         value = values[row].as_py()
+    except UnicodeDecodeError:  # a text of a damaged file
+        one = values.slice(row, 1)
+        one = one.dictionary_decode() if pa.types.is_dictionary(one.type) else one
+        return one.cast(pa.binary())[0].as_py().decode(errors="replace")
     except (OverflowError, ValueError):  # times that Python has none for: beyond the year 9999
         return str(values.slice(row, 1).cast(pa.string())[0].as_py())
     return None if value is None else str(value)

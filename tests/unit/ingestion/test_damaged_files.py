@@ -198,6 +198,17 @@ def test_zero_bytes_cost_their_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert "bytes that are not text in UTF-8" == reasons[700]
 
 
+def test_a_text_of_a_damaged_parquet_file_is_one_dead_letter(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    table = pa.table({"city": ["Zürich", "Genève"] * 50 + ["Zurych"], "fare": [1.5] * 101})
+    pq.write_table(table, path, compression="none", write_statistics=False)
+    path.write_bytes(path.read_bytes().replace(b"Zurych", b"Z\xffrych"))
+    store = SpanStore(tmp_path / "home")
+    settings = EventSettings(label="fare", task="regression", every="rows:1000", max_bad_share=0.01)
+    report = ingest(path, settings, store)
+    assert (100, 1) == (report.rows, report.dead_letters)
+
+
 @pytest.mark.parametrize("data", [b"\0\1\2", b"\0" * 300, bytes(range(256)) * 100])
 def test_bytes_of_another_program_are_no_text(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.csv").write_bytes(data)
