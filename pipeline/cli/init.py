@@ -48,7 +48,8 @@ def init(
         str | None, typer.Option(help="binary, multiclass or regression. Default: inferred from the label.")
     ] = None,
     key: Annotated[
-        list[str] | None, typer.Option(help="Column that identifies an event; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Columns that identify an event, with commas between; may be repeated."),
     ] = None,
     delimiter: Annotated[
         str | None, typer.Option(help="The delimiter of a CSV file. Default: detected.")
@@ -78,7 +79,9 @@ def init(
             "this format, or the import path of your own. Default: inferred."
         ),
     ] = None,
-    drop: Annotated[list[str] | None, typer.Option(help="Column to leave out; may be repeated.")] = None,
+    drop: Annotated[
+        list[str] | None, typer.Option(help="Columns to leave out, with commas between; may be repeated.")
+    ] = None,
     log: Annotated[
         str | None,
         typer.Option(

@@ -167,13 +167,18 @@ def draft(
             time,
             time_format,
             task,
-            key,
+            _each(key, source[0].columns),
             reading,
             missing,
             types or {},
-            drop,
+            _each(drop, source[0].columns),
             log,
         )
+
+
+def _each(names: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """The columns that are named; `a,b` means two of them where no column has this name."""
+    return [part for name in names for part in ([name] if name in columns else name.split(","))]
 
 
 def _drafted(

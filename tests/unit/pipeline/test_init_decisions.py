@@ -72,6 +72,15 @@ def test_seconds_since_a_start_are_not(tmp_path: Path) -> None:
     assert load(draft.draft(tmp_path / "p", data, "y", time="at").folder).time.format is None
 
 
+def test_several_columns_are_left_out(tmp_path: Path) -> None:
+    """With commas between them, unless a column has a comma in its name."""
+    data = table(tmp_path / "d.csv", 'a,b,"c,d",e', lambda i, r: (*(r.random() for _ in range(4)),))
+    drafted = draft.draft(tmp_path / "p", data, "y", drop=["a,b", "c,d"])
+    assert ["e"] == drafted.columns.numeric
+    with pytest.raises(DataError, match="column 'x' is missing"):
+        draft.draft(tmp_path / "q", data, "y", drop=["a,x"])
+
+
 def test_the_model_is_the_default_one(tmp_path: Path) -> None:
     """A drafted project names no family: it gets the default one, also after the default changes."""
     data = table(tmp_path / "d.csv", "size", lambda i, r: (r.random(),))
