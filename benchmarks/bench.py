@@ -25,7 +25,7 @@ PARTS = (
 )
 
 # With a separate page and target; a quick run takes them along.
-OTHERS = ("drift", "ingredients", "tables", "reading", "fuzz_reading")
+OTHERS = ("drift", "ingredients", "tables", "reading", "reading_before", "fuzz_reading")
 
 # On the same page, each run by its own command: they start servers.
 SERVER = ("serving", "rollouts", "fuzz_serving", "object_store")
