@@ -119,15 +119,22 @@ class Loop:
             found |= {} if np.isnan(area) else {"auc": area}
         return found
 
-    def served_loss(self, window: Window, skip: int = 0) -> float:
-        """Mean loss of the scores as they are served, over a window's rows after the first `skip`."""
+    def served(self, window: Window, skip: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Scores as they are served, of a window's rows after the first `skip`: `[rows, outputs]`, and losses `[rows]`."""
+        scores: list[np.ndarray] = []
         losses: list[np.ndarray] = []
         for block in window.blocks():
             passed, skip = min(skip, block.rows), max(0, skip - block.rows)
             if passed < block.rows:
                 rows = (block.numeric[passed:], block.ids[passed:], block.labels[passed:])
-                losses.append(self.score(*rows)[2].numpy())
-        return float(np.concatenate(losses).mean(dtype=np.float64))
+                score, _, loss = self.score(*rows)
+                scores.append(score.numpy())
+                losses.append(loss.numpy())
+        return np.concatenate(scores), np.concatenate(losses)
+
+    def served_loss(self, window: Window, skip: int = 0) -> float:
+        """Mean loss of the scores as they are served, over a window's rows after the first `skip`."""
+        return float(self.served(window, skip)[1].mean(dtype=np.float64))
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """Copies of every variable and slot."""

@@ -5,6 +5,9 @@ the champion, before it has learnt the newest span, is no better there than abou
 newest span alone, beside the one that continues from the champion. The run's model is the one with the least held-out
 loss: the warm one, the cold one, or a guess, which is nearly the base rate alone. Over ten drifting streams
 this took 8 % more examples, and the loss went from .716 to .706 of a guess's.
+
+Where only the shares of the classes have changed, as in a season, a champion that still tells the classes apart needs
+no rescue: a warm run learns the new shares.
 """
 
 import dataclasses
@@ -35,15 +38,17 @@ class Alarm:
 
     Attributes:
       champion: mean loss of its scores.
+      matched: mean loss of its scores, made to have the span's shares of classes; a guess knows these, too.
       guess: mean loss of the best constant answer.
     """
 
     champion: float
+    matched: float
     guess: float
 
     def rings(self, settings: Settings) -> bool:
         """Whether a rescue is needed."""
-        return settings.rescue_above is not None and self.champion > settings.rescue_above * self.guess
+        return settings.rescue_above is not None and self.matched > settings.rescue_above * self.guess
 
     def contradicts_the_past(self, chosen: str) -> bool:
         """Whether older rows are wrong examples for the model that was chosen, so that later runs do not replay them.
@@ -51,7 +56,7 @@ class Alarm:
         They are where the cold model was the best one, or where what the champion had learnt from them was worse than a
         guess. Where the guess was chosen, the newest span may be the exception.
         """
-        return chosen == "cold" or (chosen == "warm" and self.champion > self.guess)
+        return chosen == "cold" or (chosen == "warm" and self.matched > self.guess)
 
 
 def listen(run: Run, train: Window, rows: Reader) -> Alarm:
@@ -64,7 +69,40 @@ def listen(run: Run, train: Window, rows: Reader) -> Alarm:
     """
     newest = sum(rows.rows[file] for file in rows.newest)
     labels = np.asarray(train.labels[-newest:])
-    return Alarm(run.machine.loop.served_loss(train, skip=train.rows - newest), guess_loss(run, labels))
+    scores, losses = run.machine.loop.served(train, skip=train.rows - newest)
+    champion = float(losses.mean(dtype=np.float64))
+    matched = champion if run.settings.task == "regression" else matched_loss(scores, labels)
+    return Alarm(champion, matched, guess_loss(run, labels))
+
+
+def matched_loss(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Mean loss in nats of probabilities whose odds are changed by one factor for each class.
+
+    The factors are those with which the mean probability of each class is its share among the labels. So it is the loss
+    of a model that tells the classes apart as before, and knows how frequent they are now (Saerens, Latinne and
+    Decaestecker 2002, "Adjusting the outputs of a classifier to new a priori probabilities", equation 2.4; here the
+    shares are known).
+
+    Args:
+      scores: `[rows, classes]`, or of the second of two classes `[rows, 1]`.
+      labels: class numbers `[rows]`.
+
+    >>> scores, labels = np.array([[0.8], [0.6], [0.6], [0.6]]), np.array([1, 0, 0, 0])
+    >>> round(matched_loss(scores, labels), 2), round(-np.log([0.8, 0.4, 0.4, 0.4]).mean(), 2)
+    (0.4, 0.74)
+    """
+    likely = np.clip(scores.astype(np.float64), 1e-7, 1.0)
+    if likely.shape[1] == 1:
+        likely = np.hstack([np.clip(1.0 - likely, 1e-7, 1.0), likely])
+    labels = labels.astype(np.int64)
+    shares = np.bincount(labels, minlength=likely.shape[1]) / len(labels)
+    factors = np.ones_like(shares)
+    for _ in range(50):
+        matched = likely * factors
+        matched /= matched.sum(1, keepdims=True)
+        factors *= shares / np.maximum(matched.mean(0), 1e-12)
+        factors /= factors.sum()
+    return float(-np.log(np.maximum(matched[np.arange(len(labels)), labels], 1e-7)).mean())
 
 
 def guess_loss(run: Run, labels: np.ndarray) -> float:
@@ -121,9 +159,9 @@ def rescue(
         "examples_trained": trained,
     }
     journal.logger.warning(
-        "Trainer: the champion's loss on the newest span is %.4f, a guess's %.4f; of warm %.4f, cold %.4f and guess "
-        "%.4f on held-out rows, %s is taken",
-        *(alarm.champion, alarm.guess, losses["warm"], losses["cold"], losses["guess"], best),
+        "Trainer: the champion's loss on the newest span is %.4f, with its label shares %.4f, a guess's %.4f; of warm "
+        "%.4f, cold %.4f and guess %.4f on held-out rows, %s is taken",
+        *(alarm.champion, alarm.matched, alarm.guess, losses["warm"], losses["cold"], losses["guess"], best),
     )
     stage.note(rescue=best)
     return chosen
