@@ -120,7 +120,7 @@ class Loop:
         return found
 
     def served(self, window: Window, skip: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Scores as they are served, of a window's rows after the first `skip`: `[rows, outputs]`, and losses `[rows]`."""
+        """Scores as they are served, of a window's rows after the first `skip`: `[rows, outputs]`, losses `[rows]`."""
         scores: list[np.ndarray] = []
         losses: list[np.ndarray] = []
         for block in window.blocks():

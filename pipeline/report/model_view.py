@@ -135,7 +135,7 @@ def _rescue(report: Mapping[str, Any]) -> dict[str, Any] | None:
     """What the rescue compared and took; None where there was none, or it cannot be read."""
     rescue = _mapping(report.get("rescue"))
     candidates = {name: loss for name, loss in _mapping(rescue.get("candidates")).items() if is_number(loss)}
-    if not all(is_number(rescue.get(key)) for key in ("champion", "guess")) or not candidates:
+    if not all(is_number(rescue.get(key)) for key in ("champion", "matched", "guess")) or not candidates:
         return None
     return {**rescue, "candidates": sorted(candidates.items(), key=lambda pair: pair[1])}
 

@@ -152,6 +152,7 @@ WARM_START = {
     "base_rate_share": 0.03,
     "rescue": {
         "champion": 0.92,
+        "matched": 0.9,
         "guess": 0.68,
         "candidates": {"warm": 0.7, "cold": 0.55, "guess": 0.681},
         "chosen": "cold",
