@@ -224,6 +224,24 @@ def test_a_label_that_flips(project):
     assert log_loss(model, spans[2]) < log_loss(cold, spans[2]) + 0.03
 
 
+def test_a_season_of_few_positives(project):
+    """Only the shares of the classes change: the champion is worse than a guess, but still tells them apart."""
+
+    def noisy(a: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        return a + random.normal(size=len(a)) > 0
+
+    def few(seed: int) -> pa.Table:
+        table = rows(4_000, seed, 0.0, label=noisy)
+        return table.filter((table["y"].to_numpy() == 0) | (np.arange(len(table)) % 25 == 0))
+
+    first, second = lay_out(project, 1, rows(2_000, 1, 0.0, label=noisy)), lay_out(project, 2, few(2))
+    champion = training.publish(training.train(first, project / "m1", SETTINGS), first / "graph")
+    assert log_loss(champion, few(3)) > guess(few(3))
+    model = training.train(second, project / "m2", SETTINGS, champion=champion)
+    assert "rescue" not in report(model)
+    assert log_loss(model, few(3)) < guess(few(3))
+
+
 def test_random_labels(project):
     """Where nothing can be learnt, the guess serves, and the next run learns from the champion's weights again."""
     noise = rows(2_000, 2, 0.0, label=lambda a, random: random.random(len(a)) < 0.3)
