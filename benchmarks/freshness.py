@@ -72,17 +72,12 @@ def main(argv: Sequence[str] | None = None) -> None:
                 report = json.loads((version.payload_path / "warm_start.json").read_text())
                 store = SpanStore(config.home_path)
                 upcoming = next(span for span in store.ids() if span > run.span)
-                parent = registry.version(version.parent) if version.parent and run.mode == "warm" else None
-                seen_before = (
-                    json.loads((parent.payload_path / "warm_start.json").read_text())["examples_seen"]
-                    if parent
-                    else 0
-                )
                 week |= {"span": run.span, "next": upcoming}
                 week[mode] = {
                     **score(version.model_dir, store.table(upcoming)),
                     "mode": run.mode,
-                    "examples": report["examples_seen"] - seen_before,
+                    "examples": report["examples_trained"],  # of a rescue, too
+                    "rescue": (report.get("rescue") or {}).get("chosen"),
                     "seconds": sum(run.seconds.values()),
                     "wall_seconds": time.perf_counter() - started,
                 }
