@@ -1,13 +1,13 @@
 """The way out of a champion that no longer fits the world: a cold model on the newest span, or a guess.
 
 After an abrupt change the champion's weights are a bad place to start from, and older spans are wrong examples. So if
-the champion, before it has learnt the newest span, is no better there than about a guess, a model is trained on the
+the champion, before it has learnt the newest span, is clearly worse there than a guess, a model is trained on the
 newest span alone, beside the one that continues from the champion. The run's model is the one with the least held-out
-loss: the warm one, the cold one, or a guess, which is nearly the base rate alone. Over ten drifting streams
-this took 8 % more examples, and the loss went from .716 to .706 of a guess's.
+loss: the warm one, the cold one, or a guess, which is nearly the base rate alone.
 
-Where only the shares of the classes have changed, as in a season, a champion that still tells the classes apart needs
-no rescue: a warm run learns the new shares.
+A champion that is about as good as a guess is not wrong: it may know little that can be known, as with the delays of
+flights. And where only the shares of the classes have changed, as in a season, it still tells the classes apart. In
+both cases a warm run keeps what it knows, and a model of one span would have lost it.
 """
 
 import dataclasses

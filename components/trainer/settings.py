@@ -157,13 +157,11 @@ class TrainerSettings(settings.Settings):
         "0: none.",
     )
     rescue_above: float | None = Field(
-        default=0.97,
+        default=1.05,
         gt=0,
         description="Share of a guess's loss on the newest span, where both know its shares of classes. Above it the "
-        "champion needs rescue: a cold model is trained on the newest span, beside the warm one, and the best of "
-        "warm, cold and guess is the run's model. Over ten drifting streams this took 8 % more examples, and the loss "
-        "went from .716 to .706 of a guess's. "
-        "`null`: never.",
+        "champion is wrong and needs rescue: a cold model is trained on the newest span, beside the warm one, and the "
+        "best of warm, cold and guess is the run's model. `null`: never.",
     )
     early_stop: EarlyStop | None = Field(
         default=EarlyStop(), description="When to stop before the last step. `null`: never."
