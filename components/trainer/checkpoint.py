@@ -40,6 +40,7 @@ class Checkpoint:
       written_by: versions of the libraries that wrote it; for people.
       candidates: with several learning rates, the variables of each one's model, by `<rate>/<name>` (candidates.py).
       records: of each rate, over the spans that followed.
+      skill: 1 minus the model's held-out loss over a guess's, when it was trained; None if it was not measured.
     """
 
     variables: dict[str, np.ndarray]
@@ -55,6 +56,7 @@ class Checkpoint:
     written_by: dict[str, Any]
     candidates: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     records: dict[str, float] = dataclasses.field(default_factory=dict)
+    skill: float | None = None
 
 
 _ARRAYS = {"variables": "variables", "first": "m", "second": "v", "candidates": "candidates"}

@@ -7,7 +7,8 @@ loss: the warm one, the cold one, or a guess, which is nearly the base rate alon
 
 A champion that is about as good as a guess is not wrong: it may know little that can be known, as with the delays of
 flights. And where only the shares of the classes have changed, as in a season, it still tells the classes apart. In
-both cases a warm run keeps what it knows, and a model of one span would have lost it.
+both cases a warm run keeps what it knows, and a model of one span would have lost it. Only a champion that had learnt
+nothing on its own rows, as from spans of noise, has nothing to lose.
 """
 
 import dataclasses
@@ -20,6 +21,7 @@ from noria.components import journal
 from noria.components.trainer import keras_model, resident
 from noria.components.trainer import training_run as runs
 from noria.components.trainer.adam import Adam
+from noria.components.trainer.checkpoint import Checkpoint
 from noria.components.trainer.loop import Loop, Outcome
 from noria.components.trainer.network import Network
 from noria.components.trainer.reader import Reader
@@ -30,6 +32,8 @@ from noria.components.trainer.training_run import Run
 # The base rate's share where a guess serves. A hundredth is left to the model, so that infra validation sees that it
 # reads its features; it costs at most 0.0101 nats a row.
 GUESS_SHARE = 0.99
+# A model whose skill (1 minus its loss over a guess's) is below this on its own held-out rows has learnt nothing.
+LEAST_SKILL = 0.03
 
 
 @dataclasses.dataclass
@@ -40,15 +44,25 @@ class Alarm:
       champion: mean loss of its scores.
       matched: mean loss of its scores, made to have the span's shares of classes; a guess knows these, too.
       guess: mean loss of the best constant answer.
+      skill: of the champion, on its own held-out rows when it was trained; None if it was not measured.
     """
 
     champion: float
     matched: float
     guess: float
+    skill: float | None = None
 
     def rings(self, settings: Settings) -> bool:
-        """Whether a rescue is needed."""
-        return settings.rescue_above is not None and self.matched > settings.rescue_above * self.guess
+        """Whether a rescue is needed: a champion that had learnt nothing has nothing to lose.
+
+        >>> known, settings = Alarm(0.7, 0.69, 0.69, skill=0.1), Settings(task="binary")
+        >>> known.rings(settings), dataclasses.replace(known, skill=0.0).rings(settings)
+        (False, True)
+        """
+        if settings.rescue_above is None:
+            return False
+        nothing = self.skill is not None and self.skill < LEAST_SKILL
+        return self.matched > (1 - LEAST_SKILL if nothing else settings.rescue_above) * self.guess
 
     def contradicts_the_past(self, chosen: str) -> bool:
         """Whether older rows are wrong examples for the model that was chosen, so that later runs do not replay them.
@@ -59,20 +73,27 @@ class Alarm:
         return chosen == "cold" or (chosen == "warm" and self.matched > self.guess)
 
 
-def listen(run: Run, train: Window, rows: Reader) -> Alarm:
+def listen(run: Run, train: Window, rows: Reader, saved: Checkpoint | None) -> Alarm:
     """Scores the champion, whose state the run has just loaded, on the newest span.
 
     Args:
       run: before its first step.
       train: the window; the newest span's rows are its last ones.
       rows: the window's files and their rows.
+      saved: the champion's checkpoint.
     """
     newest = sum(rows.rows[file] for file in rows.newest)
     labels = np.asarray(train.labels[-newest:])
     scores, losses = run.machine.loop.served(train, skip=train.rows - newest)
     champion = float(losses.mean(dtype=np.float64))
     matched = champion if run.settings.task == "regression" else matched_loss(scores, labels)
-    return Alarm(champion, matched, guess_loss(run, labels))
+    return Alarm(champion, matched, guess_loss(run, labels), saved.skill if saved is not None else None)
+
+
+def skill(run: Run, evaluation: Window) -> float | None:
+    """1 minus the loss of a run's model over a guess's, on held-out rows; None if there is nothing to learn in them."""
+    guess = guess_loss(run, np.asarray(evaluation.labels)) if evaluation.rows else 0.0
+    return 1.0 - run.machine.loop.served_loss(evaluation) / guess if guess else None
 
 
 def matched_loss(scores: np.ndarray, labels: np.ndarray) -> float:

@@ -71,7 +71,7 @@ def run_fn(fn_args: Any) -> None:
         clock.lap("warm_start")
         # A run that continues on its champion's window finds nothing new there.
         new = saved is not None and saved.window != run.window and settings.steps != 0
-        alarm = rescue.listen(run, train, rows) if new else None
+        alarm = rescue.listen(run, train, rows, saved) if new else None
         train_one = partial(runs.train, rows=train, evaluation=evaluation, stage=stage)
         if alarm is not None and saved is not None:
             candidates.score(run, saved, train, sum(rows.rows[file] for file in rows.newest), alarm)
@@ -93,6 +93,8 @@ def run_fn(fn_args: Any) -> None:
             run, outcome = twin_candidate.compete(
                 run, outcome, train, rows, evaluation, graph, layer, config, stage, train_one
             )
+        if evaluation is not None:
+            run.skill = run.report["skill"] = rescue.skill(run, evaluation)
         del train, evaluation, train_one
         clock.lap("train")
         if strategy.is_chief(settings):
@@ -123,6 +125,7 @@ def _write(run: Run, outcome: Outcome, layer: TransformLayer, folder: Path, conf
         model=warm_start.model_kind(run.settings),
         candidates=run.candidates,
         records=run.records,
+        skill=run.skill,
         written_by={"tensorflow": tf.__version__, "keras": tf.keras.__version__, "time": int(time.time())},
     )
     root = folder.parent

@@ -57,6 +57,7 @@ class Run:
     load: Callable[[checkpoint.Checkpoint], warm_start.Report] | None = None  # sets a champion's state
     candidates: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)  # as in the checkpoint
     records: dict[str, float] = dataclasses.field(default_factory=dict)
+    skill: float | None = None
 
     @property
     def network(self) -> Network:
