@@ -256,9 +256,11 @@ def test_random_labels(project):
     if "guess" == report(model)["rescue"]["chosen"]:
         assert 1 == report(model)["since"]
         assert np.ptp(served(model, following)["score"]) < 0.01
+    assert report(model)["skill"] < 0.03
     training.publish(model, second / "graph")
     model = training.train(third, project / "m3", SETTINGS, champion=model)
     assert log_loss(model, rows(1_000, 5, 0.0)) < 0.35
+    assert report(model)["skill"] > 0.3
     assert pytest.approx(0.03) == report(model)["base_rate_share"]
 
 
