@@ -265,10 +265,13 @@ def _digit_formats(values: pa.Array) -> tuple[str, ...]:
     if len(different) < 2:
         return ()
     width = len(str(pc.max(different).as_py()))
+    some = different.take(pa.array(np.random.default_rng(0).permutation(len(different))[:SAMPLE]))
     for form, digits in DIGIT_FORMATS.items():
         if len(different) < FEWEST.get(form, 20):
             continue
         if width in (digits, digits - 1 if form.startswith("%y") else digits):
+            if times.parse(some, form)[1].any():
+                continue  # Python reads what may be no date, a million a dozen seconds
             seconds, bad = times.parse(different, form)
             low = FIRST_YEAR if form == "%Y" else WRITTEN[0]
             if not bad.any() and low <= pc.min(seconds).as_py() <= pc.max(seconds).as_py() < WRITTEN[1]:
