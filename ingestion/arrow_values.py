@@ -36,9 +36,8 @@ def decoded(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
     none_bad = np.zeros(len(values), bool)
     if not is_text(values.type):
         return values, none_bad
-    values = values.cast(
-        pa.binary()
-    )  # a damaged Parquet file has texts that are none: only casts from bytes check
+    # A damaged Parquet file has texts that are not UTF-8, and only a cast from bytes checks it.
+    values = values.cast(pa.binary())
     try:
         return values.cast(pa.string()), none_bad
     except pa.ArrowInvalid:

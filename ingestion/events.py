@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -146,10 +146,15 @@ def events(
         raw = arrays[settings.label]
         form = part.table.number_format(settings.label) if settings.task == "regression" else PLAIN
         arrays[settings.label], wrong = labels.normalise(raw, form)
-        for i in map(int, np.flatnonzero(wrong & ~bad)):
-            value = text_at(raw, i)
-            reason = conversion.refusal(value, labels.expected)
-            letters.add(part.table.name, int(part.numbers[i]), part.text(i), reason, settings.label, value)
+        expected = labels.expected
+        _reject(
+            part,
+            wrong & ~bad,
+            settings.label,
+            raw,
+            lambda value: conversion.refusal(value, expected),
+            letters,
+        )
         bad |= wrong
         yield part.filter(~bad, list(arrays.values()))
 
@@ -168,9 +173,17 @@ def one_array(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _reject(
-    part: Rows, bad: np.ndarray, column: str, raw: pa.Array, reason: str, letters: DeadLetters
+    part: Rows,
+    bad: np.ndarray,
+    column: str,
+    raw: pa.Array,
+    reason: str | Callable[[str], str],
+    letters: DeadLetters,
 ) -> None:
     for i in map(int, np.flatnonzero(bad)):
         value = text_at(raw, i)
-        text = reason if value is None else f"{value!r} {reason}"
+        if isinstance(reason, str):
+            text = reason if value is None else f"{value!r} {reason}"
+        else:
+            text = reason(value or "")
         letters.add(part.table.name, int(part.numbers[i]), part.text(i), text, column, value)

@@ -121,7 +121,10 @@ def matched_loss(scores: np.ndarray, labels: np.ndarray) -> float:
     for _ in range(50):
         matched = likely * factors
         matched /= matched.sum(1, keepdims=True)
-        factors *= shares / np.maximum(matched.mean(0), 1e-12)
+        found = matched.mean(0)
+        if np.abs(found - shares).max() < 1e-6:
+            break
+        factors *= shares / np.maximum(found, 1e-12)
         factors /= factors.sum()
     return float(-np.log(np.maximum(matched[np.arange(len(labels)), labels], 1e-7)).mean())
 
