@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -146,15 +146,7 @@ def events(
         raw = arrays[settings.label]
         form = part.table.number_format(settings.label) if settings.task == "regression" else PLAIN
         arrays[settings.label], wrong = labels.normalise(raw, form)
-        expected = labels.expected
-        _reject(
-            part,
-            wrong & ~bad,
-            settings.label,
-            raw,
-            lambda value: conversion.refusal(value, expected),
-            letters,
-        )
+        _reject(part, wrong & ~bad, settings.label, raw, None, letters, labels.expected)
         bad |= wrong
         yield part.filter(~bad, list(arrays.values()))
 
@@ -177,13 +169,15 @@ def _reject(
     bad: np.ndarray,
     column: str,
     raw: pa.Array,
-    reason: str | Callable[[str], str],
+    reason: str | None,
     letters: DeadLetters,
+    expected: str = "",
 ) -> None:
+    """Buries rows: with what is wrong about the value, or, where `reason` is None, with what it should be."""
     for i in map(int, np.flatnonzero(bad)):
         value = text_at(raw, i)
-        if isinstance(reason, str):
-            text = reason if value is None else f"{value!r} {reason}"
+        if reason is None:
+            text = conversion.refusal(value, expected)
         else:
-            text = reason(value or "")
+            text = reason if value is None else f"{value!r} {reason}"
         letters.add(part.table.name, int(part.numbers[i]), part.text(i), text, column, value)
