@@ -318,12 +318,44 @@ class ParquetTable(FileTable):
         read = 0
         chosen = [name for name in self.own_columns if name in names]
         with self._reading(), pq.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=chosen):
+            for batch in _side_by_side(file, chosen):
                 yield batch, np.arange(read + 1, read + batch.num_rows + 1)
                 read += batch.num_rows
 
     def _reading(self) -> "_Reading":
         return _Reading(self.path, "is not a complete Parquet file")
+
+
+def _side_by_side(file: pq.ParquetFile, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Reads columns of a Parquet file in batches, each column by a reader of its own.
+
+    One reader of several columns ends the process where a damaged page makes a column shorter than the others.
+
+    Raises:
+      pa.ArrowInvalid: a column has fewer rows than the file.
+    """
+    if not names:
+        yield from file.iter_batches(batch_size=BATCH_ROWS, columns=[])
+        return
+    readers = [_values(file, name) for name in names]
+    parts = [next(reader, None) for reader in readers]
+    left = file.metadata.num_rows
+    while left > 0:
+        for name, part in zip(names, parts, strict=True):
+            if part is None:
+                raise pa.ArrowInvalid(f"column {name!r} has {left} rows less than the file")
+        rows = min(left, *map(len, parts))
+        yield pa.RecordBatch.from_arrays([part[:rows] for part in parts], list(names))
+        left -= rows
+        # The parts differ in length where a reader has split a batch of long texts.
+        parts = [part[rows:] if rows < len(part) else next(reader, None) for part, reader in zip(parts, readers)]
+
+
+def _values(file: pq.ParquetFile, name: str) -> Iterator[pa.Array]:
+    """One column of a Parquet file, in parts that are not empty."""
+    for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[name]):
+        if batch.num_rows:
+            yield batch.column(batch.schema.get_field_index(name))
 
 
 class MemoryTable(Table):

@@ -13,6 +13,7 @@ import pytest
 
 from noria.core.errors import DataError
 from noria.ingestion import csv_file, tables, text_file
+from noria.ingestion.arrow_values import BATCH_ROWS
 from noria.ingestion.csv_file import CsvFile
 from noria.ingestion.dead_letters import DeadLetters
 from noria.ingestion.events import EventSettings
@@ -207,6 +208,27 @@ def test_a_text_of_a_damaged_parquet_file_is_one_dead_letter(tmp_path: Path) -> 
     settings = EventSettings(label="fare", task="regression", every="rows:1000", max_bad_share=0.01)
     report = ingest(path, settings, store)
     assert (100, 1) == (report.rows, report.dead_letters)
+
+
+def test_a_parquet_column_that_is_too_short_is_refused(tmp_path: Path) -> None:
+    """One reader of several columns ends the process here."""
+    path = tmp_path / "a.parquet"
+    table = pa.table({"n": range(20), "word": ["x"] * 20, "y": [0, 1] * 10})
+    pq.write_table(table, path, compression="none", write_statistics=False)
+    begin = pq.ParquetFile(path).metadata.row_group(0).column(1).data_page_offset
+    data = path.read_bytes()
+    header = data.index(b"\x28", begin)  # the page's number of values: 20, as a zigzag integer
+    path.write_bytes(data[:header] + b"\x10" + data[header + 1 :])
+    with pytest.raises(DataError, match="column 'word' has 12 rows less than the file"):
+        tables.read_table(path)
+
+
+def test_columns_whose_names_begin_with_each_other_and_many_rows_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    rows = 2 * BATCH_ROWS + 7
+    table = pa.table({"a": range(rows), "a.b": [str(i) for i in range(rows)]})
+    pq.write_table(table, path, row_group_size=50_000)
+    assert table.equals(tables.read_table(path))
 
 
 @pytest.mark.parametrize("data", [b"\0\1\2", b"\0" * 300, bytes(range(256)) * 100])
