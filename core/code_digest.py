@@ -51,7 +51,8 @@ def local_modules(module: str, project: str | None = None) -> dict[str, Path]:
     Raises:
       ConfigError: the module cannot be found, or one of them has a syntax error.
     """
-    first = _find(module, project)
+    find = functools.cache(lambda name: _find(name, project))
+    first = find(module)
     if first is None:
         raise ConfigError(
             f"there is no module {module!r}",
@@ -64,7 +65,7 @@ def local_modules(module: str, project: str | None = None) -> dict[str, Path]:
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        file = _find(name, project) if name not in found else None
+        file = find(name) if name not in found else None
         if file is None or not _is_local(name, file, top, folder):
             continue
         found[name] = file

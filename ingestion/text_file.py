@@ -292,7 +292,9 @@ def inner_name(path: Path) -> str:
 
 def _member(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
     """The one table of an archive, or the one file."""
-    members = [each for each in archive.infolist() if not each.is_dir() and "__MACOSX" not in each.filename]
+    # Not by `is_dir`, which fails where a name is empty.
+    names = (each for each in archive.infolist() if not each.filename.endswith("/"))
+    members = [each for each in names if "__MACOSX" not in each.filename]
     if any(each.filename == "[Content_Types].xml" for each in members):
         raise DataError("the file is a workbook", where=path, next_step="save it in Excel as CSV UTF-8")
     tables = [each for each in members if file_names.is_table(PurePosixPath(each.filename))]

@@ -11,7 +11,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from noria.core import files
 from noria.core.errors import ConfigError, DataError
 
-__all__ = ["digest", "load", "save"]
+__all__ = ["digest", "load", "parse", "save"]
 
 
 def load(path: str | Path) -> schema_pb2.Schema:
@@ -37,7 +37,7 @@ def load(path: str | Path) -> schema_pb2.Schema:
             next_step="the schema must be protobuf text (.pbtxt), not the binary form",
         ) from error
     try:
-        schema = schema_pb2.Schema.FromString(_parse(text))
+        schema = parse(text)
     except text_format.ParseError as error:
         raise DataError(
             f"the schema cannot be read: {error}",
@@ -62,9 +62,18 @@ def load(path: str | Path) -> schema_pb2.Schema:
     return schema
 
 
+def parse(text: str) -> schema_pb2.Schema:
+    """A schema from its text.
+
+    Raises:
+      text_format.ParseError: it is not a schema.
+    """
+    return schema_pb2.Schema.FromString(_parse(text))
+
+
 @functools.lru_cache(maxsize=8)
 def _parse(text: str) -> bytes:
-    """The schema in its binary form. Every stage loads it, and to parse protobuf text takes 50 ms."""
+    """The schema in its binary form. Every stage loads it, and to parse the text of 1,500 features takes 0.5 s."""
     return text_format.Parse(text, schema_pb2.Schema()).SerializeToString()
 
 

@@ -189,6 +189,28 @@ def identity_set(values: Iterable[Any]) -> Any:
     return object_identity.ObjectIdentitySet(values)
 
 
+def sparse_tensor_of(made: Callable[..., None]) -> Callable[..., None]:
+    """`SparseTensor.__init__` without its checks of shapes, where all parts are tensors of the right types.
+
+    The parts of a table's columns come from TensorFlow's own operations, and the checks take most of the time.
+
+    Args:
+      made: TensorFlow's `__init__`, for all other parts.
+    """
+    from tensorflow import Tensor, int64
+    from tensorflow.python.framework import tensor_util
+
+    def init(self: Any, indices: Any, values: Any, dense_shape: Any) -> None:
+        plain = all(isinstance(part, Tensor) for part in (indices, values, dense_shape))
+        if not plain or indices.dtype != int64 or dense_shape.dtype != int64:
+            made(self, indices, values, dense_shape)
+            return
+        self._indices, self._values, self._dense_shape = indices, values, dense_shape
+        self._dense_shape_default = tensor_util.constant_value_as_shape(dense_shape)
+
+    return init
+
+
 def part_of_graph(graph: Any, outputs: Mapping[str, Any], signature: Any) -> Callable[..., Any]:
     """A traced FuncGraph as a function that computes some of its tensors.
 

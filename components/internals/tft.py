@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from noria.components.keras3 import prefer_keras3
@@ -32,6 +33,7 @@ from tensorflow_transform.tf_metadata import metadata_io, schema_utils  # noqa: 
 from noria.components.internals import tft_graphs  # noqa: E402
 from noria.components.internals.tensorflow import part_of_graph  # noqa: E402
 from noria.components.internals.tft_graphs import SavedModelLoader as SavedModelLoader  # noqa: E402
+from noria.schemas import loader  # noqa: E402
 
 Visitor = nodes.Visitor
 Traverser = nodes.Traverser
@@ -141,7 +143,7 @@ def write_saved_model(traced: Traced, bound: dict[str, Any], folder: str) -> Non
 
 def vocabulary_files(folder: str) -> dict[str, str]:
     """Names of the transform graph's assets, without TFT's '.tfrecord.gz', to their paths."""
-    assets = os.path.join(tft.TFTransformOutput(folder).transform_savedmodel_dir, "assets")
+    assets = os.path.join(TransformOutput(folder).transform_savedmodel_dir, "assets")
     names = sorted(os.listdir(assets)) if os.path.isdir(assets) else []
     return {name.removesuffix(".tfrecord.gz"): os.path.join(assets, name) for name in names}
 
@@ -153,20 +155,40 @@ def write_transform_output(saved_model: str, schema: Any, asset_map: dict[str, s
     output/metadata (the raw schema). The SavedModel is moved.
     """
     os.makedirs(output, exist_ok=True)
-    metadata = metadata_io.read_metadata(os.path.join(saved_model, METADATA_DIR))
     transformed = os.path.join(output, tft.TFTransformOutput.TRANSFORMED_METADATA_DIR)
-    metadata_io.write_metadata(metadata, transformed)
+    shutil.move(os.path.join(saved_model, METADATA_DIR), transformed)
     if asset_map:
         with open(os.path.join(transformed, tft.TFTransformOutput.ASSET_MAP), "w") as file:
             json.dump(asset_map, file)
     raw = tft.DatasetMetadata(schema=schema)
     metadata_io.write_metadata(raw, os.path.join(output, tft.TFTransformOutput.RAW_METADATA_DIR))
-    shutil.rmtree(os.path.join(saved_model, METADATA_DIR))
     shutil.move(saved_model, os.path.join(output, tft.TFTransformOutput.TRANSFORM_FN_DIR))
 
 
 def reserved_tokens(traced: Traced, name: str) -> Any:
     return tf_utils.fetch_vocabulary_reserved_tokens(traced.graph, name)
+
+
+class TransformOutput(tft.TFTransformOutput):
+    """TFT's reader of a transform graph, without parsing a schema twice in one process."""
+
+    def __init__(self, folder: str):
+        super().__init__(folder)
+        self._folder = folder
+
+    @property
+    def transformed_metadata(self) -> Any:
+        return _metadata(os.path.join(self._folder, self.TRANSFORMED_METADATA_DIR))
+
+    @property
+    def raw_metadata(self) -> Any:
+        return _metadata(os.path.join(self._folder, self.RAW_METADATA_DIR))
+
+
+def _metadata(folder: str) -> Any:
+    """As `metadata_io.read_metadata`."""
+    text = Path(folder, "schema.pbtxt").read_text(encoding="utf-8")
+    return tft.DatasetMetadata(schema=loader.parse(text))
 
 
 class TransformGraph:
@@ -178,7 +200,7 @@ class TransformGraph:
     """
 
     def __init__(self, folder: str):
-        output = tft.TFTransformOutput(folder)
+        output = TransformOutput(folder)
         self.schema = output.transformed_metadata.schema
         self._loader = SavedModelLoader(output.transform_savedmodel_dir)
         self.columns = self._loader.columns()

@@ -24,7 +24,7 @@ from tensorflow_transform import (  # noqa: E402
 )
 from tensorflow_transform.saved import saved_transform_io_v2  # noqa: E402
 
-from noria.components.internals.tensorflow import identity_set  # noqa: E402
+from noria.components.internals.tensorflow import identity_set, sparse_tensor_of  # noqa: E402
 
 # Share of a function's operations that its outputs need, from which on it is written as it is.
 ENOUGH_NEEDED = 0.9
@@ -179,6 +179,7 @@ _REPLACED = {
     (impl_helper, "_trace_and_get_metadata"): metadata,
     (tf2_utils, "supply_missing_inputs"): missing_inputs,
     (tf_utils, "copy_tensors"): _shallow_copy,
+    (tf.SparseTensor, "__init__"): sparse_tensor_of(tf.SparseTensor.__init__),
 }
 _supply_missing_inputs = tf2_utils.supply_missing_inputs
 _optimize_concrete_function = saved_transform_io_v2.optimize_concrete_function

@@ -1,5 +1,6 @@
 """tfx_bsl: what `tfx_bsl.public` does not have."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ class TensorAdapter(tensor_adapter.TensorAdapter):
         if not batch.schema.equals(self._arrow_schema):
             raise ValueError("Expected same schema.")
         places = np.stack([np.arange(batch.num_rows), np.zeros(batch.num_rows, np.int64)], axis=1)
-        indices, shape = tf.constant(places), tf.constant([batch.num_rows, 1], tf.int64)
+        like = tf.SparseTensor(places, np.zeros(batch.num_rows), [batch.num_rows, 1])
         tensors = {}
         for name, handler in self._type_handlers:
             numbers = None
@@ -38,5 +39,6 @@ class TensorAdapter(tensor_adapter.TensorAdapter):
             if numbers is None:
                 tensors[name] = handler.GetTensor(batch, True)
             else:
-                tensors[name] = tf.SparseTensor(indices, tf.constant(numbers), shape)
+                tensors[name] = copy.copy(like)
+                tensors[name]._values = tf.constant(numbers)
         return tensors

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from noria.components import saved_model
+from noria.components.internals import tft_graphs
 from noria.components.internals.tensorflow import edit_signatures, write_fingerprint
 from noria.components.libraries import tf
 from noria.components.trainer.network import Network
@@ -84,12 +85,13 @@ def _trace(network: Network, transform: TransformLayer, folder: Path) -> None:
         return scored(columns.parse(inputs))
 
     examples = tf.TensorSpec([None], tf.string, name="examples")
-    signatures = {"serving_default": tf.function(serve, autograph=False).get_concrete_function(examples)}
-    if by_column:
-        function = tf.function(predict, autograph=False)
-        signatures["predict"] = function.get_concrete_function(**columns.input_specs())
-    module = Serving(network, transform)
-    tf.saved_model.save(module, str(folder), signatures=signatures)
+    with tft_graphs.fast():
+        signatures = {"serving_default": tf.function(serve, autograph=False).get_concrete_function(examples)}
+        if by_column:
+            function = tf.function(predict, autograph=False)
+            signatures["predict"] = function.get_concrete_function(**columns.input_specs())
+        module = Serving(network, transform)
+        tf.saved_model.save(module, str(folder), signatures=signatures)
     verb, output = ("regress", "outputs") if network.settings.task == "regression" else ("classify", "scores")
     with edit_signatures(folder) as definitions:
         default, added = definitions["serving_default"], definitions[verb]

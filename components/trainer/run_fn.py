@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from noria.components import journal
-from noria.components.libraries import tf, tft
+from noria.components.internals.tft import TransformOutput
+from noria.components.libraries import tf
 from noria.components.trainer import (
     candidates,
     checkpoint,
@@ -50,7 +51,7 @@ def run_fn(fn_args: Any) -> None:
     settings = read(config.get("settings", {}))
     with _stage(config) as stage:
         clock = _Clock()
-        graph = tft.TFTransformOutput(fn_args.transform_graph_path or fn_args.transform_output)
+        graph = TransformOutput(fn_args.transform_graph_path or fn_args.transform_output)
         layer = TransformLayer(graph, settings.label)
         distribution = strategy.create(settings)
         saved = checkpoint.load(Path(config["champion"]) / "checkpoint") if config.get("champion") else None

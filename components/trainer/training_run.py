@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from noria.components import journal
+from noria.components.internals.tft import TransformOutput
 from noria.components.libraries import tf, tft
 from noria.components.trainer import (
     base_rate,
@@ -235,7 +236,7 @@ def _change(
     if files:
         records = tf.data.TFRecordDataset(files, "GZIP", num_parallel_reads=min(8, len(files)))
         raw = next(iter(records.batch(graphs.SAMPLE)), raw)
-    champion = tft.TFTransformOutput(str(old))
+    champion = TransformOutput(str(old))
     return graphs.compare(champion, graph, old_features, features, raw, layer)
 
 

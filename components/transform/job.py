@@ -213,7 +213,7 @@ class _Columns(dict[str, Any]):
 
 def _vocabularies(graph: str) -> tuple[list[str], list[str]]:
     """The graph's vocabularies with the name of an integer output feature, and the others."""
-    output = tft_internals.tft.TFTransformOutput(graph)
+    output = tft_internals.TransformOutput(graph)
     spec = output.transformed_feature_spec()
     integer = {name for name, feature in spec.items() if feature.dtype == tft_internals.tf.int64}
     names = tft_internals.vocabulary_files(graph)
@@ -221,7 +221,7 @@ def _vocabularies(graph: str) -> tuple[list[str], list[str]]:
 
 
 def _sizes(graph: str, names: Iterable[str]) -> dict[str, int]:
-    output = tft_internals.tft.TFTransformOutput(graph)
+    output = tft_internals.TransformOutput(graph)
     return {name: output.vocabulary_size_by_name(name) for name in names}
 
 

@@ -19,7 +19,7 @@ from tensorflow_transform.saved import saved_transform_io_v2  # noqa: E402
 from tensorflow_transform.tf_metadata import metadata_io  # noqa: E402
 
 from noria.components.internals import tft_graphs  # noqa: E402
-from noria.components.internals.tft import SavedModelLoader  # noqa: E402
+from noria.components.internals.tft import SavedModelLoader, TransformOutput  # noqa: E402
 from noria.components.trainer import export, keras_model  # noqa: E402
 from noria.components.trainer.families import FAMILIES  # noqa: E402
 from noria.components.trainer.model_inputs import read_features  # noqa: E402
@@ -235,6 +235,34 @@ def test_tensors_are_tfx_bsls(made, tmp_path):
                 *(tf.nest.flatten(v, expand_composites=True) for v in (value, actual[name])), strict=True
             ):
                 assert (one.dtype, one.numpy().tolist()) == (other.dtype, other.numpy().tolist()), name
+
+
+@pytest.mark.parametrize("eager", [True, False])
+def test_sparse_tensors_are_tensorflows(eager):
+    """Without checks of shapes; parts that are no tensors are converted and checked as ever."""
+
+    def shapes():
+        parts = tf.constant([[0, 0], [2, 1]], tf.int64), tf.constant([1.0, 2.0]), tf.constant([3, 2], tf.int64)
+        made = tf.SparseTensor(*parts)
+        spec = tf.SparseTensorSpec([None, 2], tf.float32)
+        return [made.shape, made.dtype, spec._from_components(parts).shape, tf.sparse.to_dense(made).shape]
+
+    found = []
+    for fast in (contextlib.nullcontext, tft_graphs.fast):
+        with fast(), contextlib.nullcontext() if eager else tf.Graph().as_default():
+            found.append(shapes())
+            with pytest.raises(ValueError, match="rank"):
+                tf.SparseTensor([0, 1], [1.0, 2.0], [3, 2])
+    assert found[0] == found[1]
+
+
+def test_schemas_of_a_transform_graph_are_tfts(made):
+    """Read without parsing the same text again."""
+    *_, folder = made
+    graph = str(folder / "graph")
+    assert tft.TFTransformOutput(graph).raw_feature_spec() == TransformOutput(graph).raw_feature_spec()
+    expected, actual = (kind(graph).transformed_metadata for kind in (tft.TFTransformOutput, TransformOutput))
+    assert expected.schema == actual.schema
 
 
 def test_inputs_are_named_as_the_columns(made):

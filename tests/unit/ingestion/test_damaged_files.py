@@ -210,6 +210,21 @@ def test_a_text_of_a_damaged_parquet_file_is_one_dead_letter(tmp_path: Path) -> 
     assert (100, 1) == (report.rows, report.dead_letters)
 
 
+def test_a_member_of_an_archive_without_a_name_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("b", "n,y\n1,0\n")
+    data = bytearray(path.read_bytes())
+    end = data.rindex(b"PK\x05\x06")
+    central = data.index(b"PK\x01\x02")
+    data[central + 28] = 0  # the length of its name
+    data[central + 46 : central + 47] = b""
+    data[end - 1 + 12] -= 1  # the size of the list of members
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="differ"):
+        tables.read_table(path)
+
+
 def test_a_parquet_column_that_is_too_short_is_refused(tmp_path: Path) -> None:
     """One reader of several columns ends the process here."""
     path = tmp_path / "a.parquet"
