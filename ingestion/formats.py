@@ -348,7 +348,10 @@ def _side_by_side(file: pq.ParquetFile, names: Sequence[str]) -> Iterator[pa.Rec
         yield pa.RecordBatch.from_arrays([part[:rows] for part in parts], list(names))
         left -= rows
         # The parts differ in length where a reader has split a batch of long texts.
-        parts = [part[rows:] if rows < len(part) else next(reader, None) for part, reader in zip(parts, readers)]
+        parts = [
+            part[rows:] if rows < len(part) else next(reader, None)
+            for part, reader in zip(parts, readers, strict=True)
+        ]
 
 
 def _values(file: pq.ParquetFile, name: str) -> Iterator[pa.Array]:

@@ -242,7 +242,11 @@ def test_sparse_tensors_are_tensorflows(eager):
     """Without checks of shapes; parts that are no tensors are converted and checked as ever."""
 
     def shapes():
-        parts = tf.constant([[0, 0], [2, 1]], tf.int64), tf.constant([1.0, 2.0]), tf.constant([3, 2], tf.int64)
+        parts = (
+            tf.constant([[0, 0], [2, 1]], tf.int64),
+            tf.constant([1.0, 2.0]),
+            tf.constant([3, 2], tf.int64),
+        )
         made = tf.SparseTensor(*parts)
         spec = tf.SparseTensorSpec([None, 2], tf.float32)
         return [made.shape, made.dtype, spec._from_components(parts).shape, tf.sparse.to_dense(made).shape]
