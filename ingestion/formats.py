@@ -122,7 +122,9 @@ class Table:
     def text(self, batch: pa.RecordBatch, row: int) -> str:
         """One row of a raw batch as text."""
         out = io.StringIO()
-        csv.writer(out, lineterminator="").writerow(text_at(column, row) or "" for column in batch.columns)
+        # Zero bytes are what Python 3.10 takes for an escape.
+        values = ((text_at(column, row) or "").replace("\0", "\\0") for column in batch.columns)
+        csv.writer(out, lineterminator="").writerow(values)
         return out.getvalue()
 
 

@@ -53,12 +53,12 @@ def _scaled(
     if binning.kind_of(feature, reference) != "numeric":
         return None
     now, before = (binning.edges(side) for side in (feature, reference))
-    if len(now) != len(before) or len(now) < 5 or not np.isfinite([*now, *before]).all():
+    if len(now) != len(before) or len(now) < 5 or not (np.isfinite(now) & np.isfinite(before)).all():
         return None
     now, before = now[1:-1], before[1:-1]  # the extremes of a sample are chance
-    if len(np.unique(before)) < 5 or len(np.unique(now)) < 5:
+    if _different(before) < 5 or _different(now) < 5:
         return None
-    slope, offset = np.polyfit(before, now, 1)
+    slope, offset = _line(before, now)
     residual = np.abs(now - slope * before - offset).mean() / max(np.ptp(now), 1e-12)
     rows, old_rows = (int(side.num_stats.common_stats.num_non_missing) for side in (feature, reference))
     # Quantiles of n rows scatter by about half of 1/sqrt(n) of their range.
@@ -92,3 +92,15 @@ def _scaled(
         drifted=math.log(SMALL),
         broken=math.log(SMALL) if match or stable else None,
     )
+
+
+def _different(ascending: np.ndarray) -> int:
+    """How many different values there are."""
+    return 1 + np.count_nonzero(np.diff(ascending))
+
+
+def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Slope and offset of the line with the least squares, as `np.polyfit(x, y, 1)`, which takes ten times as long."""
+    from_mean = x - x.mean()
+    slope = float(from_mean @ y / (from_mean @ from_mean))
+    return slope, float(y.mean() - slope * x.mean())

@@ -210,6 +210,16 @@ def test_a_text_of_a_damaged_parquet_file_is_one_dead_letter(tmp_path: Path) -> 
     assert (100, 1) == (report.rows, report.dead_letters)
 
 
+def test_a_zero_byte_in_a_row_of_a_parquet_file_is_a_dead_letter(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    table = pa.table({"city": ["Bern"] * 100 + ["Zu\0rych"], "fare": [1.5] * 100 + [1e300]})
+    pq.write_table(table, path)
+    store = SpanStore(tmp_path / "home")
+    settings = EventSettings(label="fare", task="regression", every="rows:1000", max_bad_share=0.01)
+    report = ingest(path, settings, store)
+    assert (100, 1) == (report.rows, report.dead_letters)
+
+
 def test_a_member_of_an_archive_without_a_name_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as archive:
