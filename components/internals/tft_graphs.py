@@ -75,10 +75,27 @@ def output_sources(outputs: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def sources_of(sinks: Iterable[Any], ignore_control_dependencies: bool = False) -> Any:
+    """The placeholders that operations depend on, as `retrieve_sources`, in plain sets: operations have a hash."""
+    found = set(sinks)
+    waiting = list(found)
+    sources: list[Any] = []
+    while waiting:
+        op = waiting.pop()
+        if op.type == "Placeholder":
+            sources.extend(op.outputs)
+        parents = {tensor.op for tensor in op.inputs}
+        if not ignore_control_dependencies:
+            parents.update(op.control_inputs)
+        new = parents - found
+        found |= new
+        waiting += new
+    return identity_set(sources)
+
+
 def source_keys(tensors: Iterable[Any], inputs: Mapping[str, Any]) -> set[str]:
     """The inputs that some tensors depend on, as `_retrieve_source_keys`: without control dependencies."""
-    sources = graph_tools.retrieve_sources([one.op for one in tensors], ignore_control_dependencies=True)
-    return _keys(sources, inputs)
+    return _keys(sources_of((one.op for one in tensors), ignore_control_dependencies=True), inputs)
 
 
 def _keys(sources: Any, inputs: Mapping[str, Any]) -> set[str]:
@@ -174,6 +191,7 @@ _REPLACED = {
     (saved_transform_io_v2, "_get_output_to_inputs_map"): output_sources,
     (saved_transform_io_v2, "optimize_concrete_function"): without_unused,
     (saved_transform_io_v2, "write_v2_saved_model"): write_saved_model,
+    (graph_tools, "retrieve_sources"): sources_of,
     (graph_tools, "_retrieve_source_keys"): source_keys,
     (graph_tools, "_set_unique_value_in_dict"): _set_value,
     (impl_helper, "_trace_and_get_metadata"): metadata,
@@ -212,8 +230,7 @@ class SavedModelLoader(saved_transform_io_v2.SavedModelLoader):
         With control dependencies: an assertion inside the graph needs its column, otherwise it would check zeros.
         """
         outputs = tf.nest.flatten(self.structured_outputs, expand_composites=True)
-        sources = graph_tools.retrieve_sources([tensor.op for tensor in outputs])
-        return sorted(_keys(sources, self._structured_inputs))
+        return sorted(_keys(sources_of(tensor.op for tensor in outputs), self._structured_inputs))
 
     def _finalize_wrapped_function(self, unfed_input_keys: Iterable[str], fetches_keys: Iterable[str]) -> Any:
         """TFT's name; TFT traces a function around the loaded one, which costs an operation for each input."""

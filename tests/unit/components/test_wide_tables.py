@@ -175,6 +175,12 @@ def test_one_walk_finds_what_tfts_walks_find(made):
     for name in ("y", "gaps_1", "gaps_1_missing"):
         wanted = graph_tools._retrieve_source_keys([outputs[name]], inputs)
         assert wanted == tft_graphs.source_keys([outputs[name]], inputs)
+        for without_control in (False, True):
+            theirs, ours = (
+                find([outputs[name].op], ignore_control_dependencies=without_control)
+                for find in (graph_tools.retrieve_sources, tft_graphs.sources_of)
+            )
+            assert {id(tensor) for tensor in theirs} == {id(tensor) for tensor in ours}
     feeds = loader._get_feeds(["y"])
     theirs = saved_transform_io_v2.SavedModelLoader._get_fetches(loader, feeds)
     assert set(outputs) - {"y"} == set(theirs) == set(loader._get_fetches(feeds))
