@@ -1,9 +1,10 @@
 """The first draft of a schema, inferred by TFDV from a table. A person reads and corrects it."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
@@ -44,15 +45,15 @@ def infer(
     Raises:
       DataError: there is no row, or one of the named columns is missing.
     """
-    batches = list(list_batches(data))
-    statistics = summarize(batches, tfdv.StatsOptions())
+    known: list[pa.RecordBatch] = []
+    statistics = summarize(_noting_known(list_batches(data), known), tfdv.StatsOptions())
     dataset = statistics.datasets[0] if statistics.datasets else statistics_pb2.DatasetFeatureStatistics()
     rows = int(dataset.num_examples)
     if not rows:
         raise DataError(
             "a schema cannot be inferred from no rows", next_step="give a file that holds at least one row"
         )
-    present = _least_presence(pa.Table.from_batches(batches))
+    present = _least_presence(pa.Table.from_batches(known))
     by_name = {feature.path.step[0]: feature for feature in dataset.features}
     for name in (label, *([time] if time else []), *key):
         if name not in by_name:
@@ -85,15 +86,27 @@ def infer(
     return schema
 
 
+def _noting_known(batches: Iterable[pa.RecordBatch], known: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches one by one, while `known` gets a batch of booleans for each: whether there is a value."""
+    for batch in batches:
+        known.append(
+            pa.RecordBatch.from_arrays([column.is_valid() for column in batch.columns], batch.schema.names)
+        )
+        yield batch
+
+
 def _least_presence(table: pa.Table) -> dict[str, float]:
     """By column, the share of rows with a value in the part of the table that has the fewest.
 
     A column may begin or end with time: what a whole table has, some of its spans may lack.
+
+    Args:
+      table: whether there is a value, by column.
     """
     length = -(-len(table) // max(1, min(PARTS, len(table) // PART_ROWS)))
     parts = [table.slice(start, length) for start in range(0, len(table), length)]
     return {
-        name: min(1 - part.column(name).null_count / len(part) for part in parts)
+        name: min(pc.sum(part.column(name)).as_py() / len(part) for part in parts)
         for name in table.column_names
     }
 
