@@ -340,20 +340,21 @@ def _side_by_side(file: pq.ParquetFile, names: Sequence[str]) -> Iterator[pa.Rec
         yield from file.iter_batches(batch_size=BATCH_ROWS, columns=[])
         return
     readers = [_values(file, name) for name in names]
-    parts = [next(reader, None) for reader in readers]
+    none = pa.nulls(0)
+    parts: list[pa.Array] = [none for _ in names]
     left = file.metadata.num_rows
     while left > 0:
-        for name, part in zip(names, parts, strict=True):
-            if part is None:
-                raise pa.ArrowInvalid(f"column {name!r} has {left} rows less than the file")
-        rows = min(left, *map(len, parts))
-        yield pa.RecordBatch.from_arrays([part[:rows] for part in parts], list(names))
-        left -= rows
-        # The parts differ in length where a reader has split a batch of long texts.
+        # They differ in length where a reader has split a batch of long texts.
         parts = [
-            part[rows:] if rows < len(part) else next(reader, None)
-            for part, reader in zip(parts, readers, strict=True)
+            part if len(part) else next(reader, none) for part, reader in zip(parts, readers, strict=True)
         ]
+        rows = min(left, *map(len, parts))
+        if not rows:
+            short = next(name for name, part in zip(names, parts, strict=True) if not len(part))
+            raise pa.ArrowInvalid(f"column {short!r} has {left} rows less than the file")
+        yield pa.RecordBatch.from_arrays([part[:rows] for part in parts], list(names))
+        parts = [part[rows:] for part in parts]
+        left -= rows
 
 
 def _values(file: pq.ParquetFile, name: str) -> Iterator[pa.Array]:
