@@ -358,10 +358,15 @@ def _side_by_side(file: pq.ParquetFile, names: Sequence[str]) -> Iterator[pa.Rec
 
 
 def _values(file: pq.ParquetFile, name: str) -> Iterator[pa.Array]:
-    """One column of a Parquet file, in parts that are not empty."""
+    """One column of a Parquet file, in parts that are not empty.
+
+    Raises:
+      pa.ArrowIndexError: its dictionary does not have a value that a row refers to.
+    """
     for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[name]):
-        if batch.num_rows:
-            yield batch.column(batch.schema.get_field_index(name))
+        values = batch.column(batch.schema.get_field_index(name))
+        if len(values):
+            yield values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
 
 
 class MemoryTable(Table):

@@ -248,6 +248,19 @@ def test_a_parquet_column_that_is_too_short_is_refused(tmp_path: Path) -> None:
         tables.read_table(path)
 
 
+def test_a_parquet_dictionary_that_lacks_a_value_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"word": pa.array(["x", "y"]).dictionary_encode(), "y": [0, 1]}), path)
+    damaged = pa.DictionaryArray.from_arrays(pa.array([0, 1]), pa.array(["x"]), safe=False)
+    batches = [pa.RecordBatch.from_arrays([damaged], ["word"])]
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", lambda *_, **__: iter(batches))
+    [table] = tables.open_tables(path)
+    with pytest.raises(DataError, match="it looks truncated or damaged"):
+        list(table.raw(None, ["word"]))
+
+
 def test_columns_whose_names_begin_with_each_other_and_many_rows_are_read(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     rows = 2 * BATCH_ROWS + 7
