@@ -87,7 +87,7 @@ def parse(values: pa.Array, form: str | None = None) -> tuple[pa.Array, np.ndarr
     if form == EXCEL and (pa.types.is_integer(arrow_type) or pa.types.is_floating(arrow_type)):
         return _from_excel(values)
     if form is not None and pa.types.is_floating(arrow_type):
-        values = _whole(values)
+        values = whole(values)
         arrow_type = values.type
     if form is not None and pa.types.is_integer(arrow_type):
         width = len(datetime.datetime(2001, 12, 12, 12, 12, 12).strftime(form))  # 09... became 9...
@@ -131,7 +131,7 @@ def _from_arrow(values: pa.Array) -> pa.Array:
     return pa.array(seconds, pa.int64(), mask=~valid)
 
 
-def _whole(values: pa.Array) -> pa.Array:
+def whole(values: pa.Array) -> pa.Array:
     """Whole numbers that a gap has made floats, as pandas does; other floats as they are."""
     try:
         return blank(values, pc.is_nan(values).fill_null(False)).cast(pa.int64())
@@ -189,7 +189,8 @@ def _from_text(texts: pa.Array, form: str | None) -> tuple[np.ndarray, np.ndarra
     if form == EXCEL:
         return _from_excel_text(texts)
     if form is not None:
-        return _from_format(texts, form)
+        # As pandas writes whole numbers with gaps.
+        return _from_format(pc.replace_substring_regex(texts, r"^\s*(\d+)\.0\s*$", r"\1"), form)
     try:  # a tenth of the time; Arrow reads other lengths in its own way
         lengths = np.asarray(pc.utf8_length(texts).fill_null(19))
         if np.isin(lengths, (10, 16, 19)).all():

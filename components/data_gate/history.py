@@ -114,7 +114,7 @@ def check_volume(
     seasonal = (periods.length(every) or periods.WEEK) < periods.WEEK
     lowest = min(values) if seasonal else middle
     text = (
-        f"{mine:,.1f} {numbers['measure']}, {ratio:.2f} of the median {middle:,.1f} "
+        f"{_amount(mine)} {numbers['measure']}, {ratio:.2f} of the median {_amount(middle)} "
         f"of the last {len(values)} accepted spans"
     )
 
@@ -144,6 +144,11 @@ def check_volume(
         low,
         test("many rows", middle, 1, thresholds.high, None, f"drifted above {thresholds.high}"),
     ], numbers
+
+
+def _amount(value: float) -> str:
+    """A number of rows; of a slow stream with its first digits."""
+    return f"{value:,.1f}" if value >= 1 or not value else f"{value:.2g}"
 
 
 def _peers(span: Past, past: list[Past], every: str) -> tuple[list[Past], bool]:

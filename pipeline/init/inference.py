@@ -22,6 +22,8 @@ FEWEST, BEST, MOST = 8, 11, 14
 LENGTHS = ("week", "day", "hour", "15m", "5m", "1m")  # of those that fit alike the longest regular one
 # Rows of a span of `rows:N` at least: a fifth of them judges a model.
 FEWEST_ROWS = 50
+# Rows of a span of the calendar, on average: with fewer, single rows would judge a model.
+FEWEST_IN_PERIOD = 40
 # Rows of a span where their order means nothing: a table's, but not so many that a run takes long.
 MOST_ROWS = 200_000
 # A class has to be seen in every span to be learnt and judged.
@@ -197,7 +199,7 @@ def span_length(seconds: np.ndarray | None, rows: int, random: bool = False) -> 
     if seconds is not None:
         for place, name in enumerate(LENGTHS):
             count = len(np.unique(periods.number(name, seconds)))
-            if 4 <= count <= 60:
+            if 4 <= count <= 60 and rows >= FEWEST_IN_PERIOD * count:
                 inside = 0.0 if FEWEST <= count <= MOST else abs(math.log(count / BEST))
                 fitting.append((inside, _irregular(name, seconds), place, name, count))
     if fitting:

@@ -17,7 +17,7 @@ from noria.schemas.list_columns import list_batches
 # to change with every span.
 MAX_DOMAIN = 100
 # Parts of a table in which a column's presence is looked at, and rows of a part at least.
-PARTS, PART_ROWS = 10, 200
+PARTS, PART_ROWS = 10, 50
 # Share of a column's values that must be in its domain: new values appear in the world, a renamed one is an error.
 MIN_DOMAIN_MASS = 0.95
 # Over the 53 weeks of the flights of 2013, week on week, airlines, airports and hours stay below 0.03; the threshold is

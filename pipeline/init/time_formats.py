@@ -3,6 +3,7 @@
 import collections
 import datetime
 import re
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -74,10 +75,11 @@ DIGIT_FORMATS = {
 }
 # Different numbers that decide; 20 where none is named here. Of seconds since 1970 none would be a month for long.
 FEWEST = {"%Y": 2, "%Y%m": 6}
-# The range of a number that is read so, 1990 to 2100; days from 1900 on, years from 1500 on.
+# The range of a number that is read so, 1990 to 2100; days and months from 1900 on, years from 1500 on.
 WRITTEN = (631_152_000, 4_102_444_800)
 FIRST_DAY = -2_208_988_800
 FIRST_YEAR = -14_831_769_600
+FROM = {"%Y": FIRST_YEAR, "%Y%m": FIRST_DAY}
 # The range, as seconds since 1970, of numbers in a column that was not named as a time: 2000 to 2040.
 LIKELY = (946_684_800, 2_208_988_800)
 # The range of days that Excel has counted, 1950 to 2100.
@@ -108,8 +110,14 @@ def event_times(
         if not bad.any() or bad.mean() <= 0.01:
             return _present(seconds, name), (form,)
         raise _no_times(array, bad, name, f"times of the format {form}")
-    if pa.types.is_integer(array.type) and (forms := _digit_formats(array)):
-        return _present(times.parse(array, forms[0])[0], name), forms
+    if pa.types.is_floating(array.type) and _decimal_years(array):
+        raise DataError(
+            "the time column holds years with decimals, which are not read",
+            where=f"{name}: {next(year for year in array.to_pylist() if year and year % 1)}",
+            next_step="write dates, such as 2000-02; or omit --time to use the row order",
+        )
+    if forms := _digit_formats(_whole(array)):
+        return _present(times.parse(_whole(array), forms[0])[0], name), forms
     if _excel(array):
         return _present(times.parse(array, EXCEL)[0], name), (EXCEL,)
     seconds, bad = times.parse(array)
@@ -160,7 +168,11 @@ def formats(texts: pa.Array) -> times.FormatCounts:
         _shape(text) for text in english(times.halves(some), short=False).to_pylist()
     )
     usual = max(shapes, key=lambda shape: shapes[shape], default="")
-    sample = times.FormatCounts(tuple(form for form in FORMATS if _shape(_ANY.strftime(form)) == usual))
+    # Python takes the 02 of 2024-02 for a day of the year, too.
+    days = all(re.search(r"(?<!\d)\d{3}(?!\d)", text) for text in some.to_pylist())
+    sample = times.FormatCounts(
+        tuple(form for form in FORMATS if _shape(_ANY.strftime(form)) == usual and (days or "%j" not in form))
+    )
     sample.add(some)
     counts = times.FormatCounts(
         tuple(form for form in sample.forms if sample.fits[form] >= max(1, FITTING * sample.present))
@@ -235,7 +247,8 @@ def is_time(values: pa.Array) -> bool:
     seconds, bad = times.parse(different)
     days = largest < LIKELY[0]
     low, high = (FIRST_DAY, WRITTEN[1]) if days else LIKELY
-    if bad.any() or not low <= pc.min(seconds).as_py() <= pc.max(seconds).as_py() < high:
+    first, last = pc.min(seconds).as_py(), pc.max(seconds).as_py()
+    if bad.any() or not low <= first <= last < high or first > time.time():
         return False
     # A number of that size that is read as seconds is itself; one that is a day is not.
     return (
@@ -273,10 +286,23 @@ def _digit_formats(values: pa.Array) -> tuple[str, ...]:
             if times.parse(some, form)[1].any():
                 continue  # Python reads what may be no date, a million a dozen seconds
             seconds, bad = times.parse(different, form)
-            low = FIRST_YEAR if form == "%Y" else WRITTEN[0]
+            low = FROM.get(form, WRITTEN[0])
             if not bad.any() and low <= pc.min(seconds).as_py() <= pc.max(seconds).as_py() < WRITTEN[1]:
                 return (form,)
     return ()
+
+
+def _whole(values: pa.Array) -> pa.Array:
+    """Whole numbers, and floats that are; none where a value is not."""
+    values = times.whole(values) if pa.types.is_floating(values.type) else values
+    return values if pa.types.is_integer(values.type) else pa.array([], pa.int64())
+
+
+def _decimal_years(values: pa.Array) -> bool:
+    """Whether numbers are such as 2000.083 for February 2000. As seconds they would be in one minute of 1970."""
+    extremes = pc.min_max(values)
+    low, high = extremes["min"].as_py(), extremes["max"].as_py()
+    return low is not None and 1_500 <= low <= high < 2_100 and not len(_whole(values))
 
 
 def _excel(values: pa.Array) -> bool:

@@ -364,6 +364,40 @@ def test_years_long_ago(tmp_path: Path) -> None:
     assert (400, 0) == ingested(drafted.folder)
 
 
+def month(i: int) -> tuple[int, int]:
+    return 1949 + i // 12, i % 12 + 1
+
+
+@pytest.mark.parametrize(
+    ("form", "write"),
+    [
+        ("%Y-%m", lambda i: "{}-{:02}".format(*month(i))),
+        ("%Y%m", lambda i: "{}{:02}".format(*month(i))),
+        ("%Y", lambda i: f"{1700 + i // 2}.0"),
+        ("%Y-%j", lambda i: f"2024-{i % 366 + 1:03}"),
+    ],
+)
+def test_months_and_years_are_not_days_or_seconds(tmp_path: Path, form: str, write) -> None:
+    """2024-02 is no day of the year; 192607 and 1950.0 are not in the first hours of 1970."""
+    data = table(tmp_path / "d.csv", "when,size", lambda i, r: (write(i), r.random()))
+    drafted = draft.draft(tmp_path / "p", data, "y", time="when")
+    assert form == load(drafted.folder).time.format
+    assert (400, 0) == ingested(drafted.folder)
+
+
+def test_years_with_decimals_are_refused(tmp_path: Path) -> None:
+    data = table(tmp_path / "d.csv", "when,size", lambda i, r: (round(2000 + i / 12, 5), r.random()))
+    with pytest.raises(DataError, match="years with decimals") as caught:
+        draft.draft(tmp_path / "p", data, "y", time="when")
+    assert "2000.08333" in str(caught.value)
+
+
+def test_a_number_that_would_be_a_time_to_come_is_a_number(tmp_path: Path) -> None:
+    """A longitude in 2^31 parts of a half circle would be a second of 2033."""
+    data = table(tmp_path / "d.csv", "place,size", lambda i, r: (1_992_059_008 + 7_919 * i % 300, r.random()))
+    assert ["place", "size"] == draft.draft(tmp_path / "p", data, "y").columns.numeric
+
+
 def test_times_that_no_event_has(tmp_path: Path) -> None:
     """A column of which many times are to come, or are before 1901, is refused before the first run refuses it."""
     year = datetime.datetime.now().year
@@ -657,6 +691,18 @@ def test_a_column_that_begins_late_may_be_missing(tmp_path: Path) -> None:
     draft.draft(tmp_path / "p", tmp_path / "d.csv", "y", time="day")
     asked = {feature.name: feature for feature in loader.load(tmp_path / "p" / "schema.pbtxt").feature}
     assert 0 == asked["late"].presence.min_fraction < asked["x"].presence.min_fraction
+
+
+def test_a_column_that_ends_early_in_a_small_table(tmp_path: Path) -> None:
+    """The schema holds on each span of the table that it comes from."""
+    data = table(
+        tmp_path / "d.csv", "old,size", lambda i, r: (r.random() if i < 90 else "", i + 9 * r.random()), 118
+    )
+    drafted = draft.draft(tmp_path / "p", data, "y")
+    assert drafted.spans == 2
+    schema = loader.load(drafted.folder / "schema.pbtxt")
+    [old] = [feature for feature in schema.feature if feature.name == "old"]
+    assert old.presence.min_fraction <= 31 / 59
 
 
 def test_numbers_that_name_things_are_texts(tmp_path: Path) -> None:

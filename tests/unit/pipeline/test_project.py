@@ -228,7 +228,10 @@ def test_span_lengths() -> None:
     assert ("day", 10) == inference.span_length(day, len(day))
     assert ("hour", 12) == inference.span_length(np.arange(0, 12 * 3_600, 60), 720)
     assert ("1m", 10) == inference.span_length(np.arange(0, 600), 600)
-    assert ("15m", 12) == inference.span_length(np.arange(0, 3 * 3_600, 60), 180)
+    assert ("15m", 12) == inference.span_length(np.arange(0, 3 * 3_600, 15), 720)
+    assert ("rows:60", 3) == inference.span_length(
+        np.arange(0, 3 * 3_600, 60), 180
+    )  # 15 rows in each quarter
     year = np.arange(0, 80 * 86_400, 3_600)
     assert "week" == inference.span_length(year, len(year))[0]
     months = np.array([np.datetime64("2020-01") + i // 40 for i in range(1_200)]).astype("datetime64[s]")
