@@ -124,7 +124,7 @@ class CsvFile:
         last: pa.RecordBatch | None = None
         try:
             text = self._file.open()
-            with _Tail(_Squeezed(text) if self.dialect.aligned else text) as file:
+            with _Tail(_Lines(text, self.dialect.rewrite) if self.dialect.rewrite else text) as file:
                 for batch in self._reader(file, skip, block):
                     numbers = _numbers(read, batch.num_rows, bad_numbers)
                     read += batch.num_rows
@@ -265,16 +265,19 @@ class _Tail(Rewritten):
         return block
 
 
-class _Squeezed(Rewritten):
-    """A file of aligned columns, with one blank between them."""
+class _Lines(Rewritten):
+    """A file whose lines are rewritten."""
 
-    _rest = b""
+    def __init__(self, file: IO[bytes] | io.IOBase, rewrite: Callable[[bytes], bytes]):
+        super().__init__(file)
+        self._rewrite = rewrite
+        self._rest = b""
 
     def rewrite(self, block: bytes) -> bytes:
         text = self._rest + block
         end = text.rfind(b"\n") + 1 if block else len(text)
         self._rest = text[end:]
-        return dialect.squeezed(text[:end])
+        return self._rewrite(text[:end])
 
 
 def _numbers(read: int, count: int, bad: list[int]) -> np.ndarray:

@@ -5,7 +5,7 @@ import csv
 import dataclasses
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from noria.core.errors import DataError
@@ -23,6 +23,7 @@ PREAMBLE = 20
 # Share of the first rows that must have one number of fields, to tell the header from lines before it.
 ALIKE = 0.9
 _SEPARATOR = re.compile(r'"?sep=(.)"?(?=\r|\n|$)', re.IGNORECASE)  # Excel's way to name it
+_BLANKS_BEFORE_QUOTE = re.compile(rb'([,;|]) +"')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Dialect:
       quote: around fields.
       columns: the header's names; nameless ones are called `column_<number>`, the second `x` `x_2`.
       header_lines: lines that the header takes, those before it included.
-      aligned: the delimiter is a blank once `squeezed` has made one blank of several.
+      rewrite: what makes the lines that are read of whole lines: `squeezed`, `closed_up` or None.
       notes: what people should know.
     """
 
@@ -43,7 +44,7 @@ class Dialect:
     columns: tuple[str, ...]
     header_lines: int
     notes: tuple[str, ...] = ()
-    aligned: bool = False
+    rewrite: Callable[[bytes], bytes] | None = None
 
 
 def find(text: str, path: Path, delimiter: str | None = None, header: Sequence[str] = ()) -> Dialect:
@@ -64,11 +65,13 @@ def find(text: str, path: Path, delimiter: str | None = None, header: Sequence[s
     before = next(i for i, line in enumerate(lines) if line.strip())
     if named := _SEPARATOR.match(lines[before].strip()):
         delimiter, before = delimiter or named[1], before + 1
+    rewrite = closed_up if _has_blanks_before_quotes(lines[before + 1 :]) else None
+    lines = _rewritten(lines, rewrite) if rewrite else lines
     try:
         skipped, delimiter, quote = _begin(lines[before:], delimiter)
         before += skipped
-        if aligned := delimiter == _BLANKS:
-            delimiter, lines = " ", _squeezed(lines)
+        if delimiter == _BLANKS:
+            rewrite, delimiter, lines = squeezed, " ", _rewritten(lines, squeezed)
         rows = _rows("".join(lines[before:]), delimiter, quote, path)
     except csv.Error as error:
         raise _open_quote(path) from error
@@ -81,7 +84,7 @@ def find(text: str, path: Path, delimiter: str | None = None, header: Sequence[s
                 where=path,
                 next_step="name each column in --header or `data.header`, in the order of the file",
             )
-        return Dialect(delimiter, quote, tuple(header), before, tuple(notes), aligned)
+        return Dialect(delimiter, quote, tuple(header), before, tuple(notes), rewrite)
     names = _names(fields, [row for row, _ in others])
     # pandas writes 0, 1, 2, ... above columns without names.
     if all(_is_number(name) for name in names) and names != [str(i) for i in range(len(names))]:
@@ -99,12 +102,22 @@ def find(text: str, path: Path, delimiter: str | None = None, header: Sequence[s
             f"the first line may be a row and no header: it holds {', '.join(values[:3])}; if so, give the names with "
             "--header"
         )
-    return Dialect(delimiter, quote, tuple(unique), before + header_lines, tuple(notes), aligned)
+    return Dialect(delimiter, quote, tuple(unique), before + header_lines, tuple(notes), rewrite)
 
 
 def squeezed(text: bytes) -> bytes:
     """Whole lines with one blank in place of several blanks and tabs, and none at their ends."""
     return re.sub(rb"(?m)^ +| +(?=[\r\n]|\Z)", b"", re.sub(rb"[ \t]+", b" ", text))
+
+
+def closed_up(text: bytes) -> bytes:
+    """Whole lines without blanks between a delimiter and a quote, as some write columns one below the other."""
+    return _BLANKS_BEFORE_QUOTE.sub(rb'\1"', text)
+
+
+def _has_blanks_before_quotes(lines: Sequence[str]) -> bool:
+    some = lines[:100]
+    return 2 * sum(_BLANKS_BEFORE_QUOTE.search(line.encode()) is not None for line in some) > len(some)
 
 
 def refuse_duplicates(names: tuple[str, ...], where: object) -> None:
@@ -198,7 +211,7 @@ def _begin(lines: Sequence[str], delimiter: str | None) -> tuple[int, str, str]:
 def _title(lines: Sequence[str], delimiter: str, quote: str) -> bool:
     """Whether the first line is a title by chance one field shorter than the header, which is the second line."""
     if delimiter == _BLANKS:
-        delimiter, lines = " ", _squeezed(lines)
+        delimiter, lines = " ", _rewritten(lines, squeezed)
     first, *rows = [row for row in csv.reader(lines[:20], delimiter=delimiter, quotechar=quote) if row] or [
         []
     ]
@@ -218,7 +231,7 @@ def _delimiter(text: str, quote: str, known: str | None) -> tuple[str, float]:
         lines = lines[:-1]  # may be cut
     best = (0.0, 0, known or ",")
     plain = _share(lines, " ", quote) if known is None else (0.0, 0)
-    blanks = _share(_squeezed(lines), " ", quote) if known is None else (0.0, 0)
+    blanks = _share(_rewritten(lines, squeezed), " ", quote) if known is None else (0.0, 0)
     for delimiter in known or _DELIMITERS:
         alike, width = _share(lines, delimiter, quote)
         # Blanks and colons are in values too: only if nothing else fits.
@@ -245,8 +258,8 @@ def _share(lines: Sequence[str], delimiter: str, quote: str) -> tuple[float, int
     return max(alike, wider if wider >= ALIKE else 0.0), width
 
 
-def _squeezed(lines: Sequence[str]) -> list[str]:
-    return [squeezed(line.encode()).decode() for line in lines]
+def _rewritten(lines: Sequence[str], rewrite: Callable[[bytes], bytes]) -> list[str]:
+    return [rewrite(line.encode()).decode() for line in lines]
 
 
 def _is_value(name: str, values: Sequence[str]) -> bool:

@@ -320,6 +320,7 @@ def _names_rows(values: pa.ChunkedArray, name: str) -> bool:
 
 
 def _is_id(name: str) -> bool:
-    return name.lower() in ("id", "uuid", "guid", "key") or name.lower().endswith(
-        ("_id", "id", "_key", "uuid")
-    )
+    """Whether a name is that of an id, or of the index that pandas and R write: the first column, without a name."""
+    name = name.lower()
+    names = ("id", "uuid", "guid", "key", "index", "rownames", "column_1", "unnamed: 0")
+    return name in names or name.endswith(("_id", "id", "_key", "uuid"))

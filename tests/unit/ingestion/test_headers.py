@@ -67,6 +67,19 @@ def test_a_file_without_a_header(tmp_path: Path) -> None:
     assert ("0", "1") == table(tmp_path / "c.csv", ["0,1", "3,4"]).columns  # what pandas writes
 
 
+def test_blanks_before_quotes(tmp_path: Path) -> None:
+    """A quoted field begins behind them, even if it holds a delimiter; a file without them keeps its blanks."""
+    path = tmp_path / "a.csv"
+    path.write_text(
+        "name,      medal,    time\n" + '"Bolt, U.", "GOLD",   9.63\n"Blake",    "A ""B""", 9.75\n' * 20
+    )
+    assert {"name": ["Bolt, U.", "Blake"], "medal": ["GOLD", 'A "B"'], "time": [9.63, 9.75]} == (
+        tables.read_table(path).slice(0, 2).to_pydict()
+    )
+    path.write_text("a,b\n" + '1,"x, "\n' * 20)
+    assert {"a": [1], "b": ["x,"]} == tables.read_table(path).slice(0, 1).to_pydict()
+
+
 def test_aligned_columns(tmp_path: Path) -> None:
     """One or more blanks and tabs between the columns, as in many older public tables; quoted names keep theirs."""
     rows = [f'{i:6.1f}   {i % 5:3d}  ?   {i % 2}\t"ford torino"' for i in range(40)]

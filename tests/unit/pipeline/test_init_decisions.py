@@ -454,6 +454,13 @@ def test_a_folder_that_yaml_reads_as_a_value(tmp_path: Path, name: str) -> None:
     assert name == load(draft.draft(tmp_path / name, data, "y").folder).name
 
 
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "rownames", "user_id"])
+def test_the_index_of_a_sample_names_rows(tmp_path: Path, name: str) -> None:
+    data = table(tmp_path / "d.csv", f"{name},size", lambda i, r: (i * 7_919 % 100_003, r.random()))
+    drafted = draft.draft(tmp_path / "p", data, "y")
+    assert (["size"], 1) == (drafted.columns.numeric, len(drafted.columns.key))
+
+
 def test_different_whole_numbers_are_a_quantity(tmp_path: Path) -> None:
     """An income that differs in all rows is a feature; a serial number, and what is called an id, is not."""
     row = lambda i, r: (i * 7_919 % 100_003, 5_000 + i, (i * 104_729) % 1_000_003)  # noqa: E731
