@@ -11,7 +11,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from noria.core import files
 from noria.core.errors import ConfigError, DataError
 
-__all__ = ["digest", "load", "parse", "save"]
+__all__ = ["digest", "load", "save"]
 
 
 def load(path: str | Path) -> schema_pb2.Schema:
