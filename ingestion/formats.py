@@ -329,9 +329,9 @@ class ParquetTable(FileTable):
 
 
 def _side_by_side(file: pq.ParquetFile, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Reads columns of a Parquet file in batches, each column by a reader of its own.
+    """Reads columns of a Parquet file in batches, with one reader for each column.
 
-    One reader of several columns ends the process where a damaged page makes a column shorter than the others.
+    A reader of several columns crashes if a damaged page makes one column shorter than the others.
 
     Raises:
       pa.ArrowInvalid: a column has fewer rows than the file.

@@ -204,23 +204,23 @@ def test_a_text_of_a_damaged_parquet_file_is_one_dead_letter(tmp_path: Path) -> 
     table = pa.table({"city": ["Zürich", "Genève"] * 50 + ["Zurych"], "fare": [1.5] * 101})
     pq.write_table(table, path, compression="none", write_statistics=False)
     path.write_bytes(path.read_bytes().replace(b"Zurych", b"Z\xffrych"))
-    store = SpanStore(tmp_path / "home")
-    settings = EventSettings(label="fare", task="regression", every="rows:1000", max_bad_share=0.01)
-    report = ingest(path, settings, store)
-    assert (100, 1) == (report.rows, report.dead_letters)
+    assert (100, 1) == rows_and_dead_letters(path, tmp_path / "home")
 
 
 def test_a_zero_byte_in_a_row_of_a_parquet_file_is_a_dead_letter(tmp_path: Path) -> None:
+    """The number beyond float32 makes it one; Python 3.10's csv does not write the text beside it."""
     path = tmp_path / "a.parquet"
-    table = pa.table({"city": ["Bern"] * 100 + ["Zu\0rych"], "fare": [1.5] * 100 + [1e300]})
-    pq.write_table(table, path)
-    store = SpanStore(tmp_path / "home")
+    pq.write_table(pa.table({"city": ["Bern"] * 100 + ["Zu\0rych"], "fare": [1.5] * 100 + [1e300]}), path)
+    assert (100, 1) == rows_and_dead_letters(path, tmp_path / "home")
+
+
+def rows_and_dead_letters(path: Path, home: Path) -> tuple[int, int]:
     settings = EventSettings(label="fare", task="regression", every="rows:1000", max_bad_share=0.01)
-    report = ingest(path, settings, store)
-    assert (100, 1) == (report.rows, report.dead_letters)
+    report = ingest(path, settings, SpanStore(home))
+    return report.rows, report.dead_letters
 
 
-def test_a_member_of_an_archive_without_a_name_is_read(tmp_path: Path) -> None:
+def test_a_member_of_an_archive_without_a_name_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("b", "n,y\n1,0\n")
@@ -248,17 +248,17 @@ def test_a_parquet_column_that_is_too_short_is_refused(tmp_path: Path) -> None:
         tables.read_table(path)
 
 
-def test_a_parquet_dictionary_that_lacks_a_value_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_parquet_dictionary_that_lacks_a_value_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"word": pa.array(["x", "y"]).dictionary_encode(), "y": [0, 1]}), path)
-    damaged = pa.DictionaryArray.from_arrays(pa.array([0, 1]), pa.array(["x"]), safe=False)
-    batches = [pa.RecordBatch.from_arrays([damaged], ["word"])]
-    monkeypatch.setattr(pq.ParquetFile, "iter_batches", lambda *_, **__: iter(batches))
-    [table] = tables.open_tables(path)
-    with pytest.raises(DataError, match="it looks truncated or damaged"):
-        list(table.raw(None, ["word"]))
+    table = pa.table({"word": pa.array(["x", "y"] * 10).dictionary_encode(), "y": [0, 1] * 10})
+    pq.write_table(table, path, compression="none", write_statistics=False)
+    count = pq.ParquetFile(path).metadata.row_group(0).column(0).dictionary_page_offset + 8
+    data = bytearray(path.read_bytes())
+    assert 4 == data[count]  # the dictionary's number of values: 2, as a zigzag integer
+    data[count] = 2
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="Index 1 out of bounds"):
+        tables.read_table(path)
 
 
 def test_columns_whose_names_begin_with_each_other_and_many_rows_are_read(tmp_path: Path) -> None:
