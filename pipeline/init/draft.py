@@ -205,7 +205,9 @@ def _drafted(
             next_step="name it with --label; a table without such a column needs one first, such as what happened "
             "after the time of each row",
         )
-    texts, marks, no_texts = flat.typed_texts(source, {*types, label, *([time] if time else [])})
+    texts, marks, no_texts = flat.typed_texts(source, {*types, *([time] if time else [])})
+    # Ingestion reads a label by itself, and needs no type for it.
+    label_type = {label: texts.pop(label)} if label in texts else {}
     dropped |= no_texts
     types = {**types, **{name: column_type for name, column_type in texts.items() if name not in dropped}}
     for name in (label, *([time] if time else []), *key, *drop, *types):
@@ -240,7 +242,9 @@ def _drafted(
             raise DataError(
                 error.what, where=error.where, next_step="rename it in the data, or leave it out with --drop"
             )
-    column_types = tables.columns_of(source, wanted=kept, types=conversion.resolved(types or {}, folder))
+    column_types = tables.columns_of(
+        source, wanted=kept, types=conversion.resolved({**types, **label_type}, folder)
+    )
     letters = DeadLetters(None, "table", "")
     try:
         table = tables.read_table(source, limit=ROWS, columns=column_types, missing=missing, letters=letters)

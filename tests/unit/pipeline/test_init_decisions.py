@@ -544,6 +544,36 @@ def test_labels_as_people_write_them(tmp_path: Path, case: str) -> None:
         assert {0, 1} == set(store.table(1).column("y").to_pylist())
 
 
+@pytest.mark.parametrize(
+    ("words", "task"),
+    [
+        ([str(i * 37 % 101) for i in range(101)], "regression"),
+        ([f"{i * 37 % 101}.5" for i in range(101)], "regression"),
+        (["0", "1"], "binary"),
+        (["true", "false"], "binary"),
+        (["7", "8", "9"], "multiclass"),
+    ],
+)
+def test_a_label_of_text_in_parquet_is_read_as_in_csv(tmp_path: Path, words: list[str], task: str) -> None:
+    """Databases without types, and files that were all read as text, hold numbers so."""
+    rng = random.Random(5)
+    made = pa.table(
+        {"x": [rng.random() for _ in range(300)], "y": [words[i % len(words)] for i in range(300)]}
+    )
+    pa.csv.write_csv(made, tmp_path / "d.csv")
+    pq.write_table(made, tmp_path / "d.parquet")
+    found = []
+    for suffix in ("csv", "parquet"):
+        drafted = draft.draft(tmp_path / suffix, tmp_path / f"d.{suffix}", "y")
+        config = load(drafted.folder)
+        store = SpanStore(config.home_path)
+        report = ingest(config.data.source, config.event_settings(), store)
+        assert (300, 0, 0) == (report.rows, report.dead_letters, report.unlabelled)
+        found.append((drafted.task, drafted.label.shares, store.table(1).column("y").to_pylist()))
+    assert task == found[0][0]
+    assert found[0] == found[1]
+
+
 def test_text_in_parquet_is_read_as_in_csv(tmp_path: Path) -> None:
     """Numbers with marks and times in columns of text become features as those of a CSV file; bytes are not used."""
     columns = {
